@@ -1,0 +1,36 @@
+"""What every test stands on: checked shapes, a cache of its own, the folder of real data."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Before anything imports wsol_bench: beartype then checks every signature and shape in it.
+install_import_hook("wsol_bench", "beartype.beartype")
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# The same examples every time, and no deadline: the first call may compile.
+settings.register_profile("wsol_bench", derandomize=True, deadline=None)
+settings.load_profile("wsol_bench")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_dir() -> Iterator[Path]:
+    """The cache folder of this checkout's tests: kept between runs, apart from the user's own."""
+    folder = Path(__file__).resolve().parent.parent / ".cache"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WSOL_BENCH_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data; tests that ask for it are skipped without one."""
+    if "WSOL_BENCH_DATA" not in os.environ:
+        pytest.skip("set WSOL_BENCH_DATA to the folder of real data to run this test")
+    return Path(os.environ["WSOL_BENCH_DATA"])
