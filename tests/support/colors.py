@@ -1,0 +1,91 @@
+"""A world that can be solved by hand: colored rectangles, and a network that sees color.
+
+`write_colors` writes images in the ILSVRC layout: a red, green or blue rectangle on black, the
+class is the color. `color_net` averages each color channel over 32 x 32 cells and adds up the whole
+image for each class, so its CAM of a class is the cell average of that color, known by hand.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+WNIDS = ("n00000001", "n00000002", "n00000003")
+WORDS = ("red", "green", "blue")
+# (height, width), class, half-open boxes in original pixels, multiples of the cell (size / 7).
+SCENES = (
+    ((224, 224), 0, [(64, 32, 160, 128)]),
+    ((448, 224), 1, [(0, 64, 96, 320)]),
+    ((112, 448), 2, [(128, 32, 448, 96)]),
+    ((224, 224), 0, [(0, 0, 64, 64), (96, 96, 224, 224)]),
+)
+
+
+def color_net(num_classes: int = 3) -> nn.Module:
+    """Cell averages of the colors, global average pooling, a linear layer of ones."""
+    from collections import OrderedDict
+
+    net = nn.Sequential(
+        OrderedDict(
+            cells=nn.AvgPool2d(32),
+            pool=nn.AdaptiveAvgPool2d(1),
+            flat=nn.Flatten(),
+            fc=nn.Linear(3, num_classes, bias=False),
+        )
+    )
+    with torch.no_grad():
+        net.fc.weight.copy_(torch.eye(num_classes, 3))
+    return net
+
+
+def write_colors(root: Path, *, scenes=SCENES) -> Path:
+    """Write the scenes under ``root`` in the Kaggle layout; returns it."""
+    data = root / "ILSVRC/Data/CLS-LOC/val"
+    annotations = root / "ILSVRC/Annotations/CLS-LOC/val"
+    data.mkdir(parents=True)
+    annotations.mkdir(parents=True)
+    mapping = [f"{wnid} {words}" for wnid, words in zip(WNIDS, WORDS, strict=True)]
+    (root / "LOC_synset_mapping.txt").write_text("\n".join(mapping) + "\n")
+    for index, ((height, width), label, boxes) in enumerate(scenes, 1):
+        pixels = np.zeros((height, width, 3), np.uint8)
+        objects = []
+        for x0, y0, x1, y1 in boxes:
+            pixels[y0:y1, x0:x1, label] = 255
+            objects.append(
+                f"<object><name>{WNIDS[label]}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
+                f"<xmax>{x1 - 1}</xmax><ymax>{y1 - 1}</ymax></bndbox></object>"
+            )
+        name = f"ILSVRC2012_val_{index:08d}"
+        # A PNG named .JPEG, as ILSVRC has one: no compression moves an edge.
+        Image.fromarray(pixels).save(data / f"{name}.JPEG", format="PNG")
+        (annotations / f"{name}.xml").write_text(
+            f"<annotation><filename>{name}</filename><size><width>{width}</width>"
+            f"<height>{height}</height><depth>3</depth></size>{''.join(objects)}</annotation>"
+        )
+    return root
+
+
+def color_experiment(root: Path, **changes) -> dict:
+    """An experiment on the color world; nearest upsampling keeps the cells' edges."""
+    return {
+        "name": "colors",
+        "dataset": {"name": "imagenet", "root": str(root)},
+        "models": [
+            {
+                "name": "colors:color_net",
+                "label": "color_net",
+                "layer": "cells",
+                "head": "fc",
+                "mean": [0, 0, 0],
+                "std": [1, 1, 1],
+            }
+        ],
+        "methods": ["cam", "grad_cam"],
+        "protocol": {"name": "gradcam-2017", "map": {"upsample": "nearest"}},
+        "batch_size": 3,
+        "workers": 2,
+        "device": "cpu",
+        **changes,
+    }

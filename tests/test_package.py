@@ -1,0 +1,129 @@
+"""The shape of the package: what it imports, in which direction, and what it promises."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wsol_bench
+
+PACKAGE = Path(wsol_bench.__file__).parent
+
+# Imports point one way: a module imports only what stands in an earlier line, or in its own folder.
+FLOORS = [
+    ["errors"],
+    ["registry", "files", "progress", "geometry", "validation"],
+    ["datasets"],
+    ["protocols"],
+    ["inputs", "models"],
+    ["capture"],
+    ["cams"],
+    ["maps", "boxes", "metrics"],
+    ["evaluate", "predictions"],
+    ["config", "store"],
+    ["doctor", "report"],
+    ["engines"],
+    ["cli"],
+]
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+
+
+def modules():
+    return [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
+
+
+def part_of(path):
+    relative = path.relative_to(PACKAGE).with_suffix("")
+    return relative.parts[0]
+
+
+def imported_parts(path):
+    """First-level parts of the package that a module imports, at any depth of its code."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "wsol_bench" and len(parts) > 1 and parts[1] in FLOOR:
+                yield parts[1]
+
+
+def test_every_module_stands_on_a_floor():
+    assert {part_of(path) for path in modules()} == set(FLOOR)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    own = part_of(path)
+    for other in imported_parts(path):
+        if own != other:
+            assert FLOOR[other] < FLOOR[own], f"{path.name} ({own}) imports {other}"
+
+
+def run_python(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, wsol_bench; print({'torch', 'numpy', 'pandas', 'typer'} & set(sys.modules))"
+    assert run_python(code) == "set()"
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['wsol-bench', '--help']\n"
+        "from wsol_bench.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print({'torch', 'pandas', 'numba', 'pydantic', 'numpy'} & set(sys.modules))"
+    )
+    output = run_python(code)
+    assert output.splitlines()[-1] == "set()"
+    assert all(
+        command in output for command in ("demo", "run", "score", "export", "list", "doctor")
+    )
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in wsol_bench.__all__:
+        thing = getattr(wsol_bench, name)
+        assert name == "__version__" or thing.__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = wsol_bench.nonsense
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_all_lists_names_that_exist(path):
+    tree = ast.parse(path.read_text())
+    defined = {
+        node.name
+        for node in tree.body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
+    }
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+        defined |= {target.id for target in targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.ImportFrom):
+            defined |= {alias.asname or alias.name for alias in node.names}
+    listed = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    ]
+    for names in listed:
+        assert names == sorted(names, key=names_order), path
+        assert set(names) <= defined, path
+
+
+def names_order(name):
+    """Constants, then classes, then functions: the order that the linter keeps."""
+    kind = 0 if name.isupper() else 1 if name[:1].isupper() else 2
+    return kind, name

@@ -1,0 +1,162 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from wsol_bench.datasets.base import Dataset
+from wsol_bench.errors import PredictionError
+from wsol_bench.geometry import from_inclusive
+from wsol_bench.predictions import read_predictions, score_predictions, write_predictions
+
+
+def dataset(*, ids=("a_1", "a_2", "a_3"), ilsvrc_ids=(7, 9)):
+    """Three images of n00000001, n00000002, n00000001, a 10 x 10 box each (the third has two)."""
+    boxes = [[0, 0, 9, 9], [20, 20, 29, 29], [0, 0, 9, 9], [50, 50, 59, 59]]
+    wnids = ["n00000001", "n00000002"]
+    return Dataset(
+        name="three",
+        images=pd.DataFrame(
+            {
+                "image_id": list(ids),
+                "path": "",
+                "height": 100,
+                "width": 100,
+                "label": [wnids[0], wnids[1], wnids[0]],
+                "blacklisted": False,
+                "n_boxes": [1, 1, 2],
+            }
+        ),
+        boxes=from_inclusive(np.array(boxes, np.float64)),
+        box_labels=np.array([wnids[0], wnids[1], wnids[0], wnids[0]], dtype=object),
+        classes=pd.DataFrame({"wnid": wnids, "words": wnids, "ilsvrc_id": list(ilsvrc_ids)}),
+    )
+
+
+def score(tmp_path, text, data=None):
+    path = tmp_path / "predictions.txt"
+    path.write_text(text)
+    data = data or dataset()
+    return score_predictions(read_predictions(path, data), data, name="p").iloc[0]
+
+
+class TestDevkitFormat:
+    def test_line_i_is_image_i_and_labels_are_ids(self, tmp_path):
+        line = score(tmp_path, "7 0 0 9 9\n7 20 20 29 29 9 20 20 29 29\n7 50 50 59 59\n")
+        assert line["top1_cls_error"] == line["top1_loc_error"] == pytest.approx(1 / 3)
+        assert line["top5_cls_error"] == line["top5_loc_error"] == 0
+        assert np.isnan(line["gt_known_loc_error"]) or line["gt_known_loc_error"] == 0
+
+    def test_labels_0_and_1001_and_a_sixth_guess_are_taken_and_wrong(self, tmp_path):
+        sixth = " ".join(["9 0 0 9 9"] * 5 + ["7 0 0 9 9"])
+        line = score(tmp_path, f"0 0 0 9 9\n1001 20 20 29 29\n{sixth}\n")
+        assert line["top5_cls_error"] == line["top5_loc_error"] == 1
+
+    def test_inverted_outside_and_not_finite_boxes_are_taken_and_miss(self, tmp_path):
+        line = score(tmp_path, "7 9 9 0 0\n9 -500 -500 -400 9999\n7 nan 0 inf 9\n")
+        assert line["top1_cls_error"] == 0
+        assert line["top1_loc_error"] == 1
+
+    def test_an_empty_line_in_the_middle_is_an_image_without_a_guess(self, tmp_path):
+        assert score(tmp_path, "7 0 0 9 9\n\n7 0 0 9 9\n")["top5_cls_error"] == pytest.approx(1 / 3)
+
+    def test_numbers_may_be_written_as_matlab_does(self, tmp_path):
+        assert (
+            score(tmp_path, "7e0 0.0 0 9.0 9\n9 20 20 2.9e1 29\n7 0 0 9 9\n")["top1_loc_error"] == 0
+        )
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("7 0 0 9 9\n", "expected one line an image, 3 in the data set, found 1"),
+            ("7 0 0 9\n9 0 0 9 9\n7 0 0 9 9\n", r":1: expected groups of 5 .* found 4 fields"),
+            ("7 0 0 9 9\nx 0 0 9 9\n7 0 0 9 9\n", r":2: expected an ILSVRC2012_ID and 4 numbers"),
+            ("7 0 0 9 9\n9 0 0 ? 9\n7 0 0 9 9\n", r":2: .* found '9 0 0 \? 9'"),
+        ],
+    )
+    def test_a_malformed_file_says_line_expected_and_found(self, tmp_path, text, message):
+        with pytest.raises(PredictionError, match=message):
+            score(tmp_path, text)
+
+    def test_a_root_without_ids_says_how_to_point_at_a_devkit(self, tmp_path):
+        with pytest.raises(PredictionError, match="devkit=DIR"):
+            score(tmp_path, "7 0 0 9 9\n", dataset(ilsvrc_ids=(0, 0)))
+
+
+class TestKaggleFormat:
+    HEADER = "ImageId,PredictionString\n"
+
+    def test_any_subset_in_any_order_by_image_id(self, tmp_path):
+        text = "a_3,n00000001 50 50 59 59\na_1,n00000002 0 0 9 9 n00000001 0 0 9 9 \n"
+        line = score(tmp_path, self.HEADER + text)
+        assert (line["n_images"], line["n_skipped"]) == (2, 1)
+        assert line["top1_cls_error"] == line["top1_loc_error"] == 0.5
+        assert line["top5_loc_error"] == 0
+
+    def test_any_of_several_boxes_may_match(self, tmp_path):
+        text = "a_3,n00000001 0 0 9 9\n"
+        assert score(tmp_path, self.HEADER + text)["top1_loc_error"] == 0
+
+    def test_the_best_overlap_is_taken_over_the_boxes_of_the_image_alone(self, tmp_path):
+        text = "a_1,n00000001 50 50 59 59\na_2,n00000002 0 0 9 9\n"
+        assert score(tmp_path, self.HEADER + text)["top1_loc_error"] == 1
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("Id,Box\n", "expected the header ImageId,PredictionString, found 'Id,Box'"),
+            (HEADER + "a_9,n00000001 0 0 9 9\n", ":2: image 'a_9' is not in data set three"),
+            (HEADER + "a_1,\na_1,\n", ":3: image 'a_1' has two lines"),
+            (HEADER + "a_1,n1 0 0 9\n", ":2: expected groups of 5"),
+            (HEADER + "a_1,x,y\n", ":2: expected 2 columns, found 3"),
+            (HEADER, "no image is predicted"),
+        ],
+    )
+    def test_a_malformed_file_says_line_expected_and_found(self, tmp_path, text, message):
+        path = tmp_path / "p.csv"
+        path.write_text(text)
+        with pytest.raises(PredictionError, match=message):
+            table = read_predictions(path, dataset(), format="kaggle")
+            score_predictions(table, dataset(), name="p")
+
+
+class TestWriting:
+    ROWS = pd.DataFrame(
+        {
+            "image_id": ["a_1", "a_1", "a_2", "a_3", "a_3"],
+            "rank": [2, 1, 1, 1, 17],
+            "class": ["n00000001", "n00000002", "n00000002", "n00000001", "n00000001"],
+            "x0": [0.1, 5.0, np.nan, 50.0, 0.0],
+            "y0": [0.2, 5.0, np.nan, 50.0, 0.0],
+            "x1": [9.7, 8.0, np.nan, 60.0, 1.0],
+            "y1": [9.9, 8.0, np.nan, 60.0, 1.0],
+        }
+    )
+
+    def write(self, path, format, status="evaluated"):
+        data = dataset()
+        images = data.images.assign(status=status)
+        evaluated = images.loc[images["status"] == "evaluated", "image_id"]
+        rows = self.ROWS[self.ROWS["image_id"].isin(evaluated)]
+        write_predictions(path, rows, images, data.classes, format=format)
+        return data
+
+    @pytest.mark.parametrize("format", ["devkit", "kaggle"])
+    def test_what_is_written_reads_back(self, tmp_path, format):
+        data = self.write(tmp_path / "p", format)
+        table = read_predictions(tmp_path / "p", data).sort_values(["image_id", "rank"])
+        first = table[table["image_id"] == "a_1"]
+        assert first["class"].tolist() == ["n00000002", "n00000001"]
+        boxes = first[["x0", "y0", "x1", "y1"]].to_numpy()
+        assert np.abs(boxes - [[5, 5, 8, 8], [0.1, 0.2, 9.7, 9.9]]).max() < 1e-12
+        assert len(table) == 4  # the row of rank 17 is no prediction
+
+    def test_a_guess_without_a_box_keeps_its_class_and_overlaps_nothing(self, tmp_path):
+        data = self.write(tmp_path / "p", "devkit")
+        assert (tmp_path / "p").read_text().splitlines()[1] == "9 0 0 -1 -1"
+        line = score_predictions(read_predictions(tmp_path / "p", data), data, name="p").iloc[0]
+        assert line["top1_cls_error"] == pytest.approx(1 / 3)
+        assert line["top1_loc_error"] == pytest.approx(2 / 3)
+
+    def test_images_that_were_not_evaluated_are_not_written(self, tmp_path):
+        self.write(tmp_path / "p", "kaggle", status=["evaluated", "unreadable", "evaluated"])
+        lines = (tmp_path / "p").read_text().splitlines()
+        assert [line.partition(",")[0] for line in lines] == ["ImageId", "a_1", "a_3"]

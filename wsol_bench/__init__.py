@@ -1,0 +1,47 @@
+"""wsol_bench: localization numbers that can be trusted.
+
+(classifier, map method, data set, protocol) -> maps -> boxes -> localization error.
+
+The public names are loaded at first use, so that ``import wsol_bench`` is instant.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wsol_bench import boxes as boxes
+    from wsol_bench.cams import cam_method as cam_method
+    from wsol_bench.capture import Plan as Plan
+    from wsol_bench.capture import Record as Record
+    from wsol_bench.config import load_config as load_config
+    from wsol_bench.datasets import dataset as dataset
+    from wsol_bench.engines.local import Results as Results
+    from wsol_bench.engines.local import run as run
+    from wsol_bench.maps import localization_maps as localization_maps
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Plan": "wsol_bench.capture",
+    "Record": "wsol_bench.capture",
+    "Results": "wsol_bench.engines.local",
+    "boxes": "wsol_bench.boxes",
+    "cam_method": "wsol_bench.cams",
+    "dataset": "wsol_bench.datasets",
+    "load_config": "wsol_bench.config",
+    "localization_maps": "wsol_bench.maps",
+    "run": "wsol_bench.engines.local",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'wsol_bench' has no attribute {name!r}")
+    home = importlib.import_module(_HOMES[name])
+    return home if _HOMES[name].rpartition(".")[2] == name else getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

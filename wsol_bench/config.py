@@ -1,0 +1,253 @@
+"""An experiment: data set x models x methods x protocol, as a validated YAML file."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from wsol_bench.cams import MapMethod, cam_methods
+from wsol_bench.capture import Precision
+from wsol_bench.datasets import Dataset, datasets
+from wsol_bench.errors import ConfigError
+from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD, Classifier, load_classifier
+from wsol_bench.protocols import Protocol, load_protocol
+from wsol_bench.registry import bind_options
+from wsol_bench.validation import explain
+
+__all__ = [
+    "DatasetConfig",
+    "ExperimentConfig",
+    "MethodConfig",
+    "ModelConfig",
+    "ProtocolConfig",
+    "load_config",
+    "load_dataset",
+]
+
+
+def _name_or(model: type[BaseModel]) -> BeforeValidator:
+    """A bare name stands for a mapping that holds only the name."""
+    return BeforeValidator(
+        lambda value: {"name": value} if isinstance(value, str) else value,
+        json_schema_input_type=model | str,
+    )
+
+
+class _Options(BaseModel):
+    """A name and the options of whatever bears it, checked against its own signature."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+class DatasetConfig(_Options):
+    """A data set: ``name`` and the loader's options (``wsol-bench list datasets`` tells them)."""
+
+    def load(self) -> Dataset:
+        """The data set; ConfigError or DatasetError where it cannot be had."""
+        loader = datasets.get(self.name)
+        return loader(**bind_options(loader.load, self.options, "dataset"))
+
+
+class MethodConfig(_Options):
+    """A map method: ``name`` and its options."""
+
+    def build(self) -> MapMethod:
+        """The method with its options bound; ConfigError where they do not fit."""
+        return cam_methods.get(self.name).with_options(self.options, f"methods.{self.name}")
+
+
+class ProtocolConfig(_Options):
+    """A protocol: ``name`` (or the path of a file) and the fields to change."""
+
+    def build(self) -> Protocol:
+        """The protocol; ConfigError where it is unknown or a field does not fit."""
+        return load_protocol(self.name, self.options)
+
+
+class ModelConfig(BaseModel):
+    """A classifier; the fields are those of ``wsol_bench.models.classifiers.load_classifier``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    weights: str = "DEFAULT"
+    classes: Path | None = None
+    layer: str | None = None
+    head: str | None = None
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    label: str | None = None
+
+    @property
+    def key(self) -> str:
+        """How the results name the model."""
+        return self.label or self.name
+
+    def load(self, *, dataset_classes: Iterable[str], input_size: int) -> Classifier:
+        """The classifier; see ``load_classifier``."""
+        return load_classifier(
+            **self.model_dump(), dataset_classes=tuple(dataset_classes), input_size=input_size
+        )
+
+
+class ExperimentConfig(BaseModel):
+    """An experiment.
+
+    Attributes:
+        name: of the experiment; names its folder of runs.
+        dataset: what is evaluated.
+        models: one run evaluates each of them.
+        methods: map methods, all on the same pass.
+        protocol: every choice between map and number.
+        limit: evaluate the first images only.
+        batch_size: images in one forward pass; results do not depend on it.
+        workers: threads that decode images.
+        device: ``auto`` is the first GPU, else the CPU.
+        precision: of the forward pass and the gradients.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    dataset: Annotated[DatasetConfig, _name_or(DatasetConfig)]
+    models: Annotated[list[Annotated[ModelConfig, _name_or(ModelConfig)]], Field(min_length=1)]
+    methods: Annotated[list[Annotated[MethodConfig, _name_or(MethodConfig)]], Field(min_length=1)]
+    protocol: Annotated[ProtocolConfig, _name_or(ProtocolConfig)]
+    limit: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    workers: Annotated[int, Field(ge=1)] = 4
+    device: str = "auto"
+    precision: Precision = "fp32"
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "ExperimentConfig":
+        keys = [model.key for model in self.models]
+        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise ValueError(
+                f"two models are called {repeated[0]!r}; tell them apart with 'label:'"
+            )
+        names = [method.name for method in self.methods]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"method {twice[0]!r} is listed twice")
+        return self
+
+
+def load_config(
+    source: Path | str | Mapping[str, Any] | ExperimentConfig, overrides: Iterable[str] = ()
+) -> ExperimentConfig:
+    """An experiment from a YAML file or a mapping.
+
+    Args:
+        source: path, mapping, or a configuration that is ready.
+        overrides: ``key.path=value`` each, the value in YAML; list positions count from 0.
+
+    Raises:
+        ConfigError: every problem on a line, with file, key, expected and found.
+    """
+    if isinstance(source, ExperimentConfig):
+        source = source.model_dump(mode="json")
+    if isinstance(source, Mapping):
+        where, content = "config", dict(source)
+    else:
+        where, content = str(source), _read_yaml(Path(source))
+    for override in overrides:
+        _override(content, override)
+    content = _expand(content, where, ())
+    try:
+        return ExperimentConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(explain(error, ExperimentConfig, where)) from error
+
+
+def load_dataset(content: Mapping[str, Any], options: Iterable[str] = ()) -> Dataset:
+    """A data set outside an experiment.
+
+    Args:
+        content: name and options.
+        options: ``key=value`` each, the value in YAML.
+    """
+    merged = dict(content)
+    for option in options:
+        _override(merged, option)
+    return DatasetConfig.model_validate(_expand(merged, "dataset", ())).load()
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"config {path} does not exist") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"config {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"config {path}: expected a mapping, found {type(content).__name__}")
+    return content
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    """Set one ``key.path=value`` in place."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"override {override!r}: expected key.path=value")
+    *parents, last = path.split(".")
+    node: Any = content
+    for part in parents:
+        node = _child(node, part, override)
+    if isinstance(node, list):
+        node[_position(node, last, override)] = yaml.safe_load(text)
+    else:
+        node[last] = yaml.safe_load(text)
+
+
+def _child(node: Any, part: str, override: str) -> Any:
+    """The mapping or list under ``part``; a bare name there becomes the mapping it stands for."""
+    key: Any = _position(node, part, override) if isinstance(node, list) else part
+    child = node[key] if isinstance(node, list) else node.setdefault(key, {})
+    if isinstance(child, str):
+        child = node[key] = {"name": child}
+    if not isinstance(child, (dict, list)):
+        raise ConfigError(f"override {override!r}: {part!r} is no mapping but {child!r}")
+    return child
+
+
+def _position(node: list[Any], part: str, override: str) -> int:
+    if not part.isdecimal() or int(part) >= len(node):
+        raise ConfigError(
+            f"override {override!r}: expected a position from 0 to {len(node) - 1}, found {part!r}"
+        )
+    return int(part)
+
+
+def _expand(value: Any, where: str, key: tuple[str, ...]) -> Any:
+    """``${VAR}`` in strings replaced by environment variables; an unset one is an error."""
+    if isinstance(value, dict):
+        return {name: _expand(item, where, (*key, str(name))) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, where, (*key, str(index))) for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise ConfigError(
+                f"{where}: '{'.'.join(key)}' needs the environment variable {name}, "
+                "which is not set"
+            )
+        return os.environ[name]
+
+    return re.sub(r"\$\{(\w+)\}", variable, value)

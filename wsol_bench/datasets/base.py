@@ -1,0 +1,185 @@
+"""What every data set is, once loaded: tables of images and boxes in one convention."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from wsol_bench.errors import DatasetError
+from wsol_bench.geometry import Boxes
+from wsol_bench.registry import Registry
+
+__all__ = ["ROOT_SYNSET", "Dataset", "Finding", "Sample", "dataset", "datasets"]
+
+# The devkit's label 1001: the root of the hierarchy, which any object's class is a kind of.
+ROOT_SYNSET = "root"
+
+
+class Sample(NamedTuple):
+    """One image of a data set.
+
+    Attributes:
+        image_id: unique in its data set.
+        path: of the pixels; None in an annotations-only data set.
+        height, width: in pixels; 0 where no source says.
+        label: wnid of the image's class.
+        boxes: (n, 4) ground truth, half-open xyxy pixels of the original image.
+        box_labels: wnid of each box.
+        blacklisted: left out of the localization error by the official protocol.
+    """
+
+    image_id: str
+    path: Path | None
+    height: int
+    width: int
+    label: str
+    boxes: Boxes
+    box_labels: tuple[str, ...]
+    blacklisted: bool
+
+
+class Finding(NamedTuple):
+    """Something a loader saw and dealt with: what kind, at which image, what exactly."""
+
+    kind: str
+    image_id: str
+    detail: str
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images in order, their boxes, their classes, and what was odd about the files.
+
+    Attributes:
+        name: of the data set, as configured.
+        images: one row an image: image_id, path ("" for none), height, width, label, blacklisted,
+            n_boxes.
+        boxes: (m, 4) boxes of all images in order, half-open xyxy.
+        box_labels: (m,) wnid of each box.
+        classes: one row a class in sorted-wnid order: wnid, words, ilsvrc_id (0 where the root
+            holds no devkit order).
+        findings: what the loader repaired or left out.
+    """
+
+    name: str
+    images: pd.DataFrame
+    boxes: Boxes
+    box_labels: np.ndarray
+    classes: pd.DataFrame
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        ends = np.cumsum(self.images["n_boxes"].to_numpy(np.int64))
+        object.__setattr__(self, "_ends", ends)
+        repeated = self.images["image_id"][self.images["image_id"].duplicated()]
+        if len(repeated):
+            raise DatasetError(f"{self.name}: image id {repeated.iloc[0]!r} stands for two images")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Sample:
+        row = self.images.iloc[index]
+        span = self._span(index)
+        return Sample(
+            image_id=str(row["image_id"]),
+            path=Path(row["path"]) if row["path"] else None,
+            height=int(row["height"]),
+            width=int(row["width"]),
+            label=str(row["label"]),
+            boxes=self.boxes[span],
+            box_labels=tuple(self.box_labels[span].tolist()),
+            blacklisted=bool(row["blacklisted"]),
+        )
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    def _span(self, index: int) -> slice:
+        ends: np.ndarray = self.__dict__["_ends"]
+        return slice(int(ends[index]) - int(self.images["n_boxes"].iloc[index]), int(ends[index]))
+
+    def take(self, indices: Sequence[int]) -> "Dataset":
+        """The data set of the images at ``indices``, in that order."""
+        ends: np.ndarray = self.__dict__["_ends"]
+        counts = self.images["n_boxes"].to_numpy(np.int64)[list(indices)]
+        # Of each image, the distance from its first box here to its first box there.
+        shifts = ends[list(indices)] - np.cumsum(counts)
+        flat = np.repeat(shifts, counts) + np.arange(counts.sum())
+        return replace(
+            self,
+            images=self.images.iloc[list(indices)].reset_index(drop=True),
+            boxes=self.boxes[flat],
+            box_labels=self.box_labels[flat],
+        )
+
+    def select(self, image_ids: Sequence[str]) -> "Dataset":
+        """The data set of the named images, in that order.
+
+        Raises:
+            DatasetError: a name that is not in the data set.
+        """
+        position = {name: index for index, name in enumerate(self.images["image_id"])}
+        unknown = [name for name in image_ids if name not in position]
+        if unknown:
+            example = f"; image ids look like {next(iter(position))!r}" if position else ""
+            raise DatasetError(
+                f"{self.name}: {len(unknown)} of {len(image_ids)} listed images are not in the "
+                f"data set, the first is {unknown[0]!r}{example}"
+            )
+        return self.take([position[name] for name in image_ids])
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Names for people: wnid to words. Words are not unique ("crane"); wnids are."""
+        return dict(zip(self.classes["wnid"], self.classes["words"], strict=True))
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of what is scored: image ids, labels, blacklist and boxes, in order."""
+        digest = hashlib.sha256()
+        for column in ("image_id", "label", "blacklisted", "n_boxes"):
+            digest.update("\n".join(self.images[column].astype(str)).encode())
+        digest.update(np.ascontiguousarray(self.boxes).tobytes())
+        digest.update("\n".join(self.box_labels.tolist()).encode())
+        return digest.hexdigest()[:16]
+
+    def require_pixels(self) -> None:
+        """Raise DatasetError where there are no image files to look at."""
+        if not (self.images["path"] != "").any():
+            raise DatasetError(
+                f"{self.name}: an annotations-only data set has no pixels to evaluate; it can "
+                "score prediction files"
+            )
+
+
+Loader = Callable[..., Dataset]
+F = TypeVar("F", bound=Loader)
+
+
+@dataclass(frozen=True)
+class DatasetLoader:
+    """A registered loader: a function of keyword-only options that returns a Dataset."""
+
+    load: Loader
+    summary: str
+
+    def __call__(self, **options: Any) -> Dataset:
+        return self.load(**options)
+
+
+datasets: Registry[DatasetLoader] = Registry("data set", package="wsol_bench.datasets")
+
+
+def dataset(name: str) -> Callable[[Loader], DatasetLoader]:
+    """Register a loader under ``name``; its keyword-only parameters are its options."""
+
+    def register(load: Loader) -> DatasetLoader:
+        summary = (load.__doc__ or "").strip().partition("\n")[0]
+        return datasets.register(name, DatasetLoader(load, summary))
+
+    return register

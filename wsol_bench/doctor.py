@@ -1,0 +1,133 @@
+"""What is odd about an experiment before hours are spent on it."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from wsol_bench.config import ExperimentConfig
+from wsol_bench.datasets import Dataset
+from wsol_bench.errors import WsolBenchError
+from wsol_bench.evaluate import Evaluator
+from wsol_bench.models.classifiers import Classifier
+from wsol_bench.protocols import Protocol
+
+__all__ = ["diagnose"]
+
+# A trained classifier puts the own class among the best tenth for most images; a classifier whose
+# outputs are named in the wrong order does so for a tenth of them.
+_SAMPLE = 48
+_SUSPICIOUS = 0.3
+
+_MEANING = {
+    "missing_file": "listed, but no such image file: left out",
+    "no_label": "no source tells the class: left out",
+    "unreadable_image": "not an image: left out",
+    "bad_annotation": "annotation that cannot be parsed: left out",
+    "no_annotation": "no annotation file: counts for the classification error only",
+    "no_box": "no ground-truth box: counts for the classification error only",
+    "odd_box": "box that was repaired or dropped",
+    "size_mismatch": "annotation made for another size: boxes rescaled",
+    "unknown_class": "annotated object of a class that the data set does not name: left out",
+}
+
+
+def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
+    """Lines for people: counts, odd files, and what a run would skip and why.
+
+    Args:
+        config: the experiment.
+        examples: shown of each kind of finding.
+    """
+    dataset = config.dataset.load()
+    protocol = config.protocol.build()
+    yield from _about_dataset(dataset, examples)
+    for model in config.models:
+        yield ""
+        try:
+            classifier = model.load(
+                dataset_classes=dataset.classes["wnid"], input_size=protocol.input.size
+            )
+        except WsolBenchError as error:
+            yield f"Model {model.key}: CANNOT BE LOADED: {error}"
+            continue
+        yield from _about_classifier(classifier, dataset, protocol)
+
+
+def _about_dataset(dataset: Dataset, examples: int) -> Iterator[str]:
+    images = dataset.images
+    yield (
+        f"Data set {dataset.name}: {len(dataset)} images of {images['label'].nunique()} classes "
+        f"({len(dataset.classes)} known), {len(dataset.boxes)} boxes"
+    )
+    pixels = int((images["path"] != "").sum())
+    yield f"  images with pixels: {pixels}; without: {len(dataset) - pixels}"
+    yield f"  images with several boxes: {int((images['n_boxes'] > 1).sum())}"
+    yield f"  blacklisted: {int(images['blacklisted'].sum())}"
+    with_id = int((dataset.classes["ilsvrc_id"] > 0).sum())
+    yield f"  classes with an ILSVRC2012_ID: {with_id}" + (
+        "" if with_id else " (devkit files cannot be read or written; give 'devkit: DIR')"
+    )
+    order = ", ".join(f"{i} {wnid}" for i, wnid in enumerate(dataset.classes["wnid"].head(3)))
+    yield f"  class order (sorted wnids): {order}, ..."
+    findings = Counter(finding.kind for finding in dataset.findings)
+    yield f"  findings: {sum(findings.values()) or 'none'}"
+    for kind, count in findings.most_common():
+        yield f"    {count} x {kind}: {_MEANING.get(kind, '')}"
+        shown = [finding for finding in dataset.findings if finding.kind == kind][:examples]
+        yield from (f"      {finding.image_id}: {finding.detail}" for finding in shown)
+
+
+def _about_classifier(
+    classifier: Classifier, dataset: Dataset, protocol: Protocol
+) -> Iterator[str]:
+    yield (
+        f"Model {classifier.name}: {len(classifier.classes)} classes, order from "
+        f"{classifier.classes_from}; target layer {classifier.target.layer}"
+    )
+    if classifier.target.head is None:
+        yield "  cam: not applicable (no GAP + linear head behind the target layer)"
+    known = dataset.images["label"].isin(classifier.classes).to_numpy()
+    left_out = dataset.images.loc[~known, "label"]
+    unknown = sorted(set(left_out))
+    yield f"  images of known classes: {int(known.sum())}"
+    if len(left_out):
+        yield (
+            f"  would skip {len(left_out)} images of {len(unknown)} classes that the model does "
+            f"not know: {', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
+        )
+    usable = np.flatnonzero(known & (dataset.images["path"] != "").to_numpy())
+    if len(usable):
+        spread = np.unique(np.linspace(0, len(usable) - 1, _SAMPLE).round().astype(int))
+        yield from _check_order(classifier, dataset, usable[spread].tolist(), protocol)
+
+
+def _check_order(
+    classifier: Classifier, dataset: Dataset, sample: Sequence[int], protocol: Protocol
+) -> Iterator[str]:
+    """Look at a few images: a wrong class order is a network that is right by chance only."""
+    evaluator = Evaluator(
+        classifier=classifier,
+        methods=(),
+        protocol=protocol,
+        batch_size=8,
+        workers=4,
+        device=torch.device("cpu"),
+        precision="fp32",
+    )
+    images = evaluator.evaluate(dataset.take(sample)).images
+    for line in images[images["status"] == "unreadable"].to_dict(orient="records"):
+        yield f"  unreadable: {line['reason']}"
+    rank = images.loc[images["status"] == "evaluated", "label_rank"].to_numpy()
+    if not len(rank):
+        return
+    tenth = max(1, round(len(classifier.classes) / 10))
+    share = float((rank <= tenth).mean())
+    verdict = "plausible"
+    if share < _SUSPICIOUS and len(classifier.classes) > 1:
+        verdict = "SUSPICIOUS: are the weights trained, and is the class order theirs?"
+    yield (
+        f"  label order, on {len(rank)} images: {100 * (rank == 1).mean():.0f}% right at top-1, "
+        f"own class among the best {tenth} for {100 * share:.0f}%: {verdict}"
+    )

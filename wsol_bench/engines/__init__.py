@@ -1,0 +1,1 @@
+"""Engines: who carries out the shards of an experiment."""

@@ -1,0 +1,160 @@
+"""Boxes and where they lie: conventions, overlap, and the network's input in the original image.
+
+Past the loaders every box is half-open xyxy: ``x0 <= x < x1``, ``y0 <= y < y1``, float64 pixels of
+the original image, origin at the outer corner of the first pixel. Published conventions are
+converted at the door, once, by the functions below.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64
+
+__all__ = [
+    "Boxes",
+    "GeometryName",
+    "Placement",
+    "box_iou",
+    "from_inclusive",
+    "pairwise_iou",
+    "place",
+    "repair",
+    "to_inclusive",
+]
+
+Boxes = Float64[np.ndarray, "n 4"]
+GeometryName = Literal["squash", "center_crop", "shorter_side"]
+
+
+def from_inclusive(boxes: Float64[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n 4"]:
+    """Half-open boxes from 0-based inclusive corners (ILSVRC), where the last pixel belongs."""
+    return boxes + np.array([0.0, 0.0, 1.0, 1.0])
+
+
+def to_inclusive(boxes: Float64[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n 4"]:
+    """0-based inclusive corners (ILSVRC) from half-open boxes."""
+    return boxes - np.array([0.0, 0.0, 1.0, 1.0])
+
+
+def repair(
+    boxes: Boxes, width: float, height: float
+) -> tuple[Float64[np.ndarray, "kept 4"], list[str]]:
+    """Ground-truth boxes made proper: corners in order, inside the image.
+
+    Args:
+        boxes: half-open xyxy.
+        width, height: of the image in pixels; infinite where the size is not known.
+
+    Returns:
+        The boxes that have an area inside the image, and one remark per box that was changed or
+        dropped.
+    """
+    # A half-open box from swapped inclusive corners is off by the pixel that from_inclusive added
+    # to the wrong side, so the corners are put in order in the inclusive convention.
+    corners = to_inclusive(boxes)
+    ordered = from_inclusive(
+        np.concatenate(
+            [
+                np.minimum(corners[:, :2], corners[:, 2:]),
+                np.maximum(corners[:, :2], corners[:, 2:]),
+            ],
+            axis=1,
+        )
+    )
+    limits = np.array([width, height, width, height], dtype=np.float64)
+    clipped = np.clip(ordered, 0.0, limits)
+    proper = (clipped[:, :2] < clipped[:, 2:]).all(axis=1) & np.isfinite(boxes).all(axis=1)
+    remarks = []
+    for before, swapped, after, kept in zip(boxes, ordered, clipped, proper, strict=True):
+        box = ", ".join(f"{value:g}" for value in to_inclusive(before))
+        if not kept:
+            remarks.append(f"box ({box}) has no pixel in the image: dropped")
+        elif not np.array_equal(swapped, before):
+            remarks.append(f"box ({box}) has minimum above maximum: corners swapped")
+        elif not np.array_equal(after, before):
+            remarks.append(f"box ({box}) reaches outside the image: clipped")
+    return clipped[proper], remarks
+
+
+def box_iou(
+    first: Float64[np.ndarray, "*#n 4"], second: Float64[np.ndarray, "*#n 4"]
+) -> Float64[np.ndarray, "*n"]:
+    """Intersection over union of half-open boxes, in [0, 1], over broadcast leading dimensions.
+
+    Equal to the ILSVRC devkit's ``compute_overlap`` on inclusive corners (its ``+1`` is the
+    half-open end), except that no overlap is 0 here and -1 there. Inverted boxes and boxes of NaN
+    overlap nothing.
+    """
+    low = np.maximum(first[..., :2], second[..., :2])
+    high = np.minimum(first[..., 2:], second[..., 2:])
+    extent = high - low
+    overlaps = (extent > 0).all(axis=-1)
+    intersection = extent.prod(axis=-1)
+    union = (
+        (first[..., 2:] - first[..., :2]).prod(axis=-1)
+        + (second[..., 2:] - second[..., :2]).prod(axis=-1)
+        - intersection
+    )
+    return np.divide(intersection, union, out=np.zeros(overlaps.shape), where=overlaps)
+
+
+def pairwise_iou(
+    first: Float64[np.ndarray, "n 4"], second: Float64[np.ndarray, "m 4"]
+) -> Float64[np.ndarray, "n m"]:
+    """``box_iou`` of every box of ``first`` with every box of ``second``."""
+    return box_iou(first[:, None], second[None])
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a network's input lies in the original image; all sizes are (height, width) in pixels.
+
+    The original is resized to ``resized`` and the window of size ``input`` that starts at
+    ``offset`` (top, left) is what the network sees.
+    """
+
+    original: tuple[int, int]
+    resized: tuple[int, int]
+    offset: tuple[int, int]
+    input: tuple[int, int]
+
+    def to_original(self, boxes: Float64[np.ndarray, "n 4"]) -> Float64[np.ndarray, "n 4"]:
+        """Half-open boxes of the input as half-open boxes of the original: the exact inverse."""
+        top, left = self.offset
+        shift = np.array([left, top, left, top], dtype=np.float64)
+        height, width = self.original
+        resized_height, resized_width = self.resized
+        # Multiply first: the input's far edge then comes back as the image's edge, exactly.
+        sizes = np.array([width, height, width, height], dtype=np.float64)
+        return (boxes + shift) * sizes / np.array([resized_width, resized_height] * 2, np.float64)
+
+
+def place(
+    height: int, width: int, *, geometry: GeometryName, size: int, resize_to: int | None = None
+) -> Placement:
+    """Lay the network's input into an image of (height, width) pixels.
+
+    Args:
+        height, width: of the original image.
+        geometry: ``squash`` resizes to (size, size), whatever the aspect ratio; ``center_crop``
+            resizes the shorter side to ``resize_to`` and cuts the central (size, size);
+            ``shorter_side`` resizes the shorter side to ``size`` and cuts nothing.
+        size: of the input, in pixels.
+        resize_to: length of the shorter side before the crop (``center_crop`` only).
+    """
+    if geometry == "squash":
+        return Placement((height, width), (size, size), (0, 0), (size, size))
+    shorter = size if geometry == "shorter_side" else resize_to
+    if shorter is None or shorter < size:
+        raise ValueError(f"center_crop needs resize_to >= size ({size}), found {resize_to}")
+    # The longer side is truncated and the crop's corner rounded half to even, as torchvision's
+    # Resize and CenterCrop do.
+    if height <= width:
+        resized = (shorter, int(shorter * width / height))
+    else:
+        resized = (int(shorter * height / width), shorter)
+    if geometry == "shorter_side":
+        return Placement((height, width), resized, (0, 0), resized)
+    offset = (round((resized[0] - size) / 2.0), round((resized[1] - size) / 2.0))
+    return Placement((height, width), resized, offset, (size, size))

@@ -1,0 +1,64 @@
+"""From an image file to the network's input, as the protocol says."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from wsol_bench.errors import ImageError
+from wsol_bench.geometry import Placement
+from wsol_bench.protocols import InputRule
+
+__all__ = ["load_image", "prepare"]
+
+_PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+def load_image(path: Path) -> Image.Image:
+    """The image as 8-bit RGB, from gray, CMYK or palette too.
+
+    EXIF rotation is not applied: boxes are drawn on the pixels as stored.
+
+    Raises:
+        ImageError: missing, truncated, no image, or too large to be one.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # broken EXIF, transparency in palettes
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                return file.convert("RGB")
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: the file does not exist") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
+        raise ImageError(f"{path}: cannot be decoded: {error}") from error
+
+
+def prepare(
+    image: Image.Image,
+    placement: Placement,
+    rule: InputRule,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Float[Tensor, "3 height width"]:
+    """Resize, cut and normalize: ``(rgb / 255 - mean) / std`` of the placement's input."""
+    height, width = placement.resized
+    if rule.antialias:
+        resized = image.resize((width, height), _PIL_FILTERS[rule.filter])
+        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float()
+    else:
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
+        pixels = F.interpolate(
+            pixels[None], size=(height, width), mode=rule.filter, align_corners=False
+        )[0]
+    top, left = placement.offset
+    window = pixels[:, top : top + placement.input[0], left : left + placement.input[1]]
+    scale = torch.tensor(std).view(3, 1, 1) * 255
+    return (window - torch.tensor(mean).view(3, 1, 1) * 255) / scale

@@ -1,0 +1,64 @@
+"""Localization maps of a batch, for use in other people's code."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from wsol_bench.cams import MapMethod, cam_methods, is_applicable, merged_plan
+from wsol_bench.capture import Precision, capture
+from wsol_bench.errors import ModelError
+from wsol_bench.models.layers import target_of
+
+__all__ = ["localization_maps"]
+
+
+def localization_maps(
+    model: nn.Module,
+    images: Float[Tensor, "batch 3 height width"],
+    methods: Sequence[str | MapMethod] = ("grad_cam",),
+    *,
+    layer: str | None = None,
+    classes: Int64[Tensor, "batch k"] | Sequence[int] | Sequence[Sequence[int]] | None = None,
+    k: int = 5,
+    precision: Precision = "fp32",
+) -> dict[str, Float[Tensor, "batch k h w"]]:
+    """Maps of several methods from one forward pass.
+
+    Args:
+        model: maps images to (batch, n) logits; it comes back as it was.
+        images: normalized input, on the model's device.
+        methods: names (``wsol-bench list methods``), import paths, or what ``@cam_method`` made.
+        layer: target layer; by default the table's (``wsol_bench.models.layers``).
+        classes: output indices a map is made for: (batch, k), or (k,) for all images. By default
+            the k best of each image, best first.
+        k: number of best classes.
+        precision: ``bf16`` and ``fp16`` run the model under autocast.
+
+    Returns:
+        By method name, each map as its paper defines it, at the layer's resolution, in float32.
+
+    Raises:
+        ConfigError: an unknown method.
+        ModelError: an architecture without a known layer, or a method that the network has no head
+            for.
+    """
+    chosen = [
+        method if isinstance(method, MapMethod) else cam_methods.get(method) for method in methods
+    ]
+    target = target_of(model, layer=layer)
+    slots = None
+    if classes is not None:
+        slots = torch.as_tensor(classes, dtype=torch.int64, device=images.device)
+        slots = slots.expand(len(images), -1) if slots.ndim == 1 else slots
+    record = capture(
+        model, images, target, merged_plan(chosen), k=k, classes=slots, precision=precision
+    )
+    for method in chosen:
+        if not is_applicable(method, record):
+            raise ModelError(
+                f"{method.name} is not applicable to {type(model).__name__} at {target.layer!r}: "
+                "it needs a GAP + linear (or class convolution + GAP) head directly behind it"
+            )
+    return {method.name: method(record) for method in chosen}

@@ -1,0 +1,117 @@
+"""ILSVRC classification and localization error, and GT-known localization error, from rows."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float64
+
+__all__ = ["GROUP", "TOP_K", "Errors", "clsloc_errors", "summarize"]
+
+GROUP = ["model", "method", "layer", "protocol", "protocol_hash"]
+TOP_K = 5
+
+
+class Errors(NamedTuple):
+    """Errors as fractions in [0, 1]; NaN where there is nothing to average.
+
+    Attributes:
+        cls: (5,) classification error for k = 1..5, over all images.
+        loc: (5,) localization error for k = 1..5, without the blacklist.
+        loc_all: (5,) the same over all images that have a box.
+        gt_known: localization error of the map of the image's own class, whatever its rank,
+            without the blacklist; NaN unless every scored image has a row of its class.
+    """
+
+    cls: Float64[np.ndarray, " 5"]
+    loc: Float64[np.ndarray, " 5"]
+    loc_all: Float64[np.ndarray, " 5"]
+    gt_known: float
+
+
+def clsloc_errors(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> Errors:
+    """Errors as the ILSVRC devkit's ``eval_clsloc`` counts them.
+
+    ``err_i = min over the first k guesses j of max(class_j != label_i, best IoU_j < iou)``, where
+    an IoU of exactly ``iou`` is right. Missing guesses are wrong, those past k are ignored, and
+    each of several guesses of one class counts by itself. The classification error averages all
+    images; the localization error leaves out blacklisted images (numerator and denominator) and
+    images without a box of their class, for which it is not defined.
+
+    Args:
+        rows: image_id, rank (1 is best), class, iou (best over the boxes of the image's class).
+        images: image_id, label, blacklisted, n_boxes (of the image's class).
+        iou: least IoU that is a hit.
+    """
+    labels = images["label"].to_numpy(str)
+    position = pd.Index(images["image_id"]).get_indexer(rows["image_id"])
+    if (position < 0).any():
+        raise ValueError("rows hold an image that the images table does not")
+    right_class = rows["class"].to_numpy(str) == labels[position]
+    right = right_class & (rows["iou"].to_numpy(np.float64) >= iou)
+    rank = rows["rank"].to_numpy(np.float64)
+
+    def best_rank(hits: Bool[np.ndarray, " rows"]) -> Float64[np.ndarray, " images"]:
+        best = np.full(len(images), np.inf)
+        np.minimum.at(best, position[hits], rank[hits])
+        return best
+
+    def error_by_k(
+        best: Float64[np.ndarray, " images"], counted: Bool[np.ndarray, " images"]
+    ) -> Float64[np.ndarray, " 5"]:
+        if not counted.any():
+            return np.full(TOP_K, np.nan)
+        return (best[counted, None] > np.arange(1, TOP_K + 1)).mean(axis=0)
+
+    has_box = images["n_boxes"].to_numpy() > 0
+    counted = has_box & ~images["blacklisted"].to_numpy(bool)
+    known, hit = best_rank(right_class), best_rank(right)
+    complete = counted.any() and np.isfinite(known[counted]).all()
+    return Errors(
+        cls=error_by_k(known, np.ones(len(images), bool)),
+        loc=error_by_k(hit, counted),
+        loc_all=error_by_k(hit, has_box),
+        gt_known=float(np.isinf(hit[counted]).mean()) if complete else float("nan"),
+    )
+
+
+def summarize(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> pd.DataFrame:
+    """One line of errors a model x method x layer x protocol, in order of appearance.
+
+    Args:
+        rows, images: of a run; see docs/rows.md. Images that were not evaluated are counted in
+            ``n_skipped`` and enter no error.
+        iou: least IoU that is a hit.
+
+    Returns:
+        The columns of ``GROUP``, status, counts and errors (fractions in [0, 1]).
+    """
+    lines = []
+    for group, its_rows in rows.groupby(GROUP, sort=False, dropna=False):
+        assert isinstance(group, tuple)
+        of_model = images[images["model"] == group[0]]
+        evaluated = of_model[of_model["status"] == "evaluated"]
+        errors = clsloc_errors(its_rows, evaluated, iou=iou)
+        applicable = bool((its_rows["status"] != "not_applicable").any())
+        loc, loc_all = (
+            values if applicable else np.full(TOP_K, np.nan)
+            for values in (errors.loc, errors.loc_all)
+        )
+        lines.append(
+            {
+                **dict(zip(GROUP, group, strict=True)),
+                "status": "ok" if applicable else "not_applicable",
+                "n_images": len(evaluated),
+                "n_skipped": len(of_model) - len(evaluated),
+                "n_blacklisted": int(evaluated["blacklisted"].sum()),
+                "n_without_box": int((evaluated["n_boxes"] == 0).sum()),
+                "top1_cls_error": errors.cls[0],
+                "top5_cls_error": errors.cls[4],
+                "top1_loc_error": loc[0],
+                "top5_loc_error": loc[4],
+                "gt_known_loc_error": errors.gt_known if applicable else float("nan"),
+                "top1_loc_error_all": loc_all[0],
+                "top5_loc_error_all": loc_all[4],
+            }
+        )
+    return pd.DataFrame(lines)

@@ -1,0 +1,1 @@
+"""Classifiers and the layers their maps come from."""

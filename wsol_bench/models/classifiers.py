@@ -1,0 +1,302 @@
+"""Classifiers: build a network, load its weights, know its classes and its target layer."""
+
+import hashlib
+import json
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from wsol_bench.errors import ConfigError, ModelError, did_you_mean
+from wsol_bench.models import shapes_net
+from wsol_bench.models.layers import Target, target_of
+from wsol_bench.registry import import_object
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "load_classifier", "model_names"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_NESTED_KEYS = ("state_dict", "model_state_dict", "model", "net")
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network in evaluation mode with everything a run needs to know of it.
+
+    Attributes:
+        name: stands in the results.
+        module: maps (b, 3, h, w) normalized RGB to (b, n) logits.
+        classes: wnid of each of the n outputs.
+        target: where maps are taken.
+        mean, std: of RGB in [0, 1], by which the input is normalized.
+        fingerprint: digest of the weights.
+        classes_from: where the class order comes from, for people.
+    """
+
+    name: str
+    module: nn.Module
+    classes: tuple[str, ...]
+    target: Target
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    fingerprint: str
+    classes_from: str
+
+
+def model_names() -> list[str]:
+    """The networks that can be named without a package prefix."""
+    return sorted(["shapes_net", *torchvision.models.list_models(module=torchvision.models)])
+
+
+def load_classifier(
+    name: str,
+    *,
+    weights: str = "DEFAULT",
+    classes: Path | None = None,
+    dataset_classes: Sequence[str] = (),
+    layer: str | None = None,
+    head: str | None = None,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+    arguments: Mapping[str, Any] | None = None,
+    label: str | None = None,
+    input_size: int = 224,
+) -> Classifier:
+    """Build a network and load its weights.
+
+    Args:
+        name: ``shapes_net``, a torchvision classification model, ``timm/<name>`` or
+            ``my_module:builder``.
+        weights: ``DEFAULT`` or another torchvision weights name (``IMAGENET1K_V1``); the path of a
+            .pth or .safetensors file that holds a state_dict or a mapping with one; ``random``.
+        classes: file of wnids in the order of the outputs, one a line, words may follow.
+        dataset_classes: the data set's wnids, sorted: the order where nothing else tells one.
+        layer, head: override the target-layer table.
+        mean, std: of the network's preprocessing.
+        arguments: for the builder.
+        label: name in the results; ``name`` where there is none.
+        input_size: side in pixels of the images that will come.
+
+    Raises:
+        ModelError: a network that cannot be built, weights that do not fit, classes that do not
+            match the outputs.
+    """
+    path = _weights_file(weights)
+    state, wnids, order = None, None, "the data set's sorted wnids"
+    if name == "shapes_net" and weights == "DEFAULT":
+        path = shapes_net.WEIGHTS
+    if path is not None:
+        state, wnids = _read_weights(path)
+        order = f"'wnids' in {path}"
+    if classes is not None:
+        wnids, order = _read_classes(classes), str(classes)
+    options = dict(arguments or {})
+    if wnids is not None:
+        options.setdefault("num_classes", len(wnids))
+    module = _build(name, weights if path is None else None, options)
+    if state is not None:
+        _load_state(module, state, f"{name}: {path}")
+    module = module.eval()
+    if wnids is None:
+        wnids = tuple(dataset_classes)
+    n_outputs = _count_outputs(module, name, input_size)
+    if n_outputs != len(wnids):
+        raise ModelError(
+            f"{name}: the network has {n_outputs} outputs, but {order} name {len(wnids)} classes; "
+            "give the order of the outputs with 'classes:' (a file of wnids, one a line)"
+        )
+    return Classifier(
+        name=label or name,
+        module=module,
+        classes=tuple(wnids),
+        target=target_of(module, layer=layer, head=head),
+        mean=mean,
+        std=std,
+        fingerprint=_fingerprint(module),
+        classes_from=order,
+    )
+
+
+def _weights_file(weights: str) -> Path | None:
+    path = Path(weights)
+    if path.suffix in {".pth", ".pt", ".safetensors", ".tar", ".bin"} or path.is_file():
+        return path
+    return None
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
+    """State dict and wnids of a file. Nothing in the file is executed."""
+    if not path.is_file():
+        raise ModelError(f"weights file {path} does not exist")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as file:
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+                listed = (file.metadata() or {}).get("wnids")
+        except SafetensorError as error:
+            raise ModelError(f"weights file {path} is not a safetensors file: {error}") from error
+        return state, None if listed is None else tuple(json.loads(listed))
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ModelError(
+            f"weights file {path} cannot be loaded as tensors alone (weights_only=True): {reason} "
+            "Save a state_dict, as .pth or .safetensors"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise ModelError(f"weights file {path}: expected a mapping, found {type(content).__name__}")
+    listed = content.get("wnids")
+    nested = next(
+        (content[key] for key in _NESTED_KEYS if isinstance(content.get(key), Mapping)), content
+    )
+    state = {
+        key.removeprefix("module."): value
+        for key, value in nested.items()
+        if isinstance(value, Tensor)
+    }
+    if not state:
+        raise ModelError(
+            f"weights file {path}: expected a state_dict or a mapping that holds one under "
+            f"{' or '.join(_NESTED_KEYS)}, found keys {', '.join(map(str, list(content)[:8]))}"
+        )
+    return state, None if listed is None else tuple(map(str, listed))
+
+
+def _read_classes(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"classes file {path}: {error}") from error
+    return tuple(line.split()[0] for line in lines if line.strip())
+
+
+def _build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Module:
+    """The network; ``weights`` is a published set's name, ``random``, or None for none yet."""
+    published = weights if weights != "random" else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # random weights are the same in every run
+        try:
+            module = _builder(name, published)(**arguments)
+        except ConfigError as error:
+            raise ModelError(str(error)) from error
+        except (TypeError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelError(f"{name}: cannot be built with {arguments}: {error}") from error
+        except OSError as error:
+            raise ModelError(
+                f"{name}: weights {weights!r} could not be fetched ({error}); download them where "
+                "there is a network and give the file as 'weights:'"
+            ) from error
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"{name}: expected a torch.nn.Module, found {type(module).__name__}")
+    return module
+
+
+def _builder(name: str, published: str | None) -> Callable[..., nn.Module]:
+    if name == "shapes_net":
+        if published not in (None, "DEFAULT"):
+            raise ModelError(
+                f"shapes_net has no weights {published!r}; known: DEFAULT, random, a file"
+            )
+        return shapes_net.shapes_net
+    if ":" in name:
+        builder: Callable[..., nn.Module] = import_object(name, "model builder")
+        return builder
+    if name.startswith("timm/"):
+        return _timm_builder(name.removeprefix("timm/"), published)
+    return _torchvision_builder(name, published)
+
+
+def _timm_builder(name: str, published: str | None) -> Callable[..., nn.Module]:
+    try:
+        import timm
+    except ImportError as error:
+        raise ModelError(f"timm/{name} needs timm: pip install 'wsol-bench[timm]'") from error
+    if not timm.is_model(name):
+        raise ModelError(
+            f"timm has no model {name!r}; {did_you_mean(name, timm.list_models())[:300]}"
+        )
+
+    def build(**arguments: Any) -> nn.Module:
+        module: nn.Module = timm.create_model(name, pretrained=published is not None, **arguments)
+        return module
+
+    return build
+
+
+def _torchvision_builder(name: str, published: str | None) -> Callable[..., nn.Module]:
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise ModelError(f"unknown model {name!r}; {did_you_mean(name, model_names())}")
+    if published is not None:
+        known = [entry.name for entry in torchvision.models.get_model_weights(name)]
+        if published not in {"DEFAULT", *known}:
+            raise ModelError(
+                f"{name} has no weights {published!r} and no such file exists; "
+                f"{did_you_mean(published, ['DEFAULT', 'random', *known])}"
+            )
+
+    def build(**arguments: Any) -> nn.Module:
+        if published is None and name in {"googlenet", "inception_v3"}:
+            # Auxiliary classifiers never run in evaluation mode, and their initialization is slow.
+            arguments = {"aux_logits": False, "init_weights": False, **arguments}
+        module: nn.Module = torchvision.models.get_model(name, weights=published, **arguments)
+        return module
+
+    return build
+
+
+def _load_state(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    own = module.state_dict()
+    extra = [key for key in state if key not in own and not key.lower().startswith("aux")]
+    missing = [key for key in own if key not in state]
+    other = [
+        f"{key}: expected {tuple(own[key].shape)}, found {tuple(state[key].shape)}"
+        for key in own
+        if key in state and own[key].shape != state[key].shape
+    ]
+    problems = [
+        f"{len(keys)} {what} (first: {keys[0]})"
+        for what, keys in (("missing", missing), ("unexpected", extra), ("of another shape", other))
+        if keys
+    ]
+    if problems:
+        raise ModelError(
+            f"weights do not fit {source}: {'; '.join(problems)}. A head of another size is built "
+            "with 'arguments: {num_classes: N}' or a class list"
+        )
+    module.load_state_dict({key: state[key] for key in own})
+
+
+@torch.no_grad()
+def _count_outputs(module: nn.Module, name: str, input_size: int) -> int:
+    """The number of logits, by one pass on a blank image of the protocol's size."""
+    try:
+        logits = module(torch.zeros(1, 3, input_size, input_size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ModelError(
+            f"{name} does not take a {input_size} x {input_size} image: {error}. The size is "
+            "'input.size' of the protocol"
+        ) from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        raise ModelError(f"{name}: expected logits of shape (b, n), found {_describe(logits)}")
+    return logits.shape[1]
+
+
+def _describe(value: object) -> str:
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def _fingerprint(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for key, value in module.state_dict().items():
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,184 @@
+"""The target-layer table: where each architecture's localization map comes from.
+
+An explicit table, extended by a configuration's ``layer:`` and ``head:``, never a guess in silence:
+the last pooling, a permutation or the class layer are the wrong answers that guessing gives.
+"""
+
+import math
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from wsol_bench.errors import ModelError, did_you_mean
+
+__all__ = ["Target", "candidate_layers", "find_module", "target_of", "to_grid"]
+
+Layout = Literal["nchw", "nhwc", "tokens"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where activations and gradients are taken.
+
+    Attributes:
+        layer: dotted module name. In the table a position may count from the end (``features.-2``);
+            a resolved target holds the plain name.
+        then_relu: the activation is what the functional ReLU makes of the module's output, which
+            no module holds.
+        layout: of the module's output: ``nchw``; ``nhwc``; ``tokens`` (n, prefix + h * w, c) with a
+            square grid last.
+        head: the linear layer (or 1x1 convolution) of a GAP + linear (or class convolution + GAP)
+            head that directly follows the layer: the class weights of CAM. None where the network
+            has no such head.
+    """
+
+    layer: str
+    then_relu: bool = False
+    layout: Layout = "nchw"
+    head: str | None = None
+
+
+# Keyed by package and class name of the model. Activations are post-ReLU where the network has one.
+_TARGETS = {
+    "torchvision/AlexNet": Target("features.-2"),
+    "torchvision/ConvNeXt": Target("features"),
+    "torchvision/DenseNet": Target("features", then_relu=True, head="classifier"),
+    "torchvision/EfficientNet": Target("features", head="classifier.-1"),
+    "torchvision/GoogLeNet": Target("inception5b", head="fc"),
+    "torchvision/Inception3": Target("Mixed_7c", head="fc"),
+    "torchvision/MNASNet": Target("layers", head="classifier.-1"),
+    "torchvision/MaxVit": Target("blocks.-1"),
+    "torchvision/MobileNetV2": Target("features", head="classifier.-1"),
+    "torchvision/MobileNetV3": Target("features"),
+    "torchvision/RegNet": Target("trunk_output", head="fc"),
+    "torchvision/ResNet": Target("layer4", head="fc"),
+    "torchvision/ShuffleNetV2": Target("conv5", head="fc"),
+    "torchvision/SqueezeNet": Target("features", head="classifier.1"),
+    "torchvision/SwinTransformer": Target("norm", layout="nhwc", head="head"),
+    "torchvision/VGG": Target("features.-2"),
+    # Patch tokens of the last block's output do not reach the class token; those before its
+    # attention do.
+    "torchvision/VisionTransformer": Target("encoder.layers.-1.ln_1", layout="tokens"),
+    "timm/ConvNeXt": Target("stages"),
+    "timm/DenseNet": Target("features", head="classifier"),
+    "timm/EfficientNet": Target("bn2", head="classifier"),
+    "timm/MobileNetV3": Target("blocks"),
+    "timm/RegNet": Target("final_conv", head="head.fc"),
+    "timm/ResNet": Target("layer4", head="fc"),
+    "timm/SwinTransformer": Target("norm", layout="nhwc", head="head.fc"),
+    "timm/VGG": Target("features.-2"),
+    "timm/VisionTransformer": Target("blocks.-1.norm1", layout="tokens"),
+    "wsol_bench/ShapesNet": Target("features", head="fc"),
+}
+
+
+def target_of(model: nn.Module, *, layer: str | None = None, head: str | None = None) -> Target:
+    """The target of a model by the table; ``layer`` and ``head`` override it.
+
+    A layer that is not the table's has no ``head`` unless one is given: CAM needs the layer that
+    feeds the head.
+
+    Raises:
+        ModelError: an architecture that is not in the table, or a name that is no module of it.
+    """
+    known = next(
+        (
+            _TARGETS[key]
+            for base in type(model).__mro__
+            if (key := f"{base.__module__.partition('.')[0]}/{base.__name__}") in _TARGETS
+        ),
+        None,
+    )
+    if known is not None:
+        known = replace(
+            known,
+            layer=_plain_name(model, known.layer),
+            head=None if known.head is None else _plain_name(model, known.head),
+        )
+    if layer is None and known is None:
+        raise ModelError(
+            f"no target layer is known for {type(model).__name__}: name one with 'layer:'. "
+            f"Layers with spatial output, last first: {', '.join(candidate_layers(model))}"
+        )
+    if layer is not None:
+        layer = _plain_name(model, layer)
+        if known is None or known.layer != layer:
+            known = Target(layer)
+    assert known is not None
+    return known if head is None else replace(known, head=_plain_name(model, head))
+
+
+def find_module(model: nn.Module, name: str) -> nn.Module:
+    """The module called ``name``; ModelError with the nearest name where there is none."""
+    modules = dict(model.named_modules())
+    if name not in modules:
+        depth = name.count(".")
+        near = [known for known in modules if known and known.count(".") <= depth]
+        raise ModelError(
+            f"{type(model).__name__} has no layer {name!r}; {did_you_mean(name, near)}"
+        )
+    return modules[name]
+
+
+def _plain_name(model: nn.Module, name: str) -> str:
+    """``features.-2`` as ``features.29``: positions from the end resolved to module names."""
+    path: list[str] = []
+    for part in name.split("."):
+        if re.fullmatch(r"-\d+", part):
+            children = [child for child, _ in find_module(model, ".".join(path)).named_children()]
+            if int(part[1:]) > len(children):
+                raise ModelError(f"{name!r}: {'.'.join(path)} has only {len(children)} children")
+            part = children[int(part)]
+        path.append(part)
+    plain = ".".join(path)
+    find_module(model, plain)
+    return plain
+
+
+@torch.no_grad()
+def candidate_layers(model: nn.Module, *, size: int = 224, at_most: int = 12) -> list[str]:
+    """Names and shapes of modules with a spatial output, last first: a pass on a blank image."""
+    found: list[str] = []
+
+    def note(name: str) -> None:
+        def hook(module: nn.Module, inputs: object, output: object) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4 and output.shape[-1] > 1:
+                found.append(f"{name} {tuple(output.shape[1:])}")
+
+        handles.append(modules[name].register_forward_hook(hook))
+
+    handles: list[torch.utils.hooks.RemovableHandle] = []
+    modules = dict(model.named_modules())
+    training = model.training
+    parameter = next(model.parameters(), torch.zeros(()))
+    try:
+        for name in modules:
+            if name:
+                note(name)
+        model.eval()(parameter.new_zeros(1, 3, size, size))
+    except Exception as error:  # a list of candidates is a help, never a second failure
+        found.append(f"(the pass stopped: {error})")
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    return found[::-1][:at_most]
+
+
+def to_grid(tensor: Shaped[Tensor, "..."], layout: Layout) -> Shaped[Tensor, "*lead c h w"]:
+    """A layer's output (or gradient), any leading dimensions, as channels over a spatial grid.
+
+    Raises:
+        ModelError: a tensor that is no grid; ``layer:`` then names another module.
+    """
+    if layout == "tokens":
+        side = math.isqrt(tensor.shape[-2])
+        patches = tensor[..., -side * side :, :]  # class and register tokens come first
+        tensor = patches.unflatten(-2, (side, side))
+    if layout != "nchw":
+        tensor = tensor.movedim(-1, -3)
+    return tensor

@@ -1,0 +1,264 @@
+"""Prediction files: read, score and write what the official tools read and write.
+
+    devkit   line i is image i of the data set: groups of ``label xmin ymin xmax ymax``, label the
+             ILSVRC2012_ID (1..1000)
+    kaggle   ``ImageId,PredictionString``: by image id, groups of ``wnid xmin ymin xmax ymax``
+
+Corners are 0-based inclusive. Predictions are never clipped, rounded, reordered or rejected for
+their geometry.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from wsol_bench.datasets import ROOT_SYNSET, Dataset
+from wsol_bench.errors import PredictionError
+from wsol_bench.files import write_atomically
+from wsol_bench.geometry import box_iou, from_inclusive, to_inclusive
+from wsol_bench.metrics.localization import TOP_K, summarize
+
+__all__ = ["Format", "read_predictions", "score_predictions", "write_predictions"]
+
+Format = Literal["devkit", "kaggle"]
+
+# The devkit's evaluation takes label 1001 for the root of the hierarchy and 0 for "no guess".
+_ROOT_ID = 1001
+_NO_CLASS = ""
+
+# Inclusive corners of a box without a pixel: what stands in a file where a guess has no box.
+_NO_BOX = "0 0 -1 -1"
+
+
+class _Guesses(NamedTuple):
+    """Guesses of several images, flat: one entry a guess."""
+
+    image: list[int]
+    rank: list[int]
+    label: list[str]
+    box: list[list[float]]
+
+
+def read_predictions(path: Path, dataset: Dataset, *, format: Format | None = None) -> pd.DataFrame:
+    """The guesses of a file as rows: image_id, rank, class (wnid), x0, y0, x1, y1 (half-open).
+
+    Args:
+        path: of the file.
+        dataset: what it predicts; gives the images' order and the classes' IDs.
+        format: by default told from the first line.
+
+    Raises:
+        PredictionError: with the line, what was expected and what was found.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PredictionError(f"{path}: {error}") from error
+    if format is None:
+        format = "kaggle" if lines and lines[0].lstrip("\ufeff").startswith("ImageId") else "devkit"
+    ids, guesses = (_read_kaggle if format == "kaggle" else _read_devkit)(path, lines, dataset)
+    boxes = from_inclusive(np.array(guesses.box, dtype=np.float64).reshape(-1, 4))
+    table = pd.DataFrame(
+        {
+            "image_id": np.array(ids, dtype=object)[guesses.image],
+            "rank": np.array(guesses.rank, dtype=np.int64),
+            "class": guesses.label,
+        }
+    )
+    table[["x0", "y0", "x1", "y1"]] = boxes
+    table.attrs["image_ids"] = list(ids)
+    return table
+
+
+def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[str], _Guesses]:
+    if not (dataset.classes["ilsvrc_id"] > 0).any():
+        raise PredictionError(
+            f"{path}: a devkit file names classes by ILSVRC2012_ID, which the data set's root does "
+            "not hold; point at a devkit (meta.mat or synsets.csv) with --option devkit=DIR"
+        )
+    wnid_of = dict(zip(dataset.classes["ilsvrc_id"], dataset.classes["wnid"], strict=True))
+    wnid_of[_ROOT_ID] = ROOT_SYNSET
+    while lines and not lines[-1].strip():
+        lines = lines[:-1]
+    if len(lines) != len(dataset):
+        raise PredictionError(
+            f"{path}: expected one line an image, {len(dataset)} in the data set, "
+            f"found {len(lines)}; a part of the data set is named with --option subset=FILE "
+            "(image ids, one a line)"
+        )
+    guesses = _Guesses([], [], [], [])
+    for index, line in enumerate(lines):
+        _append(guesses, index, line.split(), f"{path}:{index + 1}", wnid_of)
+    return dataset.images["image_id"].tolist(), guesses
+
+
+def _read_kaggle(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[str], _Guesses]:
+    table = list(csv.reader(lines))
+    header = [name.strip().lstrip("\ufeff") for name in table[0]] if table else []
+    if header != ["ImageId", "PredictionString"]:
+        raise PredictionError(
+            f"{path}:1: expected the header ImageId,PredictionString, found {','.join(header)!r}"
+        )
+    known = set(dataset.images["image_id"])
+    ids: list[str] = []
+    seen: set[str] = set()
+    guesses = _Guesses([], [], [], [])
+    for number, record in enumerate(table[1:], start=2):
+        if not record:
+            continue
+        where = f"{path}:{number}"
+        if len(record) != 2:
+            raise PredictionError(f"{where}: expected 2 columns, found {len(record)}")
+        image_id, text = record[0].strip(), record[1]
+        if image_id in seen:
+            raise PredictionError(f"{where}: image {image_id!r} has two lines")
+        if image_id not in known:
+            raise PredictionError(f"{where}: image {image_id!r} is not in data set {dataset.name}")
+        seen.add(image_id)
+        _append(guesses, len(ids), text.split(), where, None)
+        ids.append(image_id)
+    return ids, guesses
+
+
+def _append(
+    guesses: _Guesses, image: int, fields: Sequence[str], where: str, wnid_of: dict[int, str] | None
+) -> None:
+    """Add a line's groups of five; ``wnid_of`` translates labels that are numbers."""
+    if len(fields) % 5:
+        raise PredictionError(
+            f"{where}: expected groups of 5 (label xmin ymin xmax ymax), found {len(fields)} fields"
+        )
+    for start in range(0, len(fields), 5):
+        try:
+            box = [float(field) for field in fields[start + 1 : start + 5]]
+            label = fields[start]
+            if wnid_of is not None:
+                number = float(label)  # matlab writes 1e2 for 100
+                label = wnid_of.get(int(number), _NO_CLASS) if number.is_integer() else _NO_CLASS
+        except (ValueError, OverflowError) as error:
+            expected = "an ILSVRC2012_ID" if wnid_of else "a wnid"
+            raise PredictionError(
+                f"{where}: expected {expected} and 4 numbers, found "
+                f"{' '.join(fields[start : start + 5])!r}"
+            ) from error
+        guesses.image.append(image)
+        guesses.rank.append(start // 5 + 1)
+        guesses.label.append(label)
+        guesses.box.append(box)
+
+
+def score_predictions(
+    predictions: pd.DataFrame, dataset: Dataset, *, name: str, iou: float = 0.5
+) -> pd.DataFrame:
+    """The summary (``metrics.localization.summarize``) of guesses from a file.
+
+    Args:
+        predictions: of ``read_predictions``. The images it covers are scored, the others counted in
+            ``n_skipped``.
+        dataset: the ground truth.
+        name: of the predictions in the table.
+        iou: least IoU that is a hit.
+    """
+    image_ids = dataset.images["image_id"]
+    covered = image_ids.isin(predictions.attrs["image_ids"]).to_numpy()
+    if not covered.any():
+        raise PredictionError(f"{name}: no image is predicted")
+    position = pd.Index(image_ids).get_indexer(predictions["image_id"])
+    labels = dataset.images["label"].to_numpy(str)
+    guess = predictions[["x0", "y0", "x1", "y1"]].to_numpy(np.float64)
+    counted, best = _best_iou(guess, position, dataset, labels)
+    images = pd.DataFrame(
+        {
+            "model": name,
+            "image_id": image_ids,
+            "label": labels,
+            "blacklisted": dataset.images["blacklisted"],
+            "n_boxes": counted,
+            "status": np.where(covered, "evaluated", "not_predicted"),
+        }
+    )
+    rows = predictions[["image_id", "rank", "class"]].assign(
+        model=name,
+        method="predictions",
+        layer="",
+        protocol="ilsvrc-clsloc",
+        protocol_hash="",
+        iou=best,
+        status="box",
+    )
+    return summarize(rows, images, iou=iou)
+
+
+def _best_iou(
+    guess: Float64[np.ndarray, "r 4"],
+    position: np.ndarray,
+    dataset: Dataset,
+    labels: np.ndarray,
+) -> tuple[np.ndarray, Float64[np.ndarray, " r"]]:
+    """Boxes an image that count (those of its class), and each guess's best IoU with them.
+
+    All (guess, box) pairs of all images at once: file-sized inputs make a loop over images slow.
+    """
+    n_boxes = dataset.images["n_boxes"].to_numpy(np.int64)
+    image_of_box = np.repeat(np.arange(len(dataset)), n_boxes)
+    counts = (dataset.box_labels == labels[image_of_box]) | (labels[image_of_box] == ROOT_SYNSET)
+    boxes, image_of_box = dataset.boxes[counts], image_of_box[counts]
+    per_image = np.bincount(image_of_box, minlength=len(dataset))
+    first = np.concatenate([[0], np.cumsum(per_image)[:-1]])
+    pairs = per_image[position]
+    which_guess = np.repeat(np.arange(len(guess)), pairs)
+    within = np.arange(pairs.sum()) - np.repeat(np.cumsum(pairs) - pairs, pairs)
+    which_box = first[position[which_guess]] + within
+    best = np.zeros(len(guess))
+    np.maximum.at(best, which_guess, box_iou(guess[which_guess], boxes[which_box]))
+    return per_image, best
+
+
+def write_predictions(
+    path: Path,
+    rows: pd.DataFrame,
+    images: pd.DataFrame,
+    classes: pd.DataFrame,
+    *,
+    format: Format,
+) -> None:
+    """Write the first five guesses of each evaluated image.
+
+    A guess without a box keeps its class and gets a box without a pixel, which overlaps nothing.
+
+    Args:
+        path: of the file.
+        rows: of one model x method x layer.
+        images: of the model, in the data set's order.
+        classes: wnid, ilsvrc_id.
+        format: devkit or kaggle.
+
+    Raises:
+        PredictionError: devkit format without ILSVRC2012_IDs.
+    """
+    name_of = {wnid: wnid for wnid in classes["wnid"]}
+    if format == "devkit":
+        if not (classes["ilsvrc_id"] > 0).all():
+            raise PredictionError(
+                "a devkit file names classes by ILSVRC2012_ID, which this run's data set did not "
+                "hold; run with 'devkit: DIR' under 'dataset', or export --format kaggle"
+            )
+        name_of = dict(zip(classes["wnid"], classes["ilsvrc_id"].astype(str), strict=True))
+    evaluated = images.loc[images["status"] == "evaluated", "image_id"].tolist()
+    guesses: dict[str, list[str]] = {image_id: [] for image_id in evaluated}
+    best = rows[rows["rank"] <= TOP_K].sort_values("rank", kind="stable")
+    boxes = to_inclusive(best[["x0", "y0", "x1", "y1"]].to_numpy(np.float64))
+    for image_id, wnid, box in zip(best["image_id"], best["class"], boxes, strict=True):
+        # repr is the shortest text that reads back as the same number.
+        corners = _NO_BOX if np.isnan(box).any() else " ".join(map(repr, box.tolist()))
+        guesses[image_id].append(f"{name_of[wnid]} {corners}")
+    lines = [" ".join(guesses[image_id]) for image_id in evaluated]
+    if format == "kaggle":
+        lines = [f"{image_id},{line}" for image_id, line in zip(evaluated, lines, strict=True)]
+        lines.insert(0, "ImageId,PredictionString")
+    write_atomically(path, ("\n".join(lines) + "\n").encode())

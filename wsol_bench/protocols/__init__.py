@@ -1,0 +1,179 @@
+"""Protocols: every choice between an image and a number, named and hashed.
+
+A protocol is one YAML file beside this module (or any file given by path). Each knob that moves
+published numbers is a field; none has a default, so a protocol says all of them.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from wsol_bench.errors import ConfigError, did_you_mean
+from wsol_bench.geometry import GeometryName, Placement, place
+from wsol_bench.validation import explain
+
+__all__ = [
+    "BoxRule",
+    "InputRule",
+    "MapRule",
+    "Protocol",
+    "ScoringRule",
+    "load_protocol",
+    "protocol_names",
+]
+
+
+class _Rule(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputRule(_Rule):
+    """From the image file to the network's input.
+
+    Attributes:
+        size: side of the input in pixels; of its shorter side for ``shorter_side``.
+        geometry: see ``wsol_bench.geometry.place``.
+        resize_to: shorter side before the crop, in pixels (``center_crop`` only).
+        filter: of the resize.
+        antialias: true is Pillow's filter on 8-bit pixels, whose support grows with the reduction;
+            false samples the filter at its own support, on floats.
+    """
+
+    size: Annotated[int, Field(ge=1)]
+    geometry: GeometryName
+    resize_to: Annotated[int, Field(ge=1)] | None = None
+    filter: Literal["bilinear", "bicubic"]
+    antialias: bool
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> "InputRule":
+        if (self.geometry == "center_crop") != (self.resize_to is not None):
+            raise ValueError("resize_to belongs to geometry center_crop, and to it alone")
+        if self.resize_to is not None and self.resize_to < self.size:
+            raise ValueError(f"resize_to {self.resize_to} is smaller than size {self.size}")
+        return self
+
+    def place(self, height: int, width: int) -> Placement:
+        """Where the input lies in an image of (height, width) pixels."""
+        return place(
+            height, width, geometry=self.geometry, size=self.size, resize_to=self.resize_to
+        )
+
+
+class MapRule(_Rule):
+    """From a method's low-resolution map to a map of the input's size.
+
+    Attributes:
+        rectify: where negative values become zero, if at all.
+        upsample: interpolation to the input's size.
+        align_corners: whether corner samples are aligned (not for ``nearest``).
+    """
+
+    rectify: Literal["before_upsampling", "after_upsampling", "never"]
+    upsample: Literal["bilinear", "bicubic", "nearest"]
+    align_corners: bool
+
+    @model_validator(mode="after")
+    def _nearest_has_no_corners(self) -> "MapRule":
+        if self.upsample == "nearest" and self.align_corners:
+            raise ValueError("align_corners does not apply to upsample: nearest")
+        return self
+
+
+class BoxRule(_Rule):
+    """From an upsampled map to a box.
+
+    Attributes:
+        threshold: fraction in [0, 1] of what ``of`` names.
+        of: ``maximum``: the level is threshold * max, and a map without a positive value has no
+            box; ``range``: the level is min + threshold * (max - min).
+        measured_on: the map whose extrema count: ``upsampled``, or ``low_resolution`` (the map
+            normalized before upsampling).
+        comparison: ``at_least`` is >=, ``above`` is >.
+        connectivity: neighbors of a pixel.
+        component: which connected component gives the box; ``largest`` has most pixels, the first
+            in raster order where several have.
+    """
+
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    of: Literal["maximum", "range"]
+    measured_on: Literal["upsampled", "low_resolution"]
+    comparison: Literal["at_least", "above"]
+    connectivity: Literal[4, 8]
+    component: Literal["largest"]
+
+
+class ScoringRule(_Rule):
+    """When a box is right.
+
+    Attributes:
+        iou: least IoU with a ground-truth box of the class, that is a hit.
+        frame: the pixels in which boxes are compared: those of the original image.
+    """
+
+    iou: Annotated[float, Field(gt=0, le=1)]
+    frame: Literal["original"]
+
+
+class Protocol(_Rule):
+    """All choices that turn a classifier's map into a localization error."""
+
+    name: str
+    paper: str = ""
+    input: InputRule
+    map: MapRule
+    box: BoxRule
+    scoring: ScoringRule
+
+    @property
+    def hash(self) -> str:
+        """Digest of everything that decides a number: all fields except the names."""
+        content = self.model_dump(mode="json", exclude={"name", "paper"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def protocol_names() -> list[str]:
+    """The built-in protocols."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.yaml"))
+
+
+def load_protocol(name: str, changes: dict[str, Any] | None = None) -> Protocol:
+    """A protocol by built-in name or by path of a YAML file.
+
+    Args:
+        name: of a built-in protocol, or a path that ends in .yaml or .yml.
+        changes: nested fields to replace. The result's name then tells them, so that a changed
+            protocol is never reported under the published name.
+
+    Raises:
+        ConfigError: unknown name, unknown key, or a value out of range.
+    """
+    path = Path(name)
+    if path.suffix not in {".yaml", ".yml"}:
+        if name not in protocol_names():
+            raise ConfigError(f"unknown protocol {name!r}; {did_you_mean(name, protocol_names())}")
+        path = Path(__file__).with_name(f"{name}.yaml")
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"protocol {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"protocol {path}: expected a mapping, found {type(content).__name__}")
+    described = []
+    for section, fields in (changes or {}).items():
+        if isinstance(fields, dict) and isinstance(content.get(section), dict):
+            content[section] = {**content[section], **fields}
+            described += [f"{section}.{key}={value}" for key, value in fields.items()]
+        else:
+            content[section] = fields
+            described += [] if section == "name" else [f"{section}={fields}"]
+    if described and "name" not in (changes or {}):
+        content["name"] = f"{content.get('name')}+{','.join(described)}"
+    try:
+        return Protocol.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(explain(error, Protocol, f"protocol {name}")) from error

@@ -1,0 +1,130 @@
+"""Named things that a configuration can ask for: one mechanism for all of them."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeVar
+
+from wsol_bench.errors import ConfigError, did_you_mean
+
+__all__ = ["Registry", "bind_options", "import_object"]
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names to things of one kind.
+
+    A name is looked up in this order: built-in name, entry point (``distribution/name``),
+    import path (``my_module:my_object``). The modules of ``package`` are imported at the first
+    look-up, so a built-in thing is one file with one decorator and stands in no second list.
+    """
+
+    def __init__(self, kind: str, *, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._things: dict[str, T] = {}
+        self._loaded = False
+
+    def register(self, name: str, thing: T) -> T:
+        """Add ``thing`` under ``name``; a name is given once."""
+        if name in self._things and self._things[name] is not thing:
+            raise ConfigError(f"{self.kind} {name!r} is registered twice")
+        self._things[name] = thing
+        return thing
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(sorted({*self._things, *self._entry_points()}))
+
+    def get(self, name: str) -> T:
+        """The thing called ``name``.
+
+        Raises:
+            ConfigError: nothing bears the name; the message suggests the nearest one.
+        """
+        self._load()
+        if name in self._things:
+            return self._things[name]
+        plugins = self._entry_points()
+        if name in plugins:
+            return self._accept(plugins[name].load(), name)
+        if ":" in name:
+            return self._accept(import_object(name, self.kind), name)
+        raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, self)}")
+
+    def _accept(self, found: Any, name: str) -> T:
+        """A plug-in hands over the thing itself: what the decorator returned."""
+        expected = type(next(iter(self._things.values())))
+        if not isinstance(found, expected):
+            raise ConfigError(
+                f"{name!r} is not a {self.kind}: expected {expected.__name__} (what its decorator "
+                f"returns), found {type(found).__name__}"
+            )
+        self._things[name] = found
+        return found
+
+    def _load(self) -> None:
+        if not self._loaded:
+            self._loaded = True
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+
+    def _entry_points(self) -> dict[str, Any]:
+        return {
+            f"{point.dist.name if point.dist else '?'}/{point.name}": point
+            for point in entry_points(group=self._package)
+        }
+
+
+def import_object(path: str, kind: str) -> Any:
+    """The object at ``module:name``; errors say which half of the path is wrong."""
+    module_name, _, attribute = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"{kind} {path!r}: cannot import {module_name!r}: {error}") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise ConfigError(
+            f"{kind} {path!r}: module {module_name!r} has no {attribute!r}; "
+            f"{did_you_mean(attribute, (name for name in vars(module) if name[:1] != '_'))}"
+        ) from None
+
+
+def bind_options(
+    function: Callable[..., Any], options: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """The options, converted by the annotations of ``function``'s keyword-only parameters.
+
+    Raises:
+        ConfigError: an option the function does not have, lacks, or of the wrong type.
+    """
+    import pydantic
+
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    bound = {}
+    for name, value in options.items():
+        if name not in parameters:
+            raise ConfigError(f"{where}: unknown option {name!r}; {did_you_mean(name, parameters)}")
+        try:
+            bound[name] = pydantic.TypeAdapter(parameters[name].annotation).validate_python(value)
+        except pydantic.ValidationError as error:
+            reason = "; ".join(item["msg"] for item in error.errors())
+            raise ConfigError(f"{where}.{name}: {reason}, found {value!r}") from error
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty and name not in bound
+    ]
+    if missing:
+        raise ConfigError(f"{where}: missing option {missing[0]!r}")
+    return bound

@@ -1,0 +1,42 @@
+"""A run's predictions as files that the official tools read."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from wsol_bench.files import write_atomically
+from wsol_bench.metrics.localization import GROUP
+from wsol_bench.predictions import Format, write_predictions
+from wsol_bench.store import RunFolder
+
+__all__ = ["export_run"]
+
+
+def export_run(run: RunFolder, folder: Path, *, format: Format) -> Iterator[str]:
+    """Write one prediction file a model x method x layer, and say what was written.
+
+    A devkit file has no image ids: line i is image i of the images that were evaluated. Their list
+    stands beside it, to score it by where that is not the whole data set.
+
+    Args:
+        run: where rows are read.
+        folder: of the files.
+        format: devkit or kaggle.
+    """
+    classes, all_images = run.read("classes"), run.read("images")
+    for group, rows in run.read("rows").groupby(GROUP, sort=False):
+        model, method, layer = group[:3]
+        name = re.sub(r"[^\w.-]+", "_", f"{model}-{method}-{layer}")
+        if (rows["status"] == "not_applicable").all():
+            yield f"{name}: not applicable, nothing to export"
+            continue
+        images = all_images[all_images["model"] == model]
+        path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
+        write_predictions(path, rows, images, classes, format=format)
+        evaluated = images.loc[images["status"] == "evaluated", "image_id"]
+        how = ""
+        if format == "devkit":
+            listing = folder / f"{name}.images.txt"
+            write_atomically(listing, ("\n".join(evaluated) + "\n").encode())
+            how = f"; score it with --option subset={listing}"
+        yield f"{path}: {len(evaluated)} images{how}"

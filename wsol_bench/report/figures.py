@@ -1,0 +1,137 @@
+"""Pictures of stored runs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from PIL import Image
+
+from wsol_bench.errors import ImageError, RunError
+from wsol_bench.inputs import load_image
+from wsol_bench.protocols import Protocol
+from wsol_bench.store import RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["contact_sheet"]
+
+_TRUTH, _HIT, _MISS = "#ffffff", "#2ee66b", "#ff4d4d"
+_THUMBNAIL = 320
+
+
+def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24) -> None:
+    """A sheet of images with the heatmap of the image's own class, ground truth and predicted box.
+
+    Images are taken evenly over the run's order, the first model's.
+
+    Args:
+        run: where rows and maps are read.
+        path: of the picture (.png or .pdf).
+        method: whose maps are shown.
+        n_images: at most.
+
+    Raises:
+        RunError: the run holds no map of the method.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    words: dict[str, str] = dict(run.read("classes")[["wnid", "words"]].itertuples(index=False))
+    protocol = Protocol.model_validate(
+        {key: value for key, value in run.manifest["protocol"].items() if key != "hash"}
+    )
+    chosen = _own_class(run, method)
+    chosen = chosen.iloc[np.unique(np.linspace(0, len(chosen) - 1, n_images).round().astype(int))]
+    columns = 6
+    lines = -(-len(chosen) // columns)
+    figure, grid = plt.subplots(
+        lines, columns, figsize=(2.3 * columns, 2.55 * lines), squeeze=False, layout="constrained"
+    )
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, line in zip(grid.flat, chosen.to_dict(orient="records"), strict=False):
+        _draw(axes, pd.Series(line), protocol, words)
+    model = chosen["model"].iloc[0]
+    figure.suptitle(
+        f"{model}, {method}, {protocol.name}: white ground truth, green hit, red miss", fontsize=10
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _own_class(run: RunFolder, method: str) -> pd.DataFrame:
+    """Rows of the image's own class with their map and their image, of the first model."""
+    images = run.read("images")
+    images = images[(images["status"] == "evaluated") & (images["path"] != "")]
+    keys = ["model", "method", "layer", "image_id", "rank"]
+    rows = run.read("rows")
+    rows = rows[(rows["method"] == method) & (rows["model"] == images["model"].iloc[0])]
+    table = rows.merge(run.read("maps"), on=keys).merge(
+        images.drop(columns=["status"]), on=["model", "image_id"], suffixes=("_map", "")
+    )
+    table = table[table["class"] == table["label"]]
+    if table.empty:
+        raise RunError(f"{run.path} holds no map of method {method!r}")
+    return table
+
+
+def _draw(axes: "Axes", line: pd.Series, protocol: Protocol, words: dict[str, str]) -> None:
+    try:
+        image = load_image(Path(line["path"]))
+    except ImageError:
+        axes.text(0.5, 0.5, "image not found", ha="center")
+        return
+    placement = protocol.input.place(image.height, image.width)
+    shrink = min(1.0, _THUMBNAIL / max(image.size))
+    small = image.resize(
+        (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
+    )
+    extent = (0, image.width, image.height, 0)
+    axes.imshow(small, extent=extent)
+    shape = (int(line["height_map"]), int(line["width_map"]))
+    values = np.frombuffer(line["map"], dtype=np.float16).reshape(shape).astype(np.float32)
+    whole = np.array([[0, 0, placement.input[1], placement.input[0]]], dtype=np.float64)
+    x0, y0, x1, y1 = placement.to_original(whole)[0]
+    heat = _heat(values, (image.height, image.width), shrink)
+    axes.imshow(
+        heat, cmap="inferno", alpha=0.15 + 0.5 * heat, extent=(x0, x1, y1, y0), vmin=0, vmax=1
+    )
+    hit = line["iou"] >= protocol.scoring.iou
+    for box in np.asarray(line["boxes"], dtype=float).reshape(-1, 4):
+        _rectangle(axes, box, _TRUTH, 1.6)
+    predicted = line[["x0", "y0", "x1", "y1"]].to_numpy(dtype=float)
+    if np.isfinite(predicted).all():
+        _rectangle(axes, predicted, _HIT if hit else _MISS, 2.0)
+    axes.set_xlim(0, image.width)
+    axes.set_ylim(image.height, 0)
+    name = words.get(line["label"], line["label"]).split(",")[0]
+    # A "$" in a class name is a dollar, not mathematics.
+    axes.set_title(
+        f"{name}\nrank {line['rank']}, IoU {line['iou']:.2f}".replace("$", r"\$"), fontsize=8
+    )
+
+
+def _heat(
+    values: Float[np.ndarray, "h w"], size: tuple[int, int], shrink: float
+) -> Float[np.ndarray, "height width"]:
+    """The map's positive part in [0, 1], smooth at the size of the thumbnail."""
+    positive = np.clip(values, 0, None)
+    shown = (max(1, round(size[1] * shrink)), max(1, round(size[0] * shrink)))
+    large = np.asarray(Image.fromarray(positive).resize(shown, Image.Resampling.BILINEAR))
+    return np.clip(large / max(float(large.max()), 1e-12), 0, 1)
+
+
+def _rectangle(axes: "Axes", box: Float[np.ndarray, " 4"], color: str, width: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    x0, y0, x1, y1 = box
+    for line_width, edge in ((width + 1.6, "black"), (width, color)):
+        axes.add_patch(
+            Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=edge, linewidth=line_width)
+        )
