@@ -29,7 +29,8 @@ _MEANING = {
     "no_box": "no ground-truth box: counts for the classification error only",
     "odd_box": "box that was repaired or dropped",
     "size_mismatch": "annotation made for another size: boxes rescaled",
-    "unknown_class": "annotated object of a class that the data set does not name: left out",
+    "unknown_class": "object or image of a class that the data set does not name: left out",
+    "label_mismatch": "the sources of the class disagree: is the class order right?",
 }
 
 

@@ -1,0 +1,187 @@
+"""The command line as a stranger uses it: arguments, streams and exit codes."""
+
+import contextlib
+import io
+import json
+import sys
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import yaml
+from colors import color_experiment, write_colors
+
+from wsol_bench.cli import main
+
+KEYS = [
+    "model", "method", "layer", "protocol", "n_images", "n_blacklisted",
+    "top1_cls_error", "top5_cls_error", "top1_loc_error", "top5_loc_error",
+    "gt_known_loc_error", "top1_loc_error_all", "top5_loc_error_all",
+]  # fmt: skip
+
+
+def cli(*arguments, cwd=".", code=0):
+    """Call the entry point with these arguments; standard output and standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    argv = ["wsol-bench", *map(str, arguments)]
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, "argv", argv),
+        pytest.raises(SystemExit) as exit,
+    ):
+        main()
+        sys.exit(0)
+    assert (exit.value.code or 0) == code, err.getvalue()
+    return out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """The color world, its experiment file, and a run of it by the command line."""
+    folder = tmp_path_factory.mktemp("world")
+    write_colors(folder / "root")
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(color_experiment(folder / "root")))
+    out, err = cli("run", folder / "experiment.yaml", "--out", folder / "run", "--json")
+    (folder / "out.json").write_text(out)
+    (folder / "err.txt").write_text(err)
+    return folder
+
+
+def test_json_is_all_of_standard_output(world):
+    records = json.loads((world / "out.json").read_text())
+    assert [record["method"] for record in records] == ["cam", "grad_cam"]
+    for record in records:
+        assert set(KEYS) <= set(record)
+        assert record["top1_loc_error"] == 0
+        assert record["n_images"] == 4
+
+
+def test_progress_and_the_place_of_the_results_go_to_standard_error(world):
+    text = (world / "err.txt").read_text()
+    assert str(world / "run") in text
+    assert "evaluating" in text
+
+
+def test_without_json_a_person_gets_a_table(world, tmp_path):
+    out, _ = cli("run", world / "experiment.yaml", "--out", tmp_path / "run", "--limit", "2")
+    assert "color_net" in out
+    assert "0.00/0.00" in out
+    assert "gradcam-2017+map.upsample=nearest" in out
+
+
+def test_results_go_below_results_and_the_experiments_name(world, tmp_path):
+    cli("run", world / "experiment.yaml", "--limit", "1", cwd=tmp_path)
+    [run] = (tmp_path / "results/colors").iterdir()
+    assert (run / "tables/summary.csv").is_file()
+    assert yaml.safe_load((run / "config.yaml").read_text())["limit"] == 1
+
+
+def test_set_overrides_and_the_config_in_the_folder_says_so(world, tmp_path):
+    out, _ = cli(
+        "run", world / "experiment.yaml", "--out", tmp_path / "run", "--json",
+        "--set", "methods=[cam]", "--set", "protocol=zhou-2016", "--device", "cpu",
+    )  # fmt: skip
+    [record] = json.loads(out)
+    assert (record["method"], record["protocol"]) == ("cam", "zhou-2016")
+    content = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert content["protocol"]["name"] == "zhou-2016"
+
+
+def test_export_then_score_gives_the_runs_own_numbers_in_both_formats(world, tmp_path):
+    """A devkit file too: the IDs come from a devkit beside the root."""
+    devkit = tmp_path / "devkit"
+    devkit.mkdir()
+    (devkit / "synsets.csv").write_text(
+        "ilsvrc2012_id,wnid,sorted_index,words\n"
+        "2,n00000001,0,red\n3,n00000002,1,green\n1,n00000003,2,blue\n"
+    )
+    (devkit / "ILSVRC2014_clsloc_validation_blacklist.txt").write_text("3\n")
+    option = f"devkit={devkit}"
+    out, _ = cli(
+        "run", world / "experiment.yaml", "--out", tmp_path / "run", "--json",
+        "--set", f"dataset.{option}", "--set", "protocol.box={threshold: 0.9}",
+    )  # fmt: skip
+    run = json.loads(out)[0]
+    assert run["n_blacklisted"] == 1
+    root = ("--dataset", "imagenet", "--root", world / "root", "--option", option)
+    for format, suffix in (("devkit", "txt"), ("kaggle", "csv")):
+        listing, _ = cli("export", tmp_path / "run", "--format", format)
+        assert f"color_net-cam-cells.{suffix}" in listing
+        file = tmp_path / f"run/predictions/color_net-cam-cells.{suffix}"
+        [scored] = json.loads(cli("score", file, *root, "--json")[0])
+        assert set(KEYS) <= set(scored)
+        for key in (*KEYS[4:10], *KEYS[11:]):
+            assert scored[key] == run[key], (format, key)
+    subset = tmp_path / "run/predictions/color_net-cam-cells.images.txt"
+    file = tmp_path / "run/predictions/color_net-cam-cells.txt"
+    assert json.loads(cli("score", file, *root, "--option", f"subset={subset}", "--json")[0])
+
+
+def test_schema_is_json():
+    assert "models" in json.loads(cli("schema")[0])["properties"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("methods", ["cam", "grad_cam"]),
+        ("models", ["shapes_net", "resnet50", "vgg16"]),
+        ("datasets", ["imagenet", "shapes"]),
+        ("protocols", ["gradcam-2017", "zhou-2016"]),
+    ],
+)
+def test_list(kind, names):
+    listed = [line.split()[0] for line in cli("list", kind)[0].splitlines()]
+    assert set(names) <= set(listed)
+
+
+class TestDoctor:
+    def test_counts_and_checks_the_label_order(self, world, tmp_path):
+        out, _ = cli("doctor", world / "experiment.yaml")
+        assert "4 images of 3 classes" in out
+        assert "100% right at top-1" in out
+        assert "plausible" in out
+        (tmp_path / "classes.txt").write_text("n00000002\nn00000003\nn00000001\n")
+        wrong = ("--set", f"models.0.classes={tmp_path / 'classes.txt'}")
+        assert "SUSPICIOUS" in cli("doctor", world / "experiment.yaml", *wrong)[0]
+
+    def test_says_what_is_odd_and_what_a_run_would_skip(self, tmp_path):
+        root = write_colors(tmp_path / "root")
+        data = root / "ILSVRC/Data/CLS-LOC/val"
+        (data / "ILSVRC2012_val_00000002.JPEG").write_bytes(b"no image")
+        annotation = root / "ILSVRC/Annotations/CLS-LOC/val/ILSVRC2012_val_00000003.xml"
+        annotation.write_text(annotation.read_text()[:90])
+        (tmp_path / "classes.txt").write_text("n00000001\nn9\nn8\n")
+        experiment = color_experiment(root)
+        experiment["models"][0]["classes"] = str(tmp_path / "classes.txt")
+        experiment["models"].append("resnet5")
+        (tmp_path / "e.yaml").write_text(yaml.safe_dump(experiment))
+        out, _ = cli("doctor", tmp_path / "e.yaml")
+        assert "1 x unreadable_image" in out
+        assert "1 x bad_annotation" in out
+        assert "ILSVRC2012_val_00000003" in out
+        assert "CANNOT BE LOADED" in out
+        assert "did you mean 'resnet50'" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nowhere.yaml"], "nowhere.yaml does not exist"),
+        (["run", "typo.yaml"], "unknown key 'metods'; did you mean 'methods'?"),
+        (["run", "rootless.yaml"], "missing-root"),
+        (["score", "nothing.txt", "--root", "missing-root"], "missing-root"),
+        (["score", "nothing.txt"], "missing option 'root'"),
+        (["export", "missing-root", "--format", "kaggle"], "is no run folder"),
+    ],
+)
+def test_a_wrong_input_is_one_clear_message_and_exit_code_1(tmp_path, arguments, message):
+    experiment = color_experiment(Path("missing-root"))
+    (tmp_path / "rootless.yaml").write_text(yaml.safe_dump(experiment))
+    (tmp_path / "typo.yaml").write_text(yaml.safe_dump({**experiment, "metods": []}))
+    out, err = cli(*arguments, cwd=tmp_path, code=1)
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert message in err

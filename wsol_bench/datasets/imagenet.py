@@ -1,0 +1,431 @@
+"""ILSVRC CLS-LOC, in every layout it is found in.
+
+One path for all layouts: ``imagenet_layout`` says where the pieces lie, ``annotations`` parses
+them, ``index`` keeps what was parsed, and here they become a table of images and one of boxes.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float64, Int64
+
+from wsol_bench.datasets.annotations import (
+    IMAGE_SUFFIXES,
+    XML_SUFFIXES,
+    read_image_list,
+    read_image_sizes,
+    read_numbers,
+    read_solution,
+)
+from wsol_bench.datasets.base import ROOT_SYNSET, Dataset, Finding, dataset
+from wsol_bench.datasets.imagenet_layout import Pieces, find_pieces
+from wsol_bench.datasets.index import TableCache, read_headers, read_xml_folder, scan
+from wsol_bench.datasets.synsets import read_class_table, resolve_names
+from wsol_bench.errors import DatasetError
+from wsol_bench.geometry import Boxes, from_inclusive, repair, to_inclusive
+
+__all__ = ["imagenet"]
+
+BoxSource = Literal["auto", "xml", "csv"]
+# The devkit's label for the root of the hierarchy.
+ROOT_ID = 1001
+
+
+@dataset("imagenet")
+def imagenet(
+    *,
+    root: Path,
+    split: str = "val",
+    images: Path | None = None,
+    annotations: Path | None = None,
+    boxes: BoxSource = "auto",
+    devkit: Path | None = None,
+    classes: Path | None = None,
+    subset: Path | None = None,
+    cache: bool = True,
+) -> Dataset:
+    """ILSVRC CLS-LOC: Kaggle, official tars, torchvision folders, or annotations only.
+
+    Images are sorted by id (the file's stem). Without image files the data set is made of
+    annotations only and can score predictions. What is odd about single files is repaired or left
+    out and said in ``findings``; what is wrong with the whole is an error.
+
+    Args:
+        root: folder that holds the pieces, in any of the layouts. Paths are relative to the
+            working directory.
+        split: "val", "train", or the name of another one's folders.
+        images: image folder (flat, or one folder a class), where it is not under the root.
+        annotations: folder of XML files, or a solution CSV, where it is not under the root.
+        boxes: read from XML files or from the solution CSV; "auto" takes XML where there is any.
+        devkit: folder with meta.mat or synsets.csv, the validation ground truth and the blacklist,
+            where they are not under the root.
+        classes: file like LOC_synset_mapping.txt, where it is not in the root.
+        subset: text file of image ids, one a line: only these images, in this order.
+        cache: keep what was parsed in the cache folder, for the next load.
+
+    Raises:
+        DatasetError: a root, option or list that does not hold what it should, a malformed CSV, or
+            no image left at all.
+    """
+    pieces = find_pieces(
+        Path(root), split, images=images, annotations=annotations, devkit=devkit, classes=classes
+    )
+    boxes = _box_source(pieces, boxes, root)
+    tables = TableCache(enabled=cache)
+    findings: list[Finding] = []
+    chosen = None if subset is None else read_image_list(Path(subset).expanduser())
+
+    solution = _solution(pieces, tables)
+    listing = _list_images(pieces, solution, chosen, tables, findings)
+    frame = listing.frame
+    if listing.ids.empty:
+        raise DatasetError(f"{root}: the list of images of split {split!r} is empty")
+    if chosen is not None:
+        _require_listed(chosen, listing.ids, f"{subset}")
+    objects = solution
+    if boxes == "xml" and pieces.xml:
+        wanted = set(frame["image_id"].tolist())
+        objects = read_xml_folder(*pieces.xml, wanted=wanted, tables=tables)
+    objects = objects.assign(image=pd.Index(frame["image_id"]).get_indexer(objects["image_id"]))
+    objects = objects[objects["image"] >= 0]
+    _note(
+        findings,
+        "no_annotation",
+        frame["image_id"][np.bincount(objects["image"], minlength=len(frame)) == 0],
+        f"no {boxes.upper()} annotation",
+    )
+    if boxes == "xml":
+        _apply_xml(frame, objects, findings)
+
+    named = listing.folders or set(solution["name"].unique()) or set(objects["name"].unique())
+    sources = [path for path in (pieces.mapping, pieces.meta, pieces.synsets) if path]
+    known = read_class_table(sources, tables, otherwise=named)
+    numbers = _official_numbers(pieces, frame["image_id"], listing.ids, split)
+    _label(frame, _devkit_labels(pieces, known, numbers), solution, findings)
+    owners = frame["label"].to_numpy(object)[objects["image"]]
+    objects = objects.assign(wnid=resolve_names(objects["name"], owners, known))
+    _finish_labels(frame, objects, known, findings)
+    objects = _place_boxes(objects, frame, findings)
+
+    frame["blacklisted"] = False
+    if pieces.blacklist:
+        frame["blacklisted"] = np.isin(numbers, read_numbers(pieces.blacklist))
+    kept = frame[frame["keep"]]
+    if kept.empty:
+        raise DatasetError(f"{root}: no image of split {split!r} is left; {_summary(findings)}")
+    columns = ["image_id", "path", "height", "width", "label", "blacklisted", "n_boxes"]
+    result = Dataset(
+        name="imagenet",
+        images=kept[columns].reset_index(drop=True),
+        boxes=objects[["x0", "y0", "x1", "y1"]].to_numpy(np.float64),
+        box_labels=objects["wnid"].to_numpy(object),
+        classes=known,
+        findings=tuple(sorted(findings, key=lambda finding: finding.image_id)),
+    )
+    if chosen is None:
+        return result
+    remaining = set(kept["image_id"].tolist())
+    return result.select([name for name in chosen if name in remaining])
+
+
+def _box_source(pieces: Pieces, boxes: BoxSource, root: Path) -> BoxSource:
+    if boxes == "auto":
+        return "xml" if pieces.xml else "csv"
+    if (pieces.xml if boxes == "xml" else pieces.solution) is None:
+        raise DatasetError(
+            f"{root}: boxes={boxes!r} was asked for, but there is no "
+            f"{'folder of XML files' if boxes == 'xml' else 'solution CSV'}; the option "
+            "annotations= names one elsewhere"
+        )
+    return boxes
+
+
+def _require_listed(chosen: list[str], ids: pd.Index, subset: str) -> None:
+    places = ids.get_indexer(pd.Index(chosen, dtype="str"))
+    unknown = [name for name, place in zip(chosen, places, strict=True) if place < 0]
+    if unknown:
+        raise DatasetError(
+            f"{subset}: {len(unknown)} of {len(chosen)} listed images are not in the data set, the "
+            f"first is {unknown[0]!r}; image ids look like {ids[0]!r}"
+        )
+    if not chosen:
+        raise DatasetError(f"{subset}: expected an image id a line, found none")
+
+
+def _summary(findings: list[Finding]) -> str:
+    counts = pd.Series([finding.kind for finding in findings], dtype="str").value_counts()
+    kinds = ", ".join(f"{kind}: {count}" for kind, count in counts.items())
+    return f"{kinds}; the first: {': '.join(findings[0])}" if findings else "none was there"
+
+
+def _solution(pieces: Pieces, tables: TableCache) -> pd.DataFrame:
+    """The solution CSV's objects; none where there is no such file."""
+    if pieces.solution:
+        return tables.file("solution", pieces.solution, read_solution)
+    empty = {column: np.empty(0) for column in ("xmin", "ymin", "xmax", "ymax")}
+    return pd.DataFrame(
+        {"image_id": pd.Series(dtype="str"), "name": pd.Series(dtype="str"), **empty}
+    )
+
+
+class _Listing(NamedTuple):
+    """The images asked for, and what there is in all.
+
+    Attributes:
+        frame: one row an image asked for and found, sorted: image_id, path, folder (its subfolder,
+            "" where flat), width, height (0 where nothing says), keep.
+        ids: of all images, sorted, whether asked for or not, found or missing.
+        folders: names of all subfolders with images.
+    """
+
+    frame: pd.DataFrame
+    ids: pd.Index
+    folders: set[str]
+
+
+def _list_images(
+    pieces: Pieces,
+    solution: pd.DataFrame,
+    chosen: list[str] | None,
+    tables: TableCache,
+    findings: list[Finding],
+) -> _Listing:
+    sizes = pd.DataFrame({"image_id": pd.Series(dtype="str"), "width": [], "height": []})
+    if pieces.sizes and not pieces.images:
+        sizes = tables.file("sizes", pieces.sizes, read_image_sizes)
+    listed = read_image_list(pieces.image_list) if pieces.image_list else None
+    wanted = None if chosen is None else set(chosen)
+    if listed is not None:
+        wanted = set(listed) if wanted is None else wanted & set(listed)
+
+    if not pieces.images:
+        if listed is None and len(solution):
+            listed = solution["image_id"].unique().tolist()
+        elif listed is None and len(sizes):
+            listed = sizes["image_id"].tolist()
+        elif listed is None and pieces.xml:
+            listed = scan(pieces.xml.path, XML_SUFFIXES, nested=pieces.xml.nested, wanted=())[
+                "stem"
+            ].tolist()
+        complete = pd.Index(sorted(set(listed or ())), dtype="str")
+        ids = _among(complete, chosen)
+        frame = pd.DataFrame({"image_id": ids, "path": "", "folder": ""})
+        frame = frame.merge(sizes, on="image_id", how="left")
+        frame[["width", "height"]] = frame[["width", "height"]].fillna(0).astype(np.int64)
+        return _Listing(frame.assign(keep=True), complete, set())
+
+    folder = pieces.images.path
+    files = scan(folder, IMAGE_SUFFIXES, nested=pieces.images.nested, wanted=wanted)
+    folders = set(files["folder"].unique()) - {""}
+    complete = pd.Index(files["stem"] if listed is None else sorted(set(listed)), dtype="str")
+    files = files[files["bytes"] >= 0].reset_index(drop=True)
+    asked = _among(complete, chosen)
+    missing = asked[pd.Index(files["stem"]).get_indexer(asked) < 0]
+    _note(findings, "missing_file", missing, f"listed, but no such image in {folder}; left out")
+    headers = read_headers(folder, files, tables)
+    for image_id, error in zip(
+        files["stem"][headers["error"] != ""], headers["error"][headers["error"] != ""], strict=True
+    ):
+        findings.append(Finding("unreadable_image", image_id, f"{error}; left out"))
+    frame = pd.DataFrame(
+        {
+            "image_id": files["stem"],
+            "path": f"{folder}/" + files["file"],
+            "folder": files["folder"],
+            "width": headers["width"],
+            "height": headers["height"],
+            "keep": headers["error"] == "",
+        }
+    )
+    return _Listing(frame, complete, folders)
+
+
+def _among(ids: pd.Index, chosen: list[str] | None) -> pd.Index:
+    """Those of ``ids`` that were chosen; all if there is no choice."""
+    return ids if chosen is None else ids[ids.isin(chosen)]
+
+
+def _apply_xml(frame: pd.DataFrame, objects: pd.DataFrame, findings: list[Finding]) -> None:
+    """Add to ``frame`` what the XML files say of whole images: errors, sizes, folders."""
+    files = objects.drop_duplicates("image")
+    place = files["image"].to_numpy(np.int64)
+    sizes = np.zeros((len(frame), 2))
+    sizes[place] = files[["width", "height"]]
+    unsized = (frame["width"] == 0).to_numpy()
+    frame["xml_width"], frame["xml_height"] = sizes.T
+    for axis, column in enumerate(("width", "height")):
+        rounded = np.rint(sizes[:, axis]).astype(np.int64)
+        frame[column] = np.where(unsized, rounded, frame[column])
+    folders = np.full(len(frame), "", dtype=object)
+    folders[place] = files["folder"]
+    frame["xml_folder"] = folders
+    broken = files[files["error"] != ""]
+    frame.loc[broken["image"], "keep"] = False
+    for image_id, error in zip(broken["image_id"], broken["error"], strict=True):
+        findings.append(Finding("bad_annotation", image_id, f"{error}; left out"))
+
+
+def _official_numbers(
+    pieces: Pieces, ids: pd.Series, complete: pd.Index, split: str
+) -> Int64[np.ndarray, " n"]:
+    """The images' numbers in the devkit's files (1-based line of the ground truth); 0: unknown.
+
+    They stand in the official names, so that a subset of the images keeps its numbers. Only where
+    no name carries one do positions count, and only if there is a line for every image.
+    """
+    if not (pieces.ground_truth or pieces.blacklist):
+        return np.zeros(len(ids), np.int64)
+    pattern = rf"_{re.escape(split)}_[0-9]{{8}}$"
+    if complete.str.contains(pattern).any():
+        last = ids.str[-8:].where(ids.str.contains(pattern), "0")
+        return last.astype(np.int64).to_numpy()
+    lines = len(read_numbers(pieces.ground_truth)) if pieces.ground_truth else 0
+    if lines != len(complete):
+        raise DatasetError(
+            f"{pieces.ground_truth or pieces.blacklist} counts images by line, but no image id "
+            f"ends in '_{split}_' and 8 digits (the first is {complete[0]!r}), and there are "
+            f"{len(complete)} images for {lines} lines; devkit= can name a folder without that file"
+        )
+    return complete.get_indexer(pd.Index(ids)).astype(np.int64) + 1
+
+
+def _devkit_labels(
+    pieces: Pieces, known: pd.DataFrame, numbers: Int64[np.ndarray, " n"]
+) -> np.ndarray:
+    """The wnid of every image by the devkit's ground truth; "" where it does not say."""
+    with_id = known[known["ilsvrc_id"] > 0]
+    if not pieces.ground_truth or with_id.empty:
+        return np.full(len(numbers), "", dtype=object)
+    truth = read_numbers(pieces.ground_truth)
+    name_of = np.full(
+        max(ROOT_ID, int(truth.max(initial=0)), int(with_id["ilsvrc_id"].max())) + 1, None
+    )
+    name_of[ROOT_ID] = ROOT_SYNSET
+    name_of[with_id["ilsvrc_id"]] = with_id["wnid"]
+    wnids = name_of[truth]
+    unknown = np.flatnonzero(wnids == None)  # noqa: E711 (elementwise)
+    if len(unknown):
+        raise DatasetError(
+            f"{pieces.ground_truth}, line {unknown[0] + 1}: expected an ILSVRC2012_ID of the "
+            f"{len(with_id)} in {pieces.meta or pieces.synsets}, found {truth[unknown[0]]}"
+        )
+    padded = np.concatenate([[""], wnids])
+    return padded[np.where(numbers <= len(truth), numbers, 0)]
+
+
+def _label(
+    frame: pd.DataFrame, devkit: np.ndarray, solution: pd.DataFrame, findings: list[Finding]
+) -> None:
+    """Set ``label`` to the first that knows it: folder, devkit, CSV; "" where none does."""
+    labels = frame["folder"].to_numpy(object)
+    for index in np.flatnonzero((labels != "") & (devkit != "") & (labels != devkit)):
+        detail = f"in folder {labels[index]}, but the devkit's ground truth says {devkit[index]}"
+        findings.append(Finding("label_mismatch", frame["image_id"].iloc[index], detail))
+    labels = np.where(labels == "", devkit, labels)
+    first = solution.drop_duplicates("image_id")
+    row = pd.Index(first["image_id"]).get_indexer(frame["image_id"])
+    names = np.append(first["name"].to_numpy(object), "")  # row -1: not in the CSV
+    frame["label"] = np.where(labels == "", names[row], labels)
+
+
+def _finish_labels(
+    frame: pd.DataFrame, objects: pd.DataFrame, known: pd.DataFrame, findings: list[Finding]
+) -> None:
+    """Labels that only the XML gives; images without a known one are not kept."""
+    labels = frame["label"].to_numpy(object, copy=True)
+    if "xml_folder" in frame and (labels == "").any():
+        folders = frame["xml_folder"].to_numpy(object)
+        named = pd.Series(folders).isin(known["wnid"])
+        labels = np.where((labels == "") & named, folders, labels)
+        classes = objects[objects["wnid"] != ""].groupby("image")["wnid"].agg(["first", "nunique"])
+        only = classes[(classes["nunique"] == 1) & (labels[classes.index] == "")]
+        labels[only.index] = only["first"]
+    frame["label"] = pd.Series(labels, dtype="str")
+    keep = frame["keep"].to_numpy(np.bool_)
+    unlabeled = labels == ""
+    unknown = ~unlabeled & ~pd.Series(labels).isin([*known["wnid"], ROOT_SYNSET]).to_numpy()
+    _note(findings, "no_label", frame["image_id"][keep & unlabeled], "no class said; left out")
+    for index in np.flatnonzero(keep & unknown):
+        detail = f"class {labels[index]!r} is not among the {len(known)} classes; left out"
+        findings.append(Finding("unknown_class", frame["image_id"].iloc[index], detail))
+    frame["keep"] = keep & ~unlabeled & ~unknown
+
+
+def _place_boxes(
+    objects: pd.DataFrame, frame: pd.DataFrame, findings: list[Finding]
+) -> pd.DataFrame:
+    """The boxes of the kept images, in the images' order, in the package's convention.
+
+    Adds ``n_boxes`` to ``frame``; the columns image, wnid, x0, y0, x1, y1 come back.
+    """
+    ids, keep = frame["image_id"], frame["keep"].to_numpy(np.bool_)
+    objects = objects[keep[objects["image"]] & (objects["name"] != "").to_numpy()]
+    nameless = objects[objects["wnid"] == ""]
+    for image, name in zip(nameless["image"], nameless["name"], strict=True):
+        detail = f"object {name!r} is of no known class; object left out"
+        findings.append(Finding("unknown_class", ids.iloc[image], detail))
+    objects = objects[objects["wnid"] != ""].sort_values("image", kind="stable")
+
+    size = frame[["width", "height"]].to_numpy(np.float64)
+    shown = size
+    if "xml_width" in frame:
+        said = frame[["xml_width", "xml_height"]].to_numpy(np.float64)
+        differs = (said > 0).all(axis=1) & (size > 0).all(axis=1) & (said != size).any(axis=1)
+        for index in np.flatnonzero(differs & keep):
+            (width, height), (real_width, real_height) = said[index], size[index]
+            detail = (
+                f"boxes refer to {width:g} x {height:g} pixels, the image has "
+                f"{real_width:g} x {real_height:g}; boxes rescaled"
+            )
+            findings.append(Finding("size_mismatch", ids.iloc[index], detail))
+        shown = np.where(differs[:, None], said, size)
+    image = objects["image"].to_numpy(np.int64)
+    corners = objects[["xmin", "ymin", "xmax", "ymax"]].to_numpy(np.float64)
+    # Repaired in the frame they were drawn in, then rescaled: swapped corners are inclusive there.
+    corners, proper = _repair(from_inclusive(corners), shown[image], ids.iloc[image], findings)
+    scale = np.divide(size, shown, out=np.ones_like(size), where=shown > 0)
+    boxes = corners * np.tile(scale, 2)[image]
+
+    objects = objects[["image", "wnid"]].assign(
+        **dict(zip(("x0", "y0", "x1", "y1"), boxes.T, strict=True))
+    )[proper]
+    frame["n_boxes"] = np.bincount(objects["image"], minlength=len(frame))
+    _note(findings, "no_box", ids[keep & (frame["n_boxes"] == 0).to_numpy()], "no box")
+    labels = frame["label"].to_numpy(object)
+    agrees = labels[objects["image"]] == objects["wnid"].to_numpy(object)
+    own = np.bincount(objects["image"], weights=agrees, minlength=len(frame)) > 0
+    foreign = (frame["n_boxes"] > 0).to_numpy() & ~own & (labels != ROOT_SYNSET)
+    for index in np.flatnonzero(foreign):
+        detail = f"labeled {labels[index]}, but no box is of that class"
+        findings.append(Finding("label_mismatch", ids.iloc[index], detail))
+    return objects
+
+
+def _repair(
+    boxes: Boxes, size: Float64[np.ndarray, "n 2"], ids: pd.Series, findings: list[Finding]
+) -> tuple[Boxes, Bool[np.ndarray, " n"]]:
+    """``geometry.repair`` for boxes of many images: the repaired boxes and which ones remain."""
+    limits = np.tile(np.where(size > 0, size, np.inf), 2)
+    corners = to_inclusive(boxes)
+    proper: Bool[np.ndarray, " n"] = np.asarray(
+        (corners[:, :2] <= corners[:, 2:]).all(axis=1)
+        & (boxes >= 0).all(axis=1)
+        & (boxes <= limits).all(axis=1)
+    )
+    boxes = boxes.copy()
+    for index in np.flatnonzero(~proper):
+        width, height = limits[index, :2].tolist()
+        repaired, remarks = repair(boxes[index : index + 1], width, height)
+        proper[index] = len(repaired) > 0
+        if len(repaired):
+            boxes[index] = repaired[0]
+        findings += [Finding("odd_box", ids.iloc[index], remark) for remark in remarks]
+    return boxes, proper
+
+
+def _note(findings: list[Finding], kind: str, ids: Iterable[str], detail: str) -> None:
+    findings.extend(Finding(kind, image_id, detail) for image_id in ids)
