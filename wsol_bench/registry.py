@@ -63,7 +63,6 @@ class Registry(Generic[T]):
                 f"{name!r} is not a {self.kind}: expected {expected.__name__} (what its decorator "
                 f"returns), found {type(found).__name__}"
             )
-        self._things[name] = found
         return found
 
     def _load(self) -> None:

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from wsol_bench.errors import ImageError
+from wsol_bench.inputs import load_image, prepare
+from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD
+from wsol_bench.protocols import load_protocol
+
+
+def noise(height=60, width=90, channels=3, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
+
+
+def prepared(image, **changes):
+    rule = load_protocol("gradcam-2017", {"input": changes} if changes else None).input
+    placement = rule.place(image.height, image.width)
+    return prepare(image, placement, rule, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+@pytest.mark.parametrize("size", [(60, 90), (500, 375), (1, 1), (224, 224)])
+def test_squash_is_torchvisions_preprocessing_of_a_pil_image(size):
+    image = Image.fromarray(noise(*size))
+    reference = v2.Compose(
+        [
+            v2.Resize((224, 224)),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+    assert torch.allclose(prepared(image), reference(image), atol=1e-5)
+
+
+def test_center_crop_is_torchvisions_preprocessing_of_a_pil_image():
+    image = Image.fromarray(noise(300, 451))
+    reference = v2.Compose(
+        [
+            v2.Resize(256),
+            v2.CenterCrop(224),
+            v2.ToImage(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
+        ]
+    )
+    ours = prepared(image, geometry="center_crop", resize_to=256)
+    assert torch.allclose(ours, reference(image), atol=1e-5)
+
+
+def test_without_antialias_a_reduction_by_four_reads_two_pixels_a_sample():
+    """By hand: sample i of 4 reads the average of pixels 4i + 1 and 4i + 2 along each axis."""
+    pixels = noise(16, 16)
+    rule = load_protocol("gradcam-2017", {"input": {"size": 4, "antialias": False}}).input
+    image = Image.fromarray(pixels)
+    ours = prepare(image, rule.place(16, 16), rule, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3)
+    values = pixels.astype(np.float64)
+    rows = (values[1::4] + values[2::4]) / 2
+    expected = (rows[:, 1::4] + rows[:, 2::4]) / 2
+    assert np.abs(ours.permute(1, 2, 0).numpy() - expected).max() < 1e-3
+    smooth = load_protocol("gradcam-2017", {"input": {"size": 4}}).input
+    antialiased = prepare(
+        image, smooth.place(16, 16), smooth, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3
+    )
+    assert (ours - antialiased).abs().max() > 10
+
+
+class TestFiles:
+    @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB", "P", "RGBA", "1"])
+    def test_every_mode_becomes_rgb(self, tmp_path, mode):
+        pixels = noise()
+        image = Image.fromarray(pixels).convert(mode)
+        suffix = "JPEG" if mode in {"L", "CMYK", "RGB"} else "PNG"
+        image.save(tmp_path / "image.JPEG", format=suffix)  # a PNG may be named .JPEG
+        loaded = load_image(tmp_path / "image.JPEG")
+        assert (loaded.mode, loaded.size) == ("RGB", (90, 60))
+
+    def test_exif_rotation_is_not_applied(self, tmp_path):
+        image = Image.fromarray(noise(60, 90))
+        exif = image.getexif()
+        exif[0x0112] = 6  # rotate by 90 degrees to show
+        image.save(tmp_path / "rotated.jpg", exif=exif)
+        assert load_image(tmp_path / "rotated.jpg").size == (90, 60)
+
+    def test_what_cannot_be_decoded_is_an_error_with_the_path(self, tmp_path):
+        whole = tmp_path / "whole.jpg"
+        Image.fromarray(noise(200, 200)).save(whole)
+        broken = {
+            "truncated.jpg": whole.read_bytes()[:3000],
+            "empty.jpg": b"",
+            "text.jpg": b"<html>404</html>",
+        }
+        for name, content in broken.items():
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(ImageError, match=rf"{name}: cannot be decoded"):
+                load_image(tmp_path / name)
+        with pytest.raises(ImageError, match=r"missing\.jpg: the file does not exist"):
+            load_image(tmp_path / "missing.jpg")
+
+    def test_a_decompression_bomb_is_an_error_before_it_is_decoded(self, tmp_path, monkeypatch):
+        Image.fromarray(noise(200, 200)).save(tmp_path / "bomb.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+        with pytest.raises(ImageError, match=r"bomb\.png"):
+            load_image(tmp_path / "bomb.png")

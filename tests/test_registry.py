@@ -1,0 +1,103 @@
+"""Names, options and plug-ins; the plug-in is a little distribution, made for the test."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from wsol_bench.cams import MapMethod, cam_methods
+from wsol_bench.errors import ConfigError
+from wsol_bench.registry import Registry, bind_options, import_object
+
+
+class TestNames:
+    def test_a_name_is_given_once(self):
+        registry: Registry[int] = Registry("thing", package="wsol_bench.cams")
+        registry.register("one", 1)
+        with pytest.raises(ConfigError, match="'one' is registered twice"):
+            registry.register("one", 2)
+
+    def test_an_import_path_leads_to_a_method(self):
+        method = cam_methods.get("wsol_bench.cams.cam:cam")
+        assert method is cam_methods.get("cam")
+
+    @pytest.mark.parametrize(
+        ("path", "message"),
+        [
+            ("no_such_module:cam", "cannot import 'no_such_module'"),
+            ("wsol_bench.cams.cam:cma", "has no 'cma'; did you mean 'cam'"),
+            ("json:dumps", "not a map method: expected MapMethod .* found function"),
+        ],
+    )
+    def test_a_path_that_leads_nowhere_says_which_half_is_wrong(self, path, message):
+        with pytest.raises(ConfigError, match=message):
+            cam_methods.get(path)
+
+    def test_import_object_names_what_it_was_for(self):
+        with pytest.raises(ConfigError, match="model builder 'nope:x'"):
+            import_object("nope:x", "model builder")
+
+
+class TestOptions:
+    @staticmethod
+    def function(record, *, scale: float = 1.0, folder: Path, names: tuple[str, ...] = ()):
+        """What options are bound to."""
+
+    def test_are_converted_by_annotation(self):
+        bound = bind_options(self.function, {"folder": "/a", "scale": 2, "names": ["x"]}, "here")
+        assert bound == {"folder": Path("/a"), "scale": 2.0, "names": ("x",)}
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"folder": "/a", "scael": 1}, "here: unknown option 'scael'; did you mean 'scale'"),
+            ({"folder": "/a", "record": 1}, "unknown option 'record'"),
+            ({"scale": 1}, "here: missing option 'folder'"),
+            ({"folder": "/a", "scale": "big"}, r"here\.scale: .* found 'big'"),
+        ],
+    )
+    def test_that_do_not_fit_are_named(self, options, message):
+        with pytest.raises(ConfigError, match=message):
+            bind_options(self.function, options, "here")
+
+
+def test_an_installed_distribution_offers_a_method_by_its_entry_point(tmp_path):
+    """In a process of its own, with the distribution's metadata on the path as pip lays it."""
+    (tmp_path / "my_cams.py").write_text(
+        textwrap.dedent(
+            '''
+            from wsol_bench import Plan, cam_method
+
+            @cam_method("mean_activation", plan=Plan(), paper="")
+            def mean_activation(record):
+                """The mean over channels, the same for every class."""
+                mean = record.activations.mean(dim=1, keepdim=True)
+                return mean.expand(-1, record.classes.shape[1], -1, -1)
+            '''
+        )
+    )
+    info = tmp_path / "my_cams-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-cams\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[wsol_bench.cams]\nmean_activation = my_cams:mean_activation\n"
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from wsol_bench.cams import cam_methods\n"
+        "name = 'my-cams/mean_activation'\n"
+        "print(cam_methods.get(name).name, name in list(cam_methods))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["mean_activation", "True"], done.stderr
+
+
+def test_every_registered_method_is_complete():
+    for name in cam_methods:
+        method = cam_methods.get(name)
+        assert isinstance(method, MapMethod)
+        assert method.name == name
+        assert method.function.__doc__
+        assert method.paper
