@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wsol_bench.errors import ModelError
-from wsol_bench.models.layers import Target, find_module, to_grid
+from wsol_bench.models.layers import Target, check_output, find_module, to_grid
 
 __all__ = ["Plan", "Precision", "Record", "capture"]
 
@@ -26,8 +26,9 @@ Precision = Literal["fp32", "bf16", "fp16"]
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Cotangents are scaled by a power of two, exact in every float format, so that half-precision
-# gradients do not underflow on their way to the layer; they are scaled back in float32.
-_COTANGENT_SCALE = 2.0**12
+# gradients do not underflow on their way to the layer; they are scaled back in float32. Head
+# weights up to 64 fit float16 with it.
+_COTANGENT_SCALE = 2.0**10
 
 _RELUS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
 
@@ -71,6 +72,7 @@ class Record:
     class_weights: Float[Tensor, "batch k c"] | None
 
 
+@torch.inference_mode(False)  # a caller's inference mode forbids gradients for good
 def capture(
     model: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
@@ -92,15 +94,19 @@ def capture(
         images: normalized input, on the model's device.
         target: the layer to record.
         plan: what to record of it.
-        k: number of class slots: the k best classes of each image, best first.
+        k: number of class slots, at least 1: the k best classes of each image, best first.
         labels: output index of each image's own class. Where it is not among the k best of every
             image there is one slot more, the last, which holds it for all images.
         classes: the class slots themselves, instead of the k best.
         precision: ``bf16`` and ``fp16`` run the model under autocast.
 
     Raises:
-        ModelError: the layer did not run, ran twice, or its output is no spatial grid.
+        ModelError: the layer did not run, ran twice, or its output is no spatial grid; the model
+            returns no logits; ``classes`` holds what is no output.
+        ValueError: ``k`` is less than 1.
     """
+    if k < 1:
+        raise ValueError(f"k: expected at least 1, found {k}")
     device_type = images.device.type
     autocast: AbstractContextManager[Any] = (
         torch.autocast(device_type, _AUTOCAST[precision]) if precision != "fp32" else nullcontext()
@@ -108,10 +114,19 @@ def capture(
     recorder = _Recorder(target, track=plan.gradients)
     with _evaluation_mode(model), torch.no_grad(), autocast, recorder.watching(model):
         logits = model(images)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(f"{type(model).__name__}: expected logits of shape (b, n), found {found}")
     activation = recorder.activation()
+    check_output(activation, target)
     scores = logits.detach().float()
     if classes is None:
         classes = _class_slots(scores, k, labels)
+    elif bool((wrong := (classes < 0) | (classes >= scores.shape[1])).any()):
+        raise ModelError(
+            f"classes: {type(model).__name__} has no output {classes[wrong][0]}; its outputs are 0 "
+            f"to {scores.shape[1] - 1}"
+        )
     gradients = None
     if plan.gradients:
         if not logits.requires_grad:
@@ -121,11 +136,6 @@ def capture(
             )
         gradients = to_grid(_gradients(logits, activation, classes), target.layout)
     grid = to_grid(activation.detach().float(), target.layout)
-    if grid.ndim != 4:
-        raise ModelError(
-            f"layer {target.layer!r} gives {tuple(activation.shape)}, which is no (b, c, h, w) "
-            "grid; name another with 'layer:'"
-        )
     weights = None
     if plan.class_weights and target.head is not None:
         weights = _class_weights(find_module(model, target.head))[classes]

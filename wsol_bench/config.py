@@ -13,7 +13,8 @@ from wsol_bench.cams import MapMethod, cam_methods
 from wsol_bench.capture import Precision
 from wsol_bench.datasets import Dataset, datasets
 from wsol_bench.errors import ConfigError
-from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD, Classifier, load_classifier
+from wsol_bench.models.classifiers import Classifier, load_classifier
+from wsol_bench.models.layers import Layout
 from wsol_bench.protocols import Protocol, load_protocol
 from wsol_bench.registry import bind_options
 from wsol_bench.validation import explain
@@ -84,9 +85,10 @@ class ModelConfig(BaseModel):
     weights: str = "DEFAULT"
     classes: Path | None = None
     layer: str | None = None
+    layout: Layout | None = None
     head: str | None = None
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
 

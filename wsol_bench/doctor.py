@@ -87,6 +87,11 @@ def _about_classifier(
         f"Model {classifier.name}: {len(classifier.classes)} classes, order from "
         f"{classifier.classes_from}; target layer {classifier.target.layer}"
     )
+    if classifier.native_size not in (None, protocol.input.size):
+        yield (
+            f"  its weights are published for {classifier.native_size} x {classifier.native_size} "
+            f"pixels, the protocol's input has {protocol.input.size}: see 'protocol: input: size'"
+        )
     if classifier.target.head is None:
         yield "  cam: not applicable (no GAP + linear head behind the target layer)"
     known = dataset.images["label"].isin(classifier.classes).to_numpy()

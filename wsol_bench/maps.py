@@ -17,10 +17,14 @@ __all__ = ["localization_maps"]
 def localization_maps(
     model: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
-    methods: Sequence[str | MapMethod] = ("grad_cam",),
+    methods: str | MapMethod | Sequence[str | MapMethod] = ("grad_cam",),
     *,
     layer: str | None = None,
-    classes: Int64[Tensor, "batch k"] | Sequence[int] | Sequence[Sequence[int]] | None = None,
+    classes: Int64[Tensor, "batch k"]
+    | Int64[Tensor, " k"]
+    | Sequence[int]
+    | Sequence[Sequence[int]]
+    | None = None,
     k: int = 5,
     precision: Precision = "fp32",
 ) -> dict[str, Float[Tensor, "batch k h w"]]:
@@ -29,7 +33,8 @@ def localization_maps(
     Args:
         model: maps images to (batch, n) logits; it comes back as it was.
         images: normalized input, on the model's device.
-        methods: names (``wsol-bench list methods``), import paths, or what ``@cam_method`` made.
+        methods: names (``wsol-bench list methods``), import paths, or what ``@cam_method`` made;
+            one or several.
         layer: target layer; by default the table's (``wsol_bench.models.layers``).
         classes: output indices a map is made for: (batch, k), or (k,) for all images. By default
             the k best of each image, best first.
@@ -42,16 +47,22 @@ def localization_maps(
     Raises:
         ConfigError: an unknown method.
         ModelError: an architecture without a known layer, or a method that the network has no head
-            for.
+            for; ``classes`` that do not fit.
     """
+    listed = [methods] if isinstance(methods, str | MapMethod) else methods
     chosen = [
-        method if isinstance(method, MapMethod) else cam_methods.get(method) for method in methods
+        method if isinstance(method, MapMethod) else cam_methods.get(method) for method in listed
     ]
     target = target_of(model, layer=layer)
     slots = None
     if classes is not None:
         slots = torch.as_tensor(classes, dtype=torch.int64, device=images.device)
         slots = slots.expand(len(images), -1) if slots.ndim == 1 else slots
+        if slots.ndim != 2 or len(slots) != len(images):
+            raise ModelError(
+                f"classes: expected (k,) or (batch, k) output indices for {len(images)} images, "
+                f"found {tuple(slots.shape)}"
+            )
     record = capture(
         model, images, target, merged_plan(chosen), k=k, classes=slots, precision=precision
     )

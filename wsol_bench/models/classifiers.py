@@ -1,12 +1,13 @@
 """Classifiers: build a network, load its weights, know its classes and its target layer."""
 
 import hashlib
+import inspect
 import json
-import pickle
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torchvision
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from wsol_bench.errors import ConfigError, ModelError, did_you_mean
 from wsol_bench.models import shapes_net
-from wsol_bench.models.layers import Target, target_of
+from wsol_bench.models.layers import Layout, Target, target_of
 from wsol_bench.registry import import_object
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "load_classifier", "model_names"]
@@ -35,6 +36,8 @@ class Classifier:
         classes: wnid of each of the n outputs.
         target: where maps are taken.
         mean, std: of RGB in [0, 1], by which the input is normalized.
+        native_size: side in pixels of the images that the weights are published for; None where
+            nobody says.
         fingerprint: digest of the weights.
         classes_from: where the class order comes from, for people.
     """
@@ -45,6 +48,7 @@ class Classifier:
     target: Target
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    native_size: int | None
     fingerprint: str
     classes_from: str
 
@@ -61,9 +65,10 @@ def load_classifier(
     classes: Path | None = None,
     dataset_classes: Sequence[str] = (),
     layer: str | None = None,
+    layout: Layout | None = None,
     head: str | None = None,
-    mean: tuple[float, float, float] = IMAGENET_MEAN,
-    std: tuple[float, float, float] = IMAGENET_STD,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
     arguments: Mapping[str, Any] | None = None,
     label: str | None = None,
     input_size: int = 224,
@@ -77,8 +82,9 @@ def load_classifier(
             .pth or .safetensors file that holds a state_dict or a mapping with one; ``random``.
         classes: file of wnids in the order of the outputs, one a line, words may follow.
         dataset_classes: the data set's wnids, sorted: the order where nothing else tells one.
-        layer, head: override the target-layer table.
-        mean, std: of the network's preprocessing.
+        layer, layout, head: override the target-layer table.
+        mean, std: of the network's preprocessing; by default what its weights are published with,
+            else ImageNet's.
         arguments: for the builder.
         label: name in the results; ``name`` where there is none.
         input_size: side in pixels of the images that will come.
@@ -93,11 +99,12 @@ def load_classifier(
         path = shapes_net.WEIGHTS
     if path is not None:
         state, wnids = _read_weights(path)
+    if wnids is not None:
         order = f"'wnids' in {path}"
     if classes is not None:
         wnids, order = _read_classes(classes), str(classes)
     options = dict(arguments or {})
-    if wnids is not None:
+    if wnids is not None and _takes_num_classes(name):
         options.setdefault("num_classes", len(wnids))
     module = _build(name, weights if path is None else None, options)
     if state is not None:
@@ -111,16 +118,35 @@ def load_classifier(
             f"{name}: the network has {n_outputs} outputs, but {order} name {len(wnids)} classes; "
             "give the order of the outputs with 'classes:' (a file of wnids, one a line)"
         )
+    published = _published_preprocessing(name, weights if path is None else None, module)
     return Classifier(
         name=label or name,
         module=module,
         classes=tuple(wnids),
-        target=target_of(module, layer=layer, head=head),
-        mean=mean,
-        std=std,
+        target=target_of(module, layer=layer, layout=layout, head=head),
+        mean=mean or published.mean,
+        std=std or published.std,
+        native_size=published.size,
         fingerprint=_fingerprint(module),
         classes_from=order,
     )
+
+
+class _Preprocessing(NamedTuple):
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    size: int | None
+
+
+def _published_preprocessing(name: str, weights: str | None, module: nn.Module) -> _Preprocessing:
+    """What the weights' publisher says of their input; ImageNet's mean and std where none does."""
+    config = getattr(module, "pretrained_cfg", None) if name.startswith("timm/") else None
+    if config:
+        return _Preprocessing(tuple(config["mean"]), tuple(config["std"]), config["input_size"][-1])
+    if weights in (None, "random") or name == "shapes_net" or ":" in name:
+        return _Preprocessing(IMAGENET_MEAN, IMAGENET_STD, None)
+    transforms = torchvision.models.get_model_weights(name)[weights].transforms()
+    return _Preprocessing(tuple(transforms.mean), tuple(transforms.std), transforms.crop_size[0])
 
 
 def _weights_file(weights: str) -> Path | None:
@@ -140,13 +166,16 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None
         try:
             with safe_open(path, framework="pt") as file:
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-                listed = (file.metadata() or {}).get("wnids")
+                text = (file.metadata() or {}).get("wnids", "null")
         except SafetensorError as error:
             raise ModelError(f"weights file {path} is not a safetensors file: {error}") from error
-        return state, None if listed is None else tuple(json.loads(listed))
+        try:
+            return state, _wnids(json.loads(text), path)
+        except json.JSONDecodeError as error:
+            raise ModelError(f"weights file {path}: 'wnids' is no JSON: {error}") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged bytes lead the reader to errors of any kind
         reason = str(error).partition("\n")[0]
         raise ModelError(
             f"weights file {path} cannot be loaded as tensors alone (weights_only=True): {reason} "
@@ -154,21 +183,42 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None
         ) from error
     if not isinstance(content, Mapping):
         raise ModelError(f"weights file {path}: expected a mapping, found {type(content).__name__}")
-    listed = content.get("wnids")
     nested = next(
         (content[key] for key in _NESTED_KEYS if isinstance(content.get(key), Mapping)), content
     )
     state = {
-        key.removeprefix("module."): value
+        key: value
         for key, value in nested.items()
-        if isinstance(value, Tensor)
+        if isinstance(key, str) and isinstance(value, Tensor)
     }
+    if all(key.startswith("module.") for key in state):  # saved from a DataParallel
+        state = {key.removeprefix("module."): value for key, value in state.items()}
     if not state:
         raise ModelError(
             f"weights file {path}: expected a state_dict or a mapping that holds one under "
             f"{' or '.join(_NESTED_KEYS)}, found keys {', '.join(map(str, list(content)[:8]))}"
         )
-    return state, None if listed is None else tuple(map(str, listed))
+    return state, _wnids(content.get("wnids"), path)
+
+
+def _wnids(listed: object, path: Path) -> tuple[str, ...] | None:
+    if listed is None:
+        return None
+    if not isinstance(listed, list | tuple) or not all(isinstance(item, str) for item in listed):
+        raise ModelError(
+            f"weights file {path}: expected 'wnids' to be a list of names in the order of the "
+            f"outputs, found {listed!r:.80}"
+        )
+    return _distinct(listed, f"'wnids' in {path}")
+
+
+def _distinct(wnids: Sequence[str], where: str) -> tuple[str, ...]:
+    twice = next((wnid for wnid, count in Counter(wnids).items() if count > 1), None)
+    if twice is not None:
+        raise ModelError(f"{where}: class {twice!r} stands twice; each output has its own")
+    if not wnids:
+        raise ModelError(f"{where} names no classes")
+    return tuple(wnids)
 
 
 def _read_classes(path: Path) -> tuple[str, ...]:
@@ -176,7 +226,7 @@ def _read_classes(path: Path) -> tuple[str, ...]:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"classes file {path}: {error}") from error
-    return tuple(line.split()[0] for line in lines if line.strip())
+    return _distinct([line.split()[0] for line in lines if line.strip()], f"classes file {path}")
 
 
 def _build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Module:
@@ -198,6 +248,18 @@ def _build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Modu
     if not isinstance(module, nn.Module):
         raise ModelError(f"{name}: expected a torch.nn.Module, found {type(module).__name__}")
     return module
+
+
+def _takes_num_classes(name: str) -> bool:
+    """Published networks all do; somebody's own builder may know its number itself."""
+    if ":" not in name:
+        return True
+    try:
+        parameters = inspect.signature(import_object(name, "model builder")).parameters
+    except (ConfigError, TypeError, ValueError):  # building it says what is wrong
+        return True
+    kinds = {parameter.kind for parameter in parameters.values()}
+    return "num_classes" in parameters or inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def _builder(name: str, published: str | None) -> Callable[..., nn.Module]:
@@ -280,7 +342,7 @@ def _count_outputs(module: nn.Module, name: str, input_size: int) -> int:
     """The number of logits, by one pass on a blank image of the protocol's size."""
     try:
         logits = module(torch.zeros(1, 3, input_size, input_size))
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise ModelError(
             f"{name} does not take a {input_size} x {input_size} image: {error}. The size is "
             "'input.size' of the protocol"

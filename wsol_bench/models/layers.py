@@ -15,9 +15,20 @@ from torch import Tensor, nn
 
 from wsol_bench.errors import ModelError, did_you_mean
 
-__all__ = ["Target", "candidate_layers", "find_module", "target_of", "to_grid"]
+__all__ = [
+    "Layout",
+    "Target",
+    "candidate_layers",
+    "check_output",
+    "find_module",
+    "target_of",
+    "to_grid",
+]
 
 Layout = Literal["nchw", "nhwc", "tokens"]
+
+# A class token, a distillation token and registers; more is a grid that is not square.
+_MOST_PREFIX_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -76,11 +87,17 @@ _TARGETS = {
 }
 
 
-def target_of(model: nn.Module, *, layer: str | None = None, head: str | None = None) -> Target:
-    """The target of a model by the table; ``layer`` and ``head`` override it.
+def target_of(
+    model: nn.Module,
+    *,
+    layer: str | None = None,
+    layout: Layout | None = None,
+    head: str | None = None,
+) -> Target:
+    """The target of a model by the table; ``layer``, ``layout`` and ``head`` override it.
 
-    A layer that is not the table's has no ``head`` unless one is given: CAM needs the layer that
-    feeds the head.
+    A layer that is not the table's has the layout of the table's, and no ``head`` unless one is
+    given: CAM needs the layer that feeds the head.
 
     Raises:
         ModelError: an architecture that is not in the table, or a name that is no module of it.
@@ -107,8 +124,11 @@ def target_of(model: nn.Module, *, layer: str | None = None, head: str | None = 
     if layer is not None:
         layer = _plain_name(model, layer)
         if known is None or known.layer != layer:
-            known = Target(layer)
+            # A network mostly keeps one layout: a block of a transformer gives tokens, too.
+            known = Target(layer, layout="nchw" if known is None else known.layout)
     assert known is not None
+    if layout is not None:
+        known = replace(known, layout=layout)
     return known if head is None else replace(known, head=_plain_name(model, head))
 
 
@@ -153,7 +173,7 @@ def candidate_layers(model: nn.Module, *, size: int = 224, at_most: int = 12) ->
 
     handles: list[torch.utils.hooks.RemovableHandle] = []
     modules = dict(model.named_modules())
-    training = model.training
+    training = [module for module in model.modules() if module.training]
     parameter = next(model.parameters(), torch.zeros(()))
     try:
         for name in modules:
@@ -163,18 +183,33 @@ def candidate_layers(model: nn.Module, *, size: int = 224, at_most: int = 12) ->
     except Exception as error:  # a list of candidates is a help, never a second failure
         found.append(f"(the pass stopped: {error})")
     finally:
-        model.train(training)
+        for module in training:
+            module.training = True
         for handle in handles:
             handle.remove()
     return found[::-1][:at_most]
 
 
-def to_grid(tensor: Shaped[Tensor, "..."], layout: Layout) -> Shaped[Tensor, "*lead c h w"]:
-    """A layer's output (or gradient), any leading dimensions, as channels over a spatial grid.
+def check_output(output: Shaped[Tensor, "..."], target: Target) -> None:
+    """Raise ModelError unless a batch's output of the target layer is a grid in its layout."""
+    shape = tuple(output.shape)
+    fits = len(shape) == (3 if target.layout == "tokens" else 4)
+    if fits and target.layout == "tokens":
+        fits = shape[1] - math.isqrt(shape[1]) ** 2 <= _MOST_PREFIX_TOKENS
+    if not fits:
+        expected = {
+            "nchw": "(b, c, h, w)",
+            "nhwc": "(b, h, w, c)",
+            "tokens": f"(b, tokens, c) with a square grid after at most {_MOST_PREFIX_TOKENS}",
+        }[target.layout]
+        raise ModelError(
+            f"layer {target.layer!r} gives {shape}, which is no grid in layout {target.layout!r}: "
+            f"expected {expected}; name another with 'layer:', or its layout with 'layout:'"
+        )
 
-    Raises:
-        ModelError: a tensor that is no grid; ``layer:`` then names another module.
-    """
+
+def to_grid(tensor: Shaped[Tensor, "..."], layout: Layout) -> Shaped[Tensor, "*lead c h w"]:
+    """A layer's output (or gradient), any leading dimensions, as channels over a spatial grid."""
     if layout == "tokens":
         side = math.isqrt(tensor.shape[-2])
         patches = tensor[..., -side * side :, :]  # class and register tokens come first

@@ -1,0 +1,310 @@
+"""What top-5 Grad-CAM maps cost, beside captum, grad-cam and torchcam, in forward passes.
+
+    python benchmarks/maps.py --markdown results/benchmark_maps.md
+
+Needs the extra ``peers``. Runtime: about 15 minutes for both networks on one core; with
+``--repeats 1`` about 3.
+
+Expected: on ResNet-50 at most 1.10 forward passes and on VGG-16 at most 1.20, by one forward pass
+and one backward pass (all classes batched) that ends at the target layer. torchcam needs one
+backward pass a class, captum a forward and a backward pass a class, grad-cam a forward pass and a
+backward pass through the whole network a class. All maps agree: correlation 1.000.
+
+Unit: process CPU time of one bare forward pass (no_grad, evaluation mode) of the same batch on one
+thread. Each repetition times the forward pass and then everybody in turn; a ratio is taken within
+its repetition, so that a slow phase of the machine cancels. Weights are random: they change neither
+the work nor who agrees with whom.
+"""
+
+import argparse
+import importlib
+import platform
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from wsol_bench import localization_maps
+from wsol_bench.models.layers import find_module, target_of
+
+TOP_K = 5
+SIDE = 224
+GOALS = {"resnet50": 1.10, "vgg16": 1.20}
+
+MakeMaps = Callable[[nn.Module, nn.Module, Tensor, Tensor], Tensor]
+"""(model, its target layer, images, (batch, k) classes) -> (batch, k, h, w) maps"""
+
+
+def by_wsol_bench(model: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+    """Finds the classes itself: they come out of its one forward pass."""
+    return localization_maps(model, images, methods=("grad_cam",), k=TOP_K)["grad_cam"]
+
+
+def by_captum(model: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+    """One ``attribute`` a class: it takes one target an image."""
+    from captum.attr import LayerGradCam
+
+    explainer = LayerGradCam(model, layer)
+    maps = [
+        explainer.attribute(images, target=target, relu_attributions=True) for target in classes.T
+    ]
+    return torch.cat(maps, dim=1).detach()
+
+
+def by_grad_cam(model: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+    """One call a class; its maps are of the input's size, and each from 0 to 1."""
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    with GradCAM(model=model, target_layers=[layer]) as explainer:
+        maps = [
+            explainer(input_tensor=images, targets=[ClassifierOutputTarget(c) for c in target])
+            for target in classes.T.tolist()
+        ]
+    return torch.from_numpy(np.stack(maps, axis=1))
+
+
+def by_torchcam(model: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+    """One forward pass, then a backward pass a class on the retained graph."""
+    from torchcam.methods import GradCAM
+
+    with GradCAM(model, target_layer=layer) as explainer:
+        scores = model(images)
+        maps = [
+            explainer(target, scores, normalized=False, retain_graph=True)[0]
+            for target in classes.T.tolist()
+        ]
+    return torch.stack(maps, dim=1)
+
+
+# By the name to install; the module to import; how to make the maps.
+CONTESTANTS: dict[str, tuple[str, MakeMaps]] = {
+    "wsol-bench": ("wsol_bench", by_wsol_bench),
+    "captum": ("captum.attr", by_captum),
+    "grad-cam": ("pytorch_grad_cam", by_grad_cam),
+    "torchcam": ("torchcam.methods", by_torchcam),
+}
+
+
+class Line(NamedTuple):
+    """What is known of one contestant on one network."""
+
+    forwards: int
+    backwards: int
+    live_maps: int
+    correlation: float
+    difference: float
+    ratios: list[float]
+
+
+def missing_peers() -> dict[str, str]:
+    """Contestants that cannot be imported, and why."""
+    missing = {}
+    for name, (module, _) in CONTESTANTS.items():
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # whatever a peer does on import must not stop the others
+            missing[name] = f"{type(error).__name__}: {error}"
+    return missing
+
+
+@contextmanager
+def passes_counted(model: nn.Module) -> Iterator[Counter[str]]:
+    """Forward passes, by the network's first layer, and backward passes, by calls of autograd."""
+    counts: Counter[str] = Counter()
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            counts["backward"] += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    first = next(module for module in model.modules() if not list(module.children()))
+    handle = first.register_forward_hook(lambda *_: counts.update(["forward"]))
+    autograd = torch.autograd
+    try:
+        with (
+            patch.object(autograd, "grad", counted(autograd.grad)),
+            patch.object(autograd, "backward", counted(autograd.backward)),
+        ):
+            yield counts
+    finally:
+        handle.remove()
+
+
+def in_unit_range(maps: Tensor) -> Tensor:
+    """Maps of the input's size, each from 0 to 1: what grad-cam returns, made of everybody's."""
+    if maps.shape[-1] != SIDE:
+        maps = F.interpolate(maps, (SIDE, SIDE), mode="bilinear", align_corners=False)
+    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    return (maps - low) / torch.where(high > low, high - low, 1)
+
+
+def agreement(ours: Tensor, theirs: Tensor) -> tuple[int, float, float]:
+    """Number of maps that are not zero, their lowest correlation, largest difference of all."""
+    ours = in_unit_range(ours).flatten(2).double()
+    theirs = in_unit_range(theirs).flatten(2).double()
+    live = (ours.amax(2) > 0) | (theirs.amax(2) > 0)
+    centred = [maps[live] - maps[live].mean(1, keepdim=True) for maps in (ours, theirs)]
+    correlation = F.cosine_similarity(*centred, dim=1)
+    return int(live.sum()), float(correlation.min()), float((ours - theirs).abs().max())
+
+
+def cpu_seconds(run: Callable[[], object]) -> float:
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def measure(
+    name: str, batch_size: int, repeats: int, contestants: dict[str, MakeMaps]
+) -> dict[str, Line]:
+    """All contestants on one network."""
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, weights=None).eval()
+    target = target_of(model)
+    if target.layout != "nchw" or target.then_relu:
+        sys.exit(f"{name}: the peers can only hook a module with a (b, c, h, w) output")
+    layer = find_module(model, target.layer)
+    images = torch.randn(batch_size, 3, SIDE, SIDE)
+
+    def forward() -> Tensor:
+        with torch.no_grad():
+            logits: Tensor = model(images)
+        return logits
+
+    classes = forward().topk(TOP_K).indices
+    ours = by_wsol_bench(model, layer, images, classes)
+    lines = {}
+    for contestant, make_maps in contestants.items():
+        with passes_counted(model) as counts:
+            maps = make_maps(model, layer, images, classes)
+        model.zero_grad()  # grad-cam leaves gradients on the parameters
+        lines[contestant] = Line(
+            counts["forward"], counts["backward"], *agreement(ours, maps), ratios=[]
+        )
+        say(f"{name}: {contestant} runs")
+    for repeat in range(repeats):
+        unit = cpu_seconds(forward)
+        said = f"{name}: repetition {repeat + 1} of {repeats}: forward {unit:.2f} s"
+        for contestant, make_maps in contestants.items():
+            seconds = cpu_seconds(lambda make=make_maps: make(model, layer, images, classes))
+            model.zero_grad()
+            lines[contestant].ratios.append(seconds / unit)
+            said += f", {contestant} {seconds / unit:.3f}"
+        say(said)
+    return lines
+
+
+def markdown(measured: dict[str, dict[str, Line]], missing: dict[str, str]) -> str:
+    table = [
+        "| network | library | forward passes | backward passes | cost (median) | quartiles "
+        "| goal | lowest correlation | largest difference |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for network, lines in measured.items():
+        for library, line in lines.items():
+            low, middle, high = quartiles(line.ratios)
+            goal = f"≤ {GOALS[network]:.2f}" if library == "wsol-bench" and network in GOALS else ""
+            table.append(
+                f"| {network} | {library} | {line.forwards} | {line.backwards} | {middle:.3f} "
+                f"| {low:.3f} to {high:.3f} | {goal} | {line.correlation:.6f} "
+                f"| {line.difference:.1e} |"
+            )
+        table += [
+            f"| {network} | {library} | not installed | | | | | | |"
+            for library in CONTESTANTS
+            if library in missing
+        ]
+    return "\n".join(table)
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    if len(values) == 1:
+        return (values[0],) * 3
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
+def page(arguments: argparse.Namespace, table: str, n_live: dict[str, int]) -> str:
+    """The table with everything that is needed to measure it again."""
+    packages = ("torch", "torchvision", "numpy", *(name for name in CONTESTANTS))
+    versions = ", ".join(f"{name} {installed_version(name)}" for name in packages)
+    live = ", ".join(f"{count} on {network}" for network, count in n_live.items())
+    return f"""# Cost of top-{TOP_K} Grad-CAM maps
+
+    {" ".join(["python", "benchmarks/maps.py", *sys.argv[1:]])}
+
+Maps of {TOP_K} classes at the target-layer table's layer, batch of {arguments.batch_size}, \
+{SIDE} x {SIDE}, random weights. Cost: process CPU time in bare forward passes (`torch.no_grad`) \
+of the same batch; one thread; ratio within each of {arguments.repeats} repetitions, median and \
+quartiles. Agreement with wsol-bench: each map upsampled bilinearly to the input and brought to \
+[0, 1] (grad-cam returns nothing else); correlation is the lowest over the maps that are not zero \
+({live}, of {arguments.batch_size * TOP_K}), difference the largest absolute one over all.
+
+{table}
+
+{versions}; Python {platform.python_version()}; {cpu_model()}; {time.strftime("%Y-%m-%d")}.
+"""
+
+
+def installed_version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--models", nargs="+", default=list(GOALS), metavar="NAME")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there, too")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+
+    missing = missing_peers()
+    for name, reason in missing.items():
+        say(f"{name} is left out: {reason}")
+    contestants = {name: make for name, (_, make) in CONTESTANTS.items() if name not in missing}
+    measured = {
+        name: measure(name, arguments.batch_size, arguments.repeats, contestants)
+        for name in arguments.models
+    }
+    table = markdown(measured, missing)
+    print(table)
+    if arguments.markdown:
+        n_live = {network: lines["wsol-bench"].live_maps for network, lines in measured.items()}
+        arguments.markdown.parent.mkdir(parents=True, exist_ok=True)
+        arguments.markdown.write_text(page(arguments, table, n_live))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""wsol_bench.localization_maps: any methods, layers and classes, in one forward pass."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+import wsol_bench
+from wsol_bench.cams import MapMethod, cam_method, cam_methods
+from wsol_bench.capture import Plan, Record
+from wsol_bench.errors import ConfigError, ModelError
+
+N_CLASSES = 12
+
+
+@cache
+def resnet() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return models.resnet18(num_classes=N_CLASSES).eval()
+
+
+@cache
+def vgg() -> nn.Module:
+    return models.vgg11(num_classes=N_CLASSES, init_weights=False).eval()
+
+
+def images(n: int = 2) -> Tensor:
+    return torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(7))
+
+
+def cam_by_hand(batch: Tensor) -> Tensor:
+    """CAM of every class: (batch, n, h, w)."""
+    net = resnet()
+    with torch.no_grad():
+        features = nn.Sequential(*list(net.children())[:-2])(batch)
+        return torch.einsum("nc,bchw->bnhw", net.fc.weight, features)
+
+
+@contextmanager
+def forward_passes(net: nn.Module) -> Iterator[list[int]]:
+    """The batch size of each pass."""
+    sizes: list[int] = []
+    first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
+    handle = first.register_forward_hook(lambda _, inputs, output: sizes.append(len(inputs[0])))
+    yield sizes
+    handle.remove()
+
+
+# ---- classes
+
+
+def test_maps_are_of_the_k_best_classes_best_first() -> None:
+    with torch.no_grad():
+        best = resnet()(images()).argsort(dim=1, descending=True)
+    for k in (1, 3, N_CLASSES):
+        maps = wsol_bench.localization_maps(resnet(), images(), ("cam",), k=k)["cam"]
+        expected = torch.stack(
+            [cam_by_hand(images())[b, best[b, :k]] for b in range(len(images()))]
+        )
+        torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("classes", "of_each_image"),
+    [
+        ([4, 0, 4], [[4, 0, 4], [4, 0, 4]]),
+        ((7,), [[7], [7]]),
+        ([[4, 0], [9, 11]], [[4, 0], [9, 11]]),
+        (torch.tensor([3, 2]), [[3, 2], [3, 2]]),
+        (torch.tensor([[3, 2], [2, 3]]), [[3, 2], [2, 3]]),
+    ],
+    ids=["a list for all", "a tuple for all", "a list each", "a tensor for all", "a tensor each"],
+)
+def test_classes_are_given_for_all_images_or_for_each(
+    classes: object, of_each_image: list[list[int]]
+) -> None:
+    maps = wsol_bench.localization_maps(resnet(), images(), ("cam",), classes=classes)["cam"]
+    every = cam_by_hand(images())
+    expected = torch.stack([every[b, of_each_image[b]] for b in range(2)])
+    torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("classes", [[[1, 2]], [[1], [2], [3]]])
+def test_classes_for_another_number_of_images_are_an_error(classes: object) -> None:
+    """Else the images without classes would have maps of zeros."""
+    with pytest.raises(ModelError, match=r"classes: expected \(k,\) or \(batch, k\)"):
+        wsol_bench.localization_maps(resnet(), images(), classes=classes)
+
+
+def test_a_class_that_is_no_output_is_an_error() -> None:
+    with pytest.raises(ModelError, match="ResNet has no output 12; its outputs are 0 to 11"):
+        wsol_bench.localization_maps(resnet(), images(), ("cam",), classes=[1, 12])
+
+
+# ---- methods
+
+
+def test_several_methods_share_one_forward_pass() -> None:
+    with forward_passes(resnet()) as sizes:
+        maps = wsol_bench.localization_maps(resnet(), images(3), ("grad_cam", "cam"))
+    assert sizes == [3]
+    assert list(maps) == ["grad_cam", "cam"]
+    alone = wsol_bench.localization_maps(resnet(), images(3), ("cam",))
+    torch.testing.assert_close(maps["cam"], alone["cam"], rtol=1e-5, atol=1e-5)
+    # grad_cam = ReLU(cam) / number of positions, 4
+    torch.testing.assert_close(maps["grad_cam"], maps["cam"].relu() / 4, rtol=1e-4, atol=1e-5)
+
+
+def test_a_method_without_its_head_is_an_error_that_says_what_is_missing() -> None:
+    with pytest.raises(
+        ModelError, match=r"cam is not applicable to VGG at 'features\.19': it needs"
+    ):
+        wsol_bench.localization_maps(vgg(), images(), ("grad_cam", "cam"))
+    with pytest.raises(ModelError, match="cam is not applicable to ResNet at 'layer3'"):
+        wsol_bench.localization_maps(resnet(), images(), ("cam",), layer="layer3")
+
+
+def test_an_unknown_method_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="unknown map method 'gradcam'; did you mean 'grad_cam'"):
+        wsol_bench.localization_maps(resnet(), images(), ("gradcam",))
+
+
+def test_what_the_decorator_made_is_a_method_without_a_name_in_any_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        cam_methods, "_things", {name: cam_methods.get(name) for name in cam_methods}
+    )
+
+    @cam_method("loudest_channel", plan=Plan(), paper="this test")
+    def loudest_channel(record: Record) -> Tensor:
+        return record.activations.amax(1, keepdim=True).expand(-1, record.classes.shape[1], -1, -1)
+
+    monkeypatch.undo()
+    assert "loudest_channel" not in set(cam_methods)
+    maps = wsol_bench.localization_maps(resnet(), images(), (loudest_channel,), k=2)
+    with torch.no_grad():
+        features = nn.Sequential(*list(resnet().children())[:-2])(images())
+    torch.testing.assert_close(
+        maps["loudest_channel"], features.amax(1, keepdim=True).expand(-1, 2, -1, -1)
+    )
+
+
+def test_options_of_a_method_are_bound_before() -> None:
+    def power(record: Record, *, exponent: int) -> Tensor:
+        return record.activations.pow(exponent).mean(1, keepdim=True)
+
+    method = MapMethod("power", power, Plan(), "this test")
+    squared = method.with_options({"exponent": 2}, "methods[0]")
+    maps = wsol_bench.localization_maps(resnet(), images(), (squared,), k=1)["power"]
+    with torch.no_grad():
+        features = nn.Sequential(*list(resnet().children())[:-2])(images())
+    torch.testing.assert_close(maps, features.square().mean(1, keepdim=True))
+
+
+# ---- layers and networks
+
+
+def test_another_layer_gives_maps_of_its_own_size() -> None:
+    net, classes = resnet(), [5, 0, 9]
+    maps = wsol_bench.localization_maps(net, images(), layer="layer2", classes=classes)["grad_cam"]
+    first, last = list(net.children())[:6], list(net.children())[6:-1]
+    activation = nn.Sequential(*first)(images()).detach().requires_grad_()
+    scores = nn.Sequential(*last, nn.Flatten(), net.fc)(activation)
+    expected = torch.empty(2, 3, 8, 8)
+    for slot, output in enumerate(classes):
+        (gradient,) = torch.autograd.grad(scores[:, output].sum(), activation, retain_graph=True)
+        weighted = gradient.mean((2, 3), keepdim=True) * activation.detach()
+        expected[:, slot] = weighted.sum(1).relu()
+    size = expected.max()
+    assert size > 0
+    torch.testing.assert_close(maps / size, expected / size, rtol=0, atol=1e-4)
+
+
+def test_a_wrong_layer_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(ModelError, match="no layer 'layer44'; did you mean 'layer4'"):
+        wsol_bench.localization_maps(resnet(), images(), layer="layer44")
+
+
+def test_an_unknown_architecture_needs_a_layer_and_then_works() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    with pytest.raises(ModelError, match="no target layer is known for Sequential"):
+        wsol_bench.localization_maps(net, images())
+    maps = wsol_bench.localization_maps(net, images(), layer="1", classes=[2])["grad_cam"]
+    with torch.no_grad():
+        by_hand = torch.einsum("c,bchw->bhw", net[4].weight[2], net[:2](images())).relu()
+    torch.testing.assert_close(maps[:, 0] * 62 * 62, by_hand, rtol=1e-4, atol=1e-5)
+
+
+def test_maps_are_float32_and_without_a_graph_in_every_precision() -> None:
+    for precision in ("fp32", "bf16", "fp16"):
+        maps = wsol_bench.localization_maps(resnet(), images(), precision=precision)["grad_cam"]
+        assert maps.dtype == torch.float32
+        assert not maps.requires_grad
+
+
+def test_one_method_needs_no_list() -> None:
+    assert list(wsol_bench.localization_maps(resnet(), images(), "grad_cam")) == ["grad_cam"]
+
+
+def test_no_class_slot_is_an_error() -> None:
+    with pytest.raises(ValueError, match="k: expected at least 1, found 0"):
+        wsol_bench.localization_maps(resnet(), images(), k=0)
