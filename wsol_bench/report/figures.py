@@ -100,7 +100,7 @@ def _draw(axes: "Axes", line: pd.Series, protocol: Protocol, words: dict[str, st
     x0, y0, x1, y1 = placement.to_original(whole)[0]
     heat = _heat(values, (image.height, image.width), shrink)
     axes.imshow(
-        heat, cmap="inferno", alpha=0.15 + 0.5 * heat, extent=(x0, x1, y1, y0), vmin=0, vmax=1
+        heat, cmap="inferno", alpha=0.6 * heat, extent=(x0, x1, y1, y0), vmin=0, vmax=1
     )
     hit = line["iou"] >= protocol.scoring.iou
     for box in np.asarray(line["boxes"], dtype=float).reshape(-1, 4):
@@ -113,7 +113,7 @@ def _draw(axes: "Axes", line: pd.Series, protocol: Protocol, words: dict[str, st
     name = words.get(line["label"], line["label"]).split(",")[0]
     # A "$" in a class name is a dollar, not mathematics.
     axes.set_title(
-        f"{name}\nrank {line['rank']}, IoU {line['iou']:.2f}".replace("$", r"\$"), fontsize=8
+        f"{name}\nrank {line['rank']}, IoU {line["iou"]:.3f}".replace("$", r"\$"), fontsize=8
     )
 
 
