@@ -113,7 +113,7 @@ def _draw(axes: "Axes", line: pd.Series, protocol: Protocol, words: dict[str, st
     name = words.get(line["label"], line["label"]).split(",")[0]
     # A "$" in a class name is a dollar, not mathematics.
     axes.set_title(
-        f"{name}\nrank {line['rank']}, IoU {line["iou"]:.3f}".replace("$", r"\$"), fontsize=8
+        f"{name}\nrank {line['rank']}, IoU {line['iou']:.3f}".replace("$", r"\$"), fontsize=8
     )
 
 
