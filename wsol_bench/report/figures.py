@@ -99,9 +99,7 @@ def _draw(axes: "Axes", line: pd.Series, protocol: Protocol, words: dict[str, st
     whole = np.array([[0, 0, placement.input[1], placement.input[0]]], dtype=np.float64)
     x0, y0, x1, y1 = placement.to_original(whole)[0]
     heat = _heat(values, (image.height, image.width), shrink)
-    axes.imshow(
-        heat, cmap="inferno", alpha=0.6 * heat, extent=(x0, x1, y1, y0), vmin=0, vmax=1
-    )
+    axes.imshow(heat, cmap="inferno", alpha=0.6 * heat, extent=(x0, x1, y1, y0), vmin=0, vmax=1)
     hit = line["iou"] >= protocol.scoring.iou
     for box in np.asarray(line["boxes"], dtype=float).reshape(-1, 4):
         _rectangle(axes, box, _TRUTH, 1.6)
