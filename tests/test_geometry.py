@@ -54,11 +54,16 @@ class TestIou:
 
 
 class TestRepair:
+    """Boxes of images of 100 x 50 pixels (width x height)."""
+
+    SIZE = (100.0, 50.0)
+
     def test_proper_boxes_are_left_alone(self):
         proper = boxes([0, 0, 100, 50], [5, 6, 7, 8])
-        repaired, remarks = repair(proper, 100.0, 50.0)
-        assert np.array_equal(repaired, proper)
-        assert remarks == []
+        repaired = repair(proper, np.array([self.SIZE, self.SIZE]))
+        assert np.array_equal(repaired.boxes, proper)
+        assert repaired.kept.all()
+        assert repaired.remarks == {}
 
     @pytest.mark.parametrize(
         ("inclusive", "expected", "remark"),
@@ -70,14 +75,21 @@ class TestRepair:
             ([7, 7, 7, 7], [7, 7, 7, 7], None),  # one pixel is a box
         ],
     )
-    def test_odd_boxes_of_an_image_of_100_by_50(self, inclusive, expected, remark):
-        repaired, remarks = repair(from_inclusive(boxes(inclusive)), 100.0, 50.0)
-        assert to_inclusive(repaired).tolist() == ([expected] if expected else [])
-        assert [remark in text for text in remarks] == ([True] if remark else [])
+    def test_odd_boxes(self, inclusive, expected, remark):
+        repaired = repair(from_inclusive(boxes(inclusive)), np.array([self.SIZE]))
+        kept = to_inclusive(repaired.boxes[repaired.kept])
+        assert kept.tolist() == ([expected] if expected else [])
+        assert [remark in text for text in repaired.remarks.values()] == ([True] if remark else [])
+
+    def test_each_box_is_cut_at_its_own_image(self):
+        same = boxes([0, 0, 80, 80], [0, 0, 80, 80])
+        repaired = repair(same, np.array([[100.0, 50.0], [50.0, 100.0]]))
+        assert repaired.boxes.tolist() == [[0, 0, 80, 50], [0, 0, 50, 80]]
+        assert list(repaired.remarks) == [0, 1]
 
     def test_an_unknown_size_clips_at_the_origin_only(self):
-        repaired, _ = repair(boxes([-5, 0, 1e6, 10]), np.inf, np.inf)
-        assert repaired.tolist() == [[0, 0, 1e6, 10]]
+        repaired = repair(boxes([-5, 0, 1e6, 10]), np.array([[np.inf, np.inf]]))
+        assert repaired.boxes.tolist() == [[0, 0, 1e6, 10]]
 
 
 class TestPlacement:

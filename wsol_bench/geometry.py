@@ -6,15 +6,16 @@ converted at the door, once, by the functions below.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 __all__ = [
     "Boxes",
     "GeometryName",
     "Placement",
+    "Repaired",
     "box_iou",
     "from_inclusive",
     "pairwise_iou",
@@ -37,18 +38,26 @@ def to_inclusive(boxes: Float64[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n 
     return boxes - np.array([0.0, 0.0, 1.0, 1.0])
 
 
-def repair(
-    boxes: Boxes, width: float, height: float
-) -> tuple[Float64[np.ndarray, "kept 4"], list[str]]:
-    """Ground-truth boxes made proper: corners in order, inside the image.
+class Repaired(NamedTuple):
+    """Ground-truth boxes made proper.
+
+    Attributes:
+        boxes: corners in order, inside the image.
+        kept: which of them have an area there; the others are to be dropped.
+        remarks: by position, what was wrong with a box.
+    """
+
+    boxes: Float64[np.ndarray, "n 4"]
+    kept: Bool[np.ndarray, " n"]
+    remarks: dict[int, str]
+
+
+def repair(boxes: Boxes, sizes: Float64[np.ndarray, "n 2"]) -> Repaired:
+    """Put the corners of ground-truth boxes in order and cut the boxes at their image's edges.
 
     Args:
         boxes: half-open xyxy.
-        width, height: of the image in pixels; infinite where the size is not known.
-
-    Returns:
-        The boxes that have an area inside the image, and one remark per box that was changed or
-        dropped.
+        sizes: width and height of each box's image in pixels; infinite where it is not known.
     """
     # A half-open box from swapped inclusive corners is off by the pixel that from_inclusive added
     # to the wrong side, so the corners are put in order in the inclusive convention.
@@ -62,19 +71,18 @@ def repair(
             axis=1,
         )
     )
-    limits = np.array([width, height, width, height], dtype=np.float64)
-    clipped = np.clip(ordered, 0.0, limits)
-    proper = (clipped[:, :2] < clipped[:, 2:]).all(axis=1) & np.isfinite(boxes).all(axis=1)
-    remarks = []
-    for before, swapped, after, kept in zip(boxes, ordered, clipped, proper, strict=True):
-        box = ", ".join(f"{value:g}" for value in to_inclusive(before))
-        if not kept:
-            remarks.append(f"box ({box}) has no pixel in the image: dropped")
-        elif not np.array_equal(swapped, before):
-            remarks.append(f"box ({box}) has minimum above maximum: corners swapped")
-        elif not np.array_equal(after, before):
-            remarks.append(f"box ({box}) reaches outside the image: clipped")
-    return clipped[proper], remarks
+    clipped = np.clip(ordered, 0.0, np.tile(sizes, 2))
+    kept = (clipped[:, :2] < clipped[:, 2:]).all(axis=1) & np.isfinite(boxes).all(axis=1)
+    remarks = {}
+    for index in np.flatnonzero(~kept | (clipped != boxes).any(axis=1)).tolist():
+        box = ", ".join(f"{value:g}" for value in corners[index])
+        if not kept[index]:
+            remarks[index] = f"box ({box}) has no pixel in the image: dropped"
+        elif not np.array_equal(ordered[index], boxes[index]):
+            remarks[index] = f"box ({box}) has minimum above maximum: corners swapped"
+        else:
+            remarks[index] = f"box ({box}) reaches outside the image: clipped"
+    return Repaired(clipped, kept, remarks)
 
 
 def box_iou(

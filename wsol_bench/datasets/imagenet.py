@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Int64
 
 from wsol_bench.datasets.annotations import (
     IMAGE_SUFFIXES,
@@ -26,7 +26,7 @@ from wsol_bench.datasets.imagenet_layout import Pieces, find_pieces
 from wsol_bench.datasets.index import TableCache, read_headers, read_xml_folder, scan
 from wsol_bench.datasets.synsets import read_class_table, resolve_names
 from wsol_bench.errors import DatasetError
-from wsol_bench.geometry import Boxes, from_inclusive, repair, to_inclusive
+from wsol_bench.geometry import from_inclusive, repair
 
 __all__ = ["imagenet"]
 
@@ -386,13 +386,16 @@ def _place_boxes(
     image = objects["image"].to_numpy(np.int64)
     corners = objects[["xmin", "ymin", "xmax", "ymax"]].to_numpy(np.float64)
     # Repaired in the frame they were drawn in, then rescaled: swapped corners are inclusive there.
-    corners, proper = _repair(from_inclusive(corners), shown[image], ids.iloc[image], findings)
+    limits = np.where(shown > 0, shown, np.inf)[image]
+    repaired = repair(from_inclusive(corners), limits)
+    for position, remark in repaired.remarks.items():
+        findings.append(Finding("odd_box", ids.iloc[image[position]], remark))
     scale = np.divide(size, shown, out=np.ones_like(size), where=shown > 0)
-    boxes = corners * np.tile(scale, 2)[image]
+    boxes = repaired.boxes * np.tile(scale, 2)[image]
 
     objects = objects[["image", "wnid"]].assign(
         **dict(zip(("x0", "y0", "x1", "y1"), boxes.T, strict=True))
-    )[proper]
+    )[repaired.kept]
     frame["n_boxes"] = np.bincount(objects["image"], minlength=len(frame))
     _note(findings, "no_box", ids[keep & (frame["n_boxes"] == 0).to_numpy()], "no box")
     labels = frame["label"].to_numpy(object)
@@ -403,28 +406,6 @@ def _place_boxes(
         detail = f"labeled {labels[index]}, but no box is of that class"
         findings.append(Finding("label_mismatch", ids.iloc[index], detail))
     return objects
-
-
-def _repair(
-    boxes: Boxes, size: Float64[np.ndarray, "n 2"], ids: pd.Series, findings: list[Finding]
-) -> tuple[Boxes, Bool[np.ndarray, " n"]]:
-    """``geometry.repair`` for boxes of many images: the repaired boxes and which ones remain."""
-    limits = np.tile(np.where(size > 0, size, np.inf), 2)
-    corners = to_inclusive(boxes)
-    proper: Bool[np.ndarray, " n"] = np.asarray(
-        (corners[:, :2] <= corners[:, 2:]).all(axis=1)
-        & (boxes >= 0).all(axis=1)
-        & (boxes <= limits).all(axis=1)
-    )
-    boxes = boxes.copy()
-    for index in np.flatnonzero(~proper):
-        width, height = limits[index, :2].tolist()
-        repaired, remarks = repair(boxes[index : index + 1], width, height)
-        proper[index] = len(repaired) > 0
-        if len(repaired):
-            boxes[index] = repaired[0]
-        findings += [Finding("odd_box", ids.iloc[index], remark) for remark in remarks]
-    return boxes, proper
 
 
 def _note(findings: list[Finding], kind: str, ids: Iterable[str], detail: str) -> None:
