@@ -3,7 +3,10 @@
 import contextlib
 import io
 import json
+import re
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from unittest import mock
 
@@ -137,6 +140,42 @@ def test_list(kind, names):
     assert set(names) <= set(listed)
 
 
+def test_what_a_builder_prints_stays_out_of_standard_output(world, tmp_path):
+    argument = "models.0.name=colors:chatty_net"
+    out, err = cli(
+        "run", world / "experiment.yaml", "--out", tmp_path / "run", "--json", "--set", argument
+    )
+    assert json.loads(out)
+    assert "hello from the builder" in err
+
+
+def test_progress_shows_a_rate(world):
+    assert re.search(r"[\d.]+ images/s", (world / "err.txt").read_text())
+
+
+def test_a_method_in_the_working_directory_is_found_by_its_import_path(world, tmp_path):
+    """The README's own example."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    [example] = re.findall(r"(    from wsol_bench import Plan.*?)\n\n`methods", readme, re.DOTALL)
+    (tmp_path / "my_readme_module.py").write_text(textwrap.dedent(example))
+    methods = "methods=[cam, grad_cam, my_readme_module:my_cam]"
+    arguments = ("run", world / "experiment.yaml", "--out", tmp_path / "run", "--json")
+    with mock.patch.object(sys, "path", [*sys.path]):
+        out, _ = cli(*arguments, "--set", methods, cwd=tmp_path)
+    assert [record["method"] for record in json.loads(out)] == ["cam", "grad_cam", "my_cam"]
+
+
+def test_an_unfinished_or_damaged_run_is_not_exported(world, tmp_path):
+    shutil.copytree(world / "run", tmp_path / "unfinished")
+    manifest = tmp_path / "unfinished/manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "finished": None}))
+    shutil.copytree(world / "run", tmp_path / "damaged")
+    (tmp_path / "damaged/rows/00000.parquet").write_bytes(b"PAR1 and no more")
+    for name, message in (("unfinished", "is not finished"), ("damaged", "rows cannot be read")):
+        _, err = cli("export", tmp_path / name, "--format", "kaggle", code=1)
+        assert message in err
+
+
 class TestDoctor:
     def test_counts_and_checks_the_label_order(self, world, tmp_path):
         out, _ = cli("doctor", world / "experiment.yaml")
@@ -174,6 +213,9 @@ class TestDoctor:
         (["run", "rootless.yaml"], "missing-root"),
         (["score", "nothing.txt", "--root", "missing-root"], "missing-root"),
         (["score", "nothing.txt"], "missing option 'root'"),
+        (["score", "nothing.txt", "--root", ".", "--option", "name=5"], "name"),
+        (["score", "nothing.txt", "--root", ".", "--option", "subset=["], "subset=["),
+        (["run", "typo.yaml", "--set", "limit=["], "limit=["),
         (["export", "missing-root", "--format", "kaggle"], "is no run folder"),
     ],
 )

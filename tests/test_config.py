@@ -32,7 +32,7 @@ def test_a_bare_name_is_a_mapping_with_that_name(tmp_path):
 
 def test_a_resolved_config_loads_as_itself(tmp_path):
     config = load_config(config_file(tmp_path))
-    assert load_config(config.model_dump(mode="json", exclude_defaults=True)) == config
+    assert load_config(config.model_dump(mode="json")) == config
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,6 @@ def test_a_resolved_config_loads_as_itself(tmp_path):
         ({"models": []}, r"'models' .* at least 1"),
         ({"name": "a/b"}, r"'name'"),
         ({"models": ["vgg16", "vgg16"]}, r"two models are called 'vgg16'.*'label:'"),
-        ({"methods": ["cam", "cam"]}, r"method 'cam' is listed twice"),
         ({"precision": "fp8"}, r"'precision'"),
     ],
 )
@@ -64,7 +63,20 @@ def test_a_missing_key_is_named(tmp_path):
         load_config(path)
 
 
-@pytest.mark.parametrize("text", ["", "- a\n", "a: [", "a: !!python/object/apply:os.system ['x']"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- a\n",
+        "a: [",
+        "a: !!python/object/apply:os.system ['x']",
+        "a: 2024-13-45",
+        f"a: {'9' * 5000}",
+        "a: &loop [*loop]",
+        "{a: 1}: 2",
+        "name: x\nname: y\n",
+    ],
+)
 def test_a_file_that_is_no_mapping_is_an_error_and_executes_nothing(tmp_path, text):
     path = tmp_path / "e.yaml"
     path.write_text(text)
@@ -115,6 +127,8 @@ class TestOverrides:
             ("models.7.name=x", "position from 0 to 1"),
             ("batch_size.x=1", "is no mapping"),
             ("btch_size=1", "did you mean 'batch_size'"),
+            ("limit=[", "override 'limit=\\['"),
+            ("limit=2024-13-45", "override 'limit=2024"),
         ],
     )
     def test_that_lead_nowhere_are_errors(self, tmp_path, override, message):
@@ -139,6 +153,11 @@ class TestOptions:
             ConfigError, match="unknown map method 'grad_cm'; did you mean 'grad_cam'"
         ):
             config.methods[0].build()
+
+    def test_a_method_that_stands_twice_is_an_error(self, tmp_path):
+        config = load_config(config_file(tmp_path, methods=["cam", "cam"]))
+        with pytest.raises(ConfigError, match="'cam' is listed twice"):
+            config.build_methods()
 
     def test_an_option_that_the_method_does_not_have_is_an_error(self, tmp_path):
         config = load_config(config_file(tmp_path, methods=[{"name": "cam", "stride": 3}]))
@@ -189,7 +208,7 @@ class TestProtocols:
         ]
         hashes = [load_protocol("gradcam-2017", change).hash for change in changes]
         assert len({reference.hash, *hashes}) == len(changes) + 1
-        assert load_protocol("gradcam-2017", {"name": "mine"}).hash == reference.hash
+        assert reference.model_copy(update={"name": "mine"}).hash == reference.hash
 
     def test_a_changed_protocol_is_never_reported_under_the_published_name(self):
         changed = load_protocol("gradcam-2017", {"box": {"threshold": 0.2}})

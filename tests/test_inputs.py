@@ -98,6 +98,20 @@ class TestFiles:
         with pytest.raises(ImageError, match=r"missing\.jpg: the file does not exist"):
             load_image(tmp_path / "missing.jpg")
 
+    def test_no_file_starts_a_program_whatever_its_name(self, tmp_path):
+        """Pillow hands PostScript to Ghostscript."""
+        Image.fromarray(noise()).save(tmp_path / "image.JPEG", format="EPS")
+        with pytest.raises(ImageError, match=r"image\.JPEG: cannot be decoded"):
+            load_image(tmp_path / "image.JPEG")
+
+    def test_decoding_leaves_the_warnings_of_the_process_alone(self, tmp_path):
+        import warnings
+
+        Image.fromarray(noise()).save(tmp_path / "image.jpg")
+        before = list(warnings.filters)
+        load_image(tmp_path / "image.jpg")
+        assert warnings.filters == before
+
     def test_a_decompression_bomb_is_an_error_before_it_is_decoded(self, tmp_path, monkeypatch):
         Image.fromarray(noise(200, 200)).save(tmp_path / "bomb.png")
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)

@@ -152,7 +152,7 @@ def test_options_of_a_method_are_bound_before() -> None:
 
     method = MapMethod("power", power, Plan(), "this test")
     squared = method.with_options({"exponent": 2}, "methods[0]")
-    maps = wsol_bench.localization_maps(resnet(), images(), (squared,), k=1)["power"]
+    maps = wsol_bench.localization_maps(resnet(), images(), (squared,), k=1)["power+exponent=2"]
     with torch.no_grad():
         features = nn.Sequential(*list(resnet().children())[:-2])(images())
     torch.testing.assert_close(maps, features.square().mean(1, keepdim=True))

@@ -43,7 +43,7 @@ class TestDevkitFormat:
         line = score(tmp_path, "7 0 0 9 9\n7 20 20 29 29 9 20 20 29 29\n7 50 50 59 59\n")
         assert line["top1_cls_error"] == line["top1_loc_error"] == pytest.approx(1 / 3)
         assert line["top5_cls_error"] == line["top5_loc_error"] == 0
-        assert np.isnan(line["gt_known_loc_error"]) or line["gt_known_loc_error"] == 0
+        assert line["gt_known_loc_error"] == 0  # every image has a guess of its class
 
     def test_labels_0_and_1001_and_a_sixth_guess_are_taken_and_wrong(self, tmp_path):
         sixth = " ".join(["9 0 0 9 9"] * 5 + ["7 0 0 9 9"])
@@ -57,6 +57,15 @@ class TestDevkitFormat:
 
     def test_an_empty_line_in_the_middle_is_an_image_without_a_guess(self, tmp_path):
         assert score(tmp_path, "7 0 0 9 9\n\n7 0 0 9 9\n")["top5_cls_error"] == pytest.approx(1 / 3)
+
+    def test_an_empty_line_at_the_end_may_be_the_last_image_or_none(self, tmp_path):
+        assert score(tmp_path, "7 0 0 9 9\n9 20 20 29 29\n\n")["top5_cls_error"] == 1 / 3
+        full = "7 0 0 9 9\n9 20 20 29 29\n7 0 0 9 9\n"
+        assert score(tmp_path, full + "\n\n")["top5_cls_error"] == 0
+
+    def test_a_byte_order_mark_and_windows_lines_are_no_part_of_it(self, tmp_path):
+        text = "\ufeff7 0 0 9 9\r\n9 20 20 29 29\r\n7 0 0 9 9\r\n"
+        assert score(tmp_path, text)["top1_loc_error"] == 0
 
     def test_numbers_may_be_written_as_matlab_does(self, tmp_path):
         assert (
@@ -99,9 +108,26 @@ class TestKaggleFormat:
         text = "a_1,n00000001 50 50 59 59\na_2,n00000002 0 0 9 9\n"
         assert score(tmp_path, self.HEADER + text)["top1_loc_error"] == 1
 
+    def test_a_quoted_file_and_one_with_a_byte_order_mark(self, tmp_path):
+        text = '"ImageId","PredictionString"\n"a_1","n00000001 0 0 9 9"\n'
+        assert score(tmp_path, text)["top1_loc_error"] == 0
+        assert score(tmp_path, "\ufeff" + text)["n_images"] == 1
+
+    def test_images_without_a_guess_are_wrong_also_where_no_image_has_one(self, tmp_path):
+        line = score(tmp_path, self.HEADER + "a_1,\na_2,\n")
+        assert line["n_images"] == 2
+        assert line["top5_cls_error"] == line["top5_loc_error"] == 1
+
+    def test_the_own_class_guessed_twice_counts_for_gt_known_by_its_first_guess(self, tmp_path):
+        text = "a_1,n00000001 50 50 59 59 n00000001 0 0 9 9\n"
+        line = score(tmp_path, self.HEADER + text)
+        assert line["top5_loc_error"] == 0
+        assert line["gt_known_loc_error"] == 1
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [
+            (HEADER + "a_1," + "9" * 200_000 + "\n", "field larger than field limit"),
             ("Id,Box\n", "expected the header ImageId,PredictionString, found 'Id,Box'"),
             (HEADER + "a_9,n00000001 0 0 9 9\n", ":2: image 'a_9' is not in data set three"),
             (HEADER + "a_1,\na_1,\n", ":3: image 'a_1' has two lines"),
@@ -155,6 +181,21 @@ class TestWriting:
         line = score_predictions(read_predictions(tmp_path / "p", data), data, name="p").iloc[0]
         assert line["top1_cls_error"] == pytest.approx(1 / 3)
         assert line["top1_loc_error"] == pytest.approx(2 / 3)
+
+    def test_a_class_without_an_id_is_an_error_in_devkit_format_alone(self, tmp_path):
+        data = dataset()
+        images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(**{"class": "n9"})
+        write_predictions(tmp_path / "p", rows, images, data.classes, format="kaggle")
+        assert "n9 5.0 5.0 7.0 7.0" in (tmp_path / "p").read_text()
+        with pytest.raises(PredictionError, match="held none for n9"):
+            write_predictions(tmp_path / "p", rows, images, data.classes, format="devkit")
+
+    def test_an_image_id_with_a_comma_reads_back(self, tmp_path):
+        data = dataset(ids=("a,1", "a_2", "a_3"))
+        rows = self.ROWS.replace({"a_1": "a,1"})
+        images = data.images.assign(status="evaluated")
+        write_predictions(tmp_path / "p", rows, images, data.classes, format="kaggle")
+        assert set(read_predictions(tmp_path / "p", data)["image_id"]) == {"a,1", "a_2", "a_3"}
 
     def test_images_that_were_not_evaluated_are_not_written(self, tmp_path):
         self.write(tmp_path / "p", "kaggle", status=["evaluated", "unreadable", "evaluated"])

@@ -27,11 +27,17 @@ class TestNames:
         ("path", "message"),
         [
             ("no_such_module:cam", "cannot import 'no_such_module'"),
+            (":cam", "cannot import ''"),
+            ("broken_plugin:cam", "cannot import 'broken_plugin': ZeroDivisionError"),
             ("wsol_bench.cams.cam:cma", "has no 'cma'; did you mean 'cam'"),
             ("json:dumps", "not a map method: expected MapMethod .* found function"),
         ],
     )
-    def test_a_path_that_leads_nowhere_says_which_half_is_wrong(self, path, message):
+    def test_a_path_that_leads_nowhere_says_which_half_is_wrong(
+        self, path, message, tmp_path, monkeypatch
+    ):
+        (tmp_path / "broken_plugin.py").write_text("1 / 0")
+        monkeypatch.syspath_prepend(tmp_path)
         with pytest.raises(ConfigError, match=message):
             cam_methods.get(path)
 
@@ -42,8 +48,11 @@ class TestNames:
 
 class TestOptions:
     @staticmethod
-    def function(record, *, scale: float = 1.0, folder: Path, names: tuple[str, ...] = ()):
+    def function(record, *, scale: float = 1.0, folder: Path, names: tuple[str, ...] = (), any=0):
         """What options are bound to."""
+
+    def test_without_an_annotation_take_any_value(self):
+        assert bind_options(self.function, {"folder": "/a", "any": [1]}, "here")["any"] == [1]
 
     def test_are_converted_by_annotation(self):
         bound = bind_options(self.function, {"folder": "/a", "scale": 2, "names": ["x"]}, "here")

@@ -27,7 +27,7 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Cotangents are scaled by a power of two, exact in every float format, so that half-precision
 # gradients do not underflow on their way to the layer; they are scaled back in float32. Head
-# weights up to 64 fit float16 with it.
+# weights below 64 fit float16 with it.
 _COTANGENT_SCALE = 2.0**10
 
 _RELUS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
@@ -138,7 +138,14 @@ def capture(
     grid = to_grid(activation.detach().float(), target.layout)
     weights = None
     if plan.class_weights and target.head is not None:
-        weights = _class_weights(find_module(model, target.head))[classes]
+        weights = _class_weights(find_module(model, target.head))
+        if weights.shape != (scores.shape[1], grid.shape[1]):
+            raise ModelError(
+                f"head {target.head!r} has weights {tuple(weights.shape)}, but CAM at "
+                f"{target.layer!r} needs one row an output and one column a channel, "
+                f"{(scores.shape[1], grid.shape[1])}; name another with 'head:'"
+            )
+        weights = weights[classes]
     return Record(scores, classes, grid, gradients, weights)
 
 

@@ -1,5 +1,6 @@
 """The command line. Each command imports what it needs, so that ``--help`` is instant."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterable
@@ -134,14 +135,18 @@ def doctor(
     from wsol_bench.doctor import diagnose
 
     for line in diagnose(load_config(config, overrides or [])):
-        print(line)
+        # File names and words are other people's: nothing in them may steer the terminal.
+        print("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 
 
 def main() -> None:
     """Entry point of ``wsol-bench``: an error of ours is a message, not a traceback."""
+    # ``my_module:my_cam`` may lie in the working directory, as with ``python -m``; last, so that
+    # nothing there hides an installed module.
+    sys.path.append(str(Path.cwd()))
     try:
         app()
-    except WsolBenchError as error:
+    except (WsolBenchError, OSError) as error:
         _say(f"Error: {error}")
         sys.exit(1)
 
@@ -158,9 +163,11 @@ def _run(
     from wsol_bench.engines.local import run as run_experiment
 
     given = {"limit": limit, "device": device}
-    flags = [f"{key}={value}" for key, value in given.items() if value is not None]
-    experiment = load_config(config, [*(overrides or []), *flags])
-    return run_experiment(experiment, out=out or default_run_folder(experiment))
+    flags = {key: value for key, value in given.items() if value is not None}
+    experiment = load_config(config, overrides or []).model_copy(update=flags)
+    # Standard output is for results: what libraries print there (downloads) goes elsewhere.
+    with contextlib.redirect_stdout(sys.stderr):
+        return run_experiment(experiment, out=out or default_run_folder(experiment))
 
 
 def _show(summary: "pd.DataFrame", as_json: bool) -> None:

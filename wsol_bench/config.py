@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from wsol_bench.cams import MapMethod, cam_methods
+from wsol_bench.cams import MapMethod, cam_methods, distinct
 from wsol_bench.capture import Precision
 from wsol_bench.datasets import Dataset, datasets
 from wsol_bench.errors import ConfigError
@@ -17,7 +16,7 @@ from wsol_bench.models.classifiers import Classifier, load_classifier
 from wsol_bench.models.layers import Layout
 from wsol_bench.protocols import Protocol, load_protocol
 from wsol_bench.registry import bind_options
-from wsol_bench.validation import explain
+from wsol_bench.validation import explain, parse_yaml, read_yaml
 
 __all__ = [
     "DatasetConfig",
@@ -28,6 +27,10 @@ __all__ = [
     "load_config",
     "load_dataset",
 ]
+
+
+# No experiment is nested so deep; a YAML alias may lead back into itself.
+_DEEPEST = 50
 
 
 def _name_or(model: type[BaseModel]) -> BeforeValidator:
@@ -114,7 +117,7 @@ class ExperimentConfig(BaseModel):
         methods: map methods, all on the same pass.
         protocol: every choice between map and number.
         limit: evaluate the first images only.
-        batch_size: images in one forward pass; results do not depend on it.
+        batch_size: images in one forward pass; results depend on it by float noise only.
         workers: threads that decode images.
         device: ``auto`` is the first GPU, else the CPU.
         precision: of the forward pass and the gradients.
@@ -122,7 +125,7 @@ class ExperimentConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     dataset: Annotated[DatasetConfig, _name_or(DatasetConfig)]
     models: Annotated[list[Annotated[ModelConfig, _name_or(ModelConfig)]], Field(min_length=1)]
     methods: Annotated[list[Annotated[MethodConfig, _name_or(MethodConfig)]], Field(min_length=1)]
@@ -141,11 +144,11 @@ class ExperimentConfig(BaseModel):
             raise ValueError(
                 f"two models are called {repeated[0]!r}; tell them apart with 'label:'"
             )
-        names = [method.name for method in self.methods]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"method {twice[0]!r} is listed twice")
         return self
+
+    def build_methods(self) -> list[MapMethod]:
+        """The methods, each of another name; ConfigError where two would be told by one name."""
+        return distinct(method.build() for method in self.methods)
 
 
 def load_config(
@@ -165,10 +168,10 @@ def load_config(
     if isinstance(source, Mapping):
         where, content = "config", dict(source)
     else:
-        where, content = str(source), _read_yaml(Path(source))
+        where, content = str(source), read_yaml(Path(source), "config")
     for override in overrides:
         _override(content, override)
-    content = _expand(content, where, ())
+    content = _expand(content, where)
     try:
         return ExperimentConfig.model_validate(content)
     except ValidationError as error:
@@ -185,19 +188,10 @@ def load_dataset(content: Mapping[str, Any], options: Iterable[str] = ()) -> Dat
     merged = dict(content)
     for option in options:
         _override(merged, option)
-    return DatasetConfig.model_validate(_expand(merged, "dataset", ())).load()
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError as error:
-        raise ConfigError(f"config {path} does not exist") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"config {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"config {path}: expected a mapping, found {type(content).__name__}")
-    return content
+        return DatasetConfig.model_validate(_expand(merged, "dataset")).load()
+    except ValidationError as error:
+        raise ConfigError(explain(error, DatasetConfig, "dataset")) from error
 
 
 def _override(content: dict[str, Any], override: str) -> None:
@@ -210,9 +204,9 @@ def _override(content: dict[str, Any], override: str) -> None:
     for part in parents:
         node = _child(node, part, override)
     if isinstance(node, list):
-        node[_position(node, last, override)] = yaml.safe_load(text)
+        node[_position(node, last, override)] = parse_yaml(text, f"override {override!r}")
     else:
-        node[last] = yaml.safe_load(text)
+        node[last] = parse_yaml(text, f"override {override!r}")
 
 
 def _child(node: Any, part: str, override: str) -> Any:
@@ -234,8 +228,10 @@ def _position(node: list[Any], part: str, override: str) -> int:
     return int(part)
 
 
-def _expand(value: Any, where: str, key: tuple[str, ...]) -> Any:
+def _expand(value: Any, where: str, key: tuple[str, ...] = ()) -> Any:
     """``${VAR}`` in strings replaced by environment variables; an unset one is an error."""
+    if len(key) > _DEEPEST:
+        raise ConfigError(f"{where}: nested more than {_DEEPEST} deep, or within itself")
     if isinstance(value, dict):
         return {name: _expand(item, where, (*key, str(name))) for name, item in value.items()}
     if isinstance(value, list):

@@ -87,6 +87,7 @@ def _about_classifier(
         f"Model {classifier.name}: {len(classifier.classes)} classes, order from "
         f"{classifier.classes_from}; target layer {classifier.target.layer}"
     )
+    yield f"  input normalized by mean {classifier.mean}, std {classifier.std}"
     if classifier.native_size not in (None, protocol.input.size):
         yield (
             f"  its weights are published for {classifier.native_size} x {classifier.native_size} "
@@ -123,8 +124,8 @@ def _check_order(
         precision="fp32",
     )
     images = evaluator.evaluate(dataset.take(sample)).images
-    for line in images[images["status"] == "unreadable"].to_dict(orient="records"):
-        yield f"  unreadable: {line['reason']}"
+    for line in images[images["status"] != "evaluated"].to_dict(orient="records"):
+        yield f"  {line['image_id']}: {line['status']}: {line['reason']}"
     rank = images.loc[images["status"] == "evaluated", "label_rank"].to_numpy()
     if not len(rank):
         return

@@ -1,5 +1,6 @@
 """One shard: samples of a data set through one classifier to tables. No files are written here."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,14 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Float16, Float64, Int64
+from jaxtyping import Bool, Float, Float16, Float64, Int64
 from torch import Tensor
 
 from wsol_bench.boxes.rule import boxes_of_maps
 from wsol_bench.cams import MapMethod, is_applicable, merged_plan
 from wsol_bench.capture import Precision, Record, capture
-from wsol_bench.datasets import ROOT_SYNSET, Dataset, Sample
-from wsol_bench.errors import ImageError
+from wsol_bench.datasets import Dataset, Sample, counts_for
+from wsol_bench.errors import ImageError, ModelError
 from wsol_bench.geometry import Boxes, Placement, pairwise_iou
 from wsol_bench.inputs import load_image, prepare
 from wsol_bench.metrics.localization import TOP_K
@@ -24,6 +25,10 @@ from wsol_bench.models.classifiers import Classifier
 from wsol_bench.protocols import Protocol
 
 __all__ = ["Evaluator", "Tables", "boxes_of_label", "storable"]
+
+
+# Sides of an input, longer to shorter: a thin file would fill the memory where its shape is kept.
+_LONGEST = 16
 
 
 class Tables(NamedTuple):
@@ -69,8 +74,9 @@ class Evaluator:
     ) -> Tables:
         """Evaluate all images of a shard.
 
-        An image whose class the classifier does not know, or that cannot be decoded, becomes a line
-        of the images table with a status and a reason; the others have ``evaluated``.
+        An image whose class the classifier does not know, that cannot be decoded, or whose logits
+        are not finite becomes a line of the images table with a status and a reason; the others
+        have ``evaluated``.
 
         Args:
             dataset: the shard.
@@ -107,23 +113,19 @@ class Evaluator:
         """Batches in order, decoded by threads that stay a few batches ahead."""
         waiting = iter(samples)
         with ThreadPoolExecutor(self.workers) as pool:
-            ahead: list[Future[_Loaded]] = []
-            started: list[Sample] = []
+            ahead: deque[tuple[Sample, Future[_Loaded]]] = deque()
             while True:
                 for sample in islice(waiting, 3 * self.batch_size - len(ahead)):
-                    started.append(sample)
-                    ahead.append(pool.submit(self._load, sample))
+                    ahead.append((sample, pool.submit(self._load, sample)))
                 if not ahead:
                     return
                 batch = _Batch([], [])
-                for sample, future in zip(
-                    started[: self.batch_size], ahead[: self.batch_size], strict=True
-                ):
+                for _ in range(min(self.batch_size, len(ahead))):
+                    sample, future = ahead.popleft()
                     try:
                         batch.loaded.append(future.result())
                     except ImageError as error:
                         batch.unreadable.append((sample, str(error)))
-                del started[: self.batch_size], ahead[: self.batch_size]
                 yield batch
 
     def _load(self, sample: Sample) -> _Loaded:
@@ -132,6 +134,11 @@ class Evaluator:
         image = load_image(sample.path)
         rule = self.protocol.input
         placement = rule.place(image.height, image.width)
+        if max(placement.input) > _LONGEST * rule.size:
+            raise ImageError(
+                f"{sample.path}: {image.width} x {image.height} pixels would become an input of "
+                f"{placement.input[1]} x {placement.input[0]}"
+            )
         pixels = prepare(image, placement, rule, mean=self.classifier.mean, std=self.classifier.std)
         return _Loaded(sample, placement, pixels)
 
@@ -139,19 +146,29 @@ class Evaluator:
         self, batch: Sequence[_Loaded], output_of: dict[str, int]
     ) -> tuple[list[dict[str, Any]], list[pd.DataFrame], list[pd.DataFrame]]:
         labels = torch.tensor([output_of[item.sample.label] for item in batch], device=self.device)
-        record = capture(
-            self.classifier.module,
-            torch.stack([item.pixels for item in batch]).to(self.device),
-            self.classifier.target,
-            merged_plan(self.methods),
-            k=TOP_K,
-            labels=labels,
-            precision=self.precision,
-        )
+        inputs = torch.stack([item.pixels for item in batch]).to(self.device)
+        try:
+            record = capture(
+                self.classifier.module,
+                inputs,
+                self.classifier.target,
+                merged_plan(self.methods),
+                k=TOP_K,
+                labels=labels,
+                precision=self.precision,
+            )
+        except (RuntimeError, AssertionError) as error:
+            raise ModelError(
+                f"{self.classifier.name} fails on an input of shape {tuple(inputs.shape)}: {error}"
+            ) from error
         slots = _Slots.of(record, labels, self.classifier.classes)
         lines = [
             self._image_line(item.sample, "evaluated", "", int(rank), float(score))
-            for item, rank, score in zip(batch, slots.label_rank, slots.label_score, strict=True)
+            if finite
+            else self._image_line(item.sample, "not_finite", "the logits are not finite")
+            for item, finite, rank, score in zip(
+                batch, slots.finite, slots.label_rank, slots.label_score, strict=True
+            )
         ]
         rows, maps = [], []
         for method in self.methods:
@@ -207,7 +224,7 @@ class Evaluator:
             "width": sample.width,
             "label": sample.label,
             "blacklisted": sample.blacklisted,
-            "n_boxes": len(boxes),
+            "n_label_boxes": len(boxes),
             "boxes": boxes.ravel().tolist(),
             "status": status,
             "reason": reason,
@@ -226,7 +243,8 @@ class _Slots:
     """The (image, class) pairs of a batch that become rows: the k best, and the image's own class.
 
     Where the own class is among the k best of one image but not of another, the record's last slot
-    repeats it for the first; a pair is a row once.
+    repeats it for the first; a pair is a row once. Logits that are not finite have no order: such
+    an image has no rows.
     """
 
     image: Int64[np.ndarray, " r"]
@@ -234,6 +252,7 @@ class _Slots:
     rank: Int64[np.ndarray, " r"]
     score: Float64[np.ndarray, " r"]
     wnid: list[str]
+    finite: Bool[np.ndarray, " batch"]
     label_rank: Int64[np.ndarray, " batch"]
     label_score: Float64[np.ndarray, " batch"]
 
@@ -252,6 +271,8 @@ class _Slots:
         rank[:, k:] = label_rank[:, None]
         is_row = torch.ones_like(rank, dtype=torch.bool)
         is_row[:, k:] = (label_rank > k)[:, None]
+        finite = logits.isfinite().all(dim=1)
+        is_row &= finite[:, None]
         image, slot = is_row.nonzero(as_tuple=True)
         probability = logits.double().softmax(dim=1)
         classes = record.classes[image, slot]
@@ -261,6 +282,7 @@ class _Slots:
             rank=rank[image, slot].cpu().numpy(),
             score=probability[image, classes].cpu().numpy(),
             wnid=[names[index] for index in classes.tolist()],
+            finite=finite.cpu().numpy(),
             label_rank=label_rank.cpu().numpy(),
             label_score=probability.gather(1, labels[:, None])[:, 0].cpu().numpy(),
         )
@@ -278,11 +300,7 @@ class _Slots:
 
 def boxes_of_label(sample: Sample) -> Boxes:
     """The ground-truth boxes that can credit a guess of the image's class."""
-    if sample.label == ROOT_SYNSET:
-        return sample.boxes
-    return sample.boxes[
-        np.array([label == sample.label for label in sample.box_labels], dtype=bool)
-    ]
+    return sample.boxes[counts_for(sample.label, np.array(sample.box_labels, dtype=object))]
 
 
 def storable(

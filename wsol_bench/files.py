@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
-__all__ = ["cache_folder", "write_atomically"]
+__all__ = ["IMAGE_FORMATS", "cache_folder", "write_atomically"]
+
+# What an image file may be, whatever its name says: no format that starts a program to be read.
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 
 def cache_folder() -> Path:

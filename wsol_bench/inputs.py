@@ -1,6 +1,5 @@
 """From an image file to the network's input, as the protocol says."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from wsol_bench.errors import ImageError
+from wsol_bench.files import IMAGE_FORMATS
 from wsol_bench.geometry import Placement
 from wsol_bench.protocols import InputRule
 
@@ -29,14 +29,17 @@ def load_image(path: Path) -> Image.Image:
         ImageError: missing, truncated, no image, or too large to be one.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # broken EXIF, transparency in palettes
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                return file.convert("RGB")
+        with Image.open(path, formats=IMAGE_FORMATS) as file:
+            # Pillow only warns up to twice its limit, and warnings are no matter of threads.
+            limit = Image.MAX_IMAGE_PIXELS
+            if limit is not None and file.width * file.height > limit:
+                raise ImageError(f"{path}: {file.width} x {file.height} pixels are too many")
+            return file.convert("RGB")
     except FileNotFoundError as error:
         raise ImageError(f"{path}: the file does not exist") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead to
         raise ImageError(f"{path}: cannot be decoded: {error}") from error
 
 

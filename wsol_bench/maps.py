@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from wsol_bench.cams import MapMethod, cam_methods, is_applicable, merged_plan
+from wsol_bench.cams import MapMethod, cam_methods, distinct, is_applicable, merged_plan
 from wsol_bench.capture import Precision, capture
 from wsol_bench.errors import ModelError
 from wsol_bench.models.layers import target_of
@@ -45,18 +45,24 @@ def localization_maps(
         By method name, each map as its paper defines it, at the layer's resolution, in float32.
 
     Raises:
-        ConfigError: an unknown method.
+        ConfigError: an unknown method, or one that is listed twice.
         ModelError: an architecture without a known layer, or a method that the network has no head
             for; ``classes`` that do not fit.
     """
     listed = [methods] if isinstance(methods, str | MapMethod) else methods
-    chosen = [
+    chosen = distinct(
         method if isinstance(method, MapMethod) else cam_methods.get(method) for method in listed
-    ]
+    )
     target = target_of(model, layer=layer)
     slots = None
     if classes is not None:
-        slots = torch.as_tensor(classes, dtype=torch.int64, device=images.device)
+        try:
+            slots = torch.as_tensor(classes, device=images.device)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"classes: expected output indices: {error}") from error
+        if slots.is_floating_point():
+            raise ModelError(f"classes: expected output indices, found {classes}")
+        slots = slots.long()
         slots = slots.expand(len(images), -1) if slots.ndim == 1 else slots
         if slots.ndim != 2 or len(slots) != len(images):
             raise ModelError(

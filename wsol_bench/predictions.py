@@ -9,6 +9,7 @@ their geometry.
 """
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,18 +18,17 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from wsol_bench.datasets import ROOT_SYNSET, Dataset
+from wsol_bench.datasets import ROOT_ID, ROOT_SYNSET, Dataset, counts_for
 from wsol_bench.errors import PredictionError
 from wsol_bench.files import write_atomically
 from wsol_bench.geometry import box_iou, from_inclusive, to_inclusive
-from wsol_bench.metrics.localization import TOP_K, summarize
+from wsol_bench.metrics.localization import GROUP, TOP_K, summarize
 
 __all__ = ["Format", "read_predictions", "score_predictions", "write_predictions"]
 
 Format = Literal["devkit", "kaggle"]
 
-# The devkit's evaluation takes label 1001 for the root of the hierarchy and 0 for "no guess".
-_ROOT_ID = 1001
+# A label that names no class (0 is "no guess" to the devkit) is never right.
 _NO_CLASS = ""
 
 # Inclusive corners of a box without a pixel: what stands in a file where a guess has no box.
@@ -56,11 +56,11 @@ def read_predictions(path: Path, dataset: Dataset, *, format: Format | None = No
         PredictionError: with the line, what was expected and what was found.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise PredictionError(f"{path}: {error}") from error
     if format is None:
-        format = "kaggle" if lines and lines[0].lstrip("\ufeff").startswith("ImageId") else "devkit"
+        format = "kaggle" if lines and lines[0].lstrip('" ').startswith("ImageId") else "devkit"
     ids, guesses = (_read_kaggle if format == "kaggle" else _read_devkit)(path, lines, dataset)
     boxes = from_inclusive(np.array(guesses.box, dtype=np.float64).reshape(-1, 4))
     table = pd.DataFrame(
@@ -82,9 +82,9 @@ def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[s
             "not hold; point at a devkit (meta.mat or synsets.csv) with --option devkit=DIR"
         )
     wnid_of = dict(zip(dataset.classes["ilsvrc_id"], dataset.classes["wnid"], strict=True))
-    wnid_of[_ROOT_ID] = ROOT_SYNSET
-    while lines and not lines[-1].strip():
-        lines = lines[:-1]
+    wnid_of[ROOT_ID] = ROOT_SYNSET
+    while len(lines) > len(dataset) and not lines[-1].strip():
+        lines.pop()
     if len(lines) != len(dataset):
         raise PredictionError(
             f"{path}: expected one line an image, {len(dataset)} in the data set, "
@@ -98,8 +98,11 @@ def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[s
 
 
 def _read_kaggle(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[str], _Guesses]:
-    table = list(csv.reader(lines))
-    header = [name.strip().lstrip("\ufeff") for name in table[0]] if table else []
+    try:
+        table = list(csv.reader(lines))
+    except csv.Error as error:
+        raise PredictionError(f"{path}: {error}") from error
+    header = [name.strip() for name in table[0]] if table else []
     if header != ["ImageId", "PredictionString"]:
         raise PredictionError(
             f"{path}:1: expected the header ImageId,PredictionString, found {','.join(header)!r}"
@@ -169,7 +172,7 @@ def score_predictions(
     if not covered.any():
         raise PredictionError(f"{name}: no image is predicted")
     position = pd.Index(image_ids).get_indexer(predictions["image_id"])
-    labels = dataset.images["label"].to_numpy(str)
+    labels = dataset.images["label"].to_numpy(object)
     guess = predictions[["x0", "y0", "x1", "y1"]].to_numpy(np.float64)
     counted, best = _best_iou(guess, position, dataset, labels)
     images = pd.DataFrame(
@@ -178,20 +181,13 @@ def score_predictions(
             "image_id": image_ids,
             "label": labels,
             "blacklisted": dataset.images["blacklisted"],
-            "n_boxes": counted,
+            "n_label_boxes": counted,
             "status": np.where(covered, "evaluated", "not_predicted"),
         }
     )
-    rows = predictions[["image_id", "rank", "class"]].assign(
-        model=name,
-        method="predictions",
-        layer="",
-        protocol="ilsvrc-clsloc",
-        protocol_hash="",
-        iou=best,
-        status="box",
-    )
-    return summarize(rows, images, iou=iou)
+    group = dict(zip(GROUP, (name, "predictions", "", "ilsvrc-clsloc", ""), strict=True))
+    rows = predictions[["image_id", "rank", "class"]].assign(**group, iou=best, status="box")
+    return summarize(rows, images, iou=iou, groups=pd.DataFrame([group]))
 
 
 def _best_iou(
@@ -206,7 +202,7 @@ def _best_iou(
     """
     n_boxes = dataset.images["n_boxes"].to_numpy(np.int64)
     image_of_box = np.repeat(np.arange(len(dataset)), n_boxes)
-    counts = (dataset.box_labels == labels[image_of_box]) | (labels[image_of_box] == ROOT_SYNSET)
+    counts = counts_for(labels[image_of_box], dataset.box_labels)
     boxes, image_of_box = dataset.boxes[counts], image_of_box[counts]
     per_image = np.bincount(image_of_box, minlength=len(dataset))
     first = np.concatenate([[0], np.cumsum(per_image)[:-1]])
@@ -241,14 +237,18 @@ def write_predictions(
     Raises:
         PredictionError: devkit format without ILSVRC2012_IDs.
     """
-    name_of = {wnid: wnid for wnid in classes["wnid"]}
-    if format == "devkit":
-        if not (classes["ilsvrc_id"] > 0).all():
+    ids = dict(zip(classes["wnid"], classes["ilsvrc_id"], strict=True))
+
+    def name_of(wnid: str) -> str:
+        if format == "kaggle":
+            return wnid
+        if not ids.get(wnid):
             raise PredictionError(
-                "a devkit file names classes by ILSVRC2012_ID, which this run's data set did not "
-                "hold; run with 'devkit: DIR' under 'dataset', or export --format kaggle"
+                "a devkit file names classes by ILSVRC2012_ID, and the run's data set held none "
+                f"for {wnid}; run with 'devkit: DIR' under 'dataset', or export --format kaggle"
             )
-        name_of = dict(zip(classes["wnid"], classes["ilsvrc_id"].astype(str), strict=True))
+        return str(ids[wnid])
+
     evaluated = images.loc[images["status"] == "evaluated", "image_id"].tolist()
     guesses: dict[str, list[str]] = {image_id: [] for image_id in evaluated}
     best = rows[rows["rank"] <= TOP_K].sort_values("rank", kind="stable")
@@ -256,9 +256,12 @@ def write_predictions(
     for image_id, wnid, box in zip(best["image_id"], best["class"], boxes, strict=True):
         # repr is the shortest text that reads back as the same number.
         corners = _NO_BOX if np.isnan(box).any() else " ".join(map(repr, box.tolist()))
-        guesses[image_id].append(f"{name_of[wnid]} {corners}")
-    lines = [" ".join(guesses[image_id]) for image_id in evaluated]
+        guesses[image_id].append(f"{name_of(wnid)} {corners}")
+    lines = [[" ".join(guesses[image_id])] for image_id in evaluated]
+    text = io.StringIO()
     if format == "kaggle":
-        lines = [f"{image_id},{line}" for image_id, line in zip(evaluated, lines, strict=True)]
-        lines.insert(0, "ImageId,PredictionString")
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
+        table = [[image_id, *line] for image_id, line in zip(evaluated, lines, strict=True)]
+        csv.writer(text, lineterminator="\n").writerows([["ImageId", "PredictionString"], *table])
+    else:
+        text.writelines(f"{line}\n" for [line] in lines)
+    write_atomically(path, text.getvalue().encode())

@@ -84,8 +84,10 @@ def import_object(path: str, kind: str) -> Any:
     module_name, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(f"{kind} {path!r}: cannot import {module_name!r}: {error}") from error
+    except Exception as error:  # whatever somebody's module raises when it is imported
+        raise ConfigError(
+            f"{kind} {path!r}: cannot import {module_name!r}: {type(error).__name__}: {error}"
+        ) from error
     try:
         return getattr(module, attribute)
     except AttributeError:
@@ -115,7 +117,9 @@ def bind_options(
         if name not in parameters:
             raise ConfigError(f"{where}: unknown option {name!r}; {did_you_mean(name, parameters)}")
         try:
-            bound[name] = pydantic.TypeAdapter(parameters[name].annotation).validate_python(value)
+            annotation = parameters[name].annotation
+            kind = Any if annotation is inspect.Parameter.empty else annotation
+            bound[name] = pydantic.TypeAdapter(kind).validate_python(value)
         except pydantic.ValidationError as error:
             reason = "; ".join(item["msg"] for item in error.errors())
             raise ConfigError(f"{where}.{name}: {reason}, found {value!r}") from error

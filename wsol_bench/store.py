@@ -54,7 +54,10 @@ class RunFolder:
         """Start a run in an empty or new folder; RunError where one is in the way."""
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunError(f"{path} exists and is not empty; choose another folder with --out")
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{path} cannot be made: {error}; choose another with --out") from error
         write_atomically(
             path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False).encode()
         )
@@ -68,9 +71,14 @@ class RunFolder:
         """What the run's numbers depend on; ``finished`` is null until it is."""
         try:
             content: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
-        except ValueError as error:
-            raise RunError(f"{self.path / 'manifest.json'} is not JSON: {error}") from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / 'manifest.json'} cannot be read: {error}") from error
         return content
+
+    def require_finished(self) -> None:
+        """Raise RunError where the run did not get to its end."""
+        if self.manifest.get("finished") is None:
+            raise RunError(f"the run in {self.path} is not finished; its numbers would be partial")
 
     def write_part(self, index: int, tables: Tables) -> None:
         """Write the tables of one shard. The images come last: they say that the shard is done."""
@@ -87,10 +95,13 @@ class RunFolder:
 
     def read(self, table: str) -> pd.DataFrame:
         """One of ``images``, ``rows``, ``maps`` (all parts, in order) or ``classes``."""
-        if table == "classes":
-            return pd.read_parquet(self.path / "classes.parquet")
-        parts = [pd.read_parquet(path) for path in sorted((self.path / table).glob("*.parquet"))]
-        parts = [part for part in parts if len(part)]
+        files = sorted((self.path / table).glob("*.parquet"))
+        try:
+            if table == "classes":
+                return pd.read_parquet(self.path / "classes.parquet")
+            parts = [part for part in map(pd.read_parquet, files) if len(part)]
+        except (OSError, ValueError) as error:  # pyarrow's errors are among these
+            raise RunError(f"{self.path}: the {table} cannot be read: {error}") from error
         if not parts:
             raise RunError(f"{self.path} holds no {table}; the run did not get that far")
         return pd.concat(parts, ignore_index=True)

@@ -1,13 +1,50 @@
-"""Validation errors of configurations, said so that they can be mended."""
+"""YAML and its validation errors, said so that they can be mended."""
 
 import types
+from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
-from wsol_bench.errors import did_you_mean
+from wsol_bench.errors import ConfigError, did_you_mean
 
-__all__ = ["explain"]
+__all__ = ["explain", "parse_yaml", "read_yaml"]
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, but a key that stands twice in a mapping is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                mark = node.value[position][0].start_mark
+                raise ConfigError(f"line {mark.line + 1}: key {key!r} stands twice")
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """The value of a YAML text; ConfigError, which names the source, where it is none."""
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader: it builds plain values only
+    except (yaml.YAMLError, ConfigError, ValueError, TypeError, RecursionError) as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def read_yaml(path: Path, kind: str) -> dict[str, Any]:
+    """The mapping in a YAML file; ConfigError with its path where it is missing or none."""
+    source = f"{kind} {path}"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError(f"{source} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: {error}") from error
+    content = parse_yaml(text, source)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{source}: expected a mapping, found {type(content).__name__}")
+    return content
 
 
 def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:

@@ -172,26 +172,43 @@ class TestImagesThatCannotBeEvaluated:
         # The file's order is the network's: its first output now is called green.
         assert results.summary["top1_cls_error"].tolist() == [1, 1]
 
-    def test_a_map_of_nan_is_a_miss_with_a_status(self, root, monkeypatch):
-        from colors import color_net
+    def test_a_map_of_nan_is_a_miss_with_a_status(self, root):
+        results = wsol_bench.run(color_experiment(root, methods=["cam", "colors:nan_cam"]))
+        summary = results.summary.set_index("method")
+        assert summary["top1_cls_error"].tolist() == [0, 0]
+        assert summary["top1_loc_error"].tolist() == [0, 1]
+        assert set(results.rows[results.rows["method"] == "nan_cam"]["status"]) == {"no_box"}
 
-        def nan_net(num_classes=3):
-            net = color_net(num_classes)
-            net.cells = torch.nn.Sequential(net.cells, Poison())
-            return net
-
-        class Poison(torch.nn.Module):
-            def forward(self, values):
-                return values + torch.zeros(7, 7).index_fill(0, torch.tensor(6), float("nan"))
-
-        import colors
-
-        monkeypatch.setattr(colors, "nan_net", nan_net, raising=False)
+    def test_logits_that_are_not_finite_credit_nobody(self, root):
+        """Compared with NaN every class would be the best."""
         experiment = color_experiment(root)
-        experiment["models"][0]["name"] = "colors:nan_net"
+        experiment["models"][0]["name"] = "colors:net_without_blue"
         results = wsol_bench.run(experiment)
-        assert set(results.rows["status"]) == {"no_box"}
-        assert results.summary["top1_loc_error"].tolist() == [1, 1]
+        assert results.images["status"].value_counts().to_dict() == {
+            "evaluated": 3, "not_finite": 1,
+        }  # fmt: skip
+        assert set(results.summary["n_skipped"]) == {1}
+        assert len(results.rows) == 2 * 3 * 3
+
+    def test_all_of_one_model_are_a_line_of_the_table_beside_the_others(self, root, tmp_path):
+        (tmp_path / "classes.txt").write_text("n7\nn8\nn9\n")
+        experiment = color_experiment(root, methods=["cam"])
+        foreign = {
+            **experiment["models"][0], "label": "foreign", "classes": str(tmp_path / "classes.txt"),
+        }  # fmt: skip
+        results = wsol_bench.run({**experiment, "models": [foreign, *experiment["models"]]})
+        lines = results.summary.set_index("model")
+        assert lines["status"].to_dict() == {"foreign": "no_images", "color_net": "ok"}
+        assert lines.loc["foreign", ["n_images", "n_skipped"]].tolist() == [0, 4]
+        assert np.isnan(lines.loc["foreign", "top1_cls_error"])
+
+    def test_a_thin_image_is_refused_where_its_shape_would_be_kept(self, tmp_path):
+        scenes = (*SCENES, ((1, 3000), 0, [(0, 0, 3000, 1)]))
+        root = write_colors(tmp_path / "thin", scenes=scenes)
+        kept = {"name": "gradcam-2017", "input": {"geometry": "shorter_side"}}
+        images = wsol_bench.run(color_experiment(root, protocol=kept)).images
+        assert images["status"].tolist() == ["evaluated"] * 4 + ["unreadable"]
+        assert "3000 x 1 pixels would become" in images["reason"].iloc[-1]
 
     def test_none_at_all_is_an_error_that_says_why(self, root, tmp_path):
         (tmp_path / "classes.txt").write_text("n7\nn8\nn9\n")
@@ -215,6 +232,31 @@ class TestConfigurations:
         assert np.isnan(summary.loc["cam", "top1_loc_error"])
         assert summary.loc["grad_cam", "status"] == "ok"
         assert summary.loc["grad_cam", "top1_loc_error"] == 0
+
+    def test_two_settings_of_a_method_are_two_methods(self, root):
+        powers = [{"name": "colors:power_cam", "power": power} for power in (1, 2)]
+        results = wsol_bench.run(color_experiment(root, methods=powers))
+        assert results.summary["method"].tolist() == ["power_cam+power=1", "power_cam+power=2"]
+
+    def test_one_method_under_two_paths_is_an_error(self, root):
+        methods = ["cam", "wsol_bench.cams.cam:cam"]
+        with pytest.raises(ConfigError, match="'cam' is listed twice"):
+            wsol_bench.run(color_experiment(root, methods=methods))
+
+    def test_an_input_that_the_network_cannot_take_is_an_error_with_its_shape(self, root):
+        experiment = color_experiment(root)
+        experiment["models"][0]["name"] = "colors:square_net"
+        experiment["protocol"]["input"] = {"geometry": "shorter_side"}
+        with pytest.raises(ModelError, match=r"fails on an input of shape .*448.*only squares"):
+            wsol_bench.run(experiment)
+
+    def test_a_head_of_another_shape_is_an_error_that_says_what_cam_needs(self, root):
+        experiment = color_experiment(root)
+        experiment["models"][0]["layer"] = "pool"
+        experiment["models"][0]["name"] = "colors:two_heads"
+        experiment["models"][0]["head"] = "other"
+        with pytest.raises(ModelError, match=r"head 'other' has weights \(5, 7\).*\(3, 3\)"):
+            wsol_bench.run(experiment)
 
     def test_two_models_stand_in_one_table(self, root):
         experiment = color_experiment(root)

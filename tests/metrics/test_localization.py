@@ -8,13 +8,13 @@ import pytest
 from wsol_bench.metrics.localization import clsloc_errors, summarize
 
 
-def images(*labels, blacklisted=(), n_boxes=1):
+def images(*labels, blacklisted=(), n_label_boxes=1):
     return pd.DataFrame(
         {
             "image_id": [f"i{index}" for index in range(len(labels))],
             "label": list(labels),
             "blacklisted": [index in blacklisted for index in range(len(labels))],
-            "n_boxes": n_boxes,
+            "n_label_boxes": n_label_boxes,
         }
     )
 
@@ -60,7 +60,7 @@ def test_the_blacklist_leaves_the_localization_error_and_stays_in_the_classifica
 
 def test_an_image_without_a_box_counts_for_the_classification_error_alone():
     errors = clsloc_errors(
-        rows((0, 1, "a", 0.9), (1, 1, "b", 0.0)), images("a", "a", n_boxes=[1, 0])
+        rows((0, 1, "a", 0.9), (1, 1, "b", 0.0)), images("a", "a", n_label_boxes=[1, 0])
     )
     assert errors.cls[0] == 0.5
     assert errors.loc[0] == errors.loc_all[0] == 0

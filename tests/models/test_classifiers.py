@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from wsol_bench.errors import ModelError
-from wsol_bench.models.classifiers import load_classifier, model_names
+from wsol_bench.models.classifiers import IMAGENET_MEAN, load_classifier, model_names
 from wsol_bench.models.layers import Target
 
 WNIDS = tuple(f"n{index:08d}" for index in range(3, 15))
@@ -107,8 +107,39 @@ def test_auxiliary_classifiers_of_a_checkpoint_are_left_out(classes: Path, tmp_p
     net = models.googlenet(num_classes=len(WNIDS), aux_logits=True, init_weights=False).eval()
     path = tmp_path / "googlenet.pth"
     torch.save(net.state_dict(), path)
-    loaded = load_classifier("googlenet", weights=str(path), classes=classes, input_size=SIDE)
+    said = {"weights": str(path), "classes": classes, "input_size": SIDE}
+    loaded = load_classifier("googlenet", **said, arguments={"transform_input": False})
     assert torch.equal(logits(loaded.module), logits(net))
+    # Torchvision's own files need true, and no file says whose it is.
+    with pytest.raises(ModelError, match="transform_input: true"):
+        load_classifier("googlenet", **said)
+
+
+def test_counters_that_older_files_lack_are_not_missed(classes: Path, tmp_path: Path) -> None:
+    net = models.resnet18(num_classes=len(WNIDS)).eval()
+    path = tmp_path / "old.pth"
+    state = {key: value for key, value in net.state_dict().items() if "num_batches" not in key}
+    torch.save(state, path)
+    loaded = load_classifier("resnet18", weights=str(path), classes=classes, input_size=SIDE)
+    assert torch.equal(logits(loaded.module), logits(net))
+
+
+@pytest.mark.parametrize("name", ["colors:color_net", "timm/resnet18"])
+def test_weights_that_nobody_reads_are_an_error(name: str) -> None:
+    with pytest.raises(ModelError, match=r"has no weights 'no_such_file'.*DEFAULT, random, a file"):
+        load_classifier(name, weights="no_such_file")
+
+
+def test_the_normalization_is_that_of_the_published_weights() -> None:
+    pytest.importorskip("timm")
+    arguments = {"num_classes": len(WNIDS)}
+    said = {"weights": "random", "dataset_classes": WNIDS, "arguments": arguments}
+    plain = load_classifier("timm/resnet18", **said)
+    other = load_classifier("timm/vit_tiny_patch16_224", **said)
+    assert plain.mean == IMAGENET_MEAN
+    assert other.mean == other.std == (0.5, 0.5, 0.5)
+    assert other.native_size == 224
+    assert load_classifier("timm/resnet18", **said, mean=(0.0, 0.0, 0.0)).mean == (0.0, 0.0, 0.0)
 
 
 # ---- files that will not do
@@ -311,7 +342,7 @@ def test_unknown_weights_are_an_error_that_names_the_nearest() -> None:
     ):
         load_classifier("resnet18", weights="IMAGENET1K_V3")
     with pytest.raises(
-        ModelError, match="shapes_net has no weights 'IMAGENET1K_V1'; known: DEFAULT"
+        ModelError, match="shapes_net has no weights 'IMAGENET1K_V1' and no such file"
     ):
         load_classifier("shapes_net", weights="IMAGENET1K_V1")
 

@@ -12,6 +12,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from wsol_bench.cams import MapMethod
+from wsol_bench.capture import Plan
+
 WNIDS = ("n00000001", "n00000002", "n00000003")
 WORDS = ("red", "green", "blue")
 # (height, width), class, half-open boxes in original pixels, multiples of the cell (size / 7).
@@ -38,6 +41,55 @@ def color_net(num_classes: int = 3) -> nn.Module:
     with torch.no_grad():
         net.fc.weight.copy_(torch.eye(num_classes, 3))
     return net
+
+
+def net_without_blue(num_classes: int = 3) -> nn.Module:
+    """Gives NaN for a blue image, as a network that overflows."""
+
+    class Overflow(nn.Module):
+        def forward(self, logits):
+            return torch.where(logits[:, 2:] > 0, torch.nan, logits)
+
+    net = color_net(num_classes)
+    net.add_module("overflow", Overflow())
+    return net
+
+
+def chatty_net(num_classes: int = 3) -> nn.Module:
+    """Prints, as a download does."""
+    print("hello from the builder")
+    return color_net(num_classes)
+
+
+def square_net(num_classes: int = 3) -> nn.Module:
+    """Refuses what is not square, as a vision transformer does."""
+    net = color_net(num_classes)
+
+    def refuse(module, inputs):
+        assert inputs[0].shape[-1] == inputs[0].shape[-2], "only squares"
+
+    net.register_forward_pre_hook(refuse)
+    return net
+
+
+def two_heads(num_classes: int = 3) -> nn.Module:
+    """A second linear layer, of another shape, that takes no part."""
+    net = color_net(num_classes)
+
+    class Idle(nn.Linear):
+        def forward(self, logits):
+            return logits
+
+    net.add_module("other", Idle(7, 5))
+    return net
+
+
+def _power_cam(record, *, power=1):
+    return record.activations[:, record.classes[0]] ** power
+
+
+nan_cam = MapMethod("nan_cam", lambda record: record.activations * torch.nan, Plan(), "")
+power_cam = MapMethod("power_cam", _power_cam, Plan(), "")
 
 
 def write_colors(root: Path, *, scenes=SCENES) -> Path:

@@ -10,9 +10,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
+from wsol_bench.errors import ConfigError
 from wsol_bench.registry import Registry, bind_options
 
-__all__ = ["MapMethod", "cam_method", "cam_methods", "is_applicable", "merged_plan"]
+__all__ = [
+    "MapMethod",
+    "cam_method",
+    "cam_methods",
+    "distinct",
+    "is_applicable",
+    "merged_plan",
+]
 
 MapFunction = Callable[..., Float[Tensor, "batch k h w"]]
 
@@ -41,7 +49,9 @@ class MapMethod:
     def with_options(self, options: dict[str, Any], where: str) -> "MapMethod":
         """The method with its keyword-only options bound; ConfigError where they do not fit."""
         bound = bind_options(self.function, options, where)
-        return MapMethod(self.name, partial(self.function, **bound), self.plan, self.paper)
+        # Results tell options by the name: two settings of a method are two methods in a table.
+        name = "+".join([self.name, *(f"{key}={value}" for key, value in options.items())])
+        return MapMethod(name, partial(self.function, **bound), self.plan, self.paper)
 
 
 cam_methods: Registry[MapMethod] = Registry("map method", package="wsol_bench.cams")
@@ -54,6 +64,16 @@ def cam_method(name: str, *, plan: Plan, paper: str) -> Callable[[MapFunction], 
         return cam_methods.register(name, MapMethod(name, function, plan, paper))
 
     return register
+
+
+def distinct(methods: Iterable[MapMethod]) -> list[MapMethod]:
+    """The methods; ConfigError where two bear one name, by which results would confuse them."""
+    listed = list(methods)
+    names = [method.name for method in listed]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"map method {name!r} is listed twice")
+    return listed
 
 
 def merged_plan(methods: Iterable[MapMethod]) -> Plan:

@@ -1,5 +1,23 @@
 """Data sets: loaders end where conventions end."""
 
-from wsol_bench.datasets.base import ROOT_SYNSET, Dataset, Finding, Sample, dataset, datasets
+from wsol_bench.datasets.base import (
+    ROOT_ID,
+    ROOT_SYNSET,
+    Dataset,
+    Finding,
+    Sample,
+    counts_for,
+    dataset,
+    datasets,
+)
 
-__all__ = ["ROOT_SYNSET", "Dataset", "Finding", "Sample", "dataset", "datasets"]
+__all__ = [
+    "ROOT_ID",
+    "ROOT_SYNSET",
+    "Dataset",
+    "Finding",
+    "Sample",
+    "counts_for",
+    "dataset",
+    "datasets",
+]

@@ -40,6 +40,8 @@ IMAGE_SUFFIXES = frozenset({"jpeg", "jpg", "png"})
 XML_SUFFIXES = frozenset({"xml"})
 # Leaves of the devkit's hierarchy have the IDs 1 to 1000; 1001 is its root, the rest is inside.
 LAST_LEAF = 1000
+# No list counts further; a greater number is a damaged file, not a reason to reserve memory.
+_LARGEST = 10_000_000
 
 
 class XmlObject(NamedTuple):
@@ -181,17 +183,19 @@ def read_numbers(path: Path) -> Int64[np.ndarray, " n"]:
     """A file of whole numbers, one a line: ground-truth IDs, or the blacklist's 1-based indices.
 
     Raises:
-        DatasetError: a line that is no whole number above zero; file and line.
+        DatasetError: a line that is no whole number above zero, or a huge one; file and line.
     """
     lines = "".join(_lines(path)).rstrip().splitlines()
     try:
         numbers = np.array(list(map(int, lines)), dtype=np.int64)
     except (ValueError, OverflowError):
-        whole = (line.strip().isdigit() and len(line) < 18 for line in lines)
+        whole = (line.strip().isdecimal() and len(line) < 18 for line in lines)
         numbers = np.array([int(line) if ok else 0 for line, ok in zip(lines, whole, strict=True)])
-    if (numbers < 1).any():
-        line = int((numbers < 1).argmax())
-        raise _malformed(path, line + 1, "a whole number above zero", lines[line])
+    wrong = (numbers < 1) | (numbers > _LARGEST)
+    if wrong.any():
+        line = int(wrong.argmax())
+        expected = f"a whole number from 1 to {_LARGEST}"
+        raise _malformed(path, line + 1, expected, lines[line])
     return numbers
 
 
@@ -222,8 +226,8 @@ def read_classes(path: Path) -> pd.DataFrame:
 
 def read_synset_mapping(path: Path) -> pd.DataFrame:
     """``LOC_synset_mapping.txt``, lines of ``wnid words``: wnid, words, ilsvrc_id (0: not said)."""
-    rows = [line.strip().partition(" ") for line in _lines(path)]
-    return _classes(path, [(wnid, words.strip() or wnid, 0) for wnid, _, words in rows if wnid])
+    rows = [line.split(maxsplit=1) for line in _lines(path)]
+    return _classes(path, [(row[0], row[-1].strip(), 0) for row in rows if row])
 
 
 def read_synsets_csv(path: Path) -> pd.DataFrame:
@@ -237,7 +241,7 @@ def read_synsets_csv(path: Path) -> pd.DataFrame:
     for line, (number, wnid, words) in enumerate(
         zip(table["ilsvrc2012_id"], table["wnid"], table["words"], strict=True), start=2
     ):
-        if not number.strip().isdigit() or not wnid:
+        if not number.strip().isdecimal() or not wnid:
             raise _malformed(path, line, "a whole number and a wnid", f"{number},{wnid}")
         rows.append((wnid, words or wnid, int(number)))
     return _classes(path, [row for row in rows if row[2] <= LAST_LEAF])

@@ -8,15 +8,29 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Shaped
 
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import Boxes
 from wsol_bench.registry import Registry
 
-__all__ = ["ROOT_SYNSET", "Dataset", "Finding", "Sample", "dataset", "datasets"]
+__all__ = ["ROOT_SYNSET", "Dataset", "Finding", "Sample", "counts_for", "dataset", "datasets"]
 
 # The devkit's label 1001: the root of the hierarchy, which any object's class is a kind of.
 ROOT_SYNSET = "root"
+ROOT_ID = 1001
+
+
+def counts_for(
+    labels: str | np.ndarray, box_labels: Shaped[np.ndarray, " n"]
+) -> Bool[np.ndarray, " n"]:
+    """Which boxes can credit a guess of the class: its own, and all for the root synset.
+
+    Args:
+        labels: one class, or the class of each box's image.
+        box_labels: class of each box.
+    """
+    return np.asarray((box_labels == labels) | (labels == np.asarray(ROOT_SYNSET)), dtype=bool)
 
 
 class Sample(NamedTuple):

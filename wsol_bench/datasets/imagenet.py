@@ -21,7 +21,7 @@ from wsol_bench.datasets.annotations import (
     read_numbers,
     read_solution,
 )
-from wsol_bench.datasets.base import ROOT_SYNSET, Dataset, Finding, dataset
+from wsol_bench.datasets.base import ROOT_ID, ROOT_SYNSET, Dataset, Finding, dataset
 from wsol_bench.datasets.imagenet_layout import Pieces, find_pieces
 from wsol_bench.datasets.index import TableCache, read_headers, read_xml_folder, scan
 from wsol_bench.datasets.synsets import read_class_table, resolve_names
@@ -31,8 +31,6 @@ from wsol_bench.geometry import from_inclusive, repair
 __all__ = ["imagenet"]
 
 BoxSource = Literal["auto", "xml", "csv"]
-# The devkit's label for the root of the hierarchy.
-ROOT_ID = 1001
 
 
 @dataset("imagenet")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from wsol_bench.datasets.annotations import XML_SUFFIXES, XmlAnnotation, XmlObject, parse_xml
 from wsol_bench.errors import DatasetError
-from wsol_bench.files import cache_folder, write_atomically
+from wsol_bench.files import IMAGE_FORMATS, cache_folder, write_atomically
 from wsol_bench.progress import progress
 
 __all__ = [
@@ -201,7 +201,7 @@ def read_headers(folder: Path, files: pd.DataFrame, tables: TableCache) -> pd.Da
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             for file in _tracked(files["file"].tolist(), "reading image headers"):
                 try:
-                    with Image.open(folder / file) as image:
+                    with Image.open(folder / file, formats=IMAGE_FORMATS) as image:
                         rows.append((*image.size, "" if all(image.size) else "no pixels"))
                 except Exception as error:  # PIL's plugins raise whatever a bad header leads to
                     rows.append((0, 0, f"{type(error).__name__}: {error}"))

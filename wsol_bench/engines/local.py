@@ -14,7 +14,7 @@ from wsol_bench.config import ExperimentConfig, load_config
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, DatasetError
 from wsol_bench.evaluate import Evaluator, Tables
-from wsol_bench.metrics.localization import summarize
+from wsol_bench.metrics.localization import GROUP, summarize
 from wsol_bench.models.classifiers import Classifier
 from wsol_bench.progress import progress
 from wsol_bench.protocols import Protocol
@@ -34,15 +34,20 @@ class Results:
         summary: one line a model x method x layer; fractions in [0, 1].
         rows: one line an image x method x layer x class slot.
         images: one line an image x model.
-        maps: the localization maps, as stored.
         folder: where it was written; None where nothing was.
+        kept_maps: the maps of a run that was not written.
     """
 
     summary: pd.DataFrame
     rows: pd.DataFrame
     images: pd.DataFrame
-    maps: pd.DataFrame
     folder: RunFolder | None
+    kept_maps: pd.DataFrame
+
+    @property
+    def maps(self) -> pd.DataFrame:
+        """The localization maps, as stored; read from the folder where there is one."""
+        return self.kept_maps if self.folder is None else self.folder.read("maps")
 
 
 def run(
@@ -60,7 +65,7 @@ def run(
     """
     experiment = load_config(config)
     protocol = experiment.protocol.build()
-    methods = [method.build() for method in experiment.methods]
+    methods = experiment.build_methods()
     device = _device(experiment.device)
     dataset = experiment.dataset.load()
     dataset.require_pixels()
@@ -73,7 +78,7 @@ def run(
     folder = None
     if out is not None:
         manifest = _manifest(experiment, protocol, dataset, classifiers, device)
-        content = experiment.model_dump(mode="json", exclude_defaults=True)
+        content = experiment.model_dump(mode="json")
         folder = RunFolder.create(Path(out), content, manifest, dataset.classes)
     parts: list[Tables] = []
     n_all = len(dataset) * len(classifiers)
@@ -92,6 +97,7 @@ def run(
                 tables = evaluator.evaluate(shard, advance)
                 if folder is not None:
                     folder.write_part(len(parts), tables)
+                    tables = tables._replace(maps=pd.DataFrame())  # they lie in the folder now
                 parts.append(tables)
             classifier.module.cpu()  # one model at a time on the device
     images, rows, maps = (_joined(parts, name) for name in Tables._fields)
@@ -99,10 +105,18 @@ def run(
         counts = ", ".join(f"{n} {status}" for status, n in images["status"].value_counts().items())
         reason = images["reason"].iloc[0]
         raise DatasetError(f"no image could be evaluated ({counts}); the first: {reason}")
-    summary = summarize(rows, images, iou=protocol.scoring.iou)
+    groups = pd.DataFrame(
+        [
+            (classifier.name, method.name, classifier.target.layer, protocol.name, protocol.hash)
+            for classifier in classifiers
+            for method in methods
+        ],
+        columns=GROUP,
+    )
+    summary = summarize(rows, images, iou=protocol.scoring.iou, groups=groups)
     if folder is not None:
         folder.finish(summary, {"summary.md": markdown(summary)})
-    return Results(summary, rows, images, maps, folder)
+    return Results(summary, rows, images, folder, maps)
 
 
 def default_run_folder(experiment: ExperimentConfig) -> Path:
@@ -126,8 +140,8 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"device {name!r} cannot be used: {reason}") from error
     return device
@@ -155,10 +169,13 @@ def _manifest(
                 "layer": classifier.target.layer,
                 "n_classes": len(classifier.classes),
                 "classes_from": classifier.classes_from,
+                "mean": classifier.mean,
+                "std": classifier.std,
             }
             for classifier in classifiers
         },
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "tf32_convolutions": torch.backends.cudnn.allow_tf32 if device.type == "cuda" else False,
         **environment(),
     }

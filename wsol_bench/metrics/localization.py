@@ -40,7 +40,7 @@ def clsloc_errors(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5)
 
     Args:
         rows: image_id, rank (1 is best), class, iou (best over the boxes of the image's class).
-        images: image_id, label, blacklisted, n_boxes (of the image's class).
+        images: image_id, label, blacklisted, n_label_boxes (boxes of the image's class).
         iou: least IoU that is a hit.
     """
     labels = images["label"].to_numpy(str)
@@ -63,55 +63,70 @@ def clsloc_errors(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5)
             return np.full(TOP_K, np.nan)
         return (best[counted, None] > np.arange(1, TOP_K + 1)).mean(axis=0)
 
-    has_box = images["n_boxes"].to_numpy() > 0
+    has_box = images["n_label_boxes"].to_numpy() > 0
     counted = has_box & ~images["blacklisted"].to_numpy(bool)
     known, hit = best_rank(right_class), best_rank(right)
+    # The first guess of the own class: a prediction file may hold several.
+    first_own = np.isfinite(best_rank(right & (rank == known[position])))
     complete = counted.any() and np.isfinite(known[counted]).all()
     return Errors(
         cls=error_by_k(known, np.ones(len(images), bool)),
         loc=error_by_k(hit, counted),
         loc_all=error_by_k(hit, has_box),
-        gt_known=float(np.isinf(hit[counted]).mean()) if complete else float("nan"),
+        gt_known=float((~first_own[counted]).mean()) if complete else float("nan"),
     )
 
 
-def summarize(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> pd.DataFrame:
+def summarize(
+    rows: pd.DataFrame,
+    images: pd.DataFrame,
+    *,
+    iou: float = 0.5,
+    groups: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """One line of errors a model x method x layer x protocol, in order of appearance.
 
     Args:
         rows, images: of a run; see docs/rows.md. Images that were not evaluated are counted in
             ``n_skipped`` and enter no error.
         iou: least IoU that is a hit.
+        groups: the lines to make (columns ``GROUP``), whether they have rows or not; by default
+            those that have.
 
     Returns:
         The columns of ``GROUP``, status, counts and errors (fractions in [0, 1]).
     """
+    if groups is None:
+        groups = rows[GROUP].drop_duplicates()
     lines = []
-    for group, its_rows in rows.groupby(GROUP, sort=False, dropna=False):
-        assert isinstance(group, tuple)
-        of_model = images[images["model"] == group[0]]
+    for group in groups[GROUP].to_dict(orient="records"):
+        its_rows = rows
+        for column in GROUP:
+            its_rows = its_rows[its_rows[column] == group[column]]
+        of_model = images[images["model"] == group["model"]]
         evaluated = of_model[of_model["status"] == "evaluated"]
         errors = clsloc_errors(its_rows, evaluated, iou=iou)
-        applicable = bool((its_rows["status"] != "not_applicable").any())
-        loc, loc_all = (
-            values if applicable else np.full(TOP_K, np.nan)
-            for values in (errors.loc, errors.loc_all)
-        )
+        status = "ok" if len(evaluated) else "no_images"
+        if len(its_rows) and (its_rows["status"] == "not_applicable").all():
+            status = "not_applicable"
+            errors = errors._replace(
+                loc=np.full(TOP_K, np.nan), loc_all=np.full(TOP_K, np.nan), gt_known=float("nan")
+            )
         lines.append(
             {
-                **dict(zip(GROUP, group, strict=True)),
-                "status": "ok" if applicable else "not_applicable",
+                **group,
+                "status": status,
                 "n_images": len(evaluated),
                 "n_skipped": len(of_model) - len(evaluated),
                 "n_blacklisted": int(evaluated["blacklisted"].sum()),
-                "n_without_box": int((evaluated["n_boxes"] == 0).sum()),
+                "n_without_box": int((evaluated["n_label_boxes"] == 0).sum()),
                 "top1_cls_error": errors.cls[0],
                 "top5_cls_error": errors.cls[4],
-                "top1_loc_error": loc[0],
-                "top5_loc_error": loc[4],
-                "gt_known_loc_error": errors.gt_known if applicable else float("nan"),
-                "top1_loc_error_all": loc_all[0],
-                "top5_loc_error_all": loc_all[4],
+                "top1_loc_error": errors.loc[0],
+                "top5_loc_error": errors.loc[4],
+                "gt_known_loc_error": errors.gt_known,
+                "top1_loc_error_all": errors.loc_all[0],
+                "top5_loc_error_all": errors.loc_all[4],
             }
         )
     return pd.DataFrame(lines)

@@ -94,6 +94,8 @@ def load_classifier(
             match the outputs.
     """
     path = _weights_file(weights)
+    _require_known_weights(name, weights, path)
+    _require_input_transform(name, path, arguments or {})
     state, wnids, order = None, None, "the data set's sorted wnids"
     if name == "shapes_net" and weights == "DEFAULT":
         path = shapes_net.WEIGHTS
@@ -130,6 +132,28 @@ def load_classifier(
         fingerprint=_fingerprint(module),
         classes_from=order,
     )
+
+
+def _require_known_weights(name: str, weights: str, path: Path | None) -> None:
+    """Torchvision's builder checks its own names; nobody else reads any but these."""
+    foreign = name == "shapes_net" or name.startswith("timm/") or ":" in name
+    if foreign and path is None and weights not in {"DEFAULT", "random"}:
+        raise ModelError(
+            f"{name} has no weights {weights!r} and no such file exists; "
+            "known: DEFAULT, random, a file"
+        )
+
+
+def _require_input_transform(name: str, path: Path | None, arguments: Mapping[str, Any]) -> None:
+    """Torchvision's own weights of these networks expect an input rescaled inside the network.
+
+    It does so where it loads them itself; a file does not say whether they are those.
+    """
+    if name in {"googlenet", "inception_v3"} and path and "transform_input" not in arguments:
+        raise ModelError(
+            f"{name}: weights from a file need 'arguments: {{transform_input: true}}' where they "
+            "are torchvision's own, and false where they were trained on normalized images"
+        )
 
 
 class _Preprocessing(NamedTuple):
@@ -264,10 +288,6 @@ def _takes_num_classes(name: str) -> bool:
 
 def _builder(name: str, published: str | None) -> Callable[..., nn.Module]:
     if name == "shapes_net":
-        if published not in (None, "DEFAULT"):
-            raise ModelError(
-                f"shapes_net has no weights {published!r}; known: DEFAULT, random, a file"
-            )
         return shapes_net.shapes_net
     if ":" in name:
         builder: Callable[..., nn.Module] = import_object(name, "model builder")
@@ -318,6 +338,8 @@ def _torchvision_builder(name: str, published: str | None) -> Callable[..., nn.M
 def _load_state(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
     own = module.state_dict()
     extra = [key for key in state if key not in own and not key.lower().startswith("aux")]
+    # A counter that older files lack, and that evaluation never reads.
+    state = {key: own[key] for key in own if key.endswith("num_batches_tracked")} | state
     missing = [key for key in own if key not in state]
     other = [
         f"{key}: expected {tuple(own[key].shape)}, found {tuple(state[key].shape)}"

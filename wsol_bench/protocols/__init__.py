@@ -9,12 +9,11 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wsol_bench.errors import ConfigError, did_you_mean
 from wsol_bench.geometry import GeometryName, Placement, place
-from wsol_bench.validation import explain
+from wsol_bench.validation import explain, read_yaml
 
 __all__ = [
     "BoxRule",
@@ -157,12 +156,7 @@ def load_protocol(name: str, changes: dict[str, Any] | None = None) -> Protocol:
         if name not in protocol_names():
             raise ConfigError(f"unknown protocol {name!r}; {did_you_mean(name, protocol_names())}")
         path = Path(__file__).with_name(f"{name}.yaml")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"protocol {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"protocol {path}: expected a mapping, found {type(content).__name__}")
+    content = read_yaml(path, "protocol")
     described = []
     for section, fields in (changes or {}).items():
         if isinstance(fields, dict) and isinstance(content.get(section), dict):
@@ -170,8 +164,8 @@ def load_protocol(name: str, changes: dict[str, Any] | None = None) -> Protocol:
             described += [f"{section}.{key}={value}" for key, value in fields.items()]
         else:
             content[section] = fields
-            described += [] if section == "name" else [f"{section}={fields}"]
-    if described and "name" not in (changes or {}):
+            described.append(f"{section}={fields}")
+    if described:
         content["name"] = f"{content.get('name')}+{','.join(described)}"
     try:
         return Protocol.model_validate(content)

@@ -1,5 +1,6 @@
 """A run's predictions as files that the official tools read."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,11 +23,20 @@ def export_run(run: RunFolder, folder: Path, *, format: Format) -> Iterator[str]
         run: where rows are read.
         folder: of the files.
         format: devkit or kaggle.
+
+    Raises:
+        RunError: a run that is not finished.
+        PredictionError: devkit format of a class without an ILSVRC2012_ID.
     """
+    run.require_finished()
     classes, all_images = run.read("classes"), run.read("images")
+    taken: set[str] = set()
     for group, rows in run.read("rows").groupby(GROUP, sort=False):
         model, method, layer = group[:3]
-        name = re.sub(r"[^\w.-]+", "_", f"{model}-{method}-{layer}")
+        plain = re.sub(r"[^\w.=+-]+", "_", f"{model}-{method}-{layer}")
+        others = (f"{plain}-{number}" for number in itertools.count(2))
+        name = next(name for name in itertools.chain([plain], others) if name not in taken)
+        taken.add(name)
         if (rows["status"] == "not_applicable").all():
             yield f"{name}: not applicable, nothing to export"
             continue

@@ -58,7 +58,9 @@ def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24
         _draw(axes, pd.Series(line), protocol, words)
     model = chosen["model"].iloc[0]
     figure.suptitle(
-        f"{model}, {method}, {protocol.name}: white ground truth, green hit, red miss", fontsize=10
+        f"{model}, {method}, {protocol.name}: white ground truth, green hit, red miss",
+        fontsize=10,
+        parse_math=False,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
@@ -109,10 +111,8 @@ def _draw(axes: "Axes", line: pd.Series, protocol: Protocol, words: dict[str, st
     axes.set_xlim(0, image.width)
     axes.set_ylim(image.height, 0)
     name = words.get(line["label"], line["label"]).split(",")[0]
-    # A "$" in a class name is a dollar, not mathematics.
-    axes.set_title(
-        f"{name}\nrank {line['rank']}, IoU {line['iou']:.3f}".replace("$", r"\$"), fontsize=8
-    )
+    title = f"{name}\nrank {line['rank']}, IoU {line['iou']:.3f}"
+    axes.set_title(title, fontsize=8, parse_math=False)  # a "$" in a name is a dollar
 
 
 def _heat(
