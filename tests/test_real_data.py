@@ -82,19 +82,9 @@ def test_the_images_of_unknown_classes_are_counted(results):
 def test_export_then_score_gives_the_runs_own_numbers(results, data_dir, tmp_path, model, format):
     from wsol_bench.datasets import datasets
 
-    # The Kaggle layout holds no ILSVRC2012_IDs: for devkit files the classes come from a devkit.
+    # The Kaggle layout holds no ILSVRC2012_IDs: those of devkit files come from a devkit.
     devkit = {"devkit": data_dir / "ilsvrc-val-annotations"} if format == "devkit" else {}
-    run = results.folder
-    if format == "devkit":
-        import shutil
-
-        shutil.copytree(run.path, tmp_path / "run")
-        from wsol_bench.store import RunFolder
-
-        run = RunFolder(tmp_path / "run")
-        dataset = datasets.get("imagenet")(root=data_dir / "ilsvrc-mini", **devkit)
-        dataset.classes.to_parquet(run.path / "classes.parquet")
-    list(export_run(run, tmp_path / "out", format=format))
+    list(export_run(results.folder, tmp_path / "out", format=format, **devkit))
     subset = {}
     if format == "devkit":
         subset = {"subset": tmp_path / f"out/{model}-grad_cam-features.images.txt"}

@@ -100,13 +100,17 @@ def export(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     file_format: Annotated[FileFormat, typer.Option("--format", help="Format of the files.")],
     out: Annotated[Path | None, typer.Option(help="Folder; RUN/predictions by default.")] = None,
+    devkit: Annotated[
+        Path | None, typer.Option(help="Devkit folder, where the run's data set had no IDs.")
+    ] = None,
 ) -> None:
     """Write a run's predictions so that the official tools can check them."""
     from wsol_bench.report.export import export_run
     from wsol_bench.store import RunFolder
 
     folder = RunFolder(run_folder)
-    for line in export_run(folder, out or folder.path / "predictions", format=file_format):
+    target = out or folder.path / "predictions"
+    for line in export_run(folder, target, format=file_format, devkit=devkit):
         print(line)
 
 

@@ -245,7 +245,8 @@ def write_predictions(
         if not ids.get(wnid):
             raise PredictionError(
                 "a devkit file names classes by ILSVRC2012_ID, and the run's data set held none "
-                f"for {wnid}; run with 'devkit: DIR' under 'dataset', or export --format kaggle"
+                f"for {wnid}: give a devkit (meta.mat or synsets.csv) with --devkit DIR, or export "
+                "--format kaggle"
             )
         return str(ids[wnid])
 

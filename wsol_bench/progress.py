@@ -23,6 +23,7 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -36,7 +37,7 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        Rate(),
+        Rate(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

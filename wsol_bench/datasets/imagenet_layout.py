@@ -16,7 +16,7 @@ from typing import NamedTuple
 from wsol_bench.datasets.annotations import IMAGE_SUFFIXES, XML_SUFFIXES
 from wsol_bench.errors import DatasetError
 
-__all__ = ["Folder", "Pieces", "find_pieces"]
+__all__ = ["Folder", "Pieces", "find_class_ids", "find_pieces"]
 
 # Places relative to the root, the first that exists counts. A folder counts if it holds files of
 # its kind, directly or in its direct subfolders; the root itself only if their names are official.
@@ -108,6 +108,17 @@ def find_pieces(
         return _find(root, split, images, annotations, devkit, classes)
     except OSError as error:
         raise DatasetError(f"{root}: cannot be searched: {error}") from error
+
+
+def find_class_ids(devkit: Path) -> Path:
+    """The file of a devkit that holds the ILSVRC2012_IDs; DatasetError where there is none."""
+    devkit = _existing(devkit, "devkit")
+    for folder in _matches(devkit, DEVKIT, {}):
+        for name in (*META, *SYNSETS):
+            if (folder / name).is_file():
+                return folder / name
+    wanted = _spell((*META, *SYNSETS), {})
+    raise DatasetError(f"devkit: {devkit} holds none of {wanted}; found {_contents(devkit)}")
 
 
 def _find(

@@ -49,7 +49,7 @@ def shapes(*, split: str = "val", seed: int = 0, n_images: int = 300) -> Dataset
     root = cache_folder() / "shapes" / f"{split}-{seed}-{n_images}-{code}"
     if not root.exists():
         try:
-            with progress("drawing the embedded data set", n_images, "images") as advance:
+            with progress("drawing shapes", n_images, "images") as advance:
                 write_shapes(root, split=split, seed=seed, n_images=n_images, advance=advance)
         except OSError as error:
             raise DatasetError(

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from wsol_bench.datasets.annotations import read_classes
+from wsol_bench.datasets.imagenet_layout import find_class_ids
 from wsol_bench.files import write_atomically
 from wsol_bench.metrics.localization import GROUP
 from wsol_bench.predictions import Format, write_predictions
@@ -13,7 +15,9 @@ from wsol_bench.store import RunFolder
 __all__ = ["export_run"]
 
 
-def export_run(run: RunFolder, folder: Path, *, format: Format) -> Iterator[str]:
+def export_run(
+    run: RunFolder, folder: Path, *, format: Format, devkit: Path | None = None
+) -> Iterator[str]:
     """Write one prediction file a model x method x layer, and say what was written.
 
     A devkit file has no image ids: line i is image i of the images that were evaluated. Their list
@@ -23,13 +27,16 @@ def export_run(run: RunFolder, folder: Path, *, format: Format) -> Iterator[str]
         run: where rows are read.
         folder: of the files.
         format: devkit or kaggle.
+        devkit: folder with meta.mat or synsets.csv, for the ILSVRC2012_IDs of a run whose data set
+            held none.
 
     Raises:
         RunError: a run that is not finished.
         PredictionError: devkit format of a class without an ILSVRC2012_ID.
     """
     run.require_finished()
-    classes, all_images = run.read("classes"), run.read("images")
+    all_images = run.read("images")
+    classes = run.read("classes") if devkit is None else read_classes(find_class_ids(devkit))
     taken: set[str] = set()
     for group, rows in run.read("rows").groupby(GROUP, sort=False):
         model, method, layer = group[:3]
