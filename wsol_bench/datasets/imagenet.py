@@ -4,14 +4,12 @@ One path for all layouts: ``imagenet_layout`` says where the pieces lie, ``annot
 them, ``index`` keeps what was parsed, and here they become a table of images and one of boxes.
 """
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
 
 from wsol_bench.datasets.annotations import (
     IMAGE_SUFFIXES,
@@ -21,7 +19,8 @@ from wsol_bench.datasets.annotations import (
     read_numbers,
     read_solution,
 )
-from wsol_bench.datasets.base import ROOT_ID, ROOT_SYNSET, Dataset, Finding, dataset
+from wsol_bench.datasets.base import ROOT_SYNSET, Dataset, Finding, dataset
+from wsol_bench.datasets.devkit import devkit_labels, official_numbers
 from wsol_bench.datasets.imagenet_layout import Pieces, find_pieces
 from wsol_bench.datasets.index import TableCache, read_headers, read_xml_folder, scan
 from wsol_bench.datasets.synsets import read_class_table, resolve_names
@@ -102,8 +101,8 @@ def imagenet(
     named = listing.folders or set(solution["name"].unique()) or set(objects["name"].unique())
     sources = [path for path in (pieces.mapping, pieces.meta, pieces.synsets) if path]
     known = read_class_table(sources, tables, otherwise=named)
-    numbers = _official_numbers(pieces, frame["image_id"], listing.ids, split)
-    _label(frame, _devkit_labels(pieces, known, numbers), solution, findings)
+    numbers = official_numbers(pieces, frame["image_id"], listing.ids, split)
+    _label(frame, devkit_labels(pieces, known, numbers), solution, findings)
     owners = frame["label"].to_numpy(object)[objects["image"]]
     objects = objects.assign(wnid=resolve_names(objects["name"], owners, known))
     _finish_labels(frame, objects, known, findings)
@@ -265,54 +264,6 @@ def _apply_xml(frame: pd.DataFrame, objects: pd.DataFrame, findings: list[Findin
     frame.loc[broken["image"], "keep"] = False
     for image_id, error in zip(broken["image_id"], broken["error"], strict=True):
         findings.append(Finding("bad_annotation", image_id, f"{error}; left out"))
-
-
-def _official_numbers(
-    pieces: Pieces, ids: pd.Series, complete: pd.Index, split: str
-) -> Int64[np.ndarray, " n"]:
-    """The images' numbers in the devkit's files (1-based line of the ground truth); 0: unknown.
-
-    They stand in the official names, so that a subset of the images keeps its numbers. Only where
-    no name carries one do positions count, and only if there is a line for every image.
-    """
-    if not (pieces.ground_truth or pieces.blacklist):
-        return np.zeros(len(ids), np.int64)
-    pattern = rf"_{re.escape(split)}_[0-9]{{8}}$"
-    if complete.str.contains(pattern).any():
-        last = ids.str[-8:].where(ids.str.contains(pattern), "0")
-        return last.astype(np.int64).to_numpy()
-    lines = len(read_numbers(pieces.ground_truth)) if pieces.ground_truth else 0
-    if lines != len(complete):
-        raise DatasetError(
-            f"{pieces.ground_truth or pieces.blacklist} counts images by line, but no image id "
-            f"ends in '_{split}_' and 8 digits (the first is {complete[0]!r}), and there are "
-            f"{len(complete)} images for {lines} lines; devkit= can name a folder without that file"
-        )
-    return complete.get_indexer(pd.Index(ids)).astype(np.int64) + 1
-
-
-def _devkit_labels(
-    pieces: Pieces, known: pd.DataFrame, numbers: Int64[np.ndarray, " n"]
-) -> np.ndarray:
-    """The wnid of every image by the devkit's ground truth; "" where it does not say."""
-    with_id = known[known["ilsvrc_id"] > 0]
-    if not pieces.ground_truth or with_id.empty:
-        return np.full(len(numbers), "", dtype=object)
-    truth = read_numbers(pieces.ground_truth)
-    name_of = np.full(
-        max(ROOT_ID, int(truth.max(initial=0)), int(with_id["ilsvrc_id"].max())) + 1, None
-    )
-    name_of[ROOT_ID] = ROOT_SYNSET
-    name_of[with_id["ilsvrc_id"]] = with_id["wnid"]
-    wnids = name_of[truth]
-    unknown = np.flatnonzero(wnids == None)  # noqa: E711 (elementwise)
-    if len(unknown):
-        raise DatasetError(
-            f"{pieces.ground_truth}, line {unknown[0] + 1}: expected an ILSVRC2012_ID of the "
-            f"{len(with_id)} in {pieces.meta or pieces.synsets}, found {truth[unknown[0]]}"
-        )
-    padded = np.concatenate([[""], wnids])
-    return padded[np.where(numbers <= len(truth), numbers, 0)]
 
 
 def _label(
