@@ -84,7 +84,7 @@ def compose(rng: Generator, label: int, height: int, width: int) -> Scene:
         add(Thing("distractor", kind, coat, extent(0.1, high), rng.uniform(0.85, 1.18)))
 
     # Clutter varies: some images show little but their class, a few are crowded.
-    clutter = rng.uniform() ** 2
+    clutter = rng.uniform() ** 1.5
     for _ in range(rng.binomial(2, clutter)):
         patch = Thing("ground", "blob", str(rng.choice(TEXTURES)), extent(0.2, 0.6 * side))
         ground.append(_soften(paint(rng, patch, palette, size)[0]))
