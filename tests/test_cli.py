@@ -14,6 +14,7 @@ import pytest
 import yaml
 from colors import color_experiment, write_colors
 
+import wsol_bench
 from wsol_bench.cli import main
 
 KEYS = [
@@ -122,6 +123,10 @@ def test_export_then_score_gives_the_runs_own_numbers_in_both_formats(world, tmp
     assert json.loads(cli("score", file, *root, "--option", f"subset={subset}", "--json")[0])
 
 
+def test_version():
+    assert cli("--version")[0].strip() == wsol_bench.__version__
+
+
 def test_schema_is_json():
     assert "models" in json.loads(cli("schema")[0])["properties"]
 
@@ -197,7 +202,8 @@ class TestDoctor:
         experiment["models"][0]["classes"] = str(tmp_path / "classes.txt")
         experiment["models"].append("resnet5")
         (tmp_path / "e.yaml").write_text(yaml.safe_dump(experiment))
-        out, _ = cli("doctor", tmp_path / "e.yaml")
+        out, err = cli("doctor", tmp_path / "e.yaml", code=1)
+        assert "1 of 2 models cannot be loaded" in err
         assert "1 x unreadable_image" in out
         assert "1 x bad_annotation" in out
         assert "ILSVRC2012_val_00000003" in out
@@ -211,10 +217,11 @@ class TestDoctor:
         (["run", "nowhere.yaml"], "nowhere.yaml does not exist"),
         (["run", "typo.yaml"], "unknown key 'metods'; did you mean 'methods'?"),
         (["run", "rootless.yaml"], "missing-root"),
-        (["score", "nothing.txt", "--root", "missing-root"], "missing-root"),
-        (["score", "nothing.txt"], "missing option 'root'"),
-        (["score", "nothing.txt", "--root", ".", "--option", "name=5"], "name"),
-        (["score", "nothing.txt", "--root", ".", "--option", "subset=["], "subset=["),
+        (["score", "nothing.txt", "--root", "."], "nothing.txt does not exist"),
+        (["score", "typo.yaml", "--root", "missing-root"], "missing-root"),
+        (["score", "typo.yaml"], "missing option 'root'"),
+        (["score", "typo.yaml", "--root", ".", "--option", "name=5"], "name"),
+        (["score", "typo.yaml", "--root", ".", "--option", "subset=["], "subset=["),
         (["run", "typo.yaml", "--set", "limit=["], "limit=["),
         (["export", "missing-root", "--format", "kaggle"], "is no run folder"),
     ],

@@ -219,6 +219,14 @@ class TestProtocols:
         path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump({**content, "name": "mine"}))
         assert load_protocol(str(path)).hash == load_protocol("zhou-2016").hash
+        changed = {**content, "box": {**content["box"], "threshold": 0.5}}
+        path.write_text(yaml.safe_dump(changed))
+        with pytest.raises(ConfigError, match="'zhou-2016' is the name of a built-in protocol"):
+            load_protocol(str(path))
+
+    def test_a_pass_in_half_precision_is_told_by_the_name(self, tmp_path):
+        config = load_config(config_file(tmp_path, precision="bf16"))
+        assert config.build_protocol().name == "gradcam-2017+precision=bf16"
 
     @pytest.mark.parametrize(
         ("changes", "message"),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from wsol_bench.errors import WsolBenchError
+from wsol_bench import __version__
+from wsol_bench.errors import PredictionError, WsolBenchError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run; new 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON records, and nothing else.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="K=V", help="Override a key: models.0.name=vgg16."),
+    typer.Option("--set", metavar="K=V", help="Override a key (repeatable): models.0.name=vgg16."),
 ]
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Evaluate the first N images only.")
@@ -40,11 +41,27 @@ FileFormat = Literal["devkit", "kaggle"]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ... or auto.")]
 
 
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="And exit.")
+    ] = False,
+) -> None:
+    """Localization numbers that can be trusted: classifier, map method, data set, protocol."""
+
+
 @app.command()
 def demo(
     out: Out = None, limit: Limit = None, device: Device = None, as_json: AsJson = False
 ) -> None:
-    """Evaluate the embedded data set: a table, and a sheet of heatmaps and boxes."""
+    """Evaluate the embedded data set."""
     from wsol_bench.report.figures import contact_sheet
 
     results = _run(Path(__file__).with_name("demo.yaml"), out, None, limit, device)
@@ -64,7 +81,7 @@ def run(
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Carry out an experiment: rows, maps and tables in a run folder."""
+    """Carry out an experiment."""
     results = _run(config, out, overrides, limit, device)
     assert results.folder is not None
     _show(results.summary, as_json)
@@ -85,7 +102,9 @@ def score(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score a prediction file (devkit or Kaggle format) as the ILSVRC devkit does."""
+    """Score a prediction file as ILSVRC does."""
+    if not file.is_file():
+        raise PredictionError(f"prediction file {file} does not exist")
     from wsol_bench.config import load_dataset
     from wsol_bench.predictions import read_predictions, score_predictions
 
@@ -104,7 +123,7 @@ def export(
         Path | None, typer.Option(help="Devkit folder, where the run's data set had no IDs.")
     ] = None,
 ) -> None:
-    """Write a run's predictions so that the official tools can check them."""
+    """Write a run's predictions for the official tools."""
     from wsol_bench.report.export import export_run
     from wsol_bench.store import RunFolder
 
@@ -134,7 +153,7 @@ def doctor(
     config: Annotated[Path, typer.Argument(help="Experiment, a YAML file.", show_default=False)],
     overrides: Set = None,
 ) -> None:
-    """Check an experiment's data set and models: what is odd, what would be skipped, and why."""
+    """Check an experiment before it is run."""
     from wsol_bench.config import load_config
     from wsol_bench.doctor import diagnose
 
@@ -171,7 +190,12 @@ def _run(
     experiment = load_config(config, overrides or []).model_copy(update=flags)
     # Standard output is for results: what libraries print there (downloads) goes elsewhere.
     with contextlib.redirect_stdout(sys.stderr):
-        return run_experiment(experiment, out=out or default_run_folder(experiment))
+        folder = out or default_run_folder(experiment)
+        try:
+            return run_experiment(experiment, out=folder)
+        except KeyboardInterrupt:
+            _say(f"Interrupted; {folder} holds an unfinished run, if it got that far.")
+            raise
 
 
 def _show(summary: "pd.DataFrame", as_json: bool) -> None:
@@ -204,8 +228,16 @@ def _names(kind: Kind) -> Iterable[str]:
         return [*model_names(), "timm/<name>", "<module>:<builder>"]
     if kind == "datasets":
         from wsol_bench.datasets import datasets
+        from wsol_bench.registry import option_lines
 
-        return [f"{name:24} {datasets.get(name).summary}" for name in datasets]
+        return [
+            line
+            for name in datasets
+            for line in (
+                f"{name:24} {datasets.get(name).summary}",
+                *option_lines(datasets.get(name).load),
+            )
+        ]
     from wsol_bench.protocols import load_protocol, protocol_names
 
     return [f"{p.name:24} {p.hash}  {p.paper}" for p in map(load_protocol, protocol_names())]

@@ -55,7 +55,7 @@ class _Options(BaseModel):
 
 
 class DatasetConfig(_Options):
-    """A data set: ``name`` and the loader's options (``wsol-bench list datasets`` tells them)."""
+    """A data set: ``name`` and the loader's options; ``wsol-bench list datasets`` lists them."""
 
     def load(self) -> Dataset:
         """The data set; ConfigError or DatasetError where it cannot be had."""
@@ -145,6 +145,14 @@ class ExperimentConfig(BaseModel):
                 f"two models are called {repeated[0]!r}; tell them apart with 'label:'"
             )
         return self
+
+    def build_protocol(self) -> Protocol:
+        """The protocol; where the pass is not in float32, its name says so."""
+        protocol = self.protocol.build()
+        if self.precision == "fp32":
+            return protocol
+        name = f"{protocol.name}+precision={self.precision}"
+        return protocol.model_copy(update={"name": name})
 
     def build_methods(self) -> list[MapMethod]:
         """The methods, each of another name; ConfigError where two would be told by one name."""

@@ -8,7 +8,7 @@ import torch
 
 from wsol_bench.config import ExperimentConfig
 from wsol_bench.datasets import Dataset
-from wsol_bench.errors import WsolBenchError
+from wsol_bench.errors import ModelError, WsolBenchError
 from wsol_bench.evaluate import Evaluator
 from wsol_bench.models.classifiers import Classifier
 from wsol_bench.protocols import Protocol
@@ -40,10 +40,14 @@ def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
     Args:
         config: the experiment.
         examples: shown of each kind of finding.
+
+    Raises:
+        WsolBenchError: at the end, where a run of the experiment would stop.
     """
     dataset = config.dataset.load()
-    protocol = config.protocol.build()
+    protocol = config.build_protocol()
     yield from _about_dataset(dataset, examples)
+    failed = 0
     for model in config.models:
         yield ""
         try:
@@ -52,8 +56,15 @@ def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
             )
         except WsolBenchError as error:
             yield f"Model {model.key}: CANNOT BE LOADED: {error}"
+            failed += 1
             continue
-        yield from _about_classifier(classifier, dataset, protocol)
+        yield from _about_classifier(
+            classifier, dataset, protocol, random=model.weights == "random"
+        )
+    config.build_methods()
+    dataset.require_pixels()
+    if failed:
+        raise ModelError(f"{failed} of {len(config.models)} models cannot be loaded")
 
 
 def _about_dataset(dataset: Dataset, examples: int) -> Iterator[str]:
@@ -65,7 +76,8 @@ def _about_dataset(dataset: Dataset, examples: int) -> Iterator[str]:
     pixels = int((images["path"] != "").sum())
     yield f"  images with pixels: {pixels}; without: {len(dataset) - pixels}"
     yield f"  images with several boxes: {int((images['n_boxes'] > 1).sum())}"
-    yield f"  blacklisted: {int(images['blacklisted'].sum())}"
+    blacklisted = int(images["blacklisted"].sum())
+    yield f"  blacklisted: {blacklisted or 'none known (a blacklist comes with a devkit)'}"
     with_id = int((dataset.classes["ilsvrc_id"] > 0).sum())
     yield f"  classes with an ILSVRC2012_ID: {with_id}" + (
         "" if with_id else " (devkit files cannot be read or written; give 'devkit: DIR')"
@@ -81,7 +93,7 @@ def _about_dataset(dataset: Dataset, examples: int) -> Iterator[str]:
 
 
 def _about_classifier(
-    classifier: Classifier, dataset: Dataset, protocol: Protocol
+    classifier: Classifier, dataset: Dataset, protocol: Protocol, *, random: bool
 ) -> Iterator[str]:
     yield (
         f"Model {classifier.name}: {len(classifier.classes)} classes, order from "
@@ -105,7 +117,9 @@ def _about_classifier(
             f"not know: {', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
         )
     usable = np.flatnonzero(known & (dataset.images["path"] != "").to_numpy())
-    if len(usable):
+    if random:
+        yield "  label order: not checked, the weights are random"
+    elif len(usable):
         spread = np.unique(np.linspace(0, len(usable) - 1, _SAMPLE).round().astype(int))
         yield from _check_order(classifier, dataset, usable[spread].tolist(), protocol)
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from wsol_bench.errors import ConfigError, did_you_mean
 
-__all__ = ["Registry", "bind_options", "import_object"]
+__all__ = ["Registry", "bind_options", "import_object", "option_lines"]
 
 T = TypeVar("T")
 
@@ -86,7 +86,8 @@ def import_object(path: str, kind: str) -> Any:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever somebody's module raises when it is imported
         raise ConfigError(
-            f"{kind} {path!r}: cannot import {module_name!r}: {type(error).__name__}: {error}"
+            f"{kind} {path!r}: cannot import {module_name!r}: {type(error).__name__}: {error} "
+            "(looked among installed modules and in the working directory)"
         ) from error
     try:
         return getattr(module, attribute)
@@ -107,11 +108,7 @@ def bind_options(
     """
     import pydantic
 
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    parameters = _options(function)
     bound = {}
     for name, value in options.items():
         if name not in parameters:
@@ -131,3 +128,19 @@ def bind_options(
     if missing:
         raise ConfigError(f"{where}: missing option {missing[0]!r}")
     return bound
+
+
+def option_lines(function: Callable[..., Any]) -> list[str]:
+    """The options of a function for people, one a line: name, type, default."""
+    lines = []
+    for name, parameter in _options(function).items():
+        kind = inspect.formatannotation(parameter.annotation).replace("pathlib.", "")
+        required = parameter.default is inspect.Parameter.empty
+        lines.append(f"  {name}: {kind}{'' if required else f' = {parameter.default!r}'}")
+    return lines
+
+
+def _options(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    signature = inspect.signature(function, eval_str=True)
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    return {name: p for name, p in signature.parameters.items() if p.kind is keyword_only}

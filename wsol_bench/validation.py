@@ -43,7 +43,8 @@ def read_yaml(path: Path, kind: str) -> dict[str, Any]:
         raise ConfigError(f"{source}: {error}") from error
     content = parse_yaml(text, source)
     if not isinstance(content, dict):
-        raise ConfigError(f"{source}: expected a mapping, found {type(content).__name__}")
+        found = "nothing" if content is None else type(content).__name__
+        raise ConfigError(f"{source}: expected a mapping, found {found}")
     return content
 
 

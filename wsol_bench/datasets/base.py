@@ -166,8 +166,9 @@ class Dataset:
         """Raise DatasetError where there are no image files to look at."""
         if not (self.images["path"] != "").any():
             raise DatasetError(
-                f"{self.name}: an annotations-only data set has no pixels to evaluate; it can "
-                "score prediction files"
+                f"{self.name}: no image files were found, so this data set has no pixels to "
+                "evaluate (it can score prediction files); is 'root' right? The option 'images' "
+                "names an image folder elsewhere"
             )
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,10 @@ class Results:
     """
 
     summary: pd.DataFrame
-    rows: pd.DataFrame
-    images: pd.DataFrame
+    rows: pd.DataFrame = field(repr=False)
+    images: pd.DataFrame = field(repr=False)
     folder: RunFolder | None
-    kept_maps: pd.DataFrame
+    kept_maps: pd.DataFrame = field(repr=False)
 
     @property
     def maps(self) -> pd.DataFrame:
@@ -64,7 +64,7 @@ def run(
             before the first image is evaluated where it can be.
     """
     experiment = load_config(config)
-    protocol = experiment.protocol.build()
+    protocol = experiment.build_protocol()
     methods = experiment.build_methods()
     device = _device(experiment.device)
     dataset = experiment.dataset.load()
@@ -174,6 +174,8 @@ def _manifest(
             }
             for classifier in classifiers
         },
+        "precision": experiment.precision,
+        "limit": experiment.limit,
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "tf32_convolutions": torch.backends.cudnn.allow_tf32 if device.type == "cuda" else False,

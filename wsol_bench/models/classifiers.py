@@ -118,7 +118,8 @@ def load_classifier(
     if n_outputs != len(wnids):
         raise ModelError(
             f"{name}: the network has {n_outputs} outputs, but {order} name {len(wnids)} classes; "
-            "give the order of the outputs with 'classes:' (a file of wnids, one a line)"
+            "give the order of the outputs with the model's 'classes:', a file whose lines begin "
+            "with the wnids, such as LOC_synset_mapping.txt"
         )
     published = _published_preprocessing(name, weights if path is None else None, module)
     return Classifier(

@@ -149,7 +149,8 @@ def load_protocol(name: str, changes: dict[str, Any] | None = None) -> Protocol:
             protocol is never reported under the published name.
 
     Raises:
-        ConfigError: unknown name, unknown key, or a value out of range.
+        ConfigError: unknown name, unknown key, a value out of range, or a file that bears the name
+            of a built-in protocol and differs from it.
     """
     path = Path(name)
     if path.suffix not in {".yaml", ".yml"}:
@@ -168,6 +169,13 @@ def load_protocol(name: str, changes: dict[str, Any] | None = None) -> Protocol:
     if described:
         content["name"] = f"{content.get('name')}+{','.join(described)}"
     try:
-        return Protocol.model_validate(content)
+        protocol = Protocol.model_validate(content)
     except ValidationError as error:
         raise ConfigError(explain(error, Protocol, f"protocol {name}")) from error
+    borrowed = protocol.name != name and protocol.name in protocol_names()
+    if borrowed and protocol.hash != load_protocol(protocol.name).hash:
+        raise ConfigError(
+            f"protocol {name}: {protocol.name!r} is the name of a built-in protocol, from which "
+            "this one differs; give it a 'name' of its own"
+        )
+    return protocol

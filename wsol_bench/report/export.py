@@ -55,5 +55,6 @@ def export_run(
         if format == "devkit":
             listing = folder / f"{name}.images.txt"
             write_atomically(listing, ("\n".join(evaluated) + "\n").encode())
-            how = f"; score it with --option subset={listing}"
+            ids = f" --option devkit={devkit}" if devkit else ""
+            how = f"; to score it: --option subset={listing}{ids}"
         yield f"{path}: {len(evaluated)} images{how}"
