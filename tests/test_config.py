@@ -103,6 +103,13 @@ class TestVariables:
 
 
 class TestOverrides:
+    def test_leave_the_callers_mapping_alone(self):
+        content = {**EXPERIMENT, "models": [{"name": "vgg16", "weights": "random"}]}
+        config = load_config(content, ["models.0.weights=DEFAULT", "dataset.root=/else"])
+        assert config.models[0].weights == "DEFAULT"
+        assert content["models"] == [{"name": "vgg16", "weights": "random"}]
+        assert content["dataset"]["root"] == EXPERIMENT["dataset"]["root"] == "/data"
+
     def test_reach_into_mappings_lists_and_bare_names(self, tmp_path):
         config = load_config(
             config_file(tmp_path),

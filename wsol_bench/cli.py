@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="wsol-bench",
-    help="Localization numbers that can be trusted: classifier, map method, data set, protocol.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -174,7 +175,7 @@ def load_config(
     if isinstance(source, ExperimentConfig):
         source = source.model_dump(mode="json")
     if isinstance(source, Mapping):
-        where, content = "config", dict(source)
+        where, content = "config", deepcopy(dict(source))  # overrides are not the caller's
     else:
         where, content = str(source), read_yaml(Path(source), "config")
     for override in overrides:
@@ -193,7 +194,7 @@ def load_dataset(content: Mapping[str, Any], options: Iterable[str] = ()) -> Dat
         content: name and options.
         options: ``key=value`` each, the value in YAML.
     """
-    merged = dict(content)
+    merged = deepcopy(dict(content))
     for option in options:
         _override(merged, option)
     try:

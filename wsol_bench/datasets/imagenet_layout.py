@@ -8,15 +8,19 @@ knows nothing of layouts.
 import fnmatch
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from wsol_bench.datasets.annotations import IMAGE_SUFFIXES, XML_SUFFIXES
 from wsol_bench.errors import DatasetError
 
 __all__ = ["Folder", "Pieces", "find_class_ids", "find_pieces"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Places relative to the root, the first that exists counts. A folder counts if it holds files of
 # its kind, directly or in its direct subfolders; the root itself only if their names are official.
@@ -89,6 +93,20 @@ class Pieces:
     blacklist: Path | None
 
 
+def _searching(find: Callable[P, T]) -> Callable[P, T]:
+    """A folder that cannot be listed is a DatasetError of whoever searches there."""
+
+    @wraps(find)
+    def searched(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return find(*args, **kwargs)
+        except OSError as error:
+            raise DatasetError(f"cannot be searched: {error}") from error
+
+    return searched
+
+
+@_searching
 def find_pieces(
     root: Path,
     split: str,
@@ -104,31 +122,6 @@ def find_pieces(
         DatasetError: a place that does not exist or does not hold its piece, or a root without
             images and without any list of them.
     """
-    try:
-        return _find(root, split, images, annotations, devkit, classes)
-    except OSError as error:
-        raise DatasetError(f"{root}: cannot be searched: {error}") from error
-
-
-def find_class_ids(devkit: Path) -> Path:
-    """The file of a devkit that holds the ILSVRC2012_IDs; DatasetError where there is none."""
-    devkit = _existing(devkit, "devkit")
-    for folder in _matches(devkit, DEVKIT, {}):
-        for name in (*META, *SYNSETS):
-            if (folder / name).is_file():
-                return folder / name
-    wanted = _spell((*META, *SYNSETS), {})
-    raise DatasetError(f"devkit: {devkit} holds none of {wanted}; found {_contents(devkit)}")
-
-
-def _find(
-    root: Path,
-    split: str,
-    images: Path | None,
-    annotations: Path | None,
-    devkit: Path | None,
-    classes: Path | None,
-) -> Pieces:
     # The devkit writes "validation" where the image archives write "val".
     names = {"split": split, "official": "validation" if split == "val" else split}
     root = _existing(root, "root")
@@ -190,6 +183,18 @@ def _find(
             "names a folder of XML files or a CSV elsewhere."
         )
     return pieces
+
+
+@_searching
+def find_class_ids(devkit: Path) -> Path:
+    """The file of a devkit that holds the ILSVRC2012_IDs; DatasetError where there is none."""
+    devkit = _existing(devkit, "devkit")
+    for folder in _matches(devkit, DEVKIT, {}):
+        for name in (*META, *SYNSETS):
+            if (folder / name).is_file():
+                return folder / name
+    wanted = _spell((*META, *SYNSETS), {})
+    raise DatasetError(f"devkit: {devkit} holds none of {wanted}; found {_contents(devkit)}")
 
 
 def _folder(
