@@ -5,11 +5,12 @@ the original image, origin at the outer corner of the first pixel. Published con
 converted at the door, once, by the functions below.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 __all__ = [
     "Boxes",
@@ -22,6 +23,7 @@ __all__ = [
     "place",
     "repair",
     "to_inclusive",
+    "to_original",
 ]
 
 Boxes = Float64[np.ndarray, "n 4"]
@@ -129,13 +131,30 @@ class Placement:
 
     def to_original(self, boxes: Float64[np.ndarray, "n 4"]) -> Float64[np.ndarray, "n 4"]:
         """Half-open boxes of the input as half-open boxes of the original: the exact inverse."""
-        top, left = self.offset
-        shift = np.array([left, top, left, top], dtype=np.float64)
-        height, width = self.original
-        resized_height, resized_width = self.resized
-        # Multiply first: the input's far edge then comes back as the image's edge, exactly.
-        sizes = np.array([width, height, width, height], dtype=np.float64)
-        return (boxes + shift) * sizes / np.array([resized_width, resized_height] * 2, np.float64)
+        return to_original(boxes, [self], np.zeros(len(boxes), np.int64))
+
+
+def to_original(
+    boxes: Float64[np.ndarray, "n 4"],
+    placements: Sequence[Placement],
+    index: Int64[np.ndarray, " n"],
+) -> Float64[np.ndarray, "n 4"]:
+    """Half-open boxes of inputs as half-open boxes of their original images: the exact inverse.
+
+    Args:
+        boxes: in pixels of the input.
+        placements: one an image.
+        index: of each box's image.
+    """
+    top_left = np.array([place.offset for place in placements], np.float64).reshape(-1, 2)
+    resized = np.array([place.resized for place in placements], np.float64).reshape(-1, 2)
+    original = np.array([place.original for place in placements], np.float64).reshape(-1, 2)
+    # (height, width) becomes (x, y, x, y). Multiply first: the input's far edge then comes back as
+    # the image's edge, exactly.
+    shift, divisor, factor = (
+        np.tile(sizes[:, ::-1], 2)[index] for sizes in (top_left, resized, original)
+    )
+    return (boxes + shift) * factor / divisor
 
 
 def place(

@@ -15,16 +15,33 @@ def rules(**changes):
 
 
 def box(values, *, size=(224, 224), **changes):
-    maps = torch.tensor(values, dtype=torch.float32)[None]
+    maps = np.array(values, np.float32)[None]
     return boxes_of_maps(maps, size, *rules(**changes))[0].tolist()
 
 
 def test_bilinear_upsampling_is_scikit_image_at_pixel_centers():
-    maps = torch.rand(1, 7, 7, generator=torch.Generator().manual_seed(0))
-    ours = upsample(maps, (224, 200), GRADCAM.map)[0].numpy()
+    maps = np.random.default_rng(0).random((1, 7, 7), np.float32)
+    ours = upsample(maps, (224, 200), GRADCAM.map)[0]
     # order=1 on pixel centers; beyond the outermost centers both repeat the edge.
-    reference = resize(maps[0].numpy(), (224, 200), order=1, mode="edge", anti_aliasing=False)
+    reference = resize(maps[0], (224, 200), order=1, mode="edge", anti_aliasing=False)
     assert np.abs(ours - reference).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("mode", "align_corners"),
+    [("bilinear", False), ("bilinear", True), ("bicubic", False), ("bicubic", True)]
+    + [("nearest", False)],
+)
+@pytest.mark.parametrize("size", [(224, 200), (5, 3), (14, 7)])
+def test_upsampling_is_torchs_to_the_rounding_of_float32(mode, align_corners, size):
+    maps = np.random.default_rng(0).standard_normal((40, 14, 7), np.float32)
+    rule = load_protocol("gradcam-2017", {"map": {"upsample": mode, "rectify": "never"}}).map
+    rule = rule.model_copy(update={"align_corners": align_corners})
+    aligned = None if mode == "nearest" else align_corners
+    theirs = torch.nn.functional.interpolate(
+        torch.from_numpy(maps)[:, None], size=size, mode=mode, align_corners=aligned
+    )[:, 0].numpy()
+    assert np.abs(upsample(maps, size, rule) - theirs).max() <= 2e-6 * np.abs(maps).max()
 
 
 def test_one_hot_cell_of_a_two_by_two_map():
@@ -68,10 +85,12 @@ def test_every_interpolation_gives_the_whole_image_for_a_constant_map(mode):
 
 
 def test_a_map_without_a_box_is_a_row_of_nan_and_leaves_the_others():
-    maps = torch.stack([torch.zeros(7, 7), torch.ones(7, 7), torch.full((7, 7), torch.nan)])
+    maps = np.stack([np.zeros((7, 7)), np.ones((7, 7)), np.full((7, 7), np.nan)]).astype(np.float32)
     found = boxes_of_maps(maps, (224, 224), GRADCAM.map, GRADCAM.box)
     assert np.isnan(found).all(axis=1).tolist() == [True, False, True]
 
 
 def test_no_maps_are_no_boxes():
-    assert boxes_of_maps(torch.zeros(0, 7, 7), (224, 224), GRADCAM.map, GRADCAM.box).shape == (0, 4)
+    assert boxes_of_maps(
+        np.zeros((0, 7, 7), np.float32), (224, 224), GRADCAM.map, GRADCAM.box
+    ).shape == (0, 4)
