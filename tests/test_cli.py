@@ -175,8 +175,11 @@ def test_an_unfinished_or_damaged_run_is_not_exported(world, tmp_path):
     manifest = tmp_path / "unfinished/manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "finished": None}))
     shutil.copytree(world / "run", tmp_path / "damaged")
-    (tmp_path / "damaged/rows/00000.parquet").write_bytes(b"PAR1 and no more")
-    for name, message in (("unfinished", "is not finished"), ("damaged", "rows cannot be read")):
+    (tmp_path / "damaged/rows/000000.parquet").write_bytes(b"PAR1 and no more")
+    for name, message in (
+        ("unfinished", "is not finished"),
+        ("damaged", r"rows/000000.parquet cannot be read"),
+    ):
         _, err = cli("export", tmp_path / name, "--format", "kaggle", code=1)
         assert message in err
 

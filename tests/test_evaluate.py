@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -46,9 +45,8 @@ class TestBoxesOfLabel:
 
 
 @pytest.fixture(scope="module")
-def ranks():
-    """The rank column and the slots of a batch, for logits written by hand."""
-    from wsol_bench.capture import Record
+def slots():
+    """The slots of a batch of three images, for logits written by hand."""
     from wsol_bench.evaluate import _Slots
 
     logits = torch.tensor(
@@ -57,30 +55,20 @@ def ranks():
     labels = torch.tensor([0, 6, 5])
     best = logits.sort(dim=1, descending=True, stable=True).indices[:, :5]
     classes = torch.cat([best, labels[:, None]], dim=1)
-    empty = torch.zeros(3, 1, 1, 1)
-    record = Record(logits, classes, empty, None, None)
-    return _Slots.of(record, labels, [f"n{i}" for i in range(7)])
+    return _Slots.of(logits, classes, labels, [f"n{i}" for i in range(7)])
 
 
 class TestClassSlots:
-    def test_an_own_class_among_the_best_is_one_row_and_another_one_more(self, ranks):
-        table = ranks.table(["a", "b", "c"])
-        assert table.groupby("image_id").size().to_dict() == {"a": 5, "b": 6, "c": 5}
+    def test_an_own_class_among_the_best_is_one_row_and_another_one_more(self, slots):
+        assert np.bincount(slots.image).tolist() == [5, 6, 5]
 
-    def test_the_own_class_bears_its_true_rank(self, ranks):
-        table = ranks.table(["a", "b", "c"])
-        assert ranks.label_rank.tolist() == [1, 7, 2]
-        last = table[table["image_id"] == "b"].iloc[-1]
-        assert (last["class"], last["rank"]) == ("n6", 7)
+    def test_the_own_class_bears_its_true_rank(self, slots):
+        assert slots.label_rank.tolist() == [1, 7, 2]
+        last = np.flatnonzero(slots.image == 1)[-1]
+        assert (slots.wnid[last], slots.rank[last]) == ("n6", 7)
 
-    def test_equal_scores_rank_by_output(self, ranks):
-        table = ranks.table(["a", "b", "c"])
-        assert table[table["image_id"] == "b"]["class"].tolist() == [
-            "n0", "n1", "n2", "n3", "n4", "n6",
-        ]  # fmt: skip
+    def test_equal_scores_rank_by_output(self, slots):
+        assert slots.wnid[slots.image == 1].tolist() == ["n0", "n1", "n2", "n3", "n4", "n6"]
 
-    def test_scores_are_probabilities(self, ranks):
-        table = ranks.table(["a", "b", "c"])
-        flat = table[table["image_id"] == "b"]["score"]
-        assert np.allclose(flat, 1 / 7)
-        assert isinstance(table, pd.DataFrame)
+    def test_scores_are_probabilities(self, slots):
+        assert np.allclose(slots.score[slots.image == 1], 1 / 7)

@@ -5,7 +5,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from wsol_bench.errors import ImageError
-from wsol_bench.inputs import load_image, prepare
+from wsol_bench.inputs import load_image, normalize, window
 from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD
 from wsol_bench.protocols import load_protocol
 
@@ -17,7 +17,7 @@ def noise(height=60, width=90, channels=3, seed=0):
 def prepared(image, **changes):
     rule = load_protocol("gradcam-2017", {"input": changes} if changes else None).input
     placement = rule.place(image.height, image.width)
-    return prepare(image, placement, rule, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return normalize(window(image, placement, rule)[None], IMAGENET_MEAN, IMAGENET_STD)[0]
 
 
 @pytest.mark.parametrize("size", [(60, 90), (500, 375), (1, 1), (224, 224)])
@@ -54,15 +54,13 @@ def test_without_antialias_a_reduction_by_four_reads_two_pixels_a_sample():
     pixels = noise(16, 16)
     rule = load_protocol("gradcam-2017", {"input": {"size": 4, "antialias": False}}).input
     image = Image.fromarray(pixels)
-    ours = prepare(image, rule.place(16, 16), rule, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3)
+    ours = window(image, rule.place(16, 16), rule)
     values = pixels.astype(np.float64)
     rows = (values[1::4] + values[2::4]) / 2
     expected = (rows[:, 1::4] + rows[:, 2::4]) / 2
     assert np.abs(ours.permute(1, 2, 0).numpy() - expected).max() < 1e-3
     smooth = load_protocol("gradcam-2017", {"input": {"size": 4}}).input
-    antialiased = prepare(
-        image, smooth.place(16, 16), smooth, mean=(0.0, 0.0, 0.0), std=(1 / 255,) * 3
-    )
+    antialiased = window(image, smooth.place(16, 16), smooth)
     assert (ours - antialiased).abs().max() > 10
 
 

@@ -20,11 +20,12 @@ FLOORS = [
     ["inputs", "models"],
     ["capture"],
     ["cams"],
-    ["maps", "boxes", "metrics"],
+    ["maps", "boxes", "metrics", "loading"],
     ["evaluate", "predictions"],
     ["config", "store"],
     ["doctor", "report"],
     ["engines"],
+    ["experiment"],
     ["cli"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from wsol_bench.capture import Record as Record
     from wsol_bench.config import load_config as load_config
     from wsol_bench.datasets import dataset as dataset
-    from wsol_bench.engines.local import Results as Results
-    from wsol_bench.engines.local import run as run
+    from wsol_bench.experiment import Results as Results
+    from wsol_bench.experiment import run as run
     from wsol_bench.maps import localization_maps as localization_maps
 
 __version__ = "0.1.0"
@@ -24,13 +24,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Plan": "wsol_bench.capture",
     "Record": "wsol_bench.capture",
-    "Results": "wsol_bench.engines.local",
+    "Results": "wsol_bench.experiment",
     "boxes": "wsol_bench.boxes",
     "cam_method": "wsol_bench.cams",
     "dataset": "wsol_bench.datasets",
     "load_config": "wsol_bench.config",
     "localization_maps": "wsol_bench.maps",
-    "run": "wsol_bench.engines.local",
+    "run": "wsol_bench.experiment",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from wsol_bench.errors import ModelError
 from wsol_bench.models.layers import Target, check_output, find_module, to_grid
 
-__all__ = ["Plan", "Precision", "Record", "capture"]
+__all__ = ["Plan", "Precision", "Record", "capture", "compile_up_to"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -95,8 +95,7 @@ def capture(
         target: the layer to record.
         plan: what to record of it.
         k: number of class slots, at least 1: the k best classes of each image, best first.
-        labels: output index of each image's own class. Where it is not among the k best of every
-            image there is one slot more, the last, which holds it for all images.
+        labels: output index of each image's own class, which then is one slot more, the last.
         classes: the class slots themselves, instead of the k best.
         precision: ``bf16`` and ``fp16`` run the model under autocast.
 
@@ -149,14 +148,54 @@ def capture(
     return Record(scores, classes, grid, gradients, weights)
 
 
+@torch.inference_mode()
+def compile_up_to(
+    model: nn.Module, target: Target, images: Float[Tensor, "batch 3 height width"]
+) -> None:
+    """Let torch.compile work on what runs before the target layer is through, in place.
+
+    Each of these modules is compiled by itself, the largest that do not hold the target. What runs
+    behind the target stays as it is: gradients of all classes at once pass there, which compiled
+    code does not support.
+
+    Args:
+        model: of it, modules that do not hold the target.
+        target: the layer to record.
+        images: any, to see what runs before the target.
+    """
+    layer = find_module(model, target.layer)
+    over = {module for module in model.modules() if layer in set(module.modules())}
+    whole = {child for module in over for child in module.children()} - over
+    before: list[nn.Module] = []
+    past = False
+
+    def note(module: nn.Module, inputs: Any) -> None:
+        if not past:
+            before.append(module)
+
+    def end(module: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal past
+        past = True
+
+    handles = [module.register_forward_pre_hook(note) for module in whole]
+    handles.append(layer.register_forward_hook(end))
+    try:
+        with _evaluation_mode(model):
+            model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for module in dict.fromkeys(before):
+        module.compile()
+
+
 def _class_slots(
     logits: Float[Tensor, "batch n"], k: int, labels: Int64[Tensor, " batch"] | None
 ) -> Int64[Tensor, "batch k"]:
     # A stable sort: equal logits rank by output index, on every device and in every batch.
     best = logits.sort(dim=1, descending=True, stable=True).indices[:, :k]
-    if labels is None or bool((best == labels[:, None]).any(dim=1).all()):
-        return best
-    return torch.cat([best, labels[:, None]], dim=1)
+    # Always, though most images have it among the best: to look would be to wait for the GPU.
+    return best if labels is None else torch.cat([best, labels[:, None]], dim=1)
 
 
 def _gradients(

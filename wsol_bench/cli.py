@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wsol_bench import __version__
-from wsol_bench.errors import PredictionError, WsolBenchError
+from wsol_bench.errors import ConfigError, PredictionError, WsolBenchError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from wsol_bench.engines.local import Results
+    from wsol_bench.experiment import Engine, Results
 
 app = typer.Typer(
     name="wsol-bench",
@@ -25,7 +25,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Out = Annotated[Path | None, typer.Option("--out", help="Folder of the run; new or empty.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder of the run: new, empty, or the run to go on with."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Delete the run in --out, and begin anew.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON records, and nothing else.")]
 Set = Annotated[
     list[str] | None,
@@ -36,7 +40,7 @@ Limit = Annotated[
 ]
 Kind = Literal["methods", "models", "datasets", "protocols"]
 FileFormat = Literal["devkit", "kaggle"]
-
+EngineName = Literal["local", "ray"]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ... or auto.")]
 
 
@@ -63,12 +67,11 @@ def demo(
     """Evaluate the embedded data set."""
     from wsol_bench.report.figures import contact_sheet
 
-    results = _run(Path(__file__).with_name("demo.yaml"), out, None, limit, device)
-    assert results.folder is not None
+    results = _run(Path(__file__).with_name("demo.yaml"), out, None, limit=limit, device=device)
     sheet = results.folder.path / "figures/contact_sheet.png"
     contact_sheet(results.folder, sheet, method="grad_cam")
     _show(results.summary, as_json)
-    _say(f"Results: {results.folder.path}\nPicture: {sheet}")
+    _say(f"Picture: {sheet}")
 
 
 @app.command()
@@ -78,11 +81,77 @@ def run(
     overrides: Set = None,
     limit: Limit = None,
     device: Device = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at an image that cannot be evaluated.")
+    ] = False,
+    force: Force = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Every N-th part, from the I-th: see merge.")
+    ] = None,
+    engine: Annotated[EngineName, typer.Option(help="Who evaluates.")] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; without it Ray is started here.")
+    ] = None,
+    actors: Annotated[
+        int | None,
+        typer.Option(min=1, help="Ray workers; by default one a GPU, or one a CPU core."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Carry out an experiment."""
-    results = _run(config, out, overrides, limit, device)
-    assert results.folder is not None
+    """Carry out an experiment. An interrupted one goes on with the same command."""
+    chosen: Engine | None = None
+    if engine == "ray":
+        from wsol_bench.engines.ray import RayEngine
+
+        chosen = RayEngine(address=address, n_actors=actors)
+    elif address is not None or actors is not None:
+        raise ConfigError("--address and --actors belong to --engine ray")
+    results = _run(
+        config, out, overrides, limit=limit, device=device, strict=strict or None,
+        engine=chosen, shard=shard, force=force,
+    )  # fmt: skip
+    _show(results.summary, as_json)
+
+
+@app.command()
+def rescore(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Finished run.")],
+    protocol: Annotated[
+        str | None, typer.Option(help="Protocol, by name or file; by default the run's own.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="K=V", help="Change it: protocol.box.threshold=0.2."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; RUN/rescored/<protocol> by default.")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score a run's stored maps by another protocol, without the model."""
+    from wsol_bench.experiment import rescore as rescore_run
+    from wsol_bench.store import RunFolder
+
+    results = rescore_run(
+        RunFolder(run_folder), protocol, overrides=overrides or (), out=out, force=force
+    )
+    _show(results.summary, as_json)
+    _say(f"Results: {results.folder.path}")
+
+
+@app.command()
+def merge(
+    run_folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="All shards.")],
+    out: Annotated[Path, typer.Option(help="Folder of the whole run.")],
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put the shards of a run together (run --shard 1/4, 2/4, ...)."""
+    from wsol_bench.experiment import merge as merge_runs
+    from wsol_bench.store import RunFolder
+
+    results = merge_runs([RunFolder(path) for path in run_folders], out, force=force)
     _show(results.summary, as_json)
     _say(f"Results: {results.folder.path}")
 
@@ -177,24 +246,43 @@ def _run(
     config: Path,
     out: Path | None,
     overrides: list[str] | None,
-    limit: int | None,
-    device: str | None,
+    *,
+    engine: "Engine | None" = None,
+    shard: str | None = None,
+    force: bool = False,
+    **flags: object,
 ) -> "Results":
+    """Carry out an experiment in ``out``, or below results/; flags that are given change it."""
     from wsol_bench.config import load_config
-    from wsol_bench.engines.local import default_run_folder
-    from wsol_bench.engines.local import run as run_experiment
+    from wsol_bench.experiment import run as run_experiment
+    from wsol_bench.experiment import run_below
 
-    given = {"limit": limit, "device": device}
-    flags = {key: value for key, value in given.items() if value is not None}
-    experiment = load_config(config, overrides or []).model_copy(update=flags)
+    given = {key: value for key, value in flags.items() if value is not None}
+    experiment = load_config(config, overrides or []).model_copy(update=given)
     # Standard output is for results: what libraries print there (downloads) goes elsewhere.
     with contextlib.redirect_stdout(sys.stderr):
-        folder = out or default_run_folder(experiment)
         try:
-            return run_experiment(experiment, out=folder)
+            if out is not None:
+                results = run_experiment(
+                    experiment, out=out, engine=engine, shard=shard, force=force
+                )
+            else:
+                if force:
+                    raise ConfigError("--force deletes the run in --out, which is not given")
+                results = run_below(
+                    experiment, Path("results") / experiment.name, engine=engine, shard=shard
+                )
         except KeyboardInterrupt:
-            _say(f"Interrupted; {folder} holds an unfinished run, if it got that far.")
-            raise
+            _say("Interrupted. The same command goes on where this one stood.")
+            sys.exit(130)
+    if results.n_before:
+        manifest = results.folder.manifest
+        _say(
+            f"{results.n_before} of {manifest['n_parts']} parts were done before; the run began "
+            f"{manifest['started']}. To evaluate everything anew: --force, or another --out"
+        )
+    _say(f"Results: {results.folder.path}")
+    return results
 
 
 def _show(summary: "pd.DataFrame", as_json: bool) -> None:

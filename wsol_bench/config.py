@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 
+_PART_SIZE = 128
+
 # No experiment is nested so deep; a YAML alias may lead back into itself.
 _DEEPEST = 50
 
@@ -119,9 +121,16 @@ class ExperimentConfig(BaseModel):
         protocol: every choice between map and number.
         limit: evaluate the first images only.
         batch_size: images in one forward pass; results depend on it by float noise only.
-        workers: threads that decode images.
+        part_size: images a part of the run holds: what an accident can lose, and what a worker
+            takes at a time. By default at least 128, in whole batches. Batches do not cross parts.
+        workers: processes that decode images; 0 decodes in the evaluating one.
         device: ``auto`` is the first GPU, else the CPU.
         precision: of the forward pass and the gradients.
+        channels_last: memory format of the network; results depend on it by float noise only.
+        compile: torch.compile up to the target layer; likewise.
+        max_failed: largest share of images that may be unreadable or give no finite logits; a run
+            with more fails at its end. In [0, 1].
+        strict: whether the first such image stops the run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -133,9 +142,14 @@ class ExperimentConfig(BaseModel):
     protocol: Annotated[ProtocolConfig, _name_or(ProtocolConfig)]
     limit: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 16
-    workers: Annotated[int, Field(ge=1)] = 4
+    part_size: Annotated[int, Field(ge=1)] | None = None
+    workers: Annotated[int, Field(ge=0)] = 4
     device: str = "auto"
     precision: Precision = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+    max_failed: Annotated[float, Field(ge=0, le=1)] = 0.05
+    strict: bool = False
 
     @model_validator(mode="after")
     def _distinct(self) -> "ExperimentConfig":
@@ -146,6 +160,11 @@ class ExperimentConfig(BaseModel):
                 f"two models are called {repeated[0]!r}; tell them apart with 'label:'"
             )
         return self
+
+    @property
+    def images_a_part(self) -> int:
+        """``part_size``, or its default."""
+        return self.part_size or self.batch_size * -(-_PART_SIZE // self.batch_size)
 
     def build_protocol(self) -> Protocol:
         """The protocol; where the pass is not in float32, its name says so."""

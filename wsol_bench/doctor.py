@@ -133,11 +133,12 @@ def _check_order(
         methods=(),
         protocol=protocol,
         batch_size=8,
-        workers=4,
+        workers=0,
         device=torch.device("cpu"),
         precision="fp32",
     )
-    images = evaluator.evaluate(dataset.take(sample)).images
+    [tables] = evaluator.evaluate(dataset.take(sample), [range(len(sample))])
+    images = tables.images
     for line in images[images["status"] != "evaluated"].to_dict(orient="records"):
         yield f"  {line['image_id']}: {line['status']}: {line['reason']}"
     rank = images.loc[images["status"] == "evaluated", "label_rank"].to_numpy()

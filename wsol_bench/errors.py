@@ -6,7 +6,8 @@ WsolBenchError
 │   └── ImageError       one image that cannot be read; a run counts it and goes on
 ├── ModelError           a network, its weights, its classes or its layers
 ├── PredictionError      a prediction file that is not in the format it claims
-└── RunError             a run folder that is missing, incomplete or in the way
+├── RunError             a run folder that is missing, incomplete or in the way
+└── WorkerError          a process of a run that died
 """
 
 import difflib
@@ -19,6 +20,7 @@ __all__ = [
     "ModelError",
     "PredictionError",
     "RunError",
+    "WorkerError",
     "WsolBenchError",
     "did_you_mean",
 ]
@@ -50,6 +52,10 @@ class PredictionError(WsolBenchError):
 
 class RunError(WsolBenchError):
     """A run folder that cannot be read or written."""
+
+
+class WorkerError(WsolBenchError):
+    """A process that decodes or evaluates images died; its work can be done again."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

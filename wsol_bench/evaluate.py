@@ -1,11 +1,10 @@
-"""One shard: samples of a data set through one classifier to tables. No files are written here."""
+"""Shards: samples of a data set through one classifier to tables. No files are written here."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,22 +12,28 @@ import torch
 from jaxtyping import Bool, Float, Float16, Float64, Int64
 from torch import Tensor
 
-from wsol_bench.boxes.rule import boxes_of_maps
+from wsol_bench.boxes.rule import score_maps
 from wsol_bench.cams import MapMethod, is_applicable, merged_plan
-from wsol_bench.capture import Precision, Record, capture
+from wsol_bench.capture import Precision, capture
 from wsol_bench.datasets import Dataset, Sample, counts_for
-from wsol_bench.errors import ImageError, ModelError
-from wsol_bench.geometry import Boxes, Placement, pairwise_iou
-from wsol_bench.inputs import load_image, prepare
+from wsol_bench.errors import DatasetError, ModelError
+from wsol_bench.geometry import Boxes
+from wsol_bench.inputs import normalize
+from wsol_bench.loading import Batch, Group, decoded, is_worker_death
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.models.classifiers import Classifier
 from wsol_bench.protocols import Protocol
 
-__all__ = ["Evaluator", "Tables", "boxes_of_label", "storable"]
+__all__ = ["FAILED", "Evaluator", "Tables", "boxes_of_label", "storable"]
 
+# An image in one of these states would be evaluated, were the file or the network sound.
+FAILED = ("unreadable", "not_finite")
 
-# Sides of an input, longer to shorter: a thin file would fill the memory where its shape is kept.
-_LONGEST = 16
+# Threads that take boxes from maps while the network goes on, and batches that may wait for them.
+_SCORERS = 4
+_WAITING = 8
+
+T = TypeVar("T")
 
 
 class Tables(NamedTuple):
@@ -39,13 +44,22 @@ class Tables(NamedTuple):
     maps: pd.DataFrame
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """An image that is ready for the network."""
+class _Scored(NamedTuple):
+    """What a batch adds to the tables of its shard: lines by index of their image, and columns."""
 
-    sample: Sample
-    placement: Placement
-    pixels: Float[Tensor, "3 height width"]
+    images: dict[int, dict[str, Any]]
+    rows: list[dict[str, Any]]
+    maps: list[dict[str, Any]]
+
+
+class _Maps(NamedTuple):
+    """What the network and the methods make of a group of images; on the device."""
+
+    group: Group
+    labels: Int64[Tensor, " batch"]
+    logits: Float[Tensor, "batch n"]
+    classes: Int64[Tensor, "batch k"]
+    maps: dict[str, Float[Tensor, "batch k h w"] | None]
 
 
 @dataclass(frozen=True)
@@ -57,8 +71,10 @@ class Evaluator:
         methods: all of them share one forward pass.
         protocol: every choice between map and number.
         batch_size: images in a forward pass.
-        workers: threads that decode images.
+        workers: processes that decode images; 0 decodes in this one.
         device, precision: of the pass.
+        channels_last: whether the input lies in memory channels last, as the module then does.
+        strict: whether an image that cannot be evaluated is an error.
     """
 
     classifier: Classifier
@@ -68,85 +84,73 @@ class Evaluator:
     workers: int
     device: torch.device
     precision: Precision
+    channels_last: bool = False
+    strict: bool = False
 
     def evaluate(
-        self, dataset: Dataset, advance: Callable[[int], object] = lambda n: None
-    ) -> Tables:
-        """Evaluate all images of a shard.
+        self,
+        dataset: Dataset,
+        shards: Sequence[range],
+        advance: Callable[[int], object] = lambda n: None,
+    ) -> Iterator[Tables]:
+        """Evaluate the images of some shards; the tables of one after the other.
 
-        An image whose class the classifier does not know, that cannot be decoded, or whose logits
-        are not finite becomes a line of the images table with a status and a reason; the others
-        have ``evaluated``.
+        A batch never crosses shards, so what a shard gives does not depend on the others. An image
+        whose class the classifier does not know, that cannot be decoded, or whose logits are not
+        finite becomes a line of the images table with a status and a reason; the others have
+        ``evaluated``.
 
         Args:
-            dataset: the shard.
+            dataset: all images.
+            shards: positions in the data set.
             advance: called with the number of images done since the last call.
+
+        Raises:
+            DatasetError: an image that cannot be evaluated, where ``strict``.
+            ModelError: the network fails.
+            WorkerError: a process that decodes died.
         """
         output_of = {wnid: index for index, wnid in enumerate(self.classifier.classes)}
-        images: list[dict[str, Any]] = []
-        rows: list[pd.DataFrame] = []
-        maps: list[pd.DataFrame] = []
-        known: list[Sample] = []
-        for sample in dataset:
-            if sample.label in output_of:
-                known.append(sample)
-            else:
-                reason = f"the classifier has no class {sample.label}"
-                images.append(self._image_line(sample, "unknown_class", reason))
-        advance(len(images))
-        for batch in self._batches(known):
-            images += [
-                self._image_line(sample, "unreadable", reason)
-                for sample, reason in batch.unreadable
-            ]
-            for group in _by_input_size(batch.loaded):
-                lines, its_rows, its_maps = self._evaluate_batch(group, output_of)
-                images += lines
-                rows += its_rows
-                maps += its_maps
-            advance(len(batch.loaded) + len(batch.unreadable))
-        order = {name: index for index, name in enumerate(dataset.images["image_id"])}
-        images.sort(key=lambda line: order[line["image_id"]])
-        return Tables(pd.DataFrame(images), _concat(rows), _concat(maps))
+        outputs = np.array([output_of.get(label, -1) for label in dataset.images["label"]])
+        batches = [self._batches(np.array(shard)[outputs[shard] >= 0]) for shard in shards]
+        stream = decoded(
+            dataset,
+            [batch for of_shard in batches for batch in of_shard],
+            self.protocol.input,
+            workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+        )
 
-    def _batches(self, samples: Sequence[Sample]) -> Iterator["_Batch"]:
-        """Batches in order, decoded by threads that stay a few batches ahead."""
-        waiting = iter(samples)
-        with ThreadPoolExecutor(self.workers) as pool:
-            ahead: deque[tuple[Sample, Future[_Loaded]]] = deque()
-            while True:
-                for sample in islice(waiting, 3 * self.batch_size - len(ahead)):
-                    ahead.append((sample, pool.submit(self._load, sample)))
-                if not ahead:
-                    return
-                batch = _Batch([], [])
-                for _ in range(min(self.batch_size, len(ahead))):
-                    sample, future = ahead.popleft()
-                    try:
-                        batch.loaded.append(future.result())
-                    except ImageError as error:
-                        batch.unreadable.append((sample, str(error)))
-                yield batch
+        def steps(pool: ThreadPoolExecutor) -> Iterator[Future[_Scored] | range]:
+            for shard, of_shard in zip(shards, batches, strict=True):
+                for _ in of_shard:
+                    batch = next(stream)
+                    passed = [self._pass(group, outputs) for group in batch.groups]
+                    yield pool.submit(self._score, dataset, batch, passed)
+                yield shard  # ends here
 
-    def _load(self, sample: Sample) -> _Loaded:
-        if sample.path is None:
-            raise ImageError(f"{sample.image_id}: the data set holds no pixels")
-        image = load_image(sample.path)
-        rule = self.protocol.input
-        placement = rule.place(image.height, image.width)
-        if max(placement.input) > _LONGEST * rule.size:
-            raise ImageError(
-                f"{sample.path}: {image.width} x {image.height} pixels would become an input of "
-                f"{placement.input[1]} x {placement.input[0]}"
-            )
-        pixels = prepare(image, placement, rule, mean=self.classifier.mean, std=self.classifier.std)
-        return _Loaded(sample, placement, pixels)
+        with ThreadPoolExecutor(_SCORERS) as pool:
+            parts: list[_Scored] = []
+            for step in _ahead(steps(pool), _WAITING):
+                if isinstance(step, range):
+                    yield self._tables(dataset, step, outputs, parts)
+                    advance(len(step) - sum(len(part.images) for part in parts))
+                    parts = []
+                else:
+                    parts.append(step.result())
+                    advance(len(parts[-1].images))
 
-    def _evaluate_batch(
-        self, batch: Sequence[_Loaded], output_of: dict[str, int]
-    ) -> tuple[list[dict[str, Any]], list[pd.DataFrame], list[pd.DataFrame]]:
-        labels = torch.tensor([output_of[item.sample.label] for item in batch], device=self.device)
-        inputs = torch.stack([item.pixels for item in batch]).to(self.device)
+    def _batches(self, indices: Int64[np.ndarray, " n"]) -> list[list[int]]:
+        starts = range(0, len(indices), self.batch_size)
+        return [indices[start : start + self.batch_size].tolist() for start in starts]
+
+    def _pass(self, group: Group, outputs: Int64[np.ndarray, " n"]) -> _Maps:
+        """The network and the methods on one group. A GPU may still be at it when this returns."""
+        labels = torch.from_numpy(outputs[group.indices]).to(self.device, non_blocking=True)
+        pixels = group.pixels.to(self.device, non_blocking=True)
+        inputs = normalize(pixels, self.classifier.mean, self.classifier.std)
+        if self.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         try:
             record = capture(
                 self.classifier.module,
@@ -158,54 +162,113 @@ class Evaluator:
                 precision=self.precision,
             )
         except (RuntimeError, AssertionError) as error:
+            if isinstance(error, RuntimeError) and is_worker_death(error):
+                raise
+            hint = ""
+            if isinstance(error, torch.OutOfMemoryError):
+                hint = f"; a batch_size below {self.batch_size} needs less memory"
             raise ModelError(
-                f"{self.classifier.name} fails on an input of shape {tuple(inputs.shape)}: {error}"
+                f"{self.classifier.name} fails on an input of shape {tuple(inputs.shape)}: "
+                f"{error}{hint}"
             ) from error
-        slots = _Slots.of(record, labels, self.classifier.classes)
-        lines = [
-            self._image_line(item.sample, "evaluated", "", int(rank), float(score))
-            if finite
-            else self._image_line(item.sample, "not_finite", "the logits are not finite")
-            for item, finite, rank, score in zip(
-                batch, slots.finite, slots.label_rank, slots.label_score, strict=True
-            )
-        ]
-        rows, maps = [], []
-        for method in self.methods:
-            its_rows = slots.table([item.sample.image_id for item in batch])
-            its_rows.insert(0, "model", self.classifier.name)
-            its_rows.insert(1, "method", method.name)
-            its_rows.insert(2, "layer", self.classifier.target.layer)
-            its_rows.insert(3, "protocol", self.protocol.name)
-            its_rows.insert(4, "protocol_hash", self.protocol.hash)
-            if is_applicable(method, record):
-                stored, scales = storable(method(record)[slots.image, slots.slot])
-                boxes, iou = self._score(stored, slots, batch)
-                status = np.where(np.isnan(boxes[:, 0]), "no_box", "box")
-                maps.append(_map_table(its_rows, stored, scales))
-            else:
-                boxes, iou = np.full((len(its_rows), 4), np.nan), np.full(len(its_rows), np.nan)
-                status = np.full(len(its_rows), "not_applicable")
-            its_rows[["x0", "y0", "x1", "y1"]] = boxes
-            its_rows["iou"] = iou
-            its_rows["status"] = status
-            rows.append(its_rows)
-        return lines, rows, maps
+        maps = {
+            method.name: method(record) if is_applicable(method, record) else None
+            for method in self.methods
+        }
+        return _Maps(group, labels, record.logits, record.classes, maps)
 
-    def _score(
-        self, stored: Float16[np.ndarray, "r h w"], slots: "_Slots", batch: Sequence[_Loaded]
-    ) -> tuple[Float64[np.ndarray, "r 4"], Float64[np.ndarray, " r"]]:
-        """Boxes in original pixels, and their best IoU with the boxes of the image's class."""
-        size = batch[0].placement.input
-        maps = torch.from_numpy(stored).to(self.device).float()
-        boxes = boxes_of_maps(maps, size, self.protocol.map, self.protocol.box)
-        iou = np.zeros(len(boxes))
-        for index, item in enumerate(batch):
-            mine = slots.image == index
-            boxes[mine] = item.placement.to_original(boxes[mine])
-            overlaps = pairwise_iou(boxes[mine], boxes_of_label(item.sample))
-            iou[mine] = overlaps.max(axis=1, initial=0.0)
-        return boxes, iou
+    def _score(self, dataset: Dataset, batch: Batch, passed: Sequence[_Maps]) -> _Scored:
+        """Maps to boxes, overlaps and columns; runs beside the next pass."""
+        scored = _Scored({}, [], [])
+        for index, reason in batch.unreadable:
+            scored.images[index] = self._image_line(dataset[index], "unreadable", reason)
+        for maps in passed:
+            self._score_group(maps, [dataset[index] for index in maps.group.indices], scored)
+        return scored
+
+    def _score_group(self, passed: _Maps, samples: Sequence[Sample], scored: _Scored) -> None:
+        slots = _Slots.of(passed.logits, passed.classes, passed.labels, self.classifier.classes)
+        group = passed.group
+        for position, (index, sample) in enumerate(zip(group.indices, samples, strict=True)):
+            # The file's own size: annotations may have been made for another.
+            height, width = group.placements[position].original
+            sample = sample._replace(height=height, width=width)
+            scored.images[index] = (
+                self._image_line(
+                    sample,
+                    "evaluated",
+                    "",
+                    int(slots.label_rank[position]),
+                    float(slots.label_score[position]),
+                )
+                if slots.finite[position]
+                else self._image_line(sample, "not_finite", "the logits are not finite")
+            )
+        truth = [boxes_of_label(sample) for sample in samples]
+        image_ids = np.array([sample.image_id for sample in samples], dtype=object)[slots.image]
+        for method, maps in passed.maps.items():
+            n = len(image_ids)
+            names = {
+                "model": np.full(n, self.classifier.name, dtype=object),
+                "method": np.full(n, method, dtype=object),
+                "layer": np.full(n, self.classifier.target.layer, dtype=object),
+            }
+            boxes, iou = np.full((n, 4), np.nan), np.full(n, np.nan)
+            status = np.full(n, "not_applicable", dtype=object)
+            if maps is not None:
+                stored, scales = storable(maps[slots.image, slots.slot])
+                boxes, iou = score_maps(stored, slots.image, group.placements, truth, self.protocol)
+                status = np.where(np.isnan(boxes[:, 0]), "no_box", "box").astype(object)
+                scored.maps.append(
+                    {
+                        **names,
+                        "image_id": image_ids,
+                        "rank": slots.rank,
+                        "scale": scales,
+                        "height": np.full(n, stored.shape[1]),
+                        "width": np.full(n, stored.shape[2]),
+                        "map": np.array([values.tobytes() for values in stored], dtype=object),
+                    }
+                )
+            scored.rows.append(
+                {
+                    **names,
+                    "protocol": np.full(n, self.protocol.name, dtype=object),
+                    "protocol_hash": np.full(n, self.protocol.hash, dtype=object),
+                    "image_id": image_ids,
+                    "rank": slots.rank,
+                    "class": slots.wnid,
+                    "score": slots.score,
+                    **dict(zip(("x0", "y0", "x1", "y1"), boxes.T, strict=True)),
+                    "iou": iou,
+                    "status": status,
+                }
+            )
+
+    def _tables(
+        self,
+        dataset: Dataset,
+        shard: range,
+        outputs: Int64[np.ndarray, " n"],
+        parts: Sequence[_Scored],
+    ) -> Tables:
+        lines = {index: line for part in parts for index, line in part.images.items()}
+        for index in shard:
+            if outputs[index] < 0:
+                sample = dataset[index]
+                reason = f"the classifier has no class {sample.label}"
+                lines[index] = self._image_line(sample, "unknown_class", reason)
+        for index in shard:
+            if self.strict and lines[index]["status"] in FAILED:
+                raise DatasetError(
+                    f"{lines[index]['image_id']} cannot be evaluated by {self.classifier.name}: "
+                    f"{lines[index]['reason']}; without 'strict' it would be counted and left out"
+                )
+        return Tables(
+            pd.DataFrame([lines[index] for index in shard]),
+            _table([columns for part in parts for columns in part.rows]),
+            _table([columns for part in parts for columns in part.maps]),
+        )
 
     def _image_line(
         self,
@@ -233,11 +296,6 @@ class Evaluator:
         }
 
 
-class _Batch(NamedTuple):
-    loaded: list[_Loaded]
-    unreadable: list[tuple[Sample, str]]
-
-
 @dataclass(frozen=True)
 class _Slots:
     """The (image, class) pairs of a batch that become rows: the k best, and the image's own class.
@@ -251,14 +309,19 @@ class _Slots:
     slot: Int64[np.ndarray, " r"]
     rank: Int64[np.ndarray, " r"]
     score: Float64[np.ndarray, " r"]
-    wnid: list[str]
+    wnid: np.ndarray
     finite: Bool[np.ndarray, " batch"]
     label_rank: Int64[np.ndarray, " batch"]
     label_score: Float64[np.ndarray, " batch"]
 
     @classmethod
-    def of(cls, record: Record, labels: Int64[Tensor, " batch"], names: Sequence[str]) -> "_Slots":
-        logits = record.logits
+    def of(
+        cls,
+        logits: Float[Tensor, "batch n"],
+        slots: Int64[Tensor, "batch k"],
+        labels: Int64[Tensor, " batch"],
+        names: Sequence[str],
+    ) -> "_Slots":
         own = logits.gather(1, labels[:, None])
         # The rank in the stable descending order that the slots were cut from.
         ahead = (logits > own) | (
@@ -266,8 +329,8 @@ class _Slots:
         )
         label_rank = 1 + ahead.sum(dim=1)
         k = min(TOP_K, logits.shape[1])
-        ranks = torch.arange(1, record.classes.shape[1] + 1, device=own.device)
-        rank = ranks.expand_as(record.classes).clone()
+        ranks = torch.arange(1, slots.shape[1] + 1, device=own.device)
+        rank = ranks.expand_as(slots).clone()
         rank[:, k:] = label_rank[:, None]
         is_row = torch.ones_like(rank, dtype=torch.bool)
         is_row[:, k:] = (label_rank > k)[:, None]
@@ -275,26 +338,16 @@ class _Slots:
         is_row &= finite[:, None]
         image, slot = is_row.nonzero(as_tuple=True)
         probability = logits.double().softmax(dim=1)
-        classes = record.classes[image, slot]
+        classes = slots[image, slot]
         return cls(
             image=image.cpu().numpy(),
             slot=slot.cpu().numpy(),
             rank=rank[image, slot].cpu().numpy(),
             score=probability[image, classes].cpu().numpy(),
-            wnid=[names[index] for index in classes.tolist()],
+            wnid=np.array([names[index] for index in classes.tolist()], dtype=object),
             finite=finite.cpu().numpy(),
             label_rank=label_rank.cpu().numpy(),
             label_score=probability.gather(1, labels[:, None])[:, 0].cpu().numpy(),
-        )
-
-    def table(self, image_ids: Sequence[str]) -> pd.DataFrame:
-        return pd.DataFrame(
-            {
-                "image_id": [image_ids[index] for index in self.image],
-                "rank": self.rank,
-                "class": self.wnid,
-                "score": self.score,
-            }
         )
 
 
@@ -323,23 +376,17 @@ def storable(
     return half.cpu().numpy(), scale.double().cpu().numpy()
 
 
-def _map_table(
-    rows: pd.DataFrame, stored: Float16[np.ndarray, "r h w"], scales: Float64[np.ndarray, " r"]
-) -> pd.DataFrame:
-    table = rows[["model", "method", "layer", "image_id", "rank"]].copy()
-    table["scale"] = scales
-    table["height"], table["width"] = stored.shape[1:]
-    table["map"] = [values.tobytes() for values in stored]
-    return table
+def _table(parts: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """A table of what the parts hold in each column, one after the other."""
+    names = parts[0] if parts else ()
+    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in names})
 
 
-def _by_input_size(batch: Sequence[_Loaded]) -> list[list[_Loaded]]:
-    """A batch in groups that stack; one group unless the geometry keeps aspect ratios."""
-    groups: dict[tuple[int, int], list[_Loaded]] = {}
-    for item in batch:
-        groups.setdefault(item.placement.input, []).append(item)
-    return list(groups.values())
-
-
-def _concat(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+def _ahead(steps: Iterable[T], n: int) -> Iterator[T]:
+    """The steps in order, each handed on when ``n`` more have been taken."""
+    taken: deque[T] = deque()
+    for step in steps:
+        taken.append(step)
+        if len(taken) > n:
+            yield taken.popleft()
+    yield from taken

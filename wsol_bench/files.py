@@ -1,9 +1,15 @@
-"""Files: written whole or not at all, and the folder of what can be made again."""
+"""Files: written whole or not at all, locks, and the folder of what can be made again."""
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["IMAGE_FORMATS", "cache_folder", "write_atomically"]
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["IMAGE_FORMATS", "cache_folder", "locked", "write_atomically"]
 
 # What an image file may be, whatever its name says: no format that starts a program to be read.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -21,11 +27,42 @@ def cache_folder() -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all."""
+    """Write a file that is there whole or not at all, also after a power failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else the name may reach the disk before the content
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, holder: str) -> Iterator[None]:
+    """Hold the lock file ``path``; it ends with the process, however that ends.
+
+    A POSIX record lock: unlike others it is not inherited by the processes that decode images, so
+    it does not outlive a killed run, and it holds between machines on a shared file system. There
+    is none on Windows.
+
+    Args:
+        path: of the lock file, which stays.
+        holder: who holds it, for the next who asks.
+
+    Raises:
+        BlockingIOError: another process holds it; the message is that holder's.
+    """
+    with path.open("a+") as file:
+        if sys.platform != "win32":
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError) as error:
+                file.seek(0)
+                raise BlockingIOError(file.read().strip() or "another process") from error
+        file.truncate(0)
+        file.write(holder)
+        file.flush()
+        yield

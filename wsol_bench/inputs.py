@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float32, Shaped, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from wsol_bench.files import IMAGE_FORMATS
 from wsol_bench.geometry import Placement
 from wsol_bench.protocols import InputRule
 
-__all__ = ["load_image", "prepare"]
+__all__ = ["load_image", "normalize", "window"]
 
 _PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -43,25 +43,31 @@ def load_image(path: Path) -> Image.Image:
         raise ImageError(f"{path}: cannot be decoded: {error}") from error
 
 
-def prepare(
-    image: Image.Image,
-    placement: Placement,
-    rule: InputRule,
-    *,
-    mean: Sequence[float],
-    std: Sequence[float],
-) -> Float[Tensor, "3 height width"]:
-    """Resize, cut and normalize: ``(rgb / 255 - mean) / std`` of the placement's input."""
+def window(
+    image: Image.Image, placement: Placement, rule: InputRule
+) -> UInt8[Tensor, "3 height width"] | Float32[Tensor, "3 height width"]:
+    """Resize and cut: the placement's input as RGB from 0 to 255.
+
+    Pillow's filter works on 8-bit pixels and so is what it returns; the other is in float32.
+    """
     height, width = placement.resized
     if rule.antialias:
         resized = image.resize((width, height), _PIL_FILTERS[rule.filter])
-        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float()
+        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)
     else:
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
         pixels = F.interpolate(
             pixels[None], size=(height, width), mode=rule.filter, align_corners=False
         )[0]
     top, left = placement.offset
-    window = pixels[:, top : top + placement.input[0], left : left + placement.input[1]]
-    scale = torch.tensor(std).view(3, 1, 1) * 255
-    return (window - torch.tensor(mean).view(3, 1, 1) * 255) / scale
+    return pixels[:, top : top + placement.input[0], left : left + placement.input[1]]
+
+
+def normalize(
+    pixels: Shaped[Tensor, "batch 3 height width"], mean: Sequence[float], std: Sequence[float]
+) -> Float32[Tensor, "batch 3 height width"]:
+    """The network's input from RGB from 0 to 255: ``(rgb / 255 - mean) / std``."""
+    shift, scale = (
+        torch.tensor(values, device=pixels.device).view(3, 1, 1) * 255 for values in (mean, std)
+    )
+    return (pixels.float() - shift) / scale

@@ -1,16 +1,20 @@
 """The run folder: the only place that writes results, and the only one that reads them.
 
+<folder>/manifest.json          the resolved experiment and all else that decides its numbers; times
 <folder>/config.yaml            the resolved experiment
-<folder>/manifest.json          versions, device, fingerprints, protocol, times, state
 <folder>/classes.parquet        wnid, words and ILSVRC2012_ID of the data set's classes
 <folder>/{images,rows,maps}/    one Parquet part a shard, each written whole or not at all
 <folder>/tables/                what is derived from the above
 """
 
 import json
+import os
 import platform
+import shutil
+import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,18 +25,23 @@ import yaml
 
 from wsol_bench.errors import RunError
 from wsol_bench.evaluate import Tables
-from wsol_bench.files import write_atomically
+from wsol_bench.files import locked, write_atomically
 
-__all__ = ["RunFolder", "environment"]
+__all__ = ["RunFolder", "differences", "environment"]
 
-_PACKAGES = ("wsol-bench", "torch", "torchvision", "numpy", "pandas", "pillow", "scikit-image")
+# What a number depends on besides the experiment; a run is made by one of each.
+_PACKAGES = ("wsol-bench", "torch", "torchvision", "numpy", "numba", "pillow")
+_LOCK = ".lock"
+# In the order in which they are written: the images say that a part is done.
+_TABLES = ("maps", "rows", "images")
+_SHOWN = 8
 
 
 class RunFolder:
     """A run on disk.
 
     Args:
-        path: of the folder; it must hold a run (``RunFolder.create`` starts one).
+        path: of the folder; it must hold a run (``RunFolder.writing`` starts one).
 
     Raises:
         RunError: the folder holds no run.
@@ -44,27 +53,88 @@ class RunFolder:
             raise RunError(f"{path} is no run folder: it holds no manifest.json")
 
     @classmethod
-    def create(
+    @contextmanager
+    def writing(
         cls,
         path: Path,
-        config: Mapping[str, Any],
-        manifest: Mapping[str, Any],
+        identity: Mapping[str, Any],
         classes: pd.DataFrame,
-    ) -> "RunFolder":
-        """Start a run in an empty or new folder; RunError where one is in the way."""
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(f"{path} exists and is not empty; choose another folder with --out")
+        *,
+        force: bool = False,
+    ) -> Iterator["RunFolder"]:
+        """Start a run, or take up the one that is there; no other process can meanwhile.
+
+        Args:
+            path: of the folder: new, empty, or a run of the same identity.
+            identity: all that decides the numbers. ``config`` is the resolved experiment.
+            classes: of the data set.
+            force: delete the run that is there first.
+
+        Raises:
+            RunError: the folder holds something else, or a run of another identity; another
+                process writes there.
+        """
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{path} cannot be made: {error}; choose another with --out") from error
-        write_atomically(
-            path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False).encode()
-        )
+        has_run = (path / "manifest.json").is_file()
+        if not has_run and any(not name.startswith(".") for name in os.listdir(path)):
+            raise RunError(f"{path} exists and is not empty; choose another folder with --out")
+        holder = f"process {os.getpid()} on {socket.gethostname()}, since {_now()}"
+        try:
+            with locked(path / _LOCK, holder):
+                cls._prepare(path, identity, classes, force=force)
+                yield cls(path)
+        except BlockingIOError as error:
+            raise RunError(
+                f"{path} is being written by {error}; wait for it, stop it, or choose another "
+                "folder with --out"
+            ) from None
+
+    @classmethod
+    def _prepare(
+        cls, path: Path, identity: Mapping[str, Any], classes: pd.DataFrame, *, force: bool
+    ) -> None:
+        manifest = path / "manifest.json"
+        if force and manifest.is_file():
+            manifest.unlink()  # first: what is left of it is no run
+            for name in ("images", "rows", "maps", "tables", "figures", "predictions"):
+                shutil.rmtree(path / name, ignore_errors=True)
+        for leftover in path.rglob(".*.tmp"):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
+        if manifest.is_file():
+            state = cls(path).manifest
+            changed = differences({key: state.get(key) for key in identity}, identity)
+            if changed:
+                more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+                raise RunError(
+                    f"{path} holds another run; in the folder and now:\n  "
+                    + "\n  ".join(changed[:_SHOWN])
+                    + f"{more}\nchoose another folder with --out, or delete that run with --force"
+                )
+        else:
+            # Numbers are compared as they come back from the file.
+            state = {**json.loads(json.dumps(identity)), "started": _now(), "finished": None}
+            state["sessions"] = []
+            _write_json(manifest, state)
+        # After the manifest: a folder without one holds no run.
+        text = yaml.safe_dump(dict(identity["config"]), sort_keys=False)
+        write_atomically(path / "config.yaml", text.encode())
         _write_table(path / "classes.parquet", classes)
-        state = {**manifest, "started": _now(), "finished": None}
-        write_atomically(path / "manifest.json", json.dumps(state, indent=2).encode())
-        return cls(path)
+
+    @classmethod
+    def unfinished(cls, parent: Path, identity: Mapping[str, Any]) -> Path | None:
+        """The newest run below ``parent`` that has this identity and did not get to its end."""
+        for manifest in sorted(parent.glob("*/manifest.json"), reverse=True):
+            try:
+                state = cls(manifest.parent).manifest
+            except RunError:
+                continue
+            same = not differences({key: state.get(key) for key in identity}, identity)
+            if state.get("finished") is None and same:
+                return manifest.parent
+        return None
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -75,44 +145,113 @@ class RunFolder:
             raise RunError(f"{self.path / 'manifest.json'} cannot be read: {error}") from error
         return content
 
+    def update_manifest(self, **changes: Any) -> None:
+        """Set keys of the manifest."""
+        _write_json(self.path / "manifest.json", {**self.manifest, **changes})
+
+    def begin_session(self, **facts: Any) -> None:
+        """Note that a process works on the run from now on, and where."""
+        session = {"started": _now(), "ended": None, "host": socket.gethostname(), **facts}
+        self.update_manifest(sessions=[*self.manifest["sessions"], session])
+
     def require_finished(self) -> None:
         """Raise RunError where the run did not get to its end."""
         if self.manifest.get("finished") is None:
-            raise RunError(f"the run in {self.path} is not finished; its numbers would be partial")
+            raise RunError(
+                f"the run in {self.path} is not finished; its numbers would be partial. The "
+                "command that started it goes on with it"
+            )
 
-    def write_part(self, index: int, tables: Tables) -> None:
-        """Write the tables of one shard. The images come last: they say that the shard is done."""
-        for name in ("maps", "rows", "images"):
-            _write_table(self.path / name / f"{index:05d}.parquet", getattr(tables, name))
+    def parts(self) -> list[int]:
+        """Numbers of the parts that are done."""
+        names = (path.stem for path in (self.path / "images").glob("*.parquet"))
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def write_part(self, number: int, tables: Tables) -> None:
+        """Write the tables of one shard."""
+        for name in _TABLES:
+            _write_table(self._part(name, number), getattr(tables, name))
+
+    def link_part(self, number: int, other: "RunFolder") -> None:
+        """Take over a part of another run, without a copy where the disk allows it."""
+        for name in _TABLES:
+            source, target = other._part(name, number), self._part(name, number)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            try:
+                os.link(source, target)
+            except OSError:
+                write_atomically(target, source.read_bytes())
+
+    def read_part(
+        self, table: str, number: int, columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """One part of ``images``, ``rows`` or ``maps``; without columns where it has no line."""
+        return self._read(self._part(table, number), columns)
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One of ``images``, ``rows``, ``maps`` (all parts, in order) or ``classes``."""
+        if table == "classes":
+            return self._read(self.path / "classes.parquet", columns)
+        parts = [self.read_part(table, number, columns) for number in self.parts()]
+        parts = [part for part in parts if len(part)]
+        if not parts:
+            raise RunError(f"{self.path} holds no {table}; the run did not get that far")
+        return pd.concat(parts, ignore_index=True)
 
     def finish(self, summary: pd.DataFrame, files: Mapping[str, str]) -> None:
         """Write the derived tables and mark the run as finished."""
         write_atomically(self.path / "tables/summary.csv", summary.to_csv(index=False).encode())
         for name, text in files.items():
             write_atomically(self.path / "tables" / name, text.encode())
-        state = {**self.manifest, "finished": _now()}
-        write_atomically(self.path / "manifest.json", json.dumps(state, indent=2).encode())
+        self.update_manifest(finished=_now())
 
-    def read(self, table: str) -> pd.DataFrame:
-        """One of ``images``, ``rows``, ``maps`` (all parts, in order) or ``classes``."""
-        files = sorted((self.path / table).glob("*.parquet"))
+    def end_session(self, n_parts: int) -> None:
+        """Note that the process of the last session is through, and how many parts it made."""
+        sessions = self.manifest["sessions"]
+        sessions[-1] = {**sessions[-1], "ended": _now(), "parts": n_parts}
+        self.update_manifest(sessions=sessions)
+
+    def _part(self, table: str, number: int) -> Path:
+        return self.path / table / f"{number:06d}.parquet"
+
+    def _read(self, path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
         try:
-            if table == "classes":
-                return pd.read_parquet(self.path / "classes.parquet")
-            parts = [part for part in map(pd.read_parquet, files) if len(part)]
+            table = pd.read_parquet(path) if columns is None else _some_columns(path, columns)
         except (OSError, ValueError) as error:  # pyarrow's errors are among these
-            raise RunError(f"{self.path}: the {table} cannot be read: {error}") from error
-        if not parts:
-            raise RunError(f"{self.path} holds no {table}; the run did not get that far")
-        return pd.concat(parts, ignore_index=True)
+            raise RunError(f"{path} cannot be read: {error}") from error
+        return table
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """One line for each value that differs: its key, and both values."""
+    first, second = (dict(_flat(json.loads(json.dumps(dict(tree))))) for tree in (before, now))
+    return [
+        f"{key}: {first.get(key, '(nothing)')} -> {second.get(key, '(nothing)')}"
+        for key in dict.fromkeys([*first, *second])
+        if first.get(key, ...) != second.get(key, ...)
+    ]
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings and lists, by dotted key."""
+    items: Iterable[tuple[Any, Any]]
+    if isinstance(value, dict) and value:
+        items = value.items()
+    elif isinstance(value, list) and value:
+        items = enumerate(value)
+    else:
+        yield key, value
+        return
+    for name, item in items:
+        yield from _flat(item, f"{key}.{name}" if key else str(name))
 
 
 def environment() -> dict[str, Any]:
-    """What a number may depend on besides the configuration."""
+    """What a number may depend on besides the experiment and its data."""
     return {
         "versions": {name: version(name) for name in _PACKAGES},
         "python": platform.python_version(),
-        "platform": platform.platform(),
         "git_revision": _git_revision(),
     }
 
@@ -134,8 +273,20 @@ def _git_revision() -> str | None:
         return None
 
 
+def _some_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Some columns of a part; a part without lines has none."""
+    import pyarrow.parquet as pq
+
+    there = [name for name in columns if name in pq.read_schema(path).names]
+    return pd.read_parquet(path, columns=there)
+
+
 def _write_table(path: Path, table: pd.DataFrame) -> None:
     write_atomically(path, table.to_parquet(index=False))
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_atomically(path, json.dumps(content, indent=2).encode())
 
 
 def _now() -> str:

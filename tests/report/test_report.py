@@ -65,7 +65,7 @@ class TestContactSheet:
 
     def test_survives_images_that_are_gone(self, run, tmp_path):
         images = run.read("images")
-        path = run.path / "images/00000.parquet"
+        path = run.path / "images/000000.parquet"
         before = path.read_bytes()
         images.assign(path="/nowhere/image.JPEG").to_parquet(path)
         contact_sheet(run, tmp_path / "sheet.png", method="cam")

@@ -139,5 +139,6 @@ def color_experiment(root: Path, **changes) -> dict:
         "batch_size": 3,
         "workers": 2,
         "device": "cpu",
+        "max_failed": 1,
         **changes,
     }

@@ -1,1 +1,1 @@
-"""Engines: who carries out the shards of an experiment."""
+"""Engines: who evaluates which part of an experiment, and where."""

@@ -1,0 +1,184 @@
+"""What is to be done: an experiment as parts, each a shard of the data set through one model."""
+
+import hashlib
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from wsol_bench.cams import MapMethod
+from wsol_bench.capture import compile_up_to
+from wsol_bench.config import ExperimentConfig
+from wsol_bench.datasets import Dataset
+from wsol_bench.errors import ConfigError
+from wsol_bench.evaluate import Evaluator, Tables
+from wsol_bench.models.classifiers import Classifier
+from wsol_bench.store import environment
+
+__all__ = ["Job", "Part"]
+
+# These decide where and how fast, and what becomes of bad images; they move no number.
+_NEUTRAL = {"workers", "strict", "max_failed"}
+
+
+class Part(NamedTuple):
+    """A unit of work and of storage.
+
+    Attributes:
+        number: names the files of its tables.
+        model: position in the experiment.
+        images: positions in the data set.
+    """
+
+    number: int
+    model: int
+    images: range
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """An experiment on a loaded data set.
+
+    What decides a number is all here, and nothing of who works on it: every part can be evaluated
+    anywhere, in any order, any number of times, with the same result.
+
+    Attributes:
+        experiment: the configuration.
+        dataset: cut to the experiment's limit.
+    """
+
+    experiment: ExperimentConfig
+    dataset: Dataset
+    _loaded: dict[int, Classifier] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, experiment: ExperimentConfig) -> "Job":
+        """Load the data set; DatasetError where it has no pixels."""
+        dataset = experiment.dataset.load()
+        dataset.require_pixels()
+        if experiment.limit is not None:
+            dataset = dataset.take(range(min(experiment.limit, len(dataset))))
+        return cls(experiment, dataset)
+
+    def parts(self) -> list[Part]:
+        """All parts, model by model, numbered from 0."""
+        size, n_images = self.experiment.images_a_part, len(self.dataset)
+        ranges = [
+            (model, range(start, min(start + size, n_images)))
+            for model in range(len(self.experiment.models))
+            for start in range(0, n_images, size)
+        ]
+        return [Part(number, *rest) for number, rest in enumerate(ranges)]
+
+    def evaluate(
+        self,
+        parts: Sequence[Part],
+        device: torch.device,
+        advance: Callable[[int], object] = lambda n: None,
+    ) -> Iterator[tuple[Part, Tables]]:
+        """The tables of each part, in order; one model at a time on the device.
+
+        Raises:
+            WsolBenchError: see ``Evaluator.evaluate``.
+        """
+        for model, of_model in groupby(parts, lambda part: part.model):
+            chosen = list(of_model)
+            evaluator = self._evaluator(model, device)
+            tables = evaluator.evaluate(self.dataset, [part.images for part in chosen], advance)
+            yield from zip(chosen, tables, strict=True)
+            evaluator.classifier.module.cpu()
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides the numbers: two runs of one identity have the same rows.
+
+        Every model is loaded for it once, one at a time.
+        """
+        experiment, protocol = self.experiment, self.experiment.build_protocol()
+        models = {}
+        # The first model is the last to be loaded, and the first to be needed.
+        for index in reversed(range(len(experiment.models))):
+            classifier = self._classifier(index)
+            models[classifier.name] = {
+                "weights": classifier.fingerprint,
+                "layer": classifier.target.layer,
+                "n_classes": len(classifier.classes),
+                "classes_from": classifier.classes_from,
+                "mean": classifier.mean,
+                "std": classifier.std,
+            }
+        return {
+            "config": experiment.model_dump(mode="json", exclude=_NEUTRAL),
+            "protocol": {**protocol.model_dump(mode="json"), "hash": protocol.hash},
+            "dataset": {
+                "name": self.dataset.name,
+                "n_images": len(self.dataset),
+                "fingerprint": self.dataset.fingerprint,
+                "findings": dict(Counter(finding.kind for finding in self.dataset.findings)),
+            },
+            "models": dict(reversed(models.items())),
+            "methods": {method.name: _source(method) for method in experiment.build_methods()},
+            **environment(),
+        }
+
+    def _evaluator(self, model: int, device: torch.device) -> Evaluator:
+        experiment = self.experiment
+        classifier = self._classifier(model)
+        module = classifier.module.to(device)
+        if experiment.channels_last:
+            module = module.to(memory_format=torch.channels_last)
+        if experiment.compile:
+            size = experiment.build_protocol().input.size
+            compile_up_to(module, classifier.target, torch.zeros(1, 3, size, size, device=device))
+        return Evaluator(
+            classifier=replace(classifier, module=module),
+            methods=experiment.build_methods(),
+            protocol=experiment.build_protocol(),
+            batch_size=experiment.batch_size,
+            workers=experiment.workers,
+            device=device,
+            precision=experiment.precision,
+            channels_last=experiment.channels_last,
+            strict=experiment.strict,
+        )
+
+    def _classifier(self, index: int) -> Classifier:
+        """One of the experiment's; only the last one stays in memory."""
+        if index not in self._loaded:
+            self._loaded.clear()
+            experiment = self.experiment
+            self._loaded[index] = experiment.models[index].load(
+                dataset_classes=self.dataset.classes["wnid"],
+                input_size=experiment.build_protocol().input.size,
+            )
+        return self._loaded[index]
+
+    def device(self) -> torch.device:
+        """The experiment's device; for ``auto`` the first GPU, else the CPU."""
+        name = self.experiment.device
+        if name == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(name)
+            torch.zeros(1, device=device).item()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ConfigError(f"device {name!r} cannot be used: {reason}") from error
+        return device
+
+
+def _source(method: MapMethod) -> str:
+    """Digest of the file that a method is defined in: a changed method is another method."""
+    function = method.function
+    while isinstance(function, partial):
+        function = function.func
+    try:
+        content = Path(inspect.getfile(function)).read_bytes()
+    except (TypeError, OSError):  # made in a notebook or by a C extension
+        return "unknown"
+    return hashlib.sha256(content).hexdigest()[:16]

@@ -1,0 +1,226 @@
+"""The engine of many processes, GPUs and machines: parts as tasks of Ray actors.
+
+An actor holds the job and one model, one GPU where there are any; it streams the tables of a few
+parts at a time to the driver, which alone writes. Of an actor that dies, the parts that did not
+arrive are given to a new one.
+"""
+
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wsol_bench.config import ExperimentConfig
+from wsol_bench.datasets import Dataset
+from wsol_bench.engines.job import Job, Part
+from wsol_bench.errors import ConfigError, WorkerError, WsolBenchError
+from wsol_bench.evaluate import Tables
+
+__all__ = ["RayEngine"]
+
+# Parts that an actor takes at a time: within them it decodes ahead; they are what a death repeats.
+_AT_A_TIME = 8
+_DEATHS = 3
+_START_S = 300.0
+
+
+class RayEngine:
+    """Evaluates parts by Ray actors.
+
+    Args:
+        address: of a cluster (``auto``: the one that this machine belongs to); without one Ray is
+            started on this machine for as long as the evaluation lasts.
+        n_actors: how many; by default one a GPU of the cluster, or one a CPU core where there is
+            no GPU.
+
+    Raises:
+        ConfigError: Ray is not installed.
+    """
+
+    def __init__(self, *, address: str | None = None, n_actors: int | None = None) -> None:
+        try:
+            import ray  # noqa: F401
+        except ImportError as error:
+            raise ConfigError("--engine ray needs Ray: pip install 'wsol-bench[ray]'") from error
+        self._address = address
+        self._n_actors = n_actors
+
+    def facts(self, job: Job) -> dict[str, Any]:
+        """Where the work is done, for the record."""
+        from importlib.metadata import version
+
+        return {"engine": "ray", "ray": version("ray"), "address": self._address}
+
+    def evaluate(
+        self, job: Job, parts: Sequence[Part], advance: Callable[[int], object]
+    ) -> Iterator[tuple[Part, Tables]]:
+        """The tables of each part, in the order in which they arrive.
+
+        Args:
+            job: what the parts belong to.
+            parts: to be done.
+            advance: called with the number of images of a part when it arrives.
+
+        Raises:
+            WorkerError: no actor could start, or actors died again and again at one part.
+            WsolBenchError: see ``Evaluator.evaluate``.
+        """
+        if parts:
+            with self._cluster() as (n_actors, on_gpu):
+                crew = _Crew(job, min(n_actors, len(parts)), on_gpu=on_gpu)
+                for part, tables in crew.evaluate(parts):
+                    yield part, tables
+                    advance(len(part.images))
+
+    @contextmanager
+    def _cluster(self) -> Iterator[tuple[int, bool]]:
+        """Number of actors, and whether each has a GPU."""
+        import ray
+
+        started = not ray.is_initialized()
+        if started:
+            # An actor a core, also where the machine's share of cores is less than it looks.
+            here = None if self._address else max(self._n_actors or 0, _cores())
+            try:
+                ray.init(
+                    address=self._address,
+                    num_cpus=here,
+                    log_to_driver=False,
+                    configure_logging=False,
+                    **({} if self._address else {"include_dashboard": False}),
+                )
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                where = f"at {self._address}" if self._address else "here"
+                raise ConfigError(f"Ray {where} cannot be used: {error}") from error
+        try:
+            resources = ray.cluster_resources()
+            n_gpus = int(resources.get("GPU", 0))
+            yield self._n_actors or n_gpus or int(resources.get("CPU", 1)), n_gpus > 0
+        finally:
+            if started:
+                ray.shutdown()
+
+
+class _Crew:
+    """Actors and what each is at.
+
+    Args:
+        job: what they work on.
+        n_actors: how many.
+        on_gpu: whether each gets a GPU.
+    """
+
+    def __init__(self, job: Job, n_actors: int, *, on_gpu: bool) -> None:
+        import ray
+
+        self._job = job
+        self._n_actors = n_actors
+        experiment = job.experiment.model_dump(mode="json")
+        self._arguments = (experiment, ray.put(job.dataset), str(Path.cwd()), list(sys.path))
+        # A death is dealt with here: the parts that did arrive are not to be made again.
+        options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "num_cpus": 1}
+        self._actor = ray.remote(**options, num_gpus=1 if on_gpu else 0)(_Worker)
+
+    def evaluate(self, parts: Sequence[Part]) -> Iterator[tuple[Part, Tables]]:
+        """The tables of each part, as they arrive."""
+        import ray
+
+        left = deque(parts)
+        deaths: Counter[int] = Counter()
+        # By stream: the actor, and its parts that did not arrive yet.
+        at: dict[Any, tuple[Any, deque[Part]]] = {}
+        idle: list[Any] = []
+        n_alive, arrived = 0, False
+        while left or at:
+            while left and (idle or n_alive < self._n_actors):
+                if not idle:
+                    idle.append(self._actor.remote(*self._arguments))
+                    n_alive += 1
+                actor = idle.pop()
+                mine = self._take(left)
+                stream = actor.evaluate.options(num_returns="streaming").remote(list(mine))
+                at[stream] = (actor, mine)
+            ready, _ = ray.wait(list(at), num_returns=1, timeout=_START_S)
+            if not ready:
+                if arrived:
+                    continue
+                raise WorkerError(
+                    f"no Ray worker got to its first part in {_START_S / 60:.0f} minutes: does the "
+                    f"cluster have the free resources ({ray.available_resources()})?"
+                )
+            [stream] = ready
+            actor, mine = at[stream]
+            try:
+                number, tables = ray.get(next(stream))
+            except StopIteration:
+                del at[stream]
+                idle.append(actor)
+                if mine:
+                    raise WorkerError(f"a Ray worker left out part {mine[0].number}") from None
+            except ray.exceptions.RayTaskError as error:
+                cause = error.cause
+                if not isinstance(cause, WorkerError):
+                    raise (cause if isinstance(cause, WsolBenchError) else error) from error
+                del at[stream]
+                idle.append(actor)
+                self._again(mine, left, deaths, cause)
+            except ray.exceptions.RayError as error:  # the actor, its machine or its object died
+                del at[stream]
+                n_alive -= 1
+                self._again(mine, left, deaths, error)
+            else:
+                part = mine.popleft()
+                if part.number != number:
+                    raise WorkerError(f"a Ray worker answered {number}, not {part.number}")
+                arrived = True
+                yield part, tables
+
+    def _take(self, left: deque[Part]) -> deque[Part]:
+        """The next parts of one model, fewer towards the end so that all actors end together."""
+        share = max(1, min(_AT_A_TIME, len(left) // (2 * self._n_actors)))
+        taken = deque([left.popleft()])
+        while left and len(taken) < share and left[0].model == taken[0].model:
+            taken.append(left.popleft())
+        return taken
+
+    @staticmethod
+    def _again(
+        mine: deque[Part], left: deque[Part], deaths: Counter[int], error: Exception
+    ) -> None:
+        """Give the parts of a worker that died back, unless one kills its workers."""
+        if mine:
+            deaths[mine[0].number] += 1
+            if deaths[mine[0].number] == _DEATHS:
+                raise WorkerError(
+                    f"{_DEATHS} Ray workers died in part {mine[0].number}, the last with: "
+                    f"{str(error).strip()}. What is done is kept"
+                ) from error
+        left.extendleft(reversed(mine))
+
+
+class _Worker:
+    """What an actor is."""
+
+    def __init__(
+        self, experiment: dict[str, Any], dataset: Dataset, folder: str, path: list[str]
+    ) -> None:
+        # ``my_module:my_cam`` and relative paths mean what they mean to the driver.
+        if Path(folder).is_dir():
+            os.chdir(folder)
+        sys.path.extend(entry for entry in path if entry not in sys.path)
+        self._job = Job(ExperimentConfig.model_validate(experiment), dataset)
+
+    def evaluate(self, parts: list[Part]) -> Iterator[tuple[int, Tables]]:
+        """The number and the tables of each part, in order."""
+        torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
+        for part, tables in self._job.evaluate(parts, self._job.device()):
+            yield part.number, tables
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,411 @@
+"""Carry out an experiment, go on with it, score it again, put its shards together."""
+
+import re
+import shutil
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from wsol_bench.boxes.rule import score_maps
+from wsol_bench.config import ExperimentConfig, load_config
+from wsol_bench.engines.job import Job, Part
+from wsol_bench.engines.local import LocalEngine
+from wsol_bench.errors import ConfigError, DatasetError, RunError
+from wsol_bench.evaluate import FAILED, Tables
+from wsol_bench.metrics.localization import GROUP, summarize
+from wsol_bench.progress import progress
+from wsol_bench.protocols import Protocol as ScoringProtocol
+from wsol_bench.report.tables import markdown
+from wsol_bench.store import RunFolder, differences
+
+__all__ = ["Engine", "Results", "merge", "rescore", "run", "run_below"]
+
+BOX = ["x0", "y0", "x1", "y1"]
+_MAP_KEYS = ["model", "method", "layer", "image_id", "rank"]
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Who evaluates the parts of a job; see ``wsol_bench.engines.local``."""
+
+    def facts(self, job: Job) -> dict[str, Any]:
+        """Where the work is done, for the record."""
+
+    def evaluate(
+        self, job: Job, parts: Sequence[Part], advance: Callable[[int], object]
+    ) -> Iterator[tuple[Part, Tables]]:
+        """The tables of each part, in any order."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A finished run; its tables are read from its folder when they are asked for.
+
+    Attributes:
+        summary: one line a model x method x layer; fractions in [0, 1].
+        folder: where the run lies; of a run without ``out``, for as long as these results live.
+        n_before: parts that an earlier process had done.
+    """
+
+    summary: pd.DataFrame
+    folder: RunFolder
+    n_before: int = 0
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """One line an image x method x layer x class slot."""
+        return self.folder.read("rows")
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """One line an image x model."""
+        return self.folder.read("images")
+
+    @property
+    def maps(self) -> pd.DataFrame:
+        """The localization maps, as stored."""
+        return self.folder.read("maps")
+
+
+def run(
+    config: Path | str | Mapping[str, Any] | ExperimentConfig,
+    *,
+    out: Path | str | None = None,
+    engine: Engine | None = None,
+    shard: str | None = None,
+    force: bool = False,
+) -> Results:
+    """Carry out an experiment, or go on with one that was interrupted.
+
+    Args:
+        config: path of a YAML file, a mapping, or an ``ExperimentConfig``.
+        out: folder of the run, written part by part. One that holds the same run goes on where it
+            stood, and a finished one is read. Without it the run lasts as long as its results.
+        engine: who evaluates; by default this process.
+        shard: ``i/n``, i from 1 to n: every n-th part only. ``merge`` puts n such runs together.
+        force: begin anew where ``out`` holds a run.
+
+    Raises:
+        RunError: ``out`` holds something else or is written by another process; more images than
+            ``max_failed`` cannot be evaluated.
+        WsolBenchError: whatever is wrong with the configuration, data set or models; it is found
+            before the first image is evaluated where it can be.
+    """
+    if out is not None:
+        return _carry_out(config, lambda identity: Path(out), engine, shard, force=force)
+    home = Path(mkdtemp(prefix="wsol_bench-"))
+    try:
+        results = _carry_out(config, lambda identity: home, engine, shard, force=force)
+    except BaseException:
+        if not (home / "images").exists():  # else a run could go on there
+            shutil.rmtree(home, ignore_errors=True)
+        raise
+    weakref.finalize(results.folder, shutil.rmtree, home, ignore_errors=True)
+    return results
+
+
+def run_below(
+    config: Path | str | Mapping[str, Any] | ExperimentConfig,
+    parent: Path,
+    *,
+    engine: Engine | None = None,
+    shard: str | None = None,
+) -> Results:
+    """``run`` in a folder below ``parent``: that of the same run, unfinished, or a new one."""
+
+    def place(identity: Mapping[str, Any]) -> Path:
+        now = datetime.now().strftime("%Y%m%d-%H%M%S")
+        name = now if shard is None else f"{now}-shard-{shard.replace('/', '-of-')}"
+        return RunFolder.unfinished(parent, identity) or parent / name
+
+    return _carry_out(config, place, engine, shard, force=False)
+
+
+def _carry_out(
+    config: Path | str | Mapping[str, Any] | ExperimentConfig,
+    place: Callable[[Mapping[str, Any]], Path],
+    engine: Engine | None,
+    shard: str | None,
+    *,
+    force: bool,
+) -> Results:
+    experiment = load_config(config)
+    experiment.build_protocol(), experiment.build_methods()  # the quickest to be wrong
+    engine = engine or LocalEngine()
+    job = Job.of(experiment)
+    parts = job.parts()
+    mine = _of_shard(parts, shard)
+    facts = engine.facts(job)
+    identity = {**job.identity(), "n_parts": len(parts), "shard": shard}
+    path = place(identity)
+    with RunFolder.writing(path, identity, job.dataset.classes, force=force) as folder:
+        before = set(folder.parts())
+        if folder.manifest["finished"] is None:
+            before -= _to_be_mended(folder)
+            todo = [part for part in mine if part.number not in before]
+            folder.begin_session(**facts)
+            n_images = sum(len(part.images) for part in todo)
+            what = "going on" if before else "evaluating"
+            with progress(what, n_images, "images") as advance:
+                for part, tables in engine.evaluate(job, todo, advance):
+                    folder.write_part(part.number, tables)
+            folder.end_session(len(todo))
+            _require_sound(folder, experiment.max_failed)
+        summary = _finished(folder)
+    return Results(summary, folder, n_before=len(before))
+
+
+def _of_shard(parts: Sequence[Part], shard: str | None) -> list[Part]:
+    if shard is None:
+        return list(parts)
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    index, count = (int(number) for number in match.groups()) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise ConfigError(f"shard: expected i/n with i from 1 to n, such as 1/4, found {shard!r}")
+    return list(parts[index - 1 :: count])
+
+
+def _to_be_mended(folder: RunFolder) -> set[int]:
+    """Parts with failed images of a run that failed for them: the files may be mended by now."""
+    if not folder.manifest.get("failed"):
+        return set()
+    return {
+        number
+        for number in folder.parts()
+        if folder.read_part("images", number, ["status"])["status"].isin(FAILED).any()
+    }
+
+
+def _require_sound(folder: RunFolder, max_failed: float) -> None:
+    """Fail a run of which too many images could not be evaluated; what it has is kept."""
+    if not folder.parts():  # a shard of a run that has fewer parts than shards
+        return
+    images = folder.read("images", ["image_id", "status", "reason"])
+    counts = images["status"].value_counts()
+    failed = images[images["status"].isin(FAILED)]
+    n_tried = len(failed) + int(counts.get("evaluated", 0))
+    reason = None
+    if len(failed) > max_failed * n_tried:
+        first = failed.iloc[0]
+        reason = (
+            f"{len(failed)} of {n_tried} images could not be evaluated, more than max_failed "
+            f"({max_failed:g}); the first is {first['image_id']}: {first['reason']}\n{folder.path} "
+            "keeps what is done. Mend the files and run the same command again, which repeats the "
+            "parts they are in, or allow more with --set max_failed=..."
+        )
+    folder.update_manifest(failed=reason)
+    if reason:
+        raise RunError(reason)
+    if not counts.get("evaluated", 0):
+        found = ", ".join(f"{n} {status}" for status, n in counts.items())
+        raise DatasetError(
+            f"no image could be evaluated ({found}); the first: {images['reason'].iloc[0]}"
+        )
+
+
+def _finished(folder: RunFolder) -> pd.DataFrame:
+    """The summary of a run whose parts are there, which then is finished."""
+    summary = _summary(folder)
+    if folder.manifest["finished"] is None:
+        folder.finish(summary, {"summary.md": markdown(summary)})
+    return summary
+
+
+def _summary(folder: RunFolder) -> pd.DataFrame:
+    """One line a model x method; model by model, from the rows of the own class alone.
+
+    No other row can be right, and so all of a run need not lie in memory.
+    """
+    manifest = folder.manifest
+    protocol = manifest["protocol"]
+    columns = [*GROUP, "image_id", "rank", "class", "iou", "status"]
+    facts = ["model", "image_id", "label", "blacklisted", "n_label_boxes", "status"]
+    by_model: dict[str, list[tuple[pd.DataFrame, pd.DataFrame]]] = {}
+    for number in folder.parts():
+        images = folder.read_part("images", number, facts)
+        rows = folder.read_part("rows", number, columns)
+        if len(rows):
+            label = images.set_index("image_id")["label"]
+            own = rows["class"].to_numpy(str) == label[rows["image_id"]].to_numpy(str)
+            rows = rows[own]
+        by_model.setdefault(images["model"].iloc[0], []).append((images, rows))
+    lines = []
+    for model, parts in by_model.items():
+        groups = pd.DataFrame(
+            [
+                (model, method, manifest["models"][model]["layer"], *_stamp(protocol))
+                for method in manifest["methods"]
+            ],
+            columns=GROUP,
+        )
+        rows = pd.concat([part for _, part in parts], ignore_index=True)
+        if not len(rows):
+            rows = pd.DataFrame(columns=columns)
+        images = pd.concat([part for part, _ in parts], ignore_index=True)
+        lines.append(summarize(rows, images, iou=protocol["scoring"]["iou"], groups=groups))
+    return pd.concat(lines, ignore_index=True) if lines else pd.DataFrame(columns=GROUP)
+
+
+def _stamp(protocol: Mapping[str, Any]) -> tuple[str, str]:
+    return protocol["name"], protocol["hash"]
+
+
+def rescore(
+    source: RunFolder,
+    protocol: str | Mapping[str, Any] | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    out: Path | None = None,
+    force: bool = False,
+) -> Results:
+    """Score the stored maps of a run by another protocol, without the model.
+
+    The boxes are those of a fresh run with that protocol: a run takes its boxes from the maps as
+    they are stored, too.
+
+    Args:
+        source: a finished run.
+        protocol: name, file, or ``{name: ..., changes}`` as in an experiment; by default the run's.
+        overrides: ``protocol.key=value`` each.
+        out: folder of the new run; by default one of the protocol's name in ``source``/rescored,
+            which is written anew each time.
+        force: overwrite a run in ``out``.
+
+    Raises:
+        ConfigError: an unknown protocol, or an override of something else.
+        RunError: the run is not finished; the protocol puts other pixels before the network, so
+            that its maps would be others.
+    """
+    source.require_finished()
+    manifest = source.manifest
+    content = {**manifest["config"], "protocol": protocol or manifest["config"]["protocol"]}
+    experiment = load_config(content, overrides)
+    other = differences(
+        _without(load_config(content).model_dump(mode="json"), "protocol"),
+        _without(experiment.model_dump(mode="json"), "protocol"),
+    )
+    if other:
+        raise ConfigError(f"stored maps can only be scored by another protocol, not {other[0]}")
+    wanted = experiment.build_protocol()
+    changed = differences(manifest["protocol"]["input"], wanted.input.model_dump(mode="json"))
+    if changed:
+        raise RunError(
+            f"{source.path} cannot be scored by {wanted.name}: its maps were made from other "
+            f"pixels (input, there -> here: {', '.join(changed)}); run the experiment with that "
+            "protocol instead"
+        )
+    identity = {
+        **{key: manifest[key] for key in manifest if key not in _TIMES},
+        "config": experiment.model_dump(mode="json", include=set(manifest["config"])),
+        "protocol": {**wanted.model_dump(mode="json"), "hash": wanted.hash},
+        "rescored_from": {"path": str(source.path.resolve()), "started": manifest["started"]},
+    }
+    path = out or source.path / "rescored" / re.sub(r"[^\w.=+,-]+", "_", wanted.name)
+    anew = force or out is None
+    with RunFolder.writing(path, identity, source.read("classes"), force=anew) as folder:
+        todo = [number for number in source.parts() if number not in folder.parts()]
+        folder.begin_session(engine="rescore")
+
+        def score(number: int) -> int:
+            tables = Tables(*(source.read_part(name, number) for name in Tables._fields))
+            folder.write_part(number, tables._replace(rows=_scored_again(tables, wanted)))
+            return len(tables.images)
+
+        n_images = sum(len(source.read_part("images", number, ["model"])) for number in todo)
+        with progress("scoring", n_images, "images") as advance, ThreadPoolExecutor() as pool:
+            for n in pool.map(score, todo):
+                advance(n)
+        folder.end_session(len(todo))
+        summary = _finished(folder)
+    return Results(summary, folder)
+
+
+_TIMES = ("started", "finished", "sessions", "failed")
+
+
+def _scored_again(tables: Tables, protocol: ScoringProtocol) -> pd.DataFrame:
+    """The rows of a part with the boxes that another protocol takes from its maps."""
+    rows, maps = tables.rows.copy(), tables.maps
+    if not len(rows):
+        return rows
+    rows["protocol"], rows["protocol_hash"] = protocol.name, protocol.hash
+    if not len(maps):
+        return rows
+    images = tables.images.set_index("image_id")
+    # A part has one model; maps stand in the order of their rows, but not every row has one.
+    row_of = pd.MultiIndex.from_frame(rows[_MAP_KEYS]).get_indexer(
+        pd.MultiIndex.from_frame(maps[_MAP_KEYS])
+    )
+    if (row_of < 0).any():
+        raise RunError("the stored maps do not belong to the rows")
+    sizes = images.loc[maps["image_id"].unique(), ["height", "width", "boxes"]]
+    placements = [
+        protocol.input.place(height, width)
+        for height, width in zip(sizes["height"], sizes["width"], strict=True)
+    ]
+    truth = [np.asarray(flat, np.float64).reshape(-1, 4) for flat in sizes["boxes"]]
+    image = sizes.index.get_indexer(pd.Index(maps["image_id"]))
+    boxes, iou = np.full((len(maps), 4), np.nan), np.zeros(len(maps))
+    inputs = pd.DataFrame([placement.input for placement in placements])[[0, 1]].to_numpy()[image]
+    shapes = np.column_stack([maps[["height", "width"]].to_numpy(), inputs])
+    for shape in np.unique(shapes, axis=0):
+        some = np.flatnonzero((shapes == shape).all(axis=1))
+        stored = np.frombuffer(b"".join(maps["map"].iloc[some]), np.float16)
+        boxes[some], iou[some] = score_maps(
+            stored.reshape(-1, *shape[:2]), image[some], placements, truth, protocol
+        )
+    rows.loc[row_of, BOX] = boxes
+    rows.loc[row_of, "iou"] = iou
+    rows.loc[row_of, "status"] = np.where(np.isnan(boxes[:, 0]), "no_box", "box")
+    return rows
+
+
+def merge(sources: Sequence[RunFolder], out: Path, *, force: bool = False) -> Results:
+    """Put the shards of one run together: the rows of the run that was not split.
+
+    Args:
+        sources: finished runs of all shards.
+        out: folder of the whole run.
+        force: overwrite a run in ``out``.
+
+    Raises:
+        RunError: shards of different runs, or parts that are in none or in several.
+    """
+    manifests = [source.manifest for source in sources]
+    for source, manifest in zip(sources, manifests, strict=True):
+        source.require_finished()
+        changed = differences(
+            *(_without(one, "shard", *_TIMES) for one in (manifests[0], manifest))
+        )
+        if changed:
+            raise RunError(
+                f"{sources[0].path} and {source.path} are not shards of one run:\n  "
+                + "\n  ".join(changed[:8])
+            )
+    home = {number: source for source in sources for number in source.parts()}
+    n_parts = manifests[0]["n_parts"]
+    n_there = sum(len(source.parts()) for source in sources)
+    if len(home) < n_parts or n_there > n_parts:
+        shards = ", ".join(str(manifest["shard"]) for manifest in manifests)
+        what = "some are missing" if len(home) < n_parts else "some are there twice"
+        raise RunError(f"the shards {shards} hold {n_there} parts, the run has {n_parts}: {what}")
+    identity = {**_without(manifests[0], *_TIMES), "shard": None}
+    with RunFolder.writing(out, identity, sources[0].read("classes"), force=force) as folder:
+        folder.begin_session(engine="merge", merged=[str(source.path) for source in sources])
+        for number, source in sorted(home.items()):
+            folder.link_part(number, source)
+        folder.end_session(len(home))
+        summary = _finished(folder)
+    return Results(summary, folder)
+
+
+def _without(manifest: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in manifest.items() if key not in keys}
