@@ -228,17 +228,18 @@ def _summary(folder: RunFolder) -> pd.DataFrame:
     protocol = manifest["protocol"]
     columns = [*GROUP, "image_id", "rank", "class", "iou", "status"]
     facts = ["model", "image_id", "label", "blacklisted", "n_label_boxes", "status"]
-    by_model: dict[str, list[tuple[pd.DataFrame, pd.DataFrame]]] = {}
-    for number in folder.parts():
-        images = folder.read_part("images", number, facts)
-        rows = folder.read_part("rows", number, columns)
-        if len(rows):
-            label = images.set_index("image_id")["label"]
-            own = rows["class"].to_numpy(str) == label[rows["image_id"]].to_numpy(str)
-            rows = rows[own]
-        by_model.setdefault(images["model"].iloc[0], []).append((images, rows))
     lines = []
-    for model, parts in by_model.items():
+    for model, numbers in folder.parts_by_model().items():
+        if not numbers:
+            continue
+        images, rows = [], []
+        for number in numbers:
+            images.append(folder.read_part("images", number, facts))
+            part = folder.read_part("rows", number, columns)
+            if len(part):
+                label = images[-1].set_index("image_id")["label"]
+                own = part["class"].to_numpy(str) == label[part["image_id"]].to_numpy(str)
+                rows.append(part[own])
         groups = pd.DataFrame(
             [
                 (model, method, manifest["models"][model]["layer"], *_stamp(protocol))
@@ -246,11 +247,14 @@ def _summary(folder: RunFolder) -> pd.DataFrame:
             ],
             columns=GROUP,
         )
-        rows = pd.concat([part for _, part in parts], ignore_index=True)
-        if not len(rows):
-            rows = pd.DataFrame(columns=columns)
-        images = pd.concat([part for part, _ in parts], ignore_index=True)
-        lines.append(summarize(rows, images, iou=protocol["scoring"]["iou"], groups=groups))
+        lines.append(
+            summarize(
+                pd.concat(rows) if rows else pd.DataFrame(columns=columns),
+                pd.concat(images),
+                iou=protocol["scoring"]["iou"],
+                groups=groups,
+            )
+        )
     return pd.concat(lines, ignore_index=True) if lines else pd.DataFrame(columns=GROUP)
 
 

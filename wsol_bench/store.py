@@ -99,7 +99,7 @@ class RunFolder:
         manifest = path / "manifest.json"
         if force and manifest.is_file():
             manifest.unlink()  # first: what is left of it is no run
-            for name in ("images", "rows", "maps", "tables", "figures", "predictions"):
+            for name in (*_TABLES, "tables", "figures", "predictions", "rescored"):
                 shutil.rmtree(path / name, ignore_errors=True)
         for leftover in path.rglob(".*.tmp"):  # of a process that was killed
             leftover.unlink(missing_ok=True)
@@ -167,6 +167,16 @@ class RunFolder:
         names = (path.stem for path in (self.path / "images").glob("*.parquet"))
         return sorted(int(name) for name in names if name.isdecimal())
 
+    def parts_by_model(self) -> dict[str, list[int]]:
+        """The same, by name of their model: a run as a whole may be too large for the memory."""
+        manifest = self.manifest
+        names = list(manifest["models"])
+        n_each = manifest["n_parts"] // len(names)
+        parts: dict[str, list[int]] = {name: [] for name in names}
+        for number in self.parts():
+            parts[names[number // n_each]].append(number)
+        return parts
+
     def write_part(self, number: int, tables: Tables) -> None:
         """Write the tables of one shard."""
         for name in _TABLES:
@@ -189,15 +199,22 @@ class RunFolder:
         """One part of ``images``, ``rows`` or ``maps``; without columns where it has no line."""
         return self._read(self._part(table, number), columns)
 
-    def read(self, table: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One of ``images``, ``rows``, ``maps`` (all parts, in order) or ``classes``."""
+    def read(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        *,
+        parts: Sequence[int] | None = None,
+    ) -> pd.DataFrame:
+        """One of ``images``, ``rows``, ``maps`` (all parts or some, in order) or ``classes``."""
         if table == "classes":
             return self._read(self.path / "classes.parquet", columns)
-        parts = [self.read_part(table, number, columns) for number in self.parts()]
-        parts = [part for part in parts if len(part)]
-        if not parts:
+        numbers = self.parts() if parts is None else parts
+        tables = [self.read_part(table, number, columns) for number in numbers]
+        tables = [part for part in tables if len(part)]
+        if not tables:
             raise RunError(f"{self.path} holds no {table}; the run did not get that far")
-        return pd.concat(parts, ignore_index=True)
+        return pd.concat(tables, ignore_index=True)
 
     def finish(self, summary: pd.DataFrame, files: Mapping[str, str]) -> None:
         """Write the derived tables and mark the run as finished."""

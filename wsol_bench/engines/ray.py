@@ -71,15 +71,17 @@ class RayEngine:
             WsolBenchError: see ``Evaluator.evaluate``.
         """
         if parts:
-            with self._cluster() as (n_actors, on_gpu):
+            with self._cluster() as (n_gpus, n_cpus):
+                on_gpu = n_gpus > 0 and job.experiment.device != "cpu"
+                n_actors = self._n_actors or (n_gpus if on_gpu else n_cpus)
                 crew = _Crew(job, min(n_actors, len(parts)), on_gpu=on_gpu)
                 for part, tables in crew.evaluate(parts):
                     yield part, tables
                     advance(len(part.images))
 
     @contextmanager
-    def _cluster(self) -> Iterator[tuple[int, bool]]:
-        """Number of actors, and whether each has a GPU."""
+    def _cluster(self) -> Iterator[tuple[int, int]]:
+        """Ray, with how many GPUs and CPU cores it has."""
         import ray
 
         started = not ray.is_initialized()
@@ -99,8 +101,7 @@ class RayEngine:
                 raise ConfigError(f"Ray {where} cannot be used: {error}") from error
         try:
             resources = ray.cluster_resources()
-            n_gpus = int(resources.get("GPU", 0))
-            yield self._n_actors or n_gpus or int(resources.get("CPU", 1)), n_gpus > 0
+            yield int(resources.get("GPU", 0)), max(1, int(resources.get("CPU", 1)))
         finally:
             if started:
                 ray.shutdown()

@@ -35,26 +35,31 @@ def export_run(
         PredictionError: devkit format of a class without an ILSVRC2012_ID.
     """
     run.require_finished()
-    all_images = run.read("images")
     classes = run.read("classes") if devkit is None else read_classes(find_class_ids(devkit))
     taken: set[str] = set()
-    for group, rows in run.read("rows").groupby(GROUP, sort=False):
-        model, method, layer = group[:3]
-        plain = re.sub(r"[^\w.=+-]+", "_", f"{model}-{method}-{layer}")
-        others = (f"{plain}-{number}" for number in itertools.count(2))
-        name = next(name for name in itertools.chain([plain], others) if name not in taken)
-        taken.add(name)
-        if (rows["status"] == "not_applicable").all():
-            yield f"{name}: not applicable, nothing to export"
+    for model, parts in run.parts_by_model().items():
+        if not parts:  # a shard that has none of this model
             continue
-        images = all_images[all_images["model"] == model]
-        path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
-        write_predictions(path, rows, images, classes, format=format)
+        images = run.read("images", parts=parts)
         evaluated = images.loc[images["status"] == "evaluated", "image_id"]
-        how = ""
-        if format == "devkit":
-            listing = folder / f"{name}.images.txt"
-            write_atomically(listing, ("\n".join(evaluated) + "\n").encode())
-            ids = f" --option devkit={devkit}" if devkit else ""
-            how = f"; to score it: --option subset={listing}{ids}"
-        yield f"{path}: {len(evaluated)} images{how}"
+        if not len(evaluated):
+            yield f"{model}: no image was evaluated, nothing to export"
+            continue
+        for group, rows in run.read("rows", parts=parts).groupby(GROUP, sort=False):
+            _, method, layer = group[:3]
+            plain = re.sub(r"[^\w.=+-]+", "_", f"{model}-{method}-{layer}")
+            others = (f"{plain}-{number}" for number in itertools.count(2))
+            name = next(name for name in itertools.chain([plain], others) if name not in taken)
+            taken.add(name)
+            if (rows["status"] == "not_applicable").all():
+                yield f"{name}: not applicable, nothing to export"
+                continue
+            path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
+            write_predictions(path, rows, images, classes, format=format)
+            how = ""
+            if format == "devkit":
+                listing = folder / f"{name}.images.txt"
+                write_atomically(listing, ("\n".join(evaluated) + "\n").encode())
+                ids = f" --option devkit={devkit}" if devkit else ""
+                how = f"; to score it: --option subset={listing}{ids}"
+            yield f"{path}: {len(evaluated)} images{how}"

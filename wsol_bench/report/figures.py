@@ -45,8 +45,7 @@ def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24
     protocol = Protocol.model_validate(
         {key: value for key, value in run.manifest["protocol"].items() if key != "hash"}
     )
-    chosen = _own_class(run, method)
-    chosen = chosen.iloc[np.unique(np.linspace(0, len(chosen) - 1, n_images).round().astype(int))]
+    chosen = _own_class(run, method, n_images)
     columns = 6
     lines = -(-len(chosen) // columns)
     figure, grid = plt.subplots(
@@ -67,20 +66,36 @@ def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24
     plt.close(figure)
 
 
-def _own_class(run: RunFolder, method: str) -> pd.DataFrame:
-    """Rows of the image's own class with their map and their image, of the first model."""
-    images = run.read("images")
-    images = images[(images["status"] == "evaluated") & (images["path"] != "")]
-    keys = ["model", "method", "layer", "image_id", "rank"]
-    rows = run.read("rows")
-    rows = rows[(rows["method"] == method) & (rows["model"] == images["model"].iloc[0])]
-    table = rows.merge(run.read("maps"), on=keys).merge(
-        images.drop(columns=["status"]), on=["model", "image_id"], suffixes=("_map", "")
-    )
-    table = table[table["class"] == table["label"]]
-    if table.empty:
+def _own_class(run: RunFolder, method: str, n_images: int) -> pd.DataFrame:
+    """Rows of the image's own class with their map and their image, evenly over the first model.
+
+    Only the parts that hold the chosen images are read as a whole.
+    """
+    numbers = next(iter(run.parts_by_model().values()))
+    facts = [
+        run.read_part("images", number, ["image_id", "path", "status"]).assign(part=number)
+        for number in numbers
+    ]
+    images = pd.concat(facts, ignore_index=True) if facts else pd.DataFrame(columns=["part"])
+    if len(images):
+        images = images[(images["status"] == "evaluated") & (images["path"] != "")]
+    spread = np.linspace(0, len(images) - 1, n_images).round().astype(int)
+    images = images.iloc[np.unique(spread[spread >= 0])]
+    tables = []
+    for number, wanted in images.groupby("part"):
+        parts = {name: run.read_part(name, int(str(number))) for name in ("images", "rows", "maps")}
+        if not len(parts["maps"]):
+            continue
+        chosen = parts["images"][parts["images"]["image_id"].isin(wanted["image_id"])]
+        rows = parts["rows"][parts["rows"]["method"] == method]
+        keys = ["model", "method", "layer", "image_id", "rank"]
+        table = rows.merge(parts["maps"], on=keys).merge(
+            chosen.drop(columns=["status"]), on=["model", "image_id"], suffixes=("_map", "")
+        )
+        tables.append(table[table["class"] == table["label"]])
+    if not any(map(len, tables)):
         raise RunError(f"{run.path} holds no map of method {method!r}")
-    return table
+    return pd.concat(tables, ignore_index=True)
 
 
 def _draw(axes: "Axes", line: pd.Series, protocol: Protocol, words: dict[str, str]) -> None:
