@@ -155,8 +155,8 @@ def compile_up_to(
     """Let torch.compile work on what runs before the target layer is through, in place.
 
     Each of these modules is compiled by itself, the largest that do not hold the target. What runs
-    behind the target stays as it is: gradients of all classes at once pass there, which compiled
-    code does not support.
+    behind the target (too) stays as it is: gradients of all classes at once pass there, which
+    compiled code does not support.
 
     Args:
         model: of it, modules that do not hold the target.
@@ -166,12 +166,14 @@ def compile_up_to(
     layer = find_module(model, target.layer)
     over = {module for module in model.modules() if layer in set(module.modules())}
     whole = {child for module in over for child in module.children()} - over
-    before: list[nn.Module] = []
+    before, behind = dict[nn.Module, None](), set[nn.Module]()
     past = False
 
     def note(module: nn.Module, inputs: Any) -> None:
-        if not past:
-            before.append(module)
+        if past:
+            behind.add(module)
+        else:
+            before[module] = None
 
     def end(module: nn.Module, inputs: Any, output: Any) -> None:
         nonlocal past
@@ -185,7 +187,12 @@ def compile_up_to(
     finally:
         for handle in handles:
             handle.remove()
-    for module in dict.fromkeys(before):
+    chosen = [module for module in before if module not in behind]
+    # All modules share one entry of torch.compile's cache, whose limit is made for one or two.
+    from torch._dynamo import config
+
+    config.recompile_limit = max(config.recompile_limit, 4 * len(chosen))
+    for module in chosen:
         module.compile()
 
 

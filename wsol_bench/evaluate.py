@@ -1,5 +1,6 @@
 """Shards: samples of a data set through one classifier to tables. No files are written here."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,9 +18,9 @@ from wsol_bench.cams import MapMethod, is_applicable, merged_plan
 from wsol_bench.capture import Precision, capture
 from wsol_bench.datasets import Dataset, Sample, counts_for
 from wsol_bench.errors import DatasetError, ModelError
-from wsol_bench.geometry import Boxes
+from wsol_bench.geometry import Boxes, Placement
 from wsol_bench.inputs import normalize
-from wsol_bench.loading import Batch, Group, decoded, is_worker_death
+from wsol_bench.loading import Group, decoded
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.models.classifiers import Classifier
 from wsol_bench.protocols import Protocol
@@ -30,8 +31,8 @@ __all__ = ["FAILED", "Evaluator", "Tables", "boxes_of_label", "storable"]
 FAILED = ("unreadable", "not_finite")
 
 # Threads that take boxes from maps while the network goes on, and batches that may wait for them.
-_SCORERS = 4
-_WAITING = 8
+_SCORERS = min(4, os.cpu_count() or 1)
+_WAITING = 2 * _SCORERS
 
 T = TypeVar("T")
 
@@ -53,9 +54,10 @@ class _Scored(NamedTuple):
 
 
 class _Maps(NamedTuple):
-    """What the network and the methods make of a group of images; on the device."""
+    """What the network and the methods make of a group of images; tensors on the device."""
 
-    group: Group
+    indices: list[int]
+    placements: list[Placement]
     labels: Int64[Tensor, " batch"]
     logits: Float[Tensor, "batch n"]
     classes: Int64[Tensor, "batch k"]
@@ -118,7 +120,6 @@ class Evaluator:
             [batch for of_shard in batches for batch in of_shard],
             self.protocol.input,
             workers=self.workers,
-            pin_memory=self.device.type == "cuda",
         )
 
         def steps(pool: ThreadPoolExecutor) -> Iterator[Future[_Scored] | range]:
@@ -126,7 +127,8 @@ class Evaluator:
                 for _ in of_shard:
                     batch = next(stream)
                     passed = [self._pass(group, outputs) for group in batch.groups]
-                    yield pool.submit(self._score, dataset, batch, passed)
+                    yield pool.submit(self._score, dataset, batch.unreadable, passed)
+                    del batch, passed  # their pixels and maps are not kept while others wait
                 yield shard  # ends here
 
         with ThreadPoolExecutor(_SCORERS) as pool:
@@ -146,11 +148,13 @@ class Evaluator:
 
     def _pass(self, group: Group, outputs: Int64[np.ndarray, " n"]) -> _Maps:
         """The network and the methods on one group. A GPU may still be at it when this returns."""
-        labels = torch.from_numpy(outputs[group.indices]).to(self.device, non_blocking=True)
-        pixels = group.pixels.to(self.device, non_blocking=True)
-        inputs = normalize(pixels, self.classifier.mean, self.classifier.std)
+        labels = torch.from_numpy(outputs[group.indices]).to(self.device)
+        pixels = group.pixels
+        if self.device.type == "cuda":
+            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
         if self.channels_last:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        inputs = normalize(pixels, self.classifier.mean, self.classifier.std)
         try:
             record = capture(
                 self.classifier.module,
@@ -162,8 +166,6 @@ class Evaluator:
                 precision=self.precision,
             )
         except (RuntimeError, AssertionError) as error:
-            if isinstance(error, RuntimeError) and is_worker_death(error):
-                raise
             hint = ""
             if isinstance(error, torch.OutOfMemoryError):
                 hint = f"; a batch_size below {self.batch_size} needs less memory"
@@ -175,23 +177,27 @@ class Evaluator:
             method.name: method(record) if is_applicable(method, record) else None
             for method in self.methods
         }
-        return _Maps(group, labels, record.logits, record.classes, maps)
+        return _Maps(group.indices, group.placements, labels, record.logits, record.classes, maps)
 
-    def _score(self, dataset: Dataset, batch: Batch, passed: Sequence[_Maps]) -> _Scored:
+    def _score(
+        self,
+        dataset: Dataset,
+        unreadable: Sequence[tuple[int, str]],
+        passed: Sequence[_Maps],
+    ) -> _Scored:
         """Maps to boxes, overlaps and columns; runs beside the next pass."""
         scored = _Scored({}, [], [])
-        for index, reason in batch.unreadable:
+        for index, reason in unreadable:
             scored.images[index] = self._image_line(dataset[index], "unreadable", reason)
         for maps in passed:
-            self._score_group(maps, [dataset[index] for index in maps.group.indices], scored)
+            self._score_group(maps, [dataset[index] for index in maps.indices], scored)
         return scored
 
     def _score_group(self, passed: _Maps, samples: Sequence[Sample], scored: _Scored) -> None:
         slots = _Slots.of(passed.logits, passed.classes, passed.labels, self.classifier.classes)
-        group = passed.group
-        for position, (index, sample) in enumerate(zip(group.indices, samples, strict=True)):
+        for position, (index, sample) in enumerate(zip(passed.indices, samples, strict=True)):
             # The file's own size: annotations may have been made for another.
-            height, width = group.placements[position].original
+            height, width = passed.placements[position].original
             sample = sample._replace(height=height, width=width)
             scored.images[index] = (
                 self._image_line(
@@ -217,7 +223,9 @@ class Evaluator:
             status = np.full(n, "not_applicable", dtype=object)
             if maps is not None:
                 stored, scales = storable(maps[slots.image, slots.slot])
-                boxes, iou = score_maps(stored, slots.image, group.placements, truth, self.protocol)
+                boxes, iou = score_maps(
+                    stored, slots.image, passed.placements, truth, self.protocol
+                )
                 status = np.where(np.isnan(boxes[:, 0]), "no_box", "box").astype(object)
                 scored.maps.append(
                     {

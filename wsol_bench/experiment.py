@@ -1,8 +1,10 @@
 """Carry out an experiment, go on with it, score it again, put its shards together."""
 
+import itertools
 import re
 import shutil
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from wsol_bench.metrics.localization import GROUP, summarize
 from wsol_bench.progress import progress
 from wsol_bench.protocols import Protocol as ScoringProtocol
 from wsol_bench.report.tables import markdown
-from wsol_bench.store import RunFolder, differences
+from wsol_bench.store import RunFolder, differences, environment
 
 __all__ = ["Engine", "Results", "merge", "rescore", "run", "run_below"]
 
@@ -122,11 +124,25 @@ def run_below(
     """``run`` in a folder below ``parent``: that of the same run, unfinished, or a new one."""
 
     def place(identity: Mapping[str, Any]) -> Path:
-        now = datetime.now().strftime("%Y%m%d-%H%M%S")
-        name = now if shard is None else f"{now}-shard-{shard.replace('/', '-of-')}"
-        return RunFolder.unfinished(parent, identity) or parent / name
+        return RunFolder.unfinished(parent, identity) or _new_folder(parent, shard)
 
     return _carry_out(config, place, engine, shard, force=False)
+
+
+def _new_folder(parent: Path, shard: str | None) -> Path:
+    """A folder named by date and time that nobody else has, also if several begin at once."""
+    name = datetime.now().strftime("%Y%m%d-%H%M%S")
+    if shard is not None:
+        name += f"-shard-{shard.replace('/', '-of-')}"
+    for number in itertools.count(2):
+        try:
+            (parent / name).mkdir(parents=True)
+            return parent / name
+        except FileExistsError:
+            name = f"{name.partition('+')[0]}+{number}"
+        except OSError as error:
+            raise RunError(f"{parent / name} cannot be made: {error}") from error
+    raise AssertionError("there is always a next name")
 
 
 def _carry_out(
@@ -139,44 +155,53 @@ def _carry_out(
 ) -> Results:
     experiment = load_config(config)
     experiment.build_protocol(), experiment.build_methods()  # the quickest to be wrong
+    shard = None if shard is None else _canonical(shard)
     engine = engine or LocalEngine()
     job = Job.of(experiment)
     parts = job.parts()
-    mine = _of_shard(parts, shard)
     facts = engine.facts(job)
     identity = {**job.identity(), "n_parts": len(parts), "shard": shard}
     path = place(identity)
     with RunFolder.writing(path, identity, job.dataset.classes, force=force) as folder:
         before = set(folder.parts())
         if folder.manifest["finished"] is None:
-            before -= _to_be_mended(folder)
-            todo = [part for part in mine if part.number not in before]
+            if experiment.strict or folder.manifest.get("failed"):
+                before -= _with_failed_images(folder)  # which may be mended by now
+            todo = [part for part in _of_shard(parts, shard) if part.number not in before]
             folder.begin_session(**facts)
             n_images = sum(len(part.images) for part in todo)
             what = "going on" if before else "evaluating"
-            with progress(what, n_images, "images") as advance:
-                for part, tables in engine.evaluate(job, todo, advance):
-                    folder.write_part(part.number, tables)
+            try:
+                with progress(what, n_images, "images") as advance:
+                    for part, tables in engine.evaluate(job, todo, advance):
+                        folder.write_part(part.number, tables)
+            except OSError as error:
+                raise RunError(
+                    f"{error}. {folder.path} keeps what is done; the same run goes on there"
+                ) from error
             folder.end_session(len(todo))
-            _require_sound(folder, experiment.max_failed)
+            _require_sound(folder, experiment.max_failed, whole=shard is None)
         summary = _finished(folder)
     return Results(summary, folder, n_before=len(before))
 
 
-def _of_shard(parts: Sequence[Part], shard: str | None) -> list[Part]:
-    if shard is None:
-        return list(parts)
+def _canonical(shard: str) -> str:
+    """``i/n`` without leading zeros; ConfigError where it is not from 1/n to n/n."""
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     index, count = (int(number) for number in match.groups()) if match else (0, 0)
     if not 1 <= index <= count:
         raise ConfigError(f"shard: expected i/n with i from 1 to n, such as 1/4, found {shard!r}")
-    return list(parts[index - 1 :: count])
+    return f"{index}/{count}"
 
 
-def _to_be_mended(folder: RunFolder) -> set[int]:
-    """Parts with failed images of a run that failed for them: the files may be mended by now."""
-    if not folder.manifest.get("failed"):
-        return set()
+def _of_shard(parts: Sequence[Part], shard: str | None) -> Sequence[Part]:
+    if shard is None:
+        return parts
+    index, count = (int(number) for number in shard.split("/"))
+    return parts[index - 1 :: count]
+
+
+def _with_failed_images(folder: RunFolder) -> set[int]:
     return {
         number
         for number in folder.parts()
@@ -184,31 +209,39 @@ def _to_be_mended(folder: RunFolder) -> set[int]:
     }
 
 
-def _require_sound(folder: RunFolder, max_failed: float) -> None:
-    """Fail a run of which too many images could not be evaluated; what it has is kept."""
-    if not folder.parts():  # a shard of a run that has fewer parts than shards
-        return
-    images = folder.read("images", ["image_id", "status", "reason"])
-    counts = images["status"].value_counts()
-    failed = images[images["status"].isin(FAILED)]
-    n_tried = len(failed) + int(counts.get("evaluated", 0))
-    reason = None
-    if len(failed) > max_failed * n_tried:
-        first = failed.iloc[0]
-        reason = (
-            f"{len(failed)} of {n_tried} images could not be evaluated, more than max_failed "
+def _require_sound(folder: RunFolder, max_failed: float, *, whole: bool) -> None:
+    """Fail a run of which too many images could not be evaluated; what it has is kept.
+
+    Where every shard of a run is sound so is the run, except that one without any image that can be
+    evaluated is sound as a shard.
+    """
+    counts: Counter[str] = Counter()
+    left_out = []  # of each part, the first image that was not evaluated; failed ones first
+    for number in folder.parts():
+        images = folder.read_part("images", number, ["image_id", "status", "reason"])
+        counts.update(images["status"])
+        images = images[images["status"] != "evaluated"]
+        failed = images[images["status"].isin(FAILED)]
+        left_out += (failed if len(failed) else images)[:1].to_dict(orient="records")
+    n_failed = sum(counts[status] for status in FAILED)
+    n_tried = n_failed + counts["evaluated"]
+    error: RunError | DatasetError | None = None
+    if n_failed > max_failed * n_tried:
+        first = next(line for line in left_out if line["status"] in FAILED)
+        error = RunError(
+            f"{n_failed} of {n_tried} images could not be evaluated, more than max_failed "
             f"({max_failed:g}); the first is {first['image_id']}: {first['reason']}\n{folder.path} "
-            "keeps what is done. Mend the files and run the same command again, which repeats the "
-            "parts they are in, or allow more with --set max_failed=..."
+            "keeps what is done. Mend the files and run the experiment there again, which repeats "
+            "the parts they are in, or allow more with --set max_failed=..."
         )
-    folder.update_manifest(failed=reason)
-    if reason:
-        raise RunError(reason)
-    if not counts.get("evaluated", 0):
-        found = ", ".join(f"{n} {status}" for status, n in counts.items())
-        raise DatasetError(
-            f"no image could be evaluated ({found}); the first: {images['reason'].iloc[0]}"
+    elif whole and not counts["evaluated"]:
+        found = ", ".join(f"{n} {status}" for status, n in counts.most_common())
+        error = DatasetError(
+            f"no image could be evaluated ({found}); the first: {left_out[0]['reason']}"
         )
+    folder.update_manifest(failed=str(error) if error and n_failed else None)
+    if error:
+        raise error
 
 
 def _finished(folder: RunFolder) -> pd.DataFrame:
@@ -230,9 +263,9 @@ def _summary(folder: RunFolder) -> pd.DataFrame:
     facts = ["model", "image_id", "label", "blacklisted", "n_label_boxes", "status"]
     lines = []
     for model, numbers in folder.parts_by_model().items():
-        if not numbers:
-            continue
-        images, rows = [], []
+        # A shard may have no part of a model.
+        images = [pd.DataFrame(columns=facts)]
+        rows = [pd.DataFrame(columns=columns)]
         for number in numbers:
             images.append(folder.read_part("images", number, facts))
             part = folder.read_part("rows", number, columns)
@@ -249,13 +282,13 @@ def _summary(folder: RunFolder) -> pd.DataFrame:
         )
         lines.append(
             summarize(
-                pd.concat(rows) if rows else pd.DataFrame(columns=columns),
-                pd.concat(images),
+                pd.concat(rows[1:] or rows),
+                pd.concat(images[1:] or images),
                 iou=protocol["scoring"]["iou"],
                 groups=groups,
             )
         )
-    return pd.concat(lines, ignore_index=True) if lines else pd.DataFrame(columns=GROUP)
+    return pd.concat(lines, ignore_index=True)
 
 
 def _stamp(protocol: Mapping[str, Any]) -> tuple[str, str]:
@@ -307,12 +340,17 @@ def rescore(
             "protocol instead"
         )
     identity = {
-        **{key: manifest[key] for key in manifest if key not in _TIMES},
+        **_without(manifest, *_TIMES),
+        **environment(),
         "config": experiment.model_dump(mode="json", include=set(manifest["config"])),
         "protocol": {**wanted.model_dump(mode="json"), "hash": wanted.hash},
-        "rescored_from": {"path": str(source.path.resolve()), "started": manifest["started"]},
+        "rescored_from": {
+            "path": str(source.path.resolve()),
+            **{key: manifest[key] for key in ("started", "versions", "git_revision")},
+        },
     }
     path = out or source.path / "rescored" / re.sub(r"[^\w.=+,-]+", "_", wanted.name)
+    _require_elsewhere(path, [source])
     anew = force or out is None
     with RunFolder.writing(path, identity, source.read("classes"), force=anew) as folder:
         todo = [number for number in source.parts() if number not in folder.parts()]
@@ -332,7 +370,9 @@ def rescore(
     return Results(summary, folder)
 
 
+# What a manifest says of how a run went, and what shards of one run may differ in.
 _TIMES = ("started", "finished", "sessions", "failed")
+_OF_SHARD = ("shard", "rescored_from")
 
 
 def _scored_again(tables: Tables, protocol: ScoringProtocol) -> pd.DataFrame:
@@ -382,12 +422,16 @@ def merge(sources: Sequence[RunFolder], out: Path, *, force: bool = False) -> Re
 
     Raises:
         RunError: shards of different runs, or parts that are in none or in several.
+        DatasetError: no image of the whole run could be evaluated.
     """
+    if not sources:
+        raise RunError("no shards to merge")
+    _require_elsewhere(out, sources)
     manifests = [source.manifest for source in sources]
     for source, manifest in zip(sources, manifests, strict=True):
         source.require_finished()
         changed = differences(
-            *(_without(one, "shard", *_TIMES) for one in (manifests[0], manifest))
+            *(_without(one, *_OF_SHARD, *_TIMES) for one in (manifests[0], manifest))
         )
         if changed:
             raise RunError(
@@ -401,14 +445,22 @@ def merge(sources: Sequence[RunFolder], out: Path, *, force: bool = False) -> Re
         shards = ", ".join(str(manifest["shard"]) for manifest in manifests)
         what = "some are missing" if len(home) < n_parts else "some are there twice"
         raise RunError(f"the shards {shards} hold {n_there} parts, the run has {n_parts}: {what}")
-    identity = {**_without(manifests[0], *_TIMES), "shard": None}
+    identity = {**_without(manifests[0], *_OF_SHARD, *_TIMES), "shard": None}
     with RunFolder.writing(out, identity, sources[0].read("classes"), force=force) as folder:
         folder.begin_session(engine="merge", merged=[str(source.path) for source in sources])
         for number, source in sorted(home.items()):
             folder.link_part(number, source)
         folder.end_session(len(home))
+        _require_sound(folder, max_failed=1.0, whole=True)
         summary = _finished(folder)
     return Results(summary, folder)
+
+
+def _require_elsewhere(out: Path, sources: Iterable[RunFolder]) -> None:
+    """Refuse to write where, or above where, something is read."""
+    for source in sources:
+        if source.path.resolve().is_relative_to(out.resolve()):
+            raise RunError(f"{out} holds what is to be read; choose another folder with --out")
 
 
 def _without(manifest: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -14,6 +14,8 @@ __all__ = ["IMAGE_FORMATS", "cache_folder", "locked", "write_atomically"]
 # What an image file may be, whatever its name says: no format that starts a program to be read.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
+_held: set[Path] = set()
+
 
 def cache_folder() -> Path:
     """The folder of parsed annotations and of the embedded data set.
@@ -27,7 +29,11 @@ def cache_folder() -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, also after a power failure."""
+    """Write a file that is there whole or not at all, also after a power failure.
+
+    Raises:
+        OSError: it cannot be written; with the path.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -36,6 +42,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # else the name may reach the disk before the content
         temporary.replace(path)
+    except OSError as error:  # a full disk does not say which file
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -55,6 +63,9 @@ def locked(path: Path, holder: str) -> Iterator[None]:
     Raises:
         BlockingIOError: another process holds it; the message is that holder's.
     """
+    here = path.resolve()
+    if here in _held:  # the system locks out other processes only
+        raise BlockingIOError("this process")
     with path.open("a+") as file:
         if sys.platform != "win32":
             try:
@@ -65,4 +76,8 @@ def locked(path: Path, holder: str) -> Iterator[None]:
         file.truncate(0)
         file.write(holder)
         file.flush()
-        yield
+        _held.add(here)
+        try:
+            yield
+        finally:
+            _held.remove(here)

@@ -66,8 +66,11 @@ def window(
 def normalize(
     pixels: Shaped[Tensor, "batch 3 height width"], mean: Sequence[float], std: Sequence[float]
 ) -> Float32[Tensor, "batch 3 height width"]:
-    """The network's input from RGB from 0 to 255: ``(rgb / 255 - mean) / std``."""
+    """The network's input from RGB from 0 to 255: ``(rgb / 255 - mean) / std``.
+
+    It lies in memory as the pixels do, on their device.
+    """
     shift, scale = (
         torch.tensor(values, device=pixels.device).view(3, 1, 1) * 255 for values in (mean, std)
     )
-    return (pixels.float() - shift) / scale
+    return (pixels.float() - shift).div_(scale)

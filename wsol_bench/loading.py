@@ -1,14 +1,20 @@
 """Batches of decoded images, made by processes that stay ahead of the network."""
 
-import warnings
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+import torch.multiprocessing  # tensors then travel by shared memory
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ImageError, WorkerError
@@ -16,11 +22,13 @@ from wsol_bench.geometry import Placement
 from wsol_bench.inputs import load_image, window
 from wsol_bench.protocols import InputRule
 
-__all__ = ["Batch", "Group", "decoded", "is_worker_death"]
+__all__ = ["Batch", "Group", "decoded"]
 
 # Sides of an input, longer to shorter: a thin file would fill the memory where its shape is kept.
 _LONGEST = 16
-_BATCHES_AHEAD = 3
+_BATCHES_AHEAD = 3  # of each process
+# A batch that takes longer will not come: its process hangs, or the disk that the files are on.
+_TIMEOUT_S = 600
 
 
 class Group(NamedTuple):
@@ -50,12 +58,7 @@ class Batch(NamedTuple):
 
 
 def decoded(
-    dataset: Dataset,
-    batches: Sequence[list[int]],
-    rule: InputRule,
-    *,
-    workers: int,
-    pin_memory: bool = False,
+    dataset: Dataset, batches: Sequence[Sequence[int]], rule: InputRule, *, workers: int
 ) -> Iterator[Batch]:
     """Decode the batches, in order.
 
@@ -64,73 +67,61 @@ def decoded(
         batches: indices of the images of each.
         rule: the protocol's, from file to input.
         workers: processes that decode; 0 decodes in this one, with nothing ahead.
-        pin_memory: for faster copies to a GPU.
 
     Raises:
-        WorkerError: a process died (killed, or out of memory).
+        WorkerError: a process died (killed, or out of memory) or hangs.
     """
-    if not batches:
-        return
+    decoder = _Decoder(dataset.images["path"].tolist(), rule)
     n_workers = min(workers, len(batches))
-    with warnings.catch_warnings():
-        # Of more processes than cores: where files come over a network they pay.
-        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
-        loader: DataLoader[Any] = DataLoader(
-            _Decoder(dataset, rule),
-            batch_sampler=batches,
-            num_workers=n_workers,
-            collate_fn=_as_it_is,
-            prefetch_factor=_BATCHES_AHEAD if n_workers else None,
-            pin_memory=pin_memory,
-            generator=torch.Generator(),  # not the caller's: nothing here is random
-        )
-        started = iter(loader)
-    try:
-        yield from started
-    except RuntimeError as error:
-        if is_worker_death(error):
-            raise WorkerError(f"a process that decodes images died: {error}") from error
-        raise
+    if not n_workers:
+        yield from map(decoder, batches)
+        return
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(n_workers, initializer=_enter, initargs=(decoder,)) as pool:
+        ahead: deque[Future[Batch]] = deque()
+        try:
+            for batch in batches:
+                ahead.append(pool.submit(_decode, batch))
+                if len(ahead) > n_workers * _BATCHES_AHEAD:
+                    yield ahead.popleft().result(_TIMEOUT_S)
+            while ahead:
+                yield ahead.popleft().result(_TIMEOUT_S)
+        except BrokenProcessPool as error:
+            raise WorkerError(f"a process that decodes images died ({error})") from error
+        except TimeoutError as error:
+            raise WorkerError(f"no image was decoded for {_TIMEOUT_S} seconds") from error
+        finally:
+            if ahead:  # nobody waits for them any more, nor for a process that hangs
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in set(multiprocessing.active_children()) - others:
+                    process.kill()
 
 
-def is_worker_death(error: RuntimeError) -> bool:
-    """Whether an error says that a decoding process died; it may be raised at any point."""
-    return str(error).startswith("DataLoader worker")
+class _Decoder:
+    """Decodes batches.
 
+    Args:
+        paths: of all images; "" for none.
+        rule: from file to input.
+    """
 
-class _Decoder(TorchDataset[Batch]):
-    """What the processes do."""
-
-    def __init__(self, dataset: Dataset, rule: InputRule) -> None:
-        # No tables: these are copied to each process where processes are not forked.
-        self._paths = dataset.images["path"].tolist()
+    def __init__(self, paths: list[str], rule: InputRule) -> None:
+        self._paths = paths
         self._rule = rule
 
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
+    def __call__(self, indices: Sequence[int]) -> Batch:
         images: dict[tuple[int, int], list[tuple[int, Placement, Tensor]]] = {}
         unreadable = []
         for index in indices:
             try:
-                placement, pixels = self._decode(index)
+                placement, pixels = self._load(self._paths[index])
             except ImageError as error:
                 unreadable.append((index, str(error)))
             else:
                 images.setdefault(placement.input, []).append((index, placement, pixels))
-        groups = [
-            Group(
-                [i for i, _, _ in group],
-                [p for _, p, _ in group],
-                torch.stack([x for _, _, x in group]),
-            )
-            for group in images.values()
-        ]
-        return Batch(groups, unreadable)
+        return Batch([_group(of_size) for of_size in images.values()], unreadable)
 
-    def _decode(self, index: int) -> tuple[Placement, Tensor]:
-        path = self._paths[index]
+    def _load(self, path: str) -> tuple[Placement, Tensor]:
         if not path:
             raise ImageError("the data set holds no pixels of this image")
         image = load_image(Path(path))
@@ -148,5 +139,26 @@ def _group(images: Sequence[tuple[int, Placement, Tensor]]) -> Group:
     return Group(list(indices), list(placements), torch.stack(pixels))
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
+# The decoder of a process that decodes.
+_decoder: _Decoder
+
+
+def _enter(decoder: _Decoder) -> None:
+    """Begin a process that decodes."""
+    global _decoder
+    _decoder = decoder
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    """End this process when its parent does, however that ends."""
+    wait([sentinel])
+    os._exit(1)
+
+
+def _decode(indices: Sequence[int]) -> Batch:
+    return _decoder(indices)

@@ -14,7 +14,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +34,8 @@ _PACKAGES = ("wsol-bench", "torch", "torchvision", "numpy", "numba", "pillow")
 _LOCK = ".lock"
 # In the order in which they are written: the images say that a part is done.
 _TABLES = ("maps", "rows", "images")
+# All that a run may hold.
+_FOLDERS = (*_TABLES, "tables", "figures", "predictions", "rescored")
 _SHOWN = 8
 
 
@@ -82,29 +84,36 @@ class RunFolder:
         if not has_run and any(not name.startswith(".") for name in os.listdir(path)):
             raise RunError(f"{path} exists and is not empty; choose another folder with --out")
         holder = f"process {os.getpid()} on {socket.gethostname()}, since {_now()}"
-        try:
-            with locked(path / _LOCK, holder):
-                cls._prepare(path, identity, classes, force=force)
-                yield cls(path)
-        except BlockingIOError as error:
-            raise RunError(
-                f"{path} is being written by {error}; wait for it, stop it, or choose another "
-                "folder with --out"
-            ) from None
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(path / _LOCK, holder))
+            except BlockingIOError as error:
+                raise RunError(
+                    f"{path} is being written by {error}; wait for it, stop it, or choose another "
+                    "folder with --out"
+                ) from None
+            cls._prepare(path, identity, classes, force=force)
+            yield cls(path)
 
     @classmethod
     def _prepare(
         cls, path: Path, identity: Mapping[str, Any], classes: pd.DataFrame, *, force: bool
     ) -> None:
         manifest = path / "manifest.json"
-        if force and manifest.is_file():
-            manifest.unlink()  # first: what is left of it is no run
-            for name in (*_TABLES, "tables", "figures", "predictions", "rescored"):
-                shutil.rmtree(path / name, ignore_errors=True)
-        for leftover in path.rglob(".*.tmp"):  # of a process that was killed
-            leftover.unlink(missing_ok=True)
+        state: dict[str, Any] = {}
         if manifest.is_file():
-            state = cls(path).manifest
+            state = {"deleted": None} if force else cls(path).manifest
+        if "deleted" in state:
+            # What is left if this is interrupted is no run, and goes the next time.
+            _write_json(manifest, {"deleted": _now()})
+            for name in _FOLDERS:
+                if (path / name).exists():
+                    shutil.rmtree(path / name)
+            state = {}
+        for folder in (path, *(path / name for name in _FOLDERS)):
+            for leftover in folder.glob(".*.tmp"):  # of a process that was killed
+                leftover.unlink(missing_ok=True)
+        if state:
             changed = differences({key: state.get(key) for key in identity}, identity)
             if changed:
                 more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
@@ -213,7 +222,9 @@ class RunFolder:
         tables = [self.read_part(table, number, columns) for number in numbers]
         tables = [part for part in tables if len(part)]
         if not tables:
-            raise RunError(f"{self.path} holds no {table}; the run did not get that far")
+            raise RunError(
+                f"{self.path} holds no {table}: the run did not get that far, or has none"
+            )
         return pd.concat(tables, ignore_index=True)
 
     def finish(self, summary: pd.DataFrame, files: Mapping[str, str]) -> None:

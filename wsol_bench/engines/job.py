@@ -56,6 +56,7 @@ class Job:
     experiment: ExperimentConfig
     dataset: Dataset
     _loaded: dict[int, Classifier] = field(default_factory=dict, repr=False)
+    _compiled: set[int] = field(default_factory=set, repr=False)
 
     @classmethod
     def of(cls, experiment: ExperimentConfig) -> "Job":
@@ -92,7 +93,6 @@ class Job:
             evaluator = self._evaluator(model, device)
             tables = evaluator.evaluate(self.dataset, [part.images for part in chosen], advance)
             yield from zip(chosen, tables, strict=True)
-            evaluator.classifier.module.cpu()
 
     def identity(self) -> dict[str, Any]:
         """All that decides the numbers: two runs of one identity have the same rows.
@@ -108,7 +108,7 @@ class Job:
                 "weights": classifier.fingerprint,
                 "layer": classifier.target.layer,
                 "n_classes": len(classifier.classes),
-                "classes_from": classifier.classes_from,
+                "classes": _digest("\n".join(classifier.classes).encode()),
                 "mean": classifier.mean,
                 "std": classifier.std,
             }
@@ -132,9 +132,10 @@ class Job:
         module = classifier.module.to(device)
         if experiment.channels_last:
             module = module.to(memory_format=torch.channels_last)
-        if experiment.compile:
+        if experiment.compile and model not in self._compiled:
             size = experiment.build_protocol().input.size
             compile_up_to(module, classifier.target, torch.zeros(1, 3, size, size, device=device))
+            self._compiled.add(model)
         return Evaluator(
             classifier=replace(classifier, module=module),
             methods=experiment.build_methods(),
@@ -151,6 +152,7 @@ class Job:
         """One of the experiment's; only the last one stays in memory."""
         if index not in self._loaded:
             self._loaded.clear()
+            self._compiled.clear()
             experiment = self.experiment
             self._loaded[index] = experiment.models[index].load(
                 dataset_classes=self.dataset.classes["wnid"],
@@ -181,4 +183,8 @@ def _source(method: MapMethod) -> str:
         content = Path(inspect.getfile(function)).read_bytes()
     except (TypeError, OSError):  # made in a notebook or by a C extension
         return "unknown"
+    return _digest(content)
+
+
+def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]

@@ -11,8 +11,10 @@ from wsol_bench.evaluate import Tables
 
 __all__ = ["LocalEngine"]
 
-# Deaths in a row without a part done between them: then it is no accident.
+# Deaths in one part: then it is no accident. Decoding runs ahead, so that only a part that was
+# alone can be blamed; after a death so many are.
 _DEATHS = 3
+_ALONE = 32
 
 
 class LocalEngine:
@@ -45,34 +47,37 @@ class LocalEngine:
                 takes back images of a part that begins again.
 
         Raises:
-            WorkerError: processes died again and again.
+            WorkerError: processes died again and again in one part.
             WsolBenchError: see ``Evaluator.evaluate``.
         """
         device = job.device()
         left = list(parts)
         deaths = 0
-        ahead = 0  # images of parts that are not done
+        alone = 0  # parts that are done one by one, since one of them may kill its decoder
+        begun = 0  # images of parts that are not done
 
         def count(n: int) -> None:
-            nonlocal ahead
-            ahead += n
+            nonlocal begun
+            begun += n
             advance(n)
 
         while left:
             try:
-                for part, tables in job.evaluate(list(left), device, count):
+                for part, tables in job.evaluate(left[:1] if alone else left[:], device, count):
                     yield part, tables
                     del left[0]
-                    ahead -= len(part.images)
+                    begun -= len(part.images)
+                    alone = max(0, alone - 1)
                     deaths = 0
             except WorkerError as error:
-                deaths += 1
-                advance(-ahead)
-                ahead = 0
+                advance(-begun)
+                begun = 0
+                deaths += 1 if alone else 0
+                alone = _ALONE
                 if deaths == _DEATHS:
                     first = job.dataset.images["image_id"].iloc[left[0].images[0]]
                     raise WorkerError(
-                        f"{error}. That was {deaths} times in a row, in the part that begins with "
-                        f"image {first}. Is the memory full ('workers', 'batch_size'), or an image "
-                        "there one that kills its decoder? What is done is kept"
+                        f"{error}, {deaths} times in the part of {len(left[0].images)} images that "
+                        f"begins with {first}. Is the memory full ('workers', 'batch_size'), or is "
+                        "there an image that kills its decoder? What is done is kept"
                     ) from error

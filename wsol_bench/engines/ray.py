@@ -6,6 +6,7 @@ arrive are given to a new one.
 """
 
 import os
+import socket
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -33,8 +34,9 @@ class RayEngine:
     """Evaluates parts by Ray actors.
 
     Args:
-        address: of a cluster (``auto``: the one that this machine belongs to); without one Ray is
-            started on this machine for as long as the evaluation lasts.
+        address: of a cluster (``auto``: the one that this machine belongs to); by default that of
+            the environment variable RAY_ADDRESS. Without one Ray is started on this machine for as
+            long as the evaluation lasts.
         n_actors: how many; by default one a GPU of the cluster, or one a CPU core where there is
             no GPU.
 
@@ -47,14 +49,19 @@ class RayEngine:
             import ray  # noqa: F401
         except ImportError as error:
             raise ConfigError("--engine ray needs Ray: pip install 'wsol-bench[ray]'") from error
-        self._address = address
+        self._address = address or os.environ.get("RAY_ADDRESS")
         self._n_actors = n_actors
 
     def facts(self, job: Job) -> dict[str, Any]:
         """Where the work is done, for the record."""
         from importlib.metadata import version
 
-        return {"engine": "ray", "ray": version("ray"), "address": self._address}
+        return {
+            "engine": "ray",
+            "device": job.experiment.device,
+            "ray": version("ray"),
+            "address": self._address,
+        }
 
     def evaluate(
         self, job: Job, parts: Sequence[Part], advance: Callable[[int], object]
@@ -87,16 +94,12 @@ class RayEngine:
         started = not ray.is_initialized()
         if started:
             # An actor a core, also where the machine's share of cores is less than it looks.
-            here = None if self._address else max(self._n_actors or 0, _cores())
+            here = {"num_cpus": max(self._n_actors or 0, _cores()), "include_dashboard": False}
+            options = {"address": self._address} if self._address else {"address": "local", **here}
             try:
-                ray.init(
-                    address=self._address,
-                    num_cpus=here,
-                    log_to_driver=False,
-                    configure_logging=False,
-                    **({} if self._address else {"include_dashboard": False}),
-                )
-            except (ConnectionError, RuntimeError, ValueError) as error:
+                _require_reachable(self._address)
+                ray.init(**options, log_to_driver=False, configure_logging=False)
+            except (OSError, RuntimeError, ValueError) as error:  # ConnectionError among these
                 where = f"at {self._address}" if self._address else "here"
                 raise ConfigError(f"Ray {where} cannot be used: {error}") from error
         try:
@@ -132,30 +135,33 @@ class _Crew:
         import ray
 
         left = deque(parts)
+        # By number, parts that were with a worker that died, and how often each was alone there:
+        # workers run ahead, so that only then it can be blamed.
         deaths: Counter[int] = Counter()
-        # By stream: the actor, and its parts that did not arrive yet.
-        at: dict[Any, tuple[Any, deque[Part]]] = {}
+        # By stream: the actor, its parts that did not arrive yet, and whether it was one part.
+        at: dict[Any, tuple[Any, deque[Part], bool]] = {}
         idle: list[Any] = []
-        n_alive, arrived = 0, False
+        started: dict[Any, Any] = {}  # by actor, what is there as soon as it runs
         while left or at:
-            while left and (idle or n_alive < self._n_actors):
+            while left and (idle or len(started) < self._n_actors):
                 if not idle:
                     idle.append(self._actor.remote(*self._arguments))
-                    n_alive += 1
+                    started[idle[-1]] = idle[-1].start.remote()
                 actor = idle.pop()
-                mine = self._take(left)
+                mine = self._take(left, deaths)
+                alone = len(mine) == 1
                 stream = actor.evaluate.options(num_returns="streaming").remote(list(mine))
-                at[stream] = (actor, mine)
+                at[stream] = (actor, mine, alone)
             ready, _ = ray.wait(list(at), num_returns=1, timeout=_START_S)
             if not ready:
-                if arrived:
-                    continue
+                if ray.wait(list(started.values()), num_returns=1, timeout=0)[0]:
+                    continue  # a long part
                 raise WorkerError(
-                    f"no Ray worker got to its first part in {_START_S / 60:.0f} minutes: does the "
-                    f"cluster have the free resources ({ray.available_resources()})?"
+                    f"no Ray worker could start in {_START_S / 60:.0f} minutes: does the cluster "
+                    f"have the free resources ({ray.available_resources()})?"
                 )
             [stream] = ready
-            actor, mine = at[stream]
+            actor, mine, alone = at[stream]
             try:
                 number, tables = ray.get(next(stream))
             except StopIteration:
@@ -169,36 +175,46 @@ class _Crew:
                     raise (cause if isinstance(cause, WsolBenchError) else error) from error
                 del at[stream]
                 idle.append(actor)
-                self._again(mine, left, deaths, cause)
+                self._again(mine, left, deaths, cause, alone=alone)
             except ray.exceptions.RayError as error:  # the actor, its machine or its object died
-                del at[stream]
-                n_alive -= 1
-                self._again(mine, left, deaths, error)
+                del at[stream], started[actor]
+                self._again(mine, left, deaths, error, alone=alone)
             else:
                 part = mine.popleft()
                 if part.number != number:
                     raise WorkerError(f"a Ray worker answered {number}, not {part.number}")
-                arrived = True
                 yield part, tables
 
-    def _take(self, left: deque[Part]) -> deque[Part]:
+    def _take(self, left: deque[Part], deaths: Counter[int]) -> deque[Part]:
         """The next parts of one model, fewer towards the end so that all actors end together."""
         share = max(1, min(_AT_A_TIME, len(left) // (2 * self._n_actors)))
         taken = deque([left.popleft()])
-        while left and len(taken) < share and left[0].model == taken[0].model:
+        if taken[0].number in deaths:
+            return taken
+        while (
+            left
+            and len(taken) < share
+            and left[0].model == taken[0].model
+            and left[0].number not in deaths
+        ):
             taken.append(left.popleft())
         return taken
 
     @staticmethod
     def _again(
-        mine: deque[Part], left: deque[Part], deaths: Counter[int], error: Exception
+        mine: deque[Part],
+        left: deque[Part],
+        deaths: Counter[int],
+        error: Exception,
+        *,
+        alone: bool,
     ) -> None:
         """Give the parts of a worker that died back, unless one kills its workers."""
-        if mine:
-            deaths[mine[0].number] += 1
-            if deaths[mine[0].number] == _DEATHS:
+        for part in mine:
+            deaths[part.number] += 1 if alone else 0
+            if deaths[part.number] == _DEATHS:
                 raise WorkerError(
-                    f"{_DEATHS} Ray workers died in part {mine[0].number}, the last with: "
+                    f"{_DEATHS} Ray workers died in part {part.number}, the last with: "
                     f"{str(error).strip()}. What is done is kept"
                 ) from error
         left.extendleft(reversed(mine))
@@ -214,13 +230,24 @@ class _Worker:
         if Path(folder).is_dir():
             os.chdir(folder)
         sys.path.extend(entry for entry in path if entry not in sys.path)
+        if "OMP_NUM_THREADS" not in os.environ:  # which Ray sets to the cores of the actor
+            torch.set_num_threads(1)
         self._job = Job(ExperimentConfig.model_validate(experiment), dataset)
+
+    def start(self) -> None:
+        """Nothing; it is over when the actor runs."""
 
     def evaluate(self, parts: list[Part]) -> Iterator[tuple[int, Tables]]:
         """The number and the tables of each part, in order."""
-        torch.set_num_threads(max(1, int(os.environ.get("OMP_NUM_THREADS", "1"))))
         for part, tables in self._job.evaluate(parts, self._job.device()):
             yield part.number, tables
+
+
+def _require_reachable(address: str | None) -> None:
+    """OSError where nobody listens at ``host:port``: Ray itself would try for many minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and "/" not in host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _cores() -> int:

@@ -67,20 +67,24 @@ def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24
 
 
 def _own_class(run: RunFolder, method: str, n_images: int) -> pd.DataFrame:
-    """Rows of the image's own class with their map and their image, evenly over the first model.
+    """Rows of the image's own class with their map and image, of the first model that has any.
 
-    Only the parts that hold the chosen images are read as a whole.
+    The images are taken evenly. Only the parts that hold the chosen images are read as a whole.
     """
-    numbers = next(iter(run.parts_by_model().values()))
-    facts = [
-        run.read_part("images", number, ["image_id", "path", "status"]).assign(part=number)
-        for number in numbers
-    ]
-    images = pd.concat(facts, ignore_index=True) if facts else pd.DataFrame(columns=["part"])
-    if len(images):
+    images = pd.DataFrame()
+    for numbers in run.parts_by_model().values():
+        facts = [
+            run.read_part("images", number, ["image_id", "path", "status"]).assign(part=number)
+            for number in numbers
+        ]
+        images = pd.concat([pd.DataFrame(columns=["path", "status", "part"]), *facts])
         images = images[(images["status"] == "evaluated") & (images["path"] != "")]
+        if len(images):
+            break
+    else:
+        raise RunError(f"{run.path} holds no image that was evaluated")
     spread = np.linspace(0, len(images) - 1, n_images).round().astype(int)
-    images = images.iloc[np.unique(spread[spread >= 0])]
+    images = images.iloc[np.unique(spread)]
     tables = []
     for number, wanted in images.groupby("part"):
         parts = {name: run.read_part(name, int(str(number))) for name in ("images", "rows", "maps")}

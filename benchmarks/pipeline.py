@@ -1,0 +1,293 @@
+"""What a whole run costs beside its decoding and forward passes, in time and memory.
+
+    WSOL_BENCH_DATA=<folder of the real data> python benchmarks/pipeline.py cost
+    WSOL_BENCH_DATA=<folder of the real data> python benchmarks/pipeline.py options
+    python benchmarks/pipeline.py memory
+    python benchmarks/pipeline.py ray
+
+Each prints a Markdown table; results/benchmark_pipeline.md holds one of each. Runtime on 2 cores:
+about 8, 6, 8 and 4 minutes.
+
+cost: wall time of a run (grad_cam + cam, top-5 and the own class; written to a folder, summary and
+all) over that of decoding and bare forward passes of the same images by the same processes, batches
+and memory format. Start-up (loading data set and network) is in neither. Goal: at most 1.25 for
+mobilenet_v2 and resnet50; squeezenet1_1, whose head is most of its cost, has no goal.
+
+options: the same wall time with one option changed, over that of the defaults.
+
+memory: largest resident memory of a run on 500 and on 20,000 synthetic images. Goal: within 10%.
+
+ray: images a second of two Ray workers over that of one, with one thread each. Goal: at least 1.6.
+
+Repetitions are interleaved and ratios taken within each, so that a slow phase of the machine
+cancels; the median is reported.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+import wsol_bench
+from wsol_bench.engines.job import Job, Part
+from wsol_bench.engines.local import LocalEngine
+from wsol_bench.evaluate import Tables
+from wsol_bench.inputs import normalize
+from wsol_bench.loading import decoded
+
+GOAL_COST, GOAL_MEMORY, GOAL_RAY = 1.25, 1.10, 1.6
+REPEATS = 3
+
+
+class Timed:
+    """An engine that notes when it begins, when each part arrives, and how many images it holds."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.began = 0.0
+        self.arrivals: list[tuple[float, int]] = []
+
+    def facts(self, job: Job) -> dict[str, Any]:
+        return self._engine.facts(job)
+
+    def evaluate(
+        self, job: Job, parts: Sequence[Part], advance: Callable[[int], object]
+    ) -> Iterator[tuple[Part, Tables]]:
+        self.began = time.perf_counter()
+        for part, tables in self._engine.evaluate(job, parts, advance):
+            self.arrivals.append((time.perf_counter(), len(part.images)))
+            yield part, tables
+
+
+def real(model: str, **changes: Any) -> dict[str, Any]:
+    """An experiment on ilsvrc-mini: 500 images of 20 classes, or all 510."""
+    data = Path(os.environ["WSOL_BENCH_DATA"])
+    weights = {
+        "mobilenet_v2": str(data / "weights/mobilenet_v2_20cls.pth"),
+        "squeezenet1_1": str(data / "weights/squeezenet1_1_imagenet.pth"),
+    }
+    return {
+        "name": "pipeline",
+        "dataset": {"name": "imagenet", "root": str(data / "ilsvrc-mini")},
+        "models": [{"name": model, "weights": weights.get(model, "random")}],
+        "methods": ["grad_cam", "cam"],
+        "protocol": "gradcam-2017",
+        "device": "cpu",
+        **changes,
+    }
+
+
+def synthetic(root: Path, n_images: int) -> Path:
+    """A data set of 100 drawn 375 x 500 JPEG files under many names, in the Kaggle layout."""
+    folder = root / "ILSVRC/Data/CLS-LOC/val"
+    folder.mkdir(parents=True)
+    wnids = [f"n{index:08d}" for index in range(10)]
+    (root / "LOC_synset_mapping.txt").write_text("".join(f"{w} class {w}\n" for w in wnids))
+    rng = np.random.default_rng(0)
+    lines = ["ImageId,PredictionString"]
+    for index in range(n_images):
+        name = f"ILSVRC2012_val_{index:08d}"
+        if index < 100:
+            coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
+            coarse.resize((500, 375)).save(folder / f"{name}.JPEG", quality=90)
+        else:
+            os.link(folder / f"ILSVRC2012_val_{index % 100:08d}.JPEG", folder / f"{name}.JPEG")
+        lines.append(f"{name},{wnids[index % 10]} 50 50 400 300 ")
+    (root / "LOC_val_solution.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def whole_run(experiment: dict[str, Any]) -> float:
+    """Seconds from the first image to the finished run."""
+    engine = Timed(LocalEngine())
+    with tempfile.TemporaryDirectory() as folder:
+        wsol_bench.run(experiment, out=Path(folder) / "run", engine=engine)
+        return time.perf_counter() - engine.began
+
+
+def decode_and_forward(experiment: dict[str, Any]) -> float:
+    """Seconds of what no benchmark can do without."""
+    job = Job.of(wsol_bench.load_config(experiment))
+    config = job.experiment
+    classifier = job._classifier(0)
+    module = classifier.module
+    if config.channels_last:
+        module = module.to(memory_format=torch.channels_last)
+    known = job.dataset.images["label"].isin(classifier.classes).to_numpy()
+    batches = []
+    for part in job.parts():
+        images = [index for index in part.images if known[index]]
+        size = config.batch_size
+        batches += [images[start : start + size] for start in range(0, len(images), size)]
+    rule = config.build_protocol().input
+    start = time.perf_counter()
+    with torch.inference_mode():
+        for batch in decoded(job.dataset, batches, rule, workers=config.workers):
+            for group in batch.groups:
+                inputs = normalize(group.pixels, classifier.mean, classifier.std)
+                if config.channels_last:
+                    inputs = inputs.contiguous(memory_format=torch.channels_last)
+                module(inputs)
+    return time.perf_counter() - start
+
+
+def cost() -> Iterator[str]:
+    yield "| network | images | decode + forward, s | whole run, s | ratio (median) | all | goal |"
+    yield "|---|---|---|---|---|---|---|"
+    for model in ("mobilenet_v2", "resnet50", "squeezenet1_1"):
+        experiment = real(model)
+        whole_run({**experiment, "limit": 32})  # kernels compile, files come into the cache
+        pairs = [(decode_and_forward(experiment), whole_run(experiment)) for _ in range(REPEATS)]
+        ratios = sorted(whole / bare for bare, whole in pairs)
+        bare, whole = (statistics.median(times) for times in zip(*pairs, strict=True))
+        goal = "" if model == "squeezenet1_1" else f"≤ {GOAL_COST}"
+        listed = ", ".join(f"{ratio:.3f}" for ratio in ratios)
+        middle = statistics.median(ratios)
+        yield f"| {model} | 510 | {bare:.2f} | {whole:.2f} | {middle:.3f} | {listed} | {goal} |"
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "workers: 0": {"workers": 0},
+    "workers: 1": {"workers": 1},
+    "workers: 2": {"workers": 2},
+    "workers: 8": {"workers": 8},
+    "batch_size: 4": {"batch_size": 4},
+    "batch_size: 64": {"batch_size": 64},
+    "channels_last: false": {"channels_last": False},
+    "precision: bf16": {"precision": "bf16"},
+    "compile: true": {"compile": True},
+}
+
+
+def options() -> Iterator[str]:
+    yield "| option | mobilenet_v2 | resnet50 |"
+    yield "|---|---|---|"
+    columns = []
+    for model in ("mobilenet_v2", "resnet50"):
+        experiment = real(model, limit=256)
+        whole_run({**experiment, "limit": 32})
+        column = {}
+        for name, change in OPTIONS.items():
+            ratios = []
+            for _ in range(REPEATS):
+                default = whole_run(experiment)
+                ratios.append(whole_run({**experiment, **change}) / default)
+            column[name] = statistics.median(ratios)
+            print(model, name, column[name], file=sys.stderr)
+        columns.append(column)
+    for name in OPTIONS:
+        yield f"| `{name}` | {columns[0][name]:.2f} | {columns[1][name]:.2f} |"
+
+
+def memory_of(root: Path, n_images: int) -> dict[str, float]:
+    """Largest resident memory of a run in a process of its own, in MiB."""
+    experiment = {
+        "name": "memory",
+        "dataset": {"name": "imagenet", "root": str(root)},
+        "models": [
+            {
+                "name": "shapes_net",
+                "weights": "random",
+                "arguments": {"num_classes": 10},
+            }
+        ],
+        "methods": ["grad_cam", "cam"],
+        "protocol": "gradcam-2017",
+        "device": "cpu",
+        "limit": n_images,
+        "workers": 2,
+    }
+    code = (
+        "import json, resource, sys, wsol_bench\n"
+        "wsol_bench.run(json.loads(sys.argv[1]), out=sys.argv[2])\n"
+        "usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
+        "print(json.dumps({'run': usage / 1024, 'largest decoder': children / 1024}))"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", code, json.dumps(experiment), str(Path(folder) / "run")]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def memory() -> Iterator[str]:
+    yield "| process | 500 images, MiB | 20,000 images, MiB | ratio | goal |"
+    yield "|---|---|---|---|---|"
+    with tempfile.TemporaryDirectory() as folder:
+        root = synthetic(Path(folder) / "root", 20_000)
+        memory_of(root, 16)  # kernels compile, annotations come into the cache
+        few, many = memory_of(root, 500), memory_of(root, 20_000)
+    for name, before in few.items():
+        ratio = many[name] / before
+        yield f"| {name} | {before:.0f} | {many[name]:.0f} | {ratio:.3f} | ≤ {GOAL_MEMORY} |"
+
+
+def rate_of(experiment: dict[str, Any], n_actors: int) -> float:
+    """Images a second of all but the first arrival, until the last."""
+    from wsol_bench.engines.ray import RayEngine
+
+    engine = Timed(RayEngine(n_actors=n_actors))
+    with tempfile.TemporaryDirectory() as folder:
+        wsol_bench.run(experiment, out=Path(folder) / "run", engine=engine)
+    (first, _), *later = engine.arrivals
+    return sum(n for _, n in later) / (later[-1][0] - first)
+
+
+def ray() -> Iterator[str]:
+    yield "| Ray workers | images/s | ratio (median) | all | goal |"
+    yield "|---|---|---|---|---|"
+    with tempfile.TemporaryDirectory() as folder:
+        root = synthetic(Path(folder) / "root", 1600)
+        experiment = {
+            "name": "ray",
+            "dataset": {"name": "imagenet", "root": str(root)},
+            "models": [
+                {"name": "mobilenet_v2", "weights": "random", "arguments": {"num_classes": 10}}
+            ],
+            "methods": ["grad_cam", "cam"],
+            "protocol": "gradcam-2017",
+            "device": "cpu",
+            "part_size": 32,
+            "workers": 0,
+        }
+        pairs = [(rate_of(experiment, 1), rate_of(experiment, 2)) for _ in range(REPEATS)]
+    ratios = sorted(two / one for one, two in pairs)
+    one, two = (statistics.median(rates) for rates in zip(*pairs, strict=True))
+    listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    yield f"| 1 | {one:.1f} | 1 | | |"
+    yield f"| 2 | {two:.1f} | {statistics.median(ratios):.2f} | {listed} | ≥ {GOAL_RAY} |"
+
+
+TABLES = {"cost": cost, "options": options, "memory": memory, "ray": ray}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", choices=TABLES)
+    table = parser.parse_args().table
+    for line in TABLES[table]():
+        print(line, flush=True)
+    print(
+        f"\ntorch {version('torch')}, numpy {version('numpy')}, Python "
+        f"{platform.python_version()}; {os.cpu_count()} CPU cores, {torch.get_num_threads()} "
+        f"threads; median of {REPEATS}, {time.strftime('%Y-%m-%d')}."
+    )
+
+
+if __name__ == "__main__":
+    main()

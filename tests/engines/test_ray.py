@@ -1,0 +1,213 @@
+"""Ray actors give the rows of one process, whatever becomes of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from colors import WNIDS, color_experiment, write_colors
+
+import wsol_bench
+from wsol_bench.engines.local import LocalEngine
+from wsol_bench.engines.ray import RayEngine
+from wsol_bench.errors import DatasetError, WorkerError
+from wsol_bench.store import RunFolder
+
+# CAM, but as often as the file ``deaths_left`` says its process dies at a green image: the second.
+KILLER = """
+import os, signal
+from pathlib import Path
+from wsol_bench.cams import cam_methods, MapMethod
+
+LEFT = Path(__file__).with_name("deaths_left")
+cam = cam_methods.get("cam")
+
+def function(record):
+    left = int(LEFT.read_text())
+    if left and (record.logits.argmax(dim=1) == 1).any():
+        LEFT.write_text(str(left - 1))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return cam.function(record)
+
+killer_cam = MapMethod("killer_cam", function, cam.plan, "")
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def nothing_hangs():
+    def stop(*_):
+        raise TimeoutError("this should have come to an end")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(240)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As many as an actor has: sums of floats depend on it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_colors(tmp_path_factory.mktemp("colors"))
+
+
+def experiment_of(root, **changes):
+    return color_experiment(root, workers=0, batch_size=1, part_size=1, **changes)
+
+
+@pytest.fixture(scope="module")
+def experiment(root):
+    """Two models that are not on any path but this process's own, by four images."""
+    experiment = experiment_of(root)
+    second = {**experiment["models"][0], "label": "again"}
+    return {**experiment, "models": [*experiment["models"], second]}
+
+
+@pytest.fixture(scope="module")
+def local(experiment):
+    return wsol_bench.run(experiment)
+
+
+def assert_same(ours, theirs):
+    for name in ("rows", "images", "maps", "summary"):
+        pd.testing.assert_frame_equal(getattr(ours, name), getattr(theirs, name), check_exact=True)
+
+
+class Interrupted:
+    """An engine that is interrupted after some parts."""
+
+    def __init__(self, engine, n_parts):
+        self.engine, self.n_parts = engine, n_parts
+
+    def facts(self, job):
+        return self.engine.facts(job)
+
+    def evaluate(self, job, parts, advance):
+        for _, done in zip(range(self.n_parts), self.engine.evaluate(job, parts, advance)):  # noqa: B905
+            yield done
+        raise KeyboardInterrupt
+
+
+def test_actors_give_the_tables_of_the_local_engine(experiment, local):
+    ours = wsol_bench.run(experiment, engine=RayEngine())
+    assert ours.folder.manifest["sessions"][0]["engine"] == "ray"
+    assert_same(ours, local)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(LocalEngine(), RayEngine(n_actors=1)), (RayEngine(n_actors=1), LocalEngine())],
+    ids=["local-ray", "ray-local"],
+)
+def test_a_run_goes_on_under_the_other_engine(experiment, local, tmp_path, first, second):
+    with pytest.raises(KeyboardInterrupt):
+        wsol_bench.run(experiment, out=tmp_path / "run", engine=Interrupted(first, 3))
+    ours = wsol_bench.run(experiment, out=tmp_path / "run", engine=second)
+    assert ours.n_before == 3
+    assert_same(ours, local)
+
+
+def test_an_error_in_an_actor_is_the_error_of_the_local_engine(tmp_path, monkeypatch):
+    """And a relative path is one from the caller's folder, which is not that of Ray here."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "classes.txt").write_text("\n".join(WNIDS))
+    broken = write_colors(tmp_path / "broken")
+    first = min((broken / "ILSVRC/Data/CLS-LOC/val").iterdir())
+    first.write_bytes(first.read_bytes()[:-40])
+    experiment = experiment_of("broken", strict=True)
+    experiment["models"][0]["classes"] = "classes.txt"
+    messages = []
+    for engine in (LocalEngine(), RayEngine(n_actors=1)):
+        with pytest.raises(DatasetError, match=r"cannot be decoded.*without 'strict'") as error:
+            wsol_bench.run(experiment, engine=engine)
+        messages.append(str(error.value))
+    assert messages[0] == messages[1]
+
+
+class TestDeaths:
+    @pytest.fixture
+    def deaths_left(self, tmp_path, monkeypatch):
+        """The file that says how often a worker is still to die."""
+        (tmp_path / "killer_module.py").write_text(KILLER)
+        monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+        (tmp_path / "deaths_left").write_text("0")
+        yield tmp_path / "deaths_left"
+        sys.modules.pop("killer_module", None)
+
+    @pytest.fixture
+    def experiment(self, root, deaths_left):
+        return experiment_of(root, methods=["killer_module:killer_cam"])
+
+    @pytest.mark.slow
+    def test_of_an_actor_change_no_row(self, experiment, deaths_left):
+        local = wsol_bench.run(experiment)
+        deaths_left.write_text("1")
+        ours = wsol_bench.run(experiment, engine=RayEngine(n_actors=1))
+        assert deaths_left.read_text() == "0", "nobody died"
+        assert_same(ours, local)
+
+    @pytest.mark.slow
+    # Of two parts an actor gets one at a time; of four, two: then it runs ahead and dies before
+    # part 0 is out, which is not to be blamed.
+    @pytest.mark.parametrize(("limit", "n_deaths"), [(2, 3), (4, 4)])
+    def test_again_and_again_are_an_error_that_names_the_part_and_keeps_the_others(
+        self, experiment, deaths_left, tmp_path, limit, n_deaths
+    ):
+        experiment = {**experiment, "limit": limit}
+        deaths_left.write_text("100")
+        with pytest.raises(WorkerError, match=r"3 Ray workers died in part 1, .* actor died"):
+            wsol_bench.run(experiment, out=tmp_path / "run", engine=RayEngine(n_actors=1))
+        assert int(deaths_left.read_text()) == 100 - n_deaths
+        assert RunFolder(tmp_path / "run").parts() == [0]
+        deaths_left.write_text("0")
+        on = wsol_bench.run(experiment, out=tmp_path / "run")
+        assert on.n_before == 1
+        assert_same(on, wsol_bench.run(experiment))
+
+
+@pytest.mark.slow
+def test_the_command_starts_ray_and_actors_work_where_it_was_called(local, tmp_path):
+    """The method and the data lie in the working directory, under relative names."""
+    write_colors(tmp_path / "data")
+    (tmp_path / "mine.py").write_text(KILLER)
+    (tmp_path / "deaths_left").write_text("0")
+    experiment = experiment_of("data", methods=["cam", "mine:killer_cam"])
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    done = subprocess.run(
+        [
+            sys.executable, "-c", "from wsol_bench.cli import main; main()",
+            "run", "experiment.yaml", "--out", "run", "--json", "--engine", "ray", "--actors", "2",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [record["method"] for record in json.loads(done.stdout)] == ["cam", "killer_cam"]
+    rows = RunFolder(tmp_path / "run").read("rows")
+    ours = rows[rows["method"] == "cam"].reset_index(drop=True)
+    theirs = local.rows[(local.rows["method"] == "cam") & (local.rows["model"] == "color_net")]
+    pd.testing.assert_frame_equal(ours, theirs.reset_index(drop=True), check_exact=True)

@@ -1,0 +1,263 @@
+"""Decoding processes: the same batches from any number, and what becomes of one that dies."""
+
+import multiprocessing
+import os
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import colors
+import pandas as pd
+import pytest
+import torch
+from colors import SCENES, color_experiment, write_colors
+
+import wsol_bench
+from wsol_bench.datasets import datasets
+from wsol_bench.engines.local import LocalEngine
+from wsol_bench.errors import WorkerError
+from wsol_bench.inputs import load_image
+from wsol_bench.loading import decoded
+from wsol_bench.protocols import load_protocol
+from wsol_bench.store import RunFolder
+
+# strict=False: where a death is noticed is a matter of chance.
+BATCHES = [[0, 1, 2], [3], [4, 0], [2, 1]]
+
+
+@pytest.fixture(autouse=True)
+def deadline():
+    """Nothing here may hang."""
+
+    def over(number, frame):
+        raise TimeoutError("still not done after 100 seconds")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, 100)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+_handler = []
+
+
+@contextmanager
+def deaths():
+    """Processes die in here; torch's signal handler is not to raise that in pytest's own code."""
+    if _handler:
+        signal.signal(signal.SIGCHLD, _handler.pop())
+    try:
+        yield
+    finally:
+        _handler.append(signal.signal(signal.SIGCHLD, signal.SIG_DFL))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Five images: the second is truncated, of the fourth there is no file."""
+    scenes = (*SCENES, ((300, 200), 1, [(0, 0, 20, 30)]))
+    root = write_colors(tmp_path_factory.mktemp("colors"), scenes=scenes)
+    loaded = datasets.get("imagenet")(root=root)
+    paths = loaded.images["path"].tolist()
+    Path(paths[1]).write_bytes(Path(paths[1]).read_bytes()[:-40])
+    paths[3] = ""
+    return replace(loaded, images=loaded.images.assign(path=paths))
+
+
+@pytest.fixture(scope="module")
+def rule():
+    return load_protocol("gradcam-2017").input
+
+
+@pytest.fixture(scope="module")
+def keeping_shapes():
+    return load_protocol("gradcam-2017", {"input": {"geometry": "shorter_side"}}).input
+
+
+class TestDecoded:
+    def test_batches_are_in_order_and_the_same_from_any_number_of_processes(
+        self, dataset, keeping_shapes
+    ):
+        here = list(decoded(dataset, BATCHES, keeping_shapes, workers=0))
+        there = list(decoded(dataset, BATCHES, keeping_shapes, workers=2))
+        assert len(here) == len(there) == len(BATCHES)
+        for asked, one, other in zip(BATCHES, here, there, strict=True):
+            assert one.unreadable == other.unreadable
+            assert len(one.groups) == len(other.groups)
+            for first, second in zip(one.groups, other.groups, strict=True):
+                assert first.indices == second.indices
+                assert first.placements == second.placements
+                assert torch.equal(first.pixels, second.pixels)
+            found = [i for group in one.groups for i in group.indices]
+            assert sorted(found + [i for i, _ in one.unreadable]) == sorted(asked)
+
+    def test_inputs_of_one_size_are_one_group(self, dataset, rule, keeping_shapes):
+        """Of 224 x 224, 112 x 448 and 300 x 200: squashed all alike, else each of its own."""
+
+        def shapes(rule):
+            [batch] = decoded(dataset, [[0, 2, 4]], rule, workers=0)
+            return [tuple(group.pixels.shape) for group in batch.groups]
+
+        assert shapes(rule) == [(3, 3, 224, 224)]
+        assert shapes(keeping_shapes) == [(1, 3, 224, 224), (1, 3, 224, 896), (1, 3, 336, 224)]
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_an_image_that_cannot_be_decoded_is_reported_and_leaves_the_others(
+        self, dataset, rule, workers
+    ):
+        [batch, other] = decoded(dataset, [[0, 1, 3], [2]], rule, workers=workers)
+        (first, truncated), (second, missing) = batch.unreadable
+        assert (first, second) == (1, 3)
+        assert "cannot be decoded" in truncated
+        assert dataset.images["path"].iloc[1] in truncated
+        assert "no pixels" in missing
+        assert [group.indices for group in batch.groups] == [[0]]
+        assert batch.groups[0].pixels[0, 0, 80, 100] == 255  # within the red rectangle
+        assert not other.unreadable
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_of_no_batches_nothing_is_made(self, dataset, rule, workers):
+        assert list(decoded(dataset, [], rule, workers=workers)) == []
+
+    def test_decoding_draws_no_random_numbers_of_the_caller(self, dataset, rule):
+        before = torch.get_rng_state()
+        list(decoded(dataset, BATCHES, rule, workers=2))
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_a_death_is_an_error_and_no_process_is_left(self, dataset, rule, monkeypatch):
+        monkeypatch.setattr("wsol_bench.loading.load_image", kill_myself)
+        with deaths(), pytest.raises(WorkerError, match="a process that decodes images died"):
+            list(decoded(dataset, BATCHES, rule, workers=2))
+        wait_until(lambda: not multiprocessing.active_children())
+
+
+def kill_myself(path):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_until(condition):
+    while not condition():  # not for ever: see deadline
+        time.sleep(0.01)
+
+
+# Twelve images, six parts; the third and the fourth image of every four are a part.
+PART = {"part_size": 2, "batch_size": 2}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_colors(tmp_path_factory.mktemp("twelve"), scenes=SCENES * 3)
+
+
+@pytest.fixture(scope="module")
+def sound(root):
+    return wsol_bench.run(color_experiment(root, **PART, workers=0))
+
+
+def assert_same(results, sound):
+    for table in ("images", "rows", "maps"):
+        pd.testing.assert_frame_equal(
+            getattr(results, table), getattr(sound, table), check_exact=True
+        )
+
+
+def kill_a_decoder():
+    """One of this process's; returns when whatever that leads to here has had its time."""
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+    time.sleep(0.3)
+
+
+class TestARun:
+    def test_has_the_same_tables_with_any_number_of_decoders(self, root, sound):
+        assert_same(wsol_bench.run(color_experiment(root, **PART, workers=2)), sound)
+
+    @pytest.mark.parametrize("image", [1, 12])
+    def test_of_which_a_decoder_is_killed_once_has_the_same_tables(
+        self, root, sound, image, tmp_path, monkeypatch
+    ):
+        killed = tmp_path / "killed"
+
+        def kill_myself_once(path):
+            if path.stem.endswith(f"{image:08d}") and not killed.exists():
+                killed.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return load_image(path)
+
+        monkeypatch.setattr("wsol_bench.loading.load_image", kill_myself_once)
+        with deaths():
+            results = wsol_bench.run(color_experiment(root, **PART, workers=2))
+        assert killed.exists()
+        assert_same(results, sound)
+
+    def test_of_which_a_decoder_is_killed_during_a_pass_has_the_same_tables(
+        self, root, sound, tmp_path, monkeypatch
+    ):
+        """A death may be noticed anywhere: a signal handler of torch raises it."""
+        killed = tmp_path / "killed"
+
+        def kill_once(module, inputs):
+            if multiprocessing.active_children() and not killed.exists():
+                killed.touch()
+                kill_a_decoder()
+
+        def deadly_net(num_classes=3):
+            net = colors.color_net(num_classes)
+            net.register_forward_pre_hook(kill_once)
+            return net
+
+        monkeypatch.setattr(colors, "deadly_net", deadly_net, raising=False)
+        experiment = color_experiment(root, **PART, workers=2)
+        experiment["models"][0]["name"] = "colors:deadly_net"
+        with deaths():
+            results = wsol_bench.run(experiment)
+        assert killed.exists()
+        assert_same(results, sound)
+
+    def test_of_which_a_decoder_is_killed_while_a_part_is_written_has_the_same_tables(
+        self, root, sound
+    ):
+        class Killing(LocalEngine):
+            killed = False
+
+            def evaluate(self, job, parts, advance):
+                for part, tables in super().evaluate(job, parts, advance):
+                    if multiprocessing.active_children() and not self.killed:
+                        self.killed = True
+                        kill_a_decoder()
+                    yield part, tables
+
+        engine = Killing()
+        with deaths():
+            results = wsol_bench.run(color_experiment(root, **PART, workers=2), engine=engine)
+        assert engine.killed
+        assert_same(results, sound)
+
+    @pytest.mark.parametrize("part", [0, 2])
+    def test_of_which_every_decoder_of_an_image_dies_ends_after_three_and_names_the_part(
+        self, root, sound, part, tmp_path, monkeypatch
+    ):
+        """The parts before it are kept, also where their images were decoded at the same time."""
+        log = tmp_path / "log"
+        images = sound.images["image_id"]
+        deadly = images[2 * part + 1]
+
+        def kill_myself_always(path):
+            if path.stem == deadly:
+                with log.open("a") as file:
+                    file.write("x")
+                os.kill(os.getpid(), signal.SIGKILL)
+            return load_image(path)
+
+        monkeypatch.setattr("wsol_bench.loading.load_image", kill_myself_always)
+        named = rf"3 times in the part of .*{images[2 * part]}\b"
+        with deaths(), pytest.raises(WorkerError, match=named):
+            wsol_bench.run(color_experiment(root, **PART, workers=2), out=tmp_path / "run")
+        assert set(RunFolder(tmp_path / "run").parts()) >= set(range(part))
+        assert log.read_text() == "x" + "xxx"  # once among others, which blames nobody
+        monkeypatch.undo()
+        again = wsol_bench.run(color_experiment(root, **PART, workers=2), out=tmp_path / "run")
+        assert again.n_before >= part
+        assert_same(again, sound)

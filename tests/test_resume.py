@@ -1,0 +1,205 @@
+"""Runs by the command line that are killed, interrupted, or find the disk full; and go on."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from wsol_bench.store import RunFolder
+
+pytestmark = pytest.mark.slow
+
+EXPERIMENT = {
+    "name": "resume",
+    "dataset": "shapes",
+    "models": ["shapes_net"],
+    "methods": ["cam", "grad_cam"],
+    "protocol": "gradcam-2017",
+    "part_size": 16,
+    "workers": 2,
+    "device": "cpu",
+}
+N_PARTS = 19  # of 300 images
+MAIN = "from wsol_bench.cli import main; main()"
+
+
+@contextmanager
+def started(out, *arguments, code=MAIN):
+    """The command on a folder, in a session of its own; its standard error lies beside it."""
+    config = out.with_suffix(".yaml")
+    config.write_text(yaml.safe_dump(EXPERIMENT))
+    # Who commits while the tests run makes no other run of it: no revision is found.
+    environment = {**os.environ, "GIT_DIR": str(out.with_suffix(".git"))}
+    command = [sys.executable, "-c", code, "run", str(config), "--out", str(out), *arguments]
+    with (
+        out.with_suffix(".err").open("w") as errors,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=environment,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def to_its_end(out, *arguments, code=MAIN):
+    """Exit code and standard error of the command."""
+    with started(out, *arguments, code=code) as process:
+        exit_code = process.wait(timeout=60)
+    return exit_code, out.with_suffix(".err").read_text()
+
+
+def n_parts(out):
+    return len(list((out / "images").glob("*.parquet")))
+
+
+def sessions(out):
+    path = out / "manifest.json"
+    return json.loads(path.read_text())["sessions"] if path.exists() else []
+
+
+def wait_until(condition, process):
+    give_up = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < give_up
+        time.sleep(0.002)
+
+
+def is_in_session(process_folder, session):
+    """By /proc/<pid>/stat: pid (name) state parent group session ..."""
+    try:
+        text = (process_folder / "stat").read_text()
+    except OSError:  # gone meanwhile
+        return False
+    state, _, _, its_session = text.rpartition(")")[2].split()[:4]
+    return state != "Z" and int(its_session) == session
+
+
+def assert_same(out, whole):
+    for table in ("images", "rows", "maps"):
+        found, expected = RunFolder(out).read(table), RunFolder(whole).read(table)
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    name = "tables/summary.csv"
+    assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run that nothing happened to."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    exit_code, errors = to_its_end(out)
+    assert exit_code == 0, errors
+    assert RunFolder(out).parts() == list(range(N_PARTS))
+    return out
+
+
+def test_a_run_killed_again_and_again_ends_as_the_one_that_was_not(whole, tmp_path):
+    moments = random.Random(0)
+    out = tmp_path / "run"
+    with started(out) as process:  # before the first part
+        wait_until((out / "manifest.json").exists, process)
+        time.sleep(moments.uniform(0, 0.05))
+        process.kill()
+    killed, n_sessions = [process.pid], len(sessions(out))
+    assert n_sessions <= 1
+    n_within = 0
+    for _ in range(3):
+        more = n_parts(out) + moments.randint(1, 2)
+        with started(out) as process:
+            wait_until(lambda more=more: n_parts(out) >= more, process)
+            time.sleep(moments.uniform(0, 0.05))
+            process.kill()
+            assert process.wait() == -signal.SIGKILL
+        killed.append(process.pid)
+        assert not list(out.rglob(f"*.{killed[-2]}.tmp"))
+        half = out / f"maps/.000018.parquet.{process.pid}.tmp"  # a kill seldom leaves one
+        half.write_bytes(b"half a fi")
+        n_within += 0 < n_parts(out) < N_PARTS
+        n_sessions += 1
+        assert len(sessions(out)) == n_sessions
+    assert n_within >= 2
+    n_before = n_parts(out)
+
+    exit_code, errors = to_its_end(out)
+    assert exit_code == 0, errors
+    assert f"{n_before} of {N_PARTS} parts were done before" in errors
+    *cut, last = sessions(out)
+    assert [session["ended"] for session in cut] == [None] * n_sessions
+    assert last["parts"] == N_PARTS - n_before
+    assert not list(out.rglob("*.tmp"))
+    assert_same(out, whole)
+    if Path("/proc/self/stat").exists():  # the decoders went by themselves, or do so soon
+        give_up = time.monotonic() + 20
+        while left := [
+            folder
+            for folder in Path("/proc").glob("[0-9]*")
+            if any(is_in_session(folder, pid) for pid in killed)
+        ]:
+            assert time.monotonic() < give_up, left
+            time.sleep(0.1)
+
+
+def test_control_c_says_how_to_go_on_and_nothing_else(tmp_path):
+    """A terminal sends it to the processes that decode, too."""
+    out = tmp_path / "run"
+    with started(out) as process:
+        wait_until(lambda: n_parts(out) >= 2, process)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+    errors = out.with_suffix(".err").read_text()
+    assert "Interrupted. The same command goes on where this one stood." in errors
+    assert "Traceback" not in errors
+    assert 2 <= n_parts(out) < N_PARTS
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_a_full_disk_is_an_error_that_says_so_and_the_run_goes_on_when_there_is_room(
+    whole, tmp_path
+):
+    """A limit on the size of files that only the largest part does not fit; it is cut, too."""
+    sizes = [(whole / f"maps/{number:06d}.parquet").stat().st_size for number in range(N_PARTS)]
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({max(sizes) - 1},) * 2)\n"
+    out = tmp_path / "run"
+    # With processes that decode, torch's shared memory would be under the limit, too.
+    exit_code, errors = to_its_end(out, "--set", "workers=0", code=limit + MAIN)
+    assert exit_code == 1
+    assert "Error: " in errors
+    assert "File too large" in errors
+    assert "Traceback" not in errors
+    assert RunFolder(out).parts() == list(range(sizes.index(max(sizes))))
+    for path in out.rglob("*.parquet"):
+        pd.read_parquet(path)
+    assert not list(out.rglob("*.tmp"))
+    assert sessions(out)[0]["ended"] is None
+
+    exit_code, errors = to_its_end(out, "--set", "workers=0")
+    assert exit_code == 0, errors
+    assert_same(out, whole)
+
+
+def test_a_folder_that_another_process_writes_to_is_refused_with_its_name(tmp_path):
+    out = tmp_path / "run"
+    with RunFolder.writing(out, {"config": {}}, pd.DataFrame({"wnid": ["n1"]})):
+        files = [path for path in out.iterdir() if path.name != ".lock"]
+        before = [path.read_bytes() for path in files]
+        exit_code, errors = to_its_end(out, "--force")
+        assert [path.read_bytes() for path in files] == before
+        assert len(list(out.iterdir())) == len(files) + 1
+    assert exit_code == 1
+    assert f"Error: {out} is being written by process {os.getpid()} on " in errors
+    assert "Traceback" not in errors
