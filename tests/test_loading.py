@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from wsol_bench.loading import decoded
 from wsol_bench.protocols import load_protocol
 from wsol_bench.store import RunFolder
 
-# strict=False: where a death is noticed is a matter of chance.
 BATCHES = [[0, 1, 2], [3], [4, 0], [2, 1]]
 
 
@@ -39,20 +37,6 @@ def deadline():
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
-
-
-_handler = []
-
-
-@contextmanager
-def deaths():
-    """Processes die in here; torch's signal handler is not to raise that in pytest's own code."""
-    if _handler:
-        signal.signal(signal.SIGCHLD, _handler.pop())
-    try:
-        yield
-    finally:
-        _handler.append(signal.signal(signal.SIGCHLD, signal.SIG_DFL))
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +113,7 @@ class TestDecoded:
 
     def test_a_death_is_an_error_and_no_process_is_left(self, dataset, rule, monkeypatch):
         monkeypatch.setattr("wsol_bench.loading.load_image", kill_myself)
-        with deaths(), pytest.raises(WorkerError, match="a process that decodes images died"):
+        with pytest.raises(WorkerError, match="a process that decodes images died"):
             list(decoded(dataset, BATCHES, rule, workers=2))
         wait_until(lambda: not multiprocessing.active_children())
 
@@ -187,15 +171,14 @@ class TestARun:
             return load_image(path)
 
         monkeypatch.setattr("wsol_bench.loading.load_image", kill_myself_once)
-        with deaths():
-            results = wsol_bench.run(color_experiment(root, **PART, workers=2))
+        results = wsol_bench.run(color_experiment(root, **PART, workers=2))
         assert killed.exists()
         assert_same(results, sound)
 
     def test_of_which_a_decoder_is_killed_during_a_pass_has_the_same_tables(
         self, root, sound, tmp_path, monkeypatch
     ):
-        """A death may be noticed anywhere: a signal handler of torch raises it."""
+        """Wherever in the run it dies."""
         killed = tmp_path / "killed"
 
         def kill_once(module, inputs):
@@ -211,8 +194,7 @@ class TestARun:
         monkeypatch.setattr(colors, "deadly_net", deadly_net, raising=False)
         experiment = color_experiment(root, **PART, workers=2)
         experiment["models"][0]["name"] = "colors:deadly_net"
-        with deaths():
-            results = wsol_bench.run(experiment)
+        results = wsol_bench.run(experiment)
         assert killed.exists()
         assert_same(results, sound)
 
@@ -230,8 +212,7 @@ class TestARun:
                     yield part, tables
 
         engine = Killing()
-        with deaths():
-            results = wsol_bench.run(color_experiment(root, **PART, workers=2), engine=engine)
+        results = wsol_bench.run(color_experiment(root, **PART, workers=2), engine=engine)
         assert engine.killed
         assert_same(results, sound)
 
@@ -253,7 +234,7 @@ class TestARun:
 
         monkeypatch.setattr("wsol_bench.loading.load_image", kill_myself_always)
         named = rf"3 times in the part of .*{images[2 * part]}\b"
-        with deaths(), pytest.raises(WorkerError, match=named):
+        with pytest.raises(WorkerError, match=named):
             wsol_bench.run(color_experiment(root, **PART, workers=2), out=tmp_path / "run")
         assert set(RunFolder(tmp_path / "run").parts()) >= set(range(part))
         assert log.read_text() == "x" + "xxx"  # once among others, which blames nobody

@@ -29,7 +29,7 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", help="Folder of the run: new, empty, or the run to go on with."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Delete the run in --out, and begin anew.")]
+Force = Annotated[bool, typer.Option("--force", help="Delete the run in --out first.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON records, and nothing else.")]
 Set = Annotated[
     list[str] | None,
@@ -273,12 +273,14 @@ def _run(
                     experiment, Path("results") / experiment.name, engine=engine, shard=shard
                 )
         except KeyboardInterrupt:
-            _say("Interrupted. The same command goes on where this one stood.")
+            without = " without --force" if force else ""
+            _say(f"Interrupted. The same command{without} goes on where this one stood.")
             sys.exit(130)
     if results.n_before:
         manifest = results.folder.manifest
+        n_parts = len(results.folder.parts())
         _say(
-            f"{results.n_before} of {manifest['n_parts']} parts were done before; the run began "
+            f"{results.n_before} of {n_parts} parts were done before; the run began "
             f"{manifest['started']}. To evaluate everything anew: --force, or another --out"
         )
     _say(f"Results: {results.folder.path}")

@@ -6,7 +6,7 @@ WsolBenchError
 │   └── ImageError       one image that cannot be read; a run counts it and goes on
 ├── ModelError           a network, its weights, its classes or its layers
 ├── PredictionError      a prediction file that is not in the format it claims
-├── RunError             a run folder that is missing, incomplete or in the way
+├── RunError             a run that is missing, incomplete, in the way, or failed
 └── WorkerError          a process of a run that died
 """
 
@@ -51,7 +51,7 @@ class PredictionError(WsolBenchError):
 
 
 class RunError(WsolBenchError):
-    """A run folder that cannot be read or written."""
+    """A run that cannot be read, written, continued, scored again or merged, or that failed."""
 
 
 class WorkerError(WsolBenchError):

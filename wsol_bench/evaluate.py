@@ -149,9 +149,9 @@ class Evaluator:
     def _pass(self, group: Group, outputs: Int64[np.ndarray, " n"]) -> _Maps:
         """The network and the methods on one group. A GPU may still be at it when this returns."""
         labels = torch.from_numpy(outputs[group.indices]).to(self.device)
-        pixels = group.pixels
-        if self.device.type == "cuda":
-            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+        pinned = self.device.type == "cuda"
+        pixels = group.pixels.pin_memory() if pinned else group.pixels
+        pixels = pixels.to(self.device, non_blocking=pinned)
         if self.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         inputs = normalize(pixels, self.classifier.mean, self.classifier.std)
@@ -168,7 +168,10 @@ class Evaluator:
         except (RuntimeError, AssertionError) as error:
             hint = ""
             if isinstance(error, torch.OutOfMemoryError):
-                hint = f"; a batch_size below {self.batch_size} needs less memory"
+                hint = (
+                    f"; a batch_size below {self.batch_size} needs less memory, and is another "
+                    "run, in another folder"
+                )
             raise ModelError(
                 f"{self.classifier.name} fails on an input of shape {tuple(inputs.shape)}: "
                 f"{error}{hint}"

@@ -26,7 +26,7 @@ from wsol_bench.metrics.localization import GROUP, summarize
 from wsol_bench.progress import progress
 from wsol_bench.protocols import Protocol as ScoringProtocol
 from wsol_bench.report.tables import markdown
-from wsol_bench.store import RunFolder, differences, environment
+from wsol_bench.store import RunFolder, differences, environment, listed
 
 __all__ = ["Engine", "Results", "merge", "rescore", "run", "run_below"]
 
@@ -154,7 +154,8 @@ def _carry_out(
     force: bool,
 ) -> Results:
     experiment = load_config(config)
-    experiment.build_protocol(), experiment.build_methods()  # the quickest to be wrong
+    experiment.build_protocol()  # the quickest to be wrong come first
+    experiment.build_methods()
     shard = None if shard is None else _canonical(shard)
     engine = engine or LocalEngine()
     job = Job.of(experiment)
@@ -162,7 +163,8 @@ def _carry_out(
     facts = engine.facts(job)
     identity = {**job.identity(), "n_parts": len(parts), "shard": shard}
     path = place(identity)
-    with RunFolder.writing(path, identity, job.dataset.classes, force=force) as folder:
+    whole = experiment.model_dump(mode="json")
+    with RunFolder.writing(path, identity, whole, job.dataset.classes, force=force) as folder:
         before = set(folder.parts())
         if folder.manifest["finished"] is None:
             if experiment.strict or folder.manifest.get("failed"):
@@ -171,14 +173,9 @@ def _carry_out(
             folder.begin_session(**facts)
             n_images = sum(len(part.images) for part in todo)
             what = "going on" if before else "evaluating"
-            try:
-                with progress(what, n_images, "images") as advance:
-                    for part, tables in engine.evaluate(job, todo, advance):
-                        folder.write_part(part.number, tables)
-            except OSError as error:
-                raise RunError(
-                    f"{error}. {folder.path} keeps what is done; the same run goes on there"
-                ) from error
+            with progress(what, n_images, "images") as advance:
+                for part, tables in engine.evaluate(job, todo, advance):
+                    folder.write_part(part.number, tables)
             folder.end_session(len(todo))
             _require_sound(folder, experiment.max_failed, whole=shard is None)
         summary = _finished(folder)
@@ -259,35 +256,25 @@ def _summary(folder: RunFolder) -> pd.DataFrame:
     """
     manifest = folder.manifest
     protocol = manifest["protocol"]
-    columns = [*GROUP, "image_id", "rank", "class", "iou", "status"]
+    columns = ["method", "image_id", "rank", "class", "iou", "status"]
     facts = ["model", "image_id", "label", "blacklisted", "n_label_boxes", "status"]
     lines = []
     for model, numbers in folder.parts_by_model().items():
-        # A shard may have no part of a model.
-        images = [pd.DataFrame(columns=facts)]
-        rows = [pd.DataFrame(columns=columns)]
+        images = folder.read("images", facts, parts=numbers)
+        label = images.set_index("image_id")["label"]
+        own = [pd.DataFrame(columns=columns)]
         for number in numbers:
-            images.append(folder.read_part("images", number, facts))
-            part = folder.read_part("rows", number, columns)
-            if len(part):
-                label = images[-1].set_index("image_id")["label"]
-                own = part["class"].to_numpy(str) == label[part["image_id"]].to_numpy(str)
-                rows.append(part[own])
-        groups = pd.DataFrame(
-            [
-                (model, method, manifest["models"][model]["layer"], *_stamp(protocol))
-                for method in manifest["methods"]
-            ],
-            columns=GROUP,
-        )
-        lines.append(
-            summarize(
-                pd.concat(rows[1:] or rows),
-                pd.concat(images[1:] or images),
-                iou=protocol["scoring"]["iou"],
-                groups=groups,
-            )
-        )
+            rows = folder.read_part("rows", number, columns)
+            # By part: an image stands once in a model's parts.
+            right = rows["class"].to_numpy(str) == label[rows["image_id"]].to_numpy(str)
+            own.append(rows[right])
+        by_method = dict(iter(pd.concat(own[1:] or own).groupby("method")))
+        for method in manifest["methods"]:
+            layer = manifest["models"][model]["layer"]
+            group = dict(zip(GROUP, (model, method, layer, *_stamp(protocol)), strict=True))
+            rows = by_method.get(method, own[0]).assign(**group)
+            iou = protocol["scoring"]["iou"]
+            lines.append(summarize(rows, images, iou=iou, groups=pd.DataFrame([group])))
     return pd.concat(lines, ignore_index=True)
 
 
@@ -352,7 +339,10 @@ def rescore(
     path = out or source.path / "rescored" / re.sub(r"[^\w.=+,-]+", "_", wanted.name)
     _require_elsewhere(path, [source])
     anew = force or out is None
-    with RunFolder.writing(path, identity, source.read("classes"), force=anew) as folder:
+    config = experiment.model_dump(mode="json")
+    with RunFolder.writing(path, identity, config, source.read("classes"), force=anew) as folder:
+        if folder.manifest["finished"] is not None:
+            return Results(_summary(folder), folder)
         todo = [number for number in source.parts() if number not in folder.parts()]
         folder.begin_session(engine="rescore")
 
@@ -435,8 +425,7 @@ def merge(sources: Sequence[RunFolder], out: Path, *, force: bool = False) -> Re
         )
         if changed:
             raise RunError(
-                f"{sources[0].path} and {source.path} are not shards of one run:\n  "
-                + "\n  ".join(changed[:8])
+                f"{sources[0].path} and {source.path} are not shards of one run:{listed(changed)}"
             )
     home = {number: source for source in sources for number in source.parts()}
     n_parts = manifests[0]["n_parts"]
@@ -445,8 +434,17 @@ def merge(sources: Sequence[RunFolder], out: Path, *, force: bool = False) -> Re
         shards = ", ".join(str(manifest["shard"]) for manifest in manifests)
         what = "some are missing" if len(home) < n_parts else "some are there twice"
         raise RunError(f"the shards {shards} hold {n_there} parts, the run has {n_parts}: {what}")
-    identity = {**_without(manifests[0], *_OF_SHARD, *_TIMES), "shard": None}
-    with RunFolder.writing(out, identity, sources[0].read("classes"), force=force) as folder:
+    identity = {
+        **_without(manifests[0], *_OF_SHARD, *_TIMES),
+        "shard": None,
+        # A shard that was made anew makes another merged run.
+        "merged_from": sorted(f"{one['shard']}, {one['started']}" for one in manifests),
+    }
+    config = load_config(identity["config"]).model_dump(mode="json")
+    classes = sources[0].read("classes")
+    with RunFolder.writing(out, identity, config, classes, force=force) as folder:
+        if folder.manifest["finished"] is not None:
+            return Results(_summary(folder), folder)
         folder.begin_session(engine="merge", merged=[str(source.path) for source in sources])
         for number, source in sorted(home.items()):
             folder.link_part(number, source)

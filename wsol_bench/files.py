@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ __all__ = ["IMAGE_FORMATS", "cache_folder", "locked", "write_atomically"]
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 _held: set[Path] = set()
+_held_lock = threading.Lock()
 
 
 def cache_folder() -> Path:
@@ -42,10 +44,21 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # else the name may reach the disk before the content
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:  # a full disk does not say which file
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk: of two files the first must not be the lost one."""
+    if sys.platform != "win32":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -62,22 +75,24 @@ def locked(path: Path, holder: str) -> Iterator[None]:
 
     Raises:
         BlockingIOError: another process holds it; the message is that holder's.
+        OSError: the file system has no locks.
     """
     here = path.resolve()
-    if here in _held:  # the system locks out other processes only
-        raise BlockingIOError("this process")
-    with path.open("a+") as file:
-        if sys.platform != "win32":
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (BlockingIOError, PermissionError) as error:
-                file.seek(0)
-                raise BlockingIOError(file.read().strip() or "another process") from error
-        file.truncate(0)
-        file.write(holder)
-        file.flush()
+    with _held_lock:  # the system locks out other processes only
+        if here in _held:
+            raise BlockingIOError("this process")
         _held.add(here)
-        try:
+    try:
+        with path.open("a+") as file:
+            if sys.platform != "win32":
+                try:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except (BlockingIOError, PermissionError) as error:
+                    file.seek(0)
+                    raise BlockingIOError(file.read().strip() or "another process") from error
+            file.truncate(0)
+            file.write(holder)
+            file.flush()
             yield
-        finally:
-            _held.remove(here)
+    finally:
+        _held.remove(here)

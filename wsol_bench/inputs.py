@@ -1,5 +1,6 @@
 """From an image file to the network's input, as the protocol says."""
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from wsol_bench.protocols import InputRule
 
 __all__ = ["load_image", "normalize", "window"]
 
+# An image that could not be read for one of these is not a bad image.
+_PASSING = {
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT,
+    errno.EAGAIN, errno.EINTR,
+}  # fmt: skip
 _PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -27,6 +33,7 @@ def load_image(path: Path) -> Image.Image:
 
     Raises:
         ImageError: missing, truncated, no image, or too large to be one.
+        OSError: the system is at fault, not the file: too many open files, a lost network disk.
     """
     try:
         with Image.open(path, formats=IMAGE_FORMATS) as file:
@@ -37,9 +44,11 @@ def load_image(path: Path) -> Image.Image:
             return file.convert("RGB")
     except FileNotFoundError as error:
         raise ImageError(f"{path}: the file does not exist") from error
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead to
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise
         raise ImageError(f"{path}: cannot be decoded: {error}") from error
 
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.multiprocessing  # tensors then travel by shared memory
@@ -29,6 +30,8 @@ _LONGEST = 16
 _BATCHES_AHEAD = 3  # of each process
 # A batch that takes longer will not come: its process hangs, or the disk that the files are on.
 _TIMEOUT_S = 600
+# Forked where that is safe: it is quick, and a script then needs no main guard.
+_CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
 
 
 class Group(NamedTuple):
@@ -77,11 +80,13 @@ def decoded(
         yield from map(decoder, batches)
         return
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(n_workers, initializer=_enter, initargs=(decoder,)) as pool:
+    with ProcessPoolExecutor(n_workers, _CONTEXT, _enter, (decoder,)) as pool:
         ahead: deque[Future[Batch]] = deque()
+        ours: set[Any] = set()
         try:
             for batch in batches:
                 ahead.append(pool.submit(_decode, batch))
+                ours = ours or set(multiprocessing.active_children()) - others
                 if len(ahead) > n_workers * _BATCHES_AHEAD:
                     yield ahead.popleft().result(_TIMEOUT_S)
             while ahead:
@@ -90,10 +95,16 @@ def decoded(
             raise WorkerError(f"a process that decodes images died ({error})") from error
         except TimeoutError as error:
             raise WorkerError(f"no image was decoded for {_TIMEOUT_S} seconds") from error
+        except (MemoryError, OSError, RuntimeError) as error:
+            raise WorkerError(
+                f"a process that decodes images could not go on ({error or type(error).__name__}); "
+                "if shared memory or open files are too few, see df /dev/shm and ulimit -n, or "
+                "decode without processes: --set workers=0"
+            ) from error
         finally:
             if ahead:  # nobody waits for them any more, nor for a process that hangs
                 pool.shutdown(wait=False, cancel_futures=True)
-                for process in set(multiprocessing.active_children()) - others:
+                for process in ours:
                     process.kill()
 
 

@@ -21,19 +21,40 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from wsol_bench.errors import RunError
 from wsol_bench.evaluate import Tables
 from wsol_bench.files import locked, write_atomically
 
-__all__ = ["RunFolder", "differences", "environment"]
+__all__ = ["RunFolder", "differences", "environment", "listed"]
 
 # What a number depends on besides the experiment; a run is made by one of each.
 _PACKAGES = ("wsol-bench", "torch", "torchvision", "numpy", "numba", "pillow")
 _LOCK = ".lock"
-# In the order in which they are written: the images say that a part is done.
-_TABLES = ("maps", "rows", "images")
+_TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
+# The tables of a part in the order in which they are written: the images say that it is done. Every
+# part has all columns, with lines or without, so that any reader takes a folder for one table.
+_TABLES = {
+    "maps": pa.schema(
+        dict.fromkeys(("model", "method", "layer", "image_id"), _TEXT)
+        | {"rank": _INT, "scale": _REAL, "height": _INT, "width": _INT, "map": pa.binary()}
+    ),
+    "rows": pa.schema(
+        dict.fromkeys(("model", "method", "layer", "protocol", "protocol_hash", "image_id"), _TEXT)
+        | {"rank": _INT, "class": _TEXT}
+        | dict.fromkeys(("score", "x0", "y0", "x1", "y1", "iou"), _REAL)
+        | {"status": _TEXT}
+    ),
+    "images": pa.schema(
+        dict.fromkeys(("model", "image_id", "path"), _TEXT)
+        | {"height": _INT, "width": _INT, "label": _TEXT, "blacklisted": pa.bool_()}
+        | {"n_label_boxes": _INT, "boxes": pa.list_(_REAL), "status": _TEXT, "reason": _TEXT}
+        | {"label_rank": _INT, "label_score": _REAL}
+    ),
+}
 # All that a run may hold.
 _FOLDERS = (*_TABLES, "tables", "figures", "predictions", "rescored")
 _SHOWN = 8
@@ -60,6 +81,7 @@ class RunFolder:
         cls,
         path: Path,
         identity: Mapping[str, Any],
+        config: Mapping[str, Any],
         classes: pd.DataFrame,
         *,
         force: bool = False,
@@ -68,13 +90,14 @@ class RunFolder:
 
         Args:
             path: of the folder: new, empty, or a run of the same identity.
-            identity: all that decides the numbers. ``config`` is the resolved experiment.
+            identity: all that decides the numbers.
+            config: the resolved experiment, with what decides none.
             classes: of the data set.
             force: delete the run that is there first.
 
         Raises:
             RunError: the folder holds something else, or a run of another identity; another
-                process writes there.
+                process writes there; a file cannot be written.
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -92,12 +115,27 @@ class RunFolder:
                     f"{path} is being written by {error}; wait for it, stop it, or choose another "
                     "folder with --out"
                 ) from None
-            cls._prepare(path, identity, classes, force=force)
-            yield cls(path)
+            except OSError as error:
+                raise RunError(
+                    f"{path} cannot be locked ({error}); choose a folder elsewhere with --out"
+                ) from error
+            try:
+                cls._prepare(path, identity, config, classes, force=force)
+                yield cls(path)
+            except OSError as error:  # the disk is full, or gone
+                raise RunError(
+                    f"{error}. {path} keeps what is done; the same run goes on there"
+                ) from error
 
     @classmethod
     def _prepare(
-        cls, path: Path, identity: Mapping[str, Any], classes: pd.DataFrame, *, force: bool
+        cls,
+        path: Path,
+        identity: Mapping[str, Any],
+        config: Mapping[str, Any],
+        classes: pd.DataFrame,
+        *,
+        force: bool,
     ) -> None:
         manifest = path / "manifest.json"
         state: dict[str, Any] = {}
@@ -110,27 +148,27 @@ class RunFolder:
                 if (path / name).exists():
                     shutil.rmtree(path / name)
             state = {}
-        for folder in (path, *(path / name for name in _FOLDERS)):
-            for leftover in folder.glob(".*.tmp"):  # of a process that was killed
-                leftover.unlink(missing_ok=True)
         if state:
             changed = differences({key: state.get(key) for key in identity}, identity)
             if changed:
-                more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
                 raise RunError(
-                    f"{path} holds another run; in the folder and now:\n  "
-                    + "\n  ".join(changed[:_SHOWN])
-                    + f"{more}\nchoose another folder with --out, or delete that run with --force"
+                    f"{path} holds another run; in the folder and now:{listed(changed)}\n"
+                    "choose another folder with --out, or delete that run with --force"
                 )
         else:
             # Numbers are compared as they come back from the file.
             state = {**json.loads(json.dumps(identity)), "started": _now(), "finished": None}
             state["sessions"] = []
             _write_json(manifest, state)
+        if state["finished"] is not None:
+            return
+        for folder in (path, *(path / name for name in (*_TABLES, "tables"))):
+            for leftover in folder.glob(".*.tmp"):  # of a process that was killed
+                leftover.unlink(missing_ok=True)
         # After the manifest: a folder without one holds no run.
-        text = yaml.safe_dump(dict(identity["config"]), sort_keys=False)
+        text = yaml.safe_dump(dict(config), sort_keys=False)
         write_atomically(path / "config.yaml", text.encode())
-        _write_table(path / "classes.parquet", classes)
+        write_atomically(path / "classes.parquet", classes.to_parquet(index=False))
 
     @classmethod
     def unfinished(cls, parent: Path, identity: Mapping[str, Any]) -> Path | None:
@@ -173,8 +211,8 @@ class RunFolder:
 
     def parts(self) -> list[int]:
         """Numbers of the parts that are done."""
-        names = (path.stem for path in (self.path / "images").glob("*.parquet"))
-        return sorted(int(name) for name in names if name.isdecimal())
+        done = [{file.stem for file in (self.path / name).glob("*.parquet")} for name in _TABLES]
+        return sorted(int(name) for name in set.intersection(*done) if name.isdecimal())
 
     def parts_by_model(self) -> dict[str, list[int]]:
         """The same, by name of their model: a run as a whole may be too large for the memory."""
@@ -187,12 +225,22 @@ class RunFolder:
         return parts
 
     def write_part(self, number: int, tables: Tables) -> None:
-        """Write the tables of one shard."""
-        for name in _TABLES:
-            _write_table(self._part(name, number), getattr(tables, name))
+        """Write the tables of one shard, also in place of what is there."""
+        self._part("images", number).unlink(missing_ok=True)  # not done until all are new
+        for name, schema in _TABLES.items():
+            frame = getattr(tables, name)
+            table = (
+                pa.Table.from_pandas(frame, schema, preserve_index=False)
+                if len(frame)
+                else schema.empty_table()
+            )
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink)
+            write_atomically(self._part(name, number), sink.getvalue().to_pybytes())
 
     def link_part(self, number: int, other: "RunFolder") -> None:
         """Take over a part of another run, without a copy where the disk allows it."""
+        self._part("images", number).unlink(missing_ok=True)
         for name in _TABLES:
             source, target = other._part(name, number), self._part(name, number)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +253,7 @@ class RunFolder:
     def read_part(
         self, table: str, number: int, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """One part of ``images``, ``rows`` or ``maps``; without columns where it has no line."""
+        """One part of ``images``, ``rows`` or ``maps``."""
         return self._read(self._part(table, number), columns)
 
     def read(
@@ -220,11 +268,8 @@ class RunFolder:
             return self._read(self.path / "classes.parquet", columns)
         numbers = self.parts() if parts is None else parts
         tables = [self.read_part(table, number, columns) for number in numbers]
-        tables = [part for part in tables if len(part)]
         if not tables:
-            raise RunError(
-                f"{self.path} holds no {table}: the run did not get that far, or has none"
-            )
+            tables = [_TABLES[table].empty_table().to_pandas()]
         return pd.concat(tables, ignore_index=True)
 
     def finish(self, summary: pd.DataFrame, files: Mapping[str, str]) -> None:
@@ -245,7 +290,7 @@ class RunFolder:
 
     def _read(self, path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
         try:
-            table = pd.read_parquet(path) if columns is None else _some_columns(path, columns)
+            table = pd.read_parquet(path, columns=None if columns is None else list(columns))
         except (OSError, ValueError) as error:  # pyarrow's errors are among these
             raise RunError(f"{path} cannot be read: {error}") from error
         return table
@@ -259,6 +304,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for key in dict.fromkeys([*first, *second])
         if first.get(key, ...) != second.get(key, ...)
     ]
+
+
+def listed(changed: Sequence[str]) -> str:
+    """The first differences, each on a line of its own."""
+    more = f"\n  and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+    return "".join(f"\n  {line}" for line in changed[:_SHOWN]) + more
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -299,18 +350,6 @@ def _git_revision() -> str | None:
         return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _some_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Some columns of a part; a part without lines has none."""
-    import pyarrow.parquet as pq
-
-    there = [name for name in columns if name in pq.read_schema(path).names]
-    return pd.read_parquet(path, columns=there)
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    write_atomically(path, table.to_parquet(index=False))
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

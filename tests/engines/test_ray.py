@@ -8,6 +8,7 @@ import sys
 
 import pandas as pd
 import pytest
+import ray
 import torch
 import yaml
 from colors import WNIDS, color_experiment, write_colors
@@ -128,6 +129,20 @@ def test_a_run_goes_on_under_the_other_engine(experiment, local, tmp_path, first
     assert_same(ours, local)
 
 
+def test_an_actor_that_finds_no_room_is_given_no_part(experiment, local):
+    """Somebody else has one of the two cores, as is usual on a cluster."""
+
+    @ray.remote(num_cpus=1)
+    class Somebody:
+        def is_there(self):
+            return True
+
+    somebody = Somebody.remote()
+    assert ray.get(somebody.is_there.remote())
+    assert_same(wsol_bench.run(experiment, engine=RayEngine(n_actors=2)), local)
+    ray.kill(somebody)
+
+
 def test_an_error_in_an_actor_is_the_error_of_the_local_engine(tmp_path, monkeypatch):
     """And a relative path is one from the caller's folder, which is not that of Ray here."""
     monkeypatch.chdir(tmp_path)
@@ -176,7 +191,9 @@ class TestDeaths:
     ):
         experiment = {**experiment, "limit": limit}
         deaths_left.write_text("100")
-        with pytest.raises(WorkerError, match=r"3 Ray workers died in part 1, .* actor died"):
+        with pytest.raises(
+            WorkerError, match=r"3 Ray workers died in part 1, the last with: The actor is dead"
+        ):
             wsol_bench.run(experiment, out=tmp_path / "run", engine=RayEngine(n_actors=1))
         assert int(deaths_left.read_text()) == 100 - n_deaths
         assert RunFolder(tmp_path / "run").parts() == [0]

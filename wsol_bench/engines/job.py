@@ -6,19 +6,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from wsol_bench.cams import MapMethod
 from wsol_bench.capture import compile_up_to
 from wsol_bench.config import ExperimentConfig
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError
 from wsol_bench.evaluate import Evaluator, Tables
 from wsol_bench.models.classifiers import Classifier
+from wsol_bench.registry import import_object
 from wsol_bench.store import environment
 
 __all__ = ["Job", "Part"]
@@ -111,6 +112,7 @@ class Job:
                 "classes": _digest("\n".join(classifier.classes).encode()),
                 "mean": classifier.mean,
                 "std": classifier.std,
+                "source": _source_of_builder(experiment.models[index].name),
             }
         return {
             "config": experiment.model_dump(mode="json", exclude=_NEUTRAL),
@@ -122,7 +124,9 @@ class Job:
                 "findings": dict(Counter(finding.kind for finding in self.dataset.findings)),
             },
             "models": dict(reversed(models.items())),
-            "methods": {method.name: _source(method) for method in experiment.build_methods()},
+            "methods": {
+                method.name: _source(method.function) for method in experiment.build_methods()
+            },
             **environment(),
         }
 
@@ -174,9 +178,15 @@ class Job:
         return device
 
 
-def _source(method: MapMethod) -> str:
-    """Digest of the file that a method is defined in: a changed method is another method."""
-    function = method.function
+def _source_of_builder(name: str) -> str | None:
+    """Where a network's code is not of torchvision: digest of its file, or timm's version."""
+    if name.startswith("timm/"):
+        return f"timm {version('timm')}"
+    return _source(import_object(name, "model builder")) if ":" in name else None
+
+
+def _source(function: Any) -> str:
+    """Digest of the file that a function is defined in: a changed method is another method."""
     while isinstance(function, partial):
         function = function.func
     try:

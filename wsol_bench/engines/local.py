@@ -78,6 +78,6 @@ class LocalEngine:
                     first = job.dataset.images["image_id"].iloc[left[0].images[0]]
                     raise WorkerError(
                         f"{error}, {deaths} times in the part of {len(left[0].images)} images that "
-                        f"begins with {first}. Is the memory full ('workers', 'batch_size'), or is "
-                        "there an image that kills its decoder? What is done is kept"
+                        f"begins with {first}. Is the memory full (--set workers=1 takes "
+                        "less), or is there an image that kills its decoder? What is done is kept"
                     ) from error

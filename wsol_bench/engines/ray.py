@@ -19,8 +19,9 @@ import torch
 from wsol_bench.config import ExperimentConfig
 from wsol_bench.datasets import Dataset
 from wsol_bench.engines.job import Job, Part
-from wsol_bench.errors import ConfigError, WorkerError, WsolBenchError
+from wsol_bench.errors import ConfigError, WorkerError
 from wsol_bench.evaluate import Tables
+from wsol_bench.store import differences, environment, listed
 
 __all__ = ["RayEngine"]
 
@@ -56,6 +57,11 @@ class RayEngine:
         """Where the work is done, for the record."""
         from importlib.metadata import version
 
+        if job.experiment.device not in {"auto", "cpu", "cuda"}:
+            raise ConfigError(
+                f"device: expected auto, cuda or cpu with --engine ray, which hands the GPUs out, "
+                f"found {job.experiment.device!r}"
+            )
         return {
             "engine": "ray",
             "device": job.experiment.device,
@@ -124,8 +130,13 @@ class _Crew:
 
         self._job = job
         self._n_actors = n_actors
-        experiment = job.experiment.model_dump(mode="json")
-        self._arguments = (experiment, ray.put(job.dataset), str(Path.cwd()), list(sys.path))
+        self._arguments = (
+            job.experiment.model_dump(mode="json"),
+            ray.put(job.dataset),
+            str(Path.cwd()),
+            list(sys.path),
+            environment()["versions"],
+        )
         # A death is dealt with here: the parts that did arrive are not to be made again.
         options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "num_cpus": 1}
         self._actor = ray.remote(**options, num_gpus=1 if on_gpu else 0)(_Worker)
@@ -140,27 +151,36 @@ class _Crew:
         deaths: Counter[int] = Counter()
         # By stream: the actor, its parts that did not arrive yet, and whether it was one part.
         at: dict[Any, tuple[Any, deque[Part], bool]] = {}
+        # Only an actor that runs is given parts: there may be no room for another one, now or ever.
         idle: list[Any] = []
-        started: dict[Any, Any] = {}  # by actor, what is there as soon as it runs
+        starting: dict[Any, Any] = {}
         while left or at:
-            while left and (idle or len(started) < self._n_actors):
-                if not idle:
-                    idle.append(self._actor.remote(*self._arguments))
-                    started[idle[-1]] = idle[-1].start.remote()
+            while left and idle:
                 actor = idle.pop()
                 mine = self._take(left, deaths)
                 alone = len(mine) == 1
                 stream = actor.evaluate.options(num_returns="streaming").remote(list(mine))
                 at[stream] = (actor, mine, alone)
-            ready, _ = ray.wait(list(at), num_returns=1, timeout=_START_S)
+            while left and len(at) + len(starting) < self._n_actors:
+                actor = self._actor.remote(*self._arguments)
+                starting[actor.start.remote()] = actor
+            timeout = None if at else _START_S
+            ready, _ = ray.wait([*at, *starting], num_returns=1, timeout=timeout)
             if not ready:
-                if ray.wait(list(started.values()), num_returns=1, timeout=0)[0]:
-                    continue  # a long part
                 raise WorkerError(
                     f"no Ray worker could start in {_START_S / 60:.0f} minutes: does the cluster "
-                    f"have the free resources ({ray.available_resources()})?"
+                    f"have the free resources ({ray.available_resources()})? What is done is kept"
                 )
-            [stream] = ready
+            [first] = ready
+            if first in starting:
+                actor = starting.pop(first)
+                try:
+                    ray.get(first)
+                except ray.exceptions.RayError as error:
+                    raise WorkerError(f"a Ray worker cannot start: {_reason(error)}") from None
+                idle.append(actor)
+                continue
+            stream = first
             actor, mine, alone = at[stream]
             try:
                 number, tables = ray.get(next(stream))
@@ -172,12 +192,12 @@ class _Crew:
             except ray.exceptions.RayTaskError as error:
                 cause = error.cause
                 if not isinstance(cause, WorkerError):
-                    raise (cause if isinstance(cause, WsolBenchError) else error) from error
+                    raise (cause if isinstance(cause, Exception) else error) from None
                 del at[stream]
                 idle.append(actor)
                 self._again(mine, left, deaths, cause, alone=alone)
             except ray.exceptions.RayError as error:  # the actor, its machine or its object died
-                del at[stream], started[actor]
+                del at[stream]
                 self._again(mine, left, deaths, error, alone=alone)
             else:
                 part = mine.popleft()
@@ -215,7 +235,7 @@ class _Crew:
             if deaths[part.number] == _DEATHS:
                 raise WorkerError(
                     f"{_DEATHS} Ray workers died in part {part.number}, the last with: "
-                    f"{str(error).strip()}. What is done is kept"
+                    f"{_reason(error)}. What is done is kept"
                 ) from error
         left.extendleft(reversed(mine))
 
@@ -224,7 +244,12 @@ class _Worker:
     """What an actor is."""
 
     def __init__(
-        self, experiment: dict[str, Any], dataset: Dataset, folder: str, path: list[str]
+        self,
+        experiment: dict[str, Any],
+        dataset: Dataset,
+        folder: str,
+        path: list[str],
+        versions: dict[str, str],
     ) -> None:
         # ``my_module:my_cam`` and relative paths mean what they mean to the driver.
         if Path(folder).is_dir():
@@ -232,6 +257,12 @@ class _Worker:
         sys.path.extend(entry for entry in path if entry not in sys.path)
         if "OMP_NUM_THREADS" not in os.environ:  # which Ray sets to the cores of the actor
             torch.set_num_threads(1)
+        host = socket.gethostname()
+        if changed := differences(versions, environment()["versions"]):
+            raise WorkerError(f"{host} has other versions: {listed(changed)}")
+        files = [path for path in dataset.images["path"].iloc[[0, -1]] if path]
+        if files and not any(Path(file).exists() for file in files):
+            raise WorkerError(f"{host} does not see the data set: {files[0]} is not there")
         self._job = Job(ExperimentConfig.model_validate(experiment), dataset)
 
     def start(self) -> None:
@@ -241,6 +272,11 @@ class _Worker:
         """The number and the tables of each part, in order."""
         for part, tables in self._job.evaluate(parts, self._job.device()):
             yield part.number, tables
+
+
+def _reason(error: Exception) -> str:
+    """The last line of what Ray says, which says most."""
+    return str(error).strip().rpartition("\n")[2].strip() or type(error).__name__
 
 
 def _require_reachable(address: str | None) -> None:

@@ -67,11 +67,10 @@ def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24
 
 
 def _own_class(run: RunFolder, method: str, n_images: int) -> pd.DataFrame:
-    """Rows of the image's own class with their map and image, of the first model that has any.
+    """Rows of the image's own class with their map and image, of the first model that has maps.
 
     The images are taken evenly. Only the parts that hold the chosen images are read as a whole.
     """
-    images = pd.DataFrame()
     for numbers in run.parts_by_model().values():
         facts = [
             run.read_part("images", number, ["image_id", "path", "status"]).assign(part=number)
@@ -79,27 +78,29 @@ def _own_class(run: RunFolder, method: str, n_images: int) -> pd.DataFrame:
         ]
         images = pd.concat([pd.DataFrame(columns=["path", "status", "part"]), *facts])
         images = images[(images["status"] == "evaluated") & (images["path"] != "")]
-        if len(images):
-            break
-    else:
-        raise RunError(f"{run.path} holds no image that was evaluated")
-    spread = np.linspace(0, len(images) - 1, n_images).round().astype(int)
-    images = images.iloc[np.unique(spread)]
-    tables = []
-    for number, wanted in images.groupby("part"):
-        parts = {name: run.read_part(name, int(str(number))) for name in ("images", "rows", "maps")}
-        if not len(parts["maps"]):
-            continue
-        chosen = parts["images"][parts["images"]["image_id"].isin(wanted["image_id"])]
-        rows = parts["rows"][parts["rows"]["method"] == method]
-        keys = ["model", "method", "layer", "image_id", "rank"]
-        table = rows.merge(parts["maps"], on=keys).merge(
-            chosen.drop(columns=["status"]), on=["model", "image_id"], suffixes=("_map", "")
-        )
-        tables.append(table[table["class"] == table["label"]])
-    if not any(map(len, tables)):
-        raise RunError(f"{run.path} holds no map of method {method!r}")
-    return pd.concat(tables, ignore_index=True)
+        spread = np.linspace(0, len(images) - 1, n_images).round().astype(int)
+        images = images.iloc[np.unique(spread) if len(images) else []]
+        tables = [
+            _own_class_of_part(run, method, int(str(number)), wanted["image_id"])
+            for number, wanted in images.groupby("part")
+        ]
+        if any(map(len, tables)):
+            return pd.concat(tables, ignore_index=True)
+    raise RunError(f"{run.path} holds no map of method {method!r}")
+
+
+def _own_class_of_part(
+    run: RunFolder, method: str, number: int, image_ids: "pd.Series[str]"
+) -> pd.DataFrame:
+    images, rows, maps = (run.read_part(name, number) for name in ("images", "rows", "maps"))
+    images = images[images["image_id"].isin(image_ids)].drop(columns=["status"])
+    keys = ["model", "method", "layer", "image_id", "rank"]
+    table = (
+        rows[rows["method"] == method]
+        .merge(maps, on=keys)
+        .merge(images, on=["model", "image_id"], suffixes=("_map", ""))
+    )
+    return table[table["class"] == table["label"]]
 
 
 def _draw(axes: "Axes", line: pd.Series, protocol: Protocol, words: dict[str, str]) -> None:
