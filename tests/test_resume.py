@@ -194,7 +194,7 @@ def test_a_full_disk_is_an_error_that_says_so_and_the_run_goes_on_when_there_is_
 
 def test_a_folder_that_another_process_writes_to_is_refused_with_its_name(tmp_path):
     out = tmp_path / "run"
-    with RunFolder.writing(out, {"config": {}}, pd.DataFrame({"wnid": ["n1"]})):
+    with RunFolder.writing(out, {}, {}, pd.DataFrame({"wnid": ["n1"]})):
         files = [path for path in out.iterdir() if path.name != ".lock"]
         before = [path.read_bytes() for path in files]
         exit_code, errors = to_its_end(out, "--force")
