@@ -5,9 +5,10 @@
     python benchmarks/pipeline.py memory
     python benchmarks/pipeline.py ray
     python benchmarks/pipeline.py rescore
+    WSOL_BENCH_DATA=<folder of the real data> python benchmarks/pipeline.py pieces
 
 Each prints a Markdown table; results/benchmark_pipeline.md holds one of each. Runtime on 2 cores:
-about 4, 12, 2, 4 and 1 minutes.
+about 4, 12, 2, 4, 1 and 1 minutes.
 
 cost: wall time of a run (grad_cam + cam, top-5 and the own class; written to a folder, summary and
 all) over that of decoding and bare forward passes of the same images by the same processes, batches
@@ -21,6 +22,10 @@ memory: largest resident memory of a run on 500 and on 20,000 synthetic images. 
 ray: images a second of two Ray workers over that of one, with one thread each. Goal: at least 1.6.
 
 rescore: seconds to score 50,000 stored maps by another protocol. Goal: under a minute.
+
+pieces: what docs/scaling.md reckons with, of mobilenet_v2 on ilsvrc-mini: one thread's time to
+decode an image and to take a box from a map (beside torch's interpolation and scikit-image's
+labels, by which boxes were taken before), and bytes stored.
 
 Repetitions are interleaved and ratios taken within each, so that a slow phase of the machine
 cancels; the median is reported.
@@ -42,9 +47,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from skimage.measure import label
 
 import wsol_bench
+from wsol_bench.boxes.rule import boxes_of_maps
 from wsol_bench.engines.job import Job, Part
 from wsol_bench.engines.local import LocalEngine
 from wsol_bench.evaluate import Tables
@@ -277,7 +285,60 @@ def rescoring() -> Iterator[str]:
     yield f"| {n_maps} | {statistics.median(times):.1f} | ≤ 60 |"
 
 
-TABLES = {"cost": cost, "options": options, "memory": memory, "ray": ray, "rescore": rescoring}
+def pieces() -> Iterator[str]:
+    yield "| piece | measured |"
+    yield "|---|---|"
+    torch.set_num_threads(1)
+    experiment = real("mobilenet_v2")
+    config = wsol_bench.load_config(experiment)
+    dataset, protocol = config.dataset.load(), config.build_protocol()
+    start = time.perf_counter()
+    n_images = sum(
+        len(group.indices)
+        for batch in decoded(dataset, [list(range(len(dataset)))], protocol.input, workers=0)
+        for group in batch.groups
+    )
+    each = 1e3 * (time.perf_counter() - start) / n_images
+    yield f"| decoding and resizing | {each:.2f} ms an image |"
+    with tempfile.TemporaryDirectory() as folder:
+        run = wsol_bench.run(experiment, out=Path(folder) / "run")
+        counts = {name: len(run.folder.read(name)) for name in ("images", "rows", "maps")}
+        sizes = {
+            name: sum(file.stat().st_size for file in (run.folder.path / name).iterdir())
+            for name in counts
+        }
+        first = run.maps[:1000]
+    stored = np.stack([np.frombuffer(m, np.float16).reshape(7, 7) for m in first["map"]])
+    maps = stored.astype(np.float32)
+    side = (protocol.input.size, protocol.input.size)
+
+    def theirs() -> None:
+        large = F.interpolate(torch.from_numpy(maps).relu()[:, None], size=side, mode="bilinear")
+        for values in large[:, 0].numpy():
+            labels = label(values >= 0.15 * float(values.max()), connectivity=2)
+            largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+            np.flatnonzero(largest.any(axis=0)), np.flatnonzero(largest.any(axis=1))
+
+    for name, make in (
+        ("a box of a map", lambda: boxes_of_maps(maps, side, protocol.map, protocol.box)),
+        ("the same by torch and scikit-image", theirs),
+    ):
+        make()
+        start = time.perf_counter()
+        make()
+        yield f"| {name} | {1e3 * (time.perf_counter() - start) / len(maps):.3f} ms |"
+    for name, size in sizes.items():
+        yield f"| {name} | {size / counts[name]:.0f} bytes a line |"
+
+
+TABLES = {
+    "cost": cost,
+    "options": options,
+    "memory": memory,
+    "ray": ray,
+    "rescore": rescoring,
+    "pieces": pieces,
+}
 
 
 def main() -> None:
@@ -291,7 +352,7 @@ def main() -> None:
     print(
         f"\ntorch {version('torch')}, numpy {version('numpy')}, Python "
         f"{platform.python_version()}; {os.cpu_count()} CPU cores, {torch.get_num_threads()} "
-        f"threads; median of {REPEATS}, {time.strftime('%Y-%m-%d')}."
+        f"threads; {time.strftime('%Y-%m-%d')}."
     )
 
 

@@ -22,7 +22,7 @@ FLOORS = [
     ["cams"],
     ["maps", "boxes", "metrics", "loading"],
     ["evaluate", "predictions"],
-    ["config", "store"],
+    ["config", "rescoring", "store"],
     ["doctor", "report"],
     ["engines"],
     ["experiment"],

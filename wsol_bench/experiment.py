@@ -13,10 +13,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import pandas as pd
 
-from wsol_bench.boxes.rule import score_maps
 from wsol_bench.config import ExperimentConfig, load_config
 from wsol_bench.engines.job import Job, Part
 from wsol_bench.engines.local import LocalEngine
@@ -24,14 +22,15 @@ from wsol_bench.errors import ConfigError, DatasetError, RunError
 from wsol_bench.evaluate import FAILED, Tables
 from wsol_bench.metrics.localization import GROUP, summarize
 from wsol_bench.progress import progress
-from wsol_bench.protocols import Protocol as ScoringProtocol
 from wsol_bench.report.tables import markdown
+from wsol_bench.rescoring import scored_again
 from wsol_bench.store import RunFolder, differences, environment, listed
 
 __all__ = ["Engine", "Results", "merge", "rescore", "run", "run_below"]
 
-BOX = ["x0", "y0", "x1", "y1"]
-_MAP_KEYS = ["model", "method", "layer", "image_id", "rank"]
+# What a manifest says of how a run went, and what shards of one run may differ in.
+_TIMES = ("started", "finished", "sessions", "failed")
+_OF_SHARD = ("shard", "rescored_from")
 
 
 @runtime_checkable
@@ -265,7 +264,6 @@ def _summary(folder: RunFolder) -> pd.DataFrame:
         own = [pd.DataFrame(columns=columns)]
         for number in numbers:
             rows = folder.read_part("rows", number, columns)
-            # By part: an image stands once in a model's parts.
             right = rows["class"].to_numpy(str) == label[rows["image_id"]].to_numpy(str)
             own.append(rows[right])
         by_method = dict(iter(pd.concat(own[1:] or own).groupby("method")))
@@ -348,7 +346,7 @@ def rescore(
 
         def score(number: int) -> int:
             tables = Tables(*(source.read_part(name, number) for name in Tables._fields))
-            folder.write_part(number, tables._replace(rows=_scored_again(tables, wanted)))
+            folder.write_part(number, tables._replace(rows=scored_again(tables, wanted)))
             return len(tables.images)
 
         n_images = sum(len(source.read_part("images", number, ["model"])) for number in todo)
@@ -358,48 +356,6 @@ def rescore(
         folder.end_session(len(todo))
         summary = _finished(folder)
     return Results(summary, folder)
-
-
-# What a manifest says of how a run went, and what shards of one run may differ in.
-_TIMES = ("started", "finished", "sessions", "failed")
-_OF_SHARD = ("shard", "rescored_from")
-
-
-def _scored_again(tables: Tables, protocol: ScoringProtocol) -> pd.DataFrame:
-    """The rows of a part with the boxes that another protocol takes from its maps."""
-    rows, maps = tables.rows.copy(), tables.maps
-    if not len(rows):
-        return rows
-    rows["protocol"], rows["protocol_hash"] = protocol.name, protocol.hash
-    if not len(maps):
-        return rows
-    images = tables.images.set_index("image_id")
-    # A part has one model; maps stand in the order of their rows, but not every row has one.
-    row_of = pd.MultiIndex.from_frame(rows[_MAP_KEYS]).get_indexer(
-        pd.MultiIndex.from_frame(maps[_MAP_KEYS])
-    )
-    if (row_of < 0).any():
-        raise RunError("the stored maps do not belong to the rows")
-    sizes = images.loc[maps["image_id"].unique(), ["height", "width", "boxes"]]
-    placements = [
-        protocol.input.place(height, width)
-        for height, width in zip(sizes["height"], sizes["width"], strict=True)
-    ]
-    truth = [np.asarray(flat, np.float64).reshape(-1, 4) for flat in sizes["boxes"]]
-    image = sizes.index.get_indexer(pd.Index(maps["image_id"]))
-    boxes, iou = np.full((len(maps), 4), np.nan), np.zeros(len(maps))
-    inputs = pd.DataFrame([placement.input for placement in placements])[[0, 1]].to_numpy()[image]
-    shapes = np.column_stack([maps[["height", "width"]].to_numpy(), inputs])
-    for shape in np.unique(shapes, axis=0):
-        some = np.flatnonzero((shapes == shape).all(axis=1))
-        stored = np.frombuffer(b"".join(maps["map"].iloc[some]), np.float16)
-        boxes[some], iou[some] = score_maps(
-            stored.reshape(-1, *shape[:2]), image[some], placements, truth, protocol
-        )
-    rows.loc[row_of, BOX] = boxes
-    rows.loc[row_of, "iou"] = iou
-    rows.loc[row_of, "status"] = np.where(np.isnan(boxes[:, 0]), "no_box", "box")
-    return rows
 
 
 def merge(sources: Sequence[RunFolder], out: Path, *, force: bool = False) -> Results:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import wsol_bench
 from wsol_bench.engines.local import LocalEngine
 from wsol_bench.engines.ray import RayEngine
 from wsol_bench.errors import DatasetError, WorkerError
-from wsol_bench.store import RunFolder
+from wsol_bench.store import RunFolder, environment
 
 # CAM, but as often as the file ``deaths_left`` says its process dies at a green image: the second.
 KILLER = """
@@ -141,6 +142,30 @@ def test_an_actor_that_finds_no_room_is_given_no_part(experiment, local):
     assert ray.get(somebody.is_there.remote())
     assert_same(wsol_bench.run(experiment, engine=RayEngine(n_actors=2)), local)
     ray.kill(somebody)
+
+
+def test_an_actor_of_other_versions_is_an_error_that_names_them(experiment, monkeypatch):
+    """As on a machine of a cluster that was not updated; here the driver claims another version."""
+    ours = environment()
+    theirs = {**ours, "versions": {**ours["versions"], "torch": "1.0"}}
+    monkeypatch.setattr("wsol_bench.engines.ray.environment", lambda: theirs)
+    named = r"a Ray worker cannot start: .* has other versions: torch: 1\.0 -> \d"
+    with pytest.raises(WorkerError, match=named):
+        wsol_bench.run(experiment, engine=RayEngine(n_actors=1))
+
+
+def test_actors_that_do_not_see_the_data_set_are_an_error(experiment, tmp_path):
+    """As where it lies on a disk of one machine: the files go before the actors start."""
+    root = write_colors(tmp_path / "local")
+    lost = experiment_of(root)
+
+    class FilesGo(RayEngine):
+        def evaluate(self, job, parts, advance):
+            shutil.rmtree(root)
+            yield from super().evaluate(job, parts, advance)
+
+    with pytest.raises(WorkerError, match=r"does not see the data set: .* is not there"):
+        wsol_bench.run(lost, engine=FilesGo(n_actors=1))
 
 
 def test_an_error_in_an_actor_is_the_error_of_the_local_engine(tmp_path, monkeypatch):

@@ -57,7 +57,6 @@ class Job:
     experiment: ExperimentConfig
     dataset: Dataset
     _loaded: dict[int, Classifier] = field(default_factory=dict, repr=False)
-    _compiled: set[int] = field(default_factory=set, repr=False)
 
     @classmethod
     def of(cls, experiment: ExperimentConfig) -> "Job":
@@ -136,10 +135,6 @@ class Job:
         module = classifier.module.to(device)
         if experiment.channels_last:
             module = module.to(memory_format=torch.channels_last)
-        if experiment.compile and model not in self._compiled:
-            size = experiment.build_protocol().input.size
-            compile_up_to(module, classifier.target, torch.zeros(1, 3, size, size, device=device))
-            self._compiled.add(model)
         return Evaluator(
             classifier=replace(classifier, module=module),
             methods=experiment.build_methods(),
@@ -156,12 +151,14 @@ class Job:
         """One of the experiment's; only the last one stays in memory."""
         if index not in self._loaded:
             self._loaded.clear()
-            self._compiled.clear()
             experiment = self.experiment
-            self._loaded[index] = experiment.models[index].load(
-                dataset_classes=self.dataset.classes["wnid"],
-                input_size=experiment.build_protocol().input.size,
+            size = experiment.build_protocol().input.size
+            classifier = experiment.models[index].load(
+                dataset_classes=self.dataset.classes["wnid"], input_size=size
             )
+            if experiment.compile:
+                compile_up_to(classifier.module, classifier.target, torch.zeros(1, 3, size, size))
+            self._loaded[index] = classifier
         return self._loaded[index]
 
     def device(self) -> torch.device:
@@ -172,7 +169,7 @@ class Job:
         try:
             device = torch.device(name)
             torch.zeros(1, device=device).item()
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
+        except (RuntimeError, AssertionError) as error:
             reason = str(error).partition("\n")[0]
             raise ConfigError(f"device {name!r} cannot be used: {reason}") from error
         return device

@@ -21,7 +21,7 @@ from wsol_bench.datasets import Dataset
 from wsol_bench.engines.job import Job, Part
 from wsol_bench.errors import ConfigError, WorkerError
 from wsol_bench.evaluate import Tables
-from wsol_bench.store import differences, environment, listed
+from wsol_bench.store import differences, environment
 
 __all__ = ["RayEngine"]
 
@@ -259,7 +259,7 @@ class _Worker:
             torch.set_num_threads(1)
         host = socket.gethostname()
         if changed := differences(versions, environment()["versions"]):
-            raise WorkerError(f"{host} has other versions: {listed(changed)}")
+            raise WorkerError(f"{host} has other versions: {', '.join(changed)}")
         files = [path for path in dataset.images["path"].iloc[[0, -1]] if path]
         if files and not any(Path(file).exists() for file in files):
             raise WorkerError(f"{host} does not see the data set: {files[0]} is not there")
