@@ -14,7 +14,16 @@ from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import Boxes
 from wsol_bench.registry import Registry
 
-__all__ = ["ROOT_SYNSET", "Dataset", "Finding", "Sample", "counts_for", "dataset", "datasets"]
+__all__ = [
+    "ROOT_SYNSET",
+    "Dataset",
+    "Finding",
+    "MaskFiles",
+    "Sample",
+    "counts_for",
+    "dataset",
+    "datasets",
+]
 
 # The devkit's label 1001: the root of the hierarchy, which any object's class is a kind of.
 ROOT_SYNSET = "root"
@@ -33,6 +42,18 @@ def counts_for(
     return np.asarray((box_labels == labels) | (labels == np.asarray(ROOT_SYNSET)), dtype=bool)
 
 
+class MaskFiles(NamedTuple):
+    """The pixels of an image that are object, as image files of the original image's proportions.
+
+    Attributes:
+        foreground: one file an instance; a pixel is object where any of them is not zero.
+        ignore: pixels that count neither way, unless they are object; None where there are none.
+    """
+
+    foreground: tuple[Path, ...]
+    ignore: Path | None
+
+
 class Sample(NamedTuple):
     """One image of a data set.
 
@@ -44,6 +65,7 @@ class Sample(NamedTuple):
         boxes: (n, 4) ground truth, half-open xyxy pixels of the original image.
         box_labels: wnid of each box.
         blacklisted: left out of the localization error by the official protocol.
+        mask: None in a data set of boxes.
     """
 
     image_id: str
@@ -54,6 +76,7 @@ class Sample(NamedTuple):
     boxes: Boxes
     box_labels: tuple[str, ...]
     blacklisted: bool
+    mask: MaskFiles | None = None
 
 
 class Finding(NamedTuple):
@@ -77,6 +100,7 @@ class Dataset:
         classes: one row a class in sorted-wnid order: wnid, words, ilsvrc_id (0 where the root
             holds no devkit order).
         findings: what the loader repaired or left out.
+        masks: of each image; empty in a data set of boxes.
     """
 
     name: str
@@ -85,6 +109,7 @@ class Dataset:
     box_labels: np.ndarray
     classes: pd.DataFrame
     findings: tuple[Finding, ...] = ()
+    masks: tuple[MaskFiles, ...] = ()
 
     def __post_init__(self) -> None:
         ends = np.cumsum(self.images["n_boxes"].to_numpy(np.int64))
@@ -108,6 +133,7 @@ class Dataset:
             boxes=self.boxes[span],
             box_labels=tuple(self.box_labels[span].tolist()),
             blacklisted=bool(row["blacklisted"]),
+            mask=self.masks[index] if self.masks else None,
         )
 
     def __iter__(self) -> Iterator[Sample]:
@@ -129,6 +155,7 @@ class Dataset:
             images=self.images.iloc[list(indices)].reset_index(drop=True),
             boxes=self.boxes[flat],
             box_labels=self.box_labels[flat],
+            masks=tuple(self.masks[index] for index in indices) if self.masks else (),
         )
 
     def select(self, image_ids: Sequence[str]) -> "Dataset":
@@ -154,12 +181,15 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what is scored: image ids, labels, blacklist and boxes, in order."""
+        """Digest of what is scored: image ids, labels, blacklist, boxes, in order; masks' names."""
         digest = hashlib.sha256()
         for column in ("image_id", "label", "blacklisted", "n_boxes"):
             digest.update("\n".join(self.images[column].astype(str)).encode())
         digest.update(np.ascontiguousarray(self.boxes).tobytes())
         digest.update("\n".join(self.box_labels.tolist()).encode())
+        for mask in self.masks:
+            files = (*mask.foreground, mask.ignore)
+            digest.update(" ".join(file.name if file else "-" for file in files).encode())
         return digest.hexdigest()[:16]
 
     def require_pixels(self) -> None:
