@@ -288,7 +288,7 @@ def _run(
 
 
 def _show(summary: "pd.DataFrame", as_json: bool) -> None:
-    from wsol_bench.report.tables import columns_for_people, records
+    from wsol_bench.report.tables import columns_for_people, footer, records
 
     if as_json:
         print(json.dumps(records(summary), indent=2))
@@ -302,8 +302,7 @@ def _show(summary: "pd.DataFrame", as_json: bool) -> None:
     for line in shown.itertuples(index=False):
         table.add_row(*(Text(str(cell)) for cell in line))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    for name, digest in summary[["protocol", "protocol_hash"]].drop_duplicates().to_numpy():
-        print(f"Errors in %. Protocol {name}{f' ({digest})' if digest else ''}.")
+    print(footer(summary))
 
 
 def _names(kind: Kind) -> Iterable[str]:

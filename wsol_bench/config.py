@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from wsol_bench.models.classifiers import Classifier, load_classifier
 from wsol_bench.models.layers import Layout
 from wsol_bench.protocols import Protocol, load_protocol
 from wsol_bench.registry import bind_options
+from wsol_bench.sources import Source, sources
 from wsol_bench.validation import explain, parse_yaml, read_yaml
 
 __all__ = [
@@ -67,11 +69,16 @@ class DatasetConfig(_Options):
 
 
 class MethodConfig(_Options):
-    """A map method: ``name`` and its options."""
+    """A map method or a source: ``name``, its options, and ``label``, its name in the results."""
 
-    def build(self) -> MapMethod:
+    label: str | None = None
+
+    def build(self) -> MapMethod | Source:
         """The method with its options bound; ConfigError where they do not fit."""
-        return cam_methods.get(self.name).with_options(self.options, f"methods.{self.name}")
+        known = self.name in set(sources)
+        method: MapMethod | Source = (sources if known else cam_methods).get(self.name)
+        method = method.with_options(self.options, f"methods.{self.name}")
+        return method if self.label is None else replace(method, name=self.label)
 
 
 class ProtocolConfig(_Options):
@@ -116,8 +123,8 @@ class ExperimentConfig(BaseModel):
     Attributes:
         name: of the experiment; names its folder of runs.
         dataset: what is evaluated.
-        models: one run evaluates each of them.
-        methods: map methods, all on the same pass.
+        models: one run evaluates each of them; none where maps and boxes are all from elsewhere.
+        methods: map methods, all on the same pass, and sources of maps or boxes.
         protocol: every choice between map and number.
         limit: evaluate the first images only.
         batch_size: images in one forward pass; results depend on it by float noise only.
@@ -137,7 +144,7 @@ class ExperimentConfig(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     dataset: Annotated[DatasetConfig, _name_or(DatasetConfig)]
-    models: Annotated[list[Annotated[ModelConfig, _name_or(ModelConfig)]], Field(min_length=1)]
+    models: list[Annotated[ModelConfig, _name_or(ModelConfig)]] = Field(default_factory=list)
     methods: Annotated[list[Annotated[MethodConfig, _name_or(MethodConfig)]], Field(min_length=1)]
     protocol: Annotated[ProtocolConfig, _name_or(ProtocolConfig)]
     limit: Annotated[int, Field(ge=1)] | None = None
@@ -175,7 +182,24 @@ class ExperimentConfig(BaseModel):
         return protocol.model_copy(update={"name": name})
 
     def build_methods(self) -> list[MapMethod]:
-        """The methods, each of another name; ConfigError where two would be told by one name."""
+        """The methods that need a model.
+
+        Raises:
+            ConfigError: two would be told by one name; there is no model for them.
+        """
+        methods = [method for method in self._built() if isinstance(method, MapMethod)]
+        if methods and not self.models:
+            raise ConfigError(
+                f"map method {methods[0].name!r} needs a model; name one under 'models' (without "
+                f"any, methods are {', '.join(sources)})"
+            )
+        return methods
+
+    def build_sources(self) -> list[Source]:
+        """The sources of maps and boxes; ConfigError as ``build_methods``."""
+        return [method for method in self._built() if isinstance(method, Source)]
+
+    def _built(self) -> list[MapMethod | Source]:
         return distinct(method.build() for method in self.methods)
 
 

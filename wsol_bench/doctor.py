@@ -62,7 +62,12 @@ def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
             classifier, dataset, protocol, random=model.weights == "random"
         )
     config.build_methods()
-    dataset.require_pixels()
+    for source in config.build_sources():
+        given = source.open(dataset)
+        n = sum(given.has(image_id) for image_id in dataset.images["image_id"])
+        yield f"Method {source.name}: {source.gives} of {n} of {len(dataset)} images"
+    if config.models:
+        dataset.require_pixels()
     if failed:
         raise ModelError(f"{failed} of {len(config.models)} models cannot be loaded")
 
@@ -131,6 +136,7 @@ def _check_order(
     evaluator = Evaluator(
         classifier=classifier,
         methods=(),
+        sources={},
         protocol=protocol,
         batch_size=8,
         workers=0,

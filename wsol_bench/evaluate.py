@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float16, Float64, Int64
 from torch import Tensor
 
-from wsol_bench.boxes.rule import score_maps
+from wsol_bench.boxes.rule import Curve, Scores, Truth, score_maps, status_of
 from wsol_bench.cams import MapMethod, is_applicable, merged_plan
 from wsol_bench.capture import Precision, capture
 from wsol_bench.datasets import Dataset, Sample, counts_for
@@ -24,8 +24,21 @@ from wsol_bench.loading import Group, decoded
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.models.classifiers import Classifier
 from wsol_bench.protocols import Protocol
+from wsol_bench.sources import Asked, Given
 
-__all__ = ["FAILED", "Evaluator", "Tables", "boxes_of_label", "storable"]
+__all__ = [
+    "FAILED",
+    "NO_MODEL",
+    "Evaluator",
+    "Tables",
+    "boxes_of_label",
+    "curve_columns",
+    "score_columns",
+    "storable",
+]
+
+# The name of the model where there is none: maps and boxes from elsewhere alone.
+NO_MODEL = "-"
 
 # An image in one of these states would be evaluated, were the file or the network sound.
 FAILED = ("unreadable", "not_finite")
@@ -38,11 +51,12 @@ T = TypeVar("T")
 
 
 class Tables(NamedTuple):
-    """What a run is made of; docs/rows.md describes every column."""
+    """What a part of a run is made of; docs/rows.md describes every column."""
 
     images: pd.DataFrame
     rows: pd.DataFrame
     maps: pd.DataFrame
+    curves: pd.DataFrame
 
 
 class _Scored(NamedTuple):
@@ -51,6 +65,7 @@ class _Scored(NamedTuple):
     images: dict[int, dict[str, Any]]
     rows: list[dict[str, Any]]
     maps: list[dict[str, Any]]
+    curves: list[dict[str, Any]]
 
 
 class _Maps(NamedTuple):
@@ -69,8 +84,10 @@ class Evaluator:
     """A classifier, methods and a protocol, ready for shards.
 
     Attributes:
-        classifier: its module lies on ``device``.
+        classifier: its module lies on ``device``; None where sources alone are scored, which takes
+            no pixels.
         methods: all of them share one forward pass.
+        sources: maps and boxes from elsewhere, by their names in the results.
         protocol: every choice between map and number.
         batch_size: images in a forward pass.
         workers: processes that decode images; 0 decodes in this one.
@@ -79,8 +96,9 @@ class Evaluator:
         strict: whether an image that cannot be evaluated is an error.
     """
 
-    classifier: Classifier
+    classifier: Classifier | None
     methods: Sequence[MapMethod]
+    sources: Mapping[str, Given]
     protocol: Protocol
     batch_size: int
     workers: int
@@ -98,9 +116,9 @@ class Evaluator:
         """Evaluate the images of some shards; the tables of one after the other.
 
         A batch never crosses shards, so what a shard gives does not depend on the others. An image
-        whose class the classifier does not know, that cannot be decoded, or whose logits are not
-        finite becomes a line of the images table with a status and a reason; the others have
-        ``evaluated``.
+        whose class the classifier does not know, that cannot be decoded, whose logits are not
+        finite, or that no source knows becomes a line of the images table with a status and a
+        reason; the others have ``evaluated``.
 
         Args:
             dataset: all images.
@@ -112,41 +130,61 @@ class Evaluator:
             ModelError: the network fails.
             WorkerError: a process that decodes died.
         """
-        output_of = {wnid: index for index, wnid in enumerate(self.classifier.classes)}
-        outputs = np.array([output_of.get(label, -1) for label in dataset.images["label"]])
+        outputs = self._outputs(dataset)
+        held_out = self._held_out(dataset)
         batches = [self._batches(np.array(shard)[outputs[shard] >= 0]) for shard in shards]
-        stream = decoded(
-            dataset,
-            [batch for of_shard in batches for batch in of_shard],
-            self.protocol.input,
-            workers=self.workers,
-        )
+        passed = self._passed(dataset, [one for of_shard in batches for one in of_shard], outputs)
 
         def steps(pool: ThreadPoolExecutor) -> Iterator[Future[_Scored] | range]:
             for shard, of_shard in zip(shards, batches, strict=True):
                 for _ in of_shard:
-                    batch = next(stream)
-                    passed = [self._pass(group, outputs) for group in batch.groups]
-                    yield pool.submit(self._score, dataset, batch.unreadable, passed)
-                    del batch, passed  # their pixels and maps are not kept while others wait
+                    # Handed over as it comes: pixels and maps are not kept while others wait.
+                    yield pool.submit(self._score, dataset, held_out, *next(passed))
                 yield shard  # ends here
 
         with ThreadPoolExecutor(_SCORERS) as pool:
             parts: list[_Scored] = []
             for step in _ahead(steps(pool), _WAITING):
                 if isinstance(step, range):
-                    yield self._tables(dataset, step, outputs, parts)
+                    yield self._tables(dataset, held_out, step, outputs, parts)
                     advance(len(step) - sum(len(part.images) for part in parts))
                     parts = []
                 else:
                     parts.append(step.result())
                     advance(len(parts[-1].images))
 
+    def _outputs(self, dataset: Dataset) -> Int64[np.ndarray, " n"]:
+        """The output of each image's class; -1 where the classifier has none."""
+        if self.classifier is None:
+            return np.zeros(len(dataset), np.int64)
+        output_of = {wnid: index for index, wnid in enumerate(self.classifier.classes)}
+        return np.array([output_of.get(label, -1) for label in dataset.images["label"]], np.int64)
+
+    def _held_out(self, dataset: Dataset) -> Bool[np.ndarray, " n"]:
+        """The images that a threshold is selected on."""
+        ids = dataset.images["image_id"].tolist()
+        sweep = self.protocol.sweep
+        return sweep.holds_out(ids) if sweep else np.zeros(len(ids), np.bool_)
+
     def _batches(self, indices: Int64[np.ndarray, " n"]) -> list[list[int]]:
         starts = range(0, len(indices), self.batch_size)
         return [indices[start : start + self.batch_size].tolist() for start in starts]
 
-    def _pass(self, group: Group, outputs: Int64[np.ndarray, " n"]) -> _Maps:
+    def _passed(
+        self, dataset: Dataset, batches: Sequence[list[int]], outputs: Int64[np.ndarray, " n"]
+    ) -> Iterator[tuple[Sequence[tuple[int, str]], Sequence[_Maps], list[int]]]:
+        """Of each batch: what cannot be read, what passed the network, what needs none."""
+        if self.classifier is None:
+            for batch in batches:
+                yield [], [], batch
+            return
+        for read in decoded(dataset, batches, self.protocol.input, workers=self.workers):
+            passed = [self._pass(self.classifier, group, outputs) for group in read.groups]
+            yield read.unreadable, passed, []
+
+    def _pass(
+        self, classifier: Classifier, group: Group, outputs: Int64[np.ndarray, " n"]
+    ) -> _Maps:
         """The network and the methods on one group. A GPU may still be at it when this returns."""
         labels = torch.from_numpy(outputs[group.indices]).to(self.device)
         pinned = self.device.type == "cuda"
@@ -154,12 +192,12 @@ class Evaluator:
         pixels = pixels.to(self.device, non_blocking=pinned)
         if self.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
-        inputs = normalize(pixels, self.classifier.mean, self.classifier.std)
+        inputs = normalize(pixels, classifier.mean, classifier.std)
         try:
             record = capture(
-                self.classifier.module,
+                classifier.module,
                 inputs,
-                self.classifier.target,
+                classifier.target,
                 merged_plan(self.methods),
                 k=TOP_K,
                 labels=labels,
@@ -173,8 +211,7 @@ class Evaluator:
                     "run, in another folder"
                 )
             raise ModelError(
-                f"{self.classifier.name} fails on an input of shape {tuple(inputs.shape)}: "
-                f"{error}{hint}"
+                f"{classifier.name} fails on an input of shape {tuple(inputs.shape)}: {error}{hint}"
             ) from error
         maps = {
             method.name: method(record) if is_applicable(method, record) else None
@@ -185,23 +222,35 @@ class Evaluator:
     def _score(
         self,
         dataset: Dataset,
+        held_out: Bool[np.ndarray, " n"],
         unreadable: Sequence[tuple[int, str]],
         passed: Sequence[_Maps],
+        unseen: Sequence[int],
     ) -> _Scored:
         """Maps to boxes, overlaps and columns; runs beside the next pass."""
-        scored = _Scored({}, [], [])
+        scored = _Scored({}, [], [], [])
         for index, reason in unreadable:
             scored.images[index] = self._image_line(dataset[index], "unreadable", reason)
         for maps in passed:
-            self._score_group(maps, [dataset[index] for index in maps.indices], scored)
+            # The file's own size: annotations may have been made for another.
+            sizes = [placement.original for placement in maps.placements]
+            samples = [
+                dataset[index]._replace(height=height, width=width)
+                for index, (height, width) in zip(maps.indices, sizes, strict=True)
+            ]
+            self._score_maps(maps, samples, scored)
+        if unseen:
+            self._score_unseen(unseen, [dataset[index] for index in unseen], scored)
+        for index, line in scored.images.items():
+            line["held_out"] = bool(held_out[index])
         return scored
 
-    def _score_group(self, passed: _Maps, samples: Sequence[Sample], scored: _Scored) -> None:
+    def _score_maps(self, passed: _Maps, samples: Sequence[Sample], scored: _Scored) -> None:
+        """What passed the network: the methods' maps, and the sources' for the same classes."""
+        assert self.classifier is not None
+        name, layer = self.classifier.name, self.classifier.target.layer
         slots = _Slots.of(passed.logits, passed.classes, passed.labels, self.classifier.classes)
         for position, (index, sample) in enumerate(zip(passed.indices, samples, strict=True)):
-            # The file's own size: annotations may have been made for another.
-            height, width = passed.placements[position].original
-            sample = sample._replace(height=height, width=width)
             scored.images[index] = (
                 self._image_line(
                     sample,
@@ -213,52 +262,107 @@ class Evaluator:
                 if slots.finite[position]
                 else self._image_line(sample, "not_finite", "the logits are not finite")
             )
-        truth = [boxes_of_label(sample) for sample in samples]
-        image_ids = np.array([sample.image_id for sample in samples], dtype=object)[slots.image]
+        labels = np.array([sample.label for sample in samples], dtype=object)
+        own = slots.wnid == labels[slots.image]
+        asked = Asked(slots.image, slots.rank, slots.wnid, own)
+        truth = _truth(samples)
+        n = len(own)
         for method, maps in passed.maps.items():
-            n = len(image_ids)
-            names = {
-                "model": np.full(n, self.classifier.name, dtype=object),
-                "method": np.full(n, method, dtype=object),
-                "layer": np.full(n, self.classifier.target.layer, dtype=object),
-            }
-            boxes, iou = np.full((n, 4), np.nan), np.full(n, np.nan)
-            status = np.full(n, "not_applicable", dtype=object)
+            scores, status = Scores.none(n), np.full(n, "not_applicable", dtype=object)
+            columns = self._keys(name, method, layer, samples, asked)
             if maps is not None:
                 stored, scales = storable(maps[slots.image, slots.slot])
-                boxes, iou = score_maps(
-                    stored, slots.image, passed.placements, truth, self.protocol
+                scores = score_maps(
+                    stored.astype(np.float32),
+                    slots.image,
+                    own,
+                    passed.placements,
+                    truth,
+                    self.protocol,
                 )
-                status = np.where(np.isnan(boxes[:, 0]), "no_box", "box").astype(object)
+                status = status_of(scores, self.protocol)
                 scored.maps.append(
                     {
-                        **names,
-                        "image_id": image_ids,
-                        "rank": slots.rank,
+                        **columns,
                         "scale": scales,
                         "height": np.full(n, stored.shape[1]),
                         "width": np.full(n, stored.shape[2]),
                         "map": np.array([values.tobytes() for values in stored], dtype=object),
                     }
                 )
-            scored.rows.append(
-                {
-                    **names,
-                    "protocol": np.full(n, self.protocol.name, dtype=object),
-                    "protocol_hash": np.full(n, self.protocol.hash, dtype=object),
-                    "image_id": image_ids,
-                    "rank": slots.rank,
-                    "class": slots.wnid,
-                    "score": slots.score,
-                    **dict(zip(("x0", "y0", "x1", "y1"), boxes.T, strict=True)),
-                    "iou": iou,
-                    "status": status,
-                }
-            )
+            self._add(columns, asked, slots.score, scores, status, scored)
+        ids = [sample.image_id for sample in samples]
+        for source, given in self.sources.items():
+            scores, status = given.score(ids, asked, passed.placements, truth, self.protocol)
+            columns = self._keys(name, source, "", samples, asked)
+            self._add(columns, asked, slots.score, scores, status, scored)
+
+    def _score_unseen(
+        self, indices: Sequence[int], samples: Sequence[Sample], scored: _Scored
+    ) -> None:
+        """Sources alone."""
+        known: list[Sample] = []
+        for index, sample in zip(indices, samples, strict=True):
+            status, reason = "evaluated", ""
+            if not any(given.has(sample.image_id) for given in self.sources.values()):
+                status, reason = "not_predicted", "there is neither a map nor a box for it"
+            elif not (sample.height and sample.width):
+                status, reason = "unreadable", "neither an image file nor a table tells its size"
+            else:
+                known.append(sample)
+            scored.images[index] = self._image_line(sample, status, reason)
+        if not known:
+            return
+        ids, labels = [one.image_id for one in known], [one.label for one in known]
+        placements = [self.protocol.input.place(one.height, one.width) for one in known]
+        truth = _truth(known)
+        for source, given in self.sources.items():
+            asked = given.asked(ids, labels)
+            scores, states = given.score(ids, asked, placements, truth, self.protocol)
+            columns = self._keys(NO_MODEL, source, "", known, asked)
+            self._add(columns, asked, np.full(len(asked.image), np.nan), scores, states, scored)
+
+    def _keys(
+        self, model: str, method: str, layer: str, samples: Sequence[Sample], asked: Asked
+    ) -> dict[str, Any]:
+        """The columns that name a row."""
+        n = len(asked.image)
+        ids = np.array([sample.image_id for sample in samples], dtype=object)
+        names = {"model": model, "method": method, "layer": layer}
+        return {
+            **{key: np.full(n, value, dtype=object) for key, value in names.items()},
+            "image_id": ids[asked.image],
+            "rank": asked.rank,
+        }
+
+    def _add(
+        self,
+        keys: Mapping[str, Any],
+        asked: Asked,
+        score: Float64[np.ndarray, " r"],
+        scores: Scores,
+        status: np.ndarray,
+        scored: _Scored,
+    ) -> None:
+        """Rows of one method, and their curves."""
+        n = len(asked.image)
+        scored.rows.append(
+            {
+                **keys,
+                "protocol": np.full(n, self.protocol.name, dtype=object),
+                "protocol_hash": np.full(n, self.protocol.hash, dtype=object),
+                "class": asked.label,
+                "score": score,
+                **score_columns(scores),
+                "status": status,
+            }
+        )
+        scored.curves.append(curve_columns(keys, scores))
 
     def _tables(
         self,
         dataset: Dataset,
+        held_out: Bool[np.ndarray, " n"],
         shard: range,
         outputs: Int64[np.ndarray, " n"],
         parts: Sequence[_Scored],
@@ -269,17 +373,23 @@ class Evaluator:
                 sample = dataset[index]
                 reason = f"the classifier has no class {sample.label}"
                 lines[index] = self._image_line(sample, "unknown_class", reason)
+                lines[index]["held_out"] = bool(held_out[index])
         for index in shard:
             if self.strict and lines[index]["status"] in FAILED:
                 raise DatasetError(
-                    f"{lines[index]['image_id']} cannot be evaluated by {self.classifier.name}: "
+                    f"{lines[index]['image_id']} cannot be evaluated by {self._name}: "
                     f"{lines[index]['reason']}; without 'strict' it would be counted and left out"
                 )
         return Tables(
             pd.DataFrame([lines[index] for index in shard]),
             _table([columns for part in parts for columns in part.rows]),
             _table([columns for part in parts for columns in part.maps]),
+            _table([columns for part in parts for columns in part.curves]),
         )
+
+    @property
+    def _name(self) -> str:
+        return self.classifier.name if self.classifier else NO_MODEL
 
     def _image_line(
         self,
@@ -291,7 +401,7 @@ class Evaluator:
     ) -> dict[str, Any]:
         boxes = boxes_of_label(sample)
         return {
-            "model": self.classifier.name,
+            "model": self._name,
             "image_id": sample.image_id,
             "path": str(sample.path or ""),
             "height": sample.height,
@@ -300,6 +410,8 @@ class Evaluator:
             "blacklisted": sample.blacklisted,
             "n_label_boxes": len(boxes),
             "boxes": boxes.ravel().tolist(),
+            "masks": [str(path) for path in sample.mask.foreground] if sample.mask else [],
+            "ignore": str(sample.mask.ignore or "") if sample.mask else "",
             "status": status,
             "reason": reason,
             "label_rank": label_rank,
@@ -362,9 +474,35 @@ class _Slots:
         )
 
 
+def _truth(samples: Sequence[Sample]) -> list[Truth]:
+    return [Truth(boxes_of_label(sample), sample.mask) for sample in samples]
+
+
 def boxes_of_label(sample: Sample) -> Boxes:
     """The ground-truth boxes that can credit a guess of the image's class."""
     return sample.boxes[counts_for(sample.label, np.array(sample.box_labels, dtype=object))]
+
+
+def score_columns(scores: Scores) -> dict[str, Float64[np.ndarray, " r"]]:
+    """The columns of rows that scores fill."""
+    return {
+        **dict(zip(("x0", "y0", "x1", "y1"), scores.boxes.T, strict=True)),
+        "iou": scores.iou,
+        "peak_x": scores.peak[:, 0],
+        "peak_y": scores.peak[:, 1],
+        "energy": scores.energy,
+    }
+
+
+def curve_columns(keys: Mapping[str, Any], scores: Scores) -> dict[str, Any]:
+    """The columns of curves: those that name a row, and what its map is worth."""
+    rows = np.array(sorted(scores.curves), np.int64)
+    curves = [scores.curves[row] for row in rows.tolist()]
+    names = ("model", "method", "layer", "image_id")
+    columns = {key: keys[key][rows] for key in names}
+    for position, field in enumerate(Curve._fields):
+        columns[field] = np.array([curve[position] for curve in curves], dtype=object)
+    return columns
 
 
 def storable(

@@ -20,8 +20,10 @@ from wsol_bench.engines.job import Job, Part
 from wsol_bench.engines.local import LocalEngine
 from wsol_bench.errors import ConfigError, DatasetError, RunError
 from wsol_bench.evaluate import FAILED, Tables
-from wsol_bench.metrics.localization import GROUP, summarize
+from wsol_bench.metrics.localization import GROUP
+from wsol_bench.metrics.summary import summarize
 from wsol_bench.progress import progress
+from wsol_bench.protocols import Protocol as RunProtocol
 from wsol_bench.report.tables import markdown
 from wsol_bench.rescoring import scored_again
 from wsol_bench.store import RunFolder, differences, environment, listed
@@ -249,14 +251,16 @@ def _finished(folder: RunFolder) -> pd.DataFrame:
 
 
 def _summary(folder: RunFolder) -> pd.DataFrame:
-    """One line a model x method; model by model, from the rows of the own class alone.
+    """One line a model x method; model by model, from the rows of the own class and of rank 1.
 
-    No other row can be right, and so all of a run need not lie in memory.
+    No other row enters a number, and so all of a run need not lie in memory.
     """
     manifest = folder.manifest
-    protocol = manifest["protocol"]
-    columns = ["method", "image_id", "rank", "class", "iou", "status"]
-    facts = ["model", "image_id", "label", "blacklisted", "n_label_boxes", "status"]
+    protocol = RunProtocol.model_validate(_without(manifest["protocol"], "hash"))
+    columns = ["method", "image_id", "rank", "class", "score", "iou", "status"]
+    columns += ["peak_x", "peak_y", "energy"]
+    facts = ["model", "image_id", "label", "blacklisted", "n_label_boxes", "boxes", "held_out"]
+    facts += ["status"]
     lines = []
     for model, numbers in folder.parts_by_model().items():
         images = folder.read("images", facts, parts=numbers)
@@ -265,19 +269,18 @@ def _summary(folder: RunFolder) -> pd.DataFrame:
         for number in numbers:
             rows = folder.read_part("rows", number, columns)
             right = rows["class"].to_numpy(str) == label[rows["image_id"]].to_numpy(str)
-            own.append(rows[right])
+            own.append(rows[right | (rows["rank"] == 1)])
         by_method = dict(iter(pd.concat(own[1:] or own).groupby("method")))
-        for method in manifest["methods"]:
-            layer = manifest["models"][model]["layer"]
-            group = dict(zip(GROUP, (model, method, layer, *_stamp(protocol)), strict=True))
+        curves = folder.read("curves", parts=numbers)
+        for method in [*manifest["methods"], *manifest["sources"]]:
+            layer = "" if method in manifest["sources"] else manifest["models"][model]["layer"]
+            names = (model, method, layer, protocol.name, manifest["protocol"]["hash"])
+            group = dict(zip(GROUP, names, strict=True))
             rows = by_method.get(method, own[0]).assign(**group)
-            iou = protocol["scoring"]["iou"]
-            lines.append(summarize(rows, images, iou=iou, groups=pd.DataFrame([group])))
+            lines.append(
+                summarize(rows, images, curves, protocol=protocol, groups=pd.DataFrame([group]))
+            )
     return pd.concat(lines, ignore_index=True)
-
-
-def _stamp(protocol: Mapping[str, Any]) -> tuple[str, str]:
-    return protocol["name"], protocol["hash"]
 
 
 def rescore(
@@ -334,6 +337,10 @@ def rescore(
             **{key: manifest[key] for key in ("started", "versions", "git_revision")},
         },
     }
+    elsewhere = {
+        one.name: one.open(None) if one.gives == "maps" else None
+        for one in experiment.build_sources()
+    }
     path = out or source.path / "rescored" / re.sub(r"[^\w.=+,-]+", "_", wanted.name)
     _require_elsewhere(path, [source])
     anew = force or out is None
@@ -346,7 +353,7 @@ def rescore(
 
         def score(number: int) -> int:
             tables = Tables(*(source.read_part(name, number) for name in Tables._fields))
-            folder.write_part(number, tables._replace(rows=scored_again(tables, wanted)))
+            folder.write_part(number, scored_again(tables, wanted, elsewhere))
             return len(tables.images)
 
         n_images = sum(len(source.read_part("images", number, ["model"])) for number in todo)

@@ -13,16 +13,25 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 __all__ = [
+    "HALF_OPEN",
+    "INCLUSIVE",
+    "ONE_BASED_INCLUSIVE",
     "Boxes",
+    "Convention",
     "GeometryName",
+    "Pairs",
     "Placement",
     "Repaired",
+    "box_area",
+    "box_intersection",
     "box_iou",
     "from_inclusive",
+    "image_pairs",
     "pairwise_iou",
     "place",
     "repair",
     "to_inclusive",
+    "to_input",
     "to_original",
 ]
 
@@ -40,6 +49,35 @@ def to_inclusive(boxes: Float64[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n 
     return boxes - np.array([0.0, 0.0, 1.0, 1.0])
 
 
+class Convention(NamedTuple):
+    """How a source writes the two corners of a box.
+
+    Attributes:
+        origin: coordinate of the first pixel.
+        last: 1 where the far corner is the last pixel of the box, 0 where it is the end behind it.
+    """
+
+    origin: float
+    last: float
+
+    def to_half_open(self, corners: Float64[np.ndarray, "n 4"]) -> Boxes:
+        """Half-open boxes from corners as they stand in the source."""
+        return corners + self._shift()
+
+    def to_corners(self, boxes: Boxes) -> Float64[np.ndarray, "n 4"]:
+        """Corners as they stand in the source from half-open boxes."""
+        return boxes - self._shift()
+
+    def _shift(self) -> Float64[np.ndarray, " 4"]:
+        near, far = -self.origin, self.last - self.origin
+        return np.array([near, near, far, far])
+
+
+HALF_OPEN = Convention(origin=0.0, last=0.0)
+INCLUSIVE = Convention(origin=0.0, last=1.0)  # ILSVRC
+ONE_BASED_INCLUSIVE = Convention(origin=1.0, last=1.0)  # Pascal VOC
+
+
 class Repaired(NamedTuple):
     """Ground-truth boxes made proper.
 
@@ -54,17 +92,20 @@ class Repaired(NamedTuple):
     remarks: dict[int, str]
 
 
-def repair(boxes: Boxes, sizes: Float64[np.ndarray, "n 2"]) -> Repaired:
+def repair(
+    boxes: Boxes, sizes: Float64[np.ndarray, "n 2"], convention: Convention = INCLUSIVE
+) -> Repaired:
     """Put the corners of ground-truth boxes in order and cut the boxes at their image's edges.
 
     Args:
         boxes: half-open xyxy.
         sizes: width and height of each box's image in pixels; infinite where it is not known.
+        convention: of the source; the remarks show corners as they stand there.
     """
-    # A half-open box from swapped inclusive corners is off by the pixel that from_inclusive added
-    # to the wrong side, so the corners are put in order in the inclusive convention.
-    corners = to_inclusive(boxes)
-    ordered = from_inclusive(
+    # A half-open box from swapped inclusive corners is off by the pixel that the conversion added
+    # to the wrong side, so the corners are put in order in the source's convention.
+    corners = convention.to_corners(boxes)
+    ordered = convention.to_half_open(
         np.concatenate(
             [
                 np.minimum(corners[:, :2], corners[:, 2:]),
@@ -87,6 +128,24 @@ def repair(boxes: Boxes, sizes: Float64[np.ndarray, "n 2"]) -> Repaired:
     return Repaired(clipped, kept, remarks)
 
 
+def box_area(boxes: Float64[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n"]:
+    """Area of half-open boxes with x0 <= x1 and y0 <= y1, in square pixels."""
+    return np.asarray((boxes[..., 2:] - boxes[..., :2]).prod(axis=-1))
+
+
+def box_intersection(
+    first: Float64[np.ndarray, "*#n 4"], second: Float64[np.ndarray, "*#n 4"]
+) -> Float64[np.ndarray, "*n"]:
+    """Area that half-open boxes share, in square pixels, over broadcast leading dimensions.
+
+    Inverted boxes and boxes of NaN share nothing.
+    """
+    low = np.maximum(first[..., :2], second[..., :2])
+    high = np.minimum(first[..., 2:], second[..., 2:])
+    extent = high - low
+    return np.where((extent > 0).all(axis=-1), extent.prod(axis=-1), 0.0)
+
+
 def box_iou(
     first: Float64[np.ndarray, "*#n 4"], second: Float64[np.ndarray, "*#n 4"]
 ) -> Float64[np.ndarray, "*n"]:
@@ -96,17 +155,9 @@ def box_iou(
     half-open end), except that no overlap is 0 here and -1 there. Inverted boxes and boxes of NaN
     overlap nothing.
     """
-    low = np.maximum(first[..., :2], second[..., :2])
-    high = np.minimum(first[..., 2:], second[..., 2:])
-    extent = high - low
-    overlaps = (extent > 0).all(axis=-1)
-    intersection = extent.prod(axis=-1)
-    union = (
-        (first[..., 2:] - first[..., :2]).prod(axis=-1)
-        + (second[..., 2:] - second[..., :2]).prod(axis=-1)
-        - intersection
-    )
-    return np.divide(intersection, union, out=np.zeros(overlaps.shape), where=overlaps)
+    intersection = box_intersection(first, second)
+    union = box_area(first) + box_area(second) - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=intersection > 0)
 
 
 def pairwise_iou(
@@ -114,6 +165,34 @@ def pairwise_iou(
 ) -> Float64[np.ndarray, "n m"]:
     """``box_iou`` of every box of ``first`` with every box of ``second``."""
     return box_iou(first[:, None], second[None])
+
+
+class Pairs(NamedTuple):
+    """Pairs of a guess and a ground-truth box, guess by guess, as indices into two lists.
+
+    Attributes:
+        guess: never falls; a guess whose image has no box is in no pair.
+        box: rises within a guess.
+    """
+
+    guess: Int64[np.ndarray, " p"]
+    box: Int64[np.ndarray, " p"]
+
+
+def image_pairs(
+    image_of_guess: Int64[np.ndarray, " n"], boxes_per_image: Int64[np.ndarray, " images"]
+) -> Pairs:
+    """Every guess with every ground-truth box of its image, over all images at once.
+
+    Args:
+        image_of_guess: position of each guess's image.
+        boxes_per_image: how many boxes each image has; the boxes lie image by image in one list.
+    """
+    first = np.cumsum(boxes_per_image) - boxes_per_image
+    pairs = boxes_per_image[image_of_guess]
+    guess = np.repeat(np.arange(len(pairs)), pairs)
+    within = np.arange(pairs.sum()) - np.repeat(np.cumsum(pairs) - pairs, pairs)
+    return Pairs(guess, first[image_of_guess[guess]] + within)
 
 
 @dataclass(frozen=True)
@@ -155,6 +234,25 @@ def to_original(
         np.tile(sizes[:, ::-1], 2)[index] for sizes in (top_left, resized, original)
     )
     return (boxes + shift) * factor / divisor
+
+
+def to_input(
+    boxes: Float64[np.ndarray, "n 4"],
+    placements: Sequence[Placement],
+    index: Int64[np.ndarray, " n"],
+) -> Float64[np.ndarray, "n 4"]:
+    """Boxes of images as boxes of the networks' inputs, which they may reach beyond.
+
+    Args:
+        boxes: half-open xyxy pixels of their images.
+        placements: one an image.
+        index: of each box's image.
+    """
+    shift, resized, original = (
+        np.array([sizes[::-1] * 2 for sizes in kind], np.float64).reshape(-1, 4)[index]
+        for kind in zip(*((p.offset, p.resized, p.original) for p in placements), strict=True)
+    )
+    return boxes * resized / original - shift
 
 
 def place(

@@ -21,8 +21,9 @@ from jaxtyping import Float64
 from wsol_bench.datasets import ROOT_ID, ROOT_SYNSET, Dataset, counts_for
 from wsol_bench.errors import PredictionError
 from wsol_bench.files import write_atomically
-from wsol_bench.geometry import box_iou, from_inclusive, to_inclusive
-from wsol_bench.metrics.localization import GROUP, TOP_K, summarize
+from wsol_bench.geometry import box_iou, from_inclusive, image_pairs, to_inclusive
+from wsol_bench.metrics.localization import GROUP, TOP_K
+from wsol_bench.metrics.summary import summarize
 
 __all__ = ["Format", "read_predictions", "score_predictions", "write_predictions"]
 
@@ -155,17 +156,14 @@ def _append(
         guesses.box.append(box)
 
 
-def score_predictions(
-    predictions: pd.DataFrame, dataset: Dataset, *, name: str, iou: float = 0.5
-) -> pd.DataFrame:
-    """The summary (``metrics.localization.summarize``) of guesses from a file.
+def score_predictions(predictions: pd.DataFrame, dataset: Dataset, *, name: str) -> pd.DataFrame:
+    """The summary (``metrics.summary.summarize``) of guesses from a file.
 
     Args:
         predictions: of ``read_predictions``. The images it covers are scored, the others counted in
             ``n_skipped``.
         dataset: the ground truth.
         name: of the predictions in the table.
-        iou: least IoU that is a hit.
     """
     image_ids = dataset.images["image_id"]
     covered = image_ids.isin(predictions.attrs["image_ids"]).to_numpy()
@@ -187,7 +185,7 @@ def score_predictions(
     )
     group = dict(zip(GROUP, (name, "predictions", "", "ilsvrc-clsloc", ""), strict=True))
     rows = predictions[["image_id", "rank", "class"]].assign(**group, iou=best, status="box")
-    return summarize(rows, images, iou=iou, groups=pd.DataFrame([group]))
+    return summarize(rows, images, groups=pd.DataFrame([group]))
 
 
 def _best_iou(
@@ -205,13 +203,9 @@ def _best_iou(
     counts = counts_for(labels[image_of_box], dataset.box_labels)
     boxes, image_of_box = dataset.boxes[counts], image_of_box[counts]
     per_image = np.bincount(image_of_box, minlength=len(dataset))
-    first = np.concatenate([[0], np.cumsum(per_image)[:-1]])
-    pairs = per_image[position]
-    which_guess = np.repeat(np.arange(len(guess)), pairs)
-    within = np.arange(pairs.sum()) - np.repeat(np.cumsum(pairs) - pairs, pairs)
-    which_box = first[position[which_guess]] + within
+    pairs = image_pairs(position, per_image)
     best = np.zeros(len(guess))
-    np.maximum.at(best, which_guess, box_iou(guess[which_guess], boxes[which_box]))
+    np.maximum.at(best, pairs.guess, box_iou(guess[pairs.guess], boxes[pairs.box]))
     return per_image, best
 
 

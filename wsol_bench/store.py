@@ -3,7 +3,7 @@
 <folder>/manifest.json          the resolved experiment and all else that decides its numbers; times
 <folder>/config.yaml            the resolved experiment
 <folder>/classes.parquet        wnid, words and ILSVRC2012_ID of the data set's classes
-<folder>/{images,rows,maps}/    one Parquet part a shard, each written whole or not at all
+<folder>/{images,rows,curves,maps}/    one Parquet part a shard, written whole or not at all
 <folder>/tables/                what is derived from the above
 """
 
@@ -42,17 +42,23 @@ _TABLES = {
         dict.fromkeys(("model", "method", "layer", "image_id"), _TEXT)
         | {"rank": _INT, "scale": _REAL, "height": _INT, "width": _INT, "map": pa.binary()}
     ),
+    "curves": pa.schema(
+        dict.fromkeys(("model", "method", "layer", "image_id"), _TEXT)
+        | dict.fromkeys(("hits", "foreground", "background"), pa.binary())
+    ),
     "rows": pa.schema(
         dict.fromkeys(("model", "method", "layer", "protocol", "protocol_hash", "image_id"), _TEXT)
         | {"rank": _INT, "class": _TEXT}
         | dict.fromkeys(("score", "x0", "y0", "x1", "y1", "iou"), _REAL)
+        | dict.fromkeys(("peak_x", "peak_y", "energy"), _REAL)
         | {"status": _TEXT}
     ),
     "images": pa.schema(
         dict.fromkeys(("model", "image_id", "path"), _TEXT)
         | {"height": _INT, "width": _INT, "label": _TEXT, "blacklisted": pa.bool_()}
-        | {"n_label_boxes": _INT, "boxes": pa.list_(_REAL), "status": _TEXT, "reason": _TEXT}
-        | {"label_rank": _INT, "label_score": _REAL}
+        | {"n_label_boxes": _INT, "boxes": pa.list_(_REAL)}
+        | {"masks": pa.list_(_TEXT), "ignore": _TEXT, "held_out": pa.bool_()}
+        | {"status": _TEXT, "reason": _TEXT, "label_rank": _INT, "label_score": _REAL}
     ),
 }
 # All that a run may hold.
@@ -253,7 +259,7 @@ class RunFolder:
     def read_part(
         self, table: str, number: int, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """One part of ``images``, ``rows`` or ``maps``."""
+        """One part of ``images``, ``rows``, ``curves`` or ``maps``."""
         return self._read(self._part(table, number), columns)
 
     def read(
@@ -263,7 +269,7 @@ class RunFolder:
         *,
         parts: Sequence[int] | None = None,
     ) -> pd.DataFrame:
-        """One of ``images``, ``rows``, ``maps`` (all parts or some, in order) or ``classes``."""
+        """``images``, ``rows``, ``curves`` or ``maps`` (all parts or some), or ``classes``."""
         if table == "classes":
             return self._read(self.path / "classes.parquet", columns)
         numbers = self.parts() if parts is None else parts

@@ -6,7 +6,13 @@ import numba
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Shaped
 
-__all__ = ["largest_component", "largest_component_box", "largest_components", "levels_of"]
+__all__ = [
+    "exact_values",
+    "largest_component",
+    "largest_component_box",
+    "largest_components",
+    "levels_of",
+]
 
 
 def largest_component(
@@ -66,24 +72,30 @@ def largest_component_box(
     levels = levels_of(
         np.array([low], np.float64), np.array([high], np.float64), threshold=threshold, of=of
     )
-    # Each of these types holds every value of the smaller ones.
-    exact = np.float32 if values.dtype in (np.float16, np.float32) else np.float64
     box = largest_components(
-        values[None].astype(exact), levels, comparison=comparison, connectivity=connectivity
+        exact_values(values)[None], levels, comparison=comparison, connectivity=connectivity
     )[0]
     return None if np.isnan(box[0]) else box
 
 
+def exact_values(map: Shaped[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """A map in the smaller of float32 and float64 that holds every value of its type."""
+    return map.astype(np.float32 if map.dtype in (np.float16, np.float32) else np.float64)
+
+
 def levels_of(
-    low: Float64[np.ndarray, " n"],
-    high: Float64[np.ndarray, " n"],
+    low: np.float64 | Float64[np.ndarray, "..."],
+    high: np.float64 | Float64[np.ndarray, "..."],
     *,
-    threshold: float,
+    threshold: float | Float64[np.ndarray, "..."],
     of: Literal["maximum", "range"],
-) -> Float64[np.ndarray, " n"]:
-    """The value at which each map is cut, from its extrema; NaN where it has no box."""
+) -> Float64[np.ndarray, "..."]:
+    """The value at which each map is cut, from its extrema; NaN where it has no box.
+
+    One threshold for many maps, or many for one.
+    """
     if of == "range":
-        return low + threshold * (high - low)
+        return np.asarray(low + threshold * (high - low))
     return np.where(high > 0, threshold * high, np.nan)
 
 

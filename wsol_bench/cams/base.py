@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import or_
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -22,6 +22,13 @@ __all__ = [
     "merged_plan",
 ]
 
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_Named)
 MapFunction = Callable[..., Float[Tensor, "batch k h w"]]
 
 
@@ -66,7 +73,7 @@ def cam_method(name: str, *, plan: Plan, paper: str) -> Callable[[MapFunction], 
     return register
 
 
-def distinct(methods: Iterable[MapMethod]) -> list[MapMethod]:
+def distinct(methods: Iterable[Named]) -> list[Named]:
     """The methods; ConfigError where two bear one name, by which results would confuse them."""
     listed = list(methods)
     names = [method.name for method in listed]

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -16,10 +16,12 @@ import torch
 from wsol_bench.capture import compile_up_to
 from wsol_bench.config import ExperimentConfig
 from wsol_bench.datasets import Dataset
-from wsol_bench.errors import ConfigError
-from wsol_bench.evaluate import Evaluator, Tables
+from wsol_bench.errors import ConfigError, DatasetError
+from wsol_bench.evaluate import NO_MODEL, Evaluator, Tables
 from wsol_bench.models.classifiers import Classifier
+from wsol_bench.protocols import Protocol
 from wsol_bench.registry import import_object
+from wsol_bench.sources import Given
 from wsol_bench.store import environment
 
 __all__ = ["Job", "Part"]
@@ -52,27 +54,47 @@ class Job:
     Attributes:
         experiment: the configuration.
         dataset: cut to the experiment's limit.
+        sources: maps and boxes from elsewhere, by name.
     """
 
     experiment: ExperimentConfig
     dataset: Dataset
+    sources: Mapping[str, Given] = field(default_factory=dict)
     _loaded: dict[int, Classifier] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, experiment: ExperimentConfig) -> "Job":
-        """Load the data set; DatasetError where it has no pixels."""
+        """Load the data set and open the sources.
+
+        Raises:
+            DatasetError: it has no pixels for a model to look at, or no ground truth of the kind
+                that the protocol scores.
+        """
         dataset = experiment.dataset.load()
-        dataset.require_pixels()
+        if experiment.models:
+            dataset.require_pixels()
+        _require_truth(dataset, experiment.build_protocol())
         if experiment.limit is not None:
             dataset = dataset.take(range(min(experiment.limit, len(dataset))))
-        return cls(experiment, dataset)
+        return cls.on(experiment, dataset)
+
+    @classmethod
+    def on(cls, experiment: ExperimentConfig, dataset: Dataset) -> "Job":
+        """The experiment on a data set that is loaded."""
+        opened = {source.name: source.open(dataset) for source in experiment.build_sources()}
+        return cls(experiment, dataset, opened)
+
+    @property
+    def n_models(self) -> int:
+        """Number of models; maps and boxes from elsewhere alone count as one."""
+        return max(1, len(self.experiment.models))
 
     def parts(self) -> list[Part]:
         """All parts, model by model, numbered from 0."""
         size, n_images = self.experiment.images_a_part, len(self.dataset)
         ranges = [
             (model, range(start, min(start + size, n_images)))
-            for model in range(len(self.experiment.models))
+            for model in range(self.n_models)
             for start in range(0, n_images, size)
         ]
         return [Part(number, *rest) for number, rest in enumerate(ranges)]
@@ -100,10 +122,13 @@ class Job:
         Every model is loaded for it once, one at a time.
         """
         experiment, protocol = self.experiment, self.experiment.build_protocol()
-        models = {}
+        models: dict[str, dict[str, Any]] = {}
         # The first model is the last to be loaded, and the first to be needed.
-        for index in reversed(range(len(experiment.models))):
+        for index in reversed(range(self.n_models)):
             classifier = self._classifier(index)
+            if classifier is None:
+                models[NO_MODEL] = {"layer": ""}
+                continue
             models[classifier.name] = {
                 "weights": classifier.fingerprint,
                 "layer": classifier.target.layer,
@@ -126,18 +151,22 @@ class Job:
             "methods": {
                 method.name: _source(method.function) for method in experiment.build_methods()
             },
+            "sources": {name: given.fingerprint for name, given in self.sources.items()},
             **environment(),
         }
 
     def _evaluator(self, model: int, device: torch.device) -> Evaluator:
         experiment = self.experiment
         classifier = self._classifier(model)
-        module = classifier.module.to(device)
-        if experiment.channels_last:
-            module = module.to(memory_format=torch.channels_last)
+        if classifier is not None:
+            module = classifier.module.to(device)
+            if experiment.channels_last:
+                module = module.to(memory_format=torch.channels_last)
+            classifier = replace(classifier, module=module)
         return Evaluator(
-            classifier=replace(classifier, module=module),
+            classifier=classifier,
             methods=experiment.build_methods(),
+            sources=self.sources,
             protocol=experiment.build_protocol(),
             batch_size=experiment.batch_size,
             workers=experiment.workers,
@@ -147,8 +176,10 @@ class Job:
             strict=experiment.strict,
         )
 
-    def _classifier(self, index: int) -> Classifier:
-        """One of the experiment's; only the last one stays in memory."""
+    def _classifier(self, index: int) -> Classifier | None:
+        """One of the experiment's, where it has any; only the last one stays in memory."""
+        if not self.experiment.models:
+            return None
         if index not in self._loaded:
             self._loaded.clear()
             experiment = self.experiment
@@ -173,6 +204,20 @@ class Job:
             reason = str(error).partition("\n")[0]
             raise ConfigError(f"device {name!r} cannot be used: {reason}") from error
         return device
+
+
+def _require_truth(dataset: Dataset, protocol: Protocol) -> None:
+    """Raise DatasetError where there is nothing to score by."""
+    if protocol.pixels and not dataset.masks:
+        raise DatasetError(
+            f"{protocol.name} scores pixels, but {dataset.name} has no masks; choose a protocol of "
+            "boxes, or a data set such as openimages"
+        )
+    if protocol.box and dataset.masks and not len(dataset.boxes):
+        raise DatasetError(
+            f"{protocol.name} scores boxes, but {dataset.name} has masks; choose a protocol of "
+            "pixels, such as choe-2020-pxap"
+        )
 
 
 def _source_of_builder(name: str) -> str | None:

@@ -263,7 +263,7 @@ class _Worker:
         files = [path for path in dataset.images["path"].iloc[[0, -1]] if path]
         if files and not any(Path(file).exists() for file in files):
             raise WorkerError(f"{host} does not see the data set: {files[0]} is not there")
-        self._job = Job(ExperimentConfig.model_validate(experiment), dataset)
+        self._job = Job.on(ExperimentConfig.model_validate(experiment), dataset)
 
     def start(self) -> None:
         """Nothing; it is over when the actor runs."""

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64
 
-__all__ = ["GROUP", "TOP_K", "Errors", "clsloc_errors", "summarize"]
+__all__ = ["GROUP", "TOP_K", "Errors", "clsloc_errors"]
 
 GROUP = ["model", "method", "layer", "protocol", "protocol_hash"]
 TOP_K = 5
@@ -75,58 +75,3 @@ def clsloc_errors(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5)
         loc_all=error_by_k(hit, has_box),
         gt_known=float((~first_own[counted]).mean()) if complete else float("nan"),
     )
-
-
-def summarize(
-    rows: pd.DataFrame,
-    images: pd.DataFrame,
-    *,
-    iou: float = 0.5,
-    groups: pd.DataFrame | None = None,
-) -> pd.DataFrame:
-    """One line of errors a model x method x layer x protocol, in order of appearance.
-
-    Args:
-        rows, images: of a run; see docs/rows.md. Images that were not evaluated are counted in
-            ``n_skipped`` and enter no error.
-        iou: least IoU that is a hit.
-        groups: the lines to make (columns ``GROUP``), whether they have rows or not; by default
-            those that have.
-
-    Returns:
-        The columns of ``GROUP``, status, counts and errors (fractions in [0, 1]).
-    """
-    if groups is None:
-        groups = rows[GROUP].drop_duplicates()
-    lines = []
-    for group in groups[GROUP].to_dict(orient="records"):
-        its_rows = rows
-        for column in GROUP:
-            its_rows = its_rows[its_rows[column] == group[column]]
-        of_model = images[images["model"] == group["model"]]
-        evaluated = of_model[of_model["status"] == "evaluated"]
-        errors = clsloc_errors(its_rows, evaluated, iou=iou)
-        status = "ok" if len(evaluated) else "no_images"
-        if len(its_rows) and (its_rows["status"] == "not_applicable").all():
-            status = "not_applicable"
-            errors = errors._replace(
-                loc=np.full(TOP_K, np.nan), loc_all=np.full(TOP_K, np.nan), gt_known=float("nan")
-            )
-        lines.append(
-            {
-                **group,
-                "status": status,
-                "n_images": len(evaluated),
-                "n_skipped": len(of_model) - len(evaluated),
-                "n_blacklisted": int(evaluated["blacklisted"].sum()),
-                "n_without_box": int((evaluated["n_label_boxes"] == 0).sum()),
-                "top1_cls_error": errors.cls[0],
-                "top5_cls_error": errors.cls[4],
-                "top1_loc_error": errors.loc[0],
-                "top5_loc_error": errors.loc[4],
-                "gt_known_loc_error": errors.gt_known,
-                "top1_loc_error_all": errors.loc_all[0],
-                "top5_loc_error_all": errors.loc_all[4],
-            }
-        )
-    return pd.DataFrame(lines)

@@ -6,9 +6,12 @@ published numbers is a field; none has a default, so a protocol says all of them
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from jaxtyping import Bool, Float64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wsol_bench.errors import ConfigError, did_you_mean
@@ -19,8 +22,10 @@ __all__ = [
     "BoxRule",
     "InputRule",
     "MapRule",
+    "PixelRule",
     "Protocol",
     "ScoringRule",
+    "Sweep",
     "load_protocol",
     "protocol_names",
 ]
@@ -28,6 +33,9 @@ __all__ = [
 
 class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_Iou = Annotated[float, Field(gt=0, le=1)]
 
 
 class InputRule(_Rule):
@@ -83,55 +91,157 @@ class MapRule(_Rule):
         return self
 
 
+class Sweep(_Rule):
+    """Every threshold of a grid instead of one.
+
+    Attributes:
+        step: distance of the thresholds 0, step, 2 step, ... below 1.
+        select_on: the images that the threshold is chosen on, for the others: their share (whose
+            images a digest of their ids picks), or a file of image ids, one a line. Without it the
+            threshold is chosen on the images that are scored (the oracle threshold).
+    """
+
+    step: Annotated[float, Field(gt=0, le=1)]
+    select_on: Annotated[float, Field(gt=0, lt=1)] | str | None = None
+
+    @property
+    def thresholds(self) -> Float64[np.ndarray, " t"]:
+        """The grid, ascending."""
+        return np.arange(0, 1, self.step)
+
+    def holds_out(self, image_ids: Sequence[str]) -> Bool[np.ndarray, " n"]:
+        """Which images the threshold is chosen on; ConfigError where a file cannot be read."""
+        if self.select_on is None:
+            return np.zeros(len(image_ids), np.bool_)
+        if isinstance(self.select_on, float):
+            # A digest, so that an image is on the same side in every run and subset.
+            digests = [hashlib.sha256(name.encode()).digest()[:8] for name in image_ids]
+            shares = np.array([int.from_bytes(one, "big") for one in digests]) / 2**64
+            return shares < self.select_on
+        try:
+            chosen = set(Path(self.select_on).expanduser().read_text().split())
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"select_on: {self.select_on} cannot be read: {error}") from error
+        held_out = np.array([name in chosen for name in image_ids], np.bool_)
+        if not held_out.any() or held_out.all():
+            raise ConfigError(
+                f"select_on: {self.select_on} names {held_out.sum()} of the data set's "
+                f"{len(image_ids)} images; some must be left on either side"
+            )
+        return held_out
+
+
 class BoxRule(_Rule):
     """From an upsampled map to a box.
 
     Attributes:
-        threshold: fraction in [0, 1] of what ``of`` names.
+        threshold: fraction in [0, 1] of what ``of`` names, or a sweep over all of them.
         of: ``maximum``: the level is threshold * max, and a map without a positive value has no
             box; ``range``: the level is min + threshold * (max - min).
         measured_on: the map whose extrema count: ``upsampled``, or ``low_resolution`` (the map
             normalized before upsampling).
         comparison: ``at_least`` is >=, ``above`` is >.
         connectivity: neighbors of a pixel.
-        component: which connected component gives the box; ``largest`` has most pixels, the first
-            in raster order where several have.
+        extractor: ``components``: boxes of connected components, exact; ``contours``: boxes of
+            OpenCV's contours on 8-bit levels, as wsolevaluation takes them (``boxes.contours``).
+        component: which of them gives the box; ``largest`` has most pixels, the first in raster
+            order where several have (for contours: the largest polygon); ``all``: each box counts,
+            and the best one decides (of a sweep only).
     """
 
-    threshold: Annotated[float, Field(ge=0, le=1)]
+    threshold: Annotated[float, Field(ge=0, le=1)] | Sweep
     of: Literal["maximum", "range"]
     measured_on: Literal["upsampled", "low_resolution"]
     comparison: Literal["at_least", "above"]
     connectivity: Literal[4, 8]
-    component: Literal["largest"]
+    extractor: Literal["components", "contours"]
+    component: Literal["largest", "all"]
+
+    @model_validator(mode="after")
+    def _fits(self) -> "BoxRule":
+        if self.component == "all" and not isinstance(self.threshold, Sweep):
+            raise ValueError("component: all needs a sweep, such as threshold: {step: 0.001}")
+        contours = ("range", "upsampled", "above", 8)
+        rule = (self.of, self.measured_on, self.comparison, self.connectivity)
+        if self.extractor == "contours" and rule != contours:
+            raise ValueError(
+                "extractor: contours goes with of: range, measured_on: upsampled, comparison: "
+                "above, connectivity: 8"
+            )
+        return self
 
 
 class ScoringRule(_Rule):
     """When a box is right.
 
     Attributes:
-        iou: least IoU with a ground-truth box of the class, that is a hit.
-        frame: the pixels in which boxes are compared: those of the original image.
+        iou: least IoU with a ground-truth box of the class, that is a hit; of a sweep, several.
+        frame: the pixels in which boxes are compared: those of the ``original`` image; or of the
+            network's ``input``, to which the inclusive corners of the ground truth are scaled and
+            cut to whole numbers.
     """
 
-    iou: Annotated[float, Field(gt=0, le=1)]
-    frame: Literal["original"]
+    iou: _Iou | Annotated[tuple[_Iou, ...], Field(min_length=1)]
+    frame: Literal["original", "input"]
+
+    @property
+    def ious(self) -> tuple[float, ...]:
+        """All least IoUs."""
+        return self.iou if isinstance(self.iou, tuple) else (self.iou,)
+
+
+class PixelRule(_Rule):
+    """How the pixels of a map are scored against a mask.
+
+    Attributes:
+        step: distance of the thresholds on a map scaled by its range: 0, step, ... below 1.
+    """
+
+    step: Annotated[float, Field(gt=0, le=1)]
+
+    @property
+    def thresholds(self) -> Float64[np.ndarray, " t"]:
+        """The grid, ascending."""
+        return np.arange(0, 1, self.step)
 
 
 class Protocol(_Rule):
-    """All choices that turn a classifier's map into a localization error."""
+    """All choices that turn a classifier's map into a number.
+
+    Attributes:
+        name, paper: of the protocol.
+        input, map: from the image to the map.
+        box, scoring: from the map to a box and its score, where ground truth is boxes.
+        pixels: from the map to the scores of its pixels, where ground truth is masks.
+    """
 
     name: str
     paper: str = ""
     input: InputRule
     map: MapRule
-    box: BoxRule
-    scoring: ScoringRule
+    box: BoxRule | None = None
+    scoring: ScoringRule | None = None
+    pixels: PixelRule | None = None
+
+    @model_validator(mode="after")
+    def _boxes_or_pixels(self) -> "Protocol":
+        sections = (self.box is not None, self.scoring is not None, self.pixels is not None)
+        if sections not in ((True, True, False), (False, False, True)):
+            raise ValueError("a protocol has either 'box' and 'scoring', or 'pixels'")
+        if self.scoring and isinstance(self.scoring.iou, tuple) and not self.sweep:
+            raise ValueError("scoring.iou: several belong to a sweep; one threshold has one")
+        return self
+
+    @property
+    def sweep(self) -> Sweep | None:
+        """The sweep over thresholds, where there is one."""
+        threshold = self.box.threshold if self.box else None
+        return threshold if isinstance(threshold, Sweep) else None
 
     @property
     def hash(self) -> str:
         """Digest of everything that decides a number: all fields except the names."""
-        content = self.model_dump(mode="json", exclude={"name", "paper"})
+        content = self.model_dump(mode="json", exclude={"name", "paper"}, exclude_none=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -122,7 +122,7 @@ def _draw(axes: "Axes", line: pd.Series, protocol: Protocol, words: dict[str, st
     x0, y0, x1, y1 = placement.to_original(whole)[0]
     heat = _heat(values, (image.height, image.width), shrink)
     axes.imshow(heat, cmap="inferno", alpha=0.6 * heat, extent=(x0, x1, y1, y0), vmin=0, vmax=1)
-    hit = line["iou"] >= protocol.scoring.iou
+    hit = protocol.scoring is not None and line["iou"] >= protocol.scoring.ious[0]
     for box in np.asarray(line["boxes"], dtype=float).reshape(-1, 4):
         _rectangle(axes, box, _TRUTH, 1.6)
     predicted = line[["x0", "y0", "x1", "y1"]].to_numpy(dtype=float)

@@ -1,0 +1,120 @@
+"""The box rule of wsolevaluation (Choe et al., CVPR 2020), for numbers that compare with its own.
+
+It scales a map by its range, rounds it down to 8 bits, cuts it above ``int(t * maximum)`` and takes
+OpenCV's contours (RETR_TREE) of what is left: the border of each 8-connected component, and that of
+each hole in one, which runs through the pixels around the hole. A contour's size is the area of
+the polygon through its pixels' centers. Its box ends one pixel too far on the right and below, but
+inside the map. Where nothing is left the box is the map's first pixel.
+
+All thresholds are had at once here, from three sweeps. Of a hole and the component around it the
+latter has the larger polygon, so that the largest is the largest component with its holes filled;
+and the components of all superlevel sets, holes filled, are those of the map in which each pixel is
+raised to the lowest pass on its way to the edge.
+"""
+
+from typing import no_type_check
+
+import numba
+import numpy as np
+from jaxtyping import Float32, Float64, Int32
+
+from wsol_bench.boxes.sweep import GAIN_POLYGON, Components, Lasting, sweep
+
+__all__ = ["contour_sweep"]
+
+
+def contour_sweep(
+    map: Float32[np.ndarray, "h w"],
+    thresholds: Float64[np.ndarray, " t"],
+    *,
+    every: bool = False,
+) -> Components:
+    """Boxes of the largest contour, and of all of them, at every threshold.
+
+    Args:
+        map: at the size in which boxes are wanted; one that is constant or holds a NaN counts as
+            zeros.
+        thresholds: fractions of the map's range, ascending in [0, 1].
+        every: whether the boxes of all contours are wanted, too.
+
+    Returns:
+        Half-open xyxy boxes whose IoU is that of wsolevaluation's boxes with inclusive corners. Of
+        several largest contours the last one counts, as OpenCV lists it first.
+    """
+    height, width = map.shape
+    n_levels = len(thresholds)
+    gray = _gray(map)
+    # How many thresholds each gray value is above.
+    cuts = (thresholds * gray.max()).astype(np.int64)
+    ranks = np.searchsorted(cuts, np.arange(256), side="left").astype(np.int32)[gray]
+    filled = _without_holes(ranks, n_levels)
+    largest = sweep(filled, n_levels, gain=GAIN_POLYGON, last_of_equals=True).largest
+    n_empty = n_levels - int(ranks.max(initial=0))
+    parts = [largest]
+    if every:
+        background = sweep(n_levels - ranks, n_levels, connectivity=1, every=True).all
+        holes = _around_holes(background, width, height)
+        backward = Lasting(holes.boxes, n_levels - 1 - holes.high, n_levels - 1 - holes.low)
+        parts = [sweep(ranks, n_levels, every=True).all, backward]
+
+    def ended(*tables: Lasting) -> Lasting:
+        boxes, low, high = (np.concatenate(columns) for columns in zip(*tables, strict=True))
+        boxes = np.minimum(boxes + np.array([0, 0, 1, 1], np.int32), 2 * [width, height])
+        if n_empty:
+            boxes = np.concatenate([boxes, [[0, 0, 1, 1]]])
+            low, high = np.append(low, n_levels - n_empty), np.append(high, n_levels - 1)
+        return Lasting(*(column.astype(np.int32) for column in (boxes, low, high)))
+
+    none = Lasting(np.empty((0, 4), np.int32), *np.empty((2, 0), np.int32))
+    return Components(ended(largest), ended(*parts) if every else none)
+
+
+def _gray(map: Float32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
+    """The map's range as 0 to 255, in the arithmetic of float32 and rounded down."""
+    low, high = map.min(), map.max()
+    if not low < high or not np.isfinite(high - low):
+        return np.zeros(map.shape, np.int32)
+    shifted = map - low
+    return (shifted / shifted.max() * 255).astype(np.int32)
+
+
+def _around_holes(components: Lasting, width: int, height: int) -> Lasting:
+    """Boxes of the pixels around those components that do not reach the edge of their map."""
+    x0, y0, x1, y1 = components.boxes.T
+    inside = (x0 > 0) & (y0 > 0) & (x1 < width) & (y1 < height)
+    boxes, low, high = (column[inside] for column in components)
+    return Lasting(boxes + np.array([-1, -1, 1, 1], np.int32), low, high)
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def _without_holes(ranks, n_levels):
+    """Each pixel raised to the lowest maximum along any 4-connected way from it to the edge.
+
+    A flood from the edge that always goes on at its lowest pixel (Barnes, Lehman & Mulla, Computers
+    & Geosciences 2014), with a list of pixels for each level.
+    """
+    height, width = ranks.shape
+    filled = np.full((height, width), -1, np.int32)
+    head = np.full(n_levels + 1, -1, np.int32)
+    following = np.empty(height * width, np.int32)
+    for y in range(height):
+        for x in range(width):
+            if y == 0 or x == 0 or y == height - 1 or x == width - 1:
+                filled[y, x] = ranks[y, x]
+                following[y * width + x] = head[ranks[y, x]]
+                head[ranks[y, x]] = y * width + x
+    for level in range(n_levels + 1):
+        while head[level] >= 0:
+            pixel = head[level]
+            head[level] = following[pixel]
+            y, x = pixel // width, pixel % width
+            for step in range(4):
+                v = y + (step == 0) - (step == 1)
+                u = x + (step == 2) - (step == 3)
+                if 0 <= v < height and 0 <= u < width and filled[v, u] < 0:
+                    raised = max(level, ranks[v, u])
+                    filled[v, u] = raised
+                    following[v * width + u] = head[raised]
+                    head[raised] = v * width + u
+    return filled

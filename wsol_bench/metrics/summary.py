@@ -1,0 +1,210 @@
+"""The numbers of a run, one line a model x method x layer x protocol."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from wsol_bench.metrics.box_acc import AREA_FROM, box_acc_area
+from wsol_bench.metrics.faithfulness import average_drop, increase_in_confidence
+from wsol_bench.metrics.localization import GROUP, TOP_K, clsloc_errors
+from wsol_bench.metrics.max_box_acc import best_threshold, n_hits
+from wsol_bench.metrics.pixel_ap import peak_iou, pixel_average_precision
+from wsol_bench.metrics.pointing import pointing_hits
+from wsol_bench.protocols import Protocol
+
+__all__ = ["summarize"]
+
+# What the pointing game's authors allow, in pixels.
+_TOLERANCE = 15.0
+# MaxBoxAcc's least IoU, and those that MaxBoxAccV2 averages.
+_V1, _V2 = 0.5, (0.3, 0.5, 0.7)
+
+
+def summarize(
+    rows: pd.DataFrame,
+    images: pd.DataFrame,
+    curves: pd.DataFrame | None = None,
+    *,
+    protocol: Protocol | None = None,
+    groups: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """One line of numbers a model x method x layer x protocol, in order of appearance.
+
+    Args:
+        rows, images, curves: of a run; see docs/rows.md. Images that were not evaluated are counted
+            in ``n_skipped`` and enter no number. Of the rows only those of the own class matter.
+        protocol: that the rows were made by; by default ILSVRC's least IoU of 0.5.
+        groups: the lines to make (columns ``GROUP``), whether they have rows or not; by default
+            those that have.
+
+    Returns:
+        The columns of ``GROUP``, status, counts, and the numbers that the protocol defines
+        (docs/metrics.md).
+    """
+    if groups is None:
+        groups = rows[GROUP].drop_duplicates()
+    lines = []
+    for group in groups[GROUP].to_dict(orient="records"):
+        of_model = images[images["model"] == group["model"]]
+        evaluated = of_model[of_model["status"] == "evaluated"]
+        mine = _of_group(rows, group)
+        known = mine["status"].ne("not_applicable")
+        status = "ok" if len(evaluated) else "no_images"
+        if len(mine) and not known.any():
+            status = "not_applicable"
+        line: dict[Any, Any] = {
+            **group,
+            "status": status,
+            "n_images": len(evaluated),
+            "n_skipped": len(of_model) - len(evaluated),
+            "n_missing": mine.loc[mine["status"] == "missing", "image_id"].nunique(),
+        }
+        if protocol is None or (protocol.box and not protocol.sweep):
+            iou = protocol.scoring.ious[0] if protocol and protocol.scoring else 0.5
+            line |= _one_box(mine, evaluated, iou, applicable=status != "not_applicable")
+        elif curves is not None:
+            its_curves = _of_group(curves, {key: group[key] for key in GROUP[:3]})
+            facts = its_curves.merge(
+                evaluated[["image_id", "n_label_boxes", "held_out"]], on="image_id"
+            )
+            line |= _pixels(facts, protocol) if protocol.pixels else _sweep(facts, protocol)
+        lines.append(line | _of_maps(mine, evaluated))
+    return pd.DataFrame(lines)
+
+
+def _of_group(table: pd.DataFrame, group: dict[Any, Any]) -> pd.DataFrame:
+    for column, value in group.items():
+        table = table[table[column] == value]
+    return table
+
+
+def _one_box(
+    rows: pd.DataFrame, evaluated: pd.DataFrame, iou: float, *, applicable: bool
+) -> dict[str, Any]:
+    """ILSVRC's errors, GT-known, and how well the boxes of the own class fit."""
+    errors = clsloc_errors(rows, evaluated, iou=iou)
+    if len(rows) and (rows["rank"] == 0).all():  # nobody has classified
+        errors = errors._replace(
+            cls=np.full(TOP_K, np.nan), loc=np.full(TOP_K, np.nan), loc_all=np.full(TOP_K, np.nan)
+        )
+    if not applicable:
+        nothing = np.full(TOP_K, np.nan)
+        errors = errors._replace(loc=nothing, loc_all=nothing, gt_known=float("nan"))
+    counted = evaluated[(evaluated["n_label_boxes"] > 0) & ~evaluated["blacklisted"].astype(bool)]
+    own = _own(rows, counted)
+    fit = own["iou"].to_numpy(np.float64)
+    complete = applicable and len(counted) > 0 and len(own) == len(counted)
+    return {
+        "n_blacklisted": int(evaluated["blacklisted"].sum()),
+        "n_without_box": int((evaluated["n_label_boxes"] == 0).sum()),
+        **{f"top{k}_cls_error": errors.cls[k - 1] for k in range(1, TOP_K + 1)},
+        **{f"top{k}_loc_error": errors.loc[k - 1] for k in range(1, TOP_K + 1)},
+        "gt_known_loc_error": errors.gt_known,
+        "top1_loc_error_all": errors.loc_all[0],
+        "top5_loc_error_all": errors.loc_all[TOP_K - 1],
+        "mean_iou": float(fit.mean()) if complete else float("nan"),
+        "box_acc_area": box_acc_area(fit, low=AREA_FROM) if complete else float("nan"),
+    }
+
+
+def _own(rows: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
+    """The first row of each image's own class, with the image's label and boxes."""
+    facts = images[["image_id", "label", *(["boxes"] if "boxes" in images else [])]]
+    joined = rows.merge(facts, on="image_id")
+    own = joined[joined["class"] == joined["label"]]
+    return own.sort_values("rank", kind="stable").drop_duplicates("image_id")
+
+
+def _of_maps(rows: pd.DataFrame, evaluated: pd.DataFrame) -> dict[str, Any]:
+    """What is measured of maps, whatever the rule for boxes; only what was measured."""
+    line: dict[str, Any] = {}
+    if "energy" in rows and "boxes" in evaluated:
+        own = _own(rows, evaluated[evaluated["n_label_boxes"] > 0])
+        own = own[own["status"].isin(["box", "no_box", "swept"])]
+        peaks = own[["peak_x", "peak_y"]].to_numpy(np.float64)
+        if len(own) and np.isfinite(peaks).any():
+            truth = [np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in own["boxes"]]
+            line["pointing_game"] = float(pointing_hits(peaks, truth).mean())
+            near = pointing_hits(peaks, truth, tolerance=_TOLERANCE)
+            line["pointing_game_15px"] = float(near.mean())
+            line["energy_pointing_game"] = float(own["energy"].fillna(0.0).mean())
+    if "insertion" in rows and rows["insertion"].notna().any():
+        asked = rows[rows["rank"] == 1]
+        score, masked = (asked[name].to_numpy(np.float64) for name in ("score", "masked_score"))
+        line["insertion"] = float(asked["insertion"].mean())
+        line["deletion"] = float(asked["deletion"].mean())
+        line["average_drop"] = average_drop(score, masked)
+        line["increase_in_confidence"] = increase_in_confidence(score, masked)
+    return line
+
+
+def _sweep(facts: pd.DataFrame, protocol: Protocol) -> dict[str, Any]:
+    """MaxBoxAcc and MaxBoxAccV2, at the oracle thresholds, and at selected ones where asked.
+
+    Images without a box of their class are not counted; blacklisted ones are, as by the authors.
+    """
+    assert protocol.box and protocol.scoring and protocol.sweep
+    thresholds, ious = protocol.sweep.thresholds, protocol.scoring.ious
+    facts = facts[facts["n_label_boxes"] > 0]
+    held_out = facts["held_out"].to_numpy(bool)
+    hits = facts["hits"]
+    scored = _accuracy(hits[~held_out].tolist(), len(thresholds), len(ious))
+    line: dict[str, Any] = {"n_scored": int((~held_out).sum())}
+    if scored is None:
+        return line
+    every = protocol.box.component == "all"
+    kinds = {"largest": scored[0]} | ({"all": scored[1]} if every else {})
+    curves = dict(zip(ious, kinds["all" if every else "largest"], strict=True))
+    if _V1 in ious:
+        best = best_threshold(kinds["largest"][ious.index(_V1)])
+        line["max_box_acc"] = best.accuracy
+        line["max_box_acc_threshold"] = float(thresholds[best.threshold])
+    if every and set(_V2) <= set(ious):
+        line["max_box_acc_v2"] = float(
+            np.mean([best_threshold(curves[iou]).accuracy for iou in _V2])
+        )
+    for iou, curve in curves.items():
+        best = best_threshold(curve)
+        line[f"max_box_acc_iou{100 * iou:.0f}"] = best.accuracy
+        line[f"threshold_iou{100 * iou:.0f}"] = float(thresholds[best.threshold])
+    if protocol.sweep.select_on is not None:
+        line["n_held_out"] = int(held_out.sum())
+        chosen = _accuracy(hits[held_out].tolist(), len(thresholds), len(ious))
+        if chosen is not None:
+            own = chosen[1 if every else 0]
+            for position, iou in enumerate(ious):
+                at = best_threshold(own[position]).threshold
+                name = f"iou{100 * iou:.0f}"
+                line[f"selected_box_acc_{name}"] = float(curves[iou][at])
+                line[f"selected_threshold_{name}"] = float(thresholds[at])
+                line[f"gap_{name}"] = line[f"max_box_acc_{name}"] - float(curves[iou][at])
+    return line
+
+
+def _accuracy(
+    hits: list[bytes], n_thresholds: int, n_ious: int
+) -> Float64[np.ndarray, "kinds ious t"] | None:
+    """BoxAcc of each kind of component, least IoU and threshold; None of no image."""
+    if not hits:
+        return None
+    return (n_hits(hits, n_thresholds) / len(hits)).reshape(-1, n_ious, n_thresholds)
+
+
+def _pixels(facts: pd.DataFrame, protocol: Protocol) -> dict[str, Any]:
+    """PxAP and peak IoU over all pixels of the set."""
+    assert protocol.pixels
+    thresholds = np.append(protocol.pixels.thresholds, 1.0)
+    counts = [
+        np.frombuffer(b"".join(facts[name]), "<u4").reshape(-1, len(thresholds)).sum(axis=0)
+        for name in ("foreground", "background")
+    ]
+    foreground, background = (count.astype(np.int64) for count in counts)
+    peak = peak_iou(foreground, background)
+    return {
+        "n_scored": len(facts),
+        "px_ap": pixel_average_precision(foreground, background),
+        "p_iou": peak.iou,
+        "p_iou_threshold": float(thresholds[peak.threshold]),
+    }

@@ -1,0 +1,41 @@
+"""Boxes that any other tool predicts: prediction files, and class-agnostic regressors."""
+
+from pathlib import Path
+
+import numpy as np
+
+from wsol_bench.datasets import Dataset
+from wsol_bench.errors import ConfigError
+from wsol_bench.predictions import Format, read_predictions
+from wsol_bench.sources.base import digest, source
+from wsol_bench.sources.given import GivenBoxes, Guess
+
+__all__ = ["boxes_from"]
+
+
+@source("boxes_from", gives="boxes")
+def boxes_from(dataset: Dataset, *, path: Path, format: Format | None = None) -> GivenBoxes:
+    """Boxes in a file: a prediction file, or a class-agnostic table (docs/metrics.md).
+
+    Without a model its guesses are scored as they are ranked. Beside a model, a guess of a class is
+    the box of the model's prediction of that class; a box without a class is the box of all.
+
+    Args:
+        dataset: what the file predicts.
+        path: of the file, relative to the working directory.
+        format: by default told from the first line.
+
+    Raises:
+        ConfigError: no such file.
+        PredictionError: with the line, what was expected and what was found.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ConfigError(f"boxes_from: {file} does not exist")
+    table = read_predictions(file, dataset, format=format)
+    boxes = table[["x0", "y0", "x1", "y1"]].to_numpy(np.float64).tolist()
+    guesses: dict[str, list[Guess]] = {image_id: [] for image_id in table.attrs["image_ids"]}
+    lines = zip(table["image_id"], table["rank"], table["class"], boxes, strict=True)
+    for image_id, rank, label, (x0, y0, x1, y1) in lines:
+        guesses[image_id].append(Guess(int(rank), str(label), (x0, y0, x1, y1)))
+    return GivenBoxes(guesses, digest(file.read_bytes()))

@@ -1,0 +1,182 @@
+"""Maps and boxes that are there without a network, and their scores."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from wsol_bench.boxes.rule import Scores, Truth, score_boxes, score_maps, status_of
+from wsol_bench.geometry import Placement
+from wsol_bench.protocols import Protocol
+
+__all__ = ["Asked", "GivenBoxes", "GivenMaps", "Guess"]
+
+
+class Asked(NamedTuple):
+    """The (image, class) pairs that become rows.
+
+    Attributes:
+        image: index of each pair's image.
+        rank: of the class; 0 where classes are not ranked.
+        label: the class.
+        own: whether it is the image's own.
+        boxes: half-open xyxy pixels of the images, where the pairs were made for them.
+    """
+
+    image: Int64[np.ndarray, " r"]
+    rank: Int64[np.ndarray, " r"]
+    label: np.ndarray
+    own: Bool[np.ndarray, " r"]
+    boxes: Float64[np.ndarray, "r 4"] | None = None
+
+
+class Guess(NamedTuple):
+    """A box and what it is said to be a box of.
+
+    Attributes:
+        rank: 1 is the first guess of an image; 0 where boxes are not ranked.
+        label: class; "" for a box of whatever is in the image.
+        box: half-open x0, y0, x1, y1 in pixels of the image.
+    """
+
+    rank: int
+    label: str
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class GivenMaps:
+    """A map an image, whatever the class.
+
+    Attributes:
+        map: of an image, by its id: (h, w) over the whole of the network's input; None where there
+            is none.
+        fingerprint: digest of what they come from.
+    """
+
+    map: Callable[[str], Float32[np.ndarray, "h w"] | None]
+    fingerprint: str
+
+    def has(self, image_id: str) -> bool:
+        """Whether there is anything for an image."""
+        return self.map(image_id) is not None
+
+    def asked(self, image_ids: Sequence[str], labels: Sequence[str]) -> Asked:
+        """The rows of images for which no model predicts classes: their own class, not ranked."""
+        n = len(image_ids)
+        label = np.array(labels, dtype=object)
+        return Asked(np.arange(n), np.zeros(n, np.int64), label, np.ones(n, np.bool_))
+
+    def score(
+        self,
+        image_ids: Sequence[str],
+        asked: Asked,
+        placements: Sequence[Placement],
+        truth: Sequence[Truth],
+        protocol: Protocol,
+    ) -> tuple[Scores, np.ndarray]:
+        """Scores and status of the rows that are asked for, all of an image from one map.
+
+        Args:
+            image_ids, placements, truth: of the images.
+            asked: the rows.
+            protocol: what turns maps into scores.
+        """
+        scores = Scores.none(len(asked.image))
+        status = np.full(len(asked.image), "missing", dtype=object)
+        alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
+        maps = {index: self.map(image_ids[index]) for index in sorted(set(asked.image.tolist()))}
+        for index, map in maps.items():
+            if map is not None:
+                alike[(map.shape, placements[index].input)].append(index)
+        for indices in alike.values():
+            n = len(indices)
+            stacked = np.stack([map for index in indices if (map := maps[index]) is not None])
+            of_image = score_maps(
+                stacked,
+                np.arange(n),
+                np.ones(n, np.bool_),
+                [placements[index] for index in indices],
+                [truth[index] for index in indices],
+                protocol,
+            )
+            state = status_of(of_image, protocol)
+            for place, index in enumerate(indices):
+                rows = np.flatnonzero(asked.image == index)
+                mine = rows[asked.own[rows]]
+                scores.boxes[rows], scores.iou[rows] = of_image.boxes[place], of_image.iou[place]
+                scores.peak[mine], scores.energy[mine] = (
+                    of_image.peak[place],
+                    of_image.energy[place],
+                )
+                status[rows] = state[place]
+                if place in of_image.curves:
+                    scores.curves.update((int(row), of_image.curves[place]) for row in mine)
+        return scores, status
+
+
+@dataclass(frozen=True)
+class GivenBoxes:
+    """Boxes of images, ranked guesses of classes or one box whatever the class.
+
+    Attributes:
+        guesses: of each image, by its id.
+        fingerprint: digest of what they come from.
+    """
+
+    guesses: Mapping[str, Sequence[Guess]]
+    fingerprint: str
+
+    def has(self, image_id: str) -> bool:
+        """Whether there is anything for an image."""
+        return image_id in self.guesses
+
+    def asked(self, image_ids: Sequence[str], labels: Sequence[str]) -> Asked:
+        """The rows of images for which no model predicts classes: the guesses as they are ranked.
+
+        Of boxes that are not ranked the first is that of the image's own class.
+        """
+        image, rank, label, boxes = [], [], [], []
+        for index, (image_id, own) in enumerate(zip(image_ids, labels, strict=True)):
+            guesses = self.guesses.get(image_id, ())
+            if not any(guess.rank for guess in guesses):
+                box = guesses[0].box if guesses else (np.nan,) * 4
+                guesses = [Guess(0, own, box)]
+            for guess in guesses:
+                image.append(index)
+                rank.append(guess.rank)
+                label.append(guess.label)
+                boxes.append(guess.box)
+        names, where = np.array(label, dtype=object), np.array(image, np.int64)
+        own_class = names == np.array(labels, dtype=object)[where]
+        corners = np.array(boxes, np.float64).reshape(-1, 4)
+        return Asked(where, np.array(rank, np.int64), names, own_class, corners)
+
+    def score(
+        self,
+        image_ids: Sequence[str],
+        asked: Asked,
+        placements: Sequence[Placement],
+        truth: Sequence[Truth],
+        protocol: Protocol,
+    ) -> tuple[Scores, np.ndarray]:
+        """Scores and status of the rows that are asked for; see ``GivenMaps.score``.
+
+        A row of a model's prediction has the first box of its class, or else without a class.
+        """
+        boxes = asked.boxes
+        if boxes is None:
+            boxes = np.full((len(asked.image), 4), np.nan)
+            for row, index in enumerate(asked.image.tolist()):
+                for guess in self.guesses.get(image_ids[index], ()):
+                    if guess.label in ("", asked.label[row]):
+                        boxes[row] = guess.box
+                        break
+        scores = score_boxes(boxes, asked.image, asked.own, placements, truth, protocol)
+        if protocol.box is None:
+            return scores, np.full(len(boxes), "not_applicable", dtype=object)
+        state = np.where(np.isnan(boxes[:, 0]), "missing", "box" if not protocol.sweep else "swept")
+        return scores, state.astype(object)
