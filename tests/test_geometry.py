@@ -4,8 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsol_bench.geometry import (
+    box_area,
+    box_intersection,
     box_iou,
     from_inclusive,
+    image_pairs,
     pairwise_iou,
     place,
     repair,
@@ -51,6 +54,33 @@ class TestIou:
 
     def test_exactly_half_is_exact(self):
         assert pairwise_iou(boxes([0, 0, 10, 10]), boxes([0, 0, 10, 20]))[0, 0] == 0.5
+
+
+class TestIntersection:
+    def test_areas_of_hand_solved_boxes(self):
+        first, second = boxes([0, 0, 10, 4], [0, 0, 10, 4]), boxes([8, 1, 12, 9], [10, 0, 12, 4])
+        assert box_area(first).tolist() == [40, 40]
+        assert box_area(second).tolist() == [32, 8]
+        assert box_intersection(first, second).tolist() == [6, 0]
+
+    def test_inverted_boxes_and_boxes_of_nan_share_nothing(self):
+        others = boxes([20, 20, 10, 10], [20, 10, 10, 20], [np.nan] * 4, [12, 12, 18, 18])
+        assert box_intersection(boxes([10, 10, 20, 20]), others).tolist() == [0, 0, 0, 36]
+
+    def test_a_single_box_has_an_area(self):
+        assert box_area(boxes([1, 2, 3, 5])[0]) == 6
+
+
+class TestImagePairs:
+    def test_each_guess_meets_the_boxes_of_its_image(self):
+        pairs = image_pairs(np.array([2, 0, 1, 2]), np.array([1, 0, 3]))
+        assert pairs.guess.tolist() == [0, 0, 0, 1, 3, 3, 3]
+        assert pairs.box.tolist() == [1, 2, 3, 0, 1, 2, 3]
+
+    @pytest.mark.parametrize(("images", "boxes_per_image"), [([], [2]), ([], []), ([0, 0], [0])])
+    def test_no_guess_or_no_box_makes_no_pair(self, images, boxes_per_image):
+        pairs = image_pairs(np.array(images, np.int64), np.array(boxes_per_image, np.int64))
+        assert pairs.guess.tolist() == pairs.box.tolist() == []
 
 
 class TestRepair:

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from wsol_bench.errors import ModelError
 from wsol_bench.models.layers import Target, check_output, find_module, to_grid
 
-__all__ = ["Plan", "Precision", "Record", "capture", "compile_up_to"]
+__all__ = ["Plan", "Precision", "Record", "capture", "compile_up_to", "evaluation_mode"]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -111,7 +111,7 @@ def capture(
         torch.autocast(device_type, _AUTOCAST[precision]) if precision != "fp32" else nullcontext()
     )
     recorder = _Recorder(target, track=plan.gradients)
-    with _evaluation_mode(model), torch.no_grad(), autocast, recorder.watching(model):
+    with evaluation_mode(model), torch.no_grad(), autocast, recorder.watching(model):
         logits = model(images)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -182,7 +182,7 @@ def compile_up_to(
     handles = [module.register_forward_pre_hook(note) for module in whole]
     handles.append(layer.register_forward_hook(end))
     try:
-        with _evaluation_mode(model):
+        with evaluation_mode(model):
             model(images)
     finally:
         for handle in handles:
@@ -294,7 +294,7 @@ class _AfterRelu(TorchFunctionMode):
 
 
 @contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, and each module's own mode afterwards."""
     training = [module for module in model.modules() if module.training]
     model.eval()

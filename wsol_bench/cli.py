@@ -182,6 +182,67 @@ def score(
     _show(score_predictions(predictions, loaded, name=file.name), as_json)
 
 
+@app.command("score-maps")
+def score_maps(
+    folder: Annotated[
+        Path, typer.Argument(help="Maps: <image id>.npy or .npz.", show_default=False)
+    ],
+    dataset: Annotated[str, typer.Option(help="Data set that the maps are of.")] = "imagenet",
+    root: Annotated[Path | None, typer.Option(help="Its root folder.")] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="K=V", help="Option of the data set: subset=FILE."),
+    ] = None,
+    protocol: Annotated[str, typer.Option(help="By name or file.")] = "gradcam-2017",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="K=V", help="Change it: protocol.box.threshold=0.2."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the run in this folder.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score maps that any tool made, without a model."""
+    from wsol_bench.config import load_config
+    from wsol_bench.experiment import run as run_experiment
+
+    config = {
+        "name": "score-maps",
+        "dataset": {"name": dataset, **({"root": str(root)} if root else {})},
+        "methods": [{"name": "maps_from", "path": str(folder), "label": folder.resolve().name}],
+        "protocol": {"name": protocol},
+    }
+    changes = [f"dataset.{option}" for option in options or []] + (overrides or [])
+    results = run_experiment(load_config(config, changes), out=out, force=force)
+    _show(results.summary, as_json)
+    if out is not None:
+        _say(f"Results: {out}")
+
+
+@app.command()
+def analyze(
+    run_folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Finished runs.")],
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Say how sure the numbers are, which methods differ, and why boxes failed."""
+    from wsol_bench.report.analysis import analyze as analyze_runs
+    from wsol_bench.report.analysis import for_people, write_tables
+    from wsol_bench.report.tables import records
+    from wsol_bench.store import RunFolder
+
+    runs = [RunFolder(path) for path in run_folders]
+    tables = analyze_runs(runs, seed=seed)
+    if len(runs) == 1:
+        write_tables(runs[0], tables)
+        _say(f"Tables: {runs[0].path / 'tables'}")
+    if as_json:
+        print(json.dumps({name: records(table) for name, table in tables.items()}, indent=2))
+        return
+    for title, table in for_people(tables):
+        _print_table(table, title)
+
+
 @app.command()
 def export(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
@@ -190,6 +251,12 @@ def export(
     devkit: Annotated[
         Path | None, typer.Option(help="Devkit folder, where the run's data set had no IDs.")
     ] = None,
+    tight: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="The same run rescored at a higher threshold: 2 + 2 + 1 boxes."
+        ),
+    ] = None,
 ) -> None:
     """Write a run's predictions for the official tools."""
     from wsol_bench.report.export import export_run
@@ -197,7 +264,8 @@ def export(
 
     folder = RunFolder(run_folder)
     target = out or folder.path / "predictions"
-    for line in export_run(folder, target, format=file_format, devkit=devkit):
+    tighter = None if tight is None else RunFolder(tight)
+    for line in export_run(folder, target, format=file_format, devkit=devkit, tight=tighter):
         print(line)
 
 
@@ -293,23 +361,33 @@ def _show(summary: "pd.DataFrame", as_json: bool) -> None:
     if as_json:
         print(json.dumps(records(summary), indent=2))
         return
+    _print_table(columns_for_people(summary))
+    print(footer(summary))
+
+
+def _print_table(shown: "pd.DataFrame", title: str | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    shown = columns_for_people(summary)
-    table = Table(*shown.columns)
+    table = Table(*shown.columns, title=title, title_justify="left")
     for line in shown.itertuples(index=False):
         table.add_row(*(Text(str(cell)) for cell in line))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    print(footer(summary))
 
 
 def _names(kind: Kind) -> Iterable[str]:
     if kind == "methods":
         from wsol_bench.cams import cam_methods
+        from wsol_bench.registry import option_lines
+        from wsol_bench.sources import sources
 
-        return [f"{name:24} {cam_methods.get(name).paper}" for name in cam_methods]
+        listed = [f"{name:24} {cam_methods.get(name).paper}" for name in cam_methods]
+        for name in sources:
+            one = sources.get(name)
+            listed.append(f"{name:24} {one.paper or f'{one.gives} made elsewhere'}")
+            listed += option_lines(one.opener)
+        return listed
     if kind == "models":
         from wsol_bench.models.classifiers import model_names
 

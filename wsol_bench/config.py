@@ -126,6 +126,8 @@ class ExperimentConfig(BaseModel):
         models: one run evaluates each of them; none where maps and boxes are all from elsewhere.
         methods: map methods, all on the same pass, and sources of maps or boxes.
         protocol: every choice between map and number.
+        faithfulness: steps of the insertion and deletion curves, which take twice as many forward
+            passes an image and method, and two more; without it faithfulness is not measured.
         limit: evaluate the first images only.
         batch_size: images in one forward pass; results depend on it by float noise only.
         part_size: images a part of the run holds: what an accident can lose, and what a worker
@@ -147,6 +149,7 @@ class ExperimentConfig(BaseModel):
     models: list[Annotated[ModelConfig, _name_or(ModelConfig)]] = Field(default_factory=list)
     methods: Annotated[list[Annotated[MethodConfig, _name_or(MethodConfig)]], Field(min_length=1)]
     protocol: Annotated[ProtocolConfig, _name_or(ProtocolConfig)]
+    faithfulness: Annotated[int, Field(ge=1)] | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 16
     part_size: Annotated[int, Field(ge=1)] | None = None

@@ -138,6 +138,7 @@ def _check_order(
         methods=(),
         sources={},
         protocol=protocol,
+        faithfulness_steps=None,
         batch_size=8,
         workers=0,
         device=torch.device("cpu"),

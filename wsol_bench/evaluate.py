@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Bool, Float, Float16, Float64, Int64
 from torch import Tensor
 
-from wsol_bench.boxes.rule import Curve, Scores, Truth, score_maps, status_of
+from wsol_bench.boxes.rule import Curve, Scores, Truth, score_maps, status_of, upsample
 from wsol_bench.cams import MapMethod, is_applicable, merged_plan
 from wsol_bench.capture import Precision, capture
 from wsol_bench.datasets import Dataset, Sample, counts_for
 from wsol_bench.errors import DatasetError, ModelError
+from wsol_bench.faithfulness import Faithfulness, faithfulness
 from wsol_bench.geometry import Boxes, Placement
 from wsol_bench.inputs import normalize
 from wsol_bench.loading import Group, decoded
@@ -77,6 +78,7 @@ class _Maps(NamedTuple):
     logits: Float[Tensor, "batch n"]
     classes: Int64[Tensor, "batch k"]
     maps: dict[str, Float[Tensor, "batch k h w"] | None]
+    faithfulness: dict[str, Faithfulness]
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Evaluator:
         methods: all of them share one forward pass.
         sources: maps and boxes from elsewhere, by their names in the results.
         protocol: every choice between map and number.
+        faithfulness_steps: of insertion and deletion, on the maps of the first predictions; None:
+            faithfulness is not measured.
         batch_size: images in a forward pass.
         workers: processes that decode images; 0 decodes in this one.
         device, precision: of the pass.
@@ -100,6 +104,7 @@ class Evaluator:
     methods: Sequence[MapMethod]
     sources: Mapping[str, Given]
     protocol: Protocol
+    faithfulness_steps: int | None
     batch_size: int
     workers: int
     device: torch.device
@@ -217,7 +222,40 @@ class Evaluator:
             method.name: method(record) if is_applicable(method, record) else None
             for method in self.methods
         }
-        return _Maps(group.indices, group.placements, labels, record.logits, record.classes, maps)
+        faithfulness = {
+            name: self._faithfulness(classifier, inputs, first[:, 0], record.classes[:, 0])
+            for name, first in maps.items()
+            if first is not None and self.faithfulness_steps is not None
+        }
+        return _Maps(
+            group.indices,
+            group.placements,
+            labels,
+            record.logits,
+            record.classes,
+            maps,
+            faithfulness,
+        )
+
+    def _faithfulness(
+        self,
+        classifier: Classifier,
+        inputs: Float[Tensor, "batch 3 height width"],
+        maps: Float[Tensor, "batch h w"],
+        classes: Int64[Tensor, " batch"],
+    ) -> Faithfulness:
+        """Of the maps as they are stored, upsampled by the protocol's rule."""
+        stored, _ = storable(maps)
+        size = (inputs.shape[2], inputs.shape[3])
+        large = upsample(stored.astype(np.float32), size, self.protocol.map)
+        return faithfulness(
+            classifier.module,
+            inputs,
+            torch.from_numpy(large).to(inputs.device),
+            classes,
+            steps=self.faithfulness_steps or 1,
+            batch_size=self.batch_size,
+        )
 
     def _score(
         self,
@@ -290,7 +328,8 @@ class Evaluator:
                         "map": np.array([values.tobytes() for values in stored], dtype=object),
                     }
                 )
-            self._add(columns, asked, slots.score, scores, status, scored)
+            of_first = passed.faithfulness.get(method)
+            self._add(columns, asked, slots.score, scores, status, scored, of_first)
         ids = [sample.image_id for sample in samples]
         for source, given in self.sources.items():
             scores, status = given.score(ids, asked, passed.placements, truth, self.protocol)
@@ -343,9 +382,15 @@ class Evaluator:
         scores: Scores,
         status: np.ndarray,
         scored: _Scored,
+        of_first: Faithfulness | None = None,
     ) -> None:
-        """Rows of one method, and their curves."""
+        """Rows of one method, and their curves; ``of_first`` is of each image's row of rank 1."""
         n = len(asked.image)
+        faithful = {name: np.full(n, np.nan) for name in ("insertion", "deletion", "masked_score")}
+        if of_first is not None:
+            first = asked.rank == 1
+            for name, values in faithful.items():
+                values[first] = getattr(of_first, name)[asked.image[first]]
         scored.rows.append(
             {
                 **keys,
@@ -354,6 +399,7 @@ class Evaluator:
                 "class": asked.label,
                 "score": score,
                 **score_columns(scores),
+                **faithful,
                 "status": status,
             }
         )

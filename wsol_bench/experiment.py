@@ -258,7 +258,7 @@ def _summary(folder: RunFolder) -> pd.DataFrame:
     manifest = folder.manifest
     protocol = RunProtocol.model_validate(_without(manifest["protocol"], "hash"))
     columns = ["method", "image_id", "rank", "class", "score", "iou", "status"]
-    columns += ["peak_x", "peak_y", "energy"]
+    columns += ["peak_x", "peak_y", "energy", "insertion", "deletion", "masked_score"]
     facts = ["model", "image_id", "label", "blacklisted", "n_label_boxes", "boxes", "held_out"]
     facts += ["status"]
     lines = []
@@ -337,6 +337,7 @@ def rescore(
             **{key: manifest[key] for key in ("started", "versions", "git_revision")},
         },
     }
+    before = RunProtocol.model_validate(_without(manifest["protocol"], "hash"))
     elsewhere = {
         one.name: one.open(None) if one.gives == "maps" else None
         for one in experiment.build_sources()
@@ -353,7 +354,7 @@ def rescore(
 
         def score(number: int) -> int:
             tables = Tables(*(source.read_part(name, number) for name in Tables._fields))
-            folder.write_part(number, scored_again(tables, wanted, elsewhere))
+            folder.write_part(number, scored_again(tables, wanted, elsewhere, before.map))
             return len(tables.images)
 
         n_images = sum(len(source.read_part("images", number, ["model"])) for number in todo)

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,8 +27,8 @@ _PASSING = {
 _PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def load_image(path: Path) -> Image.Image:
-    """The image as 8-bit RGB, from gray, CMYK or palette too.
+def load_image(path: Path, *, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
+    """The image as 8-bit RGB (or gray: ``L``), from gray, CMYK or palette too.
 
     EXIF rotation is not applied: boxes are drawn on the pixels as stored.
 
@@ -41,7 +42,7 @@ def load_image(path: Path) -> Image.Image:
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and file.width * file.height > limit:
                 raise ImageError(f"{path}: {file.width} x {file.height} pixels are too many")
-            return file.convert("RGB")
+            return file.convert(mode)
     except FileNotFoundError as error:
         raise ImageError(f"{path}: the file does not exist") from error
     except (ImageError, MemoryError):

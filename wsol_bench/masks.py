@@ -31,7 +31,7 @@ def load_mask(files: MaskFiles, size: tuple[int, int]) -> UInt8[np.ndarray, "h w
         marked |= nearest(np.asarray(load_image(path, mode="L")), size) > 0
     mask = np.where(marked, OBJECT, BACKGROUND).astype(np.uint8)
     if files.ignore is not None:
-        ignored = nearest(np.asarray(load_image(files.ignore, mode="L")), size) > 127
+        ignored = nearest(np.asarray(load_image(files.ignore, mode="L")), size) > 0
         mask[ignored & ~marked] = IGNORED
     return mask
 
@@ -52,5 +52,4 @@ def nearest(
 def _sources(source: int, target: int) -> Int64[np.ndarray, " target"]:
     # OpenCV multiplies by the reciprocal of target / source, in double precision: where the
     # quotient is a whole number, that can be a pixel less than exact arithmetic gives.
-    step = 1.0 / (target / source)
-    return np.minimum(np.floor(np.arange(target) * step).astype(np.int64), source - 1)
+    return np.floor(np.arange(target) * (1.0 / (target / source))).astype(np.int64)

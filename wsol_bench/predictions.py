@@ -3,6 +3,8 @@
     devkit   line i is image i of the data set: groups of ``label xmin ymin xmax ymax``, label the
              ILSVRC2012_ID (1..1000)
     kaggle   ``ImageId,PredictionString``: by image id, groups of ``wnid xmin ymin xmax ymax``
+    boxes    ``image_id,xmin,ymin,xmax,ymax``: by image id, a box whatever the class, on each line;
+             or ``image_id,x0,y0,x1,y1``, half-open
 
 Corners are 0-based inclusive. Predictions are never clipped, rounded, reordered or rejected for
 their geometry.
@@ -25,9 +27,15 @@ from wsol_bench.geometry import box_iou, from_inclusive, image_pairs, to_inclusi
 from wsol_bench.metrics.localization import GROUP, TOP_K
 from wsol_bench.metrics.summary import summarize
 
-__all__ = ["Format", "read_predictions", "score_predictions", "write_predictions"]
+__all__ = ["Format", "Readable", "read_predictions", "score_predictions", "write_predictions"]
 
 Format = Literal["devkit", "kaggle"]
+Readable = Literal["devkit", "kaggle", "boxes"]
+
+_BOX_HEADERS = (
+    ["image_id", "xmin", "ymin", "xmax", "ymax"],
+    ["image_id", "x0", "y0", "x1", "y1"],
+)
 
 # A label that names no class (0 is "no guess" to the devkit) is never right.
 _NO_CLASS = ""
@@ -45,8 +53,12 @@ class _Guesses(NamedTuple):
     box: list[list[float]]
 
 
-def read_predictions(path: Path, dataset: Dataset, *, format: Format | None = None) -> pd.DataFrame:
+def read_predictions(
+    path: Path, dataset: Dataset, *, format: Readable | None = None
+) -> pd.DataFrame:
     """The guesses of a file as rows: image_id, rank, class (wnid), x0, y0, x1, y1 (half-open).
+
+    Boxes whatever the class have the rank 0 and the class "".
 
     Args:
         path: of the file.
@@ -61,8 +73,9 @@ def read_predictions(path: Path, dataset: Dataset, *, format: Format | None = No
     except (OSError, UnicodeDecodeError) as error:
         raise PredictionError(f"{path}: {error}") from error
     if format is None:
-        format = "kaggle" if lines and lines[0].lstrip('" ').startswith("ImageId") else "devkit"
-    ids, guesses = (_read_kaggle if format == "kaggle" else _read_devkit)(path, lines, dataset)
+        format = _told(lines[0].lstrip('" ') if lines else "")
+    read = {"kaggle": _read_kaggle, "devkit": _read_devkit, "boxes": _read_boxes}[format]
+    ids, guesses = read(path, lines, dataset)
     boxes = from_inclusive(np.array(guesses.box, dtype=np.float64).reshape(-1, 4))
     table = pd.DataFrame(
         {
@@ -74,6 +87,13 @@ def read_predictions(path: Path, dataset: Dataset, *, format: Format | None = No
     table[["x0", "y0", "x1", "y1"]] = boxes
     table.attrs["image_ids"] = list(ids)
     return table
+
+
+def _told(first_line: str) -> Readable:
+    """The format of a file, by its first line."""
+    if first_line.startswith("ImageId"):
+        return "kaggle"
+    return "boxes" if first_line.startswith("image_id") else "devkit"
 
 
 def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[str], _Guesses]:
@@ -99,11 +119,7 @@ def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[s
 
 
 def _read_kaggle(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[str], _Guesses]:
-    try:
-        table = list(csv.reader(lines))
-    except csv.Error as error:
-        raise PredictionError(f"{path}: {error}") from error
-    header = [name.strip() for name in table[0]] if table else []
+    header, *records = _records(path, lines)
     if header != ["ImageId", "PredictionString"]:
         raise PredictionError(
             f"{path}:1: expected the header ImageId,PredictionString, found {','.join(header)!r}"
@@ -112,7 +128,7 @@ def _read_kaggle(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[s
     ids: list[str] = []
     seen: set[str] = set()
     guesses = _Guesses([], [], [], [])
-    for number, record in enumerate(table[1:], start=2):
+    for number, record in enumerate(records, start=2):
         if not record:
             continue
         where = f"{path}:{number}"
@@ -127,6 +143,44 @@ def _read_kaggle(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[s
         _append(guesses, len(ids), text.split(), where, None)
         ids.append(image_id)
     return ids, guesses
+
+
+def _read_boxes(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[str], _Guesses]:
+    header, *records = _records(path, lines)
+    if header not in _BOX_HEADERS:
+        expected = " or ".join(",".join(names) for names in _BOX_HEADERS)
+        raise PredictionError(f"{path}:1: expected the header {expected}, found {','.join(header)}")
+    last = 0.0 if header == _BOX_HEADERS[0] else 1.0
+    position = {image_id: None for image_id in dataset.images["image_id"]}
+    index: dict[str, int] = {}
+    guesses = _Guesses([], [], [], [])
+    for number, record in enumerate(records, start=2):
+        if not record:
+            continue
+        where = f"{path}:{number}"
+        if len(record) != len(header):
+            raise PredictionError(f"{where}: expected {len(header)} columns, found {len(record)}")
+        image_id = record[0].strip()
+        if image_id not in position:
+            raise PredictionError(f"{where}: image {image_id!r} is not in data set {dataset.name}")
+        try:
+            x0, y0, x1, y1 = map(float, record[1:])
+        except ValueError as error:
+            raise PredictionError(f"{where}: expected 4 numbers, found {record[1:]}") from error
+        guesses.image.append(index.setdefault(image_id, len(index)))
+        guesses.rank.append(0)
+        guesses.label.append(_NO_CLASS)
+        guesses.box.append([x0, y0, x1 - last, y1 - last])
+    return list(index), guesses
+
+
+def _records(path: Path, lines: list[str]) -> list[list[str]]:
+    """The records of a CSV file, its header first and stripped."""
+    try:
+        header, *records = list(csv.reader(lines)) or [[]]
+    except csv.Error as error:
+        raise PredictionError(f"{path}: {error}") from error
+    return [[name.strip() for name in header], *records]
 
 
 def _append(

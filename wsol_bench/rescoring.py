@@ -12,7 +12,7 @@ from wsol_bench.datasets import MaskFiles
 from wsol_bench.errors import RunError
 from wsol_bench.evaluate import Tables, curve_columns, score_columns
 from wsol_bench.geometry import Placement
-from wsol_bench.protocols import Protocol
+from wsol_bench.protocols import MapRule, Protocol
 from wsol_bench.sources import Asked, Given, GivenBoxes
 
 __all__ = ["scored_again"]
@@ -21,13 +21,16 @@ _MAP_KEYS = ["model", "method", "layer", "image_id", "rank"]
 _BOX = ["x0", "y0", "x1", "y1"]
 
 
-def scored_again(tables: Tables, protocol: Protocol, sources: Mapping[str, Given | None]) -> Tables:
+def scored_again(
+    tables: Tables, protocol: Protocol, sources: Mapping[str, Given | None], map_rule: MapRule
+) -> Tables:
     """The tables with the scores that a protocol gives to the stored maps.
 
     Args:
         tables: of one part, as stored.
         protocol: of the same input rule as the one that the maps were made by.
         sources: by name, maps that are not stored, as they are had elsewhere; None for boxes.
+        map_rule: that faithfulness was measured by.
 
     Raises:
         RunError: maps that belong to no row.
@@ -65,6 +68,8 @@ def scored_again(tables: Tables, protocol: Protocol, sources: Mapping[str, Given
     for column, values in score_columns(scores).items():
         rows[column] = values
     rows["status"] = status
+    if map_rule != protocol.map:  # the network was asked about maps that were upsampled otherwise
+        rows[["insertion", "deletion", "masked_score"]] = np.nan
     keys = {key: rows[key].to_numpy(object) for key in _MAP_KEYS}
     curves = pd.DataFrame(curve_columns(keys, scores))
     return tables._replace(images=images, rows=rows, curves=curves)

@@ -51,6 +51,7 @@ _TABLES = {
         | {"rank": _INT, "class": _TEXT}
         | dict.fromkeys(("score", "x0", "y0", "x1", "y1", "iou"), _REAL)
         | dict.fromkeys(("peak_x", "peak_y", "energy"), _REAL)
+        | dict.fromkeys(("insertion", "deletion", "masked_score"), _REAL)
         | {"status": _TEXT}
     ),
     "images": pa.schema(

@@ -9,7 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from wsol_bench.errors import ConfigError, did_you_mean
 
-__all__ = ["explain", "parse_yaml", "read_yaml"]
+__all__ = ["UNION_TAGS", "explain", "parse_yaml", "read_yaml"]
+
+# What pydantic puts in the place of an error to tell the branch of a union; no key is called so.
+UNION_TAGS = frozenset({"<one>", "<several>"})
 
 
 class _Loader(yaml.SafeLoader):
@@ -52,7 +55,7 @@ def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
     """One line a problem: source, key, what is wrong, and the nearest known key for a typo."""
     lines = []
     for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"])
+        key = ".".join(str(part) for part in item["loc"] if part not in UNION_TAGS)
         if item["type"] == "extra_forbidden":
             parent = _model_at(model, item["loc"][:-1])
             known = parent.model_fields if parent else ()

@@ -58,8 +58,8 @@ class Components(NamedTuple):
 
 
 def threshold_sweep(
-    map: Shaped[np.ndarray, "h w"],
-    thresholds: Sequence[float] | Float64[np.ndarray, " t"],
+    map: Shaped[np.ndarray, "..."],
+    thresholds: Sequence[float] | Float64[np.ndarray, "..."],
     *,
     connectivity: int = 2,
     of: Literal["maximum", "range"] = "maximum",
@@ -70,7 +70,7 @@ def threshold_sweep(
     Equal to ``largest_component_box`` at each of them, in one pass over the map.
 
     Args:
-        map: localization map, any real dtype; values are compared exactly, in float64.
+        map: localization map (h, w), any real dtype; values are compared exactly, in float64.
         thresholds: fractions in [0, 1] of what ``of`` names, in any order.
         connectivity: 1 for 4 neighbors, 2 for 8.
         of, comparison: as in ``largest_component_box``.
@@ -92,8 +92,8 @@ def threshold_sweep(
 
 
 def sweep_best_iou(
-    map: Shaped[np.ndarray, "h w"],
-    thresholds: Sequence[float] | Float64[np.ndarray, " t"],
+    map: Shaped[np.ndarray, "..."],
+    thresholds: Sequence[float] | Float64[np.ndarray, "..."],
     gt_boxes: Shaped[np.ndarray, "g 4"],
     *,
     components: Literal["largest", "all"] = "largest",
@@ -124,8 +124,8 @@ def sweep_best_iou(
 
 
 def _ranks(
-    map: Shaped[np.ndarray, "h w"],
-    thresholds: Sequence[float] | Float64[np.ndarray, " t"],
+    map: Shaped[np.ndarray, "..."],
+    thresholds: Sequence[float] | Float64[np.ndarray, "..."],
     of: Literal["maximum", "range"],
     comparison: Literal["at_least", "above"],
 ) -> tuple[Int32[np.ndarray, "h w"], Int64[np.ndarray, " t"]]:
@@ -296,7 +296,7 @@ def _rank(values, levels, ranks):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _order(ranks, n_levels, groups):
-    """Pixels (y << 16 | x) in descending order of rank, in raster order where equal.
+    """Pixels (y << 32 | x) in descending order of rank, in raster order where equal.
 
     With where each rank starts, of each pixel which of its ring of neighbors come before it, and
     the number of pixels before which none comes.
@@ -311,7 +311,7 @@ def _order(ranks, n_levels, groups):
     for level in range(n_levels + 1):
         starts[level + 1] += starts[level]
     place = starts.copy()
-    order = np.empty(height * width, np.int32)
+    order = np.empty(height * width, np.int64)
     rings = np.empty((height, width), np.uint8)
     n_first = 0
     for y in range(height):
@@ -331,7 +331,7 @@ def _order(ranks, n_levels, groups):
             )
         for x in range(width):
             slot = n_levels - own[x + 1]
-            order[place[slot]] = y << 16 | x
+            order[place[slot]] = y << 32 | x
             place[slot] += 1
             n_first += groups[ring[x], 0] == 0
     return order, starts, rings, n_first
@@ -403,8 +403,8 @@ def _sweep(ranks, n_levels, groups, gain, every, last_of_equals):
             continue
         stale = False  # whether others of the best's size may win
         for position in range(begin, end):
-            y = order[position] >> 16
-            x = order[position] & 0xFFFF
+            y = order[position] >> 32
+            x = order[position] & 0xFFFFFFFF
             pixel = (y + 1) * stride + x + 1
             ring = rings[y, x]
             n_groups = groups[ring, 0]

@@ -1,12 +1,13 @@
-"""ILSVRC's annotation files, parsed: boxes as XML and CSV, lists of images, tables of classes.
+"""Annotation files, parsed: boxes as XML and CSV, lists of images, tables of classes.
 
 Nothing here knows where a file lies or which conventions a box follows past its own format:
-coordinates come out as they stand in the file (0-based, inclusive).
+coordinates come out as they stand in the file (ILSVRC's are 0-based, inclusive).
 """
 
 import csv
 import math
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, ParseError
@@ -21,12 +22,16 @@ from wsol_bench.errors import DatasetError
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "LARGEST",
     "XML_SUFFIXES",
+    "CsvRows",
     "XmlAnnotation",
     "XmlObject",
     "image_id_of",
+    "malformed",
     "parse_xml",
     "read_classes",
+    "read_columns",
     "read_image_list",
     "read_image_sizes",
     "read_meta_mat",
@@ -34,24 +39,29 @@ __all__ = [
     "read_solution",
     "read_synset_mapping",
     "read_synsets_csv",
+    "stays_below",
 ]
 
 IMAGE_SUFFIXES = frozenset({"jpeg", "jpg", "png"})
 XML_SUFFIXES = frozenset({"xml"})
 # Leaves of the devkit's hierarchy have the IDs 1 to 1000; 1001 is its root, the rest is inside.
 LAST_LEAF = 1000
-# No list counts further; a greater number is a damaged file, not a reason to reserve memory.
-_LARGEST = 10_000_000
+# No list counts and no image reaches further; a greater number is a damaged file, not a reason to
+# reserve memory.
+LARGEST = 10_000_000
+# Absolute, on a drive, through a parent folder, or no path at all.
+_OUTSIDE = re.compile(r"^[\\/]|^[A-Za-z]:|(?:^|[\\/])\.\.(?:[\\/]|$)|\0")
 
 
 class XmlObject(NamedTuple):
-    """One ``<object>``: its name (a wnid, rarely words) and 0-based inclusive corners."""
+    """One ``<object>``: its name (a wnid, rarely words), its corners, and Pascal VOC's flag."""
 
     name: str
     xmin: float
     ymin: float
     xmax: float
     ymax: float
+    difficult: bool = False
 
 
 class XmlAnnotation(NamedTuple):
@@ -93,7 +103,9 @@ def _xml_object(element: Element) -> XmlObject:
     box = element.find("bndbox")
     if box is None:
         raise DatasetError(f"the <object> {name!r} has no <bndbox>")
-    return XmlObject(name, *(_number(box, tag) for tag in ("xmin", "ymin", "xmax", "ymax")))
+    xmin, ymin, xmax, ymax = (_number(box, tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
+    difficult = (element.findtext("difficult") or "").strip() == "1"
+    return XmlObject(name, xmin, ymin, xmax, ymax, difficult)
 
 
 def _number(parent: Element, tag: str, default: str | None = None) -> float:
@@ -119,10 +131,10 @@ def read_solution(path: Path) -> pd.DataFrame:
     Raises:
         DatasetError: a row that cannot be parsed or an image that stands twice; file and line.
     """
-    rows = _CsvRows(path)
+    rows = CsvRows(path)
     header = [cell.strip() for cell in next(rows, [])]
     if header != ["ImageId", "PredictionString"]:
-        raise _malformed(path, 1, "the header 'ImageId,PredictionString'", ",".join(header))
+        raise malformed(path, 1, "the header 'ImageId,PredictionString'", ",".join(header))
     ids: list[str] = []
     names: list[str] = []
     corners: list[list[float]] = []
@@ -131,14 +143,14 @@ def read_solution(path: Path) -> pd.DataFrame:
         if not row:
             continue
         if len(row) != 2 or not row[0].strip():
-            raise _malformed(path, rows.line_num, "an image id and its boxes", ",".join(row))
+            raise malformed(path, rows.line_num, "an image id and its boxes", ",".join(row))
         image_id, tokens = image_id_of(row[0]), row[1].split()
         if image_id in seen:
-            raise _malformed(path, rows.line_num, "each image once", f"{image_id} again")
+            raise malformed(path, rows.line_num, "each image once", f"{image_id} again")
         seen.add(image_id)
         if len(tokens) % 5:
             found = f"{len(tokens)} words"
-            raise _malformed(path, rows.line_num, "groups of 5 'wnid x1 y1 x2 y2'", found)
+            raise malformed(path, rows.line_num, "groups of 5 'wnid x1 y1 x2 y2'", found)
         for start in range(0, len(tokens), 5):
             try:
                 box = [float(token) for token in tokens[start + 1 : start + 5]]
@@ -146,7 +158,7 @@ def read_solution(path: Path) -> pd.DataFrame:
                 box = [math.nan]
             if not all(map(math.isfinite, box)):
                 found = " ".join(tokens[start : start + 5])
-                raise _malformed(path, rows.line_num, "4 numbers after the wnid", found)
+                raise malformed(path, rows.line_num, "4 numbers after the wnid", found)
             ids.append(image_id)
             names.append(tokens[start])
             corners.append(box)
@@ -174,7 +186,7 @@ def read_image_sizes(path: Path) -> pd.DataFrame:
     if wrong.any():
         line = int(wrong.argmax())
         found = ",".join(map(str, table.iloc[line]))
-        raise _malformed(path, line + 2, "a width and a height in pixels", found)
+        raise malformed(path, line + 2, "a width and a height in pixels", found)
     ids = pd.Series(list(map(image_id_of, table["file"])), dtype="str")
     return pd.DataFrame({"image_id": ids}).join(sizes.astype(np.int64))
 
@@ -191,12 +203,71 @@ def read_numbers(path: Path) -> Int64[np.ndarray, " n"]:
     except (ValueError, OverflowError):
         whole = (line.strip().isdecimal() and len(line) < 18 for line in lines)
         numbers = np.array([int(line) if ok else 0 for line, ok in zip(lines, whole, strict=True)])
-    wrong = (numbers < 1) | (numbers > _LARGEST)
+    wrong = (numbers < 1) | (numbers > LARGEST)
     if wrong.any():
         line = int(wrong.argmax())
-        expected = f"a whole number from 1 to {_LARGEST}"
-        raise _malformed(path, line + 1, expected, lines[line])
+        expected = f"a whole number from 1 to {LARGEST}"
+        raise malformed(path, line + 1, expected, lines[line])
     return numbers
+
+
+def read_columns(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    numbers: int = 0,
+    separator: str | None = None,
+    key: str | None = None,
+) -> pd.DataFrame:
+    """A text file without a header, one record a line: columns of text, then columns of numbers.
+
+    Args:
+        path: of the file; blank lines do not count.
+        columns: their names, in the file's order; "file" is a path that must stay in its folder.
+        numbers: how many of the columns, the last ones, hold finite numbers.
+        separator: between columns; None is any white space, and the last column may hold some.
+        key: a column in which no value may stand twice.
+
+    Raises:
+        DatasetError: no line, or one that is not so; file and line.
+    """
+    form = f"'{' '.join(columns)}'" + (f" with {numbers} numbers" if numbers else "")
+    first_number = len(columns) - numbers
+    rows: list[list[str]] = []
+    keys: set[str] = set()
+    for line, text in enumerate(_lines(path), start=1):
+        if not text.strip():
+            continue
+        row = [cell.strip() for cell in text.split(separator, len(columns) - 1)]
+        named = dict(zip(columns, row, strict=False))
+        expected = ""
+        if len(row) != len(columns) or not all(row) or not all(map(_is_near, row[first_number:])):
+            expected = form
+        elif not stays_below(named.get("file", "file")):
+            expected = "a file that lies below its folder"
+        elif key is not None and named[key] in keys:
+            expected = f"each {key} once"
+        if expected:
+            raise malformed(path, line, expected, text.strip())
+        if key is not None:
+            keys.add(named[key])
+        rows.append(row)
+    if not rows:
+        raise malformed(path, 1, f"lines of {form}", "")
+    table = pd.DataFrame(rows, columns=list(columns), dtype="str")
+    return table.astype(dict.fromkeys(columns[first_number:], np.float64))
+
+
+def _is_near(coordinate: str) -> bool:
+    try:
+        return abs(float(coordinate)) <= LARGEST
+    except ValueError:
+        return False
+
+
+def stays_below(name: str) -> bool:
+    """Whether a path that a file names, joined to a folder, cannot lead out of it."""
+    return not _OUTSIDE.search(name)
 
 
 def read_image_list(path: Path) -> list[str]:
@@ -242,7 +313,7 @@ def read_synsets_csv(path: Path) -> pd.DataFrame:
         zip(table["ilsvrc2012_id"], table["wnid"], table["words"], strict=True), start=2
     ):
         if not number.strip().isdecimal() or not wnid:
-            raise _malformed(path, line, "a whole number and a wnid", f"{number},{wnid}")
+            raise malformed(path, line, "a whole number and a wnid", f"{number},{wnid}")
         rows.append((wnid, words or wnid, int(number)))
     return _classes(path, [row for row in rows if row[2] <= LAST_LEAF])
 
@@ -305,7 +376,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     table.columns = pd.Index([str(column).strip().lower() for column in table.columns])
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise _malformed(path, 1, f"the columns {','.join(columns)}", ",".join(table.columns))
+        raise malformed(path, 1, f"the columns {','.join(columns)}", ",".join(table.columns))
     return table
 
 
@@ -317,7 +388,7 @@ def _lines(path: Path) -> Iterator[str]:
         raise DatasetError(f"{path}: cannot be read as text: {error}") from error
 
 
-class _CsvRows:
+class CsvRows:
     """The rows of a CSV and the line where the last one ended; its errors name file and line."""
 
     def __init__(self, path: Path) -> None:
@@ -331,12 +402,14 @@ class _CsvRows:
         try:
             return next(self._rows)
         except csv.Error as error:
-            raise _malformed(self._path, self.line_num, "a CSV row", str(error)) from error
+            raise malformed(self._path, self.line_num, "a CSV row", str(error)) from error
 
     @property
     def line_num(self) -> int:
+        """The line where the last row ended, from 1."""
         return self._rows.line_num
 
 
-def _malformed(path: Path, line: int, expected: str, found: str) -> DatasetError:
+def malformed(path: Path, line: int, expected: str, found: str) -> DatasetError:
+    """The error of a line that is not what was expected."""
     return DatasetError(f"{path}, line {line}: expected {expected}, found {found[:80]!r}")

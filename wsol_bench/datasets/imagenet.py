@@ -4,7 +4,6 @@ One path for all layouts: ``imagenet_layout`` says where the pieces lie, ``annot
 them, ``index`` keeps what was parsed, and here they become a table of images and one of boxes.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -19,17 +18,19 @@ from wsol_bench.datasets.annotations import (
     read_numbers,
     read_solution,
 )
-from wsol_bench.datasets.base import ROOT_SYNSET, Dataset, Finding, dataset
+from wsol_bench.datasets.assembly import CORNERS, assemble, measure, note
+from wsol_bench.datasets.base import Dataset, Finding, dataset
 from wsol_bench.datasets.devkit import devkit_labels, official_numbers
 from wsol_bench.datasets.imagenet_layout import Pieces, find_pieces
-from wsol_bench.datasets.index import TableCache, read_headers, read_xml_folder, scan
+from wsol_bench.datasets.index import TableCache, read_xml_folder, scan
 from wsol_bench.datasets.synsets import read_class_table, resolve_names
 from wsol_bench.errors import DatasetError
-from wsol_bench.geometry import from_inclusive, repair
+from wsol_bench.geometry import INCLUSIVE
 
 __all__ = ["imagenet"]
 
 BoxSource = Literal["auto", "xml", "csv"]
+_TAGS = ("xmin", "ymin", "xmax", "ymax")
 
 
 @dataset("imagenet")
@@ -89,7 +90,7 @@ def imagenet(
         objects = read_xml_folder(*pieces.xml, wanted=wanted, tables=tables)
     objects = objects.assign(image=pd.Index(frame["image_id"]).get_indexer(objects["image_id"]))
     objects = objects[objects["image"] >= 0]
-    _note(
+    note(
         findings,
         "no_annotation",
         frame["image_id"][np.bincount(objects["image"], minlength=len(frame)) == 0],
@@ -105,27 +106,24 @@ def imagenet(
     _label(frame, devkit_labels(pieces, known, numbers), solution, findings)
     owners = frame["label"].to_numpy(object)[objects["image"]]
     objects = objects.assign(wnid=resolve_names(objects["name"], owners, known))
-    _finish_labels(frame, objects, known, findings)
-    objects = _place_boxes(objects, frame, findings)
+    _finish_labels(frame, objects, known)
+    objects = objects[objects["name"] != ""].rename(columns=dict(zip(_TAGS, CORNERS, strict=True)))
 
     frame["blacklisted"] = False
     if pieces.blacklist:
         frame["blacklisted"] = np.isin(numbers, read_numbers(pieces.blacklist))
-    kept = frame[frame["keep"]]
-    if kept.empty:
-        raise DatasetError(f"{root}: no image of split {split!r} is left; {_summary(findings)}")
-    columns = ["image_id", "path", "height", "width", "label", "blacklisted", "n_boxes"]
-    result = Dataset(
-        name="imagenet",
-        images=kept[columns].reset_index(drop=True),
-        boxes=objects[["x0", "y0", "x1", "y1"]].to_numpy(np.float64),
-        box_labels=objects["wnid"].to_numpy(object),
-        classes=known,
-        findings=tuple(sorted(findings, key=lambda finding: finding.image_id)),
+    result = assemble(
+        "imagenet",
+        frame,
+        objects,
+        known,
+        findings,
+        convention=INCLUSIVE,
+        source=f"split {split!r} of {root}",
     )
     if chosen is None:
         return result
-    remaining = set(kept["image_id"].tolist())
+    remaining = set(result.images["image_id"])
     return result.select([name for name in chosen if name in remaining])
 
 
@@ -153,17 +151,11 @@ def _require_listed(chosen: list[str], ids: pd.Index, subset: str) -> None:
         raise DatasetError(f"{subset}: expected an image id a line, found none")
 
 
-def _summary(findings: list[Finding]) -> str:
-    counts = pd.Series([finding.kind for finding in findings], dtype="str").value_counts()
-    kinds = ", ".join(f"{kind}: {count}" for kind, count in counts.items())
-    return f"{kinds}; the first: {': '.join(findings[0])}" if findings else "none was there"
-
-
 def _solution(pieces: Pieces, tables: TableCache) -> pd.DataFrame:
     """The solution CSV's objects; none where there is no such file."""
     if pieces.solution:
         return tables.file("solution", pieces.solution, read_solution)
-    empty = {column: np.empty(0) for column in ("xmin", "ymin", "xmax", "ymax")}
+    empty = {column: np.empty(0) for column in _TAGS}
     return pd.DataFrame(
         {"image_id": pd.Series(dtype="str"), "name": pd.Series(dtype="str"), **empty}
     )
@@ -222,22 +214,8 @@ def _list_images(
     files = files[files["bytes"] >= 0].reset_index(drop=True)
     asked = _among(complete, chosen)
     missing = asked[pd.Index(files["stem"]).get_indexer(asked) < 0]
-    _note(findings, "missing_file", missing, f"listed, but no such image in {folder}; left out")
-    headers = read_headers(folder, files, tables)
-    for image_id, error in zip(
-        files["stem"][headers["error"] != ""], headers["error"][headers["error"] != ""], strict=True
-    ):
-        findings.append(Finding("unreadable_image", image_id, f"{error}; left out"))
-    frame = pd.DataFrame(
-        {
-            "image_id": files["stem"],
-            "path": f"{folder}/" + files["file"],
-            "folder": files["folder"],
-            "width": headers["width"],
-            "height": headers["height"],
-            "keep": headers["error"] == "",
-        }
-    )
+    note(findings, "missing_file", missing, f"listed, but no such image in {folder}; left out")
+    frame = measure(folder, files.rename(columns={"stem": "image_id"}), tables, findings)
     return _Listing(frame, complete, folders)
 
 
@@ -253,7 +231,7 @@ def _apply_xml(frame: pd.DataFrame, objects: pd.DataFrame, findings: list[Findin
     sizes = np.zeros((len(frame), 2))
     sizes[place] = files[["width", "height"]]
     unsized = (frame["width"] == 0).to_numpy()
-    frame["xml_width"], frame["xml_height"] = sizes.T
+    frame["said_width"], frame["said_height"] = sizes.T
     for axis, column in enumerate(("width", "height")):
         rounded = np.rint(sizes[:, axis]).astype(np.int64)
         frame[column] = np.where(unsized, rounded, frame[column])
@@ -281,10 +259,8 @@ def _label(
     frame["label"] = np.where(labels == "", names[row], labels)
 
 
-def _finish_labels(
-    frame: pd.DataFrame, objects: pd.DataFrame, known: pd.DataFrame, findings: list[Finding]
-) -> None:
-    """Labels that only the XML gives; images without a known one are not kept."""
+def _finish_labels(frame: pd.DataFrame, objects: pd.DataFrame, known: pd.DataFrame) -> None:
+    """Labels that only the XML gives."""
     labels = frame["label"].to_numpy(object, copy=True)
     if "xml_folder" in frame and (labels == "").any():
         folders = frame["xml_folder"].to_numpy(object)
@@ -294,68 +270,3 @@ def _finish_labels(
         only = classes[(classes["nunique"] == 1) & (labels[classes.index] == "")]
         labels[only.index] = only["first"]
     frame["label"] = pd.Series(labels, dtype="str")
-    keep = frame["keep"].to_numpy(np.bool_)
-    unlabeled = labels == ""
-    unknown = ~unlabeled & ~pd.Series(labels).isin([*known["wnid"], ROOT_SYNSET]).to_numpy()
-    _note(findings, "no_label", frame["image_id"][keep & unlabeled], "no class said; left out")
-    for index in np.flatnonzero(keep & unknown):
-        detail = f"class {labels[index]!r} is not among the {len(known)} classes; left out"
-        findings.append(Finding("unknown_class", frame["image_id"].iloc[index], detail))
-    frame["keep"] = keep & ~unlabeled & ~unknown
-
-
-def _place_boxes(
-    objects: pd.DataFrame, frame: pd.DataFrame, findings: list[Finding]
-) -> pd.DataFrame:
-    """The boxes of the kept images, in the images' order, in the package's convention.
-
-    Adds ``n_boxes`` to ``frame``; the columns image, wnid, x0, y0, x1, y1 come back.
-    """
-    ids, keep = frame["image_id"], frame["keep"].to_numpy(np.bool_)
-    objects = objects[keep[objects["image"]] & (objects["name"] != "").to_numpy()]
-    nameless = objects[objects["wnid"] == ""]
-    for image, name in zip(nameless["image"], nameless["name"], strict=True):
-        detail = f"object {name!r} is of no known class; object left out"
-        findings.append(Finding("unknown_class", ids.iloc[image], detail))
-    objects = objects[objects["wnid"] != ""].sort_values("image", kind="stable")
-
-    size = frame[["width", "height"]].to_numpy(np.float64)
-    shown = size
-    if "xml_width" in frame:
-        said = frame[["xml_width", "xml_height"]].to_numpy(np.float64)
-        differs = (said > 0).all(axis=1) & (size > 0).all(axis=1) & (said != size).any(axis=1)
-        for index in np.flatnonzero(differs & keep):
-            (width, height), (real_width, real_height) = said[index], size[index]
-            detail = (
-                f"boxes refer to {width:g} x {height:g} pixels, the image has "
-                f"{real_width:g} x {real_height:g}; boxes rescaled"
-            )
-            findings.append(Finding("size_mismatch", ids.iloc[index], detail))
-        shown = np.where(differs[:, None], said, size)
-    image = objects["image"].to_numpy(np.int64)
-    corners = objects[["xmin", "ymin", "xmax", "ymax"]].to_numpy(np.float64)
-    # Repaired in the frame they were drawn in, then rescaled: swapped corners are inclusive there.
-    limits = np.where(shown > 0, shown, np.inf)[image]
-    repaired = repair(from_inclusive(corners), limits)
-    for position, remark in repaired.remarks.items():
-        findings.append(Finding("odd_box", ids.iloc[image[position]], remark))
-    scale = np.divide(size, shown, out=np.ones_like(size), where=shown > 0)
-    boxes = repaired.boxes * np.tile(scale, 2)[image]
-
-    objects = objects[["image", "wnid"]].assign(
-        **dict(zip(("x0", "y0", "x1", "y1"), boxes.T, strict=True))
-    )[repaired.kept]
-    frame["n_boxes"] = np.bincount(objects["image"], minlength=len(frame))
-    _note(findings, "no_box", ids[keep & (frame["n_boxes"] == 0).to_numpy()], "no box")
-    labels = frame["label"].to_numpy(object)
-    agrees = labels[objects["image"]] == objects["wnid"].to_numpy(object)
-    own = np.bincount(objects["image"], weights=agrees, minlength=len(frame)) > 0
-    foreign = (frame["n_boxes"] > 0).to_numpy() & ~own & (labels != ROOT_SYNSET)
-    for index in np.flatnonzero(foreign):
-        detail = f"labeled {labels[index]}, but no box is of that class"
-        findings.append(Finding("label_mismatch", ids.iloc[index], detail))
-    return objects
-
-
-def _note(findings: list[Finding], kind: str, ids: Iterable[str], detail: str) -> None:
-    findings.extend(Finding(kind, image_id, detail) for image_id in ids)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from wsol_bench.datasets.annotations import IMAGE_SUFFIXES, XML_SUFFIXES
+from wsol_bench.datasets.index import contents, existing
 from wsol_bench.errors import DatasetError
 
 __all__ = ["Folder", "Pieces", "find_class_ids", "find_pieces"]
@@ -124,7 +125,7 @@ def find_pieces(
     """
     # The devkit writes "validation" where the image archives write "val".
     names = {"split": split, "official": "validation" if split == "val" else split}
-    root = _existing(root, "root")
+    root = existing(root, "root")
     if not root.is_dir():
         raise DatasetError(f"root: expected a folder, found a file: {root}")
 
@@ -133,7 +134,7 @@ def find_pieces(
 
     devkits = list(_matches(root, DEVKIT, names))
     if devkit is not None:
-        devkit = _existing(devkit, "devkit")
+        devkit = existing(devkit, "devkit")
         devkits = [path for path in _matches(devkit, DEVKIT, names) if path.is_dir()]
 
     def in_devkit(places: Iterable[str]) -> Path | None:
@@ -141,7 +142,7 @@ def find_pieces(
 
     solution, xml = first(SOLUTION), None
     if annotations is not None:
-        annotations = _existing(annotations, "annotations")
+        annotations = existing(annotations, "annotations")
         if annotations.is_file():
             solution = annotations
         else:
@@ -156,7 +157,7 @@ def find_pieces(
         xml=xml,
         solution=solution,
         image_list=first(IMAGE_LIST),
-        mapping=first(MAPPING) if classes is None else _existing(classes, "classes"),
+        mapping=first(MAPPING) if classes is None else existing(classes, "classes"),
         sizes=first(SIZES),
         meta=in_devkit(META),
         synsets=in_devkit(SYNSETS),
@@ -167,19 +168,19 @@ def find_pieces(
         (pieces.meta, pieces.synsets, pieces.ground_truth, pieces.blacklist)
     ):
         wanted = _spell((*META, *SYNSETS, *GROUND_TRUTH, *BLACKLIST), names)
-        raise DatasetError(f"devkit: {devkit} holds none of {wanted}; found {_contents(devkit)}")
+        raise DatasetError(f"devkit: {devkit} holds none of {wanted}; found {contents(devkit)}")
     if not (pieces.images or pieces.image_list or pieces.solution or pieces.sizes or pieces.xml):
         raise DatasetError(
             f"{root}: no images of split {split!r} and no list of them; looked for image files in "
             f"{_spell(IMAGES, names)}, for XML files in {_spell(XML, names)}, and for "
-            f"{_spell((*SOLUTION, *SIZES), names)}; found {_contents(root)}. Pieces that lie "
+            f"{_spell((*SOLUTION, *SIZES), names)}; found {contents(root)}. Pieces that lie "
             "elsewhere are named by options: images= the image folder, annotations= the folder of "
             "XML files or the CSV, devkit= the devkit's folder, classes= LOC_synset_mapping.txt."
         )
     if not (pieces.xml or pieces.solution):
         raise DatasetError(
             f"{root}: no boxes of split {split!r}; looked for XML files in {_spell(XML, names)}, "
-            f"and for {_spell(SOLUTION, names)}; found {_contents(root)}. The option annotations= "
+            f"and for {_spell(SOLUTION, names)}; found {contents(root)}. The option annotations= "
             "names a folder of XML files or a CSV elsewhere."
         )
     return pieces
@@ -188,13 +189,13 @@ def find_pieces(
 @_searching
 def find_class_ids(devkit: Path) -> Path:
     """The file of a devkit that holds the ILSVRC2012_IDs; DatasetError where there is none."""
-    devkit = _existing(devkit, "devkit")
+    devkit = existing(devkit, "devkit")
     for folder in _matches(devkit, DEVKIT, {}):
         for name in (*META, *SYNSETS):
             if (folder / name).is_file():
                 return folder / name
     wanted = _spell((*META, *SYNSETS), {})
-    raise DatasetError(f"devkit: {devkit} holds none of {wanted}; found {_contents(devkit)}")
+    raise DatasetError(f"devkit: {devkit} holds none of {wanted}; found {contents(devkit)}")
 
 
 def _folder(
@@ -207,7 +208,7 @@ def _folder(
 ) -> Folder | None:
     kinds = ", ".join(sorted(suffixes))
     if option is not None:
-        option = _existing(option, key)
+        option = existing(option, key)
         if not option.is_dir() or not _holds(option, suffixes):
             raise DatasetError(
                 f"{key}: {option} is no folder of {kinds} files, flat or in one folder a class"
@@ -271,24 +272,5 @@ def _names(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if not name.lower().endswith(ignored)]
 
 
-def _existing(path: Path, option: str) -> Path:
-    path = Path(path).expanduser().absolute()
-    if not path.exists():
-        parent = next(folder for folder in path.parents if folder.exists())
-        raise DatasetError(
-            f"{option}: no such file or folder: {path}; {parent} exists and holds "
-            f"{_contents(parent)}"
-        )
-    return path
-
-
 def _spell(places: Iterable[str], names: dict[str, str]) -> str:
     return ", ".join(place.format(**names) for place in places)
-
-
-def _contents(folder: Path) -> str:
-    if not folder.is_dir():
-        return "a file"
-    names = sorted(os.listdir(folder))
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return (", ".join(names[:8]) or "nothing") + more

@@ -5,9 +5,10 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,9 @@ from wsol_bench.progress import progress
 
 __all__ = [
     "TableCache",
+    "contents",
+    "existing",
+    "look_up",
     "read_headers",
     "read_xml_folder",
     "scan",
@@ -27,13 +31,34 @@ __all__ = [
 ]
 
 # Part of every key: raise it where the meaning of a cached table changes.
-FORMAT = "1"
+FORMAT = "2"
 # Fewer files than this take less than half a second: no progress is shown.
 MANY = 2000
 # Files between two moves of the progress bar; moving it costs as much as a small file.
 STEP = 100
 
 logger = logging.getLogger(__name__)
+
+
+def existing(path: Path, option: str) -> Path:
+    """The path, absolute; DatasetError, saying what is there instead, where there is no such."""
+    path = Path(path).expanduser().absolute()
+    if not path.exists():
+        parent = next(folder for folder in path.parents if folder.exists())
+        raise DatasetError(
+            f"{option}: no such file or folder: {path}; {parent} exists and holds "
+            f"{contents(parent)}"
+        )
+    return path
+
+
+def contents(folder: Path) -> str:
+    """The first names in a folder, for people."""
+    if not folder.is_dir():
+        return "a file"
+    names = sorted(os.listdir(folder))
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return (", ".join(names[:8]) or "nothing") + more
 
 
 def scan(
@@ -104,6 +129,25 @@ def scan(
             f"{folder}: a file's stem is its image id, but {first!r} and {other!r} share one"
         )
     return table
+
+
+def look_up(folder: Path, files: Sequence[str]) -> pd.DataFrame:
+    """Files that a list names: file, bytes and mtime as ``scan`` gives them, -1 for a missing one.
+
+    Args:
+        folder: that the names are relative to.
+        files: names that stay below the folder (``annotations.stays_below``).
+    """
+    stats = np.full((len(files), 2), -1, np.int64)
+    for index, file in enumerate(files):
+        try:
+            status = Path(f"{folder}/{file}").stat()
+        except OSError:
+            continue
+        if S_ISREG(status.st_mode):
+            stats[index] = status.st_size, status.st_mtime_ns
+    table = pd.DataFrame({"file": pd.Series(files, dtype="str")})
+    return table.assign(bytes=stats[:, 0], mtime=stats[:, 1])
 
 
 @contextmanager
@@ -225,8 +269,8 @@ def read_xml_folder(
     Returns:
         One row an object: image_id, folder ("" where flat), width and height (of the annotation; 0
         where it does not say), error (why the file cannot be used, or ""), name, xmin, ymin, xmax,
-        ymax (0-based inclusive). A file without an object, or with an error, has one row with an
-        empty name and no numbers.
+        ymax (as they stand), difficult. A file without an object, or with an error, has one row
+        with an empty name and no numbers.
     """
     files = scan(folder, XML_SUFFIXES, nested=nested, wanted=wanted)
     files = files[files["bytes"] >= 0]
@@ -248,9 +292,10 @@ def read_xml_folder(
         names = files[["stem", "folder"]].set_axis(["image_id", "folder"], axis=1)
         of_file = pd.DataFrame(facts, columns=["width", "height", "error"], index=names.index)
         table = names.join(of_file).loc[np.repeat(names.index, repeats)].reset_index(drop=True)
-        numbers = ("width", "height", *XmlObject._fields[1:])
+        numbers = ("width", "height", "xmin", "ymin", "xmax", "ymax")
         return table.join(pd.DataFrame(objects, columns=XmlObject._fields)).astype(
-            dict.fromkeys(numbers, np.float64) | {"error": "str", "name": "str"}
+            dict.fromkeys(numbers, np.float64)
+            | {"error": "str", "name": "str", "difficult": np.bool_}
         )
 
     return tables.table("xml", stamp(folder, files), read)

@@ -168,6 +168,7 @@ class Job:
             methods=experiment.build_methods(),
             sources=self.sources,
             protocol=experiment.build_protocol(),
+            faithfulness_steps=experiment.faithfulness,
             batch_size=experiment.batch_size,
             workers=experiment.workers,
             device=device,

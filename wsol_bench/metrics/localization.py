@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64
 
-__all__ = ["GROUP", "TOP_K", "Errors", "clsloc_errors"]
+__all__ = ["GROUP", "TOP_K", "Errors", "clsloc_errors", "two_two_one"]
 
 GROUP = ["model", "method", "layer", "protocol", "protocol_hash"]
 TOP_K = 5
@@ -75,3 +75,39 @@ def clsloc_errors(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5)
         loc_all=error_by_k(hit, has_box),
         gt_known=float((~first_own[counted]).mean()) if complete else float("nan"),
     )
+
+
+def two_two_one(loose: pd.DataFrame, tight: pd.DataFrame) -> pd.DataFrame:
+    """Five guesses an image: two boxes of the first class, two of the second, one of the third.
+
+    The heuristic of CAM (Zhou et al., CVPR 2016, section 3.2) for the top-5 localization error: a
+    tight and a loose box of the two best classes, and a loose one of the third. The paper does not
+    say by which thresholds; a loose box stands before the tight one here, which decides nothing
+    among five.
+
+    Args:
+        loose: rows of one model and method; see docs/rows.md.
+        tight: the same rows with the boxes of a higher threshold.
+
+    Returns:
+        The rows that are guesses, ranked 1 to 5.
+
+    Raises:
+        ValueError: tight rows that are not of the same images and classes.
+    """
+    keys = ["image_id", "rank", "class"]
+    first = loose[loose["rank"].between(1, 3)].sort_values(["image_id", "rank"], kind="stable")
+    second = tight[tight["rank"].between(1, 2)].sort_values(["image_id", "rank"], kind="stable")
+    if (
+        not first.loc[first["rank"] <= 2, keys]
+        .reset_index(drop=True)
+        .equals(second[keys].reset_index(drop=True))
+    ):
+        raise ValueError("the tight rows are not of the same images and classes as the loose ones")
+    guesses = pd.concat(
+        [
+            first.assign(rank=2 * first["rank"] - 1),
+            second.assign(rank=2 * second["rank"]),
+        ]
+    )
+    return guesses.sort_values(["image_id", "rank"], kind="stable", ignore_index=True)

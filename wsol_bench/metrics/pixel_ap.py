@@ -7,7 +7,7 @@ from jaxtyping import Float64, Int64
 
 __all__ = ["PeakIou", "peak_iou", "pixel_average_precision"]
 
-Counts = Int64[np.ndarray, " t"]
+Counts = Int64[np.ndarray, " t"] | Float64[np.ndarray, " t"]
 
 
 class PeakIou(NamedTuple):

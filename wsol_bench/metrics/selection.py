@@ -20,8 +20,9 @@ __all__ = [
     "numbered_groups",
 ]
 
-# The statuses of a row that has an IoU: others ("not_applicable") are about no box at all.
-SCORED = ("box", "no_box")
+# The statuses of a row that has an IoU: others ("not_applicable") are about no box at all. What a
+# tool did not give ("missing") is a miss like a map without a box.
+SCORED = ("box", "no_box", "missing")
 
 Selection = Literal["top1", "gt_known"]
 
@@ -53,7 +54,7 @@ class Groups(NamedTuple):
 def counted_rows(rows: pd.DataFrame, images: pd.DataFrame, of: Selection) -> pd.DataFrame:
     """The rows that a localization error averages: one an image and group.
 
-    Rows without an IoU (status other than ``box`` and ``no_box``), blacklisted images and images
+    Rows without an IoU (status not among ``SCORED``), blacklisted images and images
     without a box of their class are left out, as in ``localization.clsloc_errors``.
 
     Args:

@@ -12,11 +12,19 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from wsol_bench.errors import ConfigError, did_you_mean
 from wsol_bench.geometry import GeometryName, Placement, place
-from wsol_bench.validation import explain, read_yaml
+from wsol_bench.validation import UNION_TAGS, explain, read_yaml
 
 __all__ = [
     "BoxRule",
@@ -35,7 +43,11 @@ class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# A union's branch is chosen by the kind of the value, so that errors are about that branch alone.
+_ONE, _SEVERAL = sorted(UNION_TAGS)
+_BY_KIND = Discriminator(lambda value: _ONE if isinstance(value, int | float | str) else _SEVERAL)
 _Iou = Annotated[float, Field(gt=0, le=1)]
+_Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class InputRule(_Rule):
@@ -149,7 +161,9 @@ class BoxRule(_Rule):
             and the best one decides (of a sweep only).
     """
 
-    threshold: Annotated[float, Field(ge=0, le=1)] | Sweep
+    threshold: Annotated[
+        Annotated[_Fraction, Tag(_ONE)] | Annotated[Sweep, Tag(_SEVERAL)], _BY_KIND
+    ]
     of: Literal["maximum", "range"]
     measured_on: Literal["upsampled", "low_resolution"]
     comparison: Literal["at_least", "above"]
@@ -181,7 +195,11 @@ class ScoringRule(_Rule):
             cut to whole numbers.
     """
 
-    iou: _Iou | Annotated[tuple[_Iou, ...], Field(min_length=1)]
+    iou: Annotated[
+        Annotated[_Iou, Tag(_ONE)]
+        | Annotated[tuple[_Iou, ...], Field(min_length=1), Tag(_SEVERAL)],
+        _BY_KIND,
+    ]
     frame: Literal["original", "input"]
 
     @property

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from wsol_bench.datasets.annotations import read_classes
 from wsol_bench.datasets.imagenet_layout import find_class_ids
+from wsol_bench.errors import RunError
 from wsol_bench.files import write_atomically
-from wsol_bench.metrics.localization import GROUP
+from wsol_bench.metrics.localization import GROUP, two_two_one
 from wsol_bench.predictions import Format, write_predictions
 from wsol_bench.store import RunFolder
 
@@ -16,7 +17,12 @@ __all__ = ["export_run"]
 
 
 def export_run(
-    run: RunFolder, folder: Path, *, format: Format, devkit: Path | None = None
+    run: RunFolder,
+    folder: Path,
+    *,
+    format: Format,
+    devkit: Path | None = None,
+    tight: RunFolder | None = None,
 ) -> Iterator[str]:
     """Write one prediction file a model x method x layer, and say what was written.
 
@@ -29,12 +35,18 @@ def export_run(
         format: devkit or kaggle.
         devkit: folder with meta.mat or synsets.csv, for the ILSVRC2012_IDs of a run whose data set
             held none.
+        tight: the same run, rescored at a higher threshold: guesses are then those of
+            ``two_two_one``.
 
     Raises:
-        RunError: a run that is not finished.
+        RunError: a run that is not finished, or a tight one that is not of the same maps.
         PredictionError: devkit format of a class without an ILSVRC2012_ID.
     """
     run.require_finished()
+    if tight is not None:
+        tight.require_finished()
+        if tight.parts() != run.parts() or tight.manifest["models"] != run.manifest["models"]:
+            raise RunError(f"{tight.path} is not {run.path} rescored: it holds other parts")
     classes = run.read("classes") if devkit is None else read_classes(find_class_ids(devkit))
     taken: set[str] = set()
     for model, parts in run.parts_by_model().items():
@@ -54,6 +66,10 @@ def export_run(
             if (rows["status"] == "not_applicable").all():
                 yield f"{name}: not applicable, nothing to export"
                 continue
+            if tight is not None:
+                tight_rows = tight.read("rows", parts=parts)
+                same = (tight_rows["method"] == method) & (tight_rows["layer"] == layer)
+                rows = two_two_one(rows, tight_rows[same])
             path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
             write_predictions(path, rows, images, classes, format=format)
             how = ""

@@ -1,5 +1,6 @@
 """The summary as a table for people: numbers in percent, as papers print them."""
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -76,7 +77,10 @@ def markdown_table(table: pd.DataFrame) -> str:
 def records(summary: pd.DataFrame) -> list[dict[str, object]]:
     """The summary as JSON-ready records: fractions in [0, 1], null where there is no number."""
     return [
-        {str(key): None if pd.isna(value) else value for key, value in line.items()}
+        {
+            str(key): None if pd.isna(value) or value in (math.inf, -math.inf) else value
+            for key, value in line.items()
+        }
         for line in summary.to_dict(orient="records")
     ]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError
-from wsol_bench.predictions import Format, read_predictions
+from wsol_bench.predictions import Readable, read_predictions
 from wsol_bench.sources.base import digest, source
 from wsol_bench.sources.given import GivenBoxes, Guess
 
@@ -14,7 +14,7 @@ __all__ = ["boxes_from"]
 
 
 @source("boxes_from", gives="boxes")
-def boxes_from(dataset: Dataset, *, path: Path, format: Format | None = None) -> GivenBoxes:
+def boxes_from(dataset: Dataset, *, path: Path, format: Readable | None = None) -> GivenBoxes:
     """Boxes in a file: a prediction file, or a class-agnostic table (docs/metrics.md).
 
     Without a model its guesses are scored as they are ranked. Beside a model, a guess of a class is

@@ -1,0 +1,38 @@
+"""Rows and images tables of made-up runs, as docs/rows.md describes them."""
+
+import pandas as pd
+
+GROUP_OF_TEST = {"method": "cam", "layer": "l", "protocol": "p", "protocol_hash": "h"}
+
+
+def images(*lines):
+    """An images table; each line says what differs from an image of class a with no boxes."""
+    table = []
+    for line in lines:
+        image = {
+            "model": "m",
+            "height": 100,
+            "width": 100,
+            "label": "a",
+            "blacklisted": False,
+            "boxes": [],
+            "status": "evaluated",
+            **line,
+        }
+        flat = [float(corner) for box in image["boxes"] for corner in box]
+        table.append({**image, "boxes": flat, "n_label_boxes": len(flat) // 4})
+    columns = ["model", "image_id", "height", "width", "label", "blacklisted", "n_label_boxes"]
+    return pd.DataFrame(table, columns=[*columns, "boxes", "status"])
+
+
+def rows(*lines):
+    """A rows table; each line says what differs from a first guess of class a without a box."""
+    table = []
+    for line in lines:
+        row = {"model": "m", **GROUP_OF_TEST, "rank": 1, "class": "a", "iou": 0.0, **line}
+        box = row.pop("box", None) or [float("nan")] * 4
+        corners = dict(zip(("x0", "y0", "x1", "y1"), map(float, box), strict=True))
+        status = "no_box" if line.get("box") is None else "box"
+        table.append({"status": status, **row, **corners})
+    columns = ["model", *GROUP_OF_TEST, "image_id", "rank", "class", "x0", "y0", "x1", "y1", "iou"]
+    return pd.DataFrame(table, columns=[*columns, "status"])

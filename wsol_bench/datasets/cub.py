@@ -1,0 +1,134 @@
+"""CUB-200-2011: 200 species of birds, one box an image; and CUBV2 by wsolevaluation's metadata."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from wsol_bench.datasets.annotations import read_columns
+from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images, note
+from wsol_bench.datasets.base import Dataset, Finding, dataset
+from wsol_bench.datasets.index import TableCache, existing
+from wsol_bench.datasets.wsol_metadata import wsol_metadata
+from wsol_bench.errors import DatasetError
+from wsol_bench.geometry import HALF_OPEN
+
+__all__ = ["cub"]
+
+
+@dataset("cub")
+def cub(
+    *,
+    root: Path,
+    split: Literal["train", "test", "v2"] = "test",
+    images: Path | None = None,
+    metadata: Path | None = None,
+    cache: bool = True,
+) -> Dataset:
+    """CUB-200-2011 (Wah et al., 2011): 5,994 images in train, 5,794 in test; 1,000 in CUBV2.
+
+    Images are sorted by id: their path in images.txt, without the extension. A class is its name in
+    classes.txt (``001.Black_footed_Albatross``).
+
+    Boxes are ``x y width height``, half-open x, y, x + width, y + height: x reaches 0 (image 146),
+    so the first pixel is 0, and x + width reaches the image's width (image 28), so it is the end
+    behind the last pixel. A few go one pixel further (image 47) and are clipped.
+
+    Split "v2" is what Choe et al. (CVPR 2020) choose thresholds on for "test": ``wsol_metadata``
+    (its ids, its convention of boxes) with the classes of this data set.
+
+    Args:
+        root: folder with images.txt, or the one above it.
+        split: "train" or "test" of train_test_split.txt, or "v2".
+        images: folder of the classes' folders, where it is not ``images`` in the root.
+        metadata: wsolevaluation's metadata/CUB/val; for "v2" only.
+        cache: keep what was read of the images' headers, for the next load.
+
+    Raises:
+        DatasetError: a file that is missing or malformed, or no image left at all.
+    """
+    root = existing(root, "root")
+    if (root / "CUB_200_2011").is_dir():
+        root = root / "CUB_200_2011"
+    images = existing(root / "images", "root") if images is None else existing(images, "images")
+    names = _read(root / "classes.txt", "class", "name")["name"]
+    classes = class_table({name: _words(name) for name in names})
+    if (metadata is None) == (split == "v2"):
+        raise DatasetError(
+            f"{root}: split 'v2', and no other, needs metadata=, the folder metadata/CUB/val of "
+            f"wsolevaluation; found split={split!r}, metadata={metadata}"
+        )
+    if metadata is not None:
+        return _read_v2(metadata, images, classes, cache=cache)
+
+    findings: list[Finding] = []
+    listed = _read(root / "images.txt", "id", "file")
+    listed = listed[_is_training(root / "train_test_split.txt", listed) == (split == "train")]
+    listed = listed.assign(image_id=listed["file"].str.replace(r"\.[^./]+$", "", regex=True))
+    label = _read(root / "image_class_labels.txt", "id", "class")["class"].reindex(listed.index)
+    listed["label"] = label.map(names).fillna(label).fillna("")
+    listed = listed.sort_values("image_id").reset_index()
+    found = find_images(images, listed, TableCache(enabled=cache), findings)
+
+    boxes = _read(root / "bounding_boxes.txt", "id", *CORNERS, numbers=4)
+    boxes[["x1", "y1"]] += boxes[["x0", "y0"]].to_numpy()
+    note(
+        findings,
+        "no_annotation",
+        found["image_id"][~found["id"].isin(boxes.index)],
+        "no line in bounding_boxes.txt",
+    )
+    boxes["image"] = pd.Index(found["id"]).get_indexer(boxes.index)
+    boxes = boxes[boxes["image"] >= 0]
+    return assemble(
+        "cub",
+        found,
+        boxes.assign(wnid=found["label"].to_numpy(object)[boxes["image"]]),
+        classes,
+        findings,
+        convention=HALF_OPEN,
+        source=f"split {split!r} of {root}",
+    )
+
+
+def _read(path: Path, *columns: str, numbers: int = 0) -> pd.DataFrame:
+    """A table of the root, by its first column."""
+    table = read_columns(existing(path, "root"), columns, numbers=numbers, key=columns[0])
+    return table.set_index(columns[0])
+
+
+def _words(name: str) -> str:
+    return (name.partition(".")[2] or name).replace("_", " ")
+
+
+def _is_training(path: Path, listed: pd.DataFrame) -> np.ndarray:
+    """Of each listed image, whether it is one of the training set."""
+    said = _read(path, "id", "training")["training"].reindex(listed.index).fillna("nothing")
+    wrong = ~said.isin(["0", "1"]).to_numpy()
+    if wrong.any():
+        first = said.index[int(wrong.argmax())]
+        raise DatasetError(
+            f"{path}: expected 0 or 1 for every image of images.txt, found {said[first]!r} for "
+            f"image {first}, {listed.loc[first, 'file']}"
+        )
+    return (said == "1").to_numpy(np.bool_)
+
+
+def _read_v2(metadata: Path, images: Path, classes: pd.DataFrame, *, cache: bool) -> Dataset:
+    """CUBV2; its classes are numbers, which count those of classes.txt from 0."""
+    loaded = wsol_metadata(metadata=metadata, images=images, cache=cache)
+    if len(loaded.classes) > len(classes):
+        raise DatasetError(
+            f"{metadata}: expected the {len(classes)} classes of classes.txt, found a class "
+            f"{loaded.classes['wnid'].iloc[-1]}"
+        )
+    wnids = classes["wnid"].to_numpy(object)
+    return replace(
+        loaded,
+        name="cub",
+        images=loaded.images.assign(label=wnids[loaded.images["label"].astype(np.int64)]),
+        box_labels=wnids[loaded.box_labels.astype(np.int64)],
+        classes=classes,
+    )

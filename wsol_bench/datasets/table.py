@@ -1,0 +1,177 @@
+"""A data set of one's own: a CSV or Parquet file, one row a box."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from wsol_bench.datasets.annotations import LARGEST, CsvRows, malformed, stays_below
+from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
+from wsol_bench.datasets.base import Dataset, Finding, dataset
+from wsol_bench.datasets.index import TableCache, existing
+from wsol_bench.datasets.synsets import read_class_table
+from wsol_bench.errors import DatasetError
+from wsol_bench.geometry import HALF_OPEN, INCLUSIVE, ONE_BASED_INCLUSIVE
+
+__all__ = ["table"]
+
+ConventionName = Literal["half_open", "inclusive", "one_based_inclusive", "xywh"]
+
+_CONVENTIONS = {
+    "half_open": HALF_OPEN,
+    "inclusive": INCLUSIVE,
+    "one_based_inclusive": ONE_BASED_INCLUSIVE,
+    "xywh": HALF_OPEN,
+}
+_SIZE = ["width", "height"]
+
+
+@dataset("table")
+def table(
+    *,
+    path: Path,
+    convention: ConventionName,
+    images: Path | None = None,
+    classes: Path | None = None,
+    cache: bool = True,
+) -> Dataset:
+    """A CSV or Parquet file of one's own, one row a box: image, label, x0, y0, x1, y1.
+
+    Images come in the order of their first rows; ``image`` is the id, and the path in ``images``. A
+    row with an empty box names an image and no box. There may be columns width and height, of the
+    image that the boxes were drawn on; others do not count.
+
+    Args:
+        path: of the file: Parquet if its name ends so (``.parquet``), else CSV with a header.
+        convention: of the corners: "half_open" (x1 is the end behind the last pixel), "inclusive"
+            (x1 is the last pixel, the first pixel of an image is 0), "one_based_inclusive" (the
+            first is 1, as in Pascal VOC), or "xywh": columns x, y, w, h, of half-open boxes.
+        images: folder that the images' paths are relative to; without it there are annotations
+            only, which can score predictions.
+        classes: file with a class and its words a line (or as imagenet's); by default the classes
+            are the labels. Classes are sorted as text: numbers need leading zeros.
+        cache: keep what was read of the file and the images' headers, for the next load.
+
+    Raises:
+        DatasetError: a file, column or row that is not so, an image with two labels or sizes, a
+            path that leaves the folder, or no image left at all.
+    """
+    path = existing(path, "path")
+    tables = TableCache(enabled=cache)
+    findings: list[Finding] = []
+    columns = ["x", "y", "w", "h"] if convention == "xywh" else CORNERS
+    rows = tables.file(f"table-{''.join(columns)}", path, lambda file: _read(file, columns))
+    if convention == "xywh":
+        rows[["x1", "y1"]] += rows[["x0", "y0"]].to_numpy()
+
+    listed = rows.drop_duplicates("image").assign(image_id=rows["image"], file=rows["image"])
+    listed = listed[["image_id", "file", "label", *_SIZE]].reset_index(drop=True)
+    if images is None:
+        frame = listed.assign(path="", keep=True)
+    else:
+        said = listed.rename(columns={side: f"said_{side}" for side in _SIZE})
+        frame = find_images(existing(images, "images"), said, tables, findings)
+    place = pd.Index(frame["image_id"]).get_indexer(rows["image"])
+    objects = rows.assign(image=place, wnid=rows["label"])
+    if classes is None:
+        known = class_table({label: label for label in listed["label"] if label})
+    else:
+        known = read_class_table([existing(classes, "classes")], tables, otherwise=())
+    return assemble(
+        "table",
+        frame,
+        objects[(place >= 0) & rows["x0"].notna()],
+        known,
+        findings,
+        convention=_CONVENTIONS[convention],
+        source=f"{path}",
+    )
+
+
+def _read(path: Path, columns: list[str]) -> pd.DataFrame:
+    """The rows of a file: image, label, x0, y0, x1, y1 (as they stand; NaN: no box), width, height.
+
+    Args:
+        path: of the file.
+        columns: the four of a box.
+    """
+    cells = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    names = cells.frame.columns.tolist()
+    sides = _SIZE if set(_SIZE) & set(names) else []
+    for name in (needed := ["image", "label", *columns, *sides]):
+        if names.count(name) != 1:
+            raise DatasetError(
+                f"{path}: expected one column {name!r} among {','.join(needed)}, found "
+                f"{names.count(name)} among {','.join(names)}"
+            )
+    ids = cells.frame["image"]
+    inside = [name for name in ids.unique() if name and stays_below(name)]
+    cells.require(ids.isin(inside), "image", "a path that stays in its folder")
+    rows = cells.frame[["image", "label"]].copy()
+    boxes = pd.DataFrame({name: cells.numbers(name) for name in columns})
+    for name in columns:
+        complete = boxes[name].notna() | boxes.isna().all(axis=1)
+        cells.require(complete, name, "a number, as the row has others")
+    rows[CORNERS] = boxes
+    rows[_SIZE] = 0
+    for name in sides:
+        size = cells.numbers(name).fillna(0)
+        cells.require((size >= 0) & (size % 1 == 0), name, "a whole number of pixels")
+        rows[name] = size.astype(np.int64)
+    for name in ("label", *sides):
+        first = rows.groupby("image")[name].transform("first")
+        cells.require(rows[name] == first, name, "what the image's first row says")
+    return rows.reset_index(drop=True)
+
+
+class _Cells(NamedTuple):
+    """The cells of a file as text.
+
+    Attributes:
+        path: of the file.
+        unit: what the index of ``frame`` counts: lines or rows, from 1.
+        frame: columns have lower-case names; an empty cell is "".
+    """
+
+    path: Path
+    unit: str
+    frame: pd.DataFrame
+
+    def require(self, right: pd.Series, column: str, expected: str) -> None:
+        """Raise DatasetError that names the first cell of the column that is not right."""
+        if not right.all():
+            line = right.index[int((~right).to_numpy().argmax())]
+            raise DatasetError(
+                f"{self.path}, {self.unit} {line}, column {column}: expected {expected}, found "
+                f"{str(self.frame.at[line, column])[:80]!r}"
+            )
+
+    def numbers(self, column: str) -> pd.Series:
+        """The column as numbers; NaN for an empty cell."""
+        text = self.frame[column]
+        values = pd.to_numeric(text, errors="coerce").astype(np.float64)
+        self.require((text == "") | (values.abs() <= LARGEST), column, "a number of pixels")
+        return values
+
+
+def _read_csv(path: Path) -> _Cells:
+    rows = CsvRows(path)
+    header = [name.strip().lower() for name in next(rows, [])]
+    cells = {}
+    for row in rows:
+        if row and len(row) != len(header):
+            raise malformed(path, rows.line_num, f"{len(header)} columns", ",".join(row))
+        if row:
+            cells[rows.line_num] = [cell.strip() for cell in row]
+    return _Cells(path, "line", pd.DataFrame(cells.values(), list(cells), header, dtype="str"))
+
+
+def _read_parquet(path: Path) -> _Cells:
+    try:
+        frame = pd.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable")
+    except Exception as error:  # whatever a damaged file makes the reader raise
+        raise DatasetError(f"{path}: expected a Parquet file, found: {error}") from error
+    frame = frame.reset_index(drop=True).astype("string").fillna("").astype("str")
+    frame.columns = pd.Index([str(name).strip().lower() for name in frame.columns])
+    return _Cells(path, "row", frame.set_index(np.arange(1, len(frame) + 1)))

@@ -1,0 +1,84 @@
+"""Tiny ImageNet: 200 classes of ImageNet at 64 x 64 pixels, as tiny-imagenet-200.zip unpacks."""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from wsol_bench.datasets.annotations import image_id_of, malformed, read_columns
+from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
+from wsol_bench.datasets.base import Dataset, Finding, dataset
+from wsol_bench.datasets.index import TableCache, existing
+from wsol_bench.datasets.synsets import WNID
+from wsol_bench.geometry import INCLUSIVE
+
+__all__ = ["tiny_imagenet"]
+
+
+@dataset("tiny_imagenet")
+def tiny_imagenet(
+    *, root: Path, split: Literal["train", "val"] = "val", cache: bool = True
+) -> Dataset:
+    """Tiny ImageNet (tiny-imagenet-200): 10,000 images in val, 100,000 in train.
+
+    Images are sorted by id (the file's stem). Corners are 0-based and inclusive, from 0 to 63: a
+    box whose corners are equal is one pixel. There are no boxes of the test images.
+
+    Args:
+        root: folder with wnids.txt, words.txt, train and val.
+        split: "val" or "train".
+        cache: keep what was read of the images' headers, for the next load.
+
+    Raises:
+        DatasetError: a file that is missing or malformed, or no image left at all.
+    """
+    root = existing(root, "root")
+    wnids = _read_wnids(existing(root / "wnids.txt", "root"))
+    if split == "val":
+        folder = root / "val" / "images"
+        listing = existing(root / "val" / "val_annotations.txt", "root")
+        boxes = read_columns(listing, ("file", "wnid", *CORNERS), numbers=4, separator="\t")
+    else:
+        folder = root / "train"
+        boxes = pd.concat([_read_train(folder, wnid) for wnid in wnids], ignore_index=True)
+    boxes["image_id"] = boxes["file"].map(image_id_of)
+
+    findings: list[Finding] = []
+    listed = boxes.drop_duplicates("file").sort_values("image_id", ignore_index=True)
+    listed = listed[["image_id", "file", "wnid"]].rename(columns={"wnid": "label"})
+    images = find_images(folder, listed, TableCache(enabled=cache), findings)
+    boxes = boxes.assign(image=pd.Index(images["file"]).get_indexer(boxes["file"]))
+    return assemble(
+        "tiny_imagenet",
+        images,
+        boxes[boxes["image"] >= 0],
+        class_table(_read_words(root / "words.txt", wnids)),
+        findings,
+        convention=INCLUSIVE,
+        source=f"split {split!r} of {root}",
+    )
+
+
+def _read_wnids(path: Path) -> list[str]:
+    """The classes; not sorted in the file."""
+    wnids = read_columns(path, ("wnid",), key="wnid")["wnid"].tolist()
+    for line, wnid in enumerate(wnids, start=1):
+        if not WNID.fullmatch(wnid):  # it becomes the name of a folder
+            raise malformed(path, line, "a wnid, n and 8 digits", wnid)
+    return wnids
+
+
+def _read_words(path: Path, wnids: list[str]) -> dict[str, str]:
+    """The words of the classes; the file holds those of all synsets of WordNet."""
+    words = dict(zip(wnids, wnids, strict=True))
+    if path.is_file():
+        table = read_columns(path, ("wnid", "words"), separator="\t")
+        table = table[table["wnid"].isin(wnids)]
+        words |= dict(zip(table["wnid"], table["words"], strict=True))
+    return words
+
+
+def _read_train(folder: Path, wnid: str) -> pd.DataFrame:
+    path = existing(folder / wnid / f"{wnid}_boxes.txt", "root")
+    boxes = read_columns(path, ("file", *CORNERS), numbers=4, separator="\t")
+    return boxes.assign(file=f"{wnid}/images/" + boxes["file"], wnid=wnid)

@@ -1,0 +1,198 @@
+"""How faithful a localization map is to its network: what the network says of changed images.
+
+Insertion and deletion (RISE), and the two confidences that average drop and increase in confidence
+(``wsol_bench.metrics.faithfulness``) are made of. These metrics ask the network, not the ground
+truth: a map may be faithful and localize badly.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float32, Float64, Int64
+from scipy.ndimage import gaussian_filter1d
+from torch import Tensor, nn
+
+from wsol_bench.capture import evaluation_mode
+from wsol_bench.errors import ModelError
+
+__all__ = ["Faithfulness", "faithfulness"]
+
+# The blur that insertion starts from: width of the kernel in pixels, and sigma.
+_KERNEL, _SIGMA = 11, 5.0
+
+
+class Faithfulness(NamedTuple):
+    """Numbers of each image, in [0, 1]; NaN in all but ``score`` where the map ranks no pixels.
+
+    Attributes:
+        insertion: area under the class's probability while the best pixels enter; more is better.
+        deletion: the same while the best pixels leave; less is better.
+        score: Y, probability of the class given the whole input.
+        masked_score: O, probability of the class given the input times the map.
+    """
+
+    insertion: Float64[np.ndarray, " n"]
+    deletion: Float64[np.ndarray, " n"]
+    score: Float64[np.ndarray, " n"]
+    masked_score: Float64[np.ndarray, " n"]
+
+
+@torch.no_grad()  # an inference mode would stay with what a module keeps of its first pass
+def faithfulness(
+    module: nn.Module,
+    inputs: Float[Tensor, "n 3 height width"],
+    maps: Float[Tensor, "n h w"],
+    classes: Int64[Tensor, " n"],
+    *,
+    steps: int = 28,
+    batch_size: int = 64,
+) -> Faithfulness:
+    """Insertion, deletion and confidences of one map an image.
+
+    Pixels are ranked by the map, highest first, equal ones in raster order. With p_i the softmax
+    probability of the class after ``floor(i * height * width / steps)`` pixels,
+
+        area = ((p_0 + p_steps) / 2 + sum of p_1 ... p_(steps - 1)) / steps
+
+    - Deletion: the pixels become zeros of the normalized input, which is the mean color.
+    - Insertion: they replace those of the blurred input. The blur is the authors' 11 x 11 kernel,
+      zeros beyond the border. In their code a Gaussian of sigma 5 is cut to 11 pixels by
+      reflection, so that it is nearly flat.
+    - Masked: the normalized input times the map, which is scaled to [0, 1] by its minimum and
+      maximum.
+
+    The cost is ``2 * steps + 2`` inputs through the network an image (one where the map ranks no
+    pixels); both curves share an end with ``score``. The authors' step of 224 pixels is
+    ``steps=224`` for 224 x 224.
+
+    A map ranks no pixels where it is constant (a rectified map without a positive value is) or
+    holds a value that is not finite.
+
+    Args:
+        module: maps inputs to (n, classes) logits. It runs in evaluation mode and comes back as it
+            was, also after an exception.
+        inputs: normalized, on the module's device.
+        maps: at the inputs' size, as the protocol upsamples them (``wsol_bench.boxes.rule``);
+            signed or not, at any scale.
+        classes: output index of each map's class.
+        steps: changes of the image along a curve, from 1 to height * width. The numbers depend on
+            it: compare only those of equal ``steps``.
+        batch_size: most inputs in a forward pass, at least 1. Results depend on it by float noise.
+
+    Raises:
+        ValueError: maps of another size than the inputs; ``steps`` or ``batch_size`` out of range.
+        ModelError: the module returns no logits, or has no such class.
+
+    Source: Petsiuk et al., RISE, BMVC 2018, section 4.2 and github.com/eclique/RISE (evaluation.py,
+    Evaluation.ipynb); Chattopadhay et al., Grad-CAM++, WACV 2018, "Objective Evaluation for Object
+    Recognition". The latter multiplies "the original image" and does not say how map and image are
+    scaled; the normalized input and the minimum and maximum are what torchcam and pytorch-grad-cam
+    take.
+    """
+    n, size = len(inputs), inputs.shape[2:]
+    pixels = size.numel()
+    if maps.shape != (n, *size) or classes.shape != (n,):
+        raise ValueError(
+            f"maps, classes: expected one map of {tuple(size)}, the inputs' size, and one class "
+            f"for each of {n} inputs, found {tuple(maps.shape)} and {tuple(classes.shape)}; "
+            "wsol_bench.boxes.rule.upsample brings maps to that size"
+        )
+    if not 1 <= steps <= pixels:
+        raise ValueError(f"steps: expected 1 to {pixels}, the number of pixels, found {steps}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, found {batch_size}")
+    flat = maps.float().to(inputs.device).flatten(1)
+    lowest, highest = (bound[:, None].double() for bound in flat.aminmax(dim=1))
+    share = ((flat - lowest) / (highest - lowest)).view(n, 1, *size).to(inputs.dtype)
+    rank = _ranks(flat).view(n, 1, *size)
+    blurred = _blur(inputs)
+
+    def deleted(image: Tensor, count: Tensor) -> Tensor:
+        return torch.where(rank[image] < count, 0, inputs[image])
+
+    def inserted(image: Tensor, count: Tensor) -> Tensor:
+        return torch.where(rank[image] < count, inputs[image], blurred[image])
+
+    def masked(image: Tensor, count: Tensor) -> Tensor:
+        return inputs[image] * share[image]
+
+    ask = partial(_probabilities, module, classes.cpu().numpy(), inputs.device, batch_size)
+    counts = [step * pixels // steps for step in range(steps + 1)]
+    ranked = (flat.isfinite().all(dim=1) & (highest > lowest)[:, 0]).nonzero()[:, 0].cpu().numpy()
+    with evaluation_mode(module):
+        score = ask(deleted, np.arange(n), counts[:1])
+        removed = ask(deleted, ranked, counts[1:])
+        added = ask(inserted, ranked, counts[:-1])
+        explained = ask(masked, ranked, counts[:1])
+    insertion, deletion, masked_score = np.full((3, n), np.nan)
+    insertion[ranked] = _area(np.concatenate([added, score[ranked]], axis=1))
+    deletion[ranked] = _area(np.concatenate([score[ranked], removed], axis=1))
+    masked_score[ranked] = explained[:, 0]
+    return Faithfulness(insertion, deletion, score[:, 0], masked_score)
+
+
+def _probabilities(
+    module: nn.Module,
+    classes: Int64[np.ndarray, " n"],
+    device: torch.device,
+    batch_size: int,
+    changed: Callable[[Tensor, Tensor], Tensor],
+    images: Int64[np.ndarray, " m"],
+    counts: Sequence[int],
+) -> Float64[np.ndarray, "m counts"]:
+    """Probability of its class for each of some images, changed by each count of pixels."""
+    image, count = images.repeat(len(counts)), np.tile(np.array(counts), len(images))
+    parts = [torch.empty(0, dtype=torch.float64, device=device)]
+    for start in range(0, len(image), batch_size):
+        some = slice(start, start + batch_size)
+        inputs = changed(
+            torch.from_numpy(image[some]).to(device),
+            torch.from_numpy(count[some]).to(device).view(-1, 1, 1, 1),
+        )
+        parts.append(_probability(module, inputs, classes[image[some]]))
+    return torch.cat(parts).cpu().numpy().reshape(len(images), len(counts))
+
+
+def _probability(
+    module: nn.Module, inputs: Float[Tensor, "m 3 height width"], classes: Int64[np.ndarray, " m"]
+) -> Float64[Tensor, " m"]:
+    logits = module(inputs)
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ModelError(f"{type(module).__name__}: expected logits of shape (b, n), found {found}")
+    # An index beyond the outputs would end a CUDA process.
+    if len(wrong := classes[(classes < 0) | (classes >= logits.shape[1])]):
+        raise ModelError(
+            f"classes: {type(module).__name__} has no output {wrong[0]}; its outputs are 0 to "
+            f"{logits.shape[1] - 1}"
+        )
+    own = torch.from_numpy(classes).to(logits.device)
+    return logits.double().softmax(dim=1).gather(1, own[:, None])[:, 0]
+
+
+def _ranks(maps: Float[Tensor, "n pixels"]) -> Int64[Tensor, "n pixels"]:
+    """The place of each pixel in descending order, from 0; equal ones in raster order."""
+    order = maps.sort(dim=1, descending=True, stable=True).indices
+    places = torch.arange(maps.shape[1], device=maps.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)
+
+
+def _blur(inputs: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:
+    weights = torch.from_numpy(_kernel()).to(inputs).expand(3, 1, -1, -1)
+    return F.conv2d(inputs, weights, padding=_KERNEL // 2, groups=3)
+
+
+def _kernel() -> Float32[np.ndarray, "11 11"]:
+    """What the authors' ``gkern(11, 5)`` gives: an impulse, filtered within its 11 x 11 pixels."""
+    impulse = np.zeros(_KERNEL)
+    impulse[_KERNEL // 2] = 1
+    along = gaussian_filter1d(impulse, _SIGMA, mode="reflect")
+    return np.outer(along, along).astype(np.float32)
+
+
+def _area(curve: Float64[np.ndarray, "n points"]) -> Float64[np.ndarray, " n"]:
+    return np.trapezoid(curve, axis=1) / (curve.shape[1] - 1)

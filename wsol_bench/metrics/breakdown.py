@@ -1,0 +1,119 @@
+"""Localization errors by class, by object size, and by number of instances."""
+
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64
+
+from wsol_bench.geometry import box_area
+from wsol_bench.metrics.selection import (
+    counted_rows,
+    image_positions,
+    label_boxes,
+    numbered_groups,
+)
+
+__all__ = ["INSTANCE_EDGES", "SIZE_EDGES", "By", "breakdown"]
+
+By = Literal["class", "size", "instances"]
+
+# The largest ground-truth box as a fraction of the image: squares of tenths, so that the side of
+# the object (the root of the fraction) moves on by a tenth a bin.
+SIZE_EDGES = (0.0, 0.01, 0.04, 0.09, 0.16, 0.25, 0.36, 0.49, 0.64, 0.81, 1.0)
+
+# Least number of instances of each bin.
+INSTANCE_EDGES = (1, 2, 3, 5)
+
+
+def breakdown(
+    rows: pd.DataFrame, images: pd.DataFrame, *, by: By, iou: float = 0.5
+) -> pd.DataFrame:
+    """Errors of a model x method x layer x protocol, over the images of each bin.
+
+    The bins have fixed edges and depend on the ground truth alone, so that they hold the same
+    images for all methods, and numbers of different runs compare:
+
+        class        the image's class
+        size         area of the largest ground-truth box of the image's class over that of the
+                     image: ``SIZE_EDGES``, ``low <= size < high``, the last bin with its end
+        instances    ground-truth boxes of the image's class: 1, 2, 3-4, 5+
+
+    The edges of the sizes are those of Hwang, Oh and Choe, "Small Object Matters in WSOL"
+    (Neurocomputing 2025), in their code; there an image with several boxes counts by the one that
+    the prediction matches (or, by an option, the largest, as here).
+
+    Args:
+        rows: of runs, all or those of the own class (no other is used); see docs/rows.md.
+        images: of the same runs.
+        by: what the bins are of.
+        iou: least IoU that is a hit.
+
+    Returns:
+        One line a group (in order of appearance) and bin with a counted image (in the order of the
+        bins, classes sorted): the columns of ``GROUP``; the bin, in a categorical column that is
+        called as ``by``; n_images; gt_known_loc_error and top1_loc_error; mean_iou, the mean of the
+        best IoU of the own class's box. Fractions in [0, 1]; top1_loc_error is NaN where nobody
+        has classified (rank 0).
+
+    Raises:
+        ValueError: rows hold an image that the images table does not.
+    """
+    own = counted_rows(rows, images, "gt_known")
+    bins = _bins(own, images, by)
+    groups = numbered_groups(own)
+    best_iou = own["iou"].to_numpy(np.float64)
+    missed = best_iou < iou
+    rank = own["rank"].to_numpy(np.float64)
+    n_bins = len(bins.names)
+    cell = groups.number * n_bins + bins.number
+    n_images = np.bincount(cell)
+    filled = np.flatnonzero(n_images)
+    table = groups.table.loc[filled // n_bins].reset_index(drop=True)
+    table[by] = pd.Categorical.from_codes(
+        filled % n_bins, dtype=pd.CategoricalDtype(bins.names, ordered=True)
+    )
+    table["n_images"] = n_images[filled]
+    for name, values in {
+        "gt_known_loc_error": missed,
+        "top1_loc_error": np.where(rank == 0, np.nan, missed | (rank != 1)),
+        "mean_iou": best_iou,
+    }.items():
+        table[name] = np.bincount(cell, weights=values)[filled] / n_images[filled]
+    return table
+
+
+class _Bins(NamedTuple):
+    """The bin of each row's image, and the names of all bins in order."""
+
+    number: Int64[np.ndarray, " n"]
+    names: list[str]
+
+
+def _bins(own: pd.DataFrame, images: pd.DataFrame, by: By) -> _Bins:
+    position = image_positions(own, images)
+    if by == "class":
+        labels = images["label"].to_numpy(str)[position]
+        names, number = np.unique(labels, return_inverse=True)
+        return _Bins(number.astype(np.int64), names.tolist())
+    truth = label_boxes(images)
+    if by == "instances":
+        number = np.searchsorted(INSTANCE_EDGES, truth.per_image[position], side="right") - 1
+        return _Bins(number, _instance_names())
+    largest = np.zeros(len(images))
+    image_of_box = np.repeat(np.arange(len(images)), truth.per_image)
+    np.maximum.at(largest, image_of_box, box_area(truth.boxes))
+    pixels = images["height"].to_numpy(np.float64) * images["width"].to_numpy(np.float64)
+    size = largest[position] / pixels[position]
+    return _Bins(np.searchsorted(SIZE_EDGES[1:-1], size, side="right"), _size_names())
+
+
+def _size_names() -> list[str]:
+    return [f"{low:g}-{high:g}" for low, high in pairwise(SIZE_EDGES)]
+
+
+def _instance_names() -> list[str]:
+    spans = [(low, after - 1) for low, after in pairwise(INSTANCE_EDGES)]
+    names = [f"{low}" if low == high else f"{low}-{high}" for low, high in spans]
+    return [*names, f"{INSTANCE_EDGES[-1]}+"]

@@ -1,0 +1,169 @@
+"""Why a predicted box is wrong: one label a row, and how often each occurs."""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float64, Int64
+
+from wsol_bench.geometry import Boxes, box_area, box_intersection, box_iou, image_pairs
+from wsol_bench.metrics.localization import GROUP
+from wsol_bench.metrics.selection import (
+    SCORED,
+    Selection,
+    Truth,
+    counted_rows,
+    image_positions,
+    label_boxes,
+    numbered_groups,
+)
+
+__all__ = [
+    "FAILURE_MODES",
+    "MULTI_INSTANCE_IOG",
+    "PART_IOP",
+    "TOO_LARGE_IOG",
+    "failure_counts",
+    "failure_modes",
+]
+
+# In order of precedence: a row has the first label that holds.
+FAILURE_MODES = (
+    "hit",
+    "wrong_class",
+    "no_box",
+    "multi_instance",
+    "part",
+    "too_large",
+    "background",
+)
+
+# Thresholds of Pan et al. (CVPR 2021), with the strictness of their code.
+MULTI_INSTANCE_IOG = 0.3  # exceeded for two instances
+PART_IOP = 0.5  # exceeded
+TOO_LARGE_IOG = 0.7  # reached
+
+_DTYPE = pd.CategoricalDtype(list(FAILURE_MODES))
+
+
+def failure_modes(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> pd.Series:
+    """Why each row's box is right or wrong, each row by itself.
+
+    With the predicted box P, the ground-truth boxes G_1, G_2, ... of the image's own class,
+    IoG_j = |P n G_j| / |G_j|, IoP_j = |P n G_j| / |P|, and G* the box of the best IoU (the first of
+    equals), a row has the first label that holds:
+
+        hit              class right, IoU >= ``iou``
+        wrong_class      class other than the image's
+        no_box           the map gave no box, or there is none
+        multi_instance   IoG_j > 0.3 for two boxes or more: P lies over several instances
+        part             IoP* > 0.5: most of P is object, and P is too small
+        too_large        IoG* >= 0.7: P holds the object, and background or neighbors with it
+        background       the rest: half of P or more is no object, and much of the object is outside
+
+    Source: the error types of Pan et al., "Unveiling the Potential of Structure Preserving for
+    WSOL" (SPA, CVPR 2021), ``get_badcase_detail`` of their code, which TS-CAM (Gao et al., ICCV
+    2021) took over: Cls, M-Ins, Part, More, others. Here an IoU of exactly ``iou`` is a hit, as for
+    the ILSVRC devkit (theirs must exceed 0.5), and a map without a box has a label of its own.
+
+    Args:
+        rows: model, image_id, class, x0, y0, x1, y1, iou (best over the boxes of the image's
+            class), status.
+        images: model, image_id, label, boxes; see docs/rows.md.
+        iou: least IoU that is a hit.
+
+    Returns:
+        A categorical of ``FAILURE_MODES`` with the index of ``rows``; missing where a row has no
+        IoU (status other than ``box`` and ``no_box``) or its image no box of its class. Blacklisted
+        images have labels; ``failure_counts`` leaves them out.
+
+    Raises:
+        ValueError: rows hold an image that the images table does not.
+    """
+    position = image_positions(rows, images)
+    truth = label_boxes(images)
+    status = rows["status"].to_numpy(str)
+    right_class = rows["class"].to_numpy(str) == images["label"].to_numpy(str)[position]
+    hit = right_class & (rows["iou"].to_numpy(np.float64) >= iou)
+    code = np.full(len(rows), -1, np.int64)
+    code[hit] = FAILURE_MODES.index("hit")
+    code[~right_class] = FAILURE_MODES.index("wrong_class")
+    code[right_class & np.isin(status, ["no_box", "missing"])] = FAILURE_MODES.index("no_box")
+    defined = np.isin(status, SCORED) & (truth.per_image[position] > 0)
+    missed = defined & right_class & (status == "box") & ~hit
+    boxes = rows[["x0", "y0", "x1", "y1"]].to_numpy(np.float64)[missed]
+    code[missed] = _misplaced(boxes, position[missed], truth)
+    code[~defined] = -1
+    labels = pd.Categorical.from_codes(code, dtype=_DTYPE)
+    return pd.Series(labels, index=rows.index, name="failure_mode")
+
+
+def _misplaced(
+    boxes: Boxes, image: Int64[np.ndarray, " n"], truth: Truth
+) -> Int64[np.ndarray, " n"]:
+    """Positions in ``FAILURE_MODES`` of boxes that hit nothing, from where they lie.
+
+    Args:
+        boxes: predicted, of the right class.
+        image: position of each one's image, which has a ground-truth box.
+        truth: of all images.
+    """
+    pairs = image_pairs(image, truth.per_image)
+    guess, target = boxes[pairs.guess], truth.boxes[pairs.box]
+    shared = box_intersection(guess, target)
+    iog, iop = _share(shared, box_area(target)), _share(shared, box_area(guess))
+    instances = np.bincount(pairs.guess[iog > MULTI_INSTANCE_IOG], minlength=len(boxes))
+    # Sorting by IoU within each guess leaves the guesses where they were.
+    by_iou = np.lexsort((-box_iou(guess, target), pairs.guess))
+    best = by_iou[np.searchsorted(pairs.guess, np.arange(len(boxes)))]
+    holds: dict[str, Bool[np.ndarray, " n"]] = {
+        "multi_instance": instances >= 2,
+        "part": iop[best] > PART_IOP,
+        "too_large": iog[best] >= TOO_LARGE_IOG,
+    }
+    return np.select(
+        list(holds.values()),
+        [FAILURE_MODES.index(mode) for mode in holds],
+        FAILURE_MODES.index("background"),
+    ).astype(np.int64)
+
+
+def _share(
+    part: Float64[np.ndarray, " n"], whole: Float64[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    """``part / whole``; 0 where there is no part, whatever the whole."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=part > 0)
+
+
+def failure_counts(
+    rows: pd.DataFrame, images: pd.DataFrame, *, of: Selection, iou: float = 0.5
+) -> pd.DataFrame:
+    """How often each failure mode occurs, a model x method x layer x protocol.
+
+    One row an image counts, as in the localization errors: not those of blacklisted images, of
+    images without a box of their class, and without an IoU. So the share of ``hit`` is one minus
+    the top-1 (GT-known) localization error.
+
+    Args:
+        rows, images: of runs; see docs/rows.md.
+        of: ``top1``: why did the first guess fail? Its class may be wrong; ``gt_known``: why did
+            the map of the image's own class fail? It is never ``wrong_class``.
+        iou: least IoU that is a hit.
+
+    Returns:
+        One line a group with a counted row (in order of appearance) and failure mode (all, in the
+        order of ``FAILURE_MODES``): the columns of ``GROUP``, failure_mode, n_images, and share,
+        the fraction in [0, 1] of the group's counted images.
+
+    Raises:
+        ValueError: rows hold an image that the images table does not.
+    """
+    counted = counted_rows(rows, images, of)
+    code = failure_modes(counted, images, iou=iou).cat.codes.to_numpy(np.int64)
+    groups = numbered_groups(counted)
+    n_groups, n_modes = len(groups.table), len(FAILURE_MODES)
+    n_images = np.bincount(groups.number * n_modes + code, minlength=n_groups * n_modes)
+    table = groups.table.loc[np.repeat(np.arange(n_groups), n_modes), GROUP]
+    return table.reset_index(drop=True).assign(
+        failure_mode=pd.Categorical(FAILURE_MODES * n_groups, dtype=_DTYPE),
+        n_images=n_images,
+        share=n_images / np.repeat(n_images.reshape(-1, n_modes).sum(axis=1), n_modes),
+    )

@@ -1,0 +1,543 @@
+"""How sure a number is: bootstrap intervals over images, paired tests between methods, Holm.
+
+All of them see the images as drawn at random from many such images, and the network and the
+protocol as fixed: they say nothing about another training run.
+
+A bootstrap resample draws n of n images with replacement (Efron & Tibshirani, An Introduction to
+the Bootstrap, 1993, chapter 6), so how often each image is in it is multinomial, and the means of
+all columns follow from these counts by one matrix product. The counts are drawn exactly, by the
+faster of two ways: where few rows of values are distinct (hits), a resample is as many binomial
+numbers; elsewhere it is n draws of one random byte each.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias, no_type_check
+
+import numba
+import numpy as np
+from jaxtyping import Bool, Float64, Int8, Int64, Real
+from scipy.sparse import csr_array
+from scipy.special import bdtr
+
+__all__ = [
+    "LEVEL",
+    "N_RESAMPLES",
+    "Interval",
+    "McNemar",
+    "PairedDifference",
+    "bootstrap_means",
+    "bootstrap_statistic",
+    "confidence_interval",
+    "confidence_intervals",
+    "holm",
+    "mcnemar_exact",
+    "paired_bootstrap",
+    "statistic_interval",
+]
+
+N_RESAMPLES = 10_000
+LEVEL = 0.95
+
+# A binomial number takes about as long as this many drawn images.
+_BINOMIAL = 64
+# Numbers in memory at a time, for the counts of some resamples: 4 MB.
+_CHUNK = 2**19
+# A number in a sparse product takes about as long as this many in a dense one.
+_SPARSE = 16
+# Two means of the same values in another order differ by less, relative to the largest value.
+_ROUNDING = 1e-12
+
+Values: TypeAlias = Bool[np.ndarray, "..."] | Real[np.ndarray, "..."]
+PerImage: TypeAlias = Bool[np.ndarray, " n"] | Real[np.ndarray, " n"]
+Columns: TypeAlias = Bool[np.ndarray, "n m"] | Real[np.ndarray, "n m"]
+Statistic: TypeAlias = Callable[[Float64[np.ndarray, "r m"]], Float64[np.ndarray, " r"]]
+
+
+class Interval(NamedTuple):
+    """A number with its percentile interval; NaN where no image counts.
+
+    Attributes:
+        value: the number over all images that count, in the unit of the values.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        n: images that count.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class McNemar(NamedTuple):
+    """What McNemar's exact test says about the hits of two methods on the same images.
+
+    Attributes:
+        n: images.
+        n01: images that only the second method hits.
+        n10: images that only the first method hits.
+        difference: hit rate of the first minus that of the second, (n10 - n01) / n, in [-1, 1];
+            NaN without images.
+        odds_ratio: n10 / n01, in [0, inf]; NaN where both are 0.
+        p: two-sided, in [0, 1]; 1 where the methods hit the same images, NaN without images.
+    """
+
+    n: int
+    n01: int
+    n10: int
+    difference: float
+    odds_ratio: float
+    p: float
+
+
+class PairedDifference(NamedTuple):
+    """What the bootstrap says about the values of two methods on the same images.
+
+    Attributes:
+        n: images with a value of both methods.
+        difference: mean of first - second, in the unit of the values; NaN without images.
+        low: lower end of its percentile interval.
+        high: upper end of its percentile interval.
+        effect_size: Cohen's d_z, mean over standard deviation (n - 1) of the differences; NaN where
+            all differences are equal.
+        p: two-sided, in [1 / (1 + n_resamples), 1]; NaN for fewer than two images.
+    """
+
+    n: int
+    difference: float
+    low: float
+    high: float
+    effect_size: float
+    p: float
+
+
+def bootstrap_means(
+    values: Columns, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Float64[np.ndarray, "n_resamples m"]:
+    """The mean of every column in every bootstrap resample of the images.
+
+    ``mean*_rj = sum_i w_ri v_ij / sum_i w_ri [v_ij counts]`` with
+    ``w_r ~ Multinomial(n; 1/n, ..., 1/n)`` (Efron & Tibshirani 1993, section 6.2). All columns see
+    the same resamples, so that ``means[:, 0] - means[:, 1]`` is the bootstrap of a paired
+    difference.
+
+    NaN is an image that does not count in a column: it is in neither sum. An image that counts in
+    no column is left out before n is counted, so it changes nothing at all.
+
+    Hits (bool) cost by their changes from one column to the next: columns that are ordered, as hits
+    at increasing thresholds are, cost little more than one. Memory does not grow with
+    ``n_resamples`` but for the result.
+
+    Args:
+        values: a row an image, a column a method, metric or threshold; hits or real values.
+        n_resamples: at least 1.
+        seed: equal seeds give equal resamples.
+
+    Returns:
+        A row a resample; NaN where the resample holds no image that counts in the column.
+
+    Raises:
+        ValueError: not a matrix, an infinite value, or no resamples.
+    """
+    return np.concatenate(list(_resampled_means(_sample(values), n_resamples, seed)))
+
+
+def bootstrap_statistic(
+    values: Columns, statistic: Statistic, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Float64[np.ndarray, " n_resamples"]:
+    """A number made of column means, in every bootstrap resample of the images.
+
+    As ``bootstrap_means``, but the means are never in memory all at once. What the statistic
+    chooses, it chooses anew in each resample: for MaxBoxAcc (Choe et al., CVPR 2020), the largest
+    mean over thresholds, that is ``lambda means: means.max(axis=1)`` on hits of shape
+    (images, thresholds). The difference of two methods takes the columns of both, side by side.
+
+    Args:
+        values: a row an image, a column a threshold, method or metric.
+        statistic: from means of shape (r, m) to numbers of shape (r,).
+        n_resamples: at least 1.
+        seed: equal seeds give equal resamples.
+
+    Raises:
+        ValueError: as ``bootstrap_means``, or the statistic does not give a number a row.
+    """
+    resampled = _resampled_means(_sample(values), n_resamples, seed)
+    return np.concatenate([_apply(statistic, means) for means in resampled])
+
+
+def confidence_interval(
+    values: PerImage,
+    *,
+    level: float = LEVEL,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """The mean of per-image values with its bootstrap percentile interval.
+
+    The interval reaches from the ``(1 - level) / 2`` to the ``(1 + level) / 2`` quantile of the
+    means of ``bootstrap_means`` (Efron & Tibshirani 1993, section 13.3). It has no width where all
+    values are equal, as for a method that hits every image: the bootstrap knows no value that it
+    has not seen.
+
+    >>> confidence_interval(np.array([1.0, 0.0, 1.0, np.nan, 1.0] * 1000))
+    Interval(value=0.75, low=0.7365, high=0.7635, n=4000)
+
+    Args:
+        values: hits or real values; NaN is an image that does not count.
+        level: in (0, 1).
+        n_resamples: at least 1.
+        seed: equal seeds give equal resamples.
+
+    Raises:
+        ValueError: not one value an image, an infinite value, no resamples, or a level outside
+            (0, 1).
+    """
+    column = _checked(values, 1)[:, None]
+    return confidence_intervals(column, level=level, n_resamples=n_resamples, seed=seed)[0]
+
+
+def confidence_intervals(
+    values: Columns, *, level: float = LEVEL, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> list[Interval]:
+    """``confidence_interval`` of every column, all from the same resamples.
+
+    A resample without an image that counts in a column has no mean there, and is left out.
+
+    Args:
+        values: a row an image, a column a method or metric.
+        level: in (0, 1).
+        n_resamples: at least 1.
+        seed: equal seeds give equal resamples.
+
+    Raises:
+        ValueError: not a matrix, an infinite value, no resamples, or a level outside (0, 1).
+    """
+    sample = _sample(values)
+    resampled = bootstrap_means(sample, n_resamples=n_resamples, seed=seed)
+    counted = np.count_nonzero(~np.isnan(sample), axis=0)
+    return [
+        _percentile_interval(value, column, level, n)
+        for value, column, n in zip(
+            _means(sample).tolist(), resampled.T, counted.tolist(), strict=True
+        )
+    ]
+
+
+def statistic_interval(
+    values: Columns,
+    statistic: Statistic,
+    *,
+    level: float = LEVEL,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """A number made of column means, with its bootstrap percentile interval.
+
+    A maximum of means is biased upwards, in a resample by about as much again as in the data, so an
+    interval of a maximum over thresholds lies rather high where many thresholds are about as good.
+
+    >>> hits = np.array([[True, True, False], [False, True, True]] * 500)
+    >>> statistic_interval(hits, lambda means: means.max(axis=1))
+    Interval(value=1.0, low=1.0, high=1.0, n=1000)
+
+    Args:
+        values: a row an image, a column a threshold, method or metric.
+        statistic: from means of shape (r, m) to numbers of shape (r,), as in
+            ``bootstrap_statistic``.
+        level: in (0, 1).
+        n_resamples: at least 1.
+        seed: equal seeds give equal resamples.
+
+    Returns:
+        n is the images that count in some column.
+
+    Raises:
+        ValueError: as ``bootstrap_statistic``, or a level outside (0, 1).
+    """
+    sample = _sample(values)
+    resampled = bootstrap_statistic(sample, statistic, n_resamples=n_resamples, seed=seed)
+    [value] = _apply(statistic, _means(sample)[None]).tolist()
+    return _percentile_interval(value, resampled, level, len(sample))
+
+
+def mcnemar_exact(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"]) -> McNemar:
+    """McNemar's test whether two methods hit equally many images, in its exact form.
+
+    Only images that one method alone hits tell the methods apart; where neither is better each is
+    the first's with probability 1/2: ``p = min(1, 2 P(X <= min(n01, n10)))`` with
+    ``X ~ Binomial(n01 + n10, 1/2)`` (McNemar, Psychometrika 12, 1947; the sign test).
+
+    >>> first, second = np.array([True] * 8 + [False] * 2), np.array([False] * 7 + [True] * 3)
+    >>> mcnemar_exact(first, second)
+    McNemar(n=10, n01=2, n10=7, difference=0.5, odds_ratio=3.5, p=0.1796875)
+
+    Args:
+        first, second: hits of the two methods, in the same order of images.
+
+    Raises:
+        ValueError: not bool, or not one value an image of each method.
+    """
+    first, second = np.asarray(first), np.asarray(second)
+    _check_pairs(first, second)
+    if first.dtype != bool or second.dtype != bool:
+        # A NaN that became a bool is a hit, so the cast is left to who knows the values.
+        raise ValueError(f"expected hits of dtype bool, found {first.dtype} and {second.dtype}")
+    n = len(first)
+    n01, n10 = int((~first & second).sum()), int((first & ~second).sum())
+    tail = float(bdtr(min(n01, n10), n01 + n10, 0.5))
+    return McNemar(
+        n=n,
+        n01=n01,
+        n10=n10,
+        difference=_ratio(n10 - n01, n),
+        odds_ratio=_ratio(n10, n01),
+        p=min(1.0, 2 * tail) if n else float("nan"),
+    )
+
+
+def paired_bootstrap(
+    first: PerImage,
+    second: PerImage,
+    *,
+    level: float = LEVEL,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> PairedDifference:
+    """The mean difference of two methods on the same images, with interval and test.
+
+    With ``d = first - second`` and its mean ``d*`` in B resamples,
+    ``p = (1 + #{|d* - mean(d)| >= |mean(d)|}) / (1 + B)``: how often chance alone, in differences
+    moved to a mean of 0, gives one as large (Efron & Tibshirani 1993, section 16.4, not
+    studentized). The data are one more resample, so p is never 0. It is an approximation that wants
+    some tens of images.
+
+    Args:
+        first, second: values of the two methods, in the same order of images; an image with a NaN
+            of either does not count.
+        level: of the interval, in (0, 1).
+        n_resamples: at least 1.
+        seed: equal seeds give equal resamples.
+
+    Raises:
+        ValueError: not one value an image of each method, an infinite value, no resamples, or a
+            level outside (0, 1).
+    """
+    first, second = _checked(first, 1), _checked(second, 1)
+    _check_pairs(first, second)
+    differences = first.astype(np.float64) - second
+    differences = differences[~np.isnan(differences)]
+    n = len(differences)
+    resampled = bootstrap_means(differences[:, None], n_resamples=n_resamples, seed=seed)[:, 0]
+    [mean] = _means(differences[:, None]).tolist()
+    _, low, high, _ = _percentile_interval(mean, resampled, level, n)
+    p = effect_size = float("nan")
+    if n > 1:
+        rounding = _ROUNDING * np.abs(differences).max()
+        as_large = np.abs(resampled - mean) >= abs(mean) - rounding
+        p = (1 + int(as_large.sum())) / (1 + n_resamples)
+        # Equal differences may differ from their rounded mean, so the deviation would not be 0.
+        if np.ptp(differences) > 0:
+            effect_size = mean / float(differences.std(ddof=1))
+    return PairedDifference(n, mean, low, high, effect_size, p)
+
+
+def holm(p: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:
+    """P values adjusted for their number: Holm's step-down of Bonferroni.
+
+    ``adjusted_(i) = max over j <= i of min(1, (m - j + 1) p_(j))`` in increasing order of p (Holm,
+    Scandinavian Journal of Statistics 6, 1979). To reject where it is at most alpha errs anywhere
+    with probability alpha at most, however the tests depend on each other.
+
+    >>> holm(np.array([0.01, 0.04, np.nan, 0.03, 0.005]))
+    array([0.03, 0.06,  nan, 0.06, 0.02])
+
+    Args:
+        p: in [0, 1]; NaN is a test that was not made.
+
+    Returns:
+        In the order of p; NaN stays NaN and does not count in m.
+
+    Raises:
+        ValueError: not a list of values, or a value outside [0, 1].
+    """
+    values = np.asarray(p, np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"expected p values of shape (m,), found shape {values.shape}")
+    outside = values[(values < 0) | (values > 1)]
+    if len(outside):
+        raise ValueError(f"expected p values in [0, 1], found {outside[0]}")
+    # NaN is sorted to the end.
+    order = np.argsort(values)[: np.count_nonzero(~np.isnan(values))]
+    steps = np.minimum(1.0, np.arange(len(order), 0, -1) * values[order])
+    adjusted = np.full(len(values), np.nan)
+    adjusted[order] = np.maximum.accumulate(steps)
+    return adjusted
+
+
+def _checked(values: Values, ndim: int) -> Values:
+    """The values as bool or float64, if there are such."""
+    array = np.asarray(values)
+    if array.ndim != ndim:
+        shape = "(images,)" if ndim == 1 else "(images, columns)"
+        raise ValueError(f"expected values of shape {shape}, found shape {array.shape}")
+    if array.dtype == bool:
+        return array
+    array = array.astype(np.float64, copy=False)
+    infinite = np.argwhere(np.isinf(array))
+    if len(infinite):
+        where = tuple(infinite[0].tolist())
+        raise ValueError(f"expected finite values or NaN, found {array[where]} at index {where}")
+    return array
+
+
+def _sample(values: Values) -> Values:
+    """The images that count in some column."""
+    checked = _checked(values, 2)
+    counts = np.count_nonzero(~np.isnan(checked), axis=1) > 0
+    return checked if counts.all() else checked[counts]
+
+
+def _check_pairs(first: Values, second: Values) -> None:
+    """One value an image of both methods; an array of one would be broadcast without a word."""
+    if first.ndim != 1 or first.shape != second.shape:
+        raise ValueError(
+            "expected a value of each method for the same images, shape (images,), "
+            f"found shapes {first.shape} and {second.shape}"
+        )
+
+
+def _apply(statistic: Statistic, means: Float64[np.ndarray, "r m"]) -> Float64[np.ndarray, " r"]:
+    numbers = np.asarray(statistic(means), np.float64)
+    if numbers.shape != means.shape[:1]:
+        raise ValueError(
+            f"expected a statistic that gives a number a row, shape {means.shape[:1]} for means "
+            f"of shape {means.shape}, found shape {numbers.shape}"
+        )
+    return numbers
+
+
+def _percentile_interval(
+    value: float, resampled: Float64[np.ndarray, " r"], level: float, n: int
+) -> Interval:
+    if not 0 < level < 1:
+        raise ValueError(f"expected a level in (0, 1), found {level}")
+    known = resampled[~np.isnan(resampled)]
+    tail = (1 - level) / 2
+    low, high = np.quantile(known, [tail, 1 - tail]) if len(known) else (np.nan, np.nan)
+    return Interval(value, float(low), float(high), n)
+
+
+def _ratio(numerator: int, denominator: int) -> float:
+    """As floats divide: 0 / 0 is NaN, 1 / 0 infinite."""
+    if denominator:
+        return numerator / denominator
+    return float("inf") if numerator else float("nan")
+
+
+def _means(values: Columns) -> Float64[np.ndarray, " m"]:
+    counts = ~np.isnan(values)
+    sums: Float64[np.ndarray, " m"] = values.sum(axis=0, where=counts, dtype=np.float64)
+    return _divide(sums, counts.sum(axis=0, dtype=np.float64))
+
+
+def _divide(
+    sums: Float64[np.ndarray, "*s"], counted: Float64[np.ndarray, "*s"]
+) -> Float64[np.ndarray, "*s"]:
+    """NaN where nothing was counted."""
+    return np.divide(sums, counted, out=np.full(sums.shape, np.nan), where=counted > 0)
+
+
+def _resampled_means(
+    sample: Columns, n_resamples: int, seed: int
+) -> Iterator[Float64[np.ndarray, "r m"]]:
+    """The rows of ``bootstrap_means``, as many at a time as memory is meant to hold."""
+    if n_resamples < 1:
+        raise ValueError(f"expected at least 1 resample, found {n_resamples}")
+    rng = np.random.default_rng(seed)
+    n, m = sample.shape
+    if n == 0:
+        yield np.full((n_resamples, m), np.nan)
+        return
+    alike = _alike(sample, n // _BINOMIAL)
+    distinct = sample if alike is None else sample[alike.first]
+    means_by = _weighted_means(distinct, n)
+    at_once = min(n_resamples, max(1, _CHUNK // max(n, m)))
+    # One buffer for all: fresh memory takes longer than what is written to it.
+    buffer = np.empty((at_once, len(distinct)))
+    for start in range(0, n_resamples, at_once):
+        weights = buffer[: n_resamples - start]
+        if alike is None:
+            _draw(rng, weights)
+        else:
+            weights[:] = rng.multinomial(n, alike.sizes / n, size=len(weights))
+        yield means_by(weights)
+
+
+class _Alike(NamedTuple):
+    """Images by their values: the index of one image a distinct row, and how many have it."""
+
+    first: Int64[np.ndarray, " k"]
+    sizes: Int64[np.ndarray, " k"]
+
+
+def _alike(values: Columns, most: int) -> _Alike | None:
+    """Nothing where more than so many rows are distinct."""
+    if most == 0:
+        return None
+    # Rows are compared as bytes, where NaN equals NaN.
+    packed = np.packbits(values, axis=1) if values.dtype == bool else np.ascontiguousarray(values)
+    keys = packed.view(np.dtype((np.void, packed.itemsize * packed.shape[1])))[:, 0]
+    # A few rows show of most real values that too many are distinct, without sorting all.
+    if len(np.unique(keys[: 2 * most])) > most:
+        return None
+    _, first, sizes = np.unique(keys, return_index=True, return_counts=True)
+    return _Alike(first, sizes) if len(sizes) <= most else None
+
+
+def _weighted_means(
+    values: Columns, n: int
+) -> Callable[[Float64[np.ndarray, "r k"]], Float64[np.ndarray, "r m"]]:
+    """From how often each row is drawn, n times in all, to the means of the columns."""
+    if values.dtype == bool:
+        # Hits at ordered thresholds change a few times along a row: the sparse differences of the
+        # columns, summed up again, cost a small part of the product with all columns.
+        steps: Int8[np.ndarray, "k m"] = np.diff(values.view(np.int8), axis=1, prepend=np.int8(0))
+        if np.count_nonzero(steps) * _SPARSE <= steps.size:
+            changes = csr_array(steps, dtype=np.float64)
+            return lambda weights: np.cumsum(weights @ changes, axis=1) / n
+    missing = np.isnan(values)
+    if not missing.any():
+        numbers = values.astype(np.float64, copy=False)
+        return lambda weights: weights @ numbers / n
+    zeros, counts = np.where(missing, 0.0, values), (~missing).astype(np.float64)
+    return lambda weights: _divide(weights @ zeros, weights @ counts)
+
+
+def _draw(rng: np.random.Generator, weights: Float64[np.ndarray, "r n"]) -> None:
+    """How often each of n images is in each of r resamples of n images.
+
+    Images stand in blocks. How many draws fall into each block is multinomial; inside a block all
+    images are as likely, and its size is a power of two up to 256, so that the low bits of a random
+    byte are such a draw without rounding or rejection.
+    """
+    r, n = weights.shape
+    blocks = np.array([256] * (n >> 8) + [1 << bit for bit in range(8) if n >> bit & 1])
+    draws = rng.multinomial(n, blocks / n, size=r)
+    # Eight bytes of one 64-bit number.
+    words = rng.integers(0, 2**64, size=(r, -(-n // 8)), dtype=np.uint64)
+    _count_draws(words.view(np.uint8), draws, blocks, weights)
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def _count_draws(random, draws, blocks, weights):
+    weights[:] = 0
+    for resample in range(len(draws)):
+        start = 0
+        drawn = 0
+        for block in range(len(blocks)):
+            last = blocks[block] - 1
+            for _ in range(draws[resample, block]):
+                weights[resample, start + (random[resample, drawn] & last)] += 1
+                drawn += 1
+            start += blocks[block]
