@@ -50,14 +50,16 @@ def per_image(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> 
     nothing = np.full(n, np.nan)
     table = pd.DataFrame(index=evaluated.index)
     ranked = bool((rank > 0).any())
+    localized = ranked and bool(rows["status"].isin(SCORED).any())
     for k in (1, 5):
         table[f"top{k}_cls"] = within(known, k) if ranked else nothing
     for k in (1, 5):
-        table[f"top{k}_loc"] = np.where(counted, within(hit, k), np.nan) if ranked else nothing
+        table[f"top{k}_loc"] = np.where(counted, within(hit, k), np.nan) if localized else nothing
     own = right & (rank == known[place]) & rows["status"].isin(SCORED).to_numpy(bool)
     best_iou = nothing.copy()
     best_iou[place[own][::-1]] = fit[own][::-1]  # the first guess of several
-    best_iou[~counted] = np.nan
+    # As in the summary: no number of all images from the boxes of some.
+    best_iou[~counted | ~np.isfinite(known[counted]).all()] = np.nan
     table["gt_known"] = np.where(np.isnan(best_iou), np.nan, best_iou >= iou)
     table["iou"] = best_iou
     table["box_acc_area"] = np.maximum(best_iou - AREA_FROM, 0) / (1 - AREA_FROM)
@@ -77,25 +79,35 @@ def per_image_of_sweep(
         protocol: whose sweep it is.
 
     Returns:
-        By image_id: box_acc_iou50 and so on for each least IoU (0 or 1), pointing_game, energy. NaN
-        where an image does not count, as those that a threshold is selected on.
+        By image_id: box_acc_iou50 and so on for each least IoU (0 or 1), and where thresholds are
+        selected on held-out images selected_box_acc_iou50, at those; pointing_game, energy and
+        faithfulness as in ``per_image``. NaN where an image does not count, as held-out ones.
     """
     if not (protocol.sweep and protocol.box and protocol.scoring):
         raise ValueError(f"expected a protocol with a sweep, found {protocol.name}")
     evaluated = images[images["status"] == "evaluated"].set_index("image_id")
     table = pd.DataFrame(index=evaluated.index)
-    scored = evaluated[(evaluated["n_label_boxes"] > 0) & ~evaluated["held_out"].astype(bool)]
-    mine = curves[curves["image_id"].isin(scored.index)]
-    hits, n = mine["hits"].tolist(), len(protocol.sweep.thresholds)
-    ious = protocol.scoring.ious
-    offset = len(ious) if protocol.box.component == "all" else 0
-    sums = n_hits(hits, n) if hits else np.zeros((2 * len(ious), n), np.int64)
-    for position, iou in enumerate(ious):
-        at = best_threshold(sums[offset + position].astype(np.float64)).threshold
-        values = pd.Series(
-            hits_of(hits, n, offset + position, at).astype(np.float64), index=mine["image_id"]
-        )
-        table[f"box_acc_iou{100 * iou:.0f}"] = values.reindex(table.index)
+    ious, n = protocol.scoring.ious, len(protocol.sweep.thresholds)
+    first = len(ious) if protocol.box.component == "all" else 0
+    counted = evaluated[evaluated["n_label_boxes"] > 0]
+    mine = curves[curves["image_id"].isin(counted.index)]
+    held_out = counted["held_out"].loc[mine["image_id"]].to_numpy(bool)
+    hits = mine["hits"][~held_out].tolist()
+    ids = mine["image_id"][~held_out]
+
+    def at_best_of(chosen: list[bytes], name: str) -> None:
+        sums = n_hits(chosen, n).astype(np.float64)
+        for position, iou in enumerate(ious):
+            curve = first + position
+            at = best_threshold(sums[curve]).threshold
+            values = hits_of(hits, n, curve, at).astype(np.float64)
+            column = pd.Series(values, index=ids).reindex(table.index)
+            table[f"{name}_iou{100 * iou:.0f}"] = column
+
+    if hits:
+        at_best_of(hits, "box_acc")
+    if hits and held_out.any():
+        at_best_of(mine["hits"][held_out].tolist(), "selected_box_acc")
     rows = rows[rows["image_id"].isin(evaluated.index)]
     place = evaluated.index.get_indexer(pd.Index(rows["image_id"]))
     own = rows["class"].to_numpy(str) == evaluated["label"].to_numpy(str)[place]
@@ -112,7 +124,7 @@ def _add_pointing(
     own: Bool[np.ndarray, " r"],
 ) -> None:
     """Add pointing_game and energy, where there are maps."""
-    has_map = rows["status"].isin(["box", "no_box", "swept"]).to_numpy(bool)
+    has_map = rows["status"].isin([*SCORED, "swept"]).to_numpy(bool)
     peaks = rows[["peak_x", "peak_y"]].to_numpy(np.float64)
     if not np.isfinite(peaks).any():
         return

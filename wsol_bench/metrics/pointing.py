@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from wsol_bench.geometry import image_pairs
+
 __all__ = ["pointing_hits"]
 
 
@@ -22,10 +24,18 @@ def pointing_hits(
         peaks: x, y of each map's maximum in pixels of its image; NaN (no positive value) misses.
         boxes: ground truth of each image, half-open xyxy.
         tolerance: in pixels, to each side.
+
+    Raises:
+        ValueError: not the boxes of one image a peak.
     """
+    if len(peaks) != len(boxes):
+        raise ValueError(f"expected the boxes of {len(peaks)} images, found {len(boxes)}")
+    counts = np.array([len(truth) for truth in boxes], np.int64)
+    pairs = image_pairs(np.arange(len(peaks)), counts)
     grown = np.array([-tolerance, -tolerance, tolerance, tolerance])
+    around = (np.concatenate([np.empty((0, 4)), *boxes]) + grown)[pairs.box]
+    point = peaks[pairs.guess]
+    inside = ((around[:, :2] <= point) & (point < around[:, 2:])).all(axis=1)
     hits = np.zeros(len(peaks), np.bool_)
-    for index, (point, truth) in enumerate(zip(peaks, boxes, strict=True)):
-        around = np.asarray(truth, np.float64).reshape(-1, 4) + grown
-        hits[index] = ((around[:, :2] <= point) & (point < around[:, 2:])).all(axis=1).any()
+    hits[pairs.guess[inside]] = True
     return hits

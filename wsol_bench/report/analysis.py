@@ -11,7 +11,7 @@ from wsol_bench.files import write_atomically
 from wsol_bench.metrics.breakdown import By, breakdown
 from wsol_bench.metrics.failure_modes import failure_counts
 from wsol_bench.metrics.localization import GROUP
-from wsol_bench.metrics.max_box_acc import unpacked
+from wsol_bench.metrics.max_box_acc import V2, unpacked
 from wsol_bench.metrics.per_image import per_image, per_image_of_sweep
 from wsol_bench.metrics.pixel_ap import peak_iou, pixel_average_precision
 from wsol_bench.metrics.selection import Selection
@@ -33,8 +33,14 @@ _ROWS += ["score", "iou", "x0", "y0", "x1", "y1", "peak_x", "peak_y", "energy"]
 _ROWS += ["insertion", "deletion", "masked_score", "status"]
 _BINS: tuple[By, ...] = ("class", "size", "instances")
 # What a screen shows of all numbers, and the columns that name a line.
-_HEADLINES = ("top1_loc", "top5_loc", "gt_known", "iou", "px_ap", "p_iou", "max_box_acc_v2")
-_HEADLINES += tuple(f"{kind}_iou{at}" for kind in ("max_box_acc", "box_acc") for at in (30, 50, 70))
+_HEADLINES = (
+    *("top1_loc", "top5_loc", "gt_known", "iou", "px_ap", "p_iou", "max_box_acc_v2"),
+    *(
+        f"{kind}_iou{at}"
+        for kind in ("max_box_acc", "box_acc", "selected_box_acc")
+        for at in (30, 50, 70)
+    ),
+)
 _NAMES = ("run", "model", "method")
 _KINDS = ("foreground", "background")
 _QUESTIONS: tuple[Selection, ...] = ("top1", "gt_known")
@@ -248,8 +254,8 @@ def _intervals(one: _Contender, seed: int) -> Iterator[dict[str, Any]]:
         yield {**one.names, "number": name, **interval._asdict()}
     if one.protocol.pixels and len(one.curves):
         yield from _pixel_intervals(one, seed)
-    scoring, sweep = one.protocol.scoring, one.protocol.sweep
-    if scoring and sweep and len(one.curves):
+    box, scoring, sweep = one.protocol.box, one.protocol.scoring, one.protocol.sweep
+    if box and scoring and sweep and len(one.curves):
         n, ious = len(sweep.thresholds), scoring.ious
         hits = unpacked(one.curves["hits"].tolist(), n)[:, -len(ious) :]
         for position, iou in enumerate(ious):
@@ -257,11 +263,11 @@ def _intervals(one: _Contender, seed: int) -> Iterator[dict[str, Any]]:
             interval = statistic_interval(hits[:, position], _best, seed=seed)
             name = f"max_box_acc_iou{100 * iou:.0f}"
             yield {**one.names, "number": name, **interval._asdict()}
-        if len(ious) > 1:
-            flat = hits.reshape(len(hits), -1)
+        if box.component == "all" and set(V2) <= set(ious):
+            flat = hits[:, [ious.index(iou) for iou in V2]].reshape(len(hits), -1)
 
             def averaged(means: np.ndarray) -> np.ndarray:
-                return means.reshape(len(means), len(ious), n).max(axis=2).mean(axis=1)
+                return means.reshape(len(means), len(V2), n).max(axis=2).mean(axis=1)
 
             interval = statistic_interval(flat, averaged, seed=seed)
             yield {**one.names, "number": "max_box_acc_v2", **interval._asdict()}
