@@ -4,6 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsol_bench.geometry import (
+    HALF_OPEN,
+    INCLUSIVE,
+    ONE_BASED_INCLUSIVE,
     box_area,
     box_intersection,
     box_iou,
@@ -29,6 +32,19 @@ def pixel_iou(first, second, size=40):
         masks.append(mask)
     union = (masks[0] | masks[1]).sum()
     return (masks[0] & masks[1]).sum() / union if union else 0.0
+
+
+@pytest.mark.parametrize(
+    ("convention", "corners"),
+    [
+        (HALF_OPEN, [10, 20, 30, 40]),
+        (INCLUSIVE, [10, 20, 29, 39]),
+        (ONE_BASED_INCLUSIVE, [11, 21, 30, 40]),
+    ],
+)
+def test_one_box_in_every_convention(convention, corners):
+    assert convention.to_half_open(boxes(corners)).tolist() == [[10, 20, 30, 40]]
+    assert convention.to_corners(boxes([10, 20, 30, 40])).tolist() == [corners]
 
 
 class TestIou:
@@ -109,6 +125,19 @@ class TestRepair:
         repaired = repair(from_inclusive(boxes(inclusive)), np.array([self.SIZE]))
         kept = to_inclusive(repaired.boxes[repaired.kept])
         assert kept.tolist() == ([expected] if expected else [])
+        assert [remark in text for text in repaired.remarks.values()] == ([True] if remark else [])
+
+    @pytest.mark.parametrize(
+        ("written", "expected", "remark"),
+        [
+            ([59, 10, 10, 20], [10, 10, 59, 20], "box (59, 10, 10, 20) has minimum above maximum"),
+            ([7, 7, 7, 9], None, "box (7, 7, 7, 9) has no pixel"),
+            ([7, 7, 7.5, 9], [7, 7, 7.5, 9], None),
+        ],
+    )
+    def test_odd_half_open_boxes(self, written, expected, remark):
+        repaired = repair(boxes(written), np.array([self.SIZE]), HALF_OPEN)
+        assert repaired.boxes[repaired.kept].tolist() == ([expected] if expected else [])
         assert [remark in text for text in repaired.remarks.values()] == ([True] if remark else [])
 
     def test_each_box_is_cut_at_its_own_image(self):

@@ -17,7 +17,7 @@ from wsol_bench.evaluate import Tables
 from wsol_bench.experiment import run_below
 from wsol_bench.store import RunFolder, differences
 
-TABLES = ("images", "rows", "maps")
+TABLES = Tables._fields
 
 
 def experiment(root, **changes):
@@ -105,7 +105,7 @@ class TestGoingOn:
         assert results.n_before == 1
         assert_same(results, sound)
 
-    @pytest.mark.parametrize("table", ["maps", "rows"])
+    @pytest.mark.parametrize("table", ["maps", "curves", "rows"])
     def test_the_images_of_a_part_are_written_last(self, run, table):
         """A part of which another table cannot be written is not done."""
         folder = RunFolder(run)
@@ -115,7 +115,7 @@ class TestGoingOn:
             folder.write_part(9, part._replace(**{table: cannot_be_written}))
         assert folder.parts() == [0, 1, 2, 3]
 
-    @pytest.mark.parametrize("table", ["maps", "rows"])
+    @pytest.mark.parametrize("table", ["maps", "curves", "rows"])
     def test_a_part_that_is_written_again_is_not_done_until_it_is(self, run, table):
         """Else a kill in between would leave new rows beside old images."""
         folder = RunFolder(run)
@@ -127,7 +127,7 @@ class TestGoingOn:
     def test_a_part_without_rows_has_their_columns(self, run, sound):
         """So that any reader takes the folder for one table, whichever part comes first."""
         folder = RunFolder(run)
-        none = Tables(folder.read_part("images", 0), pd.DataFrame(), pd.DataFrame())
+        none = Tables(folder.read_part("images", 0), *[pd.DataFrame()] * 3)
         folder.write_part(0, none)
         for name in ("rows", "maps"):
             table = pd.read_parquet(run / name)

@@ -77,6 +77,11 @@ class Results:
         """The localization maps, as stored."""
         return self.folder.read("maps")
 
+    @property
+    def curves(self) -> pd.DataFrame:
+        """What maps are worth at every threshold, under a protocol that has many."""
+        return self.folder.read("curves")
+
 
 def run(
     config: Path | str | Mapping[str, Any] | ExperimentConfig,
@@ -307,7 +312,8 @@ def rescore(
     Raises:
         ConfigError: an unknown protocol, or an override of something else.
         RunError: the run is not finished; the protocol puts other pixels before the network, so
-            that its maps would be others.
+            that its maps would be others; it has no ground truth that the protocol scores by; maps
+            that are not stored have changed.
     """
     source.require_finished()
     manifest = source.manifest
@@ -327,6 +333,10 @@ def rescore(
             f"pixels (input, there -> here: {', '.join(changed)}); run the experiment with that "
             "protocol instead"
         )
+    images = source.read("images", ["image_id", "n_label_boxes", "masks"])
+    _require_truth(source, images, wanted)
+    ids = images["image_id"].unique()
+    held_out = set(ids[wanted.sweep.holds_out(ids.tolist())] if wanted.sweep else [])
     identity = {
         **_without(manifest, *_TIMES),
         **environment(),
@@ -342,6 +352,12 @@ def rescore(
         one.name: one.open(None) if one.gives == "maps" else None
         for one in experiment.build_sources()
     }
+    for name, given in elsewhere.items():
+        if given and given.fingerprint != manifest["sources"][name]:
+            raise RunError(
+                f"the maps of {name} are not those that {source.path} scored; run the experiment "
+                "again instead"
+            )
     path = out or source.path / "rescored" / re.sub(r"[^\w.=+,-]+", "_", wanted.name)
     _require_elsewhere(path, [source])
     anew = force or out is None
@@ -354,7 +370,7 @@ def rescore(
 
         def score(number: int) -> int:
             tables = Tables(*(source.read_part(name, number) for name in Tables._fields))
-            folder.write_part(number, scored_again(tables, wanted, elsewhere, before.map))
+            folder.write_part(number, scored_again(tables, wanted, elsewhere, before.map, held_out))
             return len(tables.images)
 
         n_images = sum(len(source.read_part("images", number, ["model"])) for number in todo)
@@ -364,6 +380,17 @@ def rescore(
         folder.end_session(len(todo))
         summary = _finished(folder)
     return Results(summary, folder)
+
+
+def _require_truth(source: RunFolder, images: pd.DataFrame, protocol: RunProtocol) -> None:
+    """Raise RunError where a run holds nothing that a protocol could score by."""
+    has_masks = images["masks"].map(len).any()
+    has_boxes = images["n_label_boxes"].any()
+    if (protocol.pixels and not has_masks) or (protocol.box and has_masks and not has_boxes):
+        what, found = ("pixels", "masks") if protocol.pixels else ("boxes", "boxes")
+        raise RunError(
+            f"{protocol.name} scores {what}, but the images of {source.path} have no {found}"
+        )
 
 
 def merge(sources: Sequence[RunFolder], out: Path, *, force: bool = False) -> Results:

@@ -87,7 +87,7 @@ def faithfulness(
         ValueError: maps of another size than the inputs; ``steps`` or ``batch_size`` out of range.
         ModelError: the module returns no logits, or has no such class.
 
-    Source: Petsiuk et al., RISE, BMVC 2018, section 4.2 and github.com/eclique/RISE (evaluation.py,
+    Source: Petsiuk et al., RISE, BMVC 2018, and github.com/eclique/RISE (evaluation.py,
     Evaluation.ipynb); Chattopadhay et al., Grad-CAM++, WACV 2018, "Objective Evaluation for Object
     Recognition". The latter multiplies "the original image" and does not say how map and image are
     scaled; the normalized input and the minimum and maximum are what torchcam and pytorch-grad-cam

@@ -58,7 +58,8 @@ def read_predictions(
 ) -> pd.DataFrame:
     """The guesses of a file as rows: image_id, rank, class (wnid), x0, y0, x1, y1 (half-open).
 
-    Boxes whatever the class have the rank 0 and the class "".
+    Boxes whatever the class have the rank 0 and the class "". ``attrs`` say the ``image_ids`` that
+    the file covers, and whether its boxes are ``ranked`` guesses of classes.
 
     Args:
         path: of the file.
@@ -86,6 +87,7 @@ def read_predictions(
     )
     table[["x0", "y0", "x1", "y1"]] = boxes
     table.attrs["image_ids"] = list(ids)
+    table.attrs["ranked"] = format != "boxes"
     return table
 
 
@@ -300,7 +302,7 @@ def write_predictions(
 
     evaluated = images.loc[images["status"] == "evaluated", "image_id"].tolist()
     guesses: dict[str, list[str]] = {image_id: [] for image_id in evaluated}
-    best = rows[rows["rank"] <= TOP_K].sort_values("rank", kind="stable")
+    best = rows[rows["rank"].between(1, TOP_K)].sort_values("rank", kind="stable")
     boxes = to_inclusive(best[["x0", "y0", "x1", "y1"]].to_numpy(np.float64))
     for image_id, wnid, box in zip(best["image_id"], best["class"], boxes, strict=True):
         # repr is the shortest text that reads back as the same number.

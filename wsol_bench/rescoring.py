@@ -1,11 +1,11 @@
 """Stored maps scored by another protocol, without the network; no files are read or written."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from wsol_bench.boxes.rule import Scores, Truth, score_maps, status_of
 from wsol_bench.datasets import MaskFiles
@@ -22,7 +22,11 @@ _BOX = ["x0", "y0", "x1", "y1"]
 
 
 def scored_again(
-    tables: Tables, protocol: Protocol, sources: Mapping[str, Given | None], map_rule: MapRule
+    tables: Tables,
+    protocol: Protocol,
+    sources: Mapping[str, Given | None],
+    map_rule: MapRule,
+    held_out: Collection[str] = (),
 ) -> Tables:
     """The tables with the scores that a protocol gives to the stored maps.
 
@@ -31,13 +35,13 @@ def scored_again(
         protocol: of the same input rule as the one that the maps were made by.
         sources: by name, maps that are not stored, as they are had elsewhere; None for boxes.
         map_rule: that faithfulness was measured by.
+        held_out: ids of the images that a threshold is selected on.
 
     Raises:
         RunError: maps that belong to no row.
     """
     images, rows = tables.images.copy(), tables.rows.copy()
-    if protocol.sweep:
-        images["held_out"] = protocol.sweep.holds_out(images["image_id"].tolist())
+    images["held_out"] = images["image_id"].isin(held_out)
     if not len(rows):
         return tables._replace(images=images)
     rows["protocol"], rows["protocol_hash"] = protocol.name, protocol.hash
@@ -59,7 +63,7 @@ def scored_again(
         boxes = None if given else rows[_BOX].to_numpy(np.float64)[mine]
         some = Asked(image[mine], asked.rank[mine], asked.label[mine], own[mine], boxes)
         ids = facts.index.tolist()
-        source = given or GivenBoxes({}, "")
+        source = given or GivenBoxes({}, "", ranked=False)
         theirs, status[mine] = source.score(ids, some, placements, truth, protocol)
         _put(scores, mine, theirs)
     for mine, theirs in _stored(tables, rows, asked, placements, truth, protocol):
@@ -75,7 +79,9 @@ def scored_again(
     return tables._replace(images=images, rows=rows, curves=curves)
 
 
-def _truth(boxes: Sequence[float], masks: Sequence[str], ignore: str) -> Truth:
+def _truth(
+    boxes: Float64[np.ndarray, " n"] | Sequence[float], masks: Collection[str], ignore: str
+) -> Truth:
     """The ground truth of an image, as its line of the images table tells it."""
     files = MaskFiles(tuple(map(Path, masks)), Path(ignore) if ignore else None)
     return Truth(np.asarray(boxes, np.float64).reshape(-1, 4), files if len(masks) else None)

@@ -276,15 +276,17 @@ def _rank(values, levels, ranks):
             level += 1
         guesses[slot] = level
     fenced = np.append(levels, np.inf)
+    # A row of slots at a time, in float32: the compiler makes several at once.
+    slots = np.empty(width, np.int32)
+    zero, last, shift, factor = np.float32(0), np.float32(n), np.float32(lowest), np.float32(scale)
     for y in range(height):
         for x in range(width):
+            slot = (np.float32(values[y, x]) - shift) * factor
+            slot = slot if slot > zero else zero
+            slots[x] = np.int32(slot if slot < last else last)
+        for x in range(width):
             value = np.float64(values[y, x])
-            slot = (value - lowest) * scale
-            rank = 0
-            if slot >= n:
-                rank = guesses[n]
-            elif slot > 0:
-                rank = guesses[int(slot)]
+            rank = guesses[slots[x]]
             rank += np.int64(value >= fenced[rank])
             while value >= fenced[rank]:
                 rank += 1
@@ -393,6 +395,9 @@ def _sweep(ranks, n_levels, groups, gain, every, last_of_equals):
     n_largest = 0
     components = np.empty((n_in + 2 * n_hills if every else 0, 6), np.int32)
     n_components = 0
+    beside = np.empty(256, np.int32)  # one neighbor of each set
+    for ring in range(256):
+        beside[ring] = steps[groups[ring, 1]]
     n_hills = 0
     best = -1
     best_size = -1
@@ -418,7 +423,7 @@ def _sweep(ranks, n_levels, groups, gain, every, last_of_equals):
                 box[root, 1] = box[root, 3] = y
                 since[root] = level
             else:
-                root = _find(parent, hill[pixel + steps[groups[ring, 1]]])
+                root = _find(parent, hill[pixel + beside[ring]])
                 for group in range(2, n_groups + 1):
                     other = _find(parent, hill[pixel + steps[groups[ring, group]]])
                     if other == root:

@@ -34,7 +34,7 @@ def cub(
 
     Boxes are ``x y width height``, half-open x, y, x + width, y + height: x reaches 0 (image 146),
     so the first pixel is 0, and x + width reaches the image's width (image 28), so it is the end
-    behind the last pixel. A few go one pixel further (image 47) and are clipped.
+    behind the last pixel. Image 47 goes one pixel further: such boxes are clipped.
 
     Split "v2" is what Choe et al. (CVPR 2020) choose thresholds on for "test": ``wsol_metadata``
     (its ids, its convention of boxes) with the classes of this data set.

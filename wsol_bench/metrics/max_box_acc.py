@@ -6,7 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-__all__ = ["Chosen", "best_threshold", "hits_of", "n_hits", "unpacked"]
+__all__ = ["V1", "V2", "Chosen", "best_threshold", "hits_of", "n_hits", "unpacked"]
+
+# The least IoU of MaxBoxAcc, and those that MaxBoxAccV2 averages.
+V1 = 0.5
+V2 = (0.3, 0.5, 0.7)
 
 # Images whose hits are unpacked at a time: 1000 thresholds of six curves take 25 MB.
 _CHUNK = 4096

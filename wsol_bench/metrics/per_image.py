@@ -55,7 +55,7 @@ def per_image(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> 
         table[f"top{k}_cls"] = within(known, k) if ranked else nothing
     for k in (1, 5):
         table[f"top{k}_loc"] = np.where(counted, within(hit, k), np.nan) if localized else nothing
-    own = right & (rank == known[place]) & rows["status"].isin(SCORED).to_numpy(bool)
+    own = _first_own(rows, evaluated, place) & rows["status"].isin(SCORED).to_numpy(bool)
     best_iou = nothing.copy()
     best_iou[place[own][::-1]] = fit[own][::-1]  # the first guess of several
     # As in the summary: no number of all images from the boxes of some.
@@ -63,7 +63,7 @@ def per_image(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> 
     table["gt_known"] = np.where(np.isnan(best_iou), np.nan, best_iou >= iou)
     table["iou"] = best_iou
     table["box_acc_area"] = np.maximum(best_iou - AREA_FROM, 0) / (1 - AREA_FROM)
-    _add_pointing(table, rows, evaluated, place, right & (rank == known[place]))
+    _add_pointing(table, rows, evaluated, place)
     _add_faithfulness(table, rows, place)
     return table
 
@@ -110,25 +110,32 @@ def per_image_of_sweep(
         at_best_of(mine["hits"][held_out].tolist(), "selected_box_acc")
     rows = rows[rows["image_id"].isin(evaluated.index)]
     place = evaluated.index.get_indexer(pd.Index(rows["image_id"]))
-    own = rows["class"].to_numpy(str) == evaluated["label"].to_numpy(str)[place]
-    _add_pointing(table, rows, evaluated, place, own)
+    _add_pointing(table, rows, evaluated, place)
     _add_faithfulness(table, rows, place)
     return table
 
 
+def _first_own(
+    rows: pd.DataFrame, evaluated: pd.DataFrame, place: np.ndarray
+) -> Bool[np.ndarray, " r"]:
+    """Which rows are an image's first of its own class."""
+    right = rows["class"].to_numpy(str) == evaluated["label"].to_numpy(str)[place]
+    rank = rows["rank"].to_numpy(np.float64)
+    first = np.full(len(evaluated), np.inf)
+    np.minimum.at(first, place[right], rank[right])
+    return np.asarray(right & (rank == first[place]))
+
+
 def _add_pointing(
-    table: pd.DataFrame,
-    rows: pd.DataFrame,
-    evaluated: pd.DataFrame,
-    place: np.ndarray,
-    own: Bool[np.ndarray, " r"],
+    table: pd.DataFrame, rows: pd.DataFrame, evaluated: pd.DataFrame, place: np.ndarray
 ) -> None:
     """Add pointing_game and energy, where there are maps."""
     has_map = rows["status"].isin([*SCORED, "swept"]).to_numpy(bool)
     peaks = rows[["peak_x", "peak_y"]].to_numpy(np.float64)
-    if not np.isfinite(peaks).any():
+    own = _first_own(rows, evaluated, place) & has_map
+    own &= (evaluated["n_label_boxes"].to_numpy(np.int64) > 0)[place]
+    if not np.isfinite(peaks[own]).any():
         return
-    own = own & has_map & (evaluated["n_label_boxes"].to_numpy(np.int64) > 0)[place]
     boxes = [np.asarray(flat, np.float64).reshape(-1, 4) for flat in evaluated["boxes"]]
     hits, energy = np.full((2, len(table)), np.nan)
     where = place[own]

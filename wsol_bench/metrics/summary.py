@@ -9,17 +9,16 @@ from jaxtyping import Float64
 from wsol_bench.metrics.box_acc import AREA_FROM, box_acc_area
 from wsol_bench.metrics.faithfulness import average_drop, increase_in_confidence
 from wsol_bench.metrics.localization import GROUP, TOP_K, clsloc_errors
-from wsol_bench.metrics.max_box_acc import best_threshold, n_hits
+from wsol_bench.metrics.max_box_acc import V1, V2, best_threshold, n_hits
 from wsol_bench.metrics.pixel_ap import peak_iou, pixel_average_precision
 from wsol_bench.metrics.pointing import pointing_hits
+from wsol_bench.metrics.selection import SCORED
 from wsol_bench.protocols import Protocol
 
 __all__ = ["summarize"]
 
 # What the pointing game's authors allow, in pixels.
 _TOLERANCE = 15.0
-# MaxBoxAcc's least IoU, and those that MaxBoxAccV2 averages.
-_V1, _V2 = 0.5, (0.3, 0.5, 0.7)
 
 
 def summarize(
@@ -122,7 +121,7 @@ def _of_maps(rows: pd.DataFrame, evaluated: pd.DataFrame) -> dict[str, Any]:
     line: dict[str, Any] = {}
     if "energy" in rows and "boxes" in evaluated:
         own = _own(rows, evaluated[evaluated["n_label_boxes"] > 0])
-        own = own[own["status"].isin(["box", "no_box", "swept"])]
+        own = own[own["status"].isin([*SCORED, "swept"])]
         peaks = own[["peak_x", "peak_y"]].to_numpy(np.float64)
         if len(own) and np.isfinite(peaks).any():
             truth = [np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in own["boxes"]]
@@ -157,13 +156,13 @@ def _sweep(facts: pd.DataFrame, protocol: Protocol) -> dict[str, Any]:
     every = protocol.box.component == "all"
     kinds = {"largest": scored[0]} | ({"all": scored[1]} if every else {})
     curves = dict(zip(ious, kinds["all" if every else "largest"], strict=True))
-    if _V1 in ious:
-        best = best_threshold(kinds["largest"][ious.index(_V1)])
+    if V1 in ious:
+        best = best_threshold(kinds["largest"][ious.index(V1)])
         line["max_box_acc"] = best.accuracy
         line["max_box_acc_threshold"] = float(thresholds[best.threshold])
-    if every and set(_V2) <= set(ious):
+    if every and set(V2) <= set(ious):
         line["max_box_acc_v2"] = float(
-            np.mean([best_threshold(curves[iou]).accuracy for iou in _V2])
+            np.mean([best_threshold(curves[iou]).accuracy for iou in V2])
         )
     for iou, curve in curves.items():
         best = best_threshold(curve)
@@ -202,9 +201,10 @@ def _pixels(facts: pd.DataFrame, protocol: Protocol) -> dict[str, Any]:
     ]
     foreground, background = (count.astype(np.int64) for count in counts)
     peak = peak_iou(foreground, background)
+    best = float("nan") if np.isnan(peak.iou) else float(thresholds[peak.threshold])
     return {
         "n_scored": len(facts),
         "px_ap": pixel_average_precision(foreground, background),
         "p_iou": peak.iou,
-        "p_iou_threshold": float(thresholds[peak.threshold]),
+        "p_iou_threshold": best,
     }

@@ -46,6 +46,7 @@ class _Rule(BaseModel):
 # A union's branch is chosen by the kind of the value, so that errors are about that branch alone.
 _ONE, _SEVERAL = sorted(UNION_TAGS)
 _BY_KIND = Discriminator(lambda value: _ONE if isinstance(value, int | float | str) else _SEVERAL)
+_SHARE_OR_FILE = Discriminator(lambda value: _ONE if isinstance(value, int | float) else _SEVERAL)
 _Iou = Annotated[float, Field(gt=0, le=1)]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -114,7 +115,13 @@ class Sweep(_Rule):
     """
 
     step: Annotated[float, Field(gt=0, le=1)]
-    select_on: Annotated[float, Field(gt=0, lt=1)] | str | None = None
+    select_on: (
+        Annotated[
+            Annotated[float, Field(gt=0, lt=1), Tag(_ONE)] | Annotated[str, Tag(_SEVERAL)],
+            _SHARE_OR_FILE,
+        ]
+        | None
+    ) = None
 
     @property
     def thresholds(self) -> Float64[np.ndarray, " t"]:

@@ -11,9 +11,12 @@ from wsol_bench.errors import RunError
 from wsol_bench.files import write_atomically
 from wsol_bench.metrics.localization import GROUP, two_two_one
 from wsol_bench.predictions import Format, write_predictions
-from wsol_bench.store import RunFolder
+from wsol_bench.store import RunFolder, differences, listed
 
 __all__ = ["export_run"]
+
+# What a manifest says of the maps, whatever the protocol.
+_SAME = ("dataset", "models", "methods", "sources", "n_parts", "shard")
 
 
 def export_run(
@@ -45,8 +48,12 @@ def export_run(
     run.require_finished()
     if tight is not None:
         tight.require_finished()
-        if tight.parts() != run.parts() or tight.manifest["models"] != run.manifest["models"]:
-            raise RunError(f"{tight.path} is not {run.path} rescored: it holds other parts")
+        ours, theirs = run.manifest, tight.manifest
+        other = differences(*({name: one[name] for name in _SAME} for one in (ours, theirs)))
+        if tight.parts() != run.parts():
+            other.append(f"parts: {len(run.parts())} -> {len(tight.parts())}")
+        if other:
+            raise RunError(f"{tight.path} is not {run.path} rescored:{listed(other)}")
     classes = run.read("classes") if devkit is None else read_classes(find_class_ids(devkit))
     taken: set[str] = set()
     for model, parts in run.parts_by_model().items():
@@ -66,10 +73,16 @@ def export_run(
             if (rows["status"] == "not_applicable").all():
                 yield f"{name}: not applicable, nothing to export"
                 continue
+            if (rows["rank"] == 0).all():
+                yield f"{name}: nobody predicts classes, nothing to export"
+                continue
             if tight is not None:
                 tight_rows = tight.read("rows", parts=parts)
                 same = (tight_rows["method"] == method) & (tight_rows["layer"] == layer)
-                rows = two_two_one(rows, tight_rows[same])
+                try:
+                    rows = two_two_one(rows, tight_rows[same])
+                except ValueError as error:
+                    raise RunError(f"{tight.path} is not {run.path} rescored: {error}") from error
             path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
             write_predictions(path, rows, images, classes, format=format)
             how = ""

@@ -38,4 +38,4 @@ def boxes_from(dataset: Dataset, *, path: Path, format: Readable | None = None) 
     lines = zip(table["image_id"], table["rank"], table["class"], boxes, strict=True)
     for image_id, rank, label, (x0, y0, x1, y1) in lines:
         guesses[image_id].append(Guess(int(rank), str(label), (x0, y0, x1, y1)))
-    return GivenBoxes(guesses, digest(file.read_bytes()))
+    return GivenBoxes(guesses, digest(file.read_bytes()), table.attrs["ranked"])

@@ -85,10 +85,11 @@ class GivenMaps:
             asked: the rows.
             protocol: what turns maps into scores.
         """
-        scores = Scores.none(len(asked.image))
         status = np.full(len(asked.image), "missing", dtype=object)
         alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
         maps = {index: self.map(image_ids[index]) for index in sorted(set(asked.image.tolist()))}
+        missing = np.isin(asked.image, [index for index, map in maps.items() if map is None])
+        scores = _missed(missing, asked, placements, truth, protocol)
         for index, map in maps.items():
             if map is not None:
                 alike[(map.shape, placements[index].input)].append(index)
@@ -118,6 +119,28 @@ class GivenMaps:
         return scores, status
 
 
+def _missed(
+    missing: Bool[np.ndarray, " r"],
+    asked: Asked,
+    placements: Sequence[Placement],
+    truth: Sequence[Truth],
+    protocol: Protocol,
+) -> Scores:
+    """The scores of rows whose map is missing, a miss at every threshold; others have none yet."""
+    scores = Scores.none(len(missing))
+    rows = np.flatnonzero(missing)
+    image, own = asked.image[rows], asked.own[rows]
+    if protocol.pixels:  # all pixels are alike
+        constant = np.zeros((len(rows), 1, 1), np.float32)
+        theirs = score_maps(constant, image, own, placements, truth, protocol)
+    else:
+        nothing = np.full((len(rows), 4), np.nan)
+        theirs = score_boxes(nothing, image, own, placements, truth, protocol)
+    scores.iou[rows] = theirs.iou
+    scores.curves.update((int(rows[place]), curve) for place, curve in theirs.curves.items())
+    return scores
+
+
 @dataclass(frozen=True)
 class GivenBoxes:
     """Boxes of images, ranked guesses of classes or one box whatever the class.
@@ -125,10 +148,12 @@ class GivenBoxes:
     Attributes:
         guesses: of each image, by its id.
         fingerprint: digest of what they come from.
+        ranked: whether they are guesses of classes.
     """
 
     guesses: Mapping[str, Sequence[Guess]]
     fingerprint: str
+    ranked: bool
 
     def has(self, image_id: str) -> bool:
         """Whether there is anything for an image."""
@@ -137,14 +162,17 @@ class GivenBoxes:
     def asked(self, image_ids: Sequence[str], labels: Sequence[str]) -> Asked:
         """The rows of images for which no model predicts classes: the guesses as they are ranked.
 
-        Of boxes that are not ranked the first is that of the image's own class.
+        Of boxes that are not ranked the first is that of the image's own class. An image without
+        any has a row without a box; among guesses it is one of no class, and so is wrong.
         """
+        nowhere = (np.nan,) * 4
         image, rank, label, boxes = [], [], [], []
         for index, (image_id, own) in enumerate(zip(image_ids, labels, strict=True)):
             guesses = self.guesses.get(image_id, ())
-            if not any(guess.rank for guess in guesses):
-                box = guesses[0].box if guesses else (np.nan,) * 4
-                guesses = [Guess(0, own, box)]
+            if not self.ranked:
+                guesses = [Guess(0, own, guesses[0].box if guesses else nowhere)]
+            elif not guesses:
+                guesses = [Guess(1, "", nowhere)]
             for guess in guesses:
                 image.append(index)
                 rank.append(guess.rank)
@@ -165,17 +193,21 @@ class GivenBoxes:
     ) -> tuple[Scores, np.ndarray]:
         """Scores and status of the rows that are asked for; see ``GivenMaps.score``.
 
-        A row of a model's prediction has the first box of its class, or else without a class.
+        A row of a model's prediction has the first box of its class, or else without a class. Of
+        several guesses of the image's own class the first one has the curve.
         """
         boxes = asked.boxes
         if boxes is None:
             boxes = np.full((len(asked.image), 4), np.nan)
             for row, index in enumerate(asked.image.tolist()):
                 for guess in self.guesses.get(image_ids[index], ()):
-                    if guess.label in ("", asked.label[row]):
+                    if not self.ranked or guess.label == asked.label[row]:
                         boxes[row] = guess.box
                         break
-        scores = score_boxes(boxes, asked.image, asked.own, placements, truth, protocol)
+        mine = np.flatnonzero(asked.own)
+        first = mine[np.unique(asked.image[mine], return_index=True)[1]]
+        own = np.isin(np.arange(len(boxes)), first)
+        scores = score_boxes(boxes, asked.image, own, placements, truth, protocol)
         if protocol.box is None:
             return scores, np.full(len(boxes), "not_applicable", dtype=object)
         state = np.where(np.isnan(boxes[:, 0]), "missing", "box" if not protocol.sweep else "swept")

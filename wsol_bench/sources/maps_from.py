@@ -46,7 +46,8 @@ def maps_from(dataset: Dataset | None, *, path: Path) -> GivenMaps:
         )
 
     def map(image_id: str) -> Float32[np.ndarray, "h w"] | None:
-        stem = str(PurePosixPath(image_id).with_suffix("")) if image_id else ""
+        as_path = PurePosixPath(image_id)
+        stem = str(as_path.with_suffix("")) if as_path.name else ""
         names = [f"{name}{suffix}" for name in (image_id, stem) for suffix in _SUFFIXES]
         # Names that were listed: an id cannot lead out of the folder.
         found = next((files[name] for name in names if name in files), None)
@@ -63,14 +64,17 @@ def _read(path: Path) -> Float32[np.ndarray, "h w"]:
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
             arrays = [content] if isinstance(content, np.ndarray) else list(content.values())
-    except (OSError, ValueError, EOFError, KeyError, MemoryError, NotImplementedError) as error:
+    except Exception as error:  # whatever numpy, zipfile and zlib raise of somebody's bytes
         raise PredictionError(f"{path}: no map can be read: {error}") from error
     if len(arrays) != 1:
         raise PredictionError(f"{path}: expected one array, found {len(arrays)}")
     [array] = arrays
+    if not isinstance(array, np.ndarray):  # a member of the archive that is no .npy
+        raise PredictionError(f"{path}: expected one array, found {type(array).__name__}")
     leading = array.shape[:-2]
     if array.ndim < 2 or any(length != 1 for length in leading) or 0 in array.shape:
         raise PredictionError(f"{path}: expected a map of shape (h, w), found {array.shape}")
     if array.dtype.kind not in "fiub":
         raise PredictionError(f"{path}: expected numbers, found {array.dtype}")
-    return array.reshape(array.shape[-2:]).astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 a value is infinite: such a map has no box
+        return array.reshape(array.shape[-2:]).astype(np.float32)
