@@ -19,7 +19,15 @@ from torch.overrides import TorchFunctionMode
 from wsol_bench.errors import ModelError
 from wsol_bench.models.layers import Target, check_output, find_module, to_grid
 
-__all__ = ["Plan", "Precision", "Record", "capture", "compile_up_to", "evaluation_mode"]
+__all__ = [
+    "Plan",
+    "Precision",
+    "Record",
+    "autocast",
+    "capture",
+    "compile_up_to",
+    "evaluation_mode",
+]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -106,12 +114,9 @@ def capture(
     """
     if k < 1:
         raise ValueError(f"k: expected at least 1, found {k}")
-    device_type = images.device.type
-    autocast: AbstractContextManager[Any] = (
-        torch.autocast(device_type, _AUTOCAST[precision]) if precision != "fp32" else nullcontext()
-    )
     recorder = _Recorder(target, track=plan.gradients)
-    with evaluation_mode(model), torch.no_grad(), autocast, recorder.watching(model):
+    running = autocast(images.device, precision)
+    with evaluation_mode(model), torch.no_grad(), running, recorder.watching(model):
         logits = model(images)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -291,6 +296,13 @@ class _AfterRelu(TorchFunctionMode):
             self._expected = None
             return self._recorder._take(result)
         return result
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
+    """The context in which a network runs in a precision."""
+    return (
+        torch.autocast(device.type, _AUTOCAST[precision]) if precision != "fp32" else nullcontext()
+    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from wsol_bench.boxes.rule import Curve, Scores, Truth, score_maps, status_of, upsample
 from wsol_bench.cams import MapMethod, is_applicable, merged_plan
-from wsol_bench.capture import Precision, capture
+from wsol_bench.capture import Precision, autocast, capture
 from wsol_bench.datasets import Dataset, Sample, counts_for
 from wsol_bench.errors import DatasetError, ModelError
 from wsol_bench.faithfulness import Faithfulness, faithfulness
@@ -198,7 +199,7 @@ class Evaluator:
         if self.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         inputs = normalize(pixels, classifier.mean, classifier.std)
-        try:
+        with self._blaming(classifier, inputs):
             record = capture(
                 classifier.module,
                 inputs,
@@ -208,6 +209,31 @@ class Evaluator:
                 labels=labels,
                 precision=self.precision,
             )
+        maps = {
+            method.name: method(record) if is_applicable(method, record) else None
+            for method in self.methods
+        }
+        with self._blaming(classifier, inputs):
+            faithfulness = {
+                name: self._faithfulness(classifier, inputs, first[:, 0], record.classes[:, 0])
+                for name, first in maps.items()
+                if first is not None and self.faithfulness_steps is not None
+            }
+        return _Maps(
+            group.indices,
+            group.placements,
+            labels,
+            record.logits,
+            record.classes,
+            maps,
+            faithfulness,
+        )
+
+    @contextmanager
+    def _blaming(self, classifier: Classifier, inputs: Tensor) -> Iterator[None]:
+        """What goes wrong in the network is an error that names it and how to mend it."""
+        try:
+            yield
         except (RuntimeError, AssertionError) as error:
             hint = ""
             if isinstance(error, torch.OutOfMemoryError):
@@ -218,24 +244,6 @@ class Evaluator:
             raise ModelError(
                 f"{classifier.name} fails on an input of shape {tuple(inputs.shape)}: {error}{hint}"
             ) from error
-        maps = {
-            method.name: method(record) if is_applicable(method, record) else None
-            for method in self.methods
-        }
-        faithfulness = {
-            name: self._faithfulness(classifier, inputs, first[:, 0], record.classes[:, 0])
-            for name, first in maps.items()
-            if first is not None and self.faithfulness_steps is not None
-        }
-        return _Maps(
-            group.indices,
-            group.placements,
-            labels,
-            record.logits,
-            record.classes,
-            maps,
-            faithfulness,
-        )
 
     def _faithfulness(
         self,
@@ -248,14 +256,15 @@ class Evaluator:
         stored, _ = storable(maps)
         size = (inputs.shape[2], inputs.shape[3])
         large = upsample(stored.astype(np.float32), size, self.protocol.map)
-        return faithfulness(
-            classifier.module,
-            inputs,
-            torch.from_numpy(large).to(inputs.device),
-            classes,
-            steps=self.faithfulness_steps or 1,
-            batch_size=self.batch_size,
-        )
+        with autocast(inputs.device, self.precision):
+            return faithfulness(
+                classifier.module,
+                inputs,
+                torch.from_numpy(large).to(inputs.device),
+                classes,
+                steps=self.faithfulness_steps or 1,
+                batch_size=self.batch_size,
+            )
 
     def _score(
         self,

@@ -321,8 +321,9 @@ def _comparisons(first: _Contender, other: _Contender, seed: int) -> Iterator[di
 
 def _corrected(comparisons: pd.DataFrame) -> pd.DataFrame:
     """With p values adjusted for the number of comparisons of each number."""
-    if not len(comparisons):
-        return comparisons
+    if not len(comparisons):  # columns all the same, for who reads the file
+        names = (*GROUP, "against", "number", "test", "n", "difference", "p", "p_holm")
+        return pd.DataFrame(columns=list(names))
     adjusted = comparisons.groupby("number", sort=False)["p"].transform(
         lambda p: holm(p.to_numpy(np.float64))
     )
