@@ -4,17 +4,22 @@ import gzip
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import wsolevaluation
 
 import wsol_bench
+from wsol_bench.experiment import rescore
 from wsol_bench.geometry import from_inclusive, pairwise_iou
+from wsol_bench.metrics.max_box_acc import unpacked
 from wsol_bench.predictions import read_predictions, score_predictions
 from wsol_bench.report.export import export_run
 
 MODELS = ["squeezenet1_1", "mobilenet_v2"]
 BOX = ["x0", "y0", "x1", "y1"]
+MAP_KEYS = ["model", "method", "layer", "image_id", "rank"]
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +143,30 @@ def same_neighbors(labels: pd.Series) -> float:
     """Share of images whose successor (the first after the last) has the same class."""
     values = labels.to_numpy()
     return float(np.mean(values == np.roll(values, -1)))
+
+
+def test_hits_are_those_of_the_code_of_choe_et_al_from_the_stored_maps_on(results, tmp_path):
+    """Upsampling, scaling, contours, boxes and IoU, step by step with OpenCV."""
+    scored = rescore(results.folder, "choe-2020-v2", out=tmp_path / "out")
+    thresholds, ious = np.arange(0, 1, 0.001), (0.3, 0.5, 0.7)
+    images = scored.images.set_index(["model", "image_id"])
+    curves = scored.curves.set_index(["model", "method", "image_id"])
+    own = scored.rows.merge(scored.images[["model", "image_id", "label"]])
+    own = own[own["class"] == own["label"]].merge(scored.maps, on=MAP_KEYS)
+    for line in own.groupby(["model", "method"]).head(8).itertuples():
+        shape = (line.height, line.width)
+        low = np.frombuffer(line.map, np.float16).reshape(shape).astype(np.float32)
+        large = cv2.resize(low, (224, 224), interpolation=cv2.INTER_CUBIC)
+        image = images.loc[(line.model, line.image_id)]
+        size = (image["width"], image["height"])
+        corners = np.reshape(image["boxes"], (-1, 4)) - [0, 0, 1, 1]  # inclusive
+        truth = [wsolevaluation.resize_bbox(box, size, (224, 224)) for box in corners]
+        expected = [
+            wsolevaluation.box_hits(
+                wsolevaluation.normalize_scoremap(large), truth, thresholds[::20], iou, every
+            )
+            for every in (False, True)
+            for iou in ious
+        ]
+        [ours] = unpacked([curves.loc[(line.model, line.method, line.image_id), "hits"]], 1000)
+        np.testing.assert_array_equal(ours[:, ::20], expected, err_msg=line.image_id)

@@ -73,6 +73,12 @@ def export_run(
             if (rows["status"] == "not_applicable").all():
                 yield f"{name}: not applicable, nothing to export"
                 continue
+            if rows["status"].isin(["swept"]).any():
+                raise RunError(
+                    f"{run.path} was scored by {rows['protocol'].iloc[0]}, which takes no one box; "
+                    "score its maps at one threshold first: wsol-bench rescore "
+                    f"{run.path} --protocol gradcam-2017"
+                )
             if (rows["rank"] == 0).all():
                 yield f"{name}: nobody predicts classes, nothing to export"
                 continue

@@ -55,14 +55,16 @@ class GivenMaps:
         map: of an image, by its id: (h, w) over the whole of the network's input; None where there
             is none.
         fingerprint: digest of what they come from.
+        known: whether there is one, by the image's id.
     """
 
     map: Callable[[str], Float32[np.ndarray, "h w"] | None]
     fingerprint: str
+    known: Callable[[str], bool] = lambda image_id: True
 
     def has(self, image_id: str) -> bool:
         """Whether there is anything for an image."""
-        return self.map(image_id) is not None
+        return self.known(image_id)
 
     def asked(self, image_ids: Sequence[str], labels: Sequence[str]) -> Asked:
         """The rows of images for which no model predicts classes: their own class, not ranked."""

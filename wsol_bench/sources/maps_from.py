@@ -45,17 +45,22 @@ def maps_from(dataset: Dataset | None, *, path: Path) -> GivenMaps:
             "id, such as ILSVRC2012_val_00000001.npy"
         )
 
-    def map(image_id: str) -> Float32[np.ndarray, "h w"] | None:
+    def find(image_id: str) -> Path | None:
         as_path = PurePosixPath(image_id)
         stem = str(as_path.with_suffix("")) if as_path.name else ""
         names = [f"{name}{suffix}" for name in (image_id, stem) for suffix in _SUFFIXES]
         # Names that were listed: an id cannot lead out of the folder.
-        found = next((files[name] for name in names if name in files), None)
-        return None if found is None else _read(found)
+        return next((files[name] for name in names if name in files), None)
+
+    def map(image_id: str) -> Float32[np.ndarray, "h w"] | None:
+        file = find(image_id)
+        return None if file is None else _read(file)
 
     stats = ((name, file.stat()) for name, file in sorted(files.items()))
     listing = "".join(f"{name} {stat.st_size} {stat.st_mtime_ns}\n" for name, stat in stats)
-    return GivenMaps(map, digest(listing.encode()))
+    return GivenMaps(
+        map, digest(listing.encode()), known=lambda image_id: find(image_id) is not None
+    )
 
 
 def _read(path: Path) -> Float32[np.ndarray, "h w"]:
