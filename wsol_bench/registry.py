@@ -5,7 +5,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 
 from wsol_bench.errors import ConfigError, did_you_mean
 
@@ -134,7 +134,9 @@ def option_lines(function: Callable[..., Any]) -> list[str]:
     """The options of a function for people, one a line: name, type, default."""
     lines = []
     for name, parameter in _options(function).items():
-        kind = inspect.formatannotation(parameter.annotation).replace("pathlib.", "")
+        kind = parameter.annotation
+        kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        kind = inspect.formatannotation(kind).replace("pathlib.", "")
         required = parameter.default is inspect.Parameter.empty
         lines.append(f"  {name}: {kind}{'' if required else f' = {parameter.default!r}'}")
     return lines
