@@ -100,6 +100,13 @@ def test_extrema_of_the_low_resolution_map_can_set_the_level():
     assert np.isnan(lost).all()
 
 
+def test_the_range_of_the_low_resolution_map_is_that_of_the_rectified_one():
+    # From 0 to 1: the level is 0.15. From -1 it would be -0.7, which every pixel reaches.
+    values = [[1.0, -1.0], [-1.0, -1.0]]
+    rule = {"of": "range", "measured_on": "low_resolution"}
+    assert box(values, size=(8, 8), box=rule) == [0, 0, 5, 5]
+
+
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic", "nearest"])
 def test_every_interpolation_gives_the_whole_image_for_a_constant_map(mode):
     assert box(np.full((7, 7), 2.0), map={"upsample": mode}) == [0, 0, 224, 224]
@@ -339,6 +346,21 @@ def test_a_sweep_over_components_is_one_of_exact_boxes(frame, measured_on, conne
     assert 0 < np.mean(all_hits) < 1
 
 
+@pytest.mark.parametrize(("connectivity", "hits"), [(8, [True, True]), (4, [True, False])])
+def test_a_sweep_connects_corners_where_the_protocol_does(connectivity, hits):
+    protocol = load_protocol(
+        "gradcam-2017",
+        {
+            "map": {"upsample": "nearest"},
+            "box": {"threshold": {"step": 0.5}, "connectivity": connectivity},
+            "scoring": {"iou": [0.5]},
+        },
+    )
+    whole = Truth(np.array([[0.0, 0.0, 250.0, 180.0]]))
+    curve = scored([[[1, 0], [0, 1]]], [whole], protocol).curves[0]
+    assert hits_in(curve, 2).tolist() == [hits]
+
+
 class TestContoursOfOneThreshold:
     def test_the_box_is_that_of_wsolevaluation(self):
         protocol = load_protocol("gradcam-2017", {"box": {**CONTOURS, "threshold": 0.4}})
@@ -476,12 +498,12 @@ class TestBoxesWithoutAMap:
 
     def test_in_the_input_the_truth_is_cut_and_the_box_is_not(self):
         protocol = load_protocol("choe-2020-v1")
-        # On an image of 448 x 448 the truth's corners 0, 0, 100, 200 become 0, 0, 50, 100, whose
+        # On an image of 672 x 672 the truth's corners 0, 0, 151, 301 become 0, 0, 50, 100, whose
         # box has 51 x 101 pixels.
-        truth = Truth(np.array([[0.0, 0.0, 101.0, 201.0]]))
-        for width, hit in ((51.0, True), (50.9, False)):
-            box = [0, 0, width, 202]  # 25.5 x 101 in the input
-            scores = self.score([box], [truth], protocol, sizes=[(448, 448)])
+        truth = Truth(np.array([[0.0, 0.0, 152.0, 302.0]]))
+        for width, hit in ((76.5, True), (76.4, False)):
+            box = [0, 0, width, 303]  # 25.5 x 101 in the input
+            scores = self.score([box], [truth], protocol, sizes=[(672, 672)])
             assert hits_in(scores.curves[0], 1000).tolist() == [[hit] * 1000]
 
     def test_no_box_is_no_hit(self):

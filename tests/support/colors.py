@@ -1,8 +1,9 @@
 """A world that can be solved by hand: colored rectangles, and a network that sees color.
 
 `write_colors` writes images in the ILSVRC layout: a red, green or blue rectangle on black, the
-class is the color. `color_net` averages each color channel over 32 x 32 cells and adds up the whole
-image for each class, so its CAM of a class is the cell average of that color, known by hand.
+class is the color (`write_masks`: with masks instead of boxes). `color_net` averages each color
+channel over 32 x 32 cells and adds up the whole image for each class, so its CAM of a class is the
+cell average of that color, known by hand.
 """
 
 from pathlib import Path
@@ -117,6 +118,35 @@ def write_colors(root: Path, *, scenes=SCENES) -> Path:
             f"<height>{height}</height><depth>3</depth></size>{''.join(objects)}</annotation>"
         )
     return root
+
+
+def write_masks(root: Path, *, scenes=SCENES) -> dict:
+    """Write the scenes with masks of their objects, one a box, as wsolevaluation's metadata.
+
+    Returns the data set for an experiment. In the first image the lowest 10 lines are to be
+    ignored, as far as they hold no object.
+    """
+    images = root / "images"
+    images.mkdir(parents=True)
+    ids, labels, masks = [], [], []
+    for index, ((height, width), label, boxes) in enumerate(scenes):
+        name = f"{index}.png"
+        pixels = np.zeros((height, width, 3), np.uint8)
+        ids.append(f"{name}\n")
+        labels.append(f"{name},{label}\n")
+        for number, (x0, y0, x1, y1) in enumerate(boxes):
+            mask = np.zeros((height, width), np.uint8)
+            pixels[y0:y1, x0:x1, label] = mask[y0:y1, x0:x1] = 255
+            Image.fromarray(mask).save(images / f"{index}_{number}.png")
+            ignore = "ignore.png" if index == number == 0 else ""
+            masks.append(f"{name},{index}_{number}.png,{ignore}\n")
+        Image.fromarray(pixels).save(images / name)
+    lowest = np.zeros(scenes[0][0], np.uint8)
+    lowest[-10:] = 255
+    Image.fromarray(lowest).save(images / "ignore.png")
+    for name, lines in (("image_ids", ids), ("class_labels", labels), ("localization", masks)):
+        (root / f"{name}.txt").write_text("".join(lines))
+    return {"name": "wsol_metadata", "metadata": str(root), "images": str(images)}
 
 
 def color_experiment(root: Path, **changes) -> dict:

@@ -72,7 +72,9 @@ def contour_sweep(
 def _gray(map: Float32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
     """The map's range as 0 to 255, in the arithmetic of float32 and rounded down."""
     low, high = map.min(), map.max()
-    if not low < high or not np.isfinite(high - low):
+    with np.errstate(over="ignore"):
+        extent = high - low
+    if not low < high or not np.isfinite(extent):
         return np.zeros(map.shape, np.int32)
     shifted = map - low
     return (shifted / shifted.max() * 255).astype(np.int32)

@@ -1,6 +1,7 @@
 """MaxBoxAcc and MaxBoxAccV2: the share of right boxes at the best of all thresholds."""
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -28,20 +29,26 @@ class Chosen(NamedTuple):
     accuracy: float
 
 
-def unpacked(hits: Sequence[bytes], n_thresholds: int) -> Bool[np.ndarray, "n c t"]:
-    """The hits of images x curves x thresholds from a table's packed bits."""
+def unpacked(
+    hits: Sequence[bytes], n_thresholds: int, curves: slice = slice(None)
+) -> Bool[np.ndarray, "n c t"]:
+    """The hits of images x curves x thresholds from a table's packed bits, all curves or some."""
     width = -(-n_thresholds // 8)
-    packed = np.frombuffer(b"".join(hits), np.uint8).reshape(len(hits), -1, width)
+    packed = np.frombuffer(b"".join(hits), np.uint8).reshape(len(hits), -1, width)[:, curves]
     return np.unpackbits(packed, axis=2, count=n_thresholds).view(np.bool_)
 
 
 def n_hits(hits: Sequence[bytes], n_thresholds: int) -> Int64[np.ndarray, "c t"]:
-    """In how many images each curve is right at each threshold, in bounded memory."""
+    """In how many images each curve is right at each threshold, in bounded memory.
+
+    Raises:
+        ValueError: no images: nothing says how many curves there would be.
+    """
+    if not hits:
+        raise ValueError("expected the hits of at least one image, found none")
     chunks = (hits[start : start + _CHUNK] for start in range(0, len(hits), _CHUNK))
-    return sum(
-        (unpacked(chunk, n_thresholds).sum(axis=0, dtype=np.int64) for chunk in chunks),
-        start=np.zeros(1, np.int64),
-    )
+    sums = (unpacked(chunk, n_thresholds).sum(axis=0, dtype=np.int64) for chunk in chunks)
+    return reduce(np.add, sums)
 
 
 def hits_of(

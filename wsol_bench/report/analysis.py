@@ -11,11 +11,12 @@ from wsol_bench.files import write_atomically
 from wsol_bench.metrics.breakdown import By, breakdown
 from wsol_bench.metrics.failure_modes import failure_counts
 from wsol_bench.metrics.localization import GROUP
-from wsol_bench.metrics.max_box_acc import V2, unpacked
+from wsol_bench.metrics.max_box_acc import V1, V2, unpacked
 from wsol_bench.metrics.per_image import per_image, per_image_of_sweep
 from wsol_bench.metrics.pixel_ap import peak_iou, pixel_average_precision
 from wsol_bench.metrics.selection import Selection
 from wsol_bench.metrics.statistics import (
+    Statistic,
     confidence_intervals,
     holm,
     mcnemar_exact,
@@ -33,13 +34,13 @@ _ROWS += ["score", "iou", "x0", "y0", "x1", "y1", "peak_x", "peak_y", "energy"]
 _ROWS += ["insertion", "deletion", "masked_score", "status"]
 _BINS: tuple[By, ...] = ("class", "size", "instances")
 # What a screen shows of all numbers, and the columns that name a line.
-_HEADLINES = (
-    *("top1_loc", "top5_loc", "gt_known", "iou", "px_ap", "p_iou", "max_box_acc_v2"),
-    *(
-        f"{kind}_iou{at}"
-        for kind in ("max_box_acc", "box_acc", "selected_box_acc")
-        for at in (30, 50, 70)
-    ),
+_SURE = (
+    *("top1_loc", "top5_loc", "gt_known", "iou", "max_box_acc", "max_box_acc_v2"),
+    *("selected_box_acc_iou50", "px_ap", "p_iou"),
+)
+_COMPARED = (
+    *("top1_loc", "top5_loc", "gt_known", "iou", "pointing_game"),
+    *("box_acc_iou30", "box_acc_iou50", "box_acc_iou70"),
 )
 _NAMES = ("run", "model", "method")
 _KINDS = ("foreground", "background")
@@ -58,12 +59,14 @@ class _Contender(NamedTuple):
         values: of ``per_image``.
         curves: hits over thresholds, of a sweep.
         protocol: that it was scored by.
+        truth: ground truth of each image, as text.
     """
 
     names: dict[str, str]
     values: pd.DataFrame
     curves: pd.DataFrame
     protocol: Protocol
+    truth: "pd.Series[str]"
 
 
 def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFrame]:
@@ -80,7 +83,8 @@ def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFra
         box, ``failure_modes``, ``by_class``, ``by_size``, ``by_instances``. Fractions in [0, 1].
 
     Raises:
-        RunError: a run that is not finished, or none that has an evaluated image.
+        RunError: a run that is not finished, none that has an evaluated image, or runs of different
+            data sets.
     """
     contenders: list[_Contender] = []
     boxed: dict[str, list[pd.DataFrame]] = {}
@@ -126,11 +130,11 @@ def for_people(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFr
     text = [f"{_percent(value)} [{_percent(low)}, {_percent(high)}]" for value, low, high in bounds]
     yield (
         "Accuracies in % with 95% intervals (bootstrap over images)",
-        _side_by_side(table.assign(text=text), "number", "text", _HEADLINES),
+        _side_by_side(table.assign(text=text), "number", "text", _SURE),
     )
     table = tables["comparisons"]
     if len(table):
-        table = table[table["number"].isin(_HEADLINES)].reset_index(drop=True)
+        table = table[table["number"].isin(_COMPARED)].reset_index(drop=True)
         hits = table["test"].str.startswith("McNemar").to_numpy(bool)
         effect = np.where(
             hits, _alone(table), [f"d {d:.2f}" for d in _column(table, "effect_size")]
@@ -215,6 +219,8 @@ def _contenders(
     protocol: Protocol,
     where: dict[str, str],
 ) -> Iterator[_Contender]:
+    told = zip(images["label"], images["boxes"], strict=True)
+    truth = pd.Series([f"{label} {list(boxes)}" for label, boxes in told], images["image_id"])
     for group, mine in rows.groupby(GROUP, sort=False):
         names = dict(zip(GROUP, map(str, group), strict=True))
         its_curves = curves[
@@ -230,7 +236,7 @@ def _contenders(
             "image_id",
         ]
         its_curves = its_curves[its_curves["image_id"].isin(scored)]
-        yield _Contender({**where, **names}, values, its_curves, protocol)
+        yield _Contender({**where, **names}, values, its_curves, protocol, truth)
 
 
 def _boxed(
@@ -254,23 +260,35 @@ def _intervals(one: _Contender, seed: int) -> Iterator[dict[str, Any]]:
         yield {**one.names, "number": name, **interval._asdict()}
     if one.protocol.pixels and len(one.curves):
         yield from _pixel_intervals(one, seed)
-    box, scoring, sweep = one.protocol.box, one.protocol.scoring, one.protocol.sweep
-    if box and scoring and sweep and len(one.curves):
-        n, ious = len(sweep.thresholds), scoring.ious
-        hits = unpacked(one.curves["hits"].tolist(), n)[:, -len(ious) :]
-        for position, iou in enumerate(ious):
-            # The threshold is chosen anew in each resample.
-            interval = statistic_interval(hits[:, position], _best, seed=seed)
-            name = f"max_box_acc_iou{100 * iou:.0f}"
-            yield {**one.names, "number": name, **interval._asdict()}
-        if box.component == "all" and set(V2) <= set(ious):
-            flat = hits[:, [ious.index(iou) for iou in V2]].reshape(len(hits), -1)
+    scoring, sweep = one.protocol.scoring, one.protocol.sweep
+    if scoring and sweep and len(one.curves):
+        yield from _sweep_intervals(one, scoring.ious, len(sweep.thresholds), seed)
 
-            def averaged(means: np.ndarray) -> np.ndarray:
-                return means.reshape(len(means), len(V2), n).max(axis=2).mean(axis=1)
 
-            interval = statistic_interval(flat, averaged, seed=seed)
-            yield {**one.names, "number": "max_box_acc_v2", **interval._asdict()}
+def _sweep_intervals(
+    one: _Contender, ious: Sequence[float], n: int, seed: int
+) -> Iterator[dict[str, Any]]:
+    """Maxima over thresholds; the threshold is chosen anew in each resample."""
+    packed = one.curves["hits"].tolist()
+
+    def interval(name: str, hits: np.ndarray, statistic: Statistic) -> dict[str, Any]:
+        found = statistic_interval(hits, statistic, seed=seed)
+        return {**one.names, "number": name, **found._asdict()}
+
+    if V1 in ious:
+        at = ious.index(V1)
+        yield interval("max_box_acc", unpacked(packed, n, slice(at, at + 1))[:, 0], _best)
+    # The curves of the protocol's component are the last ones.
+    hits = unpacked(packed, n, slice(-len(ious), None))
+    for position, iou in enumerate(ious):
+        yield interval(f"max_box_acc_iou{100 * iou:.0f}", hits[:, position], _best)
+    if set(V2) <= set(ious) and one.protocol.box and one.protocol.box.component == "all":
+        flat = hits[:, [ious.index(iou) for iou in V2]].reshape(len(hits), -1)
+        yield interval("max_box_acc_v2", flat, _mean_of_best)
+
+
+def _mean_of_best(means: np.ndarray) -> np.ndarray:
+    return np.asarray(means.reshape(len(means), len(V2), -1).max(axis=2).mean(axis=1))
 
 
 def _pixel_intervals(one: _Contender, seed: int) -> Iterator[dict[str, Any]]:
@@ -299,6 +317,10 @@ def _best(means: np.ndarray) -> np.ndarray:
 def _comparisons(first: _Contender, other: _Contender, seed: int) -> Iterator[dict[str, Any]]:
     """Paired tests of a contender with the first one, on the images that count for both."""
     shared = first.values.index.intersection(other.values.index)
+    differs = (first.truth.loc[shared] != other.truth.loc[shared]).to_numpy(bool)
+    if differs.any():
+        image_id = shared[int(differs.argmax())]
+        raise RunError(f"the runs differ in the ground truth of {image_id}: are the data sets one?")
     for name in first.values:
         if name not in other.values:
             continue
