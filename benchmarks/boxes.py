@@ -4,10 +4,10 @@
 
 Needs the extra ``test`` (OpenCV, scikit-image). Runtime: two minutes on one core.
 
-Everything runs on one thread, on 224 x 224 float32 maps of four kinds: Gaussian noise of 7 x 7, 14 x
-14 and 28 x 28 cells, rectified and upsampled bilinearly as CAMs are, and white noise, the worst
-case. Each repetition times everybody on all maps in turn; a ratio is taken within its repetition,
-so that a slow phase of the machine cancels; the median ratio counts.
+Everything runs on one thread, on 224 x 224 float32 maps of four kinds: Gaussian noise of 7 x 7,
+14 x 14 and 28 x 28 cells, rectified and upsampled bilinearly as CAMs are, and white noise, the
+worst case. Each repetition times everybody on all maps in turn; a ratio is taken within its
+repetition, so that a slow phase of the machine cancels; the median ratio counts.
 
 - all thresholds: ``threshold_sweep`` at 1000 thresholds; against a loop of thresholding at each of
   them and taking the largest of OpenCV's contours (as wsolevaluation does, on 8-bit maps), and
@@ -150,7 +150,8 @@ def made_up(folder: Path) -> tuple[Dataset, Path]:
     """Ground truth of 50,000 images, and a Kaggle file of five guesses for each."""
     rng = np.random.default_rng(0)
     wnids = np.array([f"n{number:08d}" for number in range(N_CLASSES)], dtype=object)
-    corners = np.sort(rng.integers(0, 400, (N_IMAGES, 2, 2)), axis=1) + [[0], [50]]
+    corners = np.sort(rng.integers(0, 400, (N_IMAGES, 2, 2)), axis=1)
+    corners[:, 1] += 50
     boxes = corners.reshape(-1, 4).astype(np.float64)
     labels = wnids[rng.integers(0, N_CLASSES, N_IMAGES)]
     images = pd.DataFrame(
@@ -215,12 +216,13 @@ def main() -> None:
         "# What boxes cost", "",
         "    python benchmarks/boxes.py --markdown results/benchmark_boxes.md", "",
         "## All thresholds", "", *table(SWEEPS, 5, arguments.repeats), "",
-        "Milliseconds of CPU time a 224 x 224 map, and in brackets the time over `threshold_sweep`'s.",
-        "The loop has at most 256 distinct levels, those of an 8-bit map; the sweep is exact on floats.",
-        "", "## One threshold", "", *table(SINGLES, 50, arguments.repeats), "",
+        "Milliseconds of CPU time a 224 x 224 map, in brackets the time over `threshold_sweep`'s.",
+        "The loop has at most 256 distinct levels, those of an 8-bit map; the sweep is exact on",
+        "floats.", "", "## One threshold", "", *table(SINGLES, 50, arguments.repeats), "",
         "In brackets the time over `largest_components`'s.", "",
         "## A prediction file", "",
-        f"Reading and scoring 5 guesses of {N_IMAGES:,} images: {score_file():.1f} s after start-up.",
+        f"Reading and scoring 5 guesses of {N_IMAGES:,} images: {score_file():.1f} s after "
+        "start-up.",
         "",
         f"One thread; Python {platform.python_version()}, numpy {np.__version__}, OpenCV "
         f"{cv2.__version__}.",

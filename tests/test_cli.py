@@ -10,9 +10,10 @@ import textwrap
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 import yaml
-from colors import color_experiment, write_colors
+from colors import SCENES, color_experiment, write_colors
 
 import wsol_bench
 from wsol_bench.cli import main
@@ -134,7 +135,7 @@ def test_schema_is_json():
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("methods", ["cam", "grad_cam"]),
+        ("methods", ["cam", "grad_cam", "center_gaussian", "maps_from", "boxes_from"]),
         ("models", ["shapes_net", "resnet50", "vgg16"]),
         ("datasets", ["imagenet", "shapes"]),
         ("protocols", ["gradcam-2017", "zhou-2016"]),
@@ -237,3 +238,96 @@ def test_a_wrong_input_is_one_clear_message_and_exit_code_1(tmp_path, arguments,
     assert out == ""
     assert err.startswith("Error: ")
     assert message in err
+
+
+class TestScoreMaps:
+    """The color world's four images, and a map of three of them: one where the first box is."""
+
+    @pytest.fixture
+    def maps(self, world, tmp_path):
+        (tmp_path / "my_tool").mkdir()
+        for number, ((height, width), _, boxes) in enumerate(SCENES[:3], 1):
+            made = np.zeros((height, width), bool)
+            [x0, y0, x1, y1] = boxes[0]
+            made[y0:y1, x0:x1] = True
+            np.save(tmp_path / f"my_tool/ILSVRC2012_val_{number:08d}.npy", made)
+        return tmp_path / "my_tool"
+
+    def test_json_is_all_of_standard_output(self, world, maps):
+        root = ("--dataset", "imagenet", "--root", world / "root")
+        out, err = cli("score-maps", maps, *root, "--json")
+        [record] = json.loads(out)
+        assert (record["model"], record["method"]) == ("-", "my_tool")
+        assert record["protocol"] == "gradcam-2017"
+        assert (record["n_images"], record["n_skipped"], record["n_missing"]) == (3, 1, 0)
+        assert record["gt_known_loc_error"] == 0
+        assert record["mean_iou"] > 0.95
+        assert record["top1_cls_error"] is None
+        assert "evaluating" in err
+
+    @pytest.mark.parametrize("version", [1, 2])
+    def test_by_another_protocol(self, world, maps, version):
+        arguments = ("score-maps", maps, "--root", world / "root", "--json")
+        out, _ = cli(*arguments, "--protocol", f"choe-2020-v{version}")
+        [record] = json.loads(out)
+        assert record["protocol"] == f"choe-2020-v{version}"
+        assert record["max_box_acc"] == 1
+        assert ("max_box_acc_v2" in record) == (version == 2)
+        changed = ("--set", "protocol.box.threshold.step=0.01")
+        [record] = json.loads(cli(*arguments, "--protocol", f"choe-2020-v{version}", *changed)[0])
+        assert record["protocol"].startswith(f"choe-2020-v{version}+box.threshold=")
+
+    def test_the_run_is_kept_where_out_says(self, world, maps, tmp_path):
+        arguments = ("score-maps", maps, "--root", world / "root", "--out", tmp_path / "run")
+        out, err = cli(*arguments, cwd=tmp_path)
+        assert "my_tool" in out
+        assert "0.00" in out
+        assert f"Results: {tmp_path / 'run'}" in err
+        assert (tmp_path / "run/tables/summary.csv").is_file()
+        assert not (tmp_path / "results").exists()
+        np.save(maps / "ILSVRC2012_val_00000001.npy", np.ones((3, 3)))
+        _, err = cli(*arguments, code=1)
+        assert "holds another run" in err
+        cli(*arguments, "--force")
+        assert json.loads(cli("rescore", tmp_path / "run", "--protocol", "zhou-2016", "--json")[0])
+
+    def test_a_part_of_the_data_set_is_named_by_an_option(self, world, maps, tmp_path):
+        (tmp_path / "subset.txt").write_text("ILSVRC2012_val_00000002\n")
+        option = ("--option", f"subset={tmp_path / 'subset.txt'}")
+        out, _ = cli("score-maps", maps, "--root", world / "root", *option, "--json")
+        [record] = json.loads(out)
+        assert (record["n_images"], record["n_skipped"]) == (1, 0)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["nowhere", "--root", "ROOT"], "maps_from: nowhere is no folder"),
+            (["MAPS"], "missing option 'root'"),
+            (["MAPS", "--root", "ROOT", "--protocol", "choe"], "unknown protocol 'choe'"),
+            (["MAPS", "--root", "ROOT", "--protocol", "choe-2020-pxap"], "has no masks"),
+            (["BAD", "--root", "ROOT"], "ILSVRC2012_val_00000001.npy: no map can be read"),
+        ],
+    )
+    def test_a_wrong_input_is_one_clear_message(self, world, maps, tmp_path, arguments, message):
+        (tmp_path / "bad").mkdir()
+        (tmp_path / "bad/ILSVRC2012_val_00000001.npy").write_text("no map")
+        places = {"MAPS": maps, "ROOT": world / "root", "BAD": tmp_path / "bad"}
+        given = [places.get(argument, argument) for argument in arguments]
+        out, err = cli("score-maps", *given, "--json", cwd=tmp_path, code=1)
+        assert out == ""
+        assert "Traceback" not in err
+        assert f"Error: {message}" in err or message in err.rpartition("Error: ")[2]
+
+
+def test_a_tight_run_makes_five_guesses_an_image(world, tmp_path):
+    tight = ("--set", "protocol.box.threshold=0.9", "--out", tmp_path / "tight")
+    cli("rescore", world / "run", *tight)
+    arguments = ("export", world / "run", "--format", "kaggle", "--out", tmp_path / "out")
+    out, _ = cli(*arguments, "--tight", tmp_path / "tight")
+    assert "color_net-cam-cells.csv: 4 images" in out
+    lines = (tmp_path / "out/color_net-cam-cells.csv").read_text().splitlines()[1:]
+    assert [len(line.split()) for line in lines] == [25] * 4
+    cli("run", world / "experiment.yaml", "--limit", "2", "--out", tmp_path / "other")
+    _, err = cli(*arguments, "--tight", tmp_path / "other", code=1)
+    assert "is not" in err
+    assert "rescored" in err

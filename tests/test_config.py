@@ -48,6 +48,8 @@ def test_a_resolved_config_loads_as_itself(tmp_path):
         ({"name": "a/b"}, r"'name'"),
         ({"models": ["vgg16", "vgg16"]}, r"two models are called 'vgg16'.*'label:'"),
         ({"precision": "fp8"}, r"'precision'"),
+        ({"faithfulness": 0}, r"'faithfulness' .* found 0"),
+        ({"methods": []}, r"'methods' .* found \[\]"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_file_and_suggestion(tmp_path, changes, message):

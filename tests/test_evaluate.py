@@ -1,9 +1,18 @@
+import itertools
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from colors import SCENES, color_experiment, color_net, write_colors
 
+import wsol_bench
+from wsol_bench.boxes.rule import Curve, Scores
 from wsol_bench.datasets import ROOT_SYNSET, Sample
-from wsol_bench.evaluate import boxes_of_label, storable
+from wsol_bench.engines.local import LocalEngine
+from wsol_bench.evaluate import boxes_of_label, curve_columns, score_columns, storable
+from wsol_bench.experiment import rescore
+from wsol_bench.faithfulness import faithfulness
 
 
 class TestStoredMaps:
@@ -72,3 +81,168 @@ class TestClassSlots:
 
     def test_scores_are_probabilities(self, slots):
         assert np.allclose(slots.score[slots.image == 1], 1 / 7)
+
+
+class TestColumns:
+    KEYS = ("model", "method", "layer", "image_id", "rank")
+
+    def keys(self, n):
+        columns = {key: np.array([f"{key}{row}" for row in range(n)], object) for key in self.KEYS}
+        return {**columns, "rank": np.arange(1, n + 1)}
+
+    def test_of_rows_are_each_under_its_name(self):
+        numbers = np.arange(16.0).reshape(2, 8)
+        scores = Scores(numbers[:, :4], numbers[:, 4], numbers[:, 5:7], numbers[:, 7], {})
+        columns = score_columns(scores)
+        assert list(columns) == ["x0", "y0", "x1", "y1", "iou", "peak_x", "peak_y", "energy"]
+        assert np.array_equal(np.column_stack(list(columns.values())), numbers)
+
+    def test_of_curves_are_of_the_rows_that_have_one_in_their_order(self):
+        curves = {2: Curve(b"\x80\x00", b"fore", b"back"), 0: Curve(b"\x01\x00")}
+        columns = curve_columns(self.keys(4), Scores.none(4)._replace(curves=curves))
+        assert pd.DataFrame(columns).to_dict(orient="list") == {
+            "model": ["model0", "model2"],
+            "method": ["method0", "method2"],
+            "layer": ["layer0", "layer2"],
+            "image_id": ["image_id0", "image_id2"],
+            "hits": [b"\x01\x00", b"\x80\x00"],
+            "foreground": [b"", b"fore"],
+            "background": [b"", b"back"],
+        }
+
+    @pytest.mark.parametrize("n", [0, 3])
+    def test_of_no_curve_are_there_and_empty(self, n):
+        columns = curve_columns(self.keys(n), Scores.none(n))
+        assert list(columns) == [*self.KEYS[:-1], *Curve._fields]
+        assert all(len(values) == 0 for values in columns.values())
+
+
+class StopsAfter(LocalEngine):
+    """Ctrl-C after some parts."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def evaluate(self, job, parts, advance):
+        yield from itertools.islice(super().evaluate(job, parts, advance), self.n)
+        raise KeyboardInterrupt
+
+
+FAITHFUL = ["insertion", "deletion", "masked_score"]
+
+
+@pytest.fixture(scope="module")
+def faithful_experiment(tmp_path_factory):
+    return color_experiment(
+        write_colors(tmp_path_factory.mktemp("colors")),
+        methods=["cam", "colors:nan_cam", "center_gaussian"],
+        faithfulness=4,
+        workers=0,
+        batch_size=1,
+        part_size=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def faithful(faithful_experiment, tmp_path_factory):
+    return wsol_bench.run(faithful_experiment, out=tmp_path_factory.mktemp("run") / "run")
+
+
+def assert_same(ours, theirs):
+    for name in ("rows", "images", "maps", "curves", "summary"):
+        pd.testing.assert_frame_equal(getattr(ours, name), getattr(theirs, name), check_exact=True)
+
+
+def of_first(rows, method="cam"):
+    return rows[(rows["method"] == method) & (rows["rank"] == 1)].reset_index(drop=True)
+
+
+class TestFaithfulnessInARun:
+    def test_is_of_first_predictions_by_maps_that_rank_pixels(self, faithful):
+        rows = faithful.rows
+        measured = (rows["method"] == "cam") & (rows["rank"] == 1)
+        assert measured.sum() == len(SCENES)
+        assert rows.loc[measured, FAITHFUL].notna().all(axis=None)
+        assert rows.loc[~measured, FAITHFUL].isna().all(axis=None)
+
+    def test_of_scenes_whose_map_is_their_color_by_hand(self, faithful):
+        """The first and the last image: deletion takes a quarter of the pixels, colored ones first.
+
+        The logit of the class is the share of colored pixels, that of the two others is 0.
+        """
+
+        def probability(share):
+            return np.exp(share) / (np.exp(share) + 2)
+
+        rows = of_first(faithful.rows)
+        for index in (0, 3):
+            boxes = SCENES[index][2]
+            share = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) / 224**2
+            curve = [probability(max(0.0, share - left / 4)) for left in range(5)]
+            area = ((curve[0] + curve[4]) / 2 + sum(curve[1:4])) / 4
+            line = rows.loc[index]
+            assert line["score"] == pytest.approx(curve[0], abs=1e-6)
+            assert line["deletion"] == pytest.approx(area, abs=1e-6)
+            assert line["masked_score"] == pytest.approx(curve[0], abs=1e-6)
+
+    def test_is_what_the_network_says_of_the_image_and_its_map(self, faithful):
+        """The first image needs no resize, and its map is its red."""
+        [(x0, y0, x1, y1)] = SCENES[0][2]
+        inputs = torch.zeros(1, 3, 224, 224)
+        inputs[0, 0, y0:y1, x0:x1] = 1
+        expected = faithfulness(color_net(), inputs, inputs[:, 0], torch.tensor([0]), steps=4)
+        line = of_first(faithful.rows).loc[0]
+        for name in (*FAITHFUL, "score"):
+            assert line[name] == pytest.approx(getattr(expected, name)[0], abs=1e-6), name
+
+    def test_stands_in_the_summary(self, faithful):
+        rows, summary = of_first(faithful.rows), faithful.summary.set_index("method")
+        for name in ("insertion", "deletion"):
+            assert summary.loc["cam", name] == pytest.approx(rows[name].mean())
+        drop = (rows["score"] - rows["masked_score"]).clip(lower=0) / rows["score"]
+        increase = rows["masked_score"] > rows["score"]
+        assert summary.loc["cam", "average_drop"] == pytest.approx(drop.mean())
+        assert summary.loc["cam", "increase_in_confidence"] == pytest.approx(increase.mean())
+        others = summary.loc[["nan_cam", "center_gaussian"]]
+        names = ["insertion", "deletion", "average_drop", "increase_in_confidence"]
+        assert others[names].isna().all(axis=None)
+
+    def test_does_not_change_a_box(self, faithful_experiment, faithful):
+        without = wsol_bench.run({**faithful_experiment, "faithfulness": None})
+        assert without.rows[FAITHFUL].isna().all(axis=None)
+        assert "insertion" not in without.summary
+        pd.testing.assert_frame_equal(
+            without.rows.drop(columns=FAITHFUL),
+            faithful.rows.drop(columns=FAITHFUL),
+            check_exact=True,
+        )
+
+    def test_of_a_run_that_went_on_is_that_of_one_that_was_not_stopped(
+        self, faithful_experiment, faithful, tmp_path
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            wsol_bench.run(faithful_experiment, out=tmp_path / "run", engine=StopsAfter(2))
+        results = wsol_bench.run(faithful_experiment, out=tmp_path / "run")
+        assert results.n_before == 2
+        assert_same(results, faithful)
+
+    def test_of_other_steps_is_another_run(self, faithful_experiment, faithful):
+        other = wsol_bench.run({**faithful_experiment, "faithfulness": 2})
+        ours, theirs = (of_first(results.rows)[FAITHFUL] for results in (other, faithful))
+        assert not np.isclose(ours["deletion"], theirs["deletion"]).any()
+        assert ours["masked_score"].equals(theirs["masked_score"])
+
+    def test_stays_where_maps_are_upsampled_as_they_were_and_else_is_not_known(
+        self, faithful_experiment, faithful, tmp_path
+    ):
+        protocol = faithful_experiment["protocol"]
+        higher = {**protocol, "box": {"threshold": 0.5}}
+        same = rescore(faithful.folder, higher, out=tmp_path / "same")
+        assert_same(same, wsol_bench.run({**faithful_experiment, "protocol": higher}))
+        assert "insertion" in same.summary
+        other = rescore(faithful.folder, "zhou-2016", out=tmp_path / "other")
+        assert other.rows[FAITHFUL].isna().all(axis=None)
+        assert "insertion" not in other.summary
+        # And does not come back.
+        back = rescore(other.folder, protocol, out=tmp_path / "back")
+        assert back.rows[FAITHFUL].isna().all(axis=None)

@@ -144,6 +144,62 @@ class TestKaggleFormat:
             score_predictions(table, dataset(), name="p")
 
 
+class TestBoxesFormat:
+    """A box whatever the class, on each line."""
+
+    HEADER = "image_id,x0,y0,x1,y1\n"
+
+    def read(self, tmp_path, text, **options):
+        path = tmp_path / "p.csv"
+        path.write_text(text)
+        return read_predictions(path, dataset(), **options)
+
+    @pytest.mark.parametrize(
+        ("header", "line"),
+        [
+            ("image_id,xmin,ymin,xmax,ymax", "a_3,50,50,59,59"),
+            ("image_id,x0,y0,x1,y1", "a_3,50,50,60,60"),
+            ('"image_id", x0 ,"y0","x1","y1"', '" a_3 ",5e1,50.0,60,60'),
+            ("\ufeffimage_id,xmin,ymin,xmax,ymax", "a_3,50,50,59,59\r\n"),
+        ],
+    )
+    def test_the_header_says_whether_the_last_pixel_is_meant(self, tmp_path, header, line):
+        table = self.read(tmp_path, f"{header}\n{line}\n")
+        [row] = table.to_dict(orient="records")
+        assert (row["image_id"], row["rank"], row["class"]) == ("a_3", 0, "")
+        assert table[["x0", "y0", "x1", "y1"]].to_numpy().tolist() == [[50, 50, 60, 60]]
+        assert table.attrs == {"image_ids": ["a_3"], "ranked": False}
+
+    def test_an_image_may_have_several_boxes_in_the_files_order(self, tmp_path):
+        lines = "a_3,0,0,1,1\na_1,0,0,2,2\n\na_3,0,0,3,3\n"
+        table = self.read(tmp_path, self.HEADER + lines)
+        assert table["image_id"].tolist() == ["a_3", "a_1", "a_3"]
+        assert table["x1"].tolist() == [1, 2, 3]
+        assert table.attrs["image_ids"] == ["a_3", "a_1"]
+
+    def test_files_of_guesses_are_ranked(self, tmp_path):
+        assert self.read(tmp_path, "ImageId,PredictionString\na_1,\n").attrs["ranked"]
+        assert self.read(tmp_path, "\n\n\n").attrs["ranked"]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (
+                "image_id,x,y,w,h\n",
+                r"p\.csv:1: expected the header image_id,xmin,.* or image",
+            ),
+            ("image_id,x0,y0,x1\n", r":1: expected the header .*found image_id,x0,y0,x1$"),
+            (HEADER + "a_1,0,0,9\n", r":2: expected 5 columns, found 4"),
+            (HEADER + "a_1,0,0,9,9\na_9,0,0,9,9\n", r":3: image 'a_9' is not in data set three"),
+            (HEADER + "a_1,0,0,9,9\n\na_1,0,0,?,9\n", r":4: expected 4 numbers, found .*'\?'"),
+            (HEADER + "a_1,,,,\n", r":2: expected 4 numbers"),
+        ],
+    )
+    def test_a_malformed_file_says_line_expected_and_found(self, tmp_path, text, message):
+        with pytest.raises(PredictionError, match=message):
+            self.read(tmp_path, text, format="boxes")
+
+
 class TestWriting:
     ROWS = pd.DataFrame(
         {
@@ -201,3 +257,9 @@ class TestWriting:
         self.write(tmp_path / "p", "kaggle", status=["evaluated", "unreadable", "evaluated"])
         lines = (tmp_path / "p").read_text().splitlines()
         assert [line.partition(",")[0] for line in lines] == ["ImageId", "a_1", "a_3"]
+
+    def test_a_row_that_nobody_ranked_is_no_guess(self, tmp_path):
+        data = dataset()
+        images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(rank=0)
+        write_predictions(tmp_path / "p", rows, images, data.classes, format="kaggle")
+        assert (tmp_path / "p").read_text().splitlines()[1:] == ["a_1,", "a_2,", "a_3,"]

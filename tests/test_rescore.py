@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 from colors import SCENES, color_experiment, write_colors
@@ -41,7 +42,7 @@ def fresh(experiment):
 
 
 def assert_same(ours, theirs):
-    names = ["rows", "images", "summary"]
+    names = ["rows", "images", "curves", "summary"]
     if set(theirs.rows["status"]) != {"not_applicable"}:
         names.append("maps")
     for name in names:
@@ -103,9 +104,17 @@ def on_shapes(root, folder):
     }  # fmt: skip
 
 
+def with_sources(root, folder):
+    """Maps of a network, a baseline, and boxes of a file that knows three images of four."""
+    lines = [f"ILSVRC2012_val_{n:08d},n0000000{n} 64 32 150 120" for n in (1, 2, 3)]
+    (folder / "boxes.csv").write_text("\n".join(["ImageId,PredictionString", *lines]) + "\n")
+    boxes = {"name": "boxes_from", "path": str(folder / "boxes.csv"), "label": "boxes"}
+    return color_experiment(root, methods=["cam", "center_gaussian", boxes])
+
+
 WORLDS = [
     color_experiment, of_two_models, with_images_lost, without_cam, without_any_map,
-    that_keeps_aspect_ratios, that_crops, on_shapes,
+    that_keeps_aspect_ratios, that_crops, on_shapes, with_sources,
 ]  # fmt: skip
 
 
@@ -142,6 +151,99 @@ class TestRows:
     def test_of_the_same_protocol_are_the_runs_own(self, world):
         _, source = world
         assert_same(rescore(source.folder), source)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(root, tmp_path_factory):
+    """An experiment with sources beside a network, in two parts, and its run."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "chosen.txt").write_text("ILSVRC2012_val_00000001\nILSVRC2012_val_00000002\n")
+    made = {**with_sources(root, folder), "workers": 0, "part_size": 2, "batch_size": 2}
+    return made, wsol_bench.run(made, out=folder / "run")
+
+
+def sweep(select_on):
+    return {"name": "choe-2020-v2", "box": {"threshold": {"step": 0.01, "select_on": select_on}}}
+
+
+class TestSweeps:
+    """From one box to all thresholds, to images that a threshold is selected on, and back."""
+
+    @pytest.mark.parametrize(
+        "kind", ["choe-2020-v1", "choe-2020-v2", "share", "file", "sweep of components"]
+    )
+    def test_are_those_of_a_fresh_run_and_so_is_the_way_back(self, elsewhere, tmp_path, kind):
+        experiment, source = elsewhere
+        protocol = {
+            "share": sweep(0.5),
+            # All of the first part, none of the second.
+            "file": sweep(str(source.folder.path.parent / "chosen.txt")),
+            "sweep of components": {"name": "zhou-2016", "box": {"threshold": {"step": 0.05}}},
+        }.get(kind, {"name": kind})
+        there = rescore(source.folder, protocol, out=tmp_path / "there")
+        fresh = wsol_bench.run({**experiment, "protocol": protocol}, out=tmp_path / "fresh")
+        assert_same(there, fresh)
+        assert len(there.curves) == 4 * 3
+        assert set(there.rows["status"]) == {"swept", "missing"}
+        n_held_out = {"share": 1, "file": 2}.get(kind, 0)
+        assert there.images["held_out"].sum() == n_held_out
+        for one in (there, fresh):
+            back = rescore(one.folder, experiment["protocol"], out=tmp_path / "back", force=True)
+            assert_same(back, source)
+            assert not back.images["held_out"].any()
+
+    def test_of_other_held_out_images_are_those_of_a_fresh_run(self, elsewhere, tmp_path):
+        experiment, source = elsewhere
+        there = rescore(source.folder, sweep(0.5), out=tmp_path / "there")
+        protocol = sweep(str(source.folder.path.parent / "chosen.txt"))
+        ours = rescore(there.folder, protocol, out=tmp_path / "other")
+        assert_same(ours, wsol_bench.run({**experiment, "protocol": protocol}))
+        assert not ours.images["held_out"].equals(there.images["held_out"])
+        assert ours.images["held_out"].tolist() == [True, True, False, False]
+
+    def test_without_a_model_are_those_of_a_fresh_run(self, elsewhere, tmp_path):
+        experiment = {**elsewhere[0], "models": [], "methods": elsewhere[0]["methods"][1:]}
+        source = wsol_bench.run(experiment, out=tmp_path / "run")
+        ours = rescore(source.folder, "choe-2020-v2")
+        assert_same(ours, wsol_bench.run({**experiment, "protocol": "choe-2020-v2"}))
+        assert_same(rescore(ours.folder, experiment["protocol"], out=tmp_path / "back"), source)
+
+    def test_a_list_that_names_no_image_of_the_run_is_an_error(self, elsewhere, tmp_path):
+        (tmp_path / "chosen.txt").write_text("another\n")
+        with pytest.raises(ConfigError, match=r"select_on: .*names 0 of the data set's 4 images"):
+            rescore(elsewhere[1].folder, sweep(str(tmp_path / "chosen.txt")), out=tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+class TestMapsThatAreNotStored:
+    @pytest.fixture
+    def with_maps(self, root, tmp_path):
+        (tmp_path / "maps").mkdir()
+        for number in (1, 2, 3):
+            ramp = np.add.outer(np.arange(7.0), number * np.arange(7.0))
+            np.save(tmp_path / f"maps/ILSVRC2012_val_{number:08d}.npy", ramp)
+        method = {"name": "maps_from", "path": str(tmp_path / "maps"), "label": "mine"}
+        experiment = color_experiment(root, methods=["cam", method], workers=0)
+        return experiment, wsol_bench.run(experiment, out=tmp_path / "run")
+
+    def test_are_read_again(self, with_maps):
+        experiment, source = with_maps
+        ours = rescore(source.folder, "choe-2020-v2")
+        assert_same(ours, wsol_bench.run({**experiment, "protocol": "choe-2020-v2"}))
+        assert (ours.rows["status"] == "missing").any()
+
+    def test_and_have_changed_are_refused(self, with_maps, tmp_path):
+        np.save(tmp_path / "maps/ILSVRC2012_val_00000001.npy", np.ones((3, 3)))
+        with pytest.raises(RunError, match="the maps of mine are not those that"):
+            rescore(with_maps[1].folder, "zhou-2016", out=tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_boxes_need_no_file(self, root, tmp_path):
+        experiment = {**with_sources(root, tmp_path), "workers": 0}
+        source = wsol_bench.run(experiment, out=tmp_path / "run")
+        fresh = wsol_bench.run({**experiment, "protocol": "choe-2020-v1"}, out=tmp_path / "fresh")
+        (tmp_path / "boxes.csv").unlink()
+        assert_same(rescore(source.folder, "choe-2020-v1"), fresh)
 
 
 def test_another_least_iou_changes_the_errors_and_no_box(source, fresh):
@@ -264,6 +366,11 @@ class TestRefused:
     def test_is_an_override_of_something_else(self, source, override):
         with pytest.raises(ConfigError, match=f"another protocol, not {override.split('=')[0]}"):
             rescore(source, overrides=[override])
+
+    def test_is_a_protocol_of_pixels_where_there_are_no_masks(self, source, tmp_path):
+        with pytest.raises(RunError, match=r"choe-2020-pxap scores pixels, .* have no masks"):
+            rescore(source, "choe-2020-pxap", out=tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
     def test_is_an_unknown_protocol_and_nothing_is_written(self, source, tmp_path):
         with pytest.raises(ConfigError, match="unknown protocol 'zhou-2061'; did you mean"):

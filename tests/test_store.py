@@ -129,10 +129,28 @@ class TestGoingOn:
         folder = RunFolder(run)
         none = Tables(folder.read_part("images", 0), *[pd.DataFrame()] * 3)
         folder.write_part(0, none)
-        for name in ("rows", "maps"):
+        for name in ("rows", "maps", "curves"):
             table = pd.read_parquet(run / name)
             assert list(table.columns) == list(sound.folder.read(name).columns)
+            if name == "curves":  # a protocol of one box has none
+                continue
             assert 0 < len(table) < len(sound.folder.read(name))
+
+    def test_curves_come_back_as_they_were_with_parts_that_have_none(self, run):
+        folder = RunFolder(run)
+        n_bytes = {"hits": 13, "foreground": 4004, "background": 4004}
+        rng = np.random.default_rng(0)
+        names = {key: ["x", "ü/ä"] for key in ("model", "method", "layer", "image_id")}
+        curves = pd.DataFrame(
+            names | {key: [rng.bytes(n), b""] for key, n in n_bytes.items()}, dtype=object
+        )
+        assert len(folder.read("curves")) == 0
+        part = Tables(*(folder.read_part(name, 1) for name in TABLES))
+        folder.write_part(1, part._replace(curves=curves))
+        for read in (folder.read("curves"), pd.read_parquet(run / "curves")):
+            assert read.to_dict(orient="list") == curves.to_dict(orient="list")
+        assert list(folder.read("curves", parts=[0, 2]).columns) == list(curves.columns)
+        assert folder.read("curves", ["hits"])["hits"].tolist() == curves["hits"].tolist()
 
     def test_each_start_is_a_session(self, root, tmp_path):
         stopped_after(1, root, tmp_path / "run")

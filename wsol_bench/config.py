@@ -177,8 +177,17 @@ class ExperimentConfig(BaseModel):
         return self.part_size or self.batch_size * -(-_PART_SIZE // self.batch_size)
 
     def build_protocol(self) -> Protocol:
-        """The protocol; where the pass is not in float32, its name says so."""
+        """The protocol; where the pass is not in float32, its name says so.
+
+        Raises:
+            ConfigError: it is unknown, a field does not fit, or faithfulness has too many steps.
+        """
         protocol = self.protocol.build()
+        if self.faithfulness is not None and self.faithfulness > protocol.input.size**2:
+            raise ConfigError(
+                f"faithfulness: {self.faithfulness} steps are more than the input has pixels "
+                f"({protocol.input.size**2})"
+            )
         if self.precision == "fp32":
             return protocol
         name = f"{protocol.name}+precision={self.precision}"

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import pandas as pd
 
 from wsol_bench.config import ExperimentConfig, load_config
-from wsol_bench.engines.job import Job, Part
+from wsol_bench.engines.job import Job, Part, held_out_digest
 from wsol_bench.engines.local import LocalEngine
 from wsol_bench.errors import ConfigError, DatasetError, RunError
 from wsol_bench.evaluate import FAILED, Tables
@@ -342,6 +342,7 @@ def rescore(
         **environment(),
         "config": experiment.model_dump(mode="json", include=set(manifest["config"])),
         "protocol": {**wanted.model_dump(mode="json"), "hash": wanted.hash},
+        "held_out": held_out_digest(wanted, ids.tolist()),
         "rescored_from": {
             "path": str(source.path.resolve()),
             **{key: manifest[key] for key in ("started", "versions", "git_revision")},

@@ -5,7 +5,12 @@ from colors import color_experiment, write_colors
 from PIL import Image
 
 import wsol_bench
+from wsol_bench.config import load_dataset
 from wsol_bench.errors import RunError
+from wsol_bench.experiment import rescore
+from wsol_bench.metrics.localization import two_two_one
+from wsol_bench.predictions import read_predictions, score_predictions
+from wsol_bench.report.export import export_run
 from wsol_bench.report.figures import contact_sheet
 from wsol_bench.report.tables import columns_for_people, markdown, records
 
@@ -76,3 +81,189 @@ class TestContactSheet:
     def test_of_a_method_that_was_not_run_is_an_error(self, run, tmp_path):
         with pytest.raises(RunError, match="no map of method 'score_cam'"):
             contact_sheet(run, tmp_path / "sheet.png", method="score_cam")
+
+
+def line(image_id, rank, label, box):
+    """A row; its box is told by its left edge."""
+    return {"image_id": image_id, "rank": rank, "class": label, "x0": float(box)}
+
+
+class TestTwoTwoOne:
+    LOOSE = pd.DataFrame(
+        [
+            line("b", 1, "dog", 21), line("b", 2, "cat", 22), line("b", 3, "cow", 23),
+            line("a", 3, "cow", 13), line("a", 1, "cat", 11), line("a", 2, "dog", 12),
+            line("a", 4, "hen", 14), line("a", 5, "pig", 15), line("a", 17, "fox", 16),
+        ]
+    )  # fmt: skip
+    TIGHT = LOOSE.assign(x0=LOOSE["x0"] + 100)
+
+    def test_two_boxes_of_the_first_two_classes_and_one_of_the_third(self):
+        guesses = two_two_one(self.LOOSE, self.TIGHT)
+        assert guesses.to_numpy().tolist() == [
+            ["a", 1, "cat", 11], ["a", 2, "cat", 111],
+            ["a", 3, "dog", 12], ["a", 4, "dog", 112], ["a", 5, "cow", 13],
+            ["b", 1, "dog", 21], ["b", 2, "dog", 121],
+            ["b", 3, "cat", 22], ["b", 4, "cat", 122], ["b", 5, "cow", 23],
+        ]  # fmt: skip
+
+    def test_the_order_of_rows_says_nothing(self):
+        shuffled = self.TIGHT.sample(frac=1, random_state=0)
+        expected = two_two_one(self.LOOSE, self.TIGHT)
+        pd.testing.assert_frame_equal(two_two_one(self.LOOSE, shuffled), expected)
+
+    def test_a_network_of_two_classes_makes_four_guesses(self):
+        two = self.LOOSE["rank"] <= 2
+        guesses = two_two_one(self.LOOSE[two], self.TIGHT[two])
+        assert guesses["rank"].tolist() == [1, 2, 3, 4] * 2
+
+    @pytest.mark.parametrize(
+        "tight",
+        [
+            TIGHT[TIGHT["image_id"] == "a"],
+            TIGHT[TIGHT["rank"] != 2],
+            TIGHT.replace({"class": {"cat": "cow"}}),
+            TIGHT.replace({"image_id": {"a": "c"}}),
+            TIGHT[:0],
+        ],
+    )
+    def test_rows_of_something_else_are_an_error(self, tight):
+        with pytest.raises(ValueError, match="not of the same images and classes"):
+            two_two_one(self.LOOSE, tight)
+
+
+# What a picture shows beside its first box, and the class that it is of. Bright is 255, dim is 64:
+# above 15% of the maximum and below 50%. The left half of an image is 112 columns.
+RED, GREEN, BLUE = range(3)
+
+
+@pytest.fixture(scope="module")
+def halos(tmp_path_factory):
+    """Four images whose box is that of the bright or of the dim part of one color.
+
+    1 red: the bright part is the object: the tight box of rank 1 is right.
+    2 red: all of the dim part is the object: the loose box of rank 1 is right.
+    3 red, but there is more green: rank 2, and its tight box is right.
+    4 red, but there is more green and blue: rank 3, whose tight box would be right.
+    """
+    folder = tmp_path_factory.mktemp("halos")
+    small, whole = [(64, 64, 128, 128)], [(0, 0, 224, 224)]
+    scenes = [((224, 224), RED, box) for box in (small, whole, small, small)]
+    root = write_colors(folder / "root", scenes=scenes)
+    for number in range(1, 5):
+        pixels = np.zeros((224, 224, 3), np.uint8)
+        pixels[..., RED] = 64
+        pixels[64:128, 64:128, RED] = 255
+        pixels[..., GREEN] = 200 if number >= 3 else 0
+        pixels[..., BLUE] = 150 if number == 4 else 0
+        file = root / f"ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_{number:08d}.JPEG"
+        Image.fromarray(pixels).save(file, format="PNG")
+    (folder / "synsets.csv").write_text(
+        "ilsvrc2012_id,wnid,sorted_index,words\n"
+        "2,n00000001,0,red\n3,n00000002,1,green\n1,n00000003,2,blue\n"
+    )
+    experiment = color_experiment(root, workers=0, methods=["cam", "center_gaussian"])
+    experiment["dataset"]["devkit"] = str(folder)
+    loose = wsol_bench.run(experiment, out=folder / "loose")
+    tight = rescore(loose.folder, overrides=["protocol.box.threshold=0.5"], out=folder / "tight")
+    return experiment, loose, tight
+
+
+def scored(experiment, path):
+    dataset = load_dataset(experiment["dataset"])
+    return score_predictions(read_predictions(path, dataset), dataset, name="p").iloc[0]
+
+
+def devkit_error(experiment, path, k):
+    """The devkit's own words, image by image: min over guesses of max(class, overlap)."""
+    truths = {sample.image_id: sample for sample in load_dataset(experiment["dataset"])}
+    errors = []
+    for text in path.read_text().splitlines()[1:]:
+        image_id, _, guesses = text.partition(",")
+        fields, truth = guesses.split(), truths[image_id]
+        wrong = []
+        for start in range(0, min(len(fields), 5 * k), 5):
+            x0, y0, x1, y1 = map(float, fields[start + 1 : start + 5])
+            [[gx0, gy0, gx1, gy1]] = (truth.boxes - [0, 0, 1, 1]).tolist()
+            across = max(0, min(x1, gx1) - max(x0, gx0) + 1)
+            down = max(0, min(y1, gy1) - max(y0, gy0) + 1)
+            areas = [(x1 - x0 + 1) * (y1 - y0 + 1), (gx1 - gx0 + 1) * (gy1 - gy0 + 1)]
+            overlap = across * down / (sum(areas) - across * down)
+            wrong.append(max(fields[start] != truth.label, overlap < 0.5))
+        errors.append(min(wrong))
+    return np.mean(errors)
+
+
+class TestTightExport:
+    def test_scores_as_the_devkit_scores_the_five_guesses(self, halos, tmp_path):
+        experiment, loose, tight = halos
+        list(export_run(loose.folder, tmp_path, format="kaggle", tight=tight.folder))
+        path = tmp_path / "color_net-cam-cells.csv"
+        line = scored(experiment, path)
+        # By hand: right at guess 2, 1, 4 and never.
+        assert [line[f"top{k}_loc_error"] for k in range(1, 6)] == [0.75, 0.5, 0.5, 0.25, 0.25]
+        assert [line[f"top{k}_cls_error"] for k in range(1, 6)] == [0.5, 0.5, 0.25, 0.25, 0]
+        for k in range(1, 6):
+            assert line[f"top{k}_loc_error"] == devkit_error(experiment, path, k)
+        # One guess a class: the loose ones are right in image 2 alone, the tight ones elsewhere.
+        errors = [one.summary["top5_loc_error"].iloc[0] for one in (loose, tight)]
+        assert errors == [0.75, 0.25]
+
+    def test_a_devkit_file_scores_the_same(self, halos, tmp_path):
+        experiment, loose, tight = halos
+        for format in ("kaggle", "devkit"):
+            list(export_run(loose.folder, tmp_path, format=format, tight=tight.folder))
+        ours, theirs = (
+            scored(experiment, tmp_path / f"color_net-cam-cells.{suffix}")
+            for suffix in ("csv", "txt")
+        )
+        columns = [name for name in ours.index if "error" in name]
+        assert ours[columns].equals(theirs[columns])
+
+    def test_sources_beside_a_model_are_exported_too(self, halos, tmp_path):
+        _, loose, tight = halos
+        said = list(export_run(loose.folder, tmp_path, format="kaggle", tight=tight.folder))
+        assert [text.partition(": ")[2] for text in said] == ["4 images", "4 images"]
+        assert (tmp_path / "color_net-center_gaussian-.csv").is_file()
+
+    @pytest.mark.parametrize(
+        ("changes", "difference"),
+        [
+            ({"limit": 2}, "dataset.n_images: 4 -> 2"),
+            ({"methods": ["cam"]}, "sources.center_gaussian: "),
+            ({"methods": ["grad_cam", "center_gaussian"]}, "methods.cam: "),
+            ({"part_size": 1}, "n_parts: 1 -> 4"),
+            ({"models": "other"}, "models.color_net.weights: "),
+        ],
+    )
+    def test_a_run_of_something_else_is_refused(self, halos, tmp_path, changes, difference):
+        experiment, loose, _ = halos
+        if "models" in changes:
+            changes = {"models": [{**experiment["models"][0], "label": "other"}]}
+        other = wsol_bench.run({**experiment, **changes}, out=tmp_path / "other")
+        with pytest.raises(RunError, match=rf"(?s)other is not .* rescored:.*{difference}"):
+            list(export_run(loose.folder, tmp_path / "out", format="kaggle", tight=other.folder))
+        assert not (tmp_path / "out").exists()
+
+    def test_a_run_at_many_thresholds_is_refused(self, halos, tmp_path):
+        _, loose, tight = halos
+        swept = rescore(loose.folder, "choe-2020-v1", out=tmp_path / "swept").folder
+        for run, tighter in ((swept, None), (swept, tight.folder), (loose.folder, swept)):
+            with pytest.raises(RunError, match="swept was scored by choe-2020-v1, which takes"):
+                list(export_run(run, tmp_path / "out", format="kaggle", tight=tighter))
+        assert not (tmp_path / "out").exists()
+
+    def test_an_unfinished_run_is_refused(self, halos, tmp_path):
+        experiment, loose, _ = halos
+        other = wsol_bench.run(experiment, out=tmp_path / "other").folder
+        other.update_manifest(finished=None)
+        with pytest.raises(RunError, match="is not finished"):
+            list(export_run(loose.folder, tmp_path / "out", format="kaggle", tight=other))
+
+
+def test_where_nobody_predicts_classes_there_is_nothing_to_export(halos, tmp_path):
+    experiment = {**halos[0], "models": [], "methods": ["center_gaussian"]}
+    run = wsol_bench.run(experiment, out=tmp_path / "run").folder
+    [said] = export_run(run, tmp_path / "out", format="kaggle")
+    assert "nobody predicts classes, nothing to export" in said
+    assert not (tmp_path / "out").exists()

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from wsol_bench.capture import compile_up_to
@@ -24,7 +25,7 @@ from wsol_bench.registry import import_object
 from wsol_bench.sources import Given
 from wsol_bench.store import environment
 
-__all__ = ["Job", "Part"]
+__all__ = ["Job", "Part", "held_out_digest"]
 
 # These decide where and how fast, and what becomes of bad images; they move no number.
 _NEUTRAL = {"workers", "strict", "max_failed"}
@@ -152,6 +153,7 @@ class Job:
                 method.name: _source(method.function) for method in experiment.build_methods()
             },
             "sources": {name: given.fingerprint for name, given in self.sources.items()},
+            "held_out": held_out_digest(protocol, self.dataset.images["image_id"].tolist()),
             **environment(),
         }
 
@@ -205,6 +207,14 @@ class Job:
             reason = str(error).partition("\n")[0]
             raise ConfigError(f"device {name!r} cannot be used: {reason}") from error
         return device
+
+
+def held_out_digest(protocol: Protocol, image_ids: Sequence[str]) -> str | None:
+    """Which images a threshold is selected on: a file's list may change under its name."""
+    if protocol.sweep is None or protocol.sweep.select_on is None:
+        return None
+    held_out = protocol.sweep.holds_out(image_ids)
+    return _digest("\n".join(np.array(image_ids)[held_out]).encode())
 
 
 def _require_truth(dataset: Dataset, protocol: Protocol) -> None:

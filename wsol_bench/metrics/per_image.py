@@ -102,7 +102,7 @@ def per_image_of_sweep(
             at = best_threshold(sums[curve]).threshold
             values = hits_of(hits, n, curve, at).astype(np.float64)
             column = pd.Series(values, index=ids).reindex(table.index)
-            table[f"{name}_iou{100 * iou:.0f}"] = column
+            table[f"{name}_iou{100 * iou:g}"] = column
 
     if hits:
         at_best_of(hits, "box_acc")

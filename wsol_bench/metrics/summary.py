@@ -166,8 +166,8 @@ def _sweep(facts: pd.DataFrame, protocol: Protocol) -> dict[str, Any]:
         )
     for iou, curve in curves.items():
         best = best_threshold(curve)
-        line[f"max_box_acc_iou{100 * iou:.0f}"] = best.accuracy
-        line[f"threshold_iou{100 * iou:.0f}"] = float(thresholds[best.threshold])
+        line[f"max_box_acc_iou{100 * iou:g}"] = best.accuracy
+        line[f"threshold_iou{100 * iou:g}"] = float(thresholds[best.threshold])
     if protocol.sweep.select_on is not None:
         line["n_held_out"] = int(held_out.sum())
         chosen = _accuracy(hits[held_out].tolist(), len(thresholds), len(ious))
@@ -175,7 +175,7 @@ def _sweep(facts: pd.DataFrame, protocol: Protocol) -> dict[str, Any]:
             own = chosen[1 if every else 0]
             for position, iou in enumerate(ious):
                 at = best_threshold(own[position]).threshold
-                name = f"iou{100 * iou:.0f}"
+                name = f"iou{100 * iou:g}"
                 line[f"selected_box_acc_{name}"] = float(curves[iou][at])
                 line[f"selected_threshold_{name}"] = float(thresholds[at])
                 line[f"gap_{name}"] = line[f"max_box_acc_{name}"] - float(curves[iou][at])

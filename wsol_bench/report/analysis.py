@@ -281,7 +281,7 @@ def _sweep_intervals(
     # The curves of the protocol's component are the last ones.
     hits = unpacked(packed, n, slice(-len(ious), None))
     for position, iou in enumerate(ious):
-        yield interval(f"max_box_acc_iou{100 * iou:.0f}", hits[:, position], _best)
+        yield interval(f"max_box_acc_iou{100 * iou:g}", hits[:, position], _best)
     if set(V2) <= set(ious) and one.protocol.box and one.protocol.box.component == "all":
         flat = hits[:, [ious.index(iou) for iou in V2]].reshape(len(hits), -1)
         yield interval("max_box_acc_v2", flat, _mean_of_best)

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
+
 from wsol_bench.datasets.annotations import read_classes
 from wsol_bench.datasets.imagenet_layout import find_class_ids
 from wsol_bench.errors import RunError
@@ -42,7 +44,8 @@ def export_run(
             ``two_two_one``.
 
     Raises:
-        RunError: a run that is not finished, or a tight one that is not of the same maps.
+        RunError: a run that is not finished, or was scored at many thresholds, or a tight one that
+            is not of the same maps.
         PredictionError: devkit format of a class without an ILSVRC2012_ID.
     """
     run.require_finished()
@@ -50,8 +53,6 @@ def export_run(
         tight.require_finished()
         ours, theirs = run.manifest, tight.manifest
         other = differences(*({name: one[name] for name in _SAME} for one in (ours, theirs)))
-        if tight.parts() != run.parts():
-            other.append(f"parts: {len(run.parts())} -> {len(tight.parts())}")
         if other:
             raise RunError(f"{tight.path} is not {run.path} rescored:{listed(other)}")
     classes = run.read("classes") if devkit is None else read_classes(find_class_ids(devkit))
@@ -73,18 +74,14 @@ def export_run(
             if (rows["status"] == "not_applicable").all():
                 yield f"{name}: not applicable, nothing to export"
                 continue
-            if rows["status"].isin(["swept"]).any():
-                raise RunError(
-                    f"{run.path} was scored by {rows['protocol'].iloc[0]}, which takes no one box; "
-                    "score its maps at one threshold first: wsol-bench rescore "
-                    f"{run.path} --protocol gradcam-2017"
-                )
+            _require_one_box(run, rows)
             if (rows["rank"] == 0).all():
                 yield f"{name}: nobody predicts classes, nothing to export"
                 continue
             if tight is not None:
                 tight_rows = tight.read("rows", parts=parts)
                 same = (tight_rows["method"] == method) & (tight_rows["layer"] == layer)
+                _require_one_box(tight, tight_rows[same])
                 try:
                     rows = two_two_one(rows, tight_rows[same])
                 except ValueError as error:
@@ -98,3 +95,13 @@ def export_run(
                 ids = f" --option devkit={devkit}" if devkit else ""
                 how = f"; to score it: --option subset={listing}{ids}"
             yield f"{path}: {len(evaluated)} images{how}"
+
+
+def _require_one_box(run: RunFolder, rows: pd.DataFrame) -> None:
+    """Raise RunError where a row has no one box, as all thresholds were scored."""
+    if (rows["status"] == "swept").any():
+        raise RunError(
+            f"{run.path} was scored by {rows['protocol'].iloc[0]}, which takes no one box; score "
+            f"its maps at one threshold first: wsol-bench rescore {run.path} --protocol "
+            "gradcam-2017"
+        )

@@ -131,13 +131,16 @@ def _missed(
     """The scores of rows whose map is missing, a miss at every threshold; others have none yet."""
     scores = Scores.none(len(missing))
     rows = np.flatnonzero(missing)
+    if protocol.pixels:  # all pixels of such an image are alike; inputs differ in size
+        constant = np.zeros((1, 1, 1), np.float32)
+        for row in rows.tolist():
+            image, own = asked.image[[row]], asked.own[[row]]
+            one = score_maps(constant, image, own, placements, truth, protocol)
+            scores.curves.update((row, curve) for curve in one.curves.values())
+        return scores
+    nothing = np.full((len(rows), 4), np.nan)
     image, own = asked.image[rows], asked.own[rows]
-    if protocol.pixels:  # all pixels are alike
-        constant = np.zeros((len(rows), 1, 1), np.float32)
-        theirs = score_maps(constant, image, own, placements, truth, protocol)
-    else:
-        nothing = np.full((len(rows), 4), np.nan)
-        theirs = score_boxes(nothing, image, own, placements, truth, protocol)
+    theirs = score_boxes(nothing, image, own, placements, truth, protocol)
     scores.iou[rows] = theirs.iou
     scores.curves.update((int(rows[place]), curve) for place, curve in theirs.curves.items())
     return scores

@@ -1,0 +1,399 @@
+"""Maps that other tools made: which file is whose, and what a file may hold."""
+
+import io
+import os
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import wsol_bench
+from wsol_bench.boxes.rule import Truth
+from wsol_bench.datasets import MaskFiles
+from wsol_bench.errors import ConfigError, DatasetError, PredictionError
+from wsol_bench.protocols import load_protocol
+from wsol_bench.sources.given import GivenMaps
+from wsol_bench.sources.maps_from import maps_from
+
+RAMP = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+def read(folder, image_id):
+    return maps_from.opener(None, path=folder).map(image_id)
+
+
+def is_ramp(values):
+    return values is not None and values.dtype == np.float32 and np.array_equal(values, RAMP)
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("image_id", "file"),
+        [
+            ("a", "a.npy"),
+            ("val/0001.JPEG", "val/0001.JPEG.npy"),
+            ("val/0001.JPEG", "val/0001.npy"),
+            ("0001.JPEG", "0001.npy"),
+            ("x.y/Black_0046_18", "x.y/Black_0046_18.npy"),
+            ("2008_000008/horse", "2008_000008/horse.npy"),
+            ("two words ü", "two words ü.npy"),
+        ],
+    )
+    @pytest.mark.parametrize("suffix", [".npy", ".npz"])
+    def test_of_an_id_with_or_without_folders_and_extension(self, tmp_path, image_id, file, suffix):
+        path = (tmp_path / file).with_suffix(suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, RAMP) if suffix == ".npy" else np.savez_compressed(path, RAMP)
+        assert is_ramp(read(tmp_path, image_id))
+
+    def test_the_whole_id_comes_before_the_one_without_extension(self, tmp_path):
+        np.save(tmp_path / "a.npy", RAMP + 1)
+        np.save(tmp_path / "a.JPEG.npy", RAMP)
+        assert is_ramp(read(tmp_path, "a.JPEG"))
+
+    @pytest.mark.parametrize(
+        "image_id", ["b", "val/a", "A", "", ".", "..", "/", "../maps/a", "a/../a", "a.npy/x"]
+    )
+    def test_another_id_has_no_map(self, tmp_path, image_id):
+        (tmp_path / "maps").mkdir()
+        np.save(tmp_path / "maps/a.npy", RAMP)
+        assert read(tmp_path / "maps", image_id) is None
+
+    @pytest.mark.parametrize("kind", ["relative", "absolute"])
+    def test_an_id_cannot_leave_the_folder(self, tmp_path, kind):
+        (tmp_path / "maps").mkdir()
+        np.save(tmp_path / "maps/a.npy", RAMP)
+        np.save(tmp_path / "secret.npy", RAMP)
+        image_id = "../secret" if kind == "relative" else str(tmp_path / "secret")
+        given = maps_from.opener(None, path=tmp_path / "maps")
+        assert given.map(image_id) is None
+        assert not given.has(image_id)
+
+    def test_a_folder_that_is_missing_or_holds_no_map_is_an_error(self, tmp_path):
+        with pytest.raises(ConfigError, match=r"maps_from: .*nowhere is no folder"):
+            read(tmp_path / "nowhere", "a")
+        (tmp_path / "a.txt").write_text("no map")
+        with pytest.raises(ConfigError, match=r"holds no \.npy or \.npz file; expected one an im"):
+            read(tmp_path, "a")
+        with pytest.raises(ConfigError, match="is no folder"):
+            read(tmp_path / "a.txt", "a")
+
+
+class TestContent:
+    @pytest.mark.parametrize(
+        "dtype",
+        ["f2", "f4", "f8", ">f4", "g", "u1", "i1", "u2", "i4", "u8", "i8", ">i2"],
+    )
+    def test_any_number_type_is_converted(self, tmp_path, dtype):
+        np.save(tmp_path / "a.npy", RAMP.astype(dtype))
+        assert is_ramp(read(tmp_path, "a"))
+
+    def test_true_is_one(self, tmp_path):
+        np.save(tmp_path / "a.npy", RAMP > 5)
+        assert np.array_equal(read(tmp_path, "a"), (RAMP > 5).astype(np.float32))
+
+    @pytest.mark.parametrize("n", [1, 2, 5])
+    def test_leading_axes_of_length_1_are_left_out(self, tmp_path, n):
+        np.save(tmp_path / "a.npy", RAMP.reshape(*[1] * n, 3, 4))
+        assert is_ramp(read(tmp_path, "a"))
+
+    def test_rows_are_rows_also_where_columns_lie_together(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.asfortranarray(RAMP))
+        assert is_ramp(read(tmp_path, "a"))
+
+    def test_beyond_float32_a_value_is_infinite_and_nobody_warns(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.array([[1e300, -1e300, 1.0]]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert read(tmp_path, "a").tolist() == [[np.inf, -np.inf, 1]]
+
+
+class Bomb:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def zipped(**members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def saved(array, *, save=np.save):
+    stream = io.BytesIO()
+    save(stream, array)
+    return stream.getvalue()
+
+
+def header(text):
+    line = text.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(line).to_bytes(2, "little") + line
+
+
+F4 = "'descr': '<f4', 'fortran_order': False"
+WHOLE = saved(RAMP, save=np.savez_compressed)
+BAD = {
+    "empty": b"",
+    "text": b"0 1 2\n3 4 5\n",
+    "picture": b"\x89PNG\r\n\x1a\n" + bytes(50),
+    "cut header": saved(RAMP)[:20],
+    "cut values": saved(RAMP)[:-4],
+    "cut zip": WHOLE[:-30],
+    "begun zip": b"PK\x03\x04",
+    "damaged zip": WHOLE[:60] + bytes(20) + WHOLE[80:],
+    "zip of text": zipped(**{"a.txt": "0 1 2"}),
+    "zip of nothing": b"PK\x05\x06" + bytes(18),
+    "zip of a cut array": zipped(**{"a.npy": saved(RAMP)[:-4]}),
+    "two arrays": saved(RAMP, save=lambda file, array: np.savez(file, array, array)),
+    "3-d": saved(np.zeros((2, 3, 4))),
+    "1-d": saved(np.zeros(12)),
+    "0-d": saved(np.array(1.0)),
+    "trailing axis": saved(np.zeros((3, 4, 2))),
+    "no pixel": saved(np.zeros((0, 4))),
+    "complex": saved(RAMP * 1j),
+    "words": saved(np.array([["a", "b"]])),
+    "times": saved(np.zeros((3, 4), "m8[s]")),
+    "fields": saved(np.zeros((3, 4), "f4,f4")),
+    "objects": saved(np.array([[None]], dtype=object)),
+    "pickle": pickle.dumps(RAMP),
+    "huge": header(f"{{{F4}, 'shape': (1000000000, 1000000000)}}"),
+    "overflow": header(f"{{{F4}, 'shape': (4294967296, 4294967296)}}"),
+    "negative": header(f"{{{F4}, 'shape': (-3, 4)}}") + bytes(48),
+    "long header": header(f"{{{F4}, 'shape': (3, 4)}}{' ' * 20000}") + bytes(48),
+    "deep header": header("(" * 9000),
+    "open header": header("{'descr': ["),
+    "code header": header("__import__('os').system('true')"),
+}
+
+
+class TestBadFiles:
+    @pytest.mark.parametrize("kind", BAD)
+    def test_is_an_error_that_names_the_file(self, tmp_path, kind):
+        path = tmp_path / f"a{'.npz' if b'PK' in BAD[kind][:2] else '.npy'}"
+        path.write_bytes(BAD[kind])
+        with pytest.raises(PredictionError) as error:
+            read(tmp_path, "a")
+        assert str(error.value).startswith(f"{path}: ")
+
+    @pytest.mark.parametrize("packed", ["array", "archive", "plain"])
+    def test_nothing_in_a_file_is_executed(self, tmp_path, packed):
+        array = np.array([[Bomb(tmp_path / "executed")]], dtype=object)
+        content = {
+            "array": saved(array),
+            "archive": saved(array, save=np.savez),
+            "plain": pickle.dumps(array),
+        }[packed]
+        (tmp_path / "a.npy").write_bytes(content)
+        with pytest.raises(PredictionError, match=r"a\.npy: no map can be read"):
+            read(tmp_path, "a")
+        assert not (tmp_path / "executed").exists()
+        pickle.loads(pickle.dumps(array))  # the bomb does work
+        assert (tmp_path / "executed").exists()
+
+    def test_a_folder_that_is_called_like_a_map_is_an_error(self, tmp_path):
+        (tmp_path / "a.npy").mkdir()
+        with pytest.raises(PredictionError, match=r"a\.npy: no map can be read"):
+            read(tmp_path, "a")
+
+    @pytest.mark.parametrize("whole", [saved(RAMP), WHOLE])
+    def test_cut_anywhere_or_with_any_byte_changed_it_is_a_map_or_that_error(self, tmp_path, whole):
+        path, random = tmp_path / "a.npy", np.random.default_rng(0)
+        path.touch()
+        given = maps_from.opener(None, path=tmp_path)
+        damaged = [whole[:length] for length in range(0, len(whole), 2)]
+        for place in range(0, len(whole), 2):
+            byte = bytes([random.integers(256)])
+            damaged.append(whole[:place] + byte + whole[place + 1 :])
+        n_errors = 0
+        for content in damaged:
+            path.write_bytes(content)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # numpy's own, about headers and casts
+                try:
+                    assert given.map("a").ndim == 2
+                except PredictionError:
+                    n_errors += 1
+        assert n_errors >= len(whole) // 2
+
+
+SIZES = {"val/1.JPEG": (100, 200), "val/2.JPEG": (224, 224), "val/3.JPEG": (90, 50)}
+TRUTH = {
+    "val/1.JPEG": (50, 25, 100, 75),
+    "val/2.JPEG": (0, 0, 112, 112),
+    "val/3.JPEG": (0, 45, 25, 90),
+}
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Three images, the box of each covers whole cells of a 4 x 4 grid."""
+    lines = [
+        f"{name},thing,{','.join(map(str, TRUTH[name]))},{width},{height}"
+        for name, (height, width) in SIZES.items()
+    ]
+    header = "image,label,x0,y0,x1,y1,width,height"
+    (tmp_path / "boxes.csv").write_text("\n".join([header, *lines]) + "\n")
+    return {"name": "table", "path": str(tmp_path / "boxes.csv"), "convention": "half_open"}
+
+
+def right_map(name, cells=4):
+    """One in the box, zero elsewhere; ``cells`` a side, a multiple of four."""
+    (height, width), (x0, y0, x1, y1) = SIZES[name], TRUTH[name]
+    made = np.zeros((cells, cells), np.float32)
+    rows = slice(round(cells * y0 / height), round(cells * y1 / height))
+    made[rows, round(cells * x0 / width) : round(cells * x1 / width)] = 1
+    return made
+
+
+NEAREST = {"name": "gradcam-2017", "map": {"upsample": "nearest"}}
+
+
+def run(folder, dataset, protocol=NEAREST, **changes):
+    method = {"name": "maps_from", "path": str(folder / "maps"), "label": "mine"}
+    return wsol_bench.run(
+        {"name": "m", "dataset": dataset, "methods": [method], "protocol": protocol, **changes}
+    )
+
+
+def save(folder, name, array):
+    path = folder / f"maps/{name}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array)
+
+
+class TestRun:
+    def test_maps_of_any_size_lie_over_the_whole_input(self, tmp_path, table):
+        for cells, name in zip((4, 28, 224), SIZES, strict=True):
+            save(tmp_path, name, right_map(name, cells))
+        results = run(tmp_path, table)
+        rows = results.rows.set_index("image_id")
+        for name, box in TRUTH.items():
+            assert rows.loc[name, ["x0", "y0", "x1", "y1"]].tolist() == list(box)
+        assert rows["iou"].tolist() == [1, 1, 1]
+        assert rows["energy"].tolist() == [1, 1, 1]
+        [line] = results.summary.to_dict(orient="records")
+        assert (line["method"], line["model"], line["layer"]) == ("mine", "-", "")
+        assert (line["n_images"], line["n_missing"]) == (3, 0)
+        assert line["gt_known_loc_error"] == 0
+        assert (line["mean_iou"], line["pointing_game"]) == (1, 1)
+        # Nobody has classified.
+        for error in ("top1_cls_error", "top5_loc_error", "top1_loc_error_all"):
+            assert np.isnan(line[error])
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.float64])
+    def test_whatever_the_number_type_the_rows_are_the_same(self, tmp_path, table, dtype):
+        for name in SIZES:
+            save(tmp_path, name, right_map(name).astype(dtype)[None])
+        assert run(tmp_path, table).rows["iou"].tolist() == [1, 1, 1]
+
+    @pytest.mark.parametrize(
+        ("protocol", "status"),
+        [
+            (NEAREST, "box"),
+            ("zhou-2016", "box"),
+            ("choe-2020-v1", "swept"),
+            ("choe-2020-v2", "swept"),
+        ],
+    )
+    def test_a_missing_map_is_a_miss(self, tmp_path, table, protocol, status):
+        """Beside another source, which knows the image."""
+        for name in list(SIZES)[:2]:
+            save(tmp_path, name, right_map(name, 28))
+        config = {
+            "name": "m", "dataset": table, "protocol": protocol,
+            "methods": [{"name": "maps_from", "path": str(tmp_path / "maps"), "label": "mine"},
+                        "center_gaussian"],
+        }  # fmt: skip
+        results = wsol_bench.run(config)
+        rows = results.rows[results.rows["method"] == "mine"]
+        assert rows["status"].tolist() == [status, status, "missing"]
+        line = results.summary.set_index("method").loc["mine"]
+        assert (line["n_images"], line["n_skipped"], line["n_missing"]) == (3, 0, 1)
+        if status == "swept":
+            assert line["n_scored"] == 3
+            assert line["max_box_acc"] == pytest.approx(2 / 3)
+        else:
+            assert line["gt_known_loc_error"] == pytest.approx(1 / 3)
+            assert rows["iou"].iloc[2] == 0
+            assert line["mean_iou"] == pytest.approx(rows["iou"].mean())
+            assert line["mean_iou"] > 0.5
+            assert line["box_acc_area"] <= 2 / 3
+        assert results.summary.set_index("method").loc["center_gaussian", "n_missing"] == 0
+
+    def test_a_missing_map_has_pixels_that_are_all_alike(self, tmp_path):
+        """Inputs of two sizes; the mask is the left half."""
+        protocol = load_protocol("choe-2020-pxap", {"input": {"geometry": "shorter_side"}})
+        truth, placements = [], []
+        for name, (height, width) in {"a": (100, 200), "b": (300, 200)}.items():
+            pixels = np.zeros((height, width), np.uint8)
+            pixels[:, : width // 2] = 255
+            Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+            mask = MaskFiles((tmp_path / f"{name}.png",), None)
+            truth.append(Truth(np.zeros((0, 4)), mask))
+            placements.append(protocol.input.place(height, width))
+        given = GivenMaps(lambda image_id: None, "")
+        asked = given.asked(["a", "b"], ["thing", "thing"])
+        scores, status = given.score(["a", "b"], asked, placements, truth, protocol)
+        assert status.tolist() == ["missing", "missing"]
+        for index, (height, width) in enumerate([(224, 448), (336, 224)]):
+            counts = [np.frombuffer(one, "<u4") for one in scores.curves[index][1:]]
+            for count in counts:
+                assert count.nonzero()[0].tolist() == [0]
+                assert count[0] == height * width / 2
+
+    def test_an_image_that_no_source_knows_is_not_predicted(self, tmp_path, table):
+        for name in list(SIZES)[:2]:
+            save(tmp_path, name, right_map(name))
+        results = run(tmp_path, table)
+        images = results.images.set_index("image_id")
+        assert images["status"].tolist() == ["evaluated", "evaluated", "not_predicted"]
+        assert "neither a map nor a box" in images.loc["val/3.JPEG", "reason"]
+        assert set(results.rows["image_id"]) == {"val/1.JPEG", "val/2.JPEG"}
+        [line] = results.summary.to_dict(orient="records")
+        assert (line["n_images"], line["n_skipped"], line["n_missing"]) == (2, 1, 0)
+        assert line["gt_known_loc_error"] == 0
+
+    def test_no_map_of_any_image_is_an_error(self, tmp_path, table):
+        save(tmp_path, "other", RAMP)
+        with pytest.raises(DatasetError, match=r"no image could be evaluated \(3 not_predicted\)"):
+            run(tmp_path, table)
+
+    def test_a_map_with_nan_or_without_a_positive_value_has_no_box(self, tmp_path, table):
+        broken = right_map("val/1.JPEG")
+        broken[3, 3] = np.nan
+        save(tmp_path, "val/1.JPEG", broken)
+        save(tmp_path, "val/2.JPEG", -np.ones((4, 4)))
+        save(tmp_path, "val/3.JPEG", np.full((4, 4), np.inf))
+        results = run(tmp_path, table)
+        assert results.rows["status"].tolist() == ["no_box"] * 3
+        assert results.rows["iou"].tolist() == [0, 0, 0]
+        [line] = results.summary.to_dict(orient="records")
+        assert (line["gt_known_loc_error"], line["n_missing"]) == (1, 0)
+
+    def test_a_bad_file_stops_the_run_and_is_named(self, tmp_path, table):
+        for name in SIZES:
+            save(tmp_path, name, right_map(name))
+        (tmp_path / "maps/val/2.JPEG.npy").write_bytes(b"no map")
+        with pytest.raises(PredictionError, match=r"val/2\.JPEG\.npy: no map can be read"):
+            run(tmp_path, table)
+
+    def test_a_changed_file_is_another_fingerprint(self, tmp_path):
+        save(tmp_path, "a", RAMP)
+        before = maps_from.opener(None, path=tmp_path / "maps").fingerprint
+        assert maps_from.opener(None, path=tmp_path / "maps").fingerprint == before
+        os.utime(tmp_path / "maps/a.npy", (0, 0))
+        touched = maps_from.opener(None, path=tmp_path / "maps").fingerprint
+        save(tmp_path, "b", RAMP)
+        more = maps_from.opener(None, path=tmp_path / "maps").fingerprint
+        assert len({before, touched, more}) == 3
