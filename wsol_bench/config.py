@@ -17,7 +17,7 @@ from wsol_bench.errors import ConfigError
 from wsol_bench.models.classifiers import Classifier, load_classifier
 from wsol_bench.models.layers import Layout
 from wsol_bench.protocols import Protocol, load_protocol
-from wsol_bench.registry import bind_options
+from wsol_bench.registry import bind_options, import_object
 from wsol_bench.sources import Source, sources
 from wsol_bench.validation import explain, parse_yaml, read_yaml
 
@@ -76,6 +76,8 @@ class MethodConfig(_Options):
     def build(self) -> MapMethod | Source:
         """The method with its options bound; ConfigError where they do not fit."""
         known = self.name in set(sources)
+        if not known and ":" in self.name:
+            known = isinstance(import_object(self.name, "map method"), Source)
         method: MapMethod | Source = (sources if known else cam_methods).get(self.name)
         method = method.with_options(self.options, f"methods.{self.name}")
         return method if self.label is None else replace(method, name=self.label)

@@ -221,6 +221,11 @@ def score_predictions(predictions: pd.DataFrame, dataset: Dataset, *, name: str)
         dataset: the ground truth.
         name: of the predictions in the table.
     """
+    if not predictions.attrs["ranked"]:
+        raise PredictionError(
+            f"{name}: these boxes are of no class: there is no error to count but GT-known; "
+            "score them as an experiment, methods: [{name: boxes_from, path: FILE}]"
+        )
     image_ids = dataset.images["image_id"]
     covered = image_ids.isin(predictions.attrs["image_ids"]).to_numpy()
     if not covered.any():

@@ -319,3 +319,70 @@ class TestRefused:
         (tmp_path / "p.csv").write_text("")
         with pytest.raises(ConfigError, match=r"format: .*'devkit', 'kaggle' or 'boxes'.*'coco'"):
             run(root, tmp_path / "p.csv", format="coco")
+
+
+class TestWhole:
+    """What a file of boxes is worth does not hang on how it is asked."""
+
+    def test_an_iou_of_exactly_the_least_is_a_hit_at_every_threshold_in_the_images_own_pixels(
+        self, tmp_path
+    ):
+        # Half of each box, on sizes that do not divide the input's.
+        random = np.random.default_rng(0)
+        corners = random.integers(1, 100, (40, 4))
+        images = [((333, 500), 0, [(x, y, x + 2 * w, y + h)]) for x, y, w, h in corners.tolist()]
+        root = write_annotations_only(tmp_path / "root", images=images)
+        halves = [
+            f"{image_id(i)},{x},{y},{x + w},{y + h}" for i, (x, y, w, h) in enumerate(corners, 1)
+        ]
+        path = tmp_path / "boxes.csv"
+        path.write_text("\n".join(["image_id,x0,y0,x1,y1", *halves]) + "\n")
+        swept = {"name": "zhou-2016", "box": {"threshold": {"step": 0.1}}}
+        [one] = run(root, path, "zhou-2016").summary.to_dict(orient="records")
+        [many] = run(root, path, swept).summary.to_dict(orient="records")
+        assert one["gt_known_loc_error"] == 0
+        assert many["max_box_acc_iou50"] == 1
+
+    def test_the_first_images_alone_may_be_asked_for(self, root, tmp_path):
+        path = write_file(tmp_path / "p.csv", random_guesses(0), "devkit")
+        method = {"name": "boxes_from", "path": str(path)}
+        results = wsol_bench.run(without_model(root, method, limit=2))
+        whole = run(root, path).rows
+        first = whole["image_id"].isin([image_id(1), image_id(2)])
+        names = ["method", "protocol"]
+        pd.testing.assert_frame_equal(
+            results.rows.drop(columns=names), whole[first].drop(columns=names)
+        )
+
+    def test_a_sweep_has_no_number_unless_every_image_has_a_guess_of_its_class(
+        self, root, tmp_path
+    ):
+        guesses = [[(WNIDS[0], (0, 0, 9, 9))]] * N_IMAGES
+        results = run(root, write_file(tmp_path / "p.csv", guesses, "kaggle"), "choe-2020-v2")
+        [line] = results.summary.to_dict(orient="records")
+        assert (line["n_images"], line["n_scored"]) == (N_IMAGES, 0)
+        assert "max_box_acc" not in line
+        assert "max_box_acc_v2" not in line
+
+    def test_boxes_without_a_class_have_no_classification_error_to_score(self, root, tmp_path):
+        path = tmp_path / "boxes.csv"
+        path.write_text(f"image_id,x0,y0,x1,y1\n{image_id(1)},0,0,9,9\n")
+        with pytest.raises(PredictionError, match=r"of no class.*boxes_from"):
+            scored(root, path)
+
+
+def test_a_source_of_ones_own_is_found_by_its_import_path(root, monkeypatch, tmp_path):
+    (tmp_path / "my_sources.py").write_text(
+        "import numpy as np\n"
+        "from wsol_bench.sources import GivenMaps, source\n"
+        "@source('flat', gives='maps')\n"
+        "def flat(dataset, *, value: float = 1.0):\n"
+        "    return GivenMaps(lambda image_id: np.full((7, 7), value, np.float32), 'flat')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    method = {"name": "my_sources:flat", "label": "whole image"}
+    rows = wsol_bench.run(without_model(root, method)).rows
+    sizes = dict(zip([image_id(i) for i in (1, 2)], [(200, 100), (500, 333)], strict=True))
+    for name, size in sizes.items():
+        [box] = rows.loc[rows["image_id"] == name, BOX].to_numpy()
+        assert box.tolist() == [0, 0, *size]

@@ -130,7 +130,8 @@ def score_maps(
             scores.peak[index], scores.energy[index] = _pointing(values, placement, theirs.boxes)
             if rule and scoring and not one_box:
                 found = _components(maps[index].tobytes(), maps.shape[1:], size, protocol.map, rule)
-                scores.curves[int(index)] = _hits(found, placement, theirs.boxes, rule, scoring)
+                framed = [_framed(lasting, placement, scoring) for lasting in found]
+                scores.curves[int(index)] = _hits(framed, placement, theirs.boxes, rule, scoring)
             elif protocol.pixels:
                 mask = _mask(theirs.mask, placement)
                 scores.curves[int(index)] = _histograms(values, mask, protocol.pixels)
@@ -165,11 +166,11 @@ def score_boxes(
     if protocol.sweep is None:
         return scores._replace(iou=_best_iou(inside, boxes, image, placements, truth, scoring))
     last = np.array([len(protocol.sweep.thresholds) - 1], np.int32)
+    compared = boxes if scoring.frame == "original" else inside
     for index in np.flatnonzero(own):
-        always = Lasting(inside[[index]], 0 * last, last)
+        always = Lasting(compared[[index]], 0 * last, last)
         placement, theirs = placements[image[index]], truth[image[index]]
-        found = Components(always, always)
-        scores.curves[int(index)] = _hits(found, placement, theirs.boxes, rule, scoring)
+        scores.curves[int(index)] = _hits([always] * 2, placement, theirs.boxes, rule, scoring)
     return scores
 
 
@@ -298,18 +299,26 @@ def _grid(rule: BoxRule) -> Float64[np.ndarray, " t"]:
     return rule.threshold.thresholds
 
 
+def _framed(lasting: Lasting, placement: Placement, scoring: ScoringRule) -> Lasting:
+    """Boxes of the input in the pixels that are compared."""
+    boxes = lasting.boxes.astype(np.float64)
+    if scoring.frame == "original":
+        boxes = to_original(boxes, [placement], np.zeros(len(boxes), np.int64))
+    return lasting._replace(boxes=boxes)
+
+
 def _hits(
-    found: Components, placement: Placement, boxes: Boxes, rule: BoxRule, scoring: ScoringRule
+    found: Sequence[Lasting],
+    placement: Placement,
+    boxes: Boxes,
+    rule: BoxRule,
+    scoring: ScoringRule,
 ) -> Curve:
-    """At which thresholds the boxes of a map are right."""
+    """At which thresholds the boxes of a map are right: the largest's, and those of all."""
     truth = _in_frame(boxes, placement, scoring)
     bits = []
     for lasting in found if rule.component == "all" else found[:1]:
-        compared = lasting.boxes.astype(np.float64)
-        if scoring.frame == "original":
-            none = np.zeros(len(compared), np.int64)
-            compared = to_original(compared, [placement], none)
-        curve = best_iou_curve(compared, lasting, truth, len(_grid(rule)))
+        curve = best_iou_curve(lasting, truth, len(_grid(rule)))
         bits += [np.packbits(curve >= least).tobytes() for least in scoring.ious]
     return Curve(hits=b"".join(bits))
 

@@ -119,7 +119,7 @@ def sweep_best_iou(
     boxes = found.all if components == "all" else found.largest
     truth = np.asarray(gt_boxes, np.float64).reshape(-1, 4)
     curve = np.empty(len(order))
-    curve[order] = best_iou_curve(boxes.boxes.astype(np.float64), boxes, truth, len(order))
+    curve[order] = best_iou_curve(boxes, truth, len(order))
     return curve
 
 
@@ -195,21 +195,18 @@ def sweep(
 
 
 def best_iou_curve(
-    boxes: Float64[np.ndarray, "m 4"],
-    lasting: Lasting,
-    truth: Float64[np.ndarray, "g 4"],
-    n_levels: int,
+    lasting: Lasting, truth: Float64[np.ndarray, "g 4"], n_levels: int
 ) -> Float64[np.ndarray, " t"]:
     """The best IoU of any box with any ground-truth box at each level; 0 where there is none.
 
     Args:
-        boxes: those of ``lasting``, in the frame of the truth.
-        lasting: the levels at which each is there.
+        lasting: boxes, in the frame of the truth, and the levels at which each is there.
         truth: ground-truth boxes, half-open xyxy.
         n_levels: number of levels.
     """
     curve = np.zeros(n_levels)
-    _raise_curve(np.ascontiguousarray(boxes), lasting.low, lasting.high, truth, curve)
+    boxes = np.ascontiguousarray(lasting.boxes, np.float64)
+    _raise_curve(boxes, lasting.low, lasting.high, truth, curve)
     return curve
 
 

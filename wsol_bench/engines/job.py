@@ -75,14 +75,10 @@ class Job:
         if experiment.models:
             dataset.require_pixels()
         _require_truth(dataset, experiment.build_protocol())
+        # A file of boxes is read beside the whole of what it is about.
+        opened = {source.name: source.open(dataset) for source in experiment.build_sources()}
         if experiment.limit is not None:
             dataset = dataset.take(range(min(experiment.limit, len(dataset))))
-        return cls.on(experiment, dataset)
-
-    @classmethod
-    def on(cls, experiment: ExperimentConfig, dataset: Dataset) -> "Job":
-        """The experiment on a data set that is loaded."""
-        opened = {source.name: source.open(dataset) for source in experiment.build_sources()}
         return cls(experiment, dataset, opened)
 
     @property

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from wsol_bench.datasets import Dataset
 from wsol_bench.engines.job import Job, Part
 from wsol_bench.errors import ConfigError, WorkerError
 from wsol_bench.evaluate import Tables
+from wsol_bench.sources import Given
 from wsol_bench.store import differences, environment
 
 __all__ = ["RayEngine"]
@@ -132,7 +133,7 @@ class _Crew:
         self._n_actors = n_actors
         self._arguments = (
             job.experiment.model_dump(mode="json"),
-            ray.put(job.dataset),
+            ray.put((job.dataset, job.sources)),
             str(Path.cwd()),
             list(sys.path),
             environment()["versions"],
@@ -246,7 +247,7 @@ class _Worker:
     def __init__(
         self,
         experiment: dict[str, Any],
-        dataset: Dataset,
+        loaded: tuple[Dataset, Mapping[str, Given]],
         folder: str,
         path: list[str],
         versions: dict[str, str],
@@ -260,10 +261,11 @@ class _Worker:
         host = socket.gethostname()
         if changed := differences(versions, environment()["versions"]):
             raise WorkerError(f"{host} has other versions: {', '.join(changed)}")
+        dataset, sources = loaded
         files = [path for path in dataset.images["path"].iloc[[0, -1]] if path]
         if files and not any(Path(file).exists() for file in files):
             raise WorkerError(f"{host} does not see the data set: {files[0]} is not there")
-        self._job = Job.on(ExperimentConfig.model_validate(experiment), dataset)
+        self._job = Job(ExperimentConfig.model_validate(experiment), dataset, sources)
 
     def start(self) -> None:
         """Nothing; it is over when the actor runs."""

@@ -68,7 +68,10 @@ def summarize(
             facts = its_curves.merge(
                 evaluated[["image_id", "n_label_boxes", "held_out"]], on="image_id"
             )
-            line |= _pixels(facts, protocol) if protocol.pixels else _sweep(facts, protocol)
+            n_counted = int((evaluated["n_label_boxes"] > 0).sum())
+            line |= (
+                _pixels(facts, protocol) if protocol.pixels else _sweep(facts, n_counted, protocol)
+            )
         lines.append(line | _of_maps(mine, evaluated))
     return pd.DataFrame(lines)
 
@@ -139,14 +142,17 @@ def _of_maps(rows: pd.DataFrame, evaluated: pd.DataFrame) -> dict[str, Any]:
     return line
 
 
-def _sweep(facts: pd.DataFrame, protocol: Protocol) -> dict[str, Any]:
+def _sweep(facts: pd.DataFrame, n_counted: int, protocol: Protocol) -> dict[str, Any]:
     """MaxBoxAcc and MaxBoxAccV2, at the oracle thresholds, and at selected ones where asked.
 
     Images without a box of their class are not counted; blacklisted ones are, as by the authors.
+    There is no number unless each of the ``n_counted`` images has a map or a box of its class.
     """
     assert protocol.box and protocol.scoring and protocol.sweep
     thresholds, ious = protocol.sweep.thresholds, protocol.scoring.ious
     facts = facts[facts["n_label_boxes"] > 0]
+    if len(facts) < n_counted:
+        return {"n_scored": 0}  # a share of the others would be another number
     held_out = facts["held_out"].to_numpy(bool)
     hits = facts["hits"]
     scored = _accuracy(hits[~held_out].tolist(), len(thresholds), len(ious))
