@@ -295,10 +295,10 @@ def _rank(values, levels, ranks):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _order(ranks, n_levels, groups):
-    """Pixels (y << 32 | x) in descending order of rank, in raster order where equal.
+    """Pixels in descending order of rank, in raster order where equal.
 
-    With where each rank starts, of each pixel which of its ring of neighbors come before it, and
-    the number of pixels before which none comes.
+    Each is ``y << 36 | x << 8 | ring``, with a bit for each neighbor that comes before it. With
+    where each rank starts, and the number of pixels before which no neighbor comes.
     """
     height, width = ranks.shape
     starts = np.zeros(n_levels + 2, np.int32)
@@ -311,11 +311,10 @@ def _order(ranks, n_levels, groups):
         starts[level + 1] += starts[level]
     place = starts.copy()
     order = np.empty(height * width, np.int64)
-    rings = np.empty((height, width), np.uint8)
+    ring = np.empty(width, np.uint8)
     n_first = 0
     for y in range(height):
         upper, own, lower = framed[y], framed[y + 1], framed[y + 2]
-        ring = rings[y]
         for x in range(width):
             rank = own[x + 1]
             ring[x] = (
@@ -330,10 +329,10 @@ def _order(ranks, n_levels, groups):
             )
         for x in range(width):
             slot = n_levels - own[x + 1]
-            order[place[slot]] = y << 32 | x
+            order[place[slot]] = y << 36 | x << 8 | np.int64(ring[x])
             place[slot] += 1
             n_first += groups[ring[x], 0] == 0
-    return order, starts, rings, n_first
+    return order, starts, n_first
 
 
 @no_type_check
@@ -371,7 +370,7 @@ def _find(parent, one):
 @numba.njit(nogil=True, cache=True)
 def _sweep(ranks, n_levels, groups, gain, every, last_of_equals):
     height, width = ranks.shape
-    order, starts, rings, n_hills = _order(ranks, n_levels, groups)
+    order, starts, n_hills = _order(ranks, n_levels, groups)
     n_in = starts[n_levels]
     # A pixel without a neighbor begins a hill; any other belongs to a hill beside it. Hills that
     # meet become one component: the union-find is over hills, which are few, not over pixels.
@@ -405,10 +404,9 @@ def _sweep(ranks, n_levels, groups, gain, every, last_of_equals):
             continue
         stale = False  # whether others of the best's size may win
         for position in range(begin, end):
-            y = order[position] >> 32
-            x = order[position] & 0xFFFFFFFF
+            packed = order[position]
+            y, x, ring = packed >> 36, packed >> 8 & 0xFFFFFFF, packed & 0xFF
             pixel = (y + 1) * stride + x + 1
-            ring = rings[y, x]
             n_groups = groups[ring, 0]
             if n_groups == 0:
                 root = n_hills
