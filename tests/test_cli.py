@@ -275,7 +275,7 @@ class TestScoreMaps:
         assert ("max_box_acc_v2" in record) == (version == 2)
         changed = ("--set", "protocol.box.threshold.step=0.01")
         [record] = json.loads(cli(*arguments, "--protocol", f"choe-2020-v{version}", *changed)[0])
-        assert record["protocol"].startswith(f"choe-2020-v{version}+box.threshold=")
+        assert record["protocol"].startswith(f"choe-2020-v{version}+box.threshold.step=")
 
     def test_the_run_is_kept_where_out_says(self, world, maps, tmp_path):
         arguments = ("score-maps", maps, "--root", world / "root", "--out", tmp_path / "run")

@@ -1,5 +1,7 @@
 """Runs on masks, solved by hand: a map of the color world is the object's mask."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,6 +107,27 @@ def test_stored_maps_scored_at_other_thresholds_are_those_of_a_fresh_run(experim
     for name in ("images", "rows", "curves", "maps", "summary"):
         pd.testing.assert_frame_equal(getattr(ours, name), getattr(fresh, name), check_exact=True)
     assert len(np.frombuffer(ours.curves["foreground"].iloc[0], "<u4")) == 3
+
+
+@pytest.mark.parametrize("with_model", [True, False])
+def test_an_image_whose_mask_cannot_be_read_is_counted_and_left_out(
+    experiment, tmp_path, with_model
+):
+    dataset = write_masks(tmp_path / "masks")
+    changes = {"dataset": dataset, "max_failed": 1}
+    if not with_model:
+        changes |= {"models": [], "methods": ["center_gaussian"]}
+    whole = wsol_bench.run({**experiment, **changes})
+    broken = Path(whole.images["masks"].iloc[1][0])
+    broken.write_bytes(broken.read_bytes()[:40])
+    results = wsol_bench.run({**experiment, **changes})
+    images = results.images
+    assert images["status"].tolist() == ["evaluated", "unreadable", *images["status"][2:]]
+    assert broken.name in images["reason"].iloc[1]
+    assert set(results.rows["image_id"]) == set(whole.rows["image_id"]) - {images["image_id"][1]}
+    kept = whole.curves[whole.curves["image_id"] != images["image_id"][1]]
+    pd.testing.assert_frame_equal(results.curves, kept.reset_index(drop=True))
+    assert (results.summary["n_skipped"] == whole.summary["n_skipped"] + 1).all()
 
 
 def test_missing_maps_count_as_maps_that_rank_no_pixels(experiment, tmp_path):

@@ -145,7 +145,7 @@ class TestKaggleFormat:
 
 
 class TestBoxesFormat:
-    """A box whatever the class, on each line."""
+    """An image's box, whatever its class, on each line."""
 
     HEADER = "image_id,x0,y0,x1,y1\n"
 
@@ -170,12 +170,15 @@ class TestBoxesFormat:
         assert table[["x0", "y0", "x1", "y1"]].to_numpy().tolist() == [[50, 50, 60, 60]]
         assert table.attrs == {"image_ids": ["a_3"], "ranked": False}
 
-    def test_an_image_may_have_several_boxes_in_the_files_order(self, tmp_path):
-        lines = "a_3,0,0,1,1\na_1,0,0,2,2\n\na_3,0,0,3,3\n"
-        table = self.read(tmp_path, self.HEADER + lines)
-        assert table["image_id"].tolist() == ["a_3", "a_1", "a_3"]
-        assert table["x1"].tolist() == [1, 2, 3]
-        assert table.attrs["image_ids"] == ["a_3", "a_1"]
+    def test_images_stand_in_the_files_order(self, tmp_path):
+        table = self.read(tmp_path, self.HEADER + "a_3,0,0,1,1\n\na_1,0,0,2,2\n")
+        assert table["image_id"].tolist() == table.attrs["image_ids"] == ["a_3", "a_1"]
+        assert table["x1"].tolist() == [1, 2]
+
+    def test_any_finite_box_is_taken_as_it_is(self, tmp_path):
+        table = self.read(tmp_path, self.HEADER + "a_1,9,9,0,0\na_2,-500,1e300,-400.25,9999\n")
+        boxes = table[["x0", "y0", "x1", "y1"]].to_numpy().tolist()
+        assert boxes == [[9, 9, 0, 0], [-500, 1e300, -400.25, 9999]]
 
     def test_files_of_guesses_are_ranked(self, tmp_path):
         assert self.read(tmp_path, "ImageId,PredictionString\na_1,\n").attrs["ranked"]
@@ -191,8 +194,12 @@ class TestBoxesFormat:
             ("image_id,x0,y0,x1\n", r":1: expected the header .*found image_id,x0,y0,x1$"),
             (HEADER + "a_1,0,0,9\n", r":2: expected 5 columns, found 4"),
             (HEADER + "a_1,0,0,9,9\na_9,0,0,9,9\n", r":3: image 'a_9' is not in data set three"),
-            (HEADER + "a_1,0,0,9,9\n\na_1,0,0,?,9\n", r":4: expected 4 numbers, found .*'\?'"),
+            (HEADER + "a_1,0,0,9,9\n\na_2,0,0,?,9\n", r":4: expected 4 numbers, found .*'\?'"),
             (HEADER + "a_1,,,,\n", r":2: expected 4 numbers"),
+            (HEADER + "a_1,0,0,9,9\n\na_1,0,0,9,9\n", r"p\.csv:4: image 'a_1' has two lines"),
+            (HEADER + "a_1,0,0,nan,5\n", r"p\.csv:2: expected 4 finite numbers, found .*'nan'"),
+            (HEADER + "a_1,-inf,0,9,9\n", r":2: expected 4 finite numbers, found .*'-inf'"),
+            (HEADER + "a_2,0,0,9,9\na_1,0,0,9,1e999\n", r":3: expected 4 finite numbers"),
         ],
     )
     def test_a_malformed_file_says_line_expected_and_found(self, tmp_path, text, message):
@@ -263,3 +270,47 @@ class TestWriting:
         images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(rank=0)
         write_predictions(tmp_path / "p", rows, images, data.classes, format="kaggle")
         assert (tmp_path / "p").read_text().splitlines()[1:] == ["a_1,", "a_2,", "a_3,"]
+
+    @pytest.mark.parametrize("format", ["devkit", "kaggle"])
+    @pytest.mark.parametrize("without", ["a_1", "a_3"])
+    def test_an_image_without_a_guess_reads_back(self, tmp_path, format, without):
+        """Sources give such an image one row, of no class and without a box."""
+        data = dataset()
+        rows = self.ROWS[self.ROWS["image_id"] != without]
+        none = pd.DataFrame([{"image_id": without, "rank": 1, "class": ""}])
+        images = data.images.assign(status="evaluated")
+        rows = pd.concat([none, rows], ignore_index=True)
+        write_predictions(tmp_path / "p", rows, images, data.classes, format=format)
+        table = read_predictions(tmp_path / "p", data)
+        assert table.attrs["image_ids"] == ["a_1", "a_2", "a_3"]
+        assert set(table["image_id"]) == {"a_1", "a_2", "a_3"} - {without}
+        first = (tmp_path / "p").read_text().splitlines()
+        assert (f"{without}," if format == "kaggle" else "") in first
+
+    @pytest.mark.parametrize("format", ["devkit", "kaggle"])
+    def test_where_no_image_has_a_guess_it_reads_back(self, tmp_path, format):
+        data = dataset()
+        images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(**{"class": ""})
+        for some in (rows, rows[:0]):
+            write_predictions(tmp_path / "p", some, images, data.classes, format=format)
+            table = read_predictions(tmp_path / "p", data)
+            assert len(table) == 0
+            assert len(table.attrs["image_ids"]) == 3
+
+    @pytest.mark.parametrize("format", ["devkit", "kaggle"])
+    def test_a_label_of_no_class_leaves_the_guesses_behind_it_at_their_ranks(
+        self, tmp_path, format
+    ):
+        data = dataset()
+        text = "0 0 0 9 9 7 0 0 9 9 0 1 1 2 2\n1001 20 20 29 29\n7 0 0 9 9 0 5 5 6 6\n"
+        (tmp_path / "given").write_text(text)
+        given = read_predictions(tmp_path / "given", data)
+        images = data.images.assign(status="evaluated")
+        write_predictions(tmp_path / "p", given, images, data.classes, format=format)
+        table = read_predictions(tmp_path / "p", data)
+        own = table[table["class"].isin(data.classes["wnid"])]
+        assert own[["image_id", "rank"]].to_numpy().tolist() == [["a_1", 2], ["a_3", 1]]
+        assert len(table) == 4  # nothing stands behind an image's last class
+        before, after = (score_predictions(one, data, name="p") for one in (given, table))
+        pd.testing.assert_frame_equal(before, after)
+        assert after["top1_cls_error"].iloc[0] == pytest.approx(2 / 3)

@@ -150,7 +150,8 @@ INVALID = [
     ("gradcam-2017", {"scoring": {"frame": "crop"}}, "scoring.frame", "found 'crop'"),
     ("gradcam-2017", {"box": {"threshold": -0.1}}, "box.threshold", "found -0.1"),
     ("gradcam-2017", {"box": {"threshold": "high"}}, "box.threshold", "found 'high'"),
-    ("choe-2020-v1", {"box": {"threshold": {}}}, "box.threshold.step", "missing key"),
+    ("gradcam-2017", {"box": {"threshold": {}}}, "box.threshold.step", "missing key"),
+    ("choe-2020-v1", {"scoring": {"iou": [0.5, 0.5]}}, "scoring.iou", "each once"),
     ("choe-2020-v1", {"box": {"threshold": {"step": 0}}}, "box.threshold.step", "found 0"),
     ("choe-2020-v1", {"box": {"threshold": {"step": 1.5}}}, "box.threshold.step", "found 1.5"),
     (
@@ -289,9 +290,19 @@ class TestHeldOutFile:
     def test_that_leaves_nothing_on_a_side_is_an_error(self, tmp_path, content, count):
         path = tmp_path / "ids.txt"
         path.write_text(content)
-        message = f"names {count} of the data set's 2 images; some must be left on either side"
+        message = f"picks {count} of 2 images; some must be left on either side"
         with pytest.raises(ConfigError, match=message):
-            Sweep(step=0.1, select_on=str(path)).holds_out(["a", "b"])
+            Sweep(step=0.1, select_on=str(path)).splits(["a", "b"])
+
+    def test_a_share_that_leaves_nothing_on_a_side_is_one_too(self):
+        with pytest.raises(ConfigError, match=r"select_on: 0\.001 picks 0 of 2 images"):
+            Sweep(step=0.1, select_on=0.001).splits(["a", "b"])
+
+    def test_ids_may_hold_blanks(self, tmp_path):
+        path = tmp_path / "ids.txt"
+        path.write_text("my cats/1.jpg \n\n")
+        sweep = Sweep(step=0.1, select_on=str(path))
+        assert sweep.splits(["my cats/1.jpg", "cats/1.jpg"]).tolist() == [True, False]
 
     def test_that_cannot_be_read_is_an_error(self, tmp_path):
         (tmp_path / "ids.bin").write_bytes(b"\xff\xfe\x00")

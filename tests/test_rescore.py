@@ -210,7 +210,7 @@ class TestSweeps:
 
     def test_a_list_that_names_no_image_of_the_run_is_an_error(self, elsewhere, tmp_path):
         (tmp_path / "chosen.txt").write_text("another\n")
-        with pytest.raises(ConfigError, match=r"select_on: .*names 0 of the data set's 4 images"):
+        with pytest.raises(ConfigError, match=r"select_on: .*picks 0 of 4 images"):
             rescore(elsewhere[1].folder, sweep(str(tmp_path / "chosen.txt")), out=tmp_path / "out")
         assert not (tmp_path / "out").exists()
 

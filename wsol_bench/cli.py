@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -213,7 +214,9 @@ def score_maps(
         "protocol": {"name": protocol},
     }
     changes = [f"dataset.{option}" for option in options or []] + (overrides or [])
-    results = run_experiment(load_config(config, changes), out=out, force=force)
+    experiment = load_config(config, changes)
+    with tempfile.TemporaryDirectory(prefix="wsol_bench-") as temporary:
+        results = run_experiment(experiment, out=out or Path(temporary, "run"), force=force)
     _show(results.summary, as_json)
     if out is not None:
         _say(f"Results: {out}")

@@ -202,6 +202,8 @@ class ExperimentConfig(BaseModel):
             ConfigError: two would be told by one name; there is no model for them.
         """
         methods = [method for method in self._built() if isinstance(method, MapMethod)]
+        if self.faithfulness is not None and not methods:
+            raise ConfigError("faithfulness is that of a model's map methods, and there is none")
         if methods and not self.models:
             raise ConfigError(
                 f"map method {methods[0].name!r} needs a model; name one under 'models' (without "

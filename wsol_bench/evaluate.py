@@ -2,10 +2,10 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,11 +14,19 @@ import torch
 from jaxtyping import Bool, Float, Float16, Float64, Int64
 from torch import Tensor
 
-from wsol_bench.boxes.rule import Curve, Scores, Truth, score_maps, status_of, upsample
+from wsol_bench.boxes.rule import (
+    Curve,
+    Scores,
+    Truth,
+    mask_of,
+    score_maps,
+    status_of,
+    upsample,
+)
 from wsol_bench.cams import MapMethod, is_applicable, merged_plan
 from wsol_bench.capture import Precision, autocast, capture
 from wsol_bench.datasets import Dataset, Sample, counts_for
-from wsol_bench.errors import DatasetError, ModelError
+from wsol_bench.errors import DatasetError, ImageError, ModelError
 from wsol_bench.faithfulness import Faithfulness, faithfulness
 from wsol_bench.geometry import Boxes, Placement
 from wsol_bench.inputs import normalize
@@ -137,7 +145,6 @@ class Evaluator:
             WorkerError: a process that decodes died.
         """
         outputs = self._outputs(dataset)
-        held_out = self._held_out(dataset)
         batches = [self._batches(np.array(shard)[outputs[shard] >= 0]) for shard in shards]
         passed = self._passed(dataset, [one for of_shard in batches for one in of_shard], outputs)
 
@@ -145,14 +152,14 @@ class Evaluator:
             for shard, of_shard in zip(shards, batches, strict=True):
                 for _ in of_shard:
                     # Handed over as it comes: pixels and maps are not kept while others wait.
-                    yield pool.submit(self._score, dataset, held_out, *next(passed))
+                    yield pool.submit(self._score, dataset, *next(passed))
                 yield shard  # ends here
 
         with ThreadPoolExecutor(_SCORERS) as pool:
             parts: list[_Scored] = []
             for step in _ahead(steps(pool), _WAITING):
                 if isinstance(step, range):
-                    yield self._tables(dataset, held_out, step, outputs, parts)
+                    yield self._tables(dataset, step, outputs, parts)
                     advance(len(step) - sum(len(part.images) for part in parts))
                     parts = []
                 else:
@@ -165,12 +172,6 @@ class Evaluator:
             return np.zeros(len(dataset), np.int64)
         output_of = {wnid: index for index, wnid in enumerate(self.classifier.classes)}
         return np.array([output_of.get(label, -1) for label in dataset.images["label"]], np.int64)
-
-    def _held_out(self, dataset: Dataset) -> Bool[np.ndarray, " n"]:
-        """The images that a threshold is selected on."""
-        ids = dataset.images["image_id"].tolist()
-        sweep = self.protocol.sweep
-        return sweep.holds_out(ids) if sweep else np.zeros(len(ids), np.bool_)
 
     def _batches(self, indices: Int64[np.ndarray, " n"]) -> list[list[int]]:
         starts = range(0, len(indices), self.batch_size)
@@ -269,7 +270,6 @@ class Evaluator:
     def _score(
         self,
         dataset: Dataset,
-        held_out: Bool[np.ndarray, " n"],
         unreadable: Sequence[tuple[int, str]],
         passed: Sequence[_Maps],
         unseen: Sequence[int],
@@ -288,8 +288,6 @@ class Evaluator:
             self._score_maps(maps, samples, scored)
         if unseen:
             self._score_unseen(unseen, [dataset[index] for index in unseen], scored)
-        for index, line in scored.images.items():
-            line["held_out"] = bool(held_out[index])
         return scored
 
     def _score_maps(self, passed: _Maps, samples: Sequence[Sample], scored: _Scored) -> None:
@@ -297,18 +295,17 @@ class Evaluator:
         assert self.classifier is not None
         name, layer = self.classifier.name, self.classifier.target.layer
         slots = _Slots.of(passed.logits, passed.classes, passed.labels, self.classifier.classes)
+        broken = self._broken_masks(samples, passed.placements)
+        slots = slots.without(broken)
         for position, (index, sample) in enumerate(zip(passed.indices, samples, strict=True)):
-            scored.images[index] = (
-                self._image_line(
-                    sample,
-                    "evaluated",
-                    "",
-                    int(slots.label_rank[position]),
-                    float(slots.label_score[position]),
-                )
-                if slots.finite[position]
-                else self._image_line(sample, "not_finite", "the logits are not finite")
-            )
+            if position in broken:
+                line = self._image_line(sample, "unreadable", broken[position])
+            elif not slots.finite[position]:
+                line = self._image_line(sample, "not_finite", "the logits are not finite")
+            else:
+                rank, score = slots.label_rank[position], slots.label_score[position]
+                line = self._image_line(sample, "evaluated", "", int(rank), float(score))
+            scored.images[index] = line
         labels = np.array([sample.label for sample in samples], dtype=object)
         own = slots.wnid == labels[slots.image]
         asked = Asked(slots.image, slots.rank, slots.wnid, own)
@@ -357,7 +354,11 @@ class Evaluator:
             elif not (sample.height and sample.width):
                 status, reason = "unreadable", "neither an image file nor a table tells its size"
             else:
-                known.append(sample)
+                placement = self.protocol.input.place(sample.height, sample.width)
+                if broken := self._broken_masks([sample], [placement]):
+                    status, reason = "unreadable", broken[0]
+                else:
+                    known.append(sample)
             scored.images[index] = self._image_line(sample, status, reason)
         if not known:
             return
@@ -369,6 +370,19 @@ class Evaluator:
             scores, states = given.score(ids, asked, placements, truth, self.protocol)
             columns = self._keys(NO_MODEL, source, "", known, asked)
             self._add(columns, asked, np.full(len(asked.image), np.nan), scores, states, scored)
+
+    def _broken_masks(
+        self, samples: Sequence[Sample], placements: Sequence[Placement]
+    ) -> dict[int, str]:
+        """By position, why an image's mask cannot be read, where masks are needed."""
+        reasons = {}
+        if self.protocol.pixels:
+            for position, (sample, placement) in enumerate(zip(samples, placements, strict=True)):
+                try:
+                    mask_of(sample.mask, placement)
+                except ImageError as error:
+                    reasons[position] = str(error)
+        return reasons
 
     def _keys(
         self, model: str, method: str, layer: str, samples: Sequence[Sample], asked: Asked
@@ -417,7 +431,6 @@ class Evaluator:
     def _tables(
         self,
         dataset: Dataset,
-        held_out: Bool[np.ndarray, " n"],
         shard: range,
         outputs: Int64[np.ndarray, " n"],
         parts: Sequence[_Scored],
@@ -428,7 +441,6 @@ class Evaluator:
                 sample = dataset[index]
                 reason = f"the classifier has no class {sample.label}"
                 lines[index] = self._image_line(sample, "unknown_class", reason)
-                lines[index]["held_out"] = bool(held_out[index])
         for index in shard:
             if self.strict and lines[index]["status"] in FAILED:
                 raise DatasetError(
@@ -467,6 +479,7 @@ class Evaluator:
             "boxes": boxes.ravel().tolist(),
             "masks": [str(path) for path in sample.mask.foreground] if sample.mask else [],
             "ignore": str(sample.mask.ignore or "") if sample.mask else "",
+            "held_out": sample.held_out,
             "status": status,
             "reason": reason,
             "label_rank": label_rank,
@@ -491,6 +504,12 @@ class _Slots:
     finite: Bool[np.ndarray, " batch"]
     label_rank: Int64[np.ndarray, " batch"]
     label_score: Float64[np.ndarray, " batch"]
+
+    def without(self, images: Collection[int]) -> "_Slots":
+        """Those of the other images."""
+        kept = ~np.isin(self.image, list(images))
+        names = ("image", "slot", "rank", "score", "wnid")
+        return replace(self, **{name: getattr(self, name)[kept] for name in names})
 
     @classmethod
     def of(

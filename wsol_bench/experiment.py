@@ -1,6 +1,7 @@
 """Carry out an experiment, go on with it, score it again, put its shards together."""
 
 import itertools
+import os
 import re
 import shutil
 import weakref
@@ -16,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import pandas as pd
 
 from wsol_bench.config import ExperimentConfig, load_config
-from wsol_bench.engines.job import Job, Part, held_out_digest
+from wsol_bench.engines.job import Job, Part, selection_digest
 from wsol_bench.engines.local import LocalEngine
 from wsol_bench.errors import ConfigError, DatasetError, RunError
 from wsol_bench.evaluate import FAILED, Tables
@@ -29,6 +30,9 @@ from wsol_bench.rescoring import scored_again
 from wsol_bench.store import RunFolder, differences, environment, listed
 
 __all__ = ["Engine", "Results", "merge", "rescore", "run", "run_below"]
+
+# Threads that score stored maps: each holds those of a part.
+_SCORERS = min(4, os.cpu_count() or 1)
 
 # What a manifest says of how a run went, and what shards of one run may differ in.
 _TIMES = ("started", "finished", "sessions", "failed")
@@ -336,13 +340,16 @@ def rescore(
     images = source.read("images", ["image_id", "n_label_boxes", "masks"])
     _require_truth(source, images, wanted)
     ids = images["image_id"].unique()
-    held_out = set(ids[wanted.sweep.holds_out(ids.tolist())] if wanted.sweep else [])
+    held_out = set()
+    if sweep := wanted.sweep:  # a shard may lie on one side
+        choose = sweep.splits if manifest["shard"] is None else sweep.holds_out
+        held_out = set(ids[choose(ids.tolist())])
     identity = {
         **_without(manifest, *_TIMES),
         **environment(),
         "config": experiment.model_dump(mode="json", include=set(manifest["config"])),
         "protocol": {**wanted.model_dump(mode="json"), "hash": wanted.hash},
-        "held_out": held_out_digest(wanted, ids.tolist()),
+        "selected_on": selection_digest(wanted),
         "rescored_from": {
             "path": str(source.path.resolve()),
             **{key: manifest[key] for key in ("started", "versions", "git_revision")},
@@ -354,7 +361,7 @@ def rescore(
         for one in experiment.build_sources()
     }
     for name, given in elsewhere.items():
-        if given and given.fingerprint != manifest["sources"][name]:
+        if given and given.fingerprint != manifest["sources"][name][1]:
             raise RunError(
                 f"the maps of {name} are not those that {source.path} scored; run the experiment "
                 "again instead"
@@ -375,7 +382,10 @@ def rescore(
             return len(tables.images)
 
         n_images = sum(len(source.read_part("images", number, ["model"])) for number in todo)
-        with progress("scoring", n_images, "images") as advance, ThreadPoolExecutor() as pool:
+        with (
+            progress("scoring", n_images, "images") as advance,
+            ThreadPoolExecutor(_SCORERS) as pool,
+        ):
             for n in pool.map(score, todo):
                 advance(n)
         folder.end_session(len(todo))

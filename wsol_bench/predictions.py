@@ -3,15 +3,16 @@
     devkit   line i is image i of the data set: groups of ``label xmin ymin xmax ymax``, label the
              ILSVRC2012_ID (1..1000)
     kaggle   ``ImageId,PredictionString``: by image id, groups of ``wnid xmin ymin xmax ymax``
-    boxes    ``image_id,xmin,ymin,xmax,ymax``: by image id, a box whatever the class, on each line;
+    boxes    ``image_id,xmin,ymin,xmax,ymax``: by image id, the image's one box, whatever its class;
              or ``image_id,x0,y0,x1,y1``, half-open
 
-Corners are 0-based inclusive. Predictions are never clipped, rounded, reordered or rejected for
-their geometry.
+Corners are 0-based inclusive. Predictions are never clipped, rounded or reordered. None is rejected
+for its geometry, but a box whatever the class must be finite: the official tools take any number.
 """
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -39,6 +40,7 @@ _BOX_HEADERS = (
 
 # A label that names no class (0 is "no guess" to the devkit) is never right.
 _NO_CLASS = ""
+_NO_LABEL = "0"
 
 # Inclusive corners of a box without a pixel: what stands in a file where a guess has no box.
 _NO_BOX = "0 0 -1 -1"
@@ -153,8 +155,9 @@ def _read_boxes(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[st
         expected = " or ".join(",".join(names) for names in _BOX_HEADERS)
         raise PredictionError(f"{path}:1: expected the header {expected}, found {','.join(header)}")
     last = 0.0 if header == _BOX_HEADERS[0] else 1.0
-    position = {image_id: None for image_id in dataset.images["image_id"]}
-    index: dict[str, int] = {}
+    known = set(dataset.images["image_id"])
+    ids: list[str] = []
+    seen: set[str] = set()
     guesses = _Guesses([], [], [], [])
     for number, record in enumerate(records, start=2):
         if not record:
@@ -163,17 +166,23 @@ def _read_boxes(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[st
         if len(record) != len(header):
             raise PredictionError(f"{where}: expected {len(header)} columns, found {len(record)}")
         image_id = record[0].strip()
-        if image_id not in position:
+        if image_id in seen:
+            raise PredictionError(f"{where}: image {image_id!r} has two lines")
+        if image_id not in known:
             raise PredictionError(f"{where}: image {image_id!r} is not in data set {dataset.name}")
         try:
             x0, y0, x1, y1 = map(float, record[1:])
         except ValueError as error:
             raise PredictionError(f"{where}: expected 4 numbers, found {record[1:]}") from error
-        guesses.image.append(index.setdefault(image_id, len(index)))
+        if not all(map(math.isfinite, (x0, y0, x1, y1))):
+            raise PredictionError(f"{where}: expected 4 finite numbers, found {record[1:]}")
+        seen.add(image_id)
+        guesses.image.append(len(ids))
         guesses.rank.append(0)
         guesses.label.append(_NO_CLASS)
         guesses.box.append([x0, y0, x1 - last, y1 - last])
-    return list(index), guesses
+        ids.append(image_id)
+    return ids, guesses
 
 
 def _records(path: Path, lines: list[str]) -> list[list[str]]:
@@ -280,7 +289,9 @@ def write_predictions(
 ) -> None:
     """Write the first five guesses of each evaluated image.
 
-    A guess without a box keeps its class and gets a box without a pixel, which overlaps nothing.
+    A guess without a box keeps its class and gets a box without a pixel, which overlaps nothing. A
+    row without a rank or a class is no guess; before a guess of a class it keeps its place, with
+    the label 0.
 
     Args:
         path: of the file.
@@ -292,9 +303,11 @@ def write_predictions(
     Raises:
         PredictionError: devkit format without ILSVRC2012_IDs.
     """
-    ids = dict(zip(classes["wnid"], classes["ilsvrc_id"], strict=True))
+    ids = {ROOT_SYNSET: ROOT_ID, **dict(zip(classes["wnid"], classes["ilsvrc_id"], strict=True))}
 
     def name_of(wnid: str) -> str:
+        if wnid == _NO_CLASS:
+            return _NO_LABEL
         if format == "kaggle":
             return wnid
         if not ids.get(wnid):
@@ -308,6 +321,8 @@ def write_predictions(
     evaluated = images.loc[images["status"] == "evaluated", "image_id"].tolist()
     guesses: dict[str, list[str]] = {image_id: [] for image_id in evaluated}
     best = rows[rows["rank"].between(1, TOP_K)].sort_values("rank", kind="stable")
+    last = best["rank"].where(best["class"] != _NO_CLASS).groupby(best["image_id"]).transform("max")
+    best = best[best["rank"] <= last]  # which is NaN where an image has no guess of a class
     boxes = to_inclusive(best[["x0", "y0", "x1", "y1"]].to_numpy(np.float64))
     for image_id, wnid, box in zip(best["image_id"], best["class"], boxes, strict=True):
         # repr is the shortest text that reads back as the same number.

@@ -9,10 +9,11 @@ from pydantic import BaseModel, ValidationError
 
 from wsol_bench.errors import ConfigError, did_you_mean
 
-__all__ = ["UNION_TAGS", "explain", "parse_yaml", "read_yaml"]
+__all__ = ["ONE", "SEVERAL", "explain", "parse_yaml", "read_yaml"]
 
 # What pydantic puts in the place of an error to tell the branch of a union; no key is called so.
-UNION_TAGS = frozenset({"<one>", "<several>"})
+ONE = "<one>"
+SEVERAL = "<several>"
 
 
 class _Loader(yaml.SafeLoader):
@@ -55,7 +56,7 @@ def explain(error: ValidationError, model: type[BaseModel], source: str) -> str:
     """One line a problem: source, key, what is wrong, and the nearest known key for a typo."""
     lines = []
     for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"] if part not in UNION_TAGS)
+        key = ".".join(str(part) for part in item["loc"] if part not in (ONE, SEVERAL))
         if item["type"] == "extra_forbidden":
             parent = _model_at(model, item["loc"][:-1])
             known = parent.model_fields if parent else ()

@@ -1,9 +1,12 @@
 import numpy as np
+import pandas as pd
 import pytest
 from metric_tables import images, rows
 
 from wsol_bench.metrics.breakdown import breakdown
+from wsol_bench.metrics.failure_modes import failure_counts
 from wsol_bench.metrics.localization import GROUP, clsloc_errors
+from wsol_bench.metrics.summary import summarize
 
 NUMBERS = ["n_images", "gt_known_loc_error", "top1_loc_error", "mean_iou"]
 
@@ -12,8 +15,9 @@ def bins_of(by, *of_images):
     """The bins of images that are all alike but for what is given, by image."""
     of_image = images(*({"image_id": f"i{k}", **line} for k, line in enumerate(of_images)))
     found = []
-    for name in of_image["image_id"]:
-        [line] = breakdown(rows({"image_id": name}), of_image, by=by)[by]
+    for index, name in enumerate(of_image["image_id"]):
+        alone = of_image[index : index + 1]
+        [line] = breakdown(rows({"image_id": name}), alone, by=by)[by]
         found.append(line)
     return found
 
@@ -39,16 +43,39 @@ def test_the_numbers_of_a_bin():
 
 
 def test_there_is_no_first_guess_where_nobody_has_classified():
-    of_image = images(
-        *({"image_id": name, "label": label, "boxes": [square(50)]} for name, label in ("ia", "jb"))
-    )
+    of_image = images({"image_id": "i", "boxes": [square(50)]})
+    own = {"image_id": "i", "box": square(50), "iou": 1.0}
     table = rows(
-        {"image_id": "i", "rank": 0, "box": square(50), "iou": 1.0},
-        {"image_id": "j", "rank": 1, "class": "b", "box": square(50), "iou": 1.0},
+        {**own, "method": "z", "rank": 0},
+        {**own, "method": "y", "rank": 2},
+        {**own, "method": "x", "rank": 1},
     )
     lines = breakdown(table, of_image, by="class")
-    assert lines["gt_known_loc_error"].tolist() == [0, 0]
-    assert lines["top1_loc_error"].isna().tolist() == [True, False]
+    assert lines["gt_known_loc_error"].tolist() == [0, 0, 0]
+    assert lines["top1_loc_error"].tolist() == pytest.approx([np.nan, 1, 0], nan_ok=True)
+
+
+def test_an_image_counts_once_whatever_guesses_there_are():
+    of_image = images(
+        *({"image_id": name, "boxes": [square(50)]} for name in "ij"),
+        {"image_id": "k", "label": "b", "boxes": [square(50)]},
+    )
+    hit = {"box": square(50), "iou": 1.0}
+    table = rows(
+        {"image_id": "i", "rank": 7, **hit},
+        {"image_id": "i", "rank": 2, "box": square(25), "iou": 0.25},
+        {"image_id": "j", "rank": 1, **hit},
+        {"image_id": "j", "rank": 3},
+        {"image_id": "k", "rank": 2, "class": "b", **hit},
+    )
+    lines = breakdown(table, of_image, by="class")
+    assert lines[NUMBERS].to_numpy().tolist() == [[2, 0.5, 0.5, 0.625], [1, 0, 1, 1]]
+    # Nobody guesses the class of k: the other bin has no GT-known number either.
+    for fewer in (table[:4], table.replace({"class": {"b": "c"}})):
+        lines = breakdown(fewer, of_image, by="class")
+        assert lines["n_images"].tolist() == [2, 1]
+        assert lines["top1_loc_error"].tolist() == [0.5, 1]
+        assert lines[["gt_known_loc_error", "mean_iou"]].isna().all(axis=None)
 
 
 def test_sizes_are_squares_of_tenths_and_each_bin_has_its_lower_edge():
@@ -124,16 +151,18 @@ def test_what_no_localization_error_counts_is_in_no_bin():
         {"image_id": "i", "boxes": [square(50)]},
         {"image_id": "black", "boxes": [square(50)], "blacklisted": True},
         {"image_id": "without"},
-        {"image_id": "swept", "boxes": [square(50)]},
-        {"image_id": "na", "boxes": [square(50)]},
+        {"image_id": "held", "boxes": [square(50)]},
+        {"image_id": "broken", "boxes": [square(50)], "status": "unreadable"},
     )
+    of_image["held_out"] = of_image["image_id"] == "held"
     table = rows(
-        *({"image_id": name} for name in ("i", "black", "without")),
-        {"image_id": "swept", "status": "swept", "iou": np.nan},
-        {"image_id": "na", "status": "not_applicable", "iou": np.nan},
+        *({"image_id": name} for name in ("i", "black", "without", "held")),
+        {"image_id": "i", "method": "swept", "status": "swept", "iou": np.nan},
+        {"image_id": "i", "method": "na", "status": "not_applicable", "iou": np.nan},
     )
     for by in ("class", "size", "instances"):
         [line] = breakdown(table, of_image, by=by).to_dict(orient="records")
+        assert line["method"] == "cam"
         assert [line[name] for name in NUMBERS] == [1, 1, 1, 0]
 
 
@@ -232,3 +261,71 @@ def test_all_bins_together_are_the_localization_error(by):
             for name in ("gt_known_loc_error", "top1_loc_error")
         ]
         assert of_bins == pytest.approx([errors.gt_known, errors.loc[0]])
+
+
+def random_guesses(rng, of_image, method, kind):
+    """Rows of a method: ranked guesses of a prediction file in any order, or rows of own classes.
+
+    Args:
+        kind: "any": none to eight guesses, of a class several or none; "own": with the own class
+            among them; "unranked": the own class alone, of the rank 0.
+    """
+    lines = []
+    for _, image in of_image[of_image["status"] == "evaluated"].iterrows():
+        guesses = rng.choice(["a", "b", "c"], rng.integers(0, 9)).tolist()
+        if kind == "own":
+            guesses.insert(int(rng.integers(0, len(guesses) + 1)), image.label)
+        for rank, guess in enumerate([image.label] if kind == "unranked" else guesses, 1):
+            line = {"model": image.model, "method": method, "image_id": image.image_id}
+            line |= {"class": guess, "rank": 0 if kind == "unranked" else rank}
+            if rng.random() < 0.8:
+                line |= {"box": square(9), "iou": float(rng.choice([0.3, 0.5, 0.7]))}
+            lines.append(line)
+    return [lines[index] for index in rng.permutation(len(lines))]
+
+
+@pytest.mark.parametrize("by", ["class", "size", "instances"])
+def test_all_bins_together_are_the_summary(by):
+    """On random tables, with images and guesses of every kind; failure modes agree."""
+    names = [name for name in NUMBERS if name != "n_images"]
+    seen = dict.fromkeys(names, 0)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        _, of_image = random_run(rng)
+        of_image = of_image.groupby("model").head(20).reset_index(drop=True)
+        of_image["status"] = rng.choice(["evaluated", "unreadable"], len(of_image), p=[0.9, 0.1])
+        kinds = {"file": "any", "full": "own", "boxes": "unranked"}
+        table = rows(
+            *(
+                line
+                for method, kind in kinds.items()
+                for line in random_guesses(rng, of_image, method, kind)
+            )
+        )
+        na = table[table["method"] == "file"]
+        na = na.assign(method="na", status="not_applicable", iou=np.nan)
+        table = pd.concat([table, na], ignore_index=True)
+        counted = of_image[of_image["status"] == "evaluated"]
+        counted = counted[~counted["blacklisted"] & (counted["n_label_boxes"] > 0)]
+        lines = breakdown(table, of_image, by=by)
+        modes = {of: failure_counts(table, of_image, of=of) for of in ("top1", "gt_known")}
+        found = set()
+        for (model, method), bins in lines.groupby(["model", "method"]):
+            found.add((model, method))
+            mine = table[(table["model"] == model) & (table["method"] == method)]
+            [line] = summarize(mine, of_image).to_dict(orient="records")
+            assert bins["n_images"].sum() == (counted["model"] == model).sum()
+            for name in names:
+                together = np.average(bins[name], weights=bins["n_images"])
+                assert together == pytest.approx(line[name], nan_ok=True), (seed, method, name)
+                seen[name] += not np.isnan(line[name])
+            for of, counts in modes.items():
+                counts = counts[(counts["model"] == model) & (counts["method"] == method)]
+                error = line[f"{of}_loc_error"]
+                assert (len(counts) == 0) == np.isnan(error)
+                if len(counts):
+                    assert counts["n_images"].sum() == bins["n_images"].sum()
+                    assert counts["share"].iloc[0] == pytest.approx(1 - error)
+        assert found == {(model, method) for model in "mn" for method in kinds}
+    # Each number of two methods a model: in each file the own class of some image is not guessed.
+    assert set(seen.values()) == {20 * 2 * 2}

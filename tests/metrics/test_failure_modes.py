@@ -283,7 +283,7 @@ class TestCounts:
     def test_the_table_has_all_modes_of_each_group_in_order(self):
         table = rows(
             {"method": "z", "image_id": "i"},
-            {"method": "a", "image_id": "i", "box": OBJECT, "iou": 1.0},
+            *({"method": "a", "image_id": name, "box": OBJECT, "iou": 1.0} for name in "ijk"),
             {"method": "z", "image_id": "j", "box": OBJECT, "iou": 1.0},
             {"method": "z", "image_id": "k", "box": OBJECT, "iou": 1.0},
         )
@@ -291,13 +291,14 @@ class TestCounts:
         assert lines.columns.tolist() == [*GROUP, "failure_mode", "n_images", "share"]
         assert lines["method"].tolist() == ["z"] * 7 + ["a"] * 7
         assert lines["failure_mode"].tolist() == list(FAILURE_MODES) * 2
-        assert lines["n_images"].tolist() == [2, 0, 1, *[0] * 4, 1, *[0] * 6]
+        assert lines["n_images"].tolist() == [2, 0, 1, *[0] * 4, 3, *[0] * 6]
         assert lines["share"].tolist() == pytest.approx([2 / 3, 0, 1 / 3, *[0] * 4, 1, *[0] * 6])
 
     def test_layers_and_protocols_are_groups_too(self):
         table = rows(
             *(
-                {"image_id": "i", column: value}
+                {"image_id": name, column: value}
+                for name in "ijk"
                 for column in ("layer", "protocol", "protocol_hash")
                 for value in ("first", "second")
             )
@@ -311,19 +312,63 @@ class TestCounts:
             {"image_id": "i", "boxes": [OBJECT]},
             {"image_id": "black", "boxes": [OBJECT], "blacklisted": True},
             {"image_id": "without"},
+            {"image_id": "held", "boxes": [OBJECT]},
+            {"image_id": "broken", "boxes": [OBJECT], "status": "unreadable"},
         )
-        table = rows(*({"image_id": name} for name in ("i", "black", "without")))
+        table = rows(*({"image_id": name} for name in ("i", "black", "without", "held")))
+        of_image["held_out"] = of_image["image_id"] == "held"
         for of in ("top1", "gt_known"):
             assert self.counts(table, of_image, of=of) == {("m", "cam", "no_box"): 1}
 
-    def test_rows_without_an_iou_do_not_count_and_make_no_group(self):
+    def test_a_group_with_a_row_without_an_iou_has_no_lines(self):
         table = rows(
-            {"image_id": "i", "status": "swept", "iou": np.nan},
-            {"image_id": "j"},
+            *({"image_id": name} for name in "ijk"),
+            *({"image_id": name, "method": "swept", "iou": np.nan} for name in "ijk"),
             {"image_id": "i", "method": "na", "status": "not_applicable", "iou": np.nan},
         )
-        assert self.counts(table, self.of_image, of="top1") == {("m", "cam", "no_box"): 1}
-        assert set(failure_counts(table, self.of_image, of="top1")["method"]) == {"cam"}
+        table.loc[3:4, "status"], table.loc[5, "status"] = "swept", "missing"
+        for of in ("top1", "gt_known"):
+            assert set(failure_counts(table, self.of_image, of=of)["method"]) == {"cam"}
+
+    def test_an_image_counts_once_and_by_its_first_row(self):
+        """Rows as of a prediction file: several of a class, in any order."""
+        hit = {"box": OBJECT, "iou": 1.0}
+        table = rows(
+            {"image_id": "i", "rank": 7, "class": "a", **hit},
+            {"image_id": "i", "rank": 3, "class": "a"},
+            {"image_id": "i", "rank": 1, "class": "b", **hit},
+            {"image_id": "j", "rank": 1, "class": "a", **hit},
+            {"image_id": "j", "rank": 1, "class": "a"},
+            {"image_id": "k", "rank": 2, "class": "a", **hit},
+        )
+        assert self.counts(table, self.of_image, of="gt_known") == {
+            ("m", "cam", "no_box"): 1,
+            ("m", "cam", "hit"): 2,
+        }
+        # k has no first guess.
+        assert self.counts(table, self.of_image, of="top1") == {
+            ("m", "cam", "wrong_class"): 2,
+            ("m", "cam", "hit"): 1,
+        }
+
+    def test_no_own_class_of_one_image_leaves_the_group_without_a_gt_known_number(self):
+        table = rows(
+            *({"image_id": name, "method": "all"} for name in "ijk"),
+            *({"image_id": name, "method": "some"} for name in "ij"),
+            {"image_id": "k", "method": "some", "class": "b"},
+            *({"image_id": name, "method": "few"} for name in "ij"),
+        )
+        assert self.counts(table, self.of_image, of="gt_known") == {("m", "all", "no_box"): 3}
+        assert self.counts(table, self.of_image, of="top1") == {
+            ("m", "all", "no_box"): 3,
+            **{("m", name, "no_box"): 2 for name in ("some", "few")},
+            **{("m", name, "wrong_class"): 1 for name in ("some", "few")},
+        }
+
+    def test_there_is_no_first_guess_where_nobody_has_classified(self):
+        table = rows(*({"image_id": name, "rank": 0} for name in "ijk"))
+        assert self.counts(table, self.of_image, of="gt_known") == {("m", "cam", "no_box"): 3}
+        assert len(failure_counts(table, self.of_image, of="top1")) == 0
 
     def test_no_rows_have_no_lines(self):
         for of_image in (self.of_image, images()):

@@ -1,7 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from colors import color_experiment, write_colors
+from annotations_only import IMAGES, image_id, without_model, write_annotations_only
+from colors import color_experiment, write_colors, write_masks
 from PIL import Image
 
 import wsol_bench
@@ -224,13 +225,25 @@ class TestTightExport:
         _, loose, tight = halos
         said = list(export_run(loose.folder, tmp_path, format="kaggle", tight=tight.folder))
         assert [text.partition(": ")[2] for text in said] == ["4 images", "4 images"]
-        assert (tmp_path / "color_net-center_gaussian-.csv").is_file()
+        assert (tmp_path / "color_net-center_gaussian.csv").is_file()
+
+    def test_the_tight_rows_are_read_once_a_model(self, halos, tmp_path, monkeypatch):
+        _, loose, tight = halos
+        read, asked = type(tight.folder).read, []
+
+        def spy(folder, table, *args, **options):
+            asked.append((folder.path, table))
+            return read(folder, table, *args, **options)
+
+        monkeypatch.setattr(type(tight.folder), "read", spy)
+        list(export_run(loose.folder, tmp_path, format="kaggle", tight=tight.folder))
+        assert asked.count((tight.folder.path, "rows")) == 1
 
     @pytest.mark.parametrize(
         ("changes", "difference"),
         [
             ({"limit": 2}, "dataset.n_images: 4 -> 2"),
-            ({"methods": ["cam"]}, "sources.center_gaussian: "),
+            ({"methods": ["cam"]}, "sources.center_gaussian"),
             ({"methods": ["grad_cam", "center_gaussian"]}, "methods.cam: "),
             ({"part_size": 1}, "n_parts: 1 -> 4"),
             ({"models": "other"}, "models.color_net.weights: "),
@@ -249,7 +262,34 @@ class TestTightExport:
         _, loose, tight = halos
         swept = rescore(loose.folder, "choe-2020-v1", out=tmp_path / "swept").folder
         for run, tighter in ((swept, None), (swept, tight.folder), (loose.folder, swept)):
-            with pytest.raises(RunError, match="swept was scored by choe-2020-v1, which takes"):
+            with pytest.raises(
+                RunError, match="swept was scored by choe-2020-v1, which takes"
+            ) as e:
+                list(export_run(run, tmp_path / "out", format="kaggle", tight=tighter))
+            advice = f"wsol-bench rescore {swept.path} --protocol gradcam-2017"
+            assert str(e.value).endswith(advice)
+        assert not (tmp_path / "out").exists()
+
+    def test_a_run_at_many_thresholds_is_refused_also_where_a_source_knows_no_image(self, tmp_path):
+        """Its first file is of rows without any map."""
+        root = write_annotations_only(tmp_path / "root")
+        (tmp_path / "none.csv").write_text("ImageId,PredictionString\n")
+        none = {"name": "boxes_from", "path": str(tmp_path / "none.csv")}
+        config = without_model(root, none, "center_gaussian", protocol="choe-2020-v1")
+        run = wsol_bench.run(config, out=tmp_path / "run").folder
+        assert set(run.read("rows").groupby("method")["status"].first()) == {"missing", "swept"}
+        with pytest.raises(RunError, match="takes no one box"):
+            list(export_run(run, tmp_path / "out", format="kaggle"))
+        assert not (tmp_path / "out").exists()
+
+    def test_a_run_of_pixels_is_refused(self, halos, tmp_path):
+        experiment, loose, _ = halos
+        dataset, protocol = write_masks(tmp_path / "masks"), {"name": "choe-2020-pxap"}
+        changes = {"dataset": dataset, "protocol": protocol}
+        pixels = wsol_bench.run({**experiment, **changes}, out=tmp_path / "pixels").folder
+        for run, tighter in ((pixels, None), (loose.folder, pixels)):
+            message = "pixels was scored by choe-2020-pxap, which scores pixels: it has no boxes"
+            with pytest.raises(RunError, match=message):
                 list(export_run(run, tmp_path / "out", format="kaggle", tight=tighter))
         assert not (tmp_path / "out").exists()
 
@@ -267,3 +307,38 @@ def test_where_nobody_predicts_classes_there_is_nothing_to_export(halos, tmp_pat
     [said] = export_run(run, tmp_path / "out", format="kaggle")
     assert "nobody predicts classes, nothing to export" in said
     assert not (tmp_path / "out").exists()
+
+
+class TestWithoutAModel:
+    def test_a_prediction_file_is_scored_and_exported_as_it_was(self, tmp_path):
+        """Some images have no guess, some a guess of no class before that of theirs."""
+        root = write_annotations_only(tmp_path / "root")
+        lines = ["0 0 0 9 9 2 20 10 179 89", "", "2 0 0 9 9", "0 0 0 19 19"]
+        lines += [""] * (len(IMAGES) - len(lines))
+        (tmp_path / "given.txt").write_text("\n".join(lines) + "\n")
+        given = {"name": "boxes_from", "path": str(tmp_path / "given.txt"), "label": "theirs"}
+        experiment = without_model(root, given)
+        run = wsol_bench.run(experiment, out=tmp_path / "run").folder
+        errors = []
+        for format, file in (("devkit", "theirs.txt"), ("kaggle", "theirs.csv")):
+            [said] = export_run(run, tmp_path / "out", format=format)
+            assert said.startswith(f"{tmp_path / 'out' / file}: {len(IMAGES)} images")
+            errors.append(scored(experiment, tmp_path / "out" / file))
+        errors.append(scored(experiment, tmp_path / "given.txt"))
+        for name in ("top1_cls_error", "top5_cls_error", "top1_loc_error", "top5_loc_error"):
+            assert errors[0][name] == errors[1][name] == errors[2][name]
+        assert errors[0]["top1_cls_error"] > errors[0]["top5_cls_error"]
+        assert (tmp_path / "out/theirs.txt").read_text().splitlines()[1] == ""
+
+    @pytest.mark.parametrize(
+        ("label", "file"),
+        [("-", "predictions"), ("--help", "help"), ("a b/c", "a_b_c"), ("a-b", "a-b")],
+    )
+    def test_a_file_is_called_after_what_there_is(self, tmp_path, label, file):
+        root = write_annotations_only(tmp_path / "root")
+        guesses = f"ImageId,PredictionString\n{image_id(1)},n00000001 0 0 9 9\n"
+        (tmp_path / "given.csv").write_text(guesses)
+        given = {"name": "boxes_from", "path": str(tmp_path / "given.csv"), "label": label}
+        run = wsol_bench.run(without_model(root, given), out=tmp_path / "run").folder
+        list(export_run(run, tmp_path / "out", format="kaggle"))
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{file}.csv"]

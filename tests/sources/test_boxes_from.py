@@ -125,13 +125,12 @@ class TestWithoutAModel:
 
     @pytest.mark.parametrize("header", ["xmin,ymin,xmax,ymax", "x0,y0,x1,y1"])
     def test_of_boxes_without_a_class_gt_known_alone_is_defined(self, root, tmp_path, header):
-        """Two right boxes, a wrong one; a second box of an image does not count."""
+        """Two right boxes and a wrong one."""
         last = 1 if header.startswith("xmin") else 0
         lines = [
             f"image_id,{header}",
             f"{image_id(1)},20,10,{180 - last},{90 - last}",
             f"{image_id(4)},0,0,{10 - last},{10 - last}",
-            f"{image_id(4)},50,60,{190 - last},{170 - last}",
             f"{image_id(2)},0,0,{50 - last},{40 - last}",
         ]
         (tmp_path / "p.csv").write_text("\n".join(lines) + "\n")
@@ -306,6 +305,11 @@ class TestRefused:
         [
             ("ImageId,PredictionString\nx,n1 0 0 9 9\n", r"p\.csv:2: image 'x' is not in data se"),
             ("image_id,x0,y0,x1,y1\nx,0,0,9,9\n", r"p\.csv:2: image 'x' is not in data set"),
+            (
+                f"image_id,x0,y0,x1,y1\n{image_id(1)},0,0,9,9\n{image_id(1)},0,0,5,5\n",
+                rf"p\.csv:3: image '{image_id(1)}' has two lines",
+            ),
+            (f"image_id,x0,y0,x1,y1\n{image_id(1)},0,0,nan,5\n", r"p\.csv:2: expected 4 finite"),
             ("1 0 0 9 9\n", r"p\.csv: expected one line an image, 8 in the data set, found 1"),
             ("1 0 0 9\n" + 7 * "\n", r"p\.csv:1: expected groups of 5"),
         ],

@@ -14,7 +14,7 @@ from PIL import Image
 import wsol_bench
 from wsol_bench.boxes.rule import Truth
 from wsol_bench.datasets import MaskFiles
-from wsol_bench.errors import ConfigError, DatasetError, PredictionError
+from wsol_bench.errors import ConfigError, DatasetError, PredictionError, RunError
 from wsol_bench.protocols import load_protocol
 from wsol_bench.sources.given import GivenMaps
 from wsol_bench.sources.maps_from import maps_from
@@ -38,6 +38,9 @@ class TestNames:
             ("val/0001.JPEG", "val/0001.JPEG.npy"),
             ("val/0001.JPEG", "val/0001.npy"),
             ("0001.JPEG", "0001.npy"),
+            ("x.y/0001.jpg", "x.y/0001.npy"),
+            ("0001.v2.Png", "0001.v2.npy"),
+            ("bird.v2", "bird.v2.npy"),
             ("x.y/Black_0046_18", "x.y/Black_0046_18.npy"),
             ("2008_000008/horse", "2008_000008/horse.npy"),
             ("two words ü", "two words ü.npy"),
@@ -45,15 +48,44 @@ class TestNames:
     )
     @pytest.mark.parametrize("suffix", [".npy", ".npz"])
     def test_of_an_id_with_or_without_folders_and_extension(self, tmp_path, image_id, file, suffix):
-        path = (tmp_path / file).with_suffix(suffix)
+        path = tmp_path / (file.removesuffix(".npy") + suffix)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, RAMP) if suffix == ".npy" else np.savez_compressed(path, RAMP)
         assert is_ramp(read(tmp_path, image_id))
 
-    def test_the_whole_id_comes_before_the_one_without_extension(self, tmp_path):
-        np.save(tmp_path / "a.npy", RAMP + 1)
-        np.save(tmp_path / "a.JPEG.npy", RAMP)
-        assert is_ramp(read(tmp_path, "a.JPEG"))
+    @pytest.mark.parametrize(
+        ("image_id", "files"),
+        [
+            ("a", ["a.npy", "a.npz"]),
+            ("a.JPEG", ["a.JPEG.npy", "a.npy"]),
+            ("a.JPEG", ["a.JPEG.npz", "a.npy"]),
+            ("val/a.png", ["val/a.npy", "val/a.npz"]),
+        ],
+    )
+    def test_two_files_of_an_image_are_an_error_that_names_both(self, tmp_path, image_id, files):
+        (tmp_path / "val").mkdir()
+        for file in (*files, "b.npy"):
+            with (tmp_path / file).open("wb") as stream:
+                np.save(stream, RAMP)
+        given = maps_from.opener(None, path=tmp_path)
+        for ask in (given.map, given.has):
+            with pytest.raises(PredictionError, match=rf"image '{image_id}' has 2 maps") as error:
+                ask(image_id)
+            assert all(str(tmp_path / file) in str(error.value) for file in files)
+            assert ask("b") is not None
+
+    @pytest.mark.parametrize("image_id", ["bird.v2", "bird.JPEG.v2", "bird.", "bird.npy", "x.tiff"])
+    def test_what_is_no_image_suffix_belongs_to_the_id(self, tmp_path, image_id):
+        np.save(tmp_path / "bird.npy", RAMP)
+        np.save(tmp_path / "x.npy", RAMP)
+        assert read(tmp_path, image_id) is None
+
+    @pytest.mark.parametrize("image_id", [".JPEG", "val/.JPEG", "val//a.JPEG"])
+    def test_an_image_suffix_alone_is_no_suffix(self, tmp_path, image_id):
+        (tmp_path / "val").mkdir()
+        for file in (".npy", "val/.npy", "val/a.npy"):
+            np.save(tmp_path / file, RAMP)
+        assert read(tmp_path, image_id) is None
 
     @pytest.mark.parametrize(
         "image_id", ["b", "val/a", "A", "", ".", "..", "/", "../maps/a", "a/../a", "a.npy/x"]
@@ -203,8 +235,9 @@ class TestBadFiles:
 
     def test_a_folder_that_is_called_like_a_map_is_an_error(self, tmp_path):
         (tmp_path / "a.npy").mkdir()
+        given = maps_from.opener(None, path=tmp_path)  # nobody has asked for it yet
         with pytest.raises(PredictionError, match=r"a\.npy: no map can be read"):
-            read(tmp_path, "a")
+            given.map("a")
 
     @pytest.mark.parametrize("whole", [saved(RAMP), WHOLE])
     def test_cut_anywhere_or_with_any_byte_changed_it_is_a_map_or_that_error(self, tmp_path, whole):
@@ -388,12 +421,53 @@ class TestRun:
         with pytest.raises(PredictionError, match=r"val/2\.JPEG\.npy: no map can be read"):
             run(tmp_path, table)
 
-    def test_a_changed_file_is_another_fingerprint(self, tmp_path):
+    def test_the_fingerprint_is_of_names_and_content_alone(self, tmp_path):
+        def fingerprint():
+            return maps_from.opener(None, path=tmp_path / "maps").fingerprint
+
         save(tmp_path, "a", RAMP)
-        before = maps_from.opener(None, path=tmp_path / "maps").fingerprint
-        assert maps_from.opener(None, path=tmp_path / "maps").fingerprint == before
+        save(tmp_path, "b", RAMP + 1)
+        before, size = fingerprint(), (tmp_path / "maps/a.npy").stat().st_size
         os.utime(tmp_path / "maps/a.npy", (0, 0))
-        touched = maps_from.opener(None, path=tmp_path / "maps").fingerprint
+        (tmp_path / "maps/readme.txt").write_text("no map")
+        assert fingerprint() == before
+
+        changed = RAMP.copy()
+        changed[2, 3] += 1
+        save(tmp_path, "a", changed)
+        os.utime(tmp_path / "maps/a.npy", (0, 0))
+        assert (tmp_path / "maps/a.npy").stat().st_size == size
+        value = fingerprint()
+
+        save(tmp_path, "a", RAMP + 1)
         save(tmp_path, "b", RAMP)
-        more = maps_from.opener(None, path=tmp_path / "maps").fingerprint
-        assert len({before, touched, more}) == 3
+        swapped = fingerprint()
+        (tmp_path / "maps/a.npy").unlink()
+        fewer = fingerprint()
+        (tmp_path / "maps/b.npy").rename(tmp_path / "maps/c.npy")
+        assert len({before, value, swapped, fewer, fingerprint()}) == 5
+
+    def test_the_fingerprint_is_the_same_in_whatever_order_files_are_listed(
+        self, tmp_path, monkeypatch
+    ):
+        for name in ("a", "val/b", "c"):
+            save(tmp_path, name, RAMP + len(name))
+        before, rglob = maps_from.opener(None, path=tmp_path / "maps").fingerprint, Path.rglob
+        monkeypatch.setattr(Path, "rglob", lambda *args: reversed(list(rglob(*args))))
+        assert maps_from.opener(None, path=tmp_path / "maps").fingerprint == before
+
+    def test_touched_maps_are_the_same_run_and_changed_ones_another(self, tmp_path, table):
+        def run_there():
+            method = {"name": "maps_from", "path": str(tmp_path / "maps")}
+            config = {"name": "m", "dataset": table, "methods": [method], "protocol": NEAREST}
+            return wsol_bench.run(config, out=tmp_path / "run")
+
+        for name in SIZES:
+            save(tmp_path, name, right_map(name))
+        run_there()
+        for path in (tmp_path / "maps/val").iterdir():
+            os.utime(path, (0, 0))
+        assert run_there().rows["iou"].tolist() == [1, 1, 1]
+        save(tmp_path, "val/1.JPEG", 1 - right_map("val/1.JPEG"))
+        with pytest.raises(RunError, match=r"holds another run(?s:.)*sources\.maps_from"):
+            run_there()

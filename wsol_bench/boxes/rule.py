@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple, no_type_check
 
 import numba
@@ -23,6 +24,7 @@ __all__ = [
     "Scores",
     "Truth",
     "boxes_of_maps",
+    "mask_of",
     "score_boxes",
     "score_maps",
     "status_of",
@@ -133,7 +135,7 @@ def score_maps(
                 framed = [_framed(lasting, placement, scoring) for lasting in found]
                 scores.curves[int(index)] = _hits(framed, placement, theirs.boxes, rule, scoring)
             elif protocol.pixels:
-                mask = _mask(theirs.mask, placement)
+                mask = mask_of(theirs.mask, placement)
                 scores.curves[int(index)] = _histograms(values, mask, protocol.pixels)
     if not (one_box and scoring):
         return scores
@@ -323,11 +325,33 @@ def _hits(
     return Curve(hits=b"".join(bits))
 
 
-@lru_cache(maxsize=64)
-def _mask(files: MaskFiles | None, placement: Placement) -> UInt8[np.ndarray, "h w"]:
-    """The mask of the part of an image that is the network's input."""
+def mask_of(files: MaskFiles | None, placement: Placement) -> UInt8[np.ndarray, "h w"]:
+    """The mask of the part of an image that is the network's input.
+
+    Raises:
+        ImageError: a file that cannot be read.
+        ValueError: an image without masks.
+    """
     if files is None:
         raise ValueError("expected an image with a mask")
+    named = [path for path in (*files.foreground, files.ignore) if path]
+    return _mask(files, placement, tuple(map(_stamp, named)))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes with a file."""
+    try:
+        stat = path.stat()
+    except OSError:  # reading it says why
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+# Every method asks for the masks of its batch.
+@lru_cache(maxsize=256)
+def _mask(
+    files: MaskFiles, placement: Placement, stamps: tuple[tuple[int, int], ...]
+) -> UInt8[np.ndarray, "h w"]:
     top, left = placement.offset
     height, width = placement.input
     return load_mask(files, placement.resized)[top : top + height, left : left + width]

@@ -66,6 +66,7 @@ class Sample(NamedTuple):
         box_labels: wnid of each box.
         blacklisted: left out of the localization error by the official protocol.
         mask: None in a data set of boxes.
+        held_out: kept out of all numbers, to select a threshold on.
     """
 
     image_id: str
@@ -77,6 +78,7 @@ class Sample(NamedTuple):
     box_labels: tuple[str, ...]
     blacklisted: bool
     mask: MaskFiles | None = None
+    held_out: bool = False
 
 
 class Finding(NamedTuple):
@@ -94,7 +96,7 @@ class Dataset:
     Attributes:
         name: of the data set, as configured.
         images: one row an image: image_id, path ("" for none), height, width, label, blacklisted,
-            n_boxes.
+            n_boxes; where a threshold is selected on some of them, held_out.
         boxes: (m, 4) boxes of all images in order, half-open xyxy.
         box_labels: (m,) wnid of each box.
         classes: one row a class in sorted-wnid order: wnid, words, ilsvrc_id (0 where the root
@@ -134,6 +136,7 @@ class Dataset:
             box_labels=tuple(self.box_labels[span].tolist()),
             blacklisted=bool(row["blacklisted"]),
             mask=self.masks[index] if self.masks else None,
+            held_out=bool(row.get("held_out", False)),
         )
 
     def __iter__(self) -> Iterator[Sample]:
@@ -181,15 +184,15 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what is scored: image ids, labels, blacklist, boxes, in order; masks' names."""
+        """Digest of what is scored: ids, labels, blacklist, boxes; names and sizes of masks."""
         digest = hashlib.sha256()
         for column in ("image_id", "label", "blacklisted", "n_boxes"):
             digest.update("\n".join(self.images[column].astype(str)).encode())
         digest.update(np.ascontiguousarray(self.boxes).tobytes())
         digest.update("\n".join(self.box_labels.tolist()).encode())
         for mask in self.masks:
-            files = (*mask.foreground, mask.ignore)
-            digest.update(" ".join(file.name if file else "-" for file in files).encode())
+            for file in filter(None, (*mask.foreground, mask.ignore)):
+                digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         return digest.hexdigest()[:16]
 
     def require_pixels(self) -> None:

@@ -11,7 +11,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from wsol_bench.capture import compile_up_to
@@ -25,7 +24,7 @@ from wsol_bench.registry import import_object
 from wsol_bench.sources import Given
 from wsol_bench.store import environment
 
-__all__ = ["Job", "Part", "held_out_digest"]
+__all__ = ["Job", "Part", "selection_digest"]
 
 # These decide where and how fast, and what becomes of bad images; they move no number.
 _NEUTRAL = {"workers", "strict", "max_failed"}
@@ -74,11 +73,16 @@ class Job:
         dataset = experiment.dataset.load()
         if experiment.models:
             dataset.require_pixels()
-        _require_truth(dataset, experiment.build_protocol())
+        protocol = experiment.build_protocol()
+        only_localized = not experiment.models or protocol.sweep is not None
+        _require_truth(dataset, protocol, only_localized=only_localized)
         # A file of boxes is read beside the whole of what it is about.
         opened = {source.name: source.open(dataset) for source in experiment.build_sources()}
         if experiment.limit is not None:
             dataset = dataset.take(range(min(experiment.limit, len(dataset))))
+        if sweep := protocol.sweep:
+            held_out = sweep.splits(dataset.images["image_id"].tolist())
+            dataset = replace(dataset, images=dataset.images.assign(held_out=held_out))
         return cls(experiment, dataset, opened)
 
     @property
@@ -148,8 +152,11 @@ class Job:
             "methods": {
                 method.name: _source(method.function) for method in experiment.build_methods()
             },
-            "sources": {name: given.fingerprint for name, given in self.sources.items()},
-            "held_out": held_out_digest(protocol, self.dataset.images["image_id"].tolist()),
+            "sources": {
+                one.name: [_source(one.opener), self.sources[one.name].fingerprint]
+                for one in experiment.build_sources()
+            },
+            "selected_on": selection_digest(protocol),
             **environment(),
         }
 
@@ -205,25 +212,32 @@ class Job:
         return device
 
 
-def held_out_digest(protocol: Protocol, image_ids: Sequence[str]) -> str | None:
-    """Which images a threshold is selected on: a file's list may change under its name."""
-    if protocol.sweep is None or protocol.sweep.select_on is None:
+def selection_digest(protocol: Protocol) -> str | None:
+    """What is in the file of images that a threshold is selected on: its name does not tell."""
+    if protocol.sweep is None or not isinstance(protocol.sweep.select_on, str):
         return None
-    held_out = protocol.sweep.holds_out(image_ids)
-    return _digest("\n".join(np.array(image_ids)[held_out]).encode())
+    return _digest("\n".join(sorted(protocol.sweep.listed)).encode())
 
 
-def _require_truth(dataset: Dataset, protocol: Protocol) -> None:
-    """Raise DatasetError where there is nothing to score by."""
+def _require_truth(dataset: Dataset, protocol: Protocol, *, only_localized: bool) -> None:
+    """Raise DatasetError where there is nothing to score by.
+
+    Args:
+        dataset: whole.
+        protocol: what it is to be scored by.
+        only_localized: whether there is no classification error, either.
+    """
     if protocol.pixels and not dataset.masks:
         raise DatasetError(
             f"{protocol.name} scores pixels, but {dataset.name} has no masks; choose a protocol of "
             "boxes, or a data set such as openimages"
         )
-    if protocol.box and dataset.masks and not len(dataset.boxes):
+    if protocol.box and not len(dataset.boxes) and (dataset.masks or only_localized):
+        found, advice = "no boxes", "give the data set its annotations"
+        if dataset.masks:
+            found, advice = "masks", "choose a protocol of pixels, such as choe-2020-pxap"
         raise DatasetError(
-            f"{protocol.name} scores boxes, but {dataset.name} has masks; choose a protocol of "
-            "pixels, such as choe-2020-pxap"
+            f"{protocol.name} scores boxes, but {dataset.name} has {found}; {advice}"
         )
 
 

@@ -8,12 +8,7 @@ import pandas as pd
 from jaxtyping import Int64
 
 from wsol_bench.geometry import box_area
-from wsol_bench.metrics.selection import (
-    counted_rows,
-    image_positions,
-    label_boxes,
-    numbered_groups,
-)
+from wsol_bench.metrics.selection import counted_images, label_boxes
 
 __all__ = ["INSTANCE_EDGES", "SIZE_EDGES", "By", "breakdown"]
 
@@ -45,8 +40,8 @@ def breakdown(
     the prediction matches (or, by an option, the largest, as here).
 
     Args:
-        rows: of runs, all or those of the own class (no other is used); see docs/rows.md.
-        images: of the same runs.
+        rows, images: of runs; see docs/rows.md. Of the rows those of rank 1 and of the own class
+            matter.
         by: what the bins are of.
         iou: least IoU that is a hit.
 
@@ -54,45 +49,51 @@ def breakdown(
         One line a group (in order of appearance) and bin with a counted image (in the order of the
         bins, classes sorted): the columns of ``GROUP``; the bin, in a categorical column that is
         called as ``by``; n_images; gt_known_loc_error and top1_loc_error; mean_iou, the mean of the
-        best IoU of the own class's box. Fractions in [0, 1]; top1_loc_error is NaN where nobody
-        has classified (rank 0).
+        best IoU of the own class's first box. Fractions in [0, 1]. Counted is each evaluated image
+        with a box of its class that is neither blacklisted nor held out, whatever rows it has; one
+        whose first guess (the first row of rank 1) is absent is wrong. So the mean of a number over
+        the bins, weighted by n_images, is that of the summary. In all bins of a group
+        top1_loc_error is NaN where nobody has ranked classes (all ranks 0), and the other two
+        where a counted image has no row of its own class. There are no lines of a group with a row
+        without an IoU.
 
     Raises:
         ValueError: rows hold an image that the images table does not.
     """
-    own = counted_rows(rows, images, "gt_known")
-    bins = _bins(own, images, by)
-    groups = numbered_groups(own)
-    best_iou = own["iou"].to_numpy(np.float64)
-    missed = best_iou < iou
-    rank = own["rank"].to_numpy(np.float64)
+    counted = counted_images(rows, images)
+    bins = _bins(counted.image, images, by)
+    best_iou = rows["iou"].to_numpy(np.float64)
+    complete, ranked = counted.complete[counted.group], counted.ranked[counted.group]
+    known = np.where(complete, best_iou[counted.own], np.nan)
+    label = images["label"].to_numpy(str)[counted.image]
+    right = (counted.top1 >= 0) & (rows["class"].to_numpy(str)[counted.top1] == label)
+    right &= best_iou[counted.top1] >= iou
     n_bins = len(bins.names)
-    cell = groups.number * n_bins + bins.number
+    cell = counted.group * n_bins + bins.number
     n_images = np.bincount(cell)
     filled = np.flatnonzero(n_images)
-    table = groups.table.loc[filled // n_bins].reset_index(drop=True)
+    table = counted.groups.loc[filled // n_bins].reset_index(drop=True)
     table[by] = pd.Categorical.from_codes(
         filled % n_bins, dtype=pd.CategoricalDtype(bins.names, ordered=True)
     )
     table["n_images"] = n_images[filled]
     for name, values in {
-        "gt_known_loc_error": missed,
-        "top1_loc_error": np.where(rank == 0, np.nan, missed | (rank != 1)),
-        "mean_iou": best_iou,
+        "gt_known_loc_error": np.where(complete, known < iou, np.nan),
+        "top1_loc_error": np.where(ranked, ~right, np.nan),
+        "mean_iou": known,
     }.items():
         table[name] = np.bincount(cell, weights=values)[filled] / n_images[filled]
     return table
 
 
 class _Bins(NamedTuple):
-    """The bin of each row's image, and the names of all bins in order."""
+    """The bin of each image, and the names of all bins in order."""
 
     number: Int64[np.ndarray, " n"]
     names: list[str]
 
 
-def _bins(own: pd.DataFrame, images: pd.DataFrame, by: By) -> _Bins:
-    position = image_positions(own, images)
+def _bins(position: Int64[np.ndarray, " n"], images: pd.DataFrame, by: By) -> _Bins:
     if by == "class":
         labels = images["label"].to_numpy(str)[position]
         names, number = np.unique(labels, return_inverse=True)

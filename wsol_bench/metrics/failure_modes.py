@@ -10,10 +10,9 @@ from wsol_bench.metrics.selection import (
     SCORED,
     Selection,
     Truth,
-    counted_rows,
+    counted_images,
     image_positions,
     label_boxes,
-    numbered_groups,
 )
 
 __all__ = [
@@ -138,30 +137,38 @@ def failure_counts(
 ) -> pd.DataFrame:
     """How often each failure mode occurs, a model x method x layer x protocol.
 
-    One row an image counts, as in the localization errors: not those of blacklisted images, of
-    images without a box of their class, and without an IoU. So the share of ``hit`` is one minus
-    the top-1 (GT-known) localization error.
+    Each counted image of a group counts once, as in the localization errors: evaluated, with a box
+    of its class, neither blacklisted nor held out. So the share of ``hit`` is one minus the top-1
+    (GT-known) localization error.
 
     Args:
         rows, images: of runs; see docs/rows.md.
-        of: ``top1``: why did the first guess fail? Its class may be wrong; ``gt_known``: why did
-            the map of the image's own class fail? It is never ``wrong_class``.
+        of: ``top1``: why did the first guess fail (the first row of rank 1)? Its class may be
+            wrong, and ``wrong_class`` too is an image without a first guess; ``gt_known``: why did
+            the map of the image's own class fail (its first row)? It is never ``wrong_class``.
         iou: least IoU that is a hit.
 
     Returns:
-        One line a group with a counted row (in order of appearance) and failure mode (all, in the
-        order of ``FAILURE_MODES``): the columns of ``GROUP``, failure_mode, n_images, and share,
-        the fraction in [0, 1] of the group's counted images.
+        One line a group with a counted image (in order of appearance) and failure mode (all, in
+        the order of ``FAILURE_MODES``): the columns of ``GROUP``, failure_mode, n_images, and
+        share, the fraction in [0, 1] of the group's counted images. There are no lines of a group
+        that has no such error: a row has no IoU; of ``top1``, nobody has ranked classes (all ranks
+        0); of ``gt_known``, a counted image has no row of its own class.
 
     Raises:
         ValueError: rows hold an image that the images table does not.
     """
-    counted = counted_rows(rows, images, of)
-    code = failure_modes(counted, images, iou=iou).cat.codes.to_numpy(np.int64)
-    groups = numbered_groups(counted)
-    n_groups, n_modes = len(groups.table), len(FAILURE_MODES)
-    n_images = np.bincount(groups.number * n_modes + code, minlength=n_groups * n_modes)
-    table = groups.table.loc[np.repeat(np.arange(n_groups), n_modes), GROUP]
+    counted = counted_images(rows, images)
+    is_top1 = of == "top1"
+    defined = (counted.ranked if is_top1 else counted.complete)[counted.group]
+    row = (counted.top1 if is_top1 else counted.own)[defined]
+    found = row[row >= 0]
+    code = np.full(len(row), FAILURE_MODES.index("wrong_class"), np.int64)
+    code[row >= 0] = failure_modes(rows.iloc[found], images, iou=iou).cat.codes.to_numpy(np.int64)
+    present, number = np.unique(counted.group[defined], return_inverse=True)
+    n_groups, n_modes = len(present), len(FAILURE_MODES)
+    n_images = np.bincount(number * n_modes + code, minlength=n_groups * n_modes)
+    table = counted.groups.loc[np.repeat(present, n_modes), GROUP]
     return table.reset_index(drop=True).assign(
         failure_mode=pd.Categorical(FAILURE_MODES * n_groups, dtype=_DTYPE),
         n_images=n_images,

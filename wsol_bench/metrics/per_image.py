@@ -2,11 +2,12 @@
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.metrics.box_acc import AREA_FROM
-from wsol_bench.metrics.max_box_acc import best_threshold, hits_of, n_hits
-from wsol_bench.metrics.pointing import pointing_hits
+from wsol_bench.metrics.localization import TOP_K
+from wsol_bench.metrics.max_box_acc import V1, V2, best_threshold, hits_of, n_hits
+from wsol_bench.metrics.pointing import TOLERANCE, pointing_hits
 from wsol_bench.metrics.selection import SCORED
 from wsol_bench.protocols import Protocol
 
@@ -22,10 +23,9 @@ def per_image(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> 
         iou: least IoU that is a hit.
 
     Returns:
-        By image_id, for evaluated images: top1_cls, top5_cls, top1_loc, top5_loc, gt_known (0 or
-        1), iou, box_acc_area, and where measured pointing_game (0 or 1), energy, insertion,
-        deletion, average_drop, increase_in_confidence (0 or 1). NaN where an image does not count
-        in a number.
+        By image_id, for evaluated images, columns that are called as in the summary, and whose
+        means are its numbers: errors (0 or 1), mean_iou, box_acc_area, and where measured the
+        pointing games and faithfulness. NaN where an image does not count in a number.
     """
     evaluated = images[images["status"] == "evaluated"].set_index("image_id")
     rows = rows[rows["image_id"].isin(evaluated.index)]
@@ -41,8 +41,8 @@ def per_image(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> 
         np.minimum.at(best, place[chosen], rank[chosen])
         return best
 
-    def within(best: Float64[np.ndarray, " n"], k: int) -> Float64[np.ndarray, " n"]:
-        return (best <= k).astype(np.float64)
+    def beyond(best: Float64[np.ndarray, " n"], k: int) -> Float64[np.ndarray, " n"]:
+        return (best > k).astype(np.float64)
 
     known, hit = first(right), first(right & (fit >= iou))
     has_box = evaluated["n_label_boxes"].to_numpy(np.int64) > 0
@@ -51,17 +51,20 @@ def per_image(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> 
     table = pd.DataFrame(index=evaluated.index)
     ranked = bool((rank > 0).any())
     localized = ranked and bool(rows["status"].isin(SCORED).any())
-    for k in (1, 5):
-        table[f"top{k}_cls"] = within(known, k) if ranked else nothing
-    for k in (1, 5):
-        table[f"top{k}_loc"] = np.where(counted, within(hit, k), np.nan) if localized else nothing
+    for k in range(1, TOP_K + 1):
+        table[f"top{k}_cls_error"] = beyond(known, k) if ranked else nothing
+    for k in range(1, TOP_K + 1):
+        of_all = np.where(has_box, beyond(hit, k), np.nan) if localized else nothing
+        table[f"top{k}_loc_error"] = np.where(counted, of_all, np.nan)
+        if k in (1, TOP_K):
+            table[f"top{k}_loc_error_all"] = of_all
     own = _first_own(rows, evaluated, place) & rows["status"].isin(SCORED).to_numpy(bool)
     best_iou = nothing.copy()
     best_iou[place[own][::-1]] = fit[own][::-1]  # the first guess of several
     # As in the summary: no number of all images from the boxes of some.
     best_iou[~counted | ~np.isfinite(known[counted]).all()] = np.nan
-    table["gt_known"] = np.where(np.isnan(best_iou), np.nan, best_iou >= iou)
-    table["iou"] = best_iou
+    table["gt_known_loc_error"] = np.where(np.isnan(best_iou), np.nan, best_iou < iou)
+    table["mean_iou"] = best_iou
     table["box_acc_area"] = np.maximum(best_iou - AREA_FROM, 0) / (1 - AREA_FROM)
     _add_pointing(table, rows, evaluated, place)
     _add_faithfulness(table, rows, place)
@@ -80,7 +83,8 @@ def per_image_of_sweep(
 
     Returns:
         By image_id: box_acc_iou50 and so on for each least IoU (0 or 1), and where thresholds are
-        selected on held-out images selected_box_acc_iou50, at those; pointing_game, energy and
+        selected on held-out images selected_box_acc_iou50, selected_box_acc and
+        selected_box_acc_v2, at those; pointing games and
         faithfulness as in ``per_image``. NaN where an image does not count, as held-out ones.
     """
     if not (protocol.sweep and protocol.box and protocol.scoring):
@@ -97,23 +101,30 @@ def per_image_of_sweep(
     hits = mine["hits"][~held_out].tolist()
     ids = mine["image_id"][~held_out]
 
-    def at_best_of(chosen: list[bytes], name: str) -> None:
-        sums = n_hits(chosen, n).astype(np.float64)
-        for position, iou in enumerate(ious):
-            curve = first + position
-            at = best_threshold(sums[curve]).threshold
-            values = hits_of(hits, n, curve, at).astype(np.float64)
-            column = pd.Series(values, index=ids).reindex(table.index)
-            table[f"{name}_iou{100 * iou:g}"] = column
+    held_hits = mine["hits"][held_out].tolist()
+    oracle = n_hits(hits, n) if hits else None
+    selected = n_hits(held_hits, n) if held_hits else None
 
-    if hits:
-        at_best_of(hits, "box_acc")
-    if hits and held_out.any():
-        at_best_of(mine["hits"][held_out].tolist(), "selected_box_acc")
+    def at_best_of(sums: Int64[np.ndarray, "c t"], curve: int) -> "pd.Series[float]":
+        values = hits_of(hits, n, curve, best_threshold(sums[curve].astype(np.float64)).threshold)
+        return pd.Series(values.astype(np.float64), index=ids).reindex(table.index)
+
+    if oracle is not None:
+        for curve, iou in enumerate(ious, first):
+            table[f"box_acc_iou{100 * iou:g}"] = at_best_of(oracle, curve)
+    if oracle is not None and selected is not None:
+        for curve, iou in enumerate(ious, first):
+            table[f"selected_box_acc_iou{100 * iou:g}"] = at_best_of(selected, curve)
+        if V1 in ious:
+            table["selected_box_acc"] = at_best_of(selected, ious.index(V1))
+        if set(V2) <= set(ious) and first:
+            columns = [f"selected_box_acc_iou{100 * iou:g}" for iou in V2]
+            table["selected_box_acc_v2"] = table[columns].mean(axis=1, skipna=False)
     rows = rows[rows["image_id"].isin(evaluated.index)]
     place = evaluated.index.get_indexer(pd.Index(rows["image_id"]))
     _add_pointing(table, rows, evaluated, place)
     _add_faithfulness(table, rows, place)
+    table[evaluated["held_out"].to_numpy(bool)] = np.nan
     return table
 
 
@@ -131,7 +142,7 @@ def _first_own(
 def _add_pointing(
     table: pd.DataFrame, rows: pd.DataFrame, evaluated: pd.DataFrame, place: np.ndarray
 ) -> None:
-    """Add pointing_game and energy, where there are maps."""
+    """Add the pointing games, where there are maps."""
     has_map = rows["status"].isin([*SCORED, "swept"]).to_numpy(bool)
     peaks = rows[["peak_x", "peak_y"]].to_numpy(np.float64)
     own = _first_own(rows, evaluated, place) & has_map
@@ -139,11 +150,17 @@ def _add_pointing(
     if not np.isfinite(peaks[own]).any():
         return
     boxes = [np.asarray(flat, np.float64).reshape(-1, 4) for flat in evaluated["boxes"]]
-    hits, energy = np.full((2, len(table)), np.nan)
     where = place[own]
-    hits[where] = pointing_hits(peaks[own], [boxes[index] for index in where])
-    energy[where] = rows["energy"].fillna(0.0).to_numpy(np.float64)[own]
-    table["pointing_game"], table["energy"] = hits, energy
+    truth = [boxes[index] for index in where]
+    columns = {
+        "pointing_game": pointing_hits(peaks[own], truth),
+        "pointing_game_15px": pointing_hits(peaks[own], truth, tolerance=TOLERANCE),
+        "energy_pointing_game": rows["energy"].fillna(0.0).to_numpy(np.float64)[own],
+    }
+    for name, values in columns.items():
+        column = np.full(len(table), np.nan)
+        column[where] = values
+        table[name] = column
 
 
 def _add_faithfulness(table: pd.DataFrame, rows: pd.DataFrame, place: np.ndarray) -> None:

@@ -7,7 +7,10 @@ from jaxtyping import Bool, Float64
 
 from wsol_bench.geometry import image_pairs
 
-__all__ = ["pointing_hits"]
+__all__ = ["TOLERANCE", "pointing_hits"]
+
+# What the authors allow, in pixels.
+TOLERANCE = 15.0
 
 
 def pointing_hits(

@@ -1,20 +1,22 @@
-"""Which rows a number is about, and the ground truth behind them."""
+"""Which images and rows a number is about, and the ground truth behind them."""
 
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
+from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.geometry import Boxes
 from wsol_bench.metrics.localization import GROUP
 
 __all__ = [
     "SCORED",
+    "Counted",
     "Groups",
     "Selection",
     "Truth",
-    "counted_rows",
+    "counted_images",
+    "first_rows",
     "image_positions",
     "label_boxes",
     "numbered_groups",
@@ -51,29 +53,103 @@ class Groups(NamedTuple):
     table: pd.DataFrame
 
 
-def counted_rows(rows: pd.DataFrame, images: pd.DataFrame, of: Selection) -> pd.DataFrame:
-    """The rows that a localization error averages: one an image and group.
+class Counted(NamedTuple):
+    """The images that a localization error averages, once a group, and the rows they count by.
 
-    Rows without an IoU (status not among ``SCORED``), blacklisted images and images
-    without a box of their class are left out, as in ``localization.clsloc_errors``.
+    Attributes:
+        groups: the columns ``GROUP``, one line a group of the rows, in order of appearance.
+        ranked: whether anybody has ranked classes in a group (a rank other than 0): otherwise it
+            has no top-1 number.
+        complete: whether each counted image of a group has a row of its own class: otherwise the
+            group has no GT-known number.
+        group: of each pair of group and image: line of ``groups``, ascending.
+        image: its line in the images table, ascending within the group.
+        top1: its first row of rank 1, by position in the rows; -1 where there is none.
+        own: its first row of the image's own class, by rank and then in order; -1 likewise.
+    """
+
+    groups: pd.DataFrame
+    ranked: Bool[np.ndarray, " groups"]
+    complete: Bool[np.ndarray, " groups"]
+    group: Int64[np.ndarray, " n"]
+    image: Int64[np.ndarray, " n"]
+    top1: Int64[np.ndarray, " n"]
+    own: Int64[np.ndarray, " n"]
+
+
+def counted_images(rows: pd.DataFrame, images: pd.DataFrame) -> Counted:
+    """Each group with each counted image of its model, whatever rows there are.
+
+    Counted are evaluated images with a box of their class that are neither blacklisted nor held
+    out. A group with a row without an IoU (status not among ``SCORED``) has no images here: its
+    method is not applicable, or its protocol takes no one box.
 
     Args:
-        rows, images: of runs; see docs/rows.md.
-        of: ``top1``: the rows of rank 1; ``gt_known``: those of the image's own class, whatever
-            their rank.
+        rows, images: of runs; see docs/rows.md. The column held_out may be absent.
 
     Raises:
         ValueError: rows hold an image that the images table does not.
     """
     position = image_positions(rows, images)
-    if of == "top1":
-        chosen = rows["rank"].to_numpy(np.float64) == 1
-    else:
-        chosen = rows["class"].to_numpy(str) == images["label"].to_numpy(str)[position]
-    counted = (images["n_label_boxes"].to_numpy(np.int64) > 0) & ~images["blacklisted"].to_numpy(
-        bool
+    groups = numbered_groups(rows)
+    n_groups = len(groups.table)
+    without_iou = ~rows["status"].isin(SCORED).to_numpy(bool)
+    applicable = np.bincount(groups.number[without_iou], minlength=n_groups) == 0
+    counts = images["n_label_boxes"].to_numpy(np.int64) > 0
+    counts &= (images["status"] == "evaluated").to_numpy(bool)
+    for without in ("blacklisted", "held_out"):
+        if without in images:
+            counts &= ~images[without].to_numpy(bool)
+    of_model = images["model"].to_numpy(str)
+    nothing = np.zeros(0, np.int64)
+    of_group = [
+        np.flatnonzero(counts & (of_model == model)) if wanted else nothing
+        for model, wanted in zip(groups.table["model"], applicable, strict=True)
+    ]
+    group = np.repeat(np.arange(n_groups), [len(theirs) for theirs in of_group])
+    image = np.concatenate([nothing, *of_group])
+    # A row's key is that of its pair of group and image; the pairs' keys ascend.
+    keys, wanted = groups.number * len(images) + position, group * len(images) + image
+    rank = rows["rank"].to_numpy(np.float64)
+    right = rows["class"].to_numpy(str) == images["label"].to_numpy(str)[position]
+
+    def of_pairs(chosen: Bool[np.ndarray, " rows"]) -> Int64[np.ndarray, " n"]:
+        first = first_rows(keys, chosen, rank)
+        first = first[np.isin(keys[first], wanted)]
+        found = np.full(len(wanted), -1, np.int64)
+        found[np.searchsorted(wanted, keys[first])] = first
+        return found
+
+    own = of_pairs(right)
+    return Counted(
+        groups.table,
+        np.bincount(groups.number[rank != 0], minlength=n_groups) > 0,
+        np.bincount(group[own < 0], minlength=n_groups) == 0,
+        group,
+        image,
+        of_pairs(rank == 1),
+        own,
     )
-    return rows[chosen & counted[position] & rows["status"].isin(SCORED).to_numpy(bool)]
+
+
+def first_rows(
+    key: Int64[np.ndarray, " rows"],
+    chosen: Bool[np.ndarray, " rows"],
+    rank: Float64[np.ndarray, " rows"],
+) -> Int64[np.ndarray, " n"]:
+    """The first of the chosen rows of each key: of the lowest rank, and of equals the first.
+
+    Args:
+        key: says which rows belong together, as those of an image.
+        chosen: which rows may be the first.
+        rank: of each row.
+
+    Returns:
+        Positions in the rows, by ascending key; none of keys without a chosen row.
+    """
+    candidates = np.flatnonzero(chosen)
+    ordered = candidates[np.lexsort((rank[candidates], key[candidates]))]
+    return ordered[np.unique(key[ordered], return_index=True)[1]].astype(np.int64)
 
 
 def image_positions(rows: pd.DataFrame, images: pd.DataFrame) -> Int64[np.ndarray, " rows"]:

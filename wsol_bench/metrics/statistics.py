@@ -25,6 +25,7 @@ __all__ = [
     "Interval",
     "McNemar",
     "PairedDifference",
+    "Statistic",
     "bootstrap_means",
     "bootstrap_statistic",
     "confidence_interval",
@@ -32,6 +33,7 @@ __all__ = [
     "holm",
     "mcnemar_exact",
     "paired_bootstrap",
+    "paired_statistic",
     "statistic_interval",
 ]
 
@@ -99,7 +101,7 @@ class PairedDifference(NamedTuple):
         low: lower end of its percentile interval.
         high: upper end of its percentile interval.
         effect_size: Cohen's d_z, mean over standard deviation (n - 1) of the differences; NaN where
-            all differences are equal.
+            all differences are equal, and of a number that is no mean.
         p: two-sided, in [1 / (1 + n_resamples), 1]; NaN for fewer than two images.
     """
 
@@ -339,6 +341,48 @@ def paired_bootstrap(
         if np.ptp(differences) > 0:
             effect_size = mean / float(differences.std(ddof=1))
     return PairedDifference(n, mean, low, high, effect_size, p)
+
+
+def paired_statistic(
+    first: Columns,
+    second: Columns,
+    statistic: Statistic,
+    *,
+    level: float = LEVEL,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> PairedDifference:
+    """``paired_bootstrap`` of a number made of column means, as a maximum over thresholds is.
+
+    Whatever the statistic chooses it chooses anew in each resample, for either method.
+
+    Args:
+        first, second: a row an image, in the same order, a column a threshold.
+        statistic: from means of shape (r, m) to numbers of shape (r,).
+        level: of the interval, in (0, 1).
+        n_resamples: at least 1.
+        seed: equal seeds give equal resamples.
+
+    Returns:
+        The effect size is NaN: there is no difference of single images.
+
+    Raises:
+        ValueError: as ``bootstrap_statistic``, or not one row an image of each method.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"expected as many images, found {len(first)} and {len(second)}")
+    width = first.shape[1]
+
+    def difference(means: Float64[np.ndarray, "r m"]) -> Float64[np.ndarray, " r"]:
+        return np.asarray(statistic(means[:, :width]) - statistic(means[:, width:]))
+
+    sample = _sample(np.concatenate([first, second], axis=1))
+    resampled = bootstrap_statistic(sample, difference, n_resamples=n_resamples, seed=seed)
+    [value] = _apply(difference, _means(sample)[None]).tolist()
+    _, low, high, n = _percentile_interval(value, resampled, level, len(sample))
+    as_large = np.abs(resampled - value) >= abs(value) - _ROUNDING
+    p = (1 + int(as_large.sum())) / (1 + n_resamples) if n > 1 else float("nan")
+    return PairedDifference(n, value, low, high, float("nan"), p)
 
 
 def holm(p: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:

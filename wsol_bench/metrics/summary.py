@@ -11,14 +11,11 @@ from wsol_bench.metrics.faithfulness import average_drop, increase_in_confidence
 from wsol_bench.metrics.localization import GROUP, TOP_K, clsloc_errors
 from wsol_bench.metrics.max_box_acc import V1, V2, best_threshold, n_hits
 from wsol_bench.metrics.pixel_ap import peak_iou, pixel_average_precision
-from wsol_bench.metrics.pointing import pointing_hits
+from wsol_bench.metrics.pointing import TOLERANCE, pointing_hits
 from wsol_bench.metrics.selection import SCORED
 from wsol_bench.protocols import Protocol
 
 __all__ = ["summarize"]
-
-# What the pointing game's authors allow, in pixels.
-_TOLERANCE = 15.0
 
 
 def summarize(
@@ -58,7 +55,7 @@ def summarize(
             "status": status,
             "n_images": len(evaluated),
             "n_skipped": len(of_model) - len(evaluated),
-            "n_missing": mine.loc[mine["status"] == "missing", "image_id"].nunique(),
+            "n_missing": _n_missing(mine, evaluated),
         }
         if protocol is None or (protocol.box and not protocol.sweep):
             iou = protocol.scoring.ious[0] if protocol and protocol.scoring else 0.5
@@ -72,8 +69,17 @@ def summarize(
             line |= (
                 _pixels(facts, protocol) if protocol.pixels else _sweep(facts, n_counted, protocol)
             )
+        if "held_out" in evaluated:
+            evaluated = evaluated[~evaluated["held_out"].to_numpy(bool)]
         lines.append(line | _of_maps(mine, evaluated))
     return pd.DataFrame(lines)
+
+
+def _n_missing(rows: pd.DataFrame, evaluated: pd.DataFrame) -> int:
+    """Images of which there is neither map nor box for their own class, or nothing at all."""
+    missing = rows[rows["status"] == "missing"]
+    own = missing.merge(evaluated[["image_id", "label"]], on="image_id")
+    return int(own.loc[(own["class"] == own["label"]) | (own["class"] == ""), "image_id"].nunique())
 
 
 def _of_group(table: pd.DataFrame, group: dict[Any, Any]) -> pd.DataFrame:
@@ -129,11 +135,11 @@ def _of_maps(rows: pd.DataFrame, evaluated: pd.DataFrame) -> dict[str, Any]:
         if len(own) and np.isfinite(peaks).any():
             truth = [np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in own["boxes"]]
             line["pointing_game"] = float(pointing_hits(peaks, truth).mean())
-            near = pointing_hits(peaks, truth, tolerance=_TOLERANCE)
+            near = pointing_hits(peaks, truth, tolerance=TOLERANCE)
             line["pointing_game_15px"] = float(near.mean())
             line["energy_pointing_game"] = float(own["energy"].fillna(0.0).mean())
     if "insertion" in rows and rows["insertion"].notna().any():
-        asked = rows[rows["rank"] == 1]
+        asked = rows[(rows["rank"] == 1) & rows["image_id"].isin(evaluated["image_id"])]
         score, masked = (asked[name].to_numpy(np.float64) for name in ("score", "masked_score"))
         line["insertion"] = float(asked["insertion"].mean())
         line["deletion"] = float(asked["deletion"].mean())
@@ -174,17 +180,27 @@ def _sweep(facts: pd.DataFrame, n_counted: int, protocol: Protocol) -> dict[str,
         best = best_threshold(curve)
         line[f"max_box_acc_iou{100 * iou:g}"] = best.accuracy
         line[f"threshold_iou{100 * iou:g}"] = float(thresholds[best.threshold])
-    if protocol.sweep.select_on is not None:
-        line["n_held_out"] = int(held_out.sum())
-        chosen = _accuracy(hits[held_out].tolist(), len(thresholds), len(ious))
-        if chosen is not None:
-            own = chosen[1 if every else 0]
-            for position, iou in enumerate(ious):
-                at = best_threshold(own[position]).threshold
-                name = f"iou{100 * iou:g}"
-                line[f"selected_box_acc_{name}"] = float(curves[iou][at])
-                line[f"selected_threshold_{name}"] = float(thresholds[at])
-                line[f"gap_{name}"] = line[f"max_box_acc_{name}"] - float(curves[iou][at])
+    if protocol.sweep.select_on is None:
+        return line
+    line["n_held_out"] = int(held_out.sum())
+    chosen = _accuracy(hits[held_out].tolist(), len(thresholds), len(ious))
+    if chosen is None:
+        return line
+    for position, iou in enumerate(ious):
+        kind, name = (1 if every else 0), f"iou{100 * iou:g}"
+        at = best_threshold(chosen[kind][position]).threshold
+        line[f"selected_box_acc_{name}"] = float(scored[kind][position][at])
+        line[f"selected_threshold_{name}"] = float(thresholds[at])
+        line[f"gap_{name}"] = line[f"max_box_acc_{name}"] - line[f"selected_box_acc_{name}"]
+    if V1 in ious:
+        position = ious.index(V1)
+        at = best_threshold(chosen[0][position]).threshold
+        line["selected_box_acc"] = float(scored[0][position][at])
+        line["gap"] = line["max_box_acc"] - line["selected_box_acc"]
+    if "max_box_acc_v2" in line:
+        selected = [line[f"selected_box_acc_iou{100 * iou:g}"] for iou in V2]
+        line["selected_box_acc_v2"] = float(np.mean(selected))
+        line["gap_v2"] = line["max_box_acc_v2"] - line["selected_box_acc_v2"]
     return line
 
 

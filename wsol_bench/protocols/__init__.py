@@ -6,7 +6,7 @@ published numbers is a field; none has a default, so a protocol says all of them
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,7 +24,7 @@ from pydantic import (
 
 from wsol_bench.errors import ConfigError, did_you_mean
 from wsol_bench.geometry import GeometryName, Placement, place
-from wsol_bench.validation import UNION_TAGS, explain, read_yaml
+from wsol_bench.validation import ONE, SEVERAL, explain, read_yaml
 
 __all__ = [
     "BoxRule",
@@ -44,9 +44,8 @@ class _Rule(BaseModel):
 
 
 # A union's branch is chosen by the kind of the value, so that errors are about that branch alone.
-_ONE, _SEVERAL = sorted(UNION_TAGS)
-_BY_KIND = Discriminator(lambda value: _ONE if isinstance(value, int | float | str) else _SEVERAL)
-_SHARE_OR_FILE = Discriminator(lambda value: _ONE if isinstance(value, int | float) else _SEVERAL)
+_BY_KIND = Discriminator(lambda value: ONE if isinstance(value, int | float | str) else SEVERAL)
+_SHARE_OR_FILE = Discriminator(lambda value: ONE if isinstance(value, int | float) else SEVERAL)
 _Iou = Annotated[float, Field(gt=0, le=1)]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -104,7 +103,18 @@ class MapRule(_Rule):
         return self
 
 
-class Sweep(_Rule):
+class _Grid(_Rule):
+    """Thresholds 0, step, 2 step, ... below 1."""
+
+    step: Annotated[float, Field(gt=0, le=1)]
+
+    @property
+    def thresholds(self) -> Float64[np.ndarray, " t"]:
+        """The grid, ascending."""
+        return np.arange(0, 1, self.step)
+
+
+class Sweep(_Grid):
     """Every threshold of a grid instead of one.
 
     Attributes:
@@ -114,22 +124,20 @@ class Sweep(_Rule):
             threshold is chosen on the images that are scored (the oracle threshold).
     """
 
-    step: Annotated[float, Field(gt=0, le=1)]
     select_on: (
         Annotated[
-            Annotated[float, Field(gt=0, lt=1), Tag(_ONE)] | Annotated[str, Tag(_SEVERAL)],
+            Annotated[float, Field(gt=0, lt=1), Tag(ONE)] | Annotated[str, Tag(SEVERAL)],
             _SHARE_OR_FILE,
         ]
         | None
     ) = None
 
-    @property
-    def thresholds(self) -> Float64[np.ndarray, " t"]:
-        """The grid, ascending."""
-        return np.arange(0, 1, self.step)
-
     def holds_out(self, image_ids: Sequence[str]) -> Bool[np.ndarray, " n"]:
-        """Which images the threshold is chosen on; ConfigError where a file cannot be read."""
+        """Which images the threshold is chosen on.
+
+        Raises:
+            ConfigError: a file that cannot be read.
+        """
         if self.select_on is None:
             return np.zeros(len(image_ids), np.bool_)
         if isinstance(self.select_on, float):
@@ -137,17 +145,29 @@ class Sweep(_Rule):
             digests = [hashlib.sha256(name.encode()).digest()[:8] for name in image_ids]
             shares = np.array([int.from_bytes(one, "big") for one in digests]) / 2**64
             return shares < self.select_on
-        try:
-            chosen = set(Path(self.select_on).expanduser().read_text().split())
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"select_on: {self.select_on} cannot be read: {error}") from error
-        held_out = np.array([name in chosen for name in image_ids], np.bool_)
-        if not held_out.any() or held_out.all():
+        chosen = self.listed
+        return np.array([name in chosen for name in image_ids], np.bool_)
+
+    def splits(self, image_ids: Sequence[str]) -> Bool[np.ndarray, " n"]:
+        """``holds_out`` of a whole data set; ConfigError where one side is empty."""
+        held_out = self.holds_out(image_ids)
+        if self.select_on is not None and (not held_out.any() or held_out.all()):
             raise ConfigError(
-                f"select_on: {self.select_on} names {held_out.sum()} of the data set's "
-                f"{len(image_ids)} images; some must be left on either side"
+                f"select_on: {self.select_on} picks {held_out.sum()} of {len(image_ids)} images; "
+                "some must be left on either side"
             )
         return held_out
+
+    @property
+    def listed(self) -> frozenset[str]:
+        """The ids in the file that ``select_on`` names; none where it names none."""
+        if not isinstance(self.select_on, str):
+            return frozenset()
+        try:
+            text = Path(self.select_on).expanduser().read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"select_on: {self.select_on} cannot be read: {error}") from error
+        return frozenset(line.strip() for line in text.splitlines() if line.strip())
 
 
 class BoxRule(_Rule):
@@ -168,9 +188,7 @@ class BoxRule(_Rule):
             and the best one decides (of a sweep only).
     """
 
-    threshold: Annotated[
-        Annotated[_Fraction, Tag(_ONE)] | Annotated[Sweep, Tag(_SEVERAL)], _BY_KIND
-    ]
+    threshold: Annotated[Annotated[_Fraction, Tag(ONE)] | Annotated[Sweep, Tag(SEVERAL)], _BY_KIND]
     of: Literal["maximum", "range"]
     measured_on: Literal["upsampled", "low_resolution"]
     comparison: Literal["at_least", "above"]
@@ -203,8 +221,7 @@ class ScoringRule(_Rule):
     """
 
     iou: Annotated[
-        Annotated[_Iou, Tag(_ONE)]
-        | Annotated[tuple[_Iou, ...], Field(min_length=1), Tag(_SEVERAL)],
+        Annotated[_Iou, Tag(ONE)] | Annotated[tuple[_Iou, ...], Field(min_length=1), Tag(SEVERAL)],
         _BY_KIND,
     ]
     frame: Literal["original", "input"]
@@ -215,19 +232,12 @@ class ScoringRule(_Rule):
         return self.iou if isinstance(self.iou, tuple) else (self.iou,)
 
 
-class PixelRule(_Rule):
+class PixelRule(_Grid):
     """How the pixels of a map are scored against a mask.
 
     Attributes:
         step: distance of the thresholds on a map scaled by its range: 0, step, ... below 1.
     """
-
-    step: Annotated[float, Field(gt=0, le=1)]
-
-    @property
-    def thresholds(self) -> Float64[np.ndarray, " t"]:
-        """The grid, ascending."""
-        return np.arange(0, 1, self.step)
 
 
 class Protocol(_Rule):
@@ -253,6 +263,8 @@ class Protocol(_Rule):
         sections = (self.box is not None, self.scoring is not None, self.pixels is not None)
         if sections not in ((True, True, False), (False, False, True)):
             raise ValueError("a protocol has either 'box' and 'scoring', or 'pixels'")
+        if self.scoring and len(set(self.scoring.ious)) < len(self.scoring.ious):
+            raise ValueError(f"scoring.iou: expected each once, found {self.scoring.ious}")
         if self.scoring and isinstance(self.scoring.iou, tuple) and not self.sweep:
             raise ValueError("scoring.iou: several belong to a sweep; one threshold has one")
         return self
@@ -293,14 +305,9 @@ def load_protocol(name: str, changes: dict[str, Any] | None = None) -> Protocol:
             raise ConfigError(f"unknown protocol {name!r}; {did_you_mean(name, protocol_names())}")
         path = Path(__file__).with_name(f"{name}.yaml")
     content = read_yaml(path, "protocol")
-    described = []
+    described: list[str] = []
     for section, fields in (changes or {}).items():
-        if isinstance(fields, dict) and isinstance(content.get(section), dict):
-            content[section] = {**content[section], **fields}
-            described += [f"{section}.{key}={value}" for key, value in fields.items()]
-        else:
-            content[section] = fields
-            described.append(f"{section}={fields}")
+        described += _change(content, section, fields)
     if described:
         content["name"] = f"{content.get('name')}+{','.join(described)}"
     try:
@@ -314,3 +321,17 @@ def load_protocol(name: str, changes: dict[str, Any] | None = None) -> Protocol:
             "this one differs; give it a 'name' of its own"
         )
     return protocol
+
+
+def _change(content: dict[str, Any], key: str, value: Any, path: str = "") -> Iterator[str]:
+    """Set a key, or those within it where both are mappings; what was set, for the name."""
+    if isinstance(value, dict) and isinstance(content.get(key), dict):
+        content[key] = dict(content[key])
+        for name, item in value.items():
+            yield from _change(content[key], name, item, f"{path}{key}.")
+    elif isinstance(value, dict) and value:
+        content[key] = value
+        yield from (f"{path}{key}.{name}={item}" for name, item in value.items())
+    else:
+        content[key] = value
+        yield f"{path}{key}={value}"

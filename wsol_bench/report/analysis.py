@@ -16,11 +16,13 @@ from wsol_bench.metrics.per_image import per_image, per_image_of_sweep
 from wsol_bench.metrics.pixel_ap import peak_iou, pixel_average_precision
 from wsol_bench.metrics.selection import Selection
 from wsol_bench.metrics.statistics import (
+    N_RESAMPLES,
     Statistic,
     confidence_intervals,
     holm,
     mcnemar_exact,
     paired_bootstrap,
+    paired_statistic,
     statistic_interval,
 )
 from wsol_bench.progress import progress
@@ -34,19 +36,19 @@ _ROWS += ["score", "iou", "x0", "y0", "x1", "y1", "peak_x", "peak_y", "energy"]
 _ROWS += ["insertion", "deletion", "masked_score", "status"]
 _BINS: tuple[By, ...] = ("class", "size", "instances")
 # What a screen shows of all numbers, and the columns that name a line.
-_SURE = (
-    *("top1_loc", "top5_loc", "gt_known", "iou", "max_box_acc", "max_box_acc_v2"),
-    *("selected_box_acc_iou50", "px_ap", "p_iou"),
-)
-_COMPARED = (
-    *("top1_loc", "top5_loc", "gt_known", "iou", "pointing_game"),
-    *("box_acc_iou30", "box_acc_iou50", "box_acc_iou70"),
+_SHOWN = (
+    *("top1_loc_error", "top5_loc_error", "gt_known_loc_error", "mean_iou"),
+    *("max_box_acc", "max_box_acc_v2", "selected_box_acc", "selected_box_acc_v2"),
+    *("px_ap", "p_iou"),
 )
 _NAMES = ("run", "model", "method")
 _KINDS = ("foreground", "background")
 _QUESTIONS: tuple[Selection, ...] = ("top1", "gt_known")
 # Tested as numbers; the others are hits.
-_REAL = ("iou", "box_acc_area", "energy", "insertion", "deletion", "average_drop")
+_REAL = (
+    *("mean_iou", "box_acc_area", "energy_pointing_game", "selected_box_acc_v2"),
+    *("insertion", "deletion", "average_drop"),
+)
 # A resample of pixels' scores is a thousand times the work of one of hits.
 _N_PIXEL_RESAMPLES = 1000
 
@@ -59,14 +61,16 @@ class _Contender(NamedTuple):
         values: of ``per_image``.
         curves: hits over thresholds, of a sweep.
         protocol: that it was scored by.
-        truth: ground truth of each image, as text.
+        images: that it was scored on.
+        dataset: digest of their ground truth.
     """
 
     names: dict[str, str]
     values: pd.DataFrame
     curves: pd.DataFrame
     protocol: Protocol
-    truth: "pd.Series[str]"
+    images: pd.DataFrame
+    dataset: str
 
 
 def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFrame]:
@@ -91,8 +95,9 @@ def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFra
     for run in runs:
         run.require_finished()
         where = {"run": str(run.path)} if len(runs) > 1 else {}
+        dataset = run.manifest["dataset"]["fingerprint"]
         for images, rows, curves, protocol in _by_model(run):
-            contenders += _contenders(images, rows, curves, protocol, where)
+            contenders += _contenders(images, rows, curves, protocol, where, dataset)
             if protocol.scoring and not protocol.sweep:
                 iou = protocol.scoring.ious[0]
                 for name, table in _boxed(rows, images, iou):
@@ -129,16 +134,14 @@ def for_people(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFr
     bounds = zip(table["value"], table["low"], table["high"], strict=True)
     text = [f"{_percent(value)} [{_percent(low)}, {_percent(high)}]" for value, low, high in bounds]
     yield (
-        "Accuracies in % with 95% intervals (bootstrap over images)",
-        _side_by_side(table.assign(text=text), "number", "text", _SURE),
+        "Numbers in % with 95% intervals (bootstrap over images)",
+        _side_by_side(table.assign(text=text), "number", "text", _SHOWN),
     )
     table = tables["comparisons"]
     if len(table):
-        table = table[table["number"].isin(_COMPARED)].reset_index(drop=True)
+        table = table[table["number"].isin(_SHOWN)].reset_index(drop=True)
         hits = table["test"].str.startswith("McNemar").to_numpy(bool)
-        effect = np.where(
-            hits, _alone(table), [f"d {d:.2f}" for d in _column(table, "effect_size")]
-        )
+        effect = np.where(hits, _alone(table), _effects(table))
         shown = table[[key for key in (*_NAMES, "against", "number") if key in table]].assign(
             difference=[f"{100 * value:+.2f}" for value in table["difference"]],
             effect=effect,
@@ -146,8 +149,8 @@ def for_people(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFr
             p=[f"{value:.2g}" for value in table["p_holm"]],
         )
         yield (
-            "Differences in % on the same images; p by Holm's correction; effect: images that one "
-            "alone hits, or Cohen's d",
+            "Differences in % on the same images; p by Holm's correction; effect: images that "
+            "one alone hits, Cohen's d, or the 95% interval of the difference",
             shown.astype(str),
         )
     for question, title in (("gt_known", "of the own class's box"), ("top1", "of the first guess")):
@@ -185,6 +188,15 @@ def _side_by_side(
     return pd.DataFrame(lines).astype(str)
 
 
+def _effects(table: pd.DataFrame) -> list[str]:
+    """Cohen's d, or the interval of the difference where there is no d."""
+    columns = (_column(table, name) for name in ("effect_size", "low", "high"))
+    return [
+        f"[{100 * low:+.2f}, {100 * high:+.2f}]" if np.isnan(d) else f"d {d:.2f}"
+        for d, low, high in zip(*columns, strict=True)
+    ]
+
+
 def _alone(table: pd.DataFrame) -> list[str]:
     pairs = zip(_column(table, "n10"), _column(table, "n01"), strict=True)
     return [f"{first:.0f} : {second:.0f}" for first, second in pairs]
@@ -218,9 +230,8 @@ def _contenders(
     curves: pd.DataFrame,
     protocol: Protocol,
     where: dict[str, str],
+    dataset: str,
 ) -> Iterator[_Contender]:
-    told = zip(images["label"], images["boxes"], strict=True)
-    truth = pd.Series([f"{label} {list(boxes)}" for label, boxes in told], images["image_id"])
     for group, mine in rows.groupby(GROUP, sort=False):
         names = dict(zip(GROUP, map(str, group), strict=True))
         its_curves = curves[
@@ -236,9 +247,13 @@ def _contenders(
             "image_id",
         ]
         its_curves = its_curves[its_curves["image_id"].isin(scored)]
-        if protocol.sweep and values.filter(like="box_acc").empty:
-            its_curves = its_curves[:0]  # not of all images: there is no number
-        yield _Contender({**where, **names}, values, its_curves, protocol, truth)
+        if protocol.sweep:
+            if values.filter(like="box_acc_iou").empty:
+                its_curves = its_curves[:0]  # not of all images: there is no number
+            # At the threshold that is best for these very images; in each resample it is another.
+            oracle = [name for name in values if str(name).startswith("box_acc_iou")]
+            values = values.drop(columns=oracle)
+        yield _Contender({**where, **names}, values, its_curves, protocol, images, dataset)
 
 
 def _boxed(
@@ -255,57 +270,63 @@ def _boxed(
 
 def _intervals(one: _Contender, seed: int) -> Iterator[dict[str, Any]]:
     columns = [name for name in one.values if one.values[name].notna().any()]
-    # Numbers that average the same images are resampled together, and hits are cheaper alone.
+    # Each by itself: hits, of which few are distinct, cost next to nothing.
     for name in columns:
         values = one.values[[name]].to_numpy(np.float64)
         [interval] = confidence_intervals(values, seed=seed)
         yield {**one.names, "number": name, **interval._asdict()}
-    if one.protocol.pixels and len(one.curves):
-        yield from _pixel_intervals(one, seed)
-    scoring, sweep = one.protocol.scoring, one.protocol.sweep
-    if scoring and sweep and len(one.curves):
-        yield from _sweep_intervals(one, scoring.ious, len(sweep.thresholds), seed)
+    for number in _numbers_of_set(one, pd.Index(one.curves["image_id"])):
+        interval = statistic_interval(
+            number.values, number.statistic, n_resamples=number.n_resamples, seed=seed
+        )
+        yield {**one.names, "number": number.name, **interval._asdict()}
 
 
-def _sweep_intervals(
-    one: _Contender, ious: Sequence[float], n: int, seed: int
-) -> Iterator[dict[str, Any]]:
-    """Maxima over thresholds; the threshold is chosen anew in each resample."""
-    packed = one.curves["hits"].tolist()
+class _NumberOfSet(NamedTuple):
+    """A number that is no mean over images, but made of such means.
 
-    def interval(name: str, hits: np.ndarray, statistic: Statistic) -> dict[str, Any]:
-        found = statistic_interval(hits, statistic, seed=seed)
-        return {**one.names, "number": name, **found._asdict()}
+    Attributes:
+        name: as in the summary.
+        values: a row an image, a column a threshold.
+        statistic: from means of the columns to the number.
+        n_resamples: of the bootstrap.
+    """
 
+    name: str
+    values: np.ndarray
+    statistic: Statistic
+    n_resamples: int = N_RESAMPLES
+
+
+def _numbers_of_set(one: _Contender, image_ids: pd.Index) -> Iterator[_NumberOfSet]:
+    """Maxima over thresholds, which are chosen anew in each resample, and what pools pixels."""
+    if not len(image_ids):
+        return
+    curves = one.curves.set_index("image_id").loc[image_ids]
+    if one.protocol.pixels:
+        kinds = [np.frombuffer(b"".join(curves[kind]), "<u4") for kind in _KINDS]
+        counts = np.concatenate([kind.reshape(len(curves), -1) for kind in kinds], axis=1)
+        pixels = counts.astype(np.float64)
+        yield _NumberOfSet("px_ap", pixels, _of_each(pixel_average_precision), _N_PIXEL_RESAMPLES)
+        yield _NumberOfSet("p_iou", pixels, _of_each(_peak), _N_PIXEL_RESAMPLES)
+    if not (one.protocol.sweep and one.protocol.scoring and one.protocol.box):
+        return
+    packed, ious = curves["hits"].tolist(), one.protocol.scoring.ious
+    n = len(one.protocol.sweep.thresholds)
     if V1 in ious:
         at = ious.index(V1)
-        yield interval("max_box_acc", unpacked(packed, n, slice(at, at + 1))[:, 0], _best)
+        yield _NumberOfSet("max_box_acc", unpacked(packed, n, slice(at, at + 1))[:, 0], _best)
     # The curves of the protocol's component are the last ones.
     hits = unpacked(packed, n, slice(-len(ious), None))
     for position, iou in enumerate(ious):
-        yield interval(f"max_box_acc_iou{100 * iou:g}", hits[:, position], _best)
-    if set(V2) <= set(ious) and one.protocol.box and one.protocol.box.component == "all":
+        yield _NumberOfSet(f"max_box_acc_iou{100 * iou:g}", hits[:, position], _best)
+    if set(V2) <= set(ious) and one.protocol.box.component == "all":
         flat = hits[:, [ious.index(iou) for iou in V2]].reshape(len(hits), -1)
-        yield interval("max_box_acc_v2", flat, _mean_of_best)
+        yield _NumberOfSet("max_box_acc_v2", flat, _mean_of_best)
 
 
-def _mean_of_best(means: np.ndarray) -> np.ndarray:
-    return np.asarray(means.reshape(len(means), len(V2), -1).max(axis=2).mean(axis=1))
-
-
-def _pixel_intervals(one: _Contender, seed: int) -> Iterator[dict[str, Any]]:
-    """PxAP and peak IoU pool the pixels of all images, so they follow from mean histograms."""
-    kinds = [np.frombuffer(b"".join(one.curves[kind]), "<u4") for kind in _KINDS]
-    counts = np.concatenate([kind.reshape(len(one.curves), -1) for kind in kinds], axis=1)
-
-    def of_each(number: Callable[..., float]) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda means: np.array([number(*np.split(line, 2)) for line in means])
-
-    for name, number in (("px_ap", pixel_average_precision), ("p_iou", _peak)):
-        interval = statistic_interval(
-            counts.astype(np.float64), of_each(number), n_resamples=_N_PIXEL_RESAMPLES, seed=seed
-        )
-        yield {**one.names, "number": name, **interval._asdict()}
+def _of_each(number: Callable[..., float]) -> Statistic:
+    return lambda means: np.array([number(*np.split(line, 2)) for line in means])
 
 
 def _peak(foreground: np.ndarray, background: np.ndarray) -> float:
@@ -316,13 +337,21 @@ def _best(means: np.ndarray) -> np.ndarray:
     return np.asarray(means.max(axis=1))
 
 
+def _mean_of_best(means: np.ndarray) -> np.ndarray:
+    return np.asarray(means.reshape(len(means), len(V2), -1).max(axis=2).mean(axis=1))
+
+
 def _comparisons(first: _Contender, other: _Contender, seed: int) -> Iterator[dict[str, Any]]:
     """Paired tests of a contender with the first one, on the images that count for both."""
     shared = first.values.index.intersection(other.values.index)
-    differs = (first.truth.loc[shared] != other.truth.loc[shared]).to_numpy(bool)
-    if differs.any():
-        image_id = shared[int(differs.argmax())]
-        raise RunError(f"the runs differ in the ground truth of {image_id}: are the data sets one?")
+    if not len(shared):
+        raise RunError("the runs have no image in common: there is nothing to compare")
+    if first.dataset != other.dataset:
+        _require_one_truth(first.images, other.images, shared)
+    names = {
+        **{key: other.names[key] for key in ("run", *GROUP) if key in other.names},
+        "against": " ".join(first.names[key] for key in _NAMES if key in first.names),
+    }
     for name in first.values:
         if name not in other.values:
             continue
@@ -330,17 +359,46 @@ def _comparisons(first: _Contender, other: _Contender, seed: int) -> Iterator[di
         pair = pair[~np.isnan(pair).any(axis=1)]
         if not len(pair):
             continue
-        names = {
-            **{key: other.names[key] for key in ("run", *GROUP) if key in other.names},
-            "against": " ".join(first.names[key] for key in ("model", "method")),
-            "number": name,
-        }
         if name in _REAL:
             real = paired_bootstrap(pair[:, 0], pair[:, 1], seed=seed)
-            yield {**names, "test": "paired bootstrap", **real._asdict()}
-        else:
-            hits = mcnemar_exact(*(pair == 1).T)
-            yield {**names, "test": "McNemar, exact", **hits._asdict()}
+            yield {**names, "number": name, "test": "paired bootstrap", **real._asdict()}
+            continue
+        is_error = str(name).endswith(("_error", "_error_all"))
+        hits = mcnemar_exact(*(pair == (0 if is_error else 1)).T)
+        found = {**hits._asdict(), "difference": hits.difference * (-1 if is_error else 1)}
+        yield {**names, "number": name, "test": "McNemar, exact", **found}
+    both = pd.Index(first.curves["image_id"]).intersection(pd.Index(other.curves["image_id"]))
+    ours = {number.name: number for number in _numbers_of_set(other, both)}
+    for theirs in _numbers_of_set(first, both):
+        mine = ours.get(theirs.name)
+        if mine is None or mine.values.shape != theirs.values.shape:
+            continue
+        found_of_set = paired_statistic(
+            mine.values,
+            theirs.values,
+            theirs.statistic,
+            n_resamples=theirs.n_resamples,
+            seed=seed,
+        )
+        yield {
+            **names,
+            "number": theirs.name,
+            "test": "paired bootstrap",
+            **found_of_set._asdict(),
+        }
+
+
+def _require_one_truth(first: pd.DataFrame, other: pd.DataFrame, shared: pd.Index) -> None:
+    """Raise RunError where runs on other data sets do not agree on the images they share."""
+    tables = [images.set_index("image_id").loc[shared] for images in (first, other)]
+    for image_id, *lines in zip(
+        shared, *(zip(table["label"], table["boxes"], strict=True) for table in tables), strict=True
+    ):
+        (label, boxes), (other_label, other_boxes) = lines
+        if label != other_label or not np.array_equal(boxes, other_boxes):
+            raise RunError(
+                f"the runs differ in the ground truth of {image_id}: are the data sets one?"
+            )
 
 
 def _corrected(comparisons: pd.DataFrame) -> pd.DataFrame:

@@ -2,14 +2,13 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-import pandas as pd
 
 from wsol_bench.datasets.annotations import read_classes
 from wsol_bench.datasets.imagenet_layout import find_class_ids
 from wsol_bench.errors import RunError
+from wsol_bench.evaluate import NO_MODEL
 from wsol_bench.files import write_atomically
 from wsol_bench.metrics.localization import GROUP, two_two_one
 from wsol_bench.predictions import Format, write_predictions
@@ -31,6 +30,7 @@ def export_run(
 ) -> Iterator[str]:
     """Write one prediction file a model x method x layer, and say what was written.
 
+    A file is called after them, ``model-method-layer``, without those that there are not.
     A devkit file has no image ids: line i is image i of the images that were evaluated. Their list
     stands beside it, to score it by where that is not the whole data set.
 
@@ -44,13 +44,14 @@ def export_run(
             ``two_two_one``.
 
     Raises:
-        RunError: a run that is not finished, or was scored at many thresholds, or a tight one that
-            is not of the same maps.
+        RunError: a run that is not finished, or whose protocol takes no one box (many thresholds,
+            or pixels), or a tight one that is not of the same maps.
         PredictionError: devkit format of a class without an ILSVRC2012_ID.
     """
-    run.require_finished()
+    for one in (run,) if tight is None else (run, tight):
+        one.require_finished()
+        _require_one_box(one)
     if tight is not None:
-        tight.require_finished()
         ours, theirs = run.manifest, tight.manifest
         other = differences(*({name: one[name] for name in _SAME} for one in (ours, theirs)))
         if other:
@@ -65,23 +66,21 @@ def export_run(
         if not len(evaluated):
             yield f"{model}: no image was evaluated, nothing to export"
             continue
+        tight_rows = None if tight is None else tight.read("rows", parts=parts)
         for group, rows in run.read("rows", parts=parts).groupby(GROUP, sort=False):
-            _, method, layer = group[:3]
-            plain = re.sub(r"[^\w.=+-]+", "_", f"{model}-{method}-{layer}")
+            method, layer = map(str, group[1:3])
+            plain = _file_name("" if model == NO_MODEL else model, method, layer)
             others = (f"{plain}-{number}" for number in itertools.count(2))
             name = next(name for name in itertools.chain([plain], others) if name not in taken)
             taken.add(name)
             if (rows["status"] == "not_applicable").all():
                 yield f"{name}: not applicable, nothing to export"
                 continue
-            _require_one_box(run, rows)
             if (rows["rank"] == 0).all():
                 yield f"{name}: nobody predicts classes, nothing to export"
                 continue
-            if tight is not None:
-                tight_rows = tight.read("rows", parts=parts)
+            if tight is not None and tight_rows is not None:
                 same = (tight_rows["method"] == method) & (tight_rows["layer"] == layer)
-                _require_one_box(tight, tight_rows[same])
                 try:
                     rows = two_two_one(rows, tight_rows[same])
                 except ValueError as error:
@@ -97,11 +96,22 @@ def export_run(
             yield f"{path}: {len(evaluated)} images{how}"
 
 
-def _require_one_box(run: RunFolder, rows: pd.DataFrame) -> None:
-    """Raise RunError where a row has no one box, as all thresholds were scored."""
-    if (rows["status"] == "swept").any():
+def _file_name(*parts: str) -> str:
+    """The parts that are not empty, joined; a command would take a leading dash for an option."""
+    joined = "-".join(filter(None, parts))
+    return re.sub(r"[^\w.=+-]+", "_", joined).lstrip("-") or "predictions"
+
+
+def _require_one_box(run: RunFolder) -> None:
+    """Raise RunError where the run's protocol does not take one box of a map."""
+    protocol = run.manifest["protocol"]
+    if protocol.get("box") is None:
         raise RunError(
-            f"{run.path} was scored by {rows['protocol'].iloc[0]}, which takes no one box; score "
-            f"its maps at one threshold first: wsol-bench rescore {run.path} --protocol "
-            "gradcam-2017"
+            f"{run.path} was scored by {protocol['name']}, which scores pixels: it has no boxes to "
+            "export"
+        )
+    if isinstance(protocol["box"]["threshold"], Mapping):
+        raise RunError(
+            f"{run.path} was scored by {protocol['name']}, which takes no one box; score its maps "
+            f"at one threshold first: wsol-bench rescore {run.path} --protocol gradcam-2017"
         )

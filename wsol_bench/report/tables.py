@@ -22,11 +22,10 @@ _ERRORS = {
 }
 _ACCURACIES = {
     "MaxBoxAcc": ("max_box_acc",),
+    "at selected threshold": ("selected_box_acc",),
     "MaxBoxAccV2": ("max_box_acc_v2",),
+    "V2 at selected thresholds": ("selected_box_acc_v2",),
     "IoU .3/.5/.7": ("max_box_acc_iou30", "max_box_acc_iou50", "max_box_acc_iou70"),
-    "at selected threshold, IoU .3": ("selected_box_acc_iou30",),
-    "at selected threshold, IoU .5": ("selected_box_acc_iou50",),
-    "at selected threshold, IoU .7": ("selected_box_acc_iou70",),
     "PxAP": ("px_ap",),
     "pIoU": ("p_iou",),
 }

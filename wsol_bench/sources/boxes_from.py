@@ -15,15 +15,16 @@ __all__ = ["boxes_from"]
 
 @source("boxes_from", gives="boxes")
 def boxes_from(dataset: Dataset, *, path: Path, format: Readable | None = None) -> GivenBoxes:
-    """Boxes in a file: a prediction file, or a class-agnostic table (docs/metrics.md).
+    """Boxes in a file: predictions, or a table of boxes whatever the class (format "boxes").
 
+    docs/experiments.md says the columns of such a table ("Maps and boxes from elsewhere").
     Without a model its guesses are scored as they are ranked. Beside a model, a guess of a class is
     the box of the model's prediction of that class; a box without a class is the box of all.
 
     Args:
         dataset: what the file predicts.
         path: of the file, relative to the working directory.
-        format: by default told from the first line.
+        format: devkit, kaggle or boxes; by default told from the first line.
 
     Raises:
         ConfigError: no such file.

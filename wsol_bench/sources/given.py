@@ -14,6 +14,11 @@ from wsol_bench.protocols import Protocol
 
 __all__ = ["Asked", "GivenBoxes", "GivenMaps", "Guess"]
 
+Map = Float32[np.ndarray, "h w"]
+
+# Images whose maps lie in memory at a time.
+_CHUNK = 16
+
 
 class Asked(NamedTuple):
     """The (image, class) pairs that become rows.
@@ -88,62 +93,67 @@ class GivenMaps:
             protocol: what turns maps into scores.
         """
         status = np.full(len(asked.image), "missing", dtype=object)
-        alike: dict[tuple[object, ...], list[int]] = defaultdict(list)
-        maps = {index: self.map(image_ids[index]) for index in sorted(set(asked.image.tolist()))}
-        missing = np.isin(asked.image, [index for index, map in maps.items() if map is None])
-        scores = _missed(missing, asked, placements, truth, protocol)
-        for index, map in maps.items():
-            if map is not None:
-                alike[(map.shape, placements[index].input)].append(index)
-        for indices in alike.values():
-            n = len(indices)
-            stacked = np.stack([map for index in indices if (map := maps[index]) is not None])
-            of_image = score_maps(
-                stacked,
-                np.arange(n),
-                np.ones(n, np.bool_),
-                [placements[index] for index in indices],
-                [truth[index] for index in indices],
-                protocol,
-            )
-            state = status_of(of_image, protocol)
-            for place, index in enumerate(indices):
-                rows = np.flatnonzero(asked.image == index)
-                mine = rows[asked.own[rows]]
-                scores.boxes[rows], scores.iou[rows] = of_image.boxes[place], of_image.iou[place]
-                scores.peak[mine], scores.energy[mine] = (
-                    of_image.peak[place],
-                    of_image.energy[place],
+        scores = Scores.none(len(asked.image))
+        order = np.argsort(asked.image, kind="stable")
+        images, starts = np.unique(asked.image[order], return_index=True)
+        rows_of = np.split(order, starts[1:])
+        missing: list[int] = []
+        # A few at a time: maps may be as large as images.
+        for start in range(0, len(images), _CHUNK):
+            alike: dict[tuple[object, ...], list[tuple[int, Map]]] = defaultdict(list)
+            for place in range(start, min(start + _CHUNK, len(images))):
+                index = int(images[place])
+                map = self.map(image_ids[index])
+                if map is None:
+                    missing += rows_of[place].tolist()
+                else:
+                    alike[(map.shape, placements[index].input)].append((place, map))
+            for some in alike.values():
+                places, maps = zip(*some, strict=True)
+                indices = images[list(places)].tolist()
+                of_image = score_maps(
+                    np.stack(maps),
+                    np.arange(len(maps)),
+                    np.ones(len(maps), np.bool_),
+                    [placements[index] for index in indices],
+                    [truth[index] for index in indices],
+                    protocol,
                 )
-                status[rows] = state[place]
-                if place in of_image.curves:
-                    scores.curves.update((int(row), of_image.curves[place]) for row in mine)
+                state = status_of(of_image, protocol)
+                for position, place in enumerate(places):
+                    rows = rows_of[place]
+                    mine = rows[asked.own[rows]]
+                    status[rows] = state[position]
+                    scores.boxes[rows] = of_image.boxes[position]
+                    scores.iou[rows] = of_image.iou[position]
+                    scores.peak[mine] = of_image.peak[position]
+                    scores.energy[mine] = of_image.energy[position]
+                    if position in of_image.curves:
+                        curve = of_image.curves[position]
+                        scores.curves.update((row, curve) for row in mine.tolist())
+        _miss(scores, np.array(missing, np.int64), asked, placements, truth, protocol)
         return scores, status
 
 
-def _missed(
-    missing: Bool[np.ndarray, " r"],
+def _miss(
+    scores: Scores,
+    rows: Int64[np.ndarray, " m"],
     asked: Asked,
     placements: Sequence[Placement],
     truth: Sequence[Truth],
     protocol: Protocol,
-) -> Scores:
-    """The scores of rows whose map is missing, a miss at every threshold; others have none yet."""
-    scores = Scores.none(len(missing))
-    rows = np.flatnonzero(missing)
-    if protocol.pixels:  # all pixels of such an image are alike; inputs differ in size
-        constant = np.zeros((1, 1, 1), np.float32)
-        for row in rows.tolist():
-            image, own = asked.image[[row]], asked.own[[row]]
-            one = score_maps(constant, image, own, placements, truth, protocol)
-            scores.curves.update((row, curve) for curve in one.curves.values())
-        return scores
-    nothing = np.full((len(rows), 4), np.nan)
+) -> None:
+    """Score rows whose map is missing: a miss at every threshold."""
     image, own = asked.image[rows], asked.own[rows]
+    nothing = np.full((len(rows), 4), np.nan)
     theirs = score_boxes(nothing, image, own, placements, truth, protocol)
     scores.iou[rows] = theirs.iou
     scores.curves.update((int(rows[place]), curve) for place, curve in theirs.curves.items())
-    return scores
+    for row in rows if protocol.pixels else ():  # all pixels are alike
+        one = slice(row, row + 1)
+        constant = np.zeros((1, 1, 1), np.float32)
+        alike = score_maps(constant, asked.image[one], asked.own[one], placements, truth, protocol)
+        scores.curves.update((int(row), curve) for curve in alike.curves.values())
 
 
 @dataclass(frozen=True)
@@ -167,8 +177,8 @@ class GivenBoxes:
     def asked(self, image_ids: Sequence[str], labels: Sequence[str]) -> Asked:
         """The rows of images for which no model predicts classes: the guesses as they are ranked.
 
-        Of boxes that are not ranked the first is that of the image's own class. An image without
-        any has a row without a box; among guesses it is one of no class, and so is wrong.
+        A box that is not ranked is that of the image's own class. An image without any has a row
+        without a box; among guesses it is one of no class, and so is wrong.
         """
         nowhere = (np.nan,) * 4
         image, rank, label, boxes = [], [], [], []

@@ -1,12 +1,17 @@
 """Maps that any other tool made, by image id."""
 
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float32
 
 from wsol_bench.datasets import Dataset
+from wsol_bench.datasets.annotations import IMAGE_SUFFIXES
 from wsol_bench.errors import ConfigError, PredictionError
+from wsol_bench.progress import progress
 from wsol_bench.sources.base import digest, source
 from wsol_bench.sources.given import GivenMaps
 
@@ -21,7 +26,9 @@ def maps_from(dataset: Dataset | None, *, path: Path) -> GivenMaps:
 
     Each is an array of shape (h, w), or with axes of length 1 before these, of any size and number
     type, over the whole of the network's input, higher where there is more of the object. An image
-    id may hold folders (``val/0001.JPEG`` is ``val/0001.JPEG.npy``, or ``val/0001.npy``).
+    id may hold folders, and its image suffix may be left out: ``val/0001.JPEG`` is
+    ``val/0001.JPEG.npy``, or ``val/0001.npy``. All files are read once for the fingerprint, which
+    is of their names and content.
 
     Args:
         dataset: not needed.
@@ -29,7 +36,8 @@ def maps_from(dataset: Dataset | None, *, path: Path) -> GivenMaps:
 
     Raises:
         ConfigError: no such folder, or none of these files in it.
-        PredictionError: a file that is no such array; raised when it is read.
+        PredictionError: a file that cannot be read; when a map is asked for, also one that is no
+            such array, or two files of one image.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -46,21 +54,50 @@ def maps_from(dataset: Dataset | None, *, path: Path) -> GivenMaps:
         )
 
     def find(image_id: str) -> Path | None:
-        as_path = PurePosixPath(image_id)
-        stem = str(as_path.with_suffix("")) if as_path.name else ""
-        names = [f"{name}{suffix}" for name in (image_id, stem) for suffix in _SUFFIXES]
+        names = (f"{name}{suffix}" for name in _names(image_id) for suffix in _SUFFIXES)
         # Names that were listed: an id cannot lead out of the folder.
-        return next((files[name] for name in names if name in files), None)
+        found = [files[name] for name in names if name in files]
+        if len(found) > 1:
+            raise PredictionError(
+                f"maps_from: image {image_id!r} has {len(found)} maps, expected one: "
+                f"{' and '.join(str(file) for file in found)}"
+            )
+        return found[0] if found else None
 
     def map(image_id: str) -> Float32[np.ndarray, "h w"] | None:
         file = find(image_id)
         return None if file is None else _read(file)
 
-    stats = ((name, file.stat()) for name, file in sorted(files.items()))
-    listing = "".join(f"{name} {stat.st_size} {stat.st_mtime_ns}\n" for name, stat in stats)
-    return GivenMaps(
-        map, digest(listing.encode()), known=lambda image_id: find(image_id) is not None
-    )
+    return GivenMaps(map, _fingerprint(files), known=lambda image_id: find(image_id) is not None)
+
+
+def _names(image_id: str) -> list[str]:
+    """What an image's map may be called: its id, and that without an image suffix."""
+    stem, _, suffix = image_id.rpartition(".")
+    is_image = stem.rpartition("/")[2] and suffix.lower() in IMAGE_SUFFIXES
+    return [image_id, stem] if is_image else [image_id]
+
+
+def _fingerprint(files: Mapping[str, Path]) -> str:
+    """Digest of the names and the content of all files."""
+    names, paths = zip(*sorted(files.items()), strict=True)
+    lines = []
+    with progress("reading maps", len(names), "files") as advance, ThreadPoolExecutor() as pool:
+        for name, content in zip(names, pool.map(_content, paths), strict=True):
+            lines.append(f"{name!a} {content}\n")
+            advance(1)
+    return digest("".join(lines).encode())
+
+
+def _content(path: Path) -> str:
+    """Digest of a file; "" of what is no file, an error where it is asked for."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PredictionError(f"{path}: no map can be read: {error}") from error
 
 
 def _read(path: Path) -> Float32[np.ndarray, "h w"]:
