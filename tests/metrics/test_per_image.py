@@ -14,15 +14,16 @@ from wsol_bench.protocols import load_protocol
 NAN = float("nan")
 GROUP = {"model": "m", **GROUP_OF_TEST}
 CLASSES = ("a", "b", "c", "d")
-# What a mean over images is called in the summary, and whether it is an error there.
-ERRORS = ("top1_cls", "top5_cls", "top1_loc", "top5_loc", "gt_known_loc")
-MEANS = {
-    "iou": "mean_iou",
-    "box_acc_area": "box_acc_area",
-    "pointing_game": "pointing_game",
-    "energy": "energy_pointing_game",
-    **{name: name for name in ("insertion", "deletion", "average_drop", "increase_in_confidence")},
-}
+ERRORS = (
+    *(f"top{k}_{kind}_error" for k in range(1, 6) for kind in ("cls", "loc")),
+    *("top1_loc_error_all", "top5_loc_error_all", "gt_known_loc_error"),
+)
+OF_BOXES = ("mean_iou", "box_acc_area")
+POINTING = ("pointing_game", "pointing_game_15px", "energy_pointing_game")
+OF_MAPS = (
+    *POINTING,
+    *("insertion", "deletion", "average_drop", "increase_in_confidence"),
+)
 
 
 def random_images(rng, n=12):
@@ -87,31 +88,28 @@ def mean(column):
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_means_are_one_minus_the_errors_of_the_summary(own):
+def test_means_are_the_numbers_of_the_summary(own):
     """On 50 random tables; where the summary refuses a number so do the images."""
-    seen = dict.fromkeys([*ERRORS, *MEANS], 0)
+    names = (*ERRORS, *OF_BOXES, *OF_MAPS)
+    seen = dict.fromkeys(names, 0)
     for seed in range(50):
         rng = np.random.default_rng(seed)
-        images = random_images(rng)
+        images = random_images(rng).assign(held_out=False)
         rows = random_rows(rng, images, own=own)
         least = float(rng.choice([0.5, 0.6]))
         protocol = load_protocol("gradcam-2017", {"scoring": {"iou": least}})
         [line] = summarize(rows, images, protocol=protocol).to_dict(orient="records")
         values = per_image(rows, images, iou=least)
         assert len(values) == line["n_images"]
-        for name in ERRORS:
-            found = 1 - mean(values["gt_known" if name == "gt_known_loc" else name])
-            expected = line[f"{name}_error"]
-            assert found == pytest.approx(expected, nan_ok=True), (seed, name)
-            seen[name] += not np.isnan(expected)
-        for name, summed in MEANS.items():
-            expected = line.get(summed, NAN)
+        assert set(values) <= set(names)
+        for name in names:
+            expected = line.get(name, NAN)
             found = mean(values[name]) if name in values else NAN
             assert found == pytest.approx(expected, nan_ok=True), (seed, name)
             seen[name] += not np.isnan(expected)
     # The identities are not between numbers that are never there.
     rare = {name for name, n in seen.items() if n < 30}
-    assert rare == (set() if own else {"gt_known_loc", "iou", "box_acc_area"})
+    assert rare == (set() if own else {"gt_known_loc_error", *OF_BOXES})
 
 
 def test_an_image_that_does_not_count_in_a_number_has_none():
@@ -139,12 +137,14 @@ def test_an_image_that_does_not_count_in_a_number_has_none():
     )
     values = per_image(rows, images)
     assert values.index.tolist() == ["counted", "blacklisted", "boxless"]
-    assert values["top1_cls"].tolist() == [1, 1, 1]
-    for name, expected in (("top1_loc", 1), ("gt_known", 1), ("iou", 0.75), ("box_acc_area", 0.5)):
+    assert values["top1_cls_error"].tolist() == [0, 0, 0]
+    assert values["top1_loc_error_all"].isna().tolist() == [False, False, True]
+    numbers = {"top1_loc_error": 0, "gt_known_loc_error": 0, "mean_iou": 0.75, "box_acc_area": 0.5}
+    for name, expected in numbers.items():
         assert values[name].iloc[0] == expected
         assert np.isnan(values[name].iloc[1:]).all(), name
     # The pointing game has no blacklist.
-    for name in ("pointing_game", "energy"):
+    for name in POINTING:
         assert values[name].isna().tolist() == [False, False, True]
     assert "insertion" not in values
 
@@ -155,8 +155,11 @@ def test_a_method_that_is_not_applicable_hits_and_misses_nothing():
         status="not_applicable", iou=NAN, peak_x=NAN, peak_y=NAN
     )
     values = per_image(rows, images)
-    assert values["top1_cls"].notna().all()
-    assert values[["top1_loc", "top5_loc", "gt_known", "iou", "box_acc_area"]].isna().all(axis=None)
+    assert values["top1_cls_error"].notna().all()
+    of_boxes = [name for name in values if "cls" not in name]
+    assert {"top1_loc_error", "gt_known_loc_error", *OF_BOXES} <= set(of_boxes)
+    asked = [name for name in of_boxes if name not in OF_MAPS]
+    assert values[asked].isna().all(axis=None)
 
 
 def test_boxes_whatever_the_class_have_gt_known_alone():
@@ -166,8 +169,10 @@ def test_boxes_whatever_the_class_have_gt_known_alone():
     rows = rows[rows["class"] == label[rows["image_id"]].to_numpy()]
     rows = rows.drop_duplicates("image_id").assign(rank=0)
     values = per_image(rows, images)
-    assert values[["top1_cls", "top5_cls", "top1_loc", "top5_loc"]].isna().all(axis=None)
-    assert values["gt_known"].notna().tolist() == (~images["blacklisted"]).tolist()
+    ranked = [name for name in values if name.startswith("top")]
+    assert len(ranked) == 12
+    assert values[ranked].isna().all(axis=None)
+    assert values["gt_known_loc_error"].notna().tolist() == (~images["blacklisted"]).tolist()
 
 
 class TestSweep:
@@ -195,9 +200,8 @@ class TestSweep:
                 }
             )
             # Curves belong to images of which there are rows.
-            curves = curves[curves["image_id"].isin(rows["image_id"])].sample(
-                frac=1, random_state=seed
-            )
+            evaluated = images.loc[images["status"] == "evaluated", "image_id"]
+            curves = curves[curves["image_id"].isin(evaluated)].sample(frac=1, random_state=seed)
             [line] = summarize(rows, images, curves, protocol=protocol).to_dict(orient="records")
             values = per_image_of_sweep(rows, images, curves, protocol)
             for iou in protocol.scoring.ious:
@@ -212,9 +216,29 @@ class TestSweep:
                 if selected in values:
                     assert values[selected].mean() == pytest.approx(line[selected])
                     assert values[selected].isna().equals(column.isna())
-            for name_here, summed in list(MEANS.items())[2:]:
-                found = mean(values[name_here]) if name_here in values else NAN
-                assert found == pytest.approx(line.get(summed, NAN), nan_ok=True), (seed, summed)
+            for number in (*OF_MAPS, "selected_box_acc", "selected_box_acc_v2"):
+                found = mean(values[number]) if number in values else NAN
+                assert found == pytest.approx(line.get(number, NAN), nan_ok=True), (seed, number)
+            held_out = images.loc[images["held_out"] & (images["status"] == "evaluated")]
+            assert values.loc[held_out["image_id"]].isna().all(axis=None)
+
+    def test_there_are_no_hits_unless_every_image_has_a_curve(self):
+        rng = np.random.default_rng(0)
+        images = random_images(rng).assign(held_out=False, status="evaluated", n_label_boxes=1)
+        rows = random_rows(rng, images, own=True).assign(status="swept", iou=NAN)
+        protocol = load_protocol("choe-2020-v1", {"box": {"threshold": {"step": 0.5}}})
+        curves = pd.DataFrame(
+            {
+                **{key: GROUP[key] for key in ("model", "method", "layer")},
+                "image_id": images["image_id"],
+                "hits": b"\xc0",
+            }
+        )
+        for some, n in ((curves, len(images)), (curves[1:], 0)):
+            [line] = summarize(rows, images, some, protocol=protocol).to_dict(orient="records")
+            values = per_image_of_sweep(rows, images, some, protocol)
+            assert line["n_scored"] == n
+            assert ("box_acc_iou50" in values) == ("max_box_acc" in line) == (n > 0)
 
     def test_without_curves_there_are_no_hits(self):
         images = random_images(np.random.default_rng(0))

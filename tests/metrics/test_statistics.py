@@ -18,6 +18,7 @@ from wsol_bench.metrics.statistics import (
     holm,
     mcnemar_exact,
     paired_bootstrap,
+    paired_statistic,
     statistic_interval,
 )
 
@@ -496,3 +497,44 @@ class TestHolm:
                 holm(np.array([0.5, wrong]))
         with pytest.raises(ValueError, match=r"\(m,\), found shape \(1, 2\)"):
             inspect.unwrap(holm)(np.ones((1, 2)))
+
+
+class TestPairedStatistic:
+    """A number that is made of means, as a maximum over thresholds is."""
+
+    def test_of_one_mean_is_the_paired_bootstrap(self):
+        rng = np.random.default_rng(0)
+        first, second = rng.random((2, 200))
+        ours = paired_statistic(first[:, None], second[:, None], lambda means: means[:, 0])
+        theirs = paired_bootstrap(first, second)
+        assert ours.n == theirs.n
+        assert ours.difference == pytest.approx(theirs.difference)
+        # Other resamples: a column each, not one of differences.
+        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.005)
+        assert ours.p == pytest.approx(theirs.p, abs=0.03)
+        assert np.isnan(ours.effect_size)
+
+    def test_of_a_maximum_is_that_of_resamples_drawn_one_by_one(self):
+        rng = np.random.default_rng(1)
+        first, second = (rng.random((300, 4)) < rng.uniform(0.3, 0.6, 4) for _ in range(2))
+
+        def difference(one, other, axis):
+            return one.mean(axis=axis).max(axis=0) - other.mean(axis=axis).max(axis=0)
+
+        ours = paired_statistic(first, second, lambda means: means.max(axis=1))
+        draws = rng.integers(300, size=(4000, 300))
+        resampled = [difference(first[draw], second[draw], 0) for draw in draws]
+        assert ours.difference == difference(first, second, 0)
+        low, high = np.quantile(resampled, [0.025, 0.975])
+        assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.01)
+        as_large = np.abs(np.array(resampled) - ours.difference) >= abs(ours.difference)
+        assert ours.p == pytest.approx(as_large.mean(), abs=0.03)
+
+    def test_of_methods_that_are_one_is_no_difference(self):
+        hits = np.random.default_rng(0).random((50, 8)) < 0.5
+        found = paired_statistic(hits, hits, lambda means: means.max(axis=1), n_resamples=100)
+        assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
+
+    def test_of_different_images_is_an_error(self):
+        with pytest.raises(ValueError, match="as many images, found 3 and 2"):
+            paired_statistic(np.ones((3, 1)), np.ones((2, 1)), lambda means: means[:, 0])

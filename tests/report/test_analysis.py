@@ -19,15 +19,16 @@ from wsol_bench.protocols import load_protocol
 from wsol_bench.report.analysis import analyze, for_people, write_tables
 from wsol_bench.store import RunFolder
 
-ONE_BOX = {
-    **{name: f"{name}_error" for name in ("top1_cls", "top5_cls", "top1_loc", "top5_loc")},
-    "gt_known": "gt_known_loc_error",
-    "iou": "mean_iou",
-    "box_acc_area": "box_acc_area",
-}
-OF_MAPS = {"pointing_game": "pointing_game", "energy": "energy_pointing_game"}
+CLASSES = tuple(f"top{k}_cls_error" for k in range(1, 6))
+ONE_BOX = (
+    *CLASSES,
+    *(f"top{k}_loc_error" for k in range(1, 6)),
+    *("top1_loc_error_all", "top5_loc_error_all", "gt_known_loc_error"),
+    *("mean_iou", "box_acc_area"),
+)
+OF_MAPS = ("pointing_game", "pointing_game_15px", "energy_pointing_game")
 FAITHFULNESS = ("insertion", "deletion", "average_drop", "increase_in_confidence")
-REAL = ("iou", "box_acc_area", "energy", *FAITHFULNESS[:3])
+REAL = ("mean_iou", "box_acc_area", "energy_pointing_game", *FAITHFULNESS[:3])
 GRID = {"step": 0.05}
 
 
@@ -83,11 +84,11 @@ def assert_intervals_are_of(intervals, summary, names, *, within=True):
     for line in summary.to_dict(orient="records"):
         mine = lines(intervals, method=line["method"]).set_index("number")
         assert mine.index.is_unique
-        for number, name in names.items():
-            if np.isnan(line[name]):
+        for number in names:
+            expected = line[number]
+            if np.isnan(expected):
                 assert number not in mine.index
                 continue
-            expected = 1 - line[name] if name.endswith("_error") else line[name]
             assert mine.loc[number, "value"] == pytest.approx(expected, abs=1e-12), number
             low, high = mine.loc[number, ["low", "high"]]
             assert low <= high, number
@@ -105,7 +106,7 @@ def by_holm(p):
 
 class TestIntervals:
     def test_are_of_the_summarys_numbers(self, run, tables):
-        names = ONE_BOX | OF_MAPS | {name: name for name in FAITHFULNESS}
+        names = (*ONE_BOX, *OF_MAPS, *FAITHFULNESS)
         assert_intervals_are_of(tables["intervals"], run.summary, names)
         by_method = tables["intervals"].groupby("method")["number"].agg(set)
         assert by_method["cam"] == by_method["grad_cam"] == set(names)
@@ -113,7 +114,8 @@ class TestIntervals:
 
     def test_have_a_width_where_images_differ(self, tables):
         mine = lines(tables["intervals"], method="center_gaussian").set_index("number")
-        assert mine.loc["iou", "low"] < mine.loc["iou", "value"] < mine.loc["iou", "high"]
+        low, value, high = mine.loc["mean_iou", ["low", "value", "high"]]
+        assert low < value < high
 
     def test_say_of_how_many_images(self, run, tables):
         """Faithfulness is of maps that rank pixels: here of all."""
@@ -132,9 +134,9 @@ class TestIntervals:
         methods = ["cam", "grad_cam"]
         results = wsol_bench.run({**experiment, "models": [without_head], "methods": methods})
         tables = analyze([results.folder])
-        assert set(lines(tables["intervals"], method="cam")["number"]) == {"top1_cls", "top5_cls"}
+        assert set(lines(tables["intervals"], method="cam")["number"]) == set(CLASSES)
         assert_intervals_are_of(tables["intervals"], results.summary, ONE_BOX)
-        assert set(tables["comparisons"]["number"]) == {"top1_cls", "top5_cls"}
+        assert set(tables["comparisons"]["number"]) == set(CLASSES)
 
 
 class TestComparisons:
@@ -174,12 +176,14 @@ class TestComparisons:
             index="image_id", columns="method", values="iou"
         )
         ours, theirs = own["center_gaussian"], own["cam"]
-        hits = table.loc["gt_known"]
+        hits = table.loc["gt_known_loc_error"]
         assert hits["n10"] == ((ours >= 0.5) & (theirs < 0.5)).sum()
         assert hits["n01"] == ((ours < 0.5) & (theirs >= 0.5)).sum() > 0
         expected = (ours - theirs).mean() / (ours - theirs).std()
-        assert table.loc["iou", "effect_size"] == pytest.approx(expected)
-        assert table.loc["iou", "low"] <= (ours - theirs).mean() <= table.loc["iou", "high"]
+        assert table.loc["mean_iou", "effect_size"] == pytest.approx(expected)
+        assert (
+            table.loc["mean_iou", "low"] <= (ours - theirs).mean() <= table.loc["mean_iou", "high"]
+        )
 
     def test_p_is_adjusted_for_all_comparisons_of_a_number(self, run, experiment, tmp_path):
         """Of three methods in two runs, five are compared with the first."""
@@ -218,7 +222,7 @@ class TestTwoRuns:
             assert set(tables[name]["run"]) == names, name
         for results in (first, second):
             mine = lines(tables["intervals"], run=str(results.folder.path))
-            assert_intervals_are_of(mine, results.summary, ONE_BOX | OF_MAPS)
+            assert_intervals_are_of(mine, results.summary, (*ONE_BOX, *OF_MAPS))
 
     def test_are_compared_on_the_images_of_both(self, both):
         first, second, tables = both
@@ -228,6 +232,25 @@ class TestTwoRuns:
         assert set(theirs["n"]) == {6}
         assert set(theirs["method"]) == {"cam", "grad_cam", "center_gaussian"}
         assert set(theirs["protocol"]) == {"zhou-2016"}
+
+    def test_of_different_data_sets_are_not_compared(self, run, experiment, tmp_path):
+        """The same image ids, other boxes."""
+        root = write_colors(tmp_path / "colors", scenes=tuple(reversed(scenes())))
+        other = wsol_bench.run({**color_experiment(root), "methods": ["cam"], "workers": 0})
+        with pytest.raises(RunError, match="differ in the ground truth of"):
+            analyze([run.folder, other.folder])
+
+    def test_without_a_common_image_are_an_error(self, run, experiment, tmp_path):
+        path = tmp_path / "run"
+        shutil.copytree(run.folder.path, path)
+        folder = RunFolder(path)
+        for number in folder.parts():
+            tables = {name: folder.read_part(name, number) for name in Tables._fields}
+            for table in tables.values():
+                table["image_id"] = "another-" + table["image_id"]
+            folder.write_part(number, Tables(**tables))
+        with pytest.raises(RunError, match="no image in common"):
+            analyze([run.folder, folder])
 
 
 class TestWhyBoxesFailed:
@@ -251,16 +274,15 @@ class TestSweeps:
     def test_intervals_are_of_the_summarys_numbers(self, swept):
         tables = analyze([swept.folder])
         ious = ("iou30", "iou50", "iou70")
-        names = {
-            "max_box_acc_v2": "max_box_acc_v2",
-            **{f"max_box_acc_{iou}": f"max_box_acc_{iou}" for iou in ious},
-            **{f"box_acc_{iou}": f"max_box_acc_{iou}" for iou in ious},
-            **{f"selected_box_acc_{iou}": f"selected_box_acc_{iou}" for iou in ious},
-            **OF_MAPS,
-        }
+        maxima = ("max_box_acc", "max_box_acc_v2", *(f"max_box_acc_{iou}" for iou in ious))
+        selected = ("selected_box_acc", "selected_box_acc_v2")
+        selected += tuple(f"selected_box_acc_{iou}" for iou in ious)
         assert (swept.summary["n_held_out"] > 0).all()
-        assert_intervals_are_of(tables["intervals"], swept.summary, names)
-        for number in ("max_box_acc_v2", "box_acc_iou50"):
+        names = (*maxima, *selected, *OF_MAPS)
+        assert_intervals_are_of(tables["intervals"], swept.summary, names, within=False)
+        # Of maps that are upsampled otherwise the network was not asked.
+        assert set(names) == set(tables["intervals"]["number"])
+        for number in ("max_box_acc_v2", "selected_box_acc_iou50", "pointing_game"):
             n = lines(tables["intervals"], number=number)["n"].tolist()
             assert n == swept.summary["n_scored"].tolist()
 
@@ -282,7 +304,7 @@ class TestSweeps:
         summary = summarize(*tables, protocol=protocol)
         names = ["max_box_acc_v2", *(f"max_box_acc_iou{at}" for at in (30, 50, 70))]
         intervals = analyze([folder])["intervals"]
-        assert_intervals_are_of(intervals, summary, {name: name for name in names}, within=False)
+        assert_intervals_are_of(intervals, summary, names, within=False)
         assert (summary["max_box_acc"] != summary["max_box_acc_iou50"]).any()
 
     @pytest.mark.parametrize(
@@ -295,16 +317,23 @@ class TestSweeps:
         numbers = set(analyze([results.folder])["intervals"]["number"])
         assert "max_box_acc_v2" not in numbers
         assert "max_box_acc_v2" not in results.summary
-        assert {"max_box_acc_iou30", "box_acc_iou70"} <= numbers
+        assert {"max_box_acc_iou30", "max_box_acc_iou70"} <= numbers
 
-    def test_comparisons_are_of_hits_at_each_methods_own_threshold(self, swept):
+    def test_maxima_are_compared_as_maxima_and_hits_at_selected_thresholds_as_hits(self, swept):
         table = analyze([swept.folder])["comparisons"]
-        values = swept.summary.set_index("method")["max_box_acc_iou50"]
-        mine = lines(table, method="center_gaussian", number="box_acc_iou50")
-        assert mine["test"].tolist() == ["McNemar, exact"]
-        assert mine["n"].tolist() == swept.summary["n_scored"].tolist()[:1]
-        expected = values["center_gaussian"] - values["cam"]
-        assert mine["difference"].tolist() == [pytest.approx(expected)]
+        summary = swept.summary.set_index("method")
+        for number in ("max_box_acc", "max_box_acc_v2", "max_box_acc_iou30", "selected_box_acc"):
+            [line] = lines(table, method="center_gaussian", number=number).to_dict("records")
+            expected = summary.loc["center_gaussian", number] - summary.loc["cam", number]
+            assert line["difference"] == pytest.approx(expected)
+            assert line["n"] == summary["n_scored"].iloc[0]
+            if number == "selected_box_acc":
+                assert line["test"] == "McNemar, exact"
+                assert line["difference"] == pytest.approx((line["n10"] - line["n01"]) / line["n"])
+            else:
+                assert line["test"] == "paired bootstrap"
+                assert line["low"] <= line["high"]
+                assert 0 < line["p"] <= line["p_holm"] <= 1
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +348,7 @@ def masked(experiment, tmp_path_factory):
 class TestPixels:
     def test_intervals_are_of_the_summarys_numbers(self, masked):
         tables = analyze([masked.folder])
-        names = {"px_ap": "px_ap", "p_iou": "p_iou", **{name: name for name in FAITHFULNESS}}
+        names = ("px_ap", "p_iou", *FAITHFULNESS)
         assert_intervals_are_of(tables["intervals"], masked.summary, names)
         table = lines(tables["intervals"], number="px_ap").set_index("method")
         assert table["n"].tolist() == [6, 6, 6]
@@ -331,7 +360,7 @@ class TestPixels:
 
     def test_hold_no_number_of_boxes(self, masked):
         numbers = set(analyze([masked.folder])["intervals"]["number"])
-        assert numbers == {"px_ap", "p_iou", "top1_cls", "top5_cls", *FAITHFULNESS}
+        assert numbers == {"px_ap", "p_iou", *FAITHFULNESS}
 
 
 class TestRefused:
@@ -399,9 +428,9 @@ class TestCommand:
         assert code == 0
         table = json.loads(out, parse_constant=self.refuse)["comparisons"]
         by_number = {line["number"]: line for line in table}
-        assert by_number["gt_known"]["n10"] > by_number["gt_known"]["n01"] == 0
-        assert by_number["gt_known"]["odds_ratio"] is None
-        assert by_number["top1_cls"]["odds_ratio"] is None
+        assert by_number["gt_known_loc_error"]["n10"] > by_number["gt_known_loc_error"]["n01"] == 0
+        assert by_number["gt_known_loc_error"]["odds_ratio"] is None
+        assert by_number["top1_cls_error"]["odds_ratio"] is None
 
     def test_shows_a_person_tables_in_percent(self, run, tmp_path, monkeypatch, capsys):
         folder = shutil.copytree(run.folder.path, tmp_path / "run")

@@ -344,8 +344,8 @@ def paired_bootstrap(
 
 
 def paired_statistic(
-    first: Columns,
-    second: Columns,
+    first: Values,
+    second: Values,
     statistic: Statistic,
     *,
     level: float = LEVEL,

@@ -69,7 +69,7 @@ def summarize(
             line |= (
                 _pixels(facts, protocol) if protocol.pixels else _sweep(facts, n_counted, protocol)
             )
-        if "held_out" in evaluated:
+        if protocol is not None and protocol.sweep:
             evaluated = evaluated[~evaluated["held_out"].to_numpy(bool)]
         lines.append(line | _of_maps(mine, evaluated))
     return pd.DataFrame(lines)

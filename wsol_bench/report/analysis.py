@@ -49,6 +49,11 @@ _REAL = (
     *("mean_iou", "box_acc_area", "energy_pointing_game", "selected_box_acc_v2"),
     *("insertion", "deletion", "average_drop"),
 )
+# What is measured of maps, whatever the protocol.
+_OF_MAPS = (
+    *("pointing_game", "pointing_game_15px", "energy_pointing_game"),
+    *("insertion", "deletion", "average_drop", "increase_in_confidence"),
+)
 # A resample of pixels' scores is a thousand times the work of one of hits.
 _N_PIXEL_RESAMPLES = 1000
 
@@ -239,9 +244,12 @@ def _contenders(
         ]
         if protocol.sweep:
             values = per_image_of_sweep(mine, images, its_curves, protocol)
-        else:  # without boxes, what is left is what is measured of maps
+        else:
             iou = protocol.scoring.ious[0] if protocol.scoring else 0.5
             values = per_image(mine, images, iou=iou)
+        if protocol.pixels:  # what is left without boxes is what is measured of maps
+            of_maps = [name for name in values if str(name) in _OF_MAPS]
+            values = values[of_maps]
         scored = images.loc[
             ((images["n_label_boxes"] > 0) | (protocol.pixels is not None)) & ~images["held_out"],
             "image_id",
