@@ -112,6 +112,11 @@ class TestOneBox:
         assert numbers(line, "n_missing", "top1_loc_error", "gt_known_loc_error") == [1, 0.5, 0.5]
         assert numbers(line, "mean_iou", "top1_cls_error") == [0.45, 0]
 
+    def test_a_map_of_another_class_that_is_missing_is_not_counted(self):
+        missing = {"box": None, "status": "missing"}
+        line = one(rows(("i", 1, "b", 0.0, missing), ("i", 2, "a", 0.9)), images({"image_id": "i"}))
+        assert numbers(line, "n_missing", "gt_known_loc_error") == [0, 0]
+
     def test_of_boxes_whatever_the_class_has_gt_known_alone(self):
         """Rank 0: nobody has classified."""
         line = one(
@@ -277,6 +282,41 @@ class TestSweep:
         assert line["selected_threshold_iou50"] == 0.75
         assert line["selected_box_acc_iou50"] == pytest.approx(1 / 3)
         assert line["gap_iou50"] == pytest.approx(1 / 3)
+        assert line["selected_box_acc"] == pytest.approx(1 / 3)
+        assert line["gap"] == pytest.approx(1 / 3)
+        assert not {"selected_box_acc_v2", "gap_v2"} & set(line)
+
+    def test_selected_numbers_of_v1_are_of_the_largest_box_and_those_of_v2_of_any(self):
+        """Each curve of the held-out image is best at another threshold than that of the others."""
+        protocol = load_protocol("choe-2020-v2", {"box": {"threshold": {**GRID, "select_on": 0.5}}})
+        line = one(
+            swept(*"ijx"),
+            images({"image_id": "i"}, {"image_id": "j"}, {"image_id": "x", "held_out": True}),
+            curves(
+                i="0000 0011 0000 1110 0100 0001",
+                j="0000 0010 0000 1100 0100 0001",
+                x="0000 0001 0000 0010 0010 0001",
+            ),
+            protocol=protocol,
+        )
+        assert numbers(line, "max_box_acc", "selected_box_acc", "gap") == [1, 0.5, 0.5]
+        ious = ("iou30", "iou50", "iou70")
+        assert numbers(line, *(f"selected_box_acc_{iou}" for iou in ious)) == [0.5, 0, 1]
+        assert line["max_box_acc_v2"] == 1
+        assert line["selected_box_acc_v2"] == pytest.approx(0.5)
+        assert line["gap_v2"] == pytest.approx(0.5)
+
+    @pytest.mark.parametrize("lacking", ["i", "x"])
+    def test_without_a_curve_of_some_image_there_is_no_number(self, lacking):
+        """Held out or not; an image without a box of its class needs none."""
+        every = dict(i="0110", j="0100", k="0001", x="0001", y="0011")
+        table = images(*map(dict, self.SIDES))
+        assert one(swept(*every), table, curves(**every), protocol=self.SELECTED)["n_scored"] == 3
+        del every[lacking]
+        line = one(swept(*every), table, curves(**every), protocol=self.SELECTED)
+        assert line["n_scored"] == 0
+        names = ("max_box_acc", "threshold", "selected", "gap", "n_held_out")
+        assert not [name for name in line if name.startswith(names)]
 
     def test_the_threshold_for_any_box_is_selected_by_any_box(self):
         protocol = load_protocol("choe-2020-v2", {"box": {"threshold": {**GRID, "select_on": 0.5}}})
@@ -411,3 +451,16 @@ class TestOfMaps:
         table = rows(("i", 1, "a", 0.9)).assign(score=0.5, **dict.fromkeys(names, NAN))
         line = one(table, images({"image_id": "i"}))
         assert not {"insertion", "deletion", "average_drop", "increase_in_confidence"} & set(line)
+
+    def test_an_image_held_out_of_a_sweep_is_in_none(self):
+        """The one left points right; with the other no number would be the same."""
+        table = self.measured((5, 5, 0.8), (99, 99, 0.0)).assign(
+            score=[0.8, 0.4], insertion=[0.6, 0.0], deletion=[0.1, 0.9], masked_score=[0.9, 0.0]
+        )
+        both = images({"image_id": "i"}, {"image_id": "j", "held_out": True})
+        line = one(table, both, protocol=TestSweep.SELECTED)
+        pointing = ("pointing_game", "pointing_game_15px", "energy_pointing_game")
+        assert numbers(line, *pointing) == [1, 1, 0.8]
+        faithfulness = ("insertion", "deletion", "average_drop", "increase_in_confidence")
+        assert numbers(line, *faithfulness) == [0.6, 0.1, 0, 1]
+        assert line["n_images"] == 2

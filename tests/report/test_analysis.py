@@ -228,16 +228,49 @@ class TestTwoRuns:
         first, second, tables = both
         table = tables["comparisons"]
         assert set(lines(table, run=str(first.folder.path))["n"]) == {10}
+        assert set(table["against"]) == {f"{first.folder.path} color_net cam"}
         theirs = lines(table, run=str(second.folder.path))
         assert set(theirs["n"]) == {6}
         assert set(theirs["method"]) == {"cam", "grad_cam", "center_gaussian"}
         assert set(theirs["protocol"]) == {"zhou-2016"}
 
+    def test_differ_by_the_summarys_numbers_of_the_shared_images(self, both, experiment):
+        _, second, tables = both
+        few = wsol_bench.run({**experiment, "limit": 6})
+        theirs = few.summary.set_index("method")
+        ours = second.summary.set_index("method")
+        table = lines(tables["comparisons"], run=str(second.folder.path))
+        assert {*ONE_BOX, *OF_MAPS} <= set(table["number"])
+        for line in table.to_dict(orient="records"):
+            number = line["number"]
+            expected = ours.loc[line["method"], number] - theirs.loc["cam", number]
+            assert line["difference"] == pytest.approx(expected, abs=1e-12), number
+            if number.endswith(("_error", "_error_all")):
+                wrong_alone = (line["n01"] - line["n10"]) / line["n"]
+                assert line["difference"] == pytest.approx(wrong_alone)
+
+    def test_maxima_differ_by_those_of_the_shared_images(self, run, experiment):
+        grid = {"name": "choe-2020-v2", "box": {"threshold": GRID}}
+        few = wsol_bench.run({**experiment, "limit": 6})
+        whole, part = (rescore(one.folder, grid) for one in (run, few))
+        table = analyze([whole.folder, part.folder])["comparisons"]
+        numbers = part.summary.set_index("method")
+        mine = lines(table, run=str(part.folder.path))
+        names = ("max_box_acc", "max_box_acc_v2", "max_box_acc_iou70")
+        mine = mine[mine["number"].isin(names)]
+        assert len(mine) == 9
+        assert set(mine["n"]) == {6}
+        for method, number, found in mine[["method", "number", "difference"]].itertuples(
+            index=False
+        ):
+            expected = numbers.loc[method, number] - numbers.loc["cam", number]
+            assert found == pytest.approx(expected, abs=1e-12)
+
     def test_of_different_data_sets_are_not_compared(self, run, experiment, tmp_path):
         """The same image ids, other boxes."""
         root = write_colors(tmp_path / "colors", scenes=tuple(reversed(scenes())))
         other = wsol_bench.run({**color_experiment(root), "methods": ["cam"], "workers": 0})
-        with pytest.raises(RunError, match="differ in the ground truth of"):
+        with pytest.raises(RunError, match="differ in the ground truth of ILSVRC2012_val_00000001"):
             analyze([run.folder, other.folder])
 
     def test_without_a_common_image_are_an_error(self, run, experiment, tmp_path):
@@ -322,7 +355,12 @@ class TestSweeps:
     def test_maxima_are_compared_as_maxima_and_hits_at_selected_thresholds_as_hits(self, swept):
         table = analyze([swept.folder])["comparisons"]
         summary = swept.summary.set_index("method")
-        for number in ("max_box_acc", "max_box_acc_v2", "max_box_acc_iou30", "selected_box_acc"):
+        ious = ("iou30", "iou50", "iou70")
+        maxima = {"max_box_acc", "max_box_acc_v2", *(f"max_box_acc_{iou}" for iou in ious)}
+        selected = {"selected_box_acc", "selected_box_acc_v2"}
+        selected |= {f"selected_box_acc_{iou}" for iou in ious}
+        assert set(table["number"]) == {*maxima, *selected, *OF_MAPS}
+        for number in sorted(maxima | {"selected_box_acc"}):
             [line] = lines(table, method="center_gaussian", number=number).to_dict("records")
             expected = summary.loc["center_gaussian", number] - summary.loc["cam", number]
             assert line["difference"] == pytest.approx(expected)
@@ -332,7 +370,8 @@ class TestSweeps:
                 assert line["difference"] == pytest.approx((line["n10"] - line["n01"]) / line["n"])
             else:
                 assert line["test"] == "paired bootstrap"
-                assert line["low"] <= line["high"]
+                assert np.isnan(line["effect_size"])
+                assert line["low"] <= line["difference"] <= line["high"]
                 assert 0 < line["p"] <= line["p_holm"] <= 1
 
 
@@ -357,6 +396,19 @@ class TestPixels:
         bell = table.loc["center_gaussian"]
         assert bell["low"] < bell["value"] < bell["high"] < 1
         assert set(tables) == {"intervals", "comparisons"}
+
+    def test_are_compared_as_what_they_are_of_the_set(self, masked):
+        table = analyze([masked.folder])["comparisons"]
+        summary = masked.summary.set_index("method")
+        for number in ("px_ap", "p_iou"):
+            [line] = lines(table, method="center_gaussian", number=number).to_dict("records")
+            expected = summary.loc["center_gaussian", number] - summary.loc["cam", number]
+            assert line["difference"] == pytest.approx(expected)
+            assert line["low"] <= line["difference"] <= line["high"] < 0
+            assert (line["test"], line["n"]) == ("paired bootstrap", 6)
+            assert np.isnan(line["effect_size"])
+            [same] = lines(table, method="grad_cam", number=number).to_dict("records")
+            assert (same["difference"], same["p"]) == (0, 1)
 
     def test_hold_no_number_of_boxes(self, masked):
         numbers = set(analyze([masked.folder])["intervals"]["number"])
