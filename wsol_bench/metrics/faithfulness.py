@@ -1,9 +1,9 @@
 """Average drop and increase in confidence, from the confidences of each image."""
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
-__all__ = ["average_drop", "increase_in_confidence"]
+__all__ = ["average_drop", "drops", "increase_in_confidence", "increases"]
 
 
 def average_drop(
@@ -25,11 +25,7 @@ def average_drop(
     Source: Chattopadhay et al., Grad-CAM++, WACV 2018, "Objective Evaluation for Object
     Recognition", (i).
     """
-    counted = _counted(score, masked_score)
-    if not counted.any():
-        return float("nan")
-    whole, part = score[counted], masked_score[counted]
-    return float((np.maximum(whole - part, 0) / np.where(whole > 0, whole, 1)).mean())
+    return _mean(drops(score, masked_score))
 
 
 def increase_in_confidence(
@@ -42,13 +38,24 @@ def increase_in_confidence(
 
     Args, Returns, Source: as for ``average_drop``; (ii) of the paper.
     """
-    counted = _counted(score, masked_score)
-    if not counted.any():
-        return float("nan")
-    return float((score[counted] < masked_score[counted]).mean())
+    return _mean(increases(score, masked_score))
 
 
-def _counted(
+def drops(
     score: Float64[np.ndarray, " n"], masked_score: Float64[np.ndarray, " n"]
-) -> Bool[np.ndarray, " n"]:
-    return ~(np.isnan(score) | np.isnan(masked_score))
+) -> Float64[np.ndarray, " n"]:
+    """What each image contributes to ``average_drop``; NaN where it does not count."""
+    return np.maximum(score - masked_score, 0) / np.where(score > 0, score, 1)
+
+
+def increases(
+    score: Float64[np.ndarray, " n"], masked_score: Float64[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    """What each image contributes to ``increase_in_confidence``: 0, 1, or NaN."""
+    unknown = np.isnan(score) | np.isnan(masked_score)
+    return np.where(unknown, np.nan, score < masked_score)
+
+
+def _mean(values: Float64[np.ndarray, " n"]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

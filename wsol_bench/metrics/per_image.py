@@ -5,13 +5,20 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.metrics.box_acc import AREA_FROM
+from wsol_bench.metrics.faithfulness import drops, increases
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.metrics.max_box_acc import V1, V2, best_threshold, hits_of, n_hits
 from wsol_bench.metrics.pointing import TOLERANCE, pointing_hits
-from wsol_bench.metrics.selection import SCORED
+from wsol_bench.metrics.selection import SCORED, first_rows
 from wsol_bench.protocols import Protocol
 
-__all__ = ["per_image", "per_image_of_sweep"]
+__all__ = ["OF_MAPS", "per_image", "per_image_of_sweep"]
+
+# What is measured of maps, whatever the protocol.
+OF_MAPS = (
+    *("pointing_game", "pointing_game_15px", "energy_pointing_game"),
+    *("insertion", "deletion", "average_drop", "increase_in_confidence"),
+)
 
 
 def per_image(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> pd.DataFrame:
@@ -58,9 +65,10 @@ def per_image(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> 
         table[f"top{k}_loc_error"] = np.where(counted, of_all, np.nan)
         if k in (1, TOP_K):
             table[f"top{k}_loc_error_all"] = of_all
-    own = _first_own(rows, evaluated, place) & rows["status"].isin(SCORED).to_numpy(bool)
+    own = _first_own(rows, evaluated, place)
+    own = own[rows["status"].isin(SCORED).to_numpy(bool)[own]]
     best_iou = nothing.copy()
-    best_iou[place[own][::-1]] = fit[own][::-1]  # the first guess of several
+    best_iou[place[own]] = fit[own]
     # As in the summary: no number of all images from the boxes of some.
     best_iou[~counted | ~np.isfinite(known[counted]).all()] = np.nan
     table["gt_known_loc_error"] = np.where(np.isnan(best_iou), np.nan, best_iou < iou)
@@ -129,24 +137,24 @@ def per_image_of_sweep(
 
 
 def _first_own(
-    rows: pd.DataFrame, evaluated: pd.DataFrame, place: np.ndarray
-) -> Bool[np.ndarray, " r"]:
-    """Which rows are an image's first of its own class."""
+    rows: pd.DataFrame, evaluated: pd.DataFrame, place: Int64[np.ndarray, " r"]
+) -> Int64[np.ndarray, " n"]:
+    """Positions of the rows that are an image's first of its own class."""
     right = rows["class"].to_numpy(str) == evaluated["label"].to_numpy(str)[place]
-    rank = rows["rank"].to_numpy(np.float64)
-    first = np.full(len(evaluated), np.inf)
-    np.minimum.at(first, place[right], rank[right])
-    return np.asarray(right & (rank == first[place]))
+    return first_rows(place, right, rows["rank"].to_numpy(np.float64))
 
 
 def _add_pointing(
     table: pd.DataFrame, rows: pd.DataFrame, evaluated: pd.DataFrame, place: np.ndarray
 ) -> None:
     """Add the pointing games, where there are maps."""
+    if "peak_x" not in rows:  # of a prediction file
+        return
     has_map = rows["status"].isin([*SCORED, "swept"]).to_numpy(bool)
+    has_box = evaluated["n_label_boxes"].to_numpy(np.int64) > 0
     peaks = rows[["peak_x", "peak_y"]].to_numpy(np.float64)
-    own = _first_own(rows, evaluated, place) & has_map
-    own &= (evaluated["n_label_boxes"].to_numpy(np.int64) > 0)[place]
+    own = _first_own(rows, evaluated, place)
+    own = own[(has_map & has_box[place])[own]]
     if not np.isfinite(peaks[own]).any():
         return
     boxes = [np.asarray(flat, np.float64).reshape(-1, 4) for flat in evaluated["boxes"]]
@@ -173,8 +181,8 @@ def _add_faithfulness(table: pd.DataFrame, rows: pd.DataFrame, place: np.ndarray
     columns = {
         "insertion": asked["insertion"].to_numpy(np.float64),
         "deletion": asked["deletion"].to_numpy(np.float64),
-        "average_drop": np.maximum(score - masked, 0) / np.where(score > 0, score, 1),
-        "increase_in_confidence": np.where(np.isnan(masked), np.nan, masked > score),
+        "average_drop": drops(score, masked),
+        "increase_in_confidence": increases(score, masked),
     }
     for name, values in columns.items():
         column = np.full(len(table), np.nan)

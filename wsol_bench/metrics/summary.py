@@ -6,13 +6,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from wsol_bench.metrics.box_acc import AREA_FROM, box_acc_area
-from wsol_bench.metrics.faithfulness import average_drop, increase_in_confidence
 from wsol_bench.metrics.localization import GROUP, TOP_K, clsloc_errors
 from wsol_bench.metrics.max_box_acc import V1, V2, best_threshold, n_hits
+from wsol_bench.metrics.per_image import OF_MAPS, per_image
 from wsol_bench.metrics.pixel_ap import peak_iou, pixel_average_precision
-from wsol_bench.metrics.pointing import TOLERANCE, pointing_hits
-from wsol_bench.metrics.selection import SCORED
 from wsol_bench.protocols import Protocol
 
 __all__ = ["summarize"]
@@ -30,7 +27,8 @@ def summarize(
 
     Args:
         rows, images, curves: of a run; see docs/rows.md. Images that were not evaluated are counted
-            in ``n_skipped`` and enter no number. Of the rows only those of the own class matter.
+            in ``n_skipped`` and enter no number. Of the rows those of the own class and of rank 1
+            matter.
         protocol: that the rows were made by; by default ILSVRC's least IoU of 0.5.
         groups: the lines to make (columns ``GROUP``), whether they have rows or not; by default
             those that have.
@@ -57,9 +55,14 @@ def summarize(
             "n_skipped": len(of_model) - len(evaluated),
             "n_missing": _n_missing(mine, evaluated),
         }
+        iou = protocol.scoring.ious[0] if protocol and protocol.scoring else 0.5
+        scored = evaluated
+        if protocol is not None and protocol.sweep:
+            scored = evaluated[~evaluated["held_out"].to_numpy(bool)]
+        of_images = per_image(mine, scored, iou=iou)
         if protocol is None or (protocol.box and not protocol.sweep):
-            iou = protocol.scoring.ious[0] if protocol and protocol.scoring else 0.5
             line |= _one_box(mine, evaluated, iou, applicable=status != "not_applicable")
+            line |= {name: float(of_images[name].mean()) for name in ("mean_iou", "box_acc_area")}
         elif curves is not None:
             its_curves = _of_group(curves, {key: group[key] for key in GROUP[:3]})
             facts = its_curves.merge(
@@ -69,9 +72,8 @@ def summarize(
             line |= (
                 _pixels(facts, protocol) if protocol.pixels else _sweep(facts, n_counted, protocol)
             )
-        if protocol is not None and protocol.sweep:
-            evaluated = evaluated[~evaluated["held_out"].to_numpy(bool)]
-        lines.append(line | _of_maps(mine, evaluated))
+        line |= {name: float(of_images[name].mean()) for name in OF_MAPS if name in of_images}
+        lines.append(line)
     return pd.DataFrame(lines)
 
 
@@ -91,7 +93,7 @@ def _of_group(table: pd.DataFrame, group: dict[Any, Any]) -> pd.DataFrame:
 def _one_box(
     rows: pd.DataFrame, evaluated: pd.DataFrame, iou: float, *, applicable: bool
 ) -> dict[str, Any]:
-    """ILSVRC's errors, GT-known, and how well the boxes of the own class fit."""
+    """ILSVRC's errors, and GT-known."""
     errors = clsloc_errors(rows, evaluated, iou=iou)
     if len(rows) and (rows["rank"] == 0).all():  # nobody has classified
         errors = errors._replace(
@@ -100,10 +102,6 @@ def _one_box(
     if not applicable:
         nothing = np.full(TOP_K, np.nan)
         errors = errors._replace(loc=nothing, loc_all=nothing, gt_known=float("nan"))
-    counted = evaluated[(evaluated["n_label_boxes"] > 0) & ~evaluated["blacklisted"].astype(bool)]
-    own = _own(rows, counted)
-    fit = own["iou"].to_numpy(np.float64)
-    complete = applicable and len(counted) > 0 and len(own) == len(counted)
     return {
         "n_blacklisted": int(evaluated["blacklisted"].sum()),
         "n_without_box": int((evaluated["n_label_boxes"] == 0).sum()),
@@ -112,40 +110,7 @@ def _one_box(
         "gt_known_loc_error": errors.gt_known,
         "top1_loc_error_all": errors.loc_all[0],
         "top5_loc_error_all": errors.loc_all[TOP_K - 1],
-        "mean_iou": float(fit.mean()) if complete else float("nan"),
-        "box_acc_area": box_acc_area(fit, low=AREA_FROM) if complete else float("nan"),
     }
-
-
-def _own(rows: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
-    """The first row of each image's own class, with the image's label and boxes."""
-    facts = images[["image_id", "label", *(["boxes"] if "boxes" in images else [])]]
-    joined = rows.merge(facts, on="image_id")
-    own = joined[joined["class"] == joined["label"]]
-    return own.sort_values("rank", kind="stable").drop_duplicates("image_id")
-
-
-def _of_maps(rows: pd.DataFrame, evaluated: pd.DataFrame) -> dict[str, Any]:
-    """What is measured of maps, whatever the rule for boxes; only what was measured."""
-    line: dict[str, Any] = {}
-    if "energy" in rows and "boxes" in evaluated:
-        own = _own(rows, evaluated[evaluated["n_label_boxes"] > 0])
-        own = own[own["status"].isin([*SCORED, "swept"])]
-        peaks = own[["peak_x", "peak_y"]].to_numpy(np.float64)
-        if len(own) and np.isfinite(peaks).any():
-            truth = [np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in own["boxes"]]
-            line["pointing_game"] = float(pointing_hits(peaks, truth).mean())
-            near = pointing_hits(peaks, truth, tolerance=TOLERANCE)
-            line["pointing_game_15px"] = float(near.mean())
-            line["energy_pointing_game"] = float(own["energy"].fillna(0.0).mean())
-    if "insertion" in rows and rows["insertion"].notna().any():
-        asked = rows[(rows["rank"] == 1) & rows["image_id"].isin(evaluated["image_id"])]
-        score, masked = (asked[name].to_numpy(np.float64) for name in ("score", "masked_score"))
-        line["insertion"] = float(asked["insertion"].mean())
-        line["deletion"] = float(asked["deletion"].mean())
-        line["average_drop"] = average_drop(score, masked)
-        line["increase_in_confidence"] = increase_in_confidence(score, masked)
-    return line
 
 
 def _sweep(facts: pd.DataFrame, n_counted: int, protocol: Protocol) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from wsol_bench.metrics.breakdown import By, breakdown
 from wsol_bench.metrics.failure_modes import failure_counts
 from wsol_bench.metrics.localization import GROUP
 from wsol_bench.metrics.max_box_acc import V1, V2, unpacked
-from wsol_bench.metrics.per_image import per_image, per_image_of_sweep
+from wsol_bench.metrics.per_image import OF_MAPS, per_image, per_image_of_sweep
 from wsol_bench.metrics.pixel_ap import peak_iou, pixel_average_precision
 from wsol_bench.metrics.selection import Selection
 from wsol_bench.metrics.statistics import (
@@ -48,11 +48,6 @@ _QUESTIONS: tuple[Selection, ...] = ("top1", "gt_known")
 _REAL = (
     *("mean_iou", "box_acc_area", "energy_pointing_game", "selected_box_acc_v2"),
     *("insertion", "deletion", "average_drop"),
-)
-# What is measured of maps, whatever the protocol.
-_OF_MAPS = (
-    *("pointing_game", "pointing_game_15px", "energy_pointing_game"),
-    *("insertion", "deletion", "average_drop", "increase_in_confidence"),
 )
 # A resample of pixels' scores is a thousand times the work of one of hits.
 _N_PIXEL_RESAMPLES = 1000
@@ -248,7 +243,7 @@ def _contenders(
             iou = protocol.scoring.ious[0] if protocol.scoring else 0.5
             values = per_image(mine, images, iou=iou)
         if protocol.pixels:  # what is left without boxes is what is measured of maps
-            of_maps = [name for name in values if str(name) in _OF_MAPS]
+            of_maps = [name for name in values if str(name) in OF_MAPS]
             values = values[of_maps]
         scored = images.loc[
             ((images["n_label_boxes"] > 0) | (protocol.pixels is not None)) & ~images["held_out"],
@@ -373,13 +368,16 @@ def _comparisons(first: _Contender, other: _Contender, seed: int) -> Iterator[di
             continue
         is_error = str(name).endswith(("_error", "_error_all"))
         hits = mcnemar_exact(*(pair == (0 if is_error else 1)).T)
-        found = {**hits._asdict(), "difference": hits.difference * (-1 if is_error else 1)}
+        found = {
+            **hits._asdict(),
+            "difference": hits.difference if not is_error else 0 - hits.difference,
+        }
         yield {**names, "number": name, "test": "McNemar, exact", **found}
     both = pd.Index(first.curves["image_id"]).intersection(pd.Index(other.curves["image_id"]))
     ours = {number.name: number for number in _numbers_of_set(other, both)}
     for theirs in _numbers_of_set(first, both):
         mine = ours.get(theirs.name)
-        if mine is None or mine.values.shape != theirs.values.shape:
+        if mine is None:
             continue
         found_of_set = paired_statistic(
             mine.values,
