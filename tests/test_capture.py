@@ -113,7 +113,7 @@ def test_activations_and_gradients_are_those_of_plain_autograd_image_by_image_cl
 ) -> None:
     net, batch = network(name), images()
     cut, to_chw = ORACLES[name]
-    record = capture(net, batch, target_of(net), GRADIENTS, k=3)
+    record = capture(net, batch, [target_of(net)], GRADIENTS, k=3)
     assert record.gradients is not None
     for b in range(len(batch)):
         activation, logits = cut(net, batch[b : b + 1])
@@ -134,10 +134,10 @@ def test_activations_and_gradients_are_those_of_plain_autograd_image_by_image_cl
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "vit"])
 def test_a_batch_is_its_images_one_by_one(name: str) -> None:
     net, batch = network(name), images(3)
-    together = capture(net, batch, target_of(net), GRADIENTS)
+    together = capture(net, batch, [target_of(net)], GRADIENTS)
     assert together.gradients is not None
     for b in range(len(batch)):
-        alone = capture(net, batch[b : b + 1], target_of(net), GRADIENTS)
+        alone = capture(net, batch[b : b + 1], [target_of(net)], GRADIENTS)
         assert alone.gradients is not None
         assert together.classes[b].tolist() == alone.classes[0].tolist()
         torch.testing.assert_close(together.logits[b], alone.logits[0], rtol=1e-4, atol=1e-5)
@@ -207,7 +207,7 @@ def test_the_model_is_left_as_found(
     condition(net)
     net.layer4.register_forward_hook(lambda module, inputs, output: None)
     with torch.set_grad_enabled(grad_mode), traceless(net):
-        capture(net, images(), target_of(net), Plan(gradients=True, class_weights=True))
+        capture(net, images(), [target_of(net)], GRADIENTS)
 
 
 def fail(*_: object) -> None:
@@ -223,7 +223,7 @@ def test_the_model_is_left_as_found_also_where_it_fails(where: str, grad_mode: b
     net.get_submodule(where).register_forward_hook(fail)
     with torch.set_grad_enabled(grad_mode), traceless(net):  # noqa: SIM117
         with pytest.raises(RuntimeError, match="out of luck"):
-            capture(net, images(), target_of(net), GRADIENTS)
+            capture(net, images(), [target_of(net)], GRADIENTS)
 
 
 @pytest.mark.parametrize("where", ["features", "classifier"])
@@ -231,17 +231,17 @@ def test_the_search_for_a_functional_relu_ends_where_the_model_fails(where: str)
     net = models.DenseNet(8, (2, 2), 16, num_classes=N_CLASSES)
     net.get_submodule(where).register_forward_hook(fail)
     with traceless(net), pytest.raises(RuntimeError, match="out of luck"):
-        capture(net, images(), target_of(net), GRADIENTS)
+        capture(net, images(), [target_of(net)], GRADIENTS)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121"])
 def test_frozen_parameters_change_no_gradient(name: str) -> None:
     net = network(name)
-    expected = capture(net, images(), target_of(net), GRADIENTS).gradients
+    expected = capture(net, images(), [target_of(net)], GRADIENTS).gradients
     frozen = BUILDERS[name]().eval().requires_grad_(False)
     frozen.load_state_dict(net.state_dict())
     torch.testing.assert_close(
-        capture(frozen, images(), target_of(frozen), GRADIENTS).gradients, expected
+        capture(frozen, images(), [target_of(frozen)], GRADIENTS).gradients, expected
     )
 
 
@@ -250,9 +250,9 @@ def test_gradients_are_the_same_where_the_caller_has_switched_them_off(
     context: Callable[[], torch.no_grad],
 ) -> None:
     net, batch = network("resnet18"), images()
-    expected = capture(net, batch, target_of(net), GRADIENTS).gradients
+    expected = capture(net, batch, [target_of(net)], GRADIENTS).gradients
     with context():
-        record = capture(net, batch, target_of(net), GRADIENTS)
+        record = capture(net, batch, [target_of(net)], GRADIENTS)
     torch.testing.assert_close(record.gradients, expected)
 
 
@@ -268,7 +268,7 @@ def test_each_module_runs_once_and_nothing_before_the_layer_is_tracked() -> None
                 output.requires_grad
             )
         )
-    capture(net, images().requires_grad_(), target_of(net), GRADIENTS)
+    capture(net, images().requires_grad_(), [target_of(net)], GRADIENTS)
     assert tracked == {
         **{name: [False] for name in ("conv1", "bn1", "relu", "maxpool")},
         **{name: [False] for name in ("layer1", "layer2", "layer3", "layer4")},
@@ -280,9 +280,9 @@ def test_without_a_plan_for_gradients_nothing_is_tracked_at_all() -> None:
     net = models.resnet18(num_classes=N_CLASSES)
     tracked = []
     net.fc.register_forward_hook(lambda _, inputs, output: tracked.append(output.requires_grad))
-    record = capture(net, images(), target_of(net), Plan(class_weights=True))
+    record = capture(net, images(), [target_of(net)], Plan())
     assert tracked == [False]
-    assert record.gradients is None
+    assert record.layer.gradients is None
 
 
 # ---- class slots
@@ -306,7 +306,7 @@ def slots_of(scores: list[list[float]], *, k: int, labels: list[int] | None) -> 
     record = capture(
         Lookup(len(scores[0])),
         batch,
-        Target("features"),
+        [Target("features")],
         GRADIENTS,
         k=k,
         labels=None if labels is None else torch.tensor(labels),
@@ -333,7 +333,7 @@ def test_the_own_class_has_its_own_gradient() -> None:
     batch = torch.zeros(2, 3, 8, 8)
     batch[:, 0, 0, 0] = 1.0
     record = capture(
-        Lookup(), batch, Target("features"), GRADIENTS, k=1, labels=torch.tensor([5, 0])
+        Lookup(), batch, [Target("features")], GRADIENTS, k=1, labels=torch.tensor([5, 0])
     )
     expected = torch.zeros(2, 2, 3, 8, 8)
     expected[0, 0, 0, 0, 0] = expected[0, 1, 0, 0, 5] = 1
@@ -347,8 +347,8 @@ def test_given_classes_take_the_place_of_the_best() -> None:
     record = capture(
         network("resnet18"),
         images(),
-        target_of(network("resnet18")),
-        Plan(class_weights=True),
+        [target_of(network("resnet18"))],
+        Plan(),
         classes=classes,
     )
     assert torch.equal(record.classes, classes)
@@ -364,7 +364,7 @@ def test_half_precision_is_close_to_full_and_recorded_in_float32(precision: str)
     net, batch = network("resnet18"), images()
     classes = torch.tensor([[0, 4], [9, 2]])
     full, half = (
-        capture(net, batch, target_of(net), GRADIENTS, classes=classes, precision=each)
+        capture(net, batch, [target_of(net)], GRADIENTS, classes=classes, precision=each)
         for each in ("fp32", precision)
     )
     for name in ("logits", "activations", "gradients"):
@@ -394,7 +394,7 @@ def test_gradients_too_small_for_float16_survive_it() -> None:
     with torch.autocast("cpu", torch.float16):
         naive = torch.autograd.grad(net.fc(activation.mean((2, 3)))[0, 1], activation)[0]
     assert naive.eq(0).all(), "the premise: this network underflows without scaling"
-    record = capture(net, batch, Target("features"), GRADIENTS, precision="fp16")
+    record = capture(net, batch, [Target("features")], GRADIENTS, precision="fp16")
     assert record.gradients is not None
     torch.testing.assert_close(
         record.gradients, torch.full((1, 2, 4, 8, 8), 2.0**-26), rtol=0, atol=0
@@ -422,14 +422,14 @@ def test_work_in_place_behind_the_layer_does_not_reach_the_record(plan: Plan) ->
     net, batch = InPlaceBehind(), images()
     before_relu = net.features(batch).detach()
     assert before_relu.min() < 0
-    record = capture(net, batch, Target("features"), plan)
+    record = capture(net, batch, [Target("features")], plan)
     torch.testing.assert_close(record.activations, before_relu)
 
 
 def test_the_gradient_belongs_to_the_tensor_before_the_work_in_place() -> None:
     torch.manual_seed(0)
     net, batch = InPlaceBehind(), images(1)
-    record = capture(net, batch, Target("features"), GRADIENTS, classes=torch.tensor([[1]]))
+    record = capture(net, batch, [Target("features")], GRADIENTS, classes=torch.tensor([[1]]))
     assert record.gradients is not None
     passed = (net.features(batch)[0] > 0).float()
     expected = passed * net.fc.weight[1][:, None, None] / passed[0].numel()
@@ -439,7 +439,7 @@ def test_the_gradient_belongs_to_the_tensor_before_the_work_in_place() -> None:
 def test_densenets_gradient_is_not_cut_where_the_relu_is_zero() -> None:
     """Behind the ReLU there is only an average and a linear layer: one number a channel."""
     net = network("densenet121")
-    record = capture(net, images(1), target_of(net), GRADIENTS, classes=torch.tensor([[3]]))
+    record = capture(net, images(1), [target_of(net)], GRADIENTS, classes=torch.tensor([[3]]))
     assert record.gradients is not None
     assert record.activations.eq(0).any()
     weights = net.classifier.weight[3].detach()
@@ -495,7 +495,7 @@ def test_a_layer_that_is_not_one_tensor_once_is_an_error(
     net = Twisted()
     net(images())
     with traceless(net), pytest.raises(ModelError, match=message):
-        capture(net, images(), Target(layer), plan)
+        capture(net, images(), [Target(layer)], plan)
 
 
 @pytest.mark.parametrize("plan", [GRADIENTS, Plan()], ids=["tracked", "untracked"])
@@ -504,7 +504,7 @@ def test_an_output_that_is_no_grid_is_an_error(plan: Plan) -> None:
     with pytest.raises(
         ModelError, match=r"\(2, 17, 32\), which is no grid in layout .nchw.*\(b, c, h, w\)"
     ):
-        capture(net, images(), Target("encoder.ln"), plan)
+        capture(net, images(), [Target("encoder.ln")], plan)
 
 
 def test_logits_that_do_not_depend_on_the_layer_are_an_error() -> None:
@@ -513,13 +513,13 @@ def test_logits_that_do_not_depend_on_the_layer_are_an_error() -> None:
             return self.fc(self.features(batch).detach().mean((2, 3))).detach()
 
     with pytest.raises(ModelError, match="do not depend on layer 'features'"):
-        capture(Detached(), images(), Target("features"), GRADIENTS)
+        capture(Detached(), images(), [Target("features")], GRADIENTS)
 
 
 def test_a_functional_relu_that_never_comes_is_an_error() -> None:
     net = network("resnet18")
     with pytest.raises(ModelError, match="followed by a functional ReLU did not run"):
-        capture(net, images(), Target("layer4", then_relu=True), GRADIENTS)
+        capture(net, images(), [Target("layer4", then_relu=True)], GRADIENTS)
 
 
 def test_a_network_that_returns_no_tensor_is_an_error() -> None:
@@ -528,7 +528,7 @@ def test_a_network_that_returns_no_tensor_is_an_error() -> None:
             return {"logits": super().forward(batch)}
 
     with pytest.raises(ModelError, match=r"expected logits of shape \(b, n\), found dict"):
-        capture(Wrapped(), images(), Target("features"), GRADIENTS)
+        capture(Wrapped(), images(), [Target("features")], GRADIENTS)
 
 
 @pytest.mark.parametrize(
@@ -537,6 +537,6 @@ def test_a_network_that_returns_no_tensor_is_an_error() -> None:
 )
 def test_a_class_that_is_no_output_is_an_error(classes: list[list[int]], message: str) -> None:
     net = network("resnet18")
-    for plan in (GRADIENTS, Plan(class_weights=True)):
+    for plan in (GRADIENTS, Plan()):
         with pytest.raises(ModelError, match=f"has no output {message}; its outputs are 0 to 11"):
-            capture(net, images(1), target_of(net), plan, classes=torch.tensor(classes))
+            capture(net, images(1), [target_of(net)], plan, classes=torch.tensor(classes))

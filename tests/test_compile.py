@@ -49,7 +49,7 @@ DENSE = {
 def test_what_runs_up_to_the_layer_is_compiled_and_nothing_else(name, layer, expected):
     net = on_meta(name)
     target = target_of(net, layer=layer)
-    compile_up_to(net, target, IMAGES)
+    compile_up_to(net, [target], IMAGES)
     assert compiled(net) == expected
 
 
@@ -58,7 +58,7 @@ def test_a_module_that_does_not_run_is_not_compiled():
     with torch.device("meta"):
         net = torchvision.models.googlenet(weights=None, init_weights=False, aux_logits=True)
     net.train()
-    compile_up_to(net, target_of(net), IMAGES)
+    compile_up_to(net, [target_of(net)], IMAGES)
     assert "inception4a" in compiled(net)
     assert not {"aux1", "aux2"} & compiled(net)
     assert net.training and net.inception3a.training
@@ -80,7 +80,7 @@ class Again(nn.Module):
 def test_a_module_that_runs_before_and_behind_is_not_compiled():
     """Compiled code has no gradients batched over the class slots: the run would fail."""
     net = Again()
-    compile_up_to(net, Target("second"), torch.zeros(1, 3, 16, 16))
+    compile_up_to(net, [Target("second")], torch.zeros(1, 3, 16, 16))
     assert compiled(net) == {"first"}
 
 

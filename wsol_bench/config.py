@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from wsol_bench.cams import MapMethod, cam_methods, distinct
+from wsol_bench.cams import Classes, MapMethod, Sanity, cam_methods, distinct
 from wsol_bench.capture import Precision
 from wsol_bench.datasets import Dataset, datasets
 from wsol_bench.errors import ConfigError
@@ -69,18 +69,52 @@ class DatasetConfig(_Options):
 
 
 class MethodConfig(_Options):
-    """A map method or a source: ``name``, its options, and ``label``, its name in the results."""
+    """A map method or a source: ``name``, its options, and how it takes part.
+
+    Attributes:
+        label: its name in the results.
+        classes: whose maps are made, instead of what the method says: of ``all`` predictions and
+            the image's own class, or of the own class (``label``), which decides every score.
+        sanity: maps that should localize badly: ``class_swapped`` or ``randomized_weights``
+            (``MapMethod``).
+        seeds: make it so many times, with the option ``seed`` from 0 on.
+    """
 
     label: str | None = None
+    classes: Classes | None = None
+    sanity: Sanity | None = None
+    seeds: Annotated[int, Field(ge=1)] | None = None
 
-    def build(self) -> MapMethod | Source:
-        """The method with its options bound; ConfigError where they do not fit."""
-        known = self.name in set(sources)
+    def build(self) -> list[MapMethod | Source]:
+        """The method with its options bound, once a seed; ConfigError where they do not fit."""
+        if self.seeds is None:
+            return [self._build(self.options, "")]
+        if "seed" in self.options:
+            raise ConfigError(f"methods.{self.name}: give 'seed' or 'seeds', not both")
+        return [
+            self._build({**self.options, "seed": seed}, f"+seed={seed}")
+            for seed in range(self.seeds)
+        ]
+
+    def _build(self, options: dict[str, Any], suffix: str) -> MapMethod | Source:
+        where = f"methods.{self.name}"
+        method = self._find().with_options(options, where)
+        if self.label is not None:
+            method = replace(method, name=self.label + suffix)
+        if isinstance(method, MapMethod):
+            if self.classes is not None:
+                method = replace(method, classes=self.classes)
+            if self.sanity is not None:
+                method = replace(method, name=f"{self.sanity}({method.name})", sanity=self.sanity)
+        elif self.classes or self.sanity:
+            raise ConfigError(f"{where}: 'classes' and 'sanity' are of methods that need a model")
+        return method
+
+    def _find(self) -> MapMethod | Source:
+        known = self.name in sources
         if not known and ":" in self.name:
             known = isinstance(import_object(self.name, "map method"), Source)
-        method: MapMethod | Source = (sources if known else cam_methods).get(self.name)
-        method = method.with_options(self.options, f"methods.{self.name}")
-        return method if self.label is None else replace(method, name=self.label)
+        return sources.get(self.name) if known else cam_methods.get(self.name)
 
 
 class ProtocolConfig(_Options):
@@ -100,12 +134,19 @@ class ModelConfig(BaseModel):
     weights: str = "DEFAULT"
     classes: Path | None = None
     layer: str | None = None
+    layers: Annotated[list[str], Field(min_length=1)] | None = None
     layout: Layout | None = None
     head: str | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "ModelConfig":
+        if self.layer is not None and self.layers is not None:
+            raise ValueError("'layer' and 'layers' both name target layers; give one of them")
+        return self
 
     @property
     def key(self) -> str:
@@ -216,7 +257,7 @@ class ExperimentConfig(BaseModel):
         return [method for method in self._built() if isinstance(method, Source)]
 
     def _built(self) -> list[MapMethod | Source]:
-        return distinct(method.build() for method in self.methods)
+        return distinct(one for method in self.methods for one in method.build())
 
 
 def load_config(

@@ -102,7 +102,8 @@ def _about_classifier(
 ) -> Iterator[str]:
     yield (
         f"Model {classifier.name}: {len(classifier.classes)} classes, order from "
-        f"{classifier.classes_from}; target layer {classifier.target.layer}"
+        f"{classifier.classes_from}; target layer "
+        f"{', '.join(target.layer for target in classifier.targets)}"
     )
     yield f"  input normalized by mean {classifier.mean}, std {classifier.std}"
     if classifier.native_size not in (None, protocol.input.size):
@@ -110,7 +111,7 @@ def _about_classifier(
             f"  its weights are published for {classifier.native_size} x {classifier.native_size} "
             f"pixels, the protocol's input has {protocol.input.size}: see 'protocol: input: size'"
         )
-    if classifier.target.head is None:
+    if all(target.head is None for target in classifier.targets):
         yield "  cam: not applicable (no GAP + linear head behind the target layer)"
     known = dataset.images["label"].isin(classifier.classes).to_numpy()
     left_out = dataset.images.loc[~known, "label"]
@@ -136,6 +137,7 @@ def _check_order(
     evaluator = Evaluator(
         classifier=classifier,
         methods=(),
+        randomized=None,
         sources={},
         protocol=protocol,
         faithfulness_steps=None,

@@ -5,6 +5,7 @@ WsolBenchError
 ├── DatasetError         a data root, an annotation or a list of images
 │   └── ImageError       one image that cannot be read; a run counts it and goes on
 ├── ModelError           a network, its weights, its classes or its layers
+│   └── NotApplicableError   a map method that the network has not got what it takes for
 ├── PredictionError      a prediction file that is not in the format it claims
 ├── RunError             a run that is missing, incomplete, in the way, or failed
 └── WorkerError          a process of a run that died
@@ -18,6 +19,7 @@ __all__ = [
     "DatasetError",
     "ImageError",
     "ModelError",
+    "NotApplicableError",
     "PredictionError",
     "RunError",
     "WorkerError",
@@ -44,6 +46,10 @@ class ImageError(DatasetError):
 
 class ModelError(WsolBenchError):
     """A classifier that cannot be built, loaded or looked into."""
+
+
+class NotApplicableError(ModelError):
+    """A network without what a map method is defined on; a run says so and goes on."""
 
 
 class PredictionError(WsolBenchError):

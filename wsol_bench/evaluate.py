@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Float16, Float64, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from wsol_bench.boxes.rule import (
     Curve,
@@ -23,10 +23,10 @@ from wsol_bench.boxes.rule import (
     status_of,
     upsample,
 )
-from wsol_bench.cams import MapMethod, is_applicable, merged_plan
-from wsol_bench.capture import Precision, autocast, capture
+from wsol_bench.cams import MapMethod, merged_plan
+from wsol_bench.capture import Cost, Mark, Precision, Record, autocast, capture
 from wsol_bench.datasets import Dataset, Sample, counts_for
-from wsol_bench.errors import DatasetError, ImageError, ModelError
+from wsol_bench.errors import DatasetError, ImageError, ModelError, NotApplicableError
 from wsol_bench.faithfulness import Faithfulness, faithfulness
 from wsol_bench.geometry import Boxes, Placement
 from wsol_bench.inputs import normalize
@@ -57,6 +57,9 @@ FAILED = ("unreadable", "not_finite")
 _SCORERS = min(4, os.cpu_count() or 1)
 _WAITING = 2 * _SCORERS
 
+# What the lines of a cost table add up.
+_COSTS = ("n_images", "forward", "backward", "head", "seconds")
+
 T = TypeVar("T")
 
 
@@ -67,6 +70,7 @@ class Tables(NamedTuple):
     rows: pd.DataFrame
     maps: pd.DataFrame
     curves: pd.DataFrame
+    costs: pd.DataFrame
 
 
 class _Scored(NamedTuple):
@@ -76,6 +80,18 @@ class _Scored(NamedTuple):
     rows: list[dict[str, Any]]
     maps: list[dict[str, Any]]
     curves: list[dict[str, Any]]
+    costs: list[dict[str, Any]]
+
+
+class _Made(NamedTuple):
+    """What a method made of a group at a layer: maps of all class slots, or of the last alone.
+
+    There are none where the network has not got what the method needs, for a reason.
+    """
+
+    maps: Float[Tensor, "batch k h w"] | None
+    cost: Cost
+    reason: str = ""
 
 
 class _Maps(NamedTuple):
@@ -86,8 +102,8 @@ class _Maps(NamedTuple):
     labels: Int64[Tensor, " batch"]
     logits: Float[Tensor, "batch n"]
     classes: Int64[Tensor, "batch k"]
-    maps: dict[str, Float[Tensor, "batch k h w"] | None]
-    faithfulness: dict[str, Faithfulness]
+    made: dict[tuple[str, str], _Made]
+    faithfulness: dict[tuple[str, str], Faithfulness]
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,7 @@ class Evaluator:
         classifier: its module lies on ``device``; None where sources alone are scored, which takes
             no pixels.
         methods: all of them share one forward pass.
+        randomized: the classifier's network with permuted weights, for methods that ask for it.
         sources: maps and boxes from elsewhere, by their names in the results.
         protocol: every choice between map and number.
         faithfulness_steps: of insertion and deletion, on the maps of the first predictions; None:
@@ -111,6 +128,7 @@ class Evaluator:
 
     classifier: Classifier | None
     methods: Sequence[MapMethod]
+    randomized: nn.Module | None
     sources: Mapping[str, Given]
     protocol: Protocol
     faithfulness_steps: int | None
@@ -186,11 +204,15 @@ class Evaluator:
                 yield [], [], batch
             return
         for read in decoded(dataset, batches, self.protocol.input, workers=self.workers):
-            passed = [self._pass(self.classifier, group, outputs) for group in read.groups]
+            passed = [self._pass(self.classifier, dataset, group, outputs) for group in read.groups]
             yield read.unreadable, passed, []
 
     def _pass(
-        self, classifier: Classifier, group: Group, outputs: Int64[np.ndarray, " n"]
+        self,
+        classifier: Classifier,
+        dataset: Dataset,
+        group: Group,
+        outputs: Int64[np.ndarray, " n"],
     ) -> _Maps:
         """The network and the methods on one group. A GPU may still be at it when this returns."""
         labels = torch.from_numpy(outputs[group.indices]).to(self.device)
@@ -200,25 +222,47 @@ class Evaluator:
         if self.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         inputs = normalize(pixels, classifier.mean, classifier.std)
-        with self._blaming(classifier, inputs):
+        ids = dataset.images["image_id"].iloc[group.indices].tolist()
+        with self._blaming(classifier.name, inputs):
+            begin = Mark(self.device)
+            plan = merged_plan(method for method in self.methods if not method.is_of_randomized)
             record = capture(
                 classifier.module,
                 inputs,
-                classifier.target,
-                merged_plan(self.methods),
+                classifier.targets,
+                plan,
                 k=TOP_K,
                 labels=labels,
                 precision=self.precision,
+                image_ids=ids,
             )
-        maps = {
-            method.name: method(record) if is_applicable(method, record) else None
-            for method in self.methods
-        }
-        with self._blaming(classifier, inputs):
+            shared = {False: (record, (begin, Mark(self.device)))}
+            if self.randomized is not None:
+                begin = Mark(self.device)
+                plan = merged_plan(method for method in self.methods if method.is_of_randomized)
+                of_randomized = capture(
+                    self.randomized,
+                    inputs,
+                    classifier.targets,
+                    plan,
+                    classes=record.classes,
+                    precision=self.precision,
+                    image_ids=ids,
+                )
+                shared[True] = of_randomized, (begin, Mark(self.device))
+        made = {}
+        for method in self.methods:
+            of, span = shared[method.is_of_randomized]
+            for layer in self._layers_of(method):
+                with self._blaming(f"{method.name} on {classifier.name}", inputs):
+                    made[method.name, layer] = _make(method, layer, of, span)
+        with self._blaming(classifier.name, inputs):
             faithfulness = {
-                name: self._faithfulness(classifier, inputs, first[:, 0], record.classes[:, 0])
-                for name, first in maps.items()
-                if first is not None and self.faithfulness_steps is not None
+                key: self._faithfulness(classifier, inputs, one.maps[:, 0], record.classes[:, 0])
+                for key, one in made.items()
+                if self.faithfulness_steps is not None
+                and one.maps is not None
+                and one.maps.shape[1] == record.classes.shape[1]
             }
         return _Maps(
             group.indices,
@@ -226,12 +270,18 @@ class Evaluator:
             labels,
             record.logits,
             record.classes,
-            maps,
+            made,
             faithfulness,
         )
 
+    def _layers_of(self, method: MapMethod) -> list[str]:
+        """Where a method's maps are taken: at each target layer, or "" of the whole image."""
+        if self.classifier is None or method.scope == "image":
+            return [""]
+        return [target.layer for target in self.classifier.targets]
+
     @contextmanager
-    def _blaming(self, classifier: Classifier, inputs: Tensor) -> Iterator[None]:
+    def _blaming(self, who: str, inputs: Tensor) -> Iterator[None]:
         """What goes wrong in the network is an error that names it and how to mend it."""
         try:
             yield
@@ -243,7 +293,7 @@ class Evaluator:
                     "run, in another folder"
                 )
             raise ModelError(
-                f"{classifier.name} fails on an input of shape {tuple(inputs.shape)}: {error}{hint}"
+                f"{who} fails on an input of shape {tuple(inputs.shape)}: {error}{hint}"
             ) from error
 
     def _faithfulness(
@@ -275,7 +325,7 @@ class Evaluator:
         unseen: Sequence[int],
     ) -> _Scored:
         """Maps to boxes, overlaps and columns; runs beside the next pass."""
-        scored = _Scored({}, [], [], [])
+        scored = _Scored({}, [], [], [], [])
         for index, reason in unreadable:
             scored.images[index] = self._image_line(dataset[index], "unreadable", reason)
         for maps in passed:
@@ -293,7 +343,7 @@ class Evaluator:
     def _score_maps(self, passed: _Maps, samples: Sequence[Sample], scored: _Scored) -> None:
         """What passed the network: the methods' maps, and the sources' for the same classes."""
         assert self.classifier is not None
-        name, layer = self.classifier.name, self.classifier.target.layer
+        name = self.classifier.name
         slots = _Slots.of(passed.logits, passed.classes, passed.labels, self.classifier.classes)
         broken = self._broken_masks(samples, passed.placements)
         slots = slots.without(broken)
@@ -310,16 +360,20 @@ class Evaluator:
         own = slots.wnid == labels[slots.image]
         asked = Asked(slots.image, slots.rank, slots.wnid, own)
         truth = _truth(samples)
-        n = len(own)
-        for method, maps in passed.maps.items():
+        for (method, layer), (maps, cost, reason) in passed.made.items():
+            # The own class alone is the last slot of each image.
+            of_label = self._only_label[method]
+            rows = np.flatnonzero(own) if of_label else np.arange(len(own))
+            its, n = asked.take(rows), len(rows)
             scores, status = Scores.none(n), np.full(n, "not_applicable", dtype=object)
-            columns = self._keys(name, method, layer, samples, asked)
+            columns = self._keys(name, method, layer, samples, its)
             if maps is not None:
-                stored, scales = storable(maps[slots.image, slots.slot])
+                slot = np.zeros(n, np.int64) if of_label else slots.slot
+                stored, scales = storable(maps[its.image, slot])
                 scores = score_maps(
                     stored.astype(np.float32),
-                    slots.image,
-                    own,
+                    its.image,
+                    its.own,
                     passed.placements,
                     truth,
                     self.protocol,
@@ -334,13 +388,22 @@ class Evaluator:
                         "map": np.array([values.tobytes() for values in stored], dtype=object),
                     }
                 )
-            of_first = passed.faithfulness.get(method)
-            self._add(columns, asked, slots.score, scores, status, scored, of_first)
+            of_first = passed.faithfulness.get((method, layer))
+            self._add(columns, its, slots.score[rows], scores, status, scored, of_first)
+            line = _cost_line(name, method, layer, len(samples))
+            line |= {"forward": cost.forward, "backward": cost.backward, "head": cost.head}
+            scored.costs.append({**line, "seconds": cost.seconds(), "reason": reason})
         ids = [sample.image_id for sample in samples]
         for source, given in self.sources.items():
             scores, status = given.score(ids, asked, passed.placements, truth, self.protocol)
             columns = self._keys(name, source, "", samples, asked)
             self._add(columns, asked, slots.score, scores, status, scored)
+            scored.costs.append(_cost_line(name, source, "", len(samples)))
+
+    @property
+    def _only_label(self) -> dict[str, bool]:
+        """By name, whether a method makes maps of the own class alone."""
+        return {method.name: method.classes == "label" for method in self.methods}
 
     def _score_unseen(
         self, indices: Sequence[int], samples: Sequence[Sample], scored: _Scored
@@ -370,6 +433,7 @@ class Evaluator:
             scores, states = given.score(ids, asked, placements, truth, self.protocol)
             columns = self._keys(NO_MODEL, source, "", known, asked)
             self._add(columns, asked, np.full(len(asked.image), np.nan), scores, states, scored)
+            scored.costs.append(_cost_line(NO_MODEL, source, "", len(known)))
 
     def _broken_masks(
         self, samples: Sequence[Sample], placements: Sequence[Placement]
@@ -452,6 +516,7 @@ class Evaluator:
             _table([columns for part in parts for columns in part.rows]),
             _table([columns for part in parts for columns in part.maps]),
             _table([columns for part in parts for columns in part.curves]),
+            _summed([line for part in parts for line in part.costs]),
         )
 
     @property
@@ -546,6 +611,42 @@ class _Slots:
             label_rank=label_rank.cpu().numpy(),
             label_score=probability.gather(1, labels[:, None])[:, 0].cpu().numpy(),
         )
+
+
+def _make(method: MapMethod, layer: str, record: Record, shared: tuple[Mark, Mark]) -> _Made:
+    """A method's maps, and their cost: that of the pass that all share, and its own."""
+    names = [one.name for one in record.layers]
+    slots = None
+    if method.classes == "label":
+        slots = torch.full_like(record.classes[:, :1], record.classes.shape[1] - 1)
+    reason = ""
+    with record.probe.metered() as cost:
+        maps: Tensor | None = None
+        try:
+            maps = method(record.at_layer(names.index(layer)) if layer else record, slots)
+        except NotApplicableError as error:
+            reason = str(error)
+    cost.forward += len(record.classes)
+    cost.backward += record.classes.numel() if method.plan.gradients else 0
+    cost.spans.append(shared)
+    return _Made(maps, cost, reason)
+
+
+def _summed(lines: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Costs of batches as those of their shard, one line a method and layer."""
+    sums = dict[tuple[str, str], dict[str, Any]]()
+    for line in lines:
+        its = sums.setdefault((line["method"], line["layer"]), {**line, **dict.fromkeys(_COSTS, 0)})
+        for name in _COSTS:
+            its[name] += line[name]
+        its["reason"] = its["reason"] or line["reason"]
+    return pd.DataFrame(list(sums.values()))
+
+
+def _cost_line(model: str, method: str, layer: str, n_images: int) -> dict[str, Any]:
+    """A line of costs: nothing so far."""
+    names = {"model": model, "method": method, "layer": layer}
+    return {**names, **dict.fromkeys(_COSTS, 0), "n_images": n_images, "reason": ""}
 
 
 def _truth(samples: Sequence[Sample]) -> list[Truth]:

@@ -22,6 +22,7 @@ from wsol_bench.engines.local import LocalEngine
 from wsol_bench.errors import ConfigError, DatasetError, RunError
 from wsol_bench.evaluate import FAILED, Tables
 from wsol_bench.metrics.localization import GROUP
+from wsol_bench.metrics.seeds import over_seeds
 from wsol_bench.metrics.summary import summarize
 from wsol_bench.progress import progress
 from wsol_bench.protocols import Protocol as RunProtocol
@@ -80,6 +81,11 @@ class Results:
     def maps(self) -> pd.DataFrame:
         """The localization maps, as stored."""
         return self.folder.read("maps")
+
+    @property
+    def costs(self) -> pd.DataFrame:
+        """What each method cost, one line a part x model x method x layer."""
+        return self.folder.read("costs")
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -255,7 +261,10 @@ def _finished(folder: RunFolder) -> pd.DataFrame:
     """The summary of a run whose parts are there, which then is finished."""
     summary = _summary(folder)
     if folder.manifest["finished"] is None:
-        folder.finish(summary, {"summary.md": markdown(summary)})
+        files = {"summary.md": markdown(summary)}
+        if len(spread := over_seeds(summary)):
+            files["seeds.csv"] = spread.to_csv(index=False)
+        folder.finish(summary, files)
     return summary
 
 
@@ -266,7 +275,7 @@ def _summary(folder: RunFolder) -> pd.DataFrame:
     """
     manifest = folder.manifest
     protocol = RunProtocol.model_validate(_without(manifest["protocol"], "hash"))
-    columns = ["method", "image_id", "rank", "class", "score", "iou", "status"]
+    columns = ["method", "layer", "image_id", "rank", "class", "score", "iou", "status"]
     columns += ["peak_x", "peak_y", "energy", "insertion", "deletion", "masked_score"]
     facts = ["model", "image_id", "label", "blacklisted", "n_label_boxes", "boxes", "held_out"]
     facts += ["status"]
@@ -279,17 +288,24 @@ def _summary(folder: RunFolder) -> pd.DataFrame:
             rows = folder.read_part("rows", number, columns)
             right = rows["class"].to_numpy(str) == label[rows["image_id"]].to_numpy(str)
             own.append(rows[right | (rows["rank"] == 1)])
-        by_method = dict(iter(pd.concat(own[1:] or own).groupby("method")))
+        by_method = dict(iter(pd.concat(own[1:] or own).groupby(["method", "layer"])))
         curves = folder.read("curves", parts=numbers)
-        for method in [*manifest["methods"], *manifest["sources"]]:
-            layer = "" if method in manifest["sources"] else manifest["models"][model]["layer"]
+        costs = folder.read("costs", parts=numbers)
+        for method, layer in _groups(manifest, model):
             names = (model, method, layer, protocol.name, manifest["protocol"]["hash"])
             group = dict(zip(GROUP, names, strict=True))
-            rows = by_method.get(method, own[0]).assign(**group)
-            lines.append(
-                summarize(rows, images, curves, protocol=protocol, groups=pd.DataFrame([group]))
-            )
+            rows = by_method.get((method, layer), own[0]).assign(**group)
+            groups = pd.DataFrame([group])
+            lines.append(summarize(rows, images, curves, costs, protocol=protocol, groups=groups))
     return pd.concat(lines, ignore_index=True)
+
+
+def _groups(manifest: Mapping[str, Any], model: str) -> Iterator[tuple[str, str]]:
+    """The methods and layers of a model's results, in the order of the experiment."""
+    for method, facts in manifest["methods"].items():
+        layers = manifest["models"][model]["layers"] if facts["scope"] == "layer" else [""]
+        yield from ((method, layer) for layer in layers)
+    yield from ((source, "") for source in manifest["sources"])
 
 
 def rescore(

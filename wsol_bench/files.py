@@ -1,5 +1,6 @@
-"""Files: written whole or not at all, locks, and the folder of what can be made again."""
+"""Files: written whole or not at all, digests, locks, the folder of what can be made again."""
 
+import hashlib
 import os
 import sys
 import threading
@@ -10,13 +11,18 @@ from pathlib import Path
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["IMAGE_FORMATS", "cache_folder", "locked", "write_atomically"]
+__all__ = ["IMAGE_FORMATS", "cache_folder", "digest", "locked", "write_atomically"]
 
 # What an image file may be, whatever its name says: no format that starts a program to be read.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 _held: set[Path] = set()
 _held_lock = threading.Lock()
+
+
+def digest(content: bytes) -> str:
+    """What tells one content from another in a run's identity."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def cache_folder() -> Path:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from wsol_bench.cams import MapMethod, cam_methods, distinct, is_applicable, merged_plan
+from wsol_bench.cams import MapMethod, cam_methods, distinct, merged_plan
 from wsol_bench.capture import Precision, capture
 from wsol_bench.errors import ModelError
 from wsol_bench.models.layers import target_of
@@ -46,8 +46,8 @@ def localization_maps(
 
     Raises:
         ConfigError: an unknown method, or one that is listed twice.
-        ModelError: an architecture without a known layer, or a method that the network has no head
-            for; ``classes`` that do not fit.
+        ModelError: an architecture without a known layer; ``classes`` that do not fit.
+        NotApplicableError: a method that the network has not got what it takes for.
     """
     listed = [methods] if isinstance(methods, str | MapMethod) else methods
     chosen = distinct(
@@ -70,12 +70,6 @@ def localization_maps(
                 f"found {tuple(slots.shape)}"
             )
     record = capture(
-        model, images, target, merged_plan(chosen), k=k, classes=slots, precision=precision
+        model, images, [target], merged_plan(chosen), k=k, classes=slots, precision=precision
     )
-    for method in chosen:
-        if not is_applicable(method, record):
-            raise ModelError(
-                f"{method.name} is not applicable to {type(model).__name__} at {target.layer!r}: "
-                "it needs a GAP + linear (or class convolution + GAP) head directly behind it"
-            )
     return {method.name: method(record) for method in chosen}

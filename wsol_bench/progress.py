@@ -2,8 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-__all__ = ["progress"]
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = ["progress", "within"]
+
+_running: "list[Progress]" = []
 
 
 @contextmanager
@@ -43,4 +49,25 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total)
+        _running.append(bar)
+        try:
+            yield lambda n: bar.update(task, advance=n)
+        finally:
+            _running.remove(bar)
+
+
+@contextmanager
+def within(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A line under the bar that is running, while a step of its step lasts; without one, nothing.
+
+    Yields the function that moves the line forward.
+    """
+    if not _running:
+        yield lambda n: None
+        return
+    bar = _running[-1]
+    task = bar.add_task(what, total=total)
+    try:
         yield lambda n: bar.update(task, advance=n)
+    finally:
+        bar.remove_task(task)

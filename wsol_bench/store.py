@@ -3,7 +3,7 @@
 <folder>/manifest.json          the resolved experiment and all else that decides its numbers; times
 <folder>/config.yaml            the resolved experiment
 <folder>/classes.parquet        wnid, words and ILSVRC2012_ID of the data set's classes
-<folder>/{images,rows,curves,maps}/    one Parquet part a shard, written whole or not at all
+<folder>/{images,rows,curves,maps,costs}/    one Parquet part a shard, written whole or not at all
 <folder>/tables/                what is derived from the above
 """
 
@@ -45,6 +45,11 @@ _TABLES = {
     "curves": pa.schema(
         dict.fromkeys(("model", "method", "layer", "image_id"), _TEXT)
         | dict.fromkeys(("hits", "foreground", "background"), pa.binary())
+    ),
+    "costs": pa.schema(
+        dict.fromkeys(("model", "method", "layer"), _TEXT)
+        | dict.fromkeys(("n_images", "forward", "backward", "head"), _INT)
+        | {"seconds": _REAL, "reason": _TEXT}
     ),
     "rows": pa.schema(
         dict.fromkeys(("model", "method", "layer", "protocol", "protocol_hash", "image_id"), _TEXT)
@@ -260,7 +265,7 @@ class RunFolder:
     def read_part(
         self, table: str, number: int, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """One part of ``images``, ``rows``, ``curves`` or ``maps``."""
+        """One part of ``images``, ``rows``, ``curves``, ``maps`` or ``costs``."""
         return self._read(self._part(table, number), columns)
 
     def read(
@@ -270,7 +275,7 @@ class RunFolder:
         *,
         parts: Sequence[int] | None = None,
     ) -> pd.DataFrame:
-        """``images``, ``rows``, ``curves`` or ``maps`` (all parts or some), or ``classes``."""
+        """``classes``, or one of the tables of parts: all parts or some."""
         if table == "classes":
             return self._read(self.path / "classes.parquet", columns)
         numbers = self.parts() if parts is None else parts

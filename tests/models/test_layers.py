@@ -171,7 +171,7 @@ def test_the_layer_gives_a_grid_that_the_logits_depend_on(package: str, name: st
     net = network(package, name)
     if name == "VisionTransformer":  # torchvision starts its head at zero
         nn.init.normal_(net.get_submodule("head" if package == "timm" else "heads.head").weight)
-    record = capture(net, images(name), target_of(net), Plan(gradients=True))
+    record = capture(net, images(name), [target_of(net)], Plan(gradients=True))
     height, width = record.activations.shape[-2:]
     assert height == width > 1
     assert record.gradients is not None
@@ -199,7 +199,7 @@ RECTIFIED = [
 @pytest.mark.parametrize(("package", "name"), RECTIFIED)
 def test_activations_stand_behind_the_relu_where_there_is_one(package: str, name: str) -> None:
     net = network(package, name)
-    activations = capture(net, images(name), target_of(net), Plan()).activations
+    activations = capture(net, images(name), [target_of(net)], Plan()).activations
     assert activations.min() == 0
     assert activations.max() > 0
 
@@ -230,7 +230,7 @@ def with_head(package: str, name: str) -> tuple[nn.Module, nn.Module, Record]:
     net = network(package, name)
     target = target_of(net)
     assert target.head is not None
-    return net, net.get_submodule(target.head), capture(net, images(name), target, Plan())
+    return net, net.get_submodule(target.head), capture(net, images(name), [target], Plan())
 
 
 @pytest.mark.parametrize(("package", "name"), HEADS)
@@ -259,8 +259,8 @@ def test_a_network_without_a_pooled_linear_head_has_no_class_weights(
     package: str, name: str
 ) -> None:
     net = network(package, name)
-    record = capture(net, images(name), target_of(net), Plan(class_weights=True))
-    assert record.class_weights is None
+    record = capture(net, images(name), [target_of(net)], Plan())
+    assert record.layer.class_weights is None
 
 
 # ---- who is found
@@ -346,7 +346,7 @@ def test_a_name_and_its_position_from_the_end_are_the_same_layer() -> None:
 
 def activations_of(net: nn.Module, layer: str) -> Tensor:
     batch = images("")
-    return capture(net, batch, target_of(net, layer=layer), Plan()).activations
+    return capture(net, batch, [target_of(net, layer=layer)], Plan()).activations
 
 
 def test_a_named_layer_of_a_swin_transformer_is_read_with_its_channels_last() -> None:
@@ -368,7 +368,7 @@ def test_a_layer_of_another_layout_is_refused_until_its_layout_is_said() -> None
     target = target_of(net, layer="conv_proj", layout="nchw")
     with torch.no_grad():
         expected = net.conv_proj(images(""))
-    found = capture(net, images(""), target, Plan()).activations
+    found = capture(net, images(""), [target], Plan()).activations
     torch.testing.assert_close(found, expected)
 
 

@@ -89,7 +89,11 @@ def _power_cam(record, *, power=1):
     return record.activations[:, record.classes[0]] ** power
 
 
-nan_cam = MapMethod("nan_cam", lambda record: record.activations * torch.nan, Plan(), "")
+def _nan_cam(record):
+    return record.activations[:, record.classes[0]] * torch.nan
+
+
+nan_cam = MapMethod("nan_cam", _nan_cam, Plan(), "")
 power_cam = MapMethod("power_cam", _power_cam, Plan(), "")
 
 

@@ -10,13 +10,12 @@ from wsol_bench.capture import Plan, Record
 __all__ = ["grad_cam"]
 
 
-@cam_method("grad_cam", plan=Plan(gradients=True), paper="arXiv:1610.02391")
+@cam_method("grad_cam", plan=Plan(gradients=True), paper="arXiv:1610.02391", generalizes_cam=True)
 def grad_cam(record: Record) -> Float[Tensor, "batch k h w"]:
     """Grad-CAM (Selvaraju et al., ICCV 2017, eq. 1 and 2).
 
     ``alpha_k^c = mean_ij dy^c / dA_k(i, j)``, ``L^c = ReLU(sum_k alpha_k^c A_k)``, with the score
     ``y^c`` before softmax. On a GAP + linear network it is ReLU(CAM) up to a positive factor.
     """
-    assert record.gradients is not None
     alpha = record.gradients.mean(dim=(-2, -1))
     return torch.einsum("bkc,bchw->bkhw", alpha, record.activations).relu()

@@ -1,44 +1,36 @@
-"""The one forward pass: everything the map methods need of a batch, and nothing twice.
+"""What the map methods see of a network: a Record of the one pass, and a Probe to ask it again."""
 
-This is the only module with hooks and function modes. The pass runs without gradient tracking up to
-the target layer; from there the graph is small, and one batched vector-Jacobian product gives the
-gradients of all classes at once.
-"""
-
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Literal
+import hashlib
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from wsol_bench.errors import ModelError
-from wsol_bench.models.layers import Target, check_output, find_module, to_grid
+from wsol_bench.capture.attention import Attention, attentions
+from wsol_bench.capture.excitation import excitation
+from wsol_bench.capture.forward import forward, gradients, one_hot
+from wsol_bench.capture.network import (
+    Precision,
+    autocast,
+    evaluation_mode,
+    logits_of,
+    uncompiled,
+)
+from wsol_bench.capture.relevance import relevances
+from wsol_bench.capture.replay import Head
+from wsol_bench.capture.rules import Rule, backward_rule
+from wsol_bench.errors import ModelError, NotApplicableError
+from wsol_bench.models.layers import Target, find_module, to_grid
+from wsol_bench.progress import within
 
-__all__ = [
-    "Plan",
-    "Precision",
-    "Record",
-    "autocast",
-    "capture",
-    "compile_up_to",
-    "evaluation_mode",
-]
+__all__ = ["Cost", "Layer", "Mark", "Plan", "Probe", "Record", "capture"]
 
-Precision = Literal["fp32", "bf16", "fp16"]
-
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-# Cotangents are scaled by a power of two, exact in every float format, so that half-precision
-# gradients do not underflow on their way to the layer; they are scaled back in float32. Head
-# weights below 64 fit float16 with it.
-_COTANGENT_SCALE = 2.0**10
-
-_RELUS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,50 +39,518 @@ class Plan:
 
     Attributes:
         gradients: of the class scores (before softmax) with respect to the activations.
-        class_weights: the weights of a GAP + linear head. Where the network has none the method is
-            not applicable.
     """
 
     gradients: bool = False
-    class_weights: bool = False
 
     def __or__(self, other: "Plan") -> "Plan":
-        return Plan(self.gradients or other.gradients, self.class_weights or other.class_weights)
+        return Plan(self.gradients or other.gradients)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What the pass left of one layer, in float32; A and g belong to the same tensor.
+
+    Attributes:
+        name: dotted module name.
+        activations: A, its output over its spatial grid.
+        gradients: g, d logits[b, classes[b, k]] / d A[b]; None unless planned.
+        class_weights: rows of the head's weights for each class slot; None where no GAP + linear
+            (or class convolution + GAP) head directly follows the layer.
+    """
+
+    name: str
+    activations: Float[Tensor, "batch c h w"]
+    gradients: Float[Tensor, "batch k c h w"] | None = None
+    class_weights: Float[Tensor, "batch k c"] | None = None
+
+
+@dataclass
+class Cost:
+    """Work that was done for a batch.
+
+    Attributes:
+        forward: images that passed the network.
+        backward: (image, cotangent) pairs that passed back, as far as the layer or to the pixels.
+        head: activations that passed the part behind the target layer alone.
+        seconds: each span of time, by a device's clock.
+    """
+
+    forward: int = 0
+    backward: int = 0
+    head: int = 0
+    spans: "list[tuple[Mark, Mark]]" = field(default_factory=list)
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.forward + other.forward,
+            self.backward + other.backward,
+            self.head + other.head,
+            self.spans + other.spans,
+        )
+
+    def seconds(self) -> float:
+        """The sum of the spans; waits for a GPU that is still at them."""
+        return sum(begin.until(end) for begin, end in self.spans)
+
+
+class Mark:
+    """A moment in what a device does; taking one does not wait for the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._event: Any = None
+        if device.type == "cuda":
+            self._event = torch.cuda.Event(enable_timing=True)
+            self._event.record()
+        self._time = time.perf_counter()
+
+    def until(self, end: "Mark") -> float:
+        """Seconds from this moment to another."""
+        if self._event is None:
+            return end._time - self._time
+        end._event.synchronize()
+        return float(self._event.elapsed_time(end._event)) / 1000
+
+
+class Probe:
+    """Asks the network what the one pass did not record; counts what that costs.
+
+    The network comes back as it was after each question, also after an exception (mode, hooks,
+    ``requires_grad``, ``.grad``). It runs in evaluation mode; gradients are tracked where said.
+
+    Attributes:
+        model: the network.
+        images: the batch, normalized.
+        image_ids: of the batch.
+        targets: the layers that are recorded.
+        cost: of what has been asked since ``metered`` began.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Float[Tensor, "batch 3 height width"],
+        targets: Sequence[Target],
+        *,
+        precision: Precision = "fp32",
+        image_ids: Sequence[str] | None = None,
+    ) -> None:
+        self.model = model
+        self.images = images
+        self.targets = tuple(targets)
+        self.precision: Precision = precision
+        self.cost = Cost()
+        self._image_ids = image_ids
+        self._kept = dict[Hashable, tuple[Any, Cost]]()
+        self._paid = set[Hashable]()
+
+    @property
+    def image_ids(self) -> Sequence[str]:
+        """Of the batch; where nobody gave any, digests of the images."""
+        if self._image_ids is None:
+            pixels = self.images.detach().float().cpu().contiguous().numpy()
+            self._image_ids = [hashlib.sha256(image.tobytes()).hexdigest() for image in pixels]
+        return self._image_ids
+
+    @contextmanager
+    def metered(self) -> Iterator[Cost]:
+        """The cost of what is asked within, time included."""
+        outer, self.cost = self.cost, Cost()
+        paid, self._paid = self._paid, set()
+        cost, begin = self.cost, Mark(self.images.device)
+        try:
+            yield cost
+        finally:
+            cost.spans.append((begin, Mark(self.images.device)))
+            self.cost, self._paid = outer, paid | self._paid
+            # Work within is work of what stands around it, whose own span covers the time.
+            outer.forward += cost.forward
+            outer.backward += cost.backward
+            outer.head += cost.head
+
+    def noise(self, seed: int) -> list[torch.Generator]:
+        """A random generator an image, keyed by (seed, image id), on the CPU.
+
+        What an image draws depends neither on its batch nor on the device.
+        """
+        digests = (
+            hashlib.sha256(f"{seed} {image_id}".encode()).digest() for image_id in self.image_ids
+        )
+        return [
+            torch.Generator().manual_seed(int.from_bytes(digest[:8], "big")) for digest in digests
+        ]
+
+    def chunks(self, n: int, what: str) -> Iterator[slice]:
+        """The numbers 0 to ``n`` in slices of at most the batch's size (or 16), with progress.
+
+        Args:
+            n: of images, or activations, that are to pass the network.
+            what: they are, for people.
+        """
+        # An image alone would pass one by one, several times as slow. Without gradients 16 take
+        # less memory than one with them.
+        size = max(16, len(self.images))
+        with within(what, n) as advance:
+            for start in range(0, n, size):
+                yield slice(start, min(start + size, n))
+                advance(min(size, n - start))
+
+    @contextmanager
+    def _running(self, *, compiled: bool = False) -> Iterator[None]:
+        tracked = torch.is_grad_enabled()
+        with (
+            torch.inference_mode(False),  # which switches gradients on
+            torch.set_grad_enabled(tracked),
+            evaluation_mode(self.model),
+            autocast(self.images.device, self.precision),
+            nullcontext() if compiled else uncompiled(self.model),
+        ):
+            yield
+
+    def logits(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n classes"]:
+        """Scores before softmax of other images, in one pass and in float32."""
+        self.cost.forward += len(images)
+        with torch.no_grad(), self._running(compiled=True):
+            return logits_of(self.model, images).float()
+
+    def head(
+        self, activations: Float[Tensor, "n c h w"], of: Int64[Tensor, " n"], *, layer: str = ""
+    ) -> Float[Tensor, "n classes"]:
+        """Scores before softmax from a target layer on, for activations in the place of its own.
+
+        Differentiable where gradients are enabled.
+
+        Args:
+            activations: over the layer's grid.
+            of: the image in the batch that each belongs to.
+            layer: name of the target layer; the first one recorded where it is "".
+        """
+        target = next(one for one in self.targets if not layer or one.layer == layer)
+
+        def make() -> Head:
+            self.cost.forward += len(self.images)
+            return Head(self.model, self.images, target)
+
+        with self._running():
+            head = self._once(("head", target.layer), make)
+            self.cost.head += len(activations)
+            return head(activations, of).float()
+
+    def record(
+        self, images: Float[Tensor, "batch 3 height width"], classes: Int64[Tensor, "batch k"]
+    ) -> "Record":
+        """A Record of other images with gradients, of the same layers."""
+        self.cost.forward += len(images)
+        self.cost.backward += classes.numel()
+        other = Probe(self.model, images, self.targets, precision=self.precision)
+        return other.capture(Plan(gradients=True), classes=classes)
+
+    def pixel_gradients(
+        self,
+        classes: Int64[Tensor, "batch k"],
+        *,
+        images: Float[Tensor, "batch 3 height width"] | None = None,
+        rule: Rule = "plain",
+    ) -> Float[Tensor, "batch k 3 height width"]:
+        """Gradients of the class scores (before softmax) with respect to the normalized input.
+
+        Args:
+            classes: of each image.
+            images: other ones; by default the batch, whose gradients are found once for all
+                methods.
+            rule: how rectifiers pass the gradient.
+        """
+        if images is not None:
+            return self._pixel_gradients(classes, images, rule)
+        key = ("pixels", rule, *classes.flatten().tolist())
+        return self._once(key, lambda: self._pixel_gradients(classes, self.images, rule))
+
+    def _pixel_gradients(
+        self, classes: Int64[Tensor, "batch k"], images: Float[Tensor, "n 3 h w"], rule: Rule
+    ) -> Float[Tensor, "n k 3 h w"]:
+        return self._through(classes, images, {}, rule)[0]
+
+    def gradients_at(
+        self, modules: Sequence[str], classes: Int64[Tensor, "batch k"]
+    ) -> dict[str, tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch k ..."]]]:
+        """Outputs of modules by dotted name, and the gradients of the class scores there.
+
+        Of a module that runs several times in a pass, the last time.
+        """
+        layers = {name: find_module(self.model, name) for name in modules}
+        outputs = dict[str, Tensor]()
+        _, *found = self._through(classes, self.images, layers, "plain", outputs)
+        return {
+            name: (outputs[name].detach().float(), gradient)
+            for name, gradient in zip(outputs, found, strict=True)
+        }
+
+    def _through(
+        self,
+        classes: Int64[Tensor, "batch k"],
+        images: Float[Tensor, "n 3 h w"],
+        layers: dict[str, nn.Module],
+        rule: Rule,
+        outputs: dict[str, Tensor] | None = None,
+    ) -> list[Float[Tensor, "n k ..."]]:
+        """Gradients at the pixels, then at modules' outputs, by a graph of the whole network."""
+        taken = {} if outputs is None else outputs
+        handles = []
+
+        def note(name: str) -> Any:
+            def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
+                taken[name] = output
+                return output.clone()  # what follows may work in place
+
+            return hook
+
+        try:
+            for name, module in layers.items():
+                handles.append(module.register_forward_hook(note(name)))
+            with self._running(), torch.enable_grad(), backward_rule(rule):
+                pixels = images.detach().clone().requires_grad_(True)
+                logits = logits_of(self.model, pixels)
+        finally:
+            for handle in handles:
+                handle.remove()
+        self.cost.forward += len(images)
+        self.cost.backward += classes.numel()
+        cotangents = one_hot(classes, logits)
+        at, names = [pixels, *taken.values()], ["the input", *taken]
+        # Slot by slot: all of them at once would hold the whole network's gradients k times.
+        slots = [
+            gradients(logits, at, cotangents[:, [slot]], names, self.model, retain=True)
+            for slot in range(classes.shape[1])
+        ]
+        return [torch.cat(of_slots, dim=1) for of_slots in zip(*slots, strict=True)]
+
+    def attention(self, classes: Int64[Tensor, "batch k"] | None) -> list[Attention]:
+        """Of each block of a vision transformer, its attention; with classes their gradients.
+
+        Raises:
+            NotApplicableError: the network is no such transformer.
+        """
+
+        def make() -> list[Attention]:
+            self.cost.forward += len(self.images)
+            self.cost.backward += 0 if classes is None else classes.numel()
+            with self._running():
+                return attentions(self.model, self.images, classes)
+
+        return self._once(
+            ("attention", *([] if classes is None else classes.flatten().tolist())), make
+        )
+
+    def relevance(
+        self, classes: Int64[Tensor, "batch k"]
+    ) -> list[Float[Tensor, "batch k heads n n"]]:
+        """Of each block of a vision transformer, the relevance of its attention to the classes.
+
+        Raises:
+            NotApplicableError: the network is no such transformer, or computes what has no rule.
+        """
+        self.cost.forward += len(self.images)
+        self.cost.backward += classes.numel()
+        with self._running():
+            return relevances(self.model, self.images, classes)
+
+    def excitation(
+        self, classes: Int64[Tensor, "batch k"], *, contrastive: bool = False
+    ) -> Float[Tensor, "batch k c h w"]:
+        """Marginal winning probabilities at the map layer of the network's table entry.
+
+        Args:
+            classes: of each image.
+            contrastive: whether those of the negated class are subtracted at the contrast layer.
+        """
+        layers = self.targets[0].excitation
+        if layers is None:
+            raise NotApplicableError(
+                f"no map and contrast layer for excitation backprop is known for "
+                f"{type(self.model).__name__}"
+            )
+        self.cost.forward += len(self.images)
+        self.cost.backward += classes.numel() * (2 if contrastive else 1)
+        map_layer, contrast_layer = layers
+        with self._running():
+            return excitation(
+                self.model, self.images, classes, map_layer, contrast_layer if contrastive else None
+            )
+
+    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` gives, kept for the batch. Each who asks is charged as if alone: once."""
+        if key not in self._kept:
+            with self.metered() as cost:
+                made = make()
+            self._kept[key] = (made, cost)
+        elif key not in self._paid:
+            cost = self._kept[key][1]
+            self.cost.forward += cost.forward
+            self.cost.backward += cost.backward
+            self.cost.head += cost.head
+            self.cost.spans += cost.spans
+        self._paid.add(key)
+        value: T = self._kept[key][0]
+        return value
+
+    @torch.inference_mode(False)  # a caller's inference mode forbids gradients for good
+    def capture(
+        self,
+        plan: Plan,
+        *,
+        k: int = 5,
+        labels: Int64[Tensor, " batch"] | None = None,
+        classes: Int64[Tensor, "batch k"] | None = None,
+    ) -> "Record":
+        """The one pass; see ``capture``."""
+        logits, taken = forward(
+            self.model, self.images, self.targets, track=plan.gradients, precision=self.precision
+        )
+        scores = logits.detach().float()
+        if classes is None:
+            classes = _class_slots(scores, k, labels)
+        elif bool((wrong := (classes < 0) | (classes >= scores.shape[1])).any()):
+            raise ModelError(
+                f"classes: {type(self.model).__name__} has no output {classes[wrong][0]}; its "
+                f"outputs are 0 to {scores.shape[1] - 1}"
+            )
+        found: list[Any] = [None] * len(taken)
+        if plan.gradients:
+            names = [target.layer for target, _ in taken]
+            outputs = [output for _, output in taken]
+            found = gradients(logits, outputs, one_hot(classes, logits), names, self.model)
+        layers = []
+        for (target, output), gradient in zip(taken, found, strict=True):
+            grid = to_grid(output.detach().float(), target.layout)
+            layers.append(
+                Layer(
+                    target.layer,
+                    grid,
+                    None if gradient is None else to_grid(gradient, target.layout),
+                    self._class_weights(target, classes, scores, grid),
+                )
+            )
+        return Record(scores, classes, tuple(layers), len(layers) - 1, self)
+
+    def _class_weights(
+        self,
+        target: Target,
+        classes: Int64[Tensor, "batch k"],
+        logits: Float[Tensor, "batch n"],
+        grid: Float[Tensor, "batch c h w"],
+    ) -> Float[Tensor, "batch k c"] | None:
+        if target.head is None:
+            return None
+        head = find_module(self.model, target.head)
+        weight = getattr(head, "weight", None)
+        if not isinstance(weight, Tensor) or weight.flatten(1).shape[1] != weight.shape[1]:
+            raise ModelError(
+                f"the head {type(head).__name__} is neither linear nor a 1x1 convolution"
+            )
+        weight = weight.detach().flatten(1).float()
+        if weight.shape != (logits.shape[1], grid.shape[1]):
+            raise ModelError(
+                f"head {target.head!r} has weights {tuple(weight.shape)}, but CAM at "
+                f"{target.layer!r} needs one row an output and one column a channel, "
+                f"{(logits.shape[1], grid.shape[1])}; name another with 'head:'"
+            )
+        return weight[classes]
 
 
 @dataclass(frozen=True)
 class Record:
     """What one forward pass left, in float32, on the model's device.
 
-    Activations and gradients belong to the same tensor.
-
     Attributes:
         logits: scores before softmax.
         classes: output index of each class slot.
-        activations: A, output of the target layer over its spatial grid.
-        gradients: g, d logits[b, classes[b, k]] / d activations[b]; None unless planned.
-        class_weights: rows of the head's weights for each class slot; None where not planned or
-            where the network has no such head.
+        layers: all that were recorded, in the order in which they ran.
+        at: position of this record's own layer among them.
     """
 
     logits: Float[Tensor, "batch n"]
     classes: Int64[Tensor, "batch k"]
-    activations: Float[Tensor, "batch c h w"]
-    gradients: Float[Tensor, "batch k c h w"] | None
-    class_weights: Float[Tensor, "batch k c"] | None
+    layers: tuple[Layer, ...]
+    at: int = 0
+    _probe: Probe | None = field(default=None, repr=False)
+
+    @property
+    def layer(self) -> Layer:
+        """This record's own layer."""
+        return self.layers[self.at]
+
+    @property
+    def activations(self) -> Float[Tensor, "batch c h w"]:
+        """A, of this record's layer."""
+        return self.layer.activations
+
+    @property
+    def gradients(self) -> Float[Tensor, "batch k c h w"]:
+        """g, of this record's layer: d logits[b, classes[b, k]] / d A[b]."""
+        if self.layer.gradients is None:
+            raise ModelError(
+                "no gradients were recorded: the method needs plan=Plan(gradients=True)"
+            )
+        return self.layer.gradients
+
+    @property
+    def class_weights(self) -> Float[Tensor, "batch k c"]:
+        """Rows of the head's weights for each class slot.
+
+        Raises:
+            NotApplicableError: no GAP + linear (or class convolution + GAP) head follows the layer.
+        """
+        if self.layer.class_weights is None:
+            raise NotApplicableError(
+                "it needs a GAP + linear (or class convolution + GAP) head directly behind "
+                f"{self.layer.name!r}; name one with 'head:' where the network has it"
+            )
+        return self.layer.class_weights
+
+    @property
+    def probe(self) -> Probe:
+        """Asks the network again."""
+        if self._probe is None:
+            raise ModelError("this record is not of a network")
+        return self._probe
+
+    def at_layer(self, at: int) -> "Record":
+        """The record of another of its layers."""
+        return replace(self, at=at)
+
+    def head(
+        self, activations: Float[Tensor, "n c h w"], of: Int64[Tensor, " n"]
+    ) -> Float[Tensor, "n classes"]:
+        """Scores from this record's layer on; see ``Probe.head``."""
+        return self.probe.head(activations, of, layer=self.layer.name)
+
+    def select(self, slots: Int64[Tensor, "batch m"]) -> "Record":
+        """The record of some class slots of each image."""
+
+        def of(values: Tensor | None) -> Tensor | None:
+            if values is None:
+                return None
+            index = slots.reshape(*slots.shape, *(1,) * (values.ndim - 2))
+            return values.gather(1, index.expand(*slots.shape, *values.shape[2:]))
+
+        layers = tuple(
+            replace(layer, gradients=of(layer.gradients), class_weights=of(layer.class_weights))
+            for layer in self.layers
+        )
+        return replace(self, classes=self.classes.gather(1, slots), layers=layers)
 
 
-@torch.inference_mode(False)  # a caller's inference mode forbids gradients for good
 def capture(
     model: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
-    target: Target,
+    targets: Sequence[Target],
     plan: Plan,
     *,
     k: int = 5,
     labels: Int64[Tensor, " batch"] | None = None,
     classes: Int64[Tensor, "batch k"] | None = None,
     precision: Precision = "fp32",
+    image_ids: Sequence[str] | None = None,
 ) -> Record:
     """Run the model once on a batch and record what ``plan`` asks for.
 
@@ -100,105 +560,23 @@ def capture(
     Args:
         model: maps images to (batch, n) logits.
         images: normalized input, on the model's device.
-        target: the layer to record.
-        plan: what to record of it.
+        targets: the layers to record, at least one.
+        plan: what to record of them.
         k: number of class slots, at least 1: the k best classes of each image, best first.
         labels: output index of each image's own class, which then is one slot more, the last.
         classes: the class slots themselves, instead of the k best.
         precision: ``bf16`` and ``fp16`` run the model under autocast.
+        image_ids: key the random numbers of stochastic methods; by default digests of the images.
 
     Raises:
-        ModelError: the layer did not run, ran twice, or its output is no spatial grid; the model
+        ModelError: a layer did not run, ran twice, or its output is no spatial grid; the model
             returns no logits; ``classes`` holds what is no output.
         ValueError: ``k`` is less than 1.
     """
     if k < 1:
         raise ValueError(f"k: expected at least 1, found {k}")
-    recorder = _Recorder(target, track=plan.gradients)
-    running = autocast(images.device, precision)
-    with evaluation_mode(model), torch.no_grad(), running, recorder.watching(model):
-        logits = model(images)
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelError(f"{type(model).__name__}: expected logits of shape (b, n), found {found}")
-    activation = recorder.activation()
-    check_output(activation, target)
-    scores = logits.detach().float()
-    if classes is None:
-        classes = _class_slots(scores, k, labels)
-    elif bool((wrong := (classes < 0) | (classes >= scores.shape[1])).any()):
-        raise ModelError(
-            f"classes: {type(model).__name__} has no output {classes[wrong][0]}; its outputs are 0 "
-            f"to {scores.shape[1] - 1}"
-        )
-    gradients = None
-    if plan.gradients:
-        if not logits.requires_grad:
-            raise ModelError(
-                f"the logits of {type(model).__name__} do not depend on layer {target.layer!r} by "
-                "differentiable operations"
-            )
-        gradients = to_grid(_gradients(logits, activation, classes), target.layout)
-    grid = to_grid(activation.detach().float(), target.layout)
-    weights = None
-    if plan.class_weights and target.head is not None:
-        weights = _class_weights(find_module(model, target.head))
-        if weights.shape != (scores.shape[1], grid.shape[1]):
-            raise ModelError(
-                f"head {target.head!r} has weights {tuple(weights.shape)}, but CAM at "
-                f"{target.layer!r} needs one row an output and one column a channel, "
-                f"{(scores.shape[1], grid.shape[1])}; name another with 'head:'"
-            )
-        weights = weights[classes]
-    return Record(scores, classes, grid, gradients, weights)
-
-
-@torch.inference_mode()
-def compile_up_to(
-    model: nn.Module, target: Target, images: Float[Tensor, "batch 3 height width"]
-) -> None:
-    """Let torch.compile work on what runs before the target layer is through, in place.
-
-    Each of these modules is compiled by itself, the largest that do not hold the target. What runs
-    behind the target (too) stays as it is: gradients of all classes at once pass there, which
-    compiled code does not support.
-
-    Args:
-        model: of it, modules that do not hold the target.
-        target: the layer to record.
-        images: any, to see what runs before the target.
-    """
-    layer = find_module(model, target.layer)
-    over = {module for module in model.modules() if layer in set(module.modules())}
-    whole = {child for module in over for child in module.children()} - over
-    before, behind = dict[nn.Module, None](), set[nn.Module]()
-    past = False
-
-    def note(module: nn.Module, inputs: Any) -> None:
-        if past:
-            behind.add(module)
-        else:
-            before[module] = None
-
-    def end(module: nn.Module, inputs: Any, output: Any) -> None:
-        nonlocal past
-        past = True
-
-    handles = [module.register_forward_pre_hook(note) for module in whole]
-    handles.append(layer.register_forward_hook(end))
-    try:
-        with evaluation_mode(model):
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    chosen = [module for module in before if module not in behind]
-    # All modules share one entry of torch.compile's cache, whose limit is made for one or two.
-    from torch._dynamo import config
-
-    config.recompile_limit = max(config.recompile_limit, 4 * len(chosen))
-    for module in chosen:
-        module.compile()
+    probe = Probe(model, images, targets, precision=precision, image_ids=image_ids)
+    return probe.capture(plan, k=k, labels=labels, classes=classes)
 
 
 def _class_slots(
@@ -208,110 +586,3 @@ def _class_slots(
     best = logits.sort(dim=1, descending=True, stable=True).indices[:, :k]
     # Always, though most images have it among the best: to look would be to wait for the GPU.
     return best if labels is None else torch.cat([best, labels[:, None]], dim=1)
-
-
-def _gradients(
-    logits: Float[Tensor, "batch n"], activation: Tensor, classes: Int64[Tensor, "batch k"]
-) -> Float[Tensor, "batch k ..."]:
-    """Gradients of each image's class slots, by one vector-Jacobian product batched over slots.
-
-    An image's logits depend on its own activations only (evaluation mode), so one cotangent a slot
-    serves the whole batch.
-    """
-    cotangents = logits.new_zeros(classes.shape[1], *logits.shape)
-    cotangents.scatter_(2, classes.T[:, :, None], _COTANGENT_SCALE)
-    (by_slot,) = torch.autograd.grad(logits, activation, cotangents, is_grads_batched=True)
-    return by_slot.transpose(0, 1).float() / _COTANGENT_SCALE
-
-
-def _class_weights(head: nn.Module) -> Float[Tensor, "n c"]:
-    weight = getattr(head, "weight", None)
-    if not isinstance(weight, Tensor) or weight.flatten(1).shape[1] != weight.shape[1]:
-        raise ModelError(f"the head {type(head).__name__} is neither linear nor a 1x1 convolution")
-    return weight.detach().flatten(1).float()
-
-
-class _Recorder:
-    """Takes the activation as the pass goes by, and starts gradient tracking there."""
-
-    def __init__(self, target: Target, *, track: bool) -> None:
-        self._target = target
-        self._track = track
-        self._taken: list[Tensor] = []
-
-    def activation(self) -> Tensor:
-        if len(self._taken) != 1:
-            times = "did not run" if not self._taken else f"ran {len(self._taken)} times"
-            what = " followed by a functional ReLU" if self._target.then_relu else ""
-            raise ModelError(
-                f"layer {self._target.layer!r}{what} {times} in one forward pass; name "
-                "another with 'layer:'"
-            )
-        return self._taken[0]
-
-    @contextmanager
-    def watching(self, model: nn.Module) -> Iterator[None]:
-        layer = find_module(model, self._target.layer)
-        mode = _AfterRelu(self) if self._target.then_relu else None
-        take = mode.expect if mode else self._take
-        handle = layer.register_forward_hook(lambda module, inputs, output: take(output))
-        try:
-            with mode or nullcontext():
-                yield
-        finally:
-            handle.remove()
-
-    def _take(self, output: Any) -> Tensor:
-        if not isinstance(output, Tensor):
-            raise ModelError(
-                f"layer {self._target.layer!r} returns {type(output).__name__}, not a tensor; name "
-                "another with 'layer:'"
-            )
-        activation = output.detach()
-        self._taken.append(activation)
-        if not self._track:
-            return activation.clone()
-        # The enclosing no_grad restores the mode when the pass is over, also by an exception.
-        torch.set_grad_enabled(True)
-        activation.requires_grad_(True)
-        # The network goes on with a copy: what follows may work in place (a ReLU, a residual sum),
-        # and A must stay what it was when g is taken.
-        return activation.clone()
-
-
-class _AfterRelu(TorchFunctionMode):
-    """Takes the result of the functional ReLU that is applied to a module's output (DenseNet)."""
-
-    def __init__(self, recorder: _Recorder) -> None:
-        super().__init__()
-        self._recorder = recorder
-        self._expected: Tensor | None = None
-
-    def expect(self, output: Tensor) -> None:
-        self._expected = output
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if self._expected is not None and func in _RELUS and args and args[0] is self._expected:
-            self._expected = None
-            return self._recorder._take(result)
-        return result
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    """The context in which a network runs in a precision."""
-    return (
-        torch.autocast(device.type, _AUTOCAST[precision]) if precision != "fp32" else nullcontext()
-    )
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and each module's own mode afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

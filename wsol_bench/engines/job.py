@@ -1,6 +1,5 @@
 """What is to be done: an experiment as parts, each a shard of the data set through one model."""
 
-import hashlib
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,9 @@ from wsol_bench.config import ExperimentConfig
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, DatasetError
 from wsol_bench.evaluate import NO_MODEL, Evaluator, Tables
+from wsol_bench.files import digest
 from wsol_bench.models.classifiers import Classifier
+from wsol_bench.models.randomized import randomized
 from wsol_bench.protocols import Protocol
 from wsol_bench.registry import import_object
 from wsol_bench.sources import Given
@@ -128,13 +129,13 @@ class Job:
         for index in reversed(range(self.n_models)):
             classifier = self._classifier(index)
             if classifier is None:
-                models[NO_MODEL] = {"layer": ""}
+                models[NO_MODEL] = {"layers": []}
                 continue
             models[classifier.name] = {
                 "weights": classifier.fingerprint,
-                "layer": classifier.target.layer,
+                "layers": [target.layer for target in classifier.targets],
                 "n_classes": len(classifier.classes),
-                "classes": _digest("\n".join(classifier.classes).encode()),
+                "classes": digest("\n".join(classifier.classes).encode()),
                 "mean": classifier.mean,
                 "std": classifier.std,
                 "source": _source_of_builder(experiment.models[index].name),
@@ -150,7 +151,12 @@ class Job:
             },
             "models": dict(reversed(models.items())),
             "methods": {
-                method.name: _source(method.function) for method in experiment.build_methods()
+                method.name: {
+                    "source": _source(method.function),
+                    "paper": method.paper,  # of another library's method, its version
+                    "scope": method.scope,
+                }
+                for method in experiment.build_methods()
             },
             "sources": {
                 one.name: [_source(one.opener), self.sources[one.name].fingerprint]
@@ -168,9 +174,14 @@ class Job:
             if experiment.channels_last:
                 module = module.to(memory_format=torch.channels_last)
             classifier = replace(classifier, module=module)
+        methods = experiment.build_methods()
+        without = None
+        if classifier is not None and any(method.is_of_randomized for method in methods):
+            without = randomized(classifier.module)
         return Evaluator(
             classifier=classifier,
-            methods=experiment.build_methods(),
+            methods=methods,
+            randomized=without,
             sources=self.sources,
             protocol=experiment.build_protocol(),
             faithfulness_steps=experiment.faithfulness,
@@ -194,7 +205,7 @@ class Job:
                 dataset_classes=self.dataset.classes["wnid"], input_size=size
             )
             if experiment.compile:
-                compile_up_to(classifier.module, classifier.target, torch.zeros(1, 3, size, size))
+                compile_up_to(classifier.module, classifier.targets, torch.zeros(1, 3, size, size))
             self._loaded[index] = classifier
         return self._loaded[index]
 
@@ -216,7 +227,7 @@ def selection_digest(protocol: Protocol) -> str | None:
     """What is in the file of images that a threshold is selected on: its name does not tell."""
     if protocol.sweep is None or not isinstance(protocol.sweep.select_on, str):
         return None
-    return _digest("\n".join(sorted(protocol.sweep.listed)).encode())
+    return digest("\n".join(sorted(protocol.sweep.listed)).encode())
 
 
 def _require_truth(dataset: Dataset, protocol: Protocol, *, only_localized: bool) -> None:
@@ -256,8 +267,4 @@ def _source(function: Any) -> str:
         content = Path(inspect.getfile(function)).read_bytes()
     except (TypeError, OSError):  # made in a notebook or by a C extension
         return "unknown"
-    return _digest(content)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
+    return digest(content)

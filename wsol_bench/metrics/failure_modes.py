@@ -8,8 +8,8 @@ from wsol_bench.geometry import Boxes, box_area, box_intersection, box_iou, imag
 from wsol_bench.metrics.localization import GROUP
 from wsol_bench.metrics.selection import (
     SCORED,
+    LabelBoxes,
     Selection,
-    Truth,
     counted_images,
     image_positions,
     label_boxes,
@@ -96,7 +96,7 @@ def failure_modes(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5)
 
 
 def _misplaced(
-    boxes: Boxes, image: Int64[np.ndarray, " n"], truth: Truth
+    boxes: Boxes, image: Int64[np.ndarray, " n"], truth: LabelBoxes
 ) -> Int64[np.ndarray, " n"]:
     """Positions in ``FAILURE_MODES`` of boxes that hit nothing, from where they lie.
 

@@ -13,8 +13,8 @@ __all__ = [
     "SCORED",
     "Counted",
     "Groups",
+    "LabelBoxes",
     "Selection",
-    "Truth",
     "counted_images",
     "first_rows",
     "image_positions",
@@ -29,7 +29,7 @@ SCORED = ("box", "no_box", "missing")
 Selection = Literal["top1", "gt_known"]
 
 
-class Truth(NamedTuple):
+class LabelBoxes(NamedTuple):
     """Ground-truth boxes of the images' own classes.
 
     Attributes:
@@ -170,11 +170,11 @@ def image_positions(rows: pd.DataFrame, images: pd.DataFrame) -> Int64[np.ndarra
     return position.astype(np.int64)
 
 
-def label_boxes(images: pd.DataFrame) -> Truth:
+def label_boxes(images: pd.DataFrame) -> LabelBoxes:
     """The column ``boxes`` of the images table as one list."""
     flat = [np.asarray(boxes, np.float64) for boxes in images["boxes"]]
     per_image = np.array([len(boxes) // 4 for boxes in flat], np.int64)
-    return Truth(np.concatenate([np.zeros(0), *flat]).reshape(-1, 4), per_image)
+    return LabelBoxes(np.concatenate([np.zeros(0), *flat]).reshape(-1, 4), per_image)
 
 
 def numbered_groups(rows: pd.DataFrame) -> Groups:

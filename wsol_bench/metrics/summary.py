@@ -19,6 +19,7 @@ def summarize(
     rows: pd.DataFrame,
     images: pd.DataFrame,
     curves: pd.DataFrame | None = None,
+    costs: pd.DataFrame | None = None,
     *,
     protocol: Protocol | None = None,
     groups: pd.DataFrame | None = None,
@@ -26,9 +27,9 @@ def summarize(
     """One line of numbers a model x method x layer x protocol, in order of appearance.
 
     Args:
-        rows, images, curves: of a run; see docs/rows.md. Images that were not evaluated are counted
-            in ``n_skipped`` and enter no number. Of the rows those of the own class and of rank 1
-            matter.
+        rows, images, curves, costs: of a run; see docs/rows.md. Images that were not evaluated are
+            counted in ``n_skipped`` and enter no number. Of the rows those of the own class and of
+            rank 1 matter.
         protocol: that the rows were made by; by default ILSVRC's least IoU of 0.5.
         groups: the lines to make (columns ``GROUP``), whether they have rows or not; by default
             those that have.
@@ -73,8 +74,20 @@ def summarize(
                 _pixels(facts, protocol) if protocol.pixels else _sweep(facts, n_counted, protocol)
             )
         line |= {name: float(of_images[name].mean()) for name in OF_MAPS if name in of_images}
+        if costs is not None:
+            line |= _cost(_of_group(costs, {key: group[key] for key in GROUP[:3]}))
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def _cost(costs: pd.DataFrame) -> dict[str, float | str]:
+    """Of an image, on average; and why a method is not applicable, or ""."""
+    n_images = costs["n_images"].sum() or np.nan
+    names = {"forward": "forward_passes", "backward": "backward_passes", "head": "head_passes"}
+    names["seconds"] = "seconds"
+    reason = next((one for one in costs["reason"] if one), "")
+    means = {name: float(costs[column].sum() / n_images) for column, name in names.items()}
+    return {**means, "reason": reason}
 
 
 def _n_missing(rows: pd.DataFrame, evaluated: pd.DataFrame) -> int:

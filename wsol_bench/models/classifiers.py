@@ -34,7 +34,7 @@ class Classifier:
         name: stands in the results.
         module: maps (b, 3, h, w) normalized RGB to (b, n) logits.
         classes: wnid of each of the n outputs.
-        target: where maps are taken.
+        targets: the layers where maps are taken, at least one.
         mean, std: of RGB in [0, 1], by which the input is normalized.
         native_size: side in pixels of the images that the weights are published for; None where
             nobody says.
@@ -45,7 +45,7 @@ class Classifier:
     name: str
     module: nn.Module
     classes: tuple[str, ...]
-    target: Target
+    targets: tuple[Target, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     native_size: int | None
@@ -65,6 +65,7 @@ def load_classifier(
     classes: Path | None = None,
     dataset_classes: Sequence[str] = (),
     layer: str | None = None,
+    layers: Sequence[str] | None = None,
     layout: Layout | None = None,
     head: str | None = None,
     mean: tuple[float, float, float] | None = None,
@@ -83,6 +84,7 @@ def load_classifier(
         classes: file of wnids in the order of the outputs, one a line, words may follow.
         dataset_classes: the data set's wnids, sorted: the order where nothing else tells one.
         layer, layout, head: override the target-layer table.
+        layers: several target layers, instead of one; ``head`` is then that of the last.
         mean, std: of the network's preprocessing; by default what its weights are published with,
             else ImageNet's.
         arguments: for the builder.
@@ -126,13 +128,27 @@ def load_classifier(
         name=label or name,
         module=module,
         classes=tuple(wnids),
-        target=target_of(module, layer=layer, layout=layout, head=head),
+        targets=_targets(module, layers or [layer], layout, head),
         mean=mean or published.mean,
         std=std or published.std,
         native_size=published.size,
         fingerprint=_fingerprint(module),
         classes_from=order,
     )
+
+
+def _targets(
+    module: nn.Module, layers: Sequence[str | None], layout: Layout | None, head: str | None
+) -> tuple[Target, ...]:
+    heads = [None] * (len(layers) - 1) + [head]
+    targets = tuple(
+        target_of(module, layer=layer, layout=layout, head=its_head)
+        for layer, its_head in zip(layers, heads, strict=True)
+    )
+    names = [target.layer for target in targets]
+    if len(set(names)) < len(names):
+        raise ModelError(f"layers: {', '.join(names)} names a layer twice")
+    return targets
 
 
 def _require_known_weights(name: str, weights: str, path: Path | None) -> None:

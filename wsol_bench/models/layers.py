@@ -6,7 +6,7 @@ the last pooling, a permutation or the class layer are the wrong answers that gu
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -21,6 +21,7 @@ __all__ = [
     "candidate_layers",
     "check_output",
     "find_module",
+    "from_grid",
     "target_of",
     "to_grid",
 ]
@@ -45,45 +46,62 @@ class Target:
         head: the linear layer (or 1x1 convolution) of a GAP + linear (or class convolution + GAP)
             head that directly follows the layer: the class weights of CAM. None where the network
             has no such head.
+        excitation: map and contrast layer of excitation backprop. None where it is not defined:
+            linear bottlenecks, squeeze-excite and LayerNorm have no rule. It is the network's, and
+            targets of one layer are equal without it.
     """
 
     layer: str
     then_relu: bool = False
     layout: Layout = "nchw"
     head: str | None = None
+    excitation: tuple[str, str] | None = field(default=None, compare=False)
 
+
+# Excitation backprop: VGG (pool4, relu7) and ResNet (layer3, pool5) as in TorchRay's benchmark,
+# GoogLeNet (pool2, pool5) as in the authors' evaluation. By analogy: AlexNet the last pooling but
+# one, as VGG, SqueezeNet its last, of the same stride; Inception the pooling before its first
+# block; RegNet the stage before the last. DenseNet's transitions average values of both signs,
+# which has no rule: it is left with what lies behind its last block.
+_POOL4 = "features.MaxPool2d-2"
 
 # Keyed by package and class name of the model. Activations are post-ReLU where the network has one.
 _TARGETS = {
-    "torchvision/AlexNet": Target("features.-2"),
+    "torchvision/AlexNet": Target("features.-2", excitation=(_POOL4, "classifier.-2")),
     "torchvision/ConvNeXt": Target("features"),
-    "torchvision/DenseNet": Target("features", then_relu=True, head="classifier"),
+    "torchvision/DenseNet": Target(
+        "features", then_relu=True, head="classifier", excitation=("features", "features")
+    ),
     "torchvision/EfficientNet": Target("features", head="classifier.-1"),
-    "torchvision/GoogLeNet": Target("inception5b", head="fc"),
-    "torchvision/Inception3": Target("Mixed_7c", head="fc"),
+    "torchvision/GoogLeNet": Target("inception5b", head="fc", excitation=("maxpool2", "avgpool")),
+    "torchvision/Inception3": Target("Mixed_7c", head="fc", excitation=("maxpool2", "avgpool")),
     "torchvision/MNASNet": Target("layers", head="classifier.-1"),
     "torchvision/MaxVit": Target("blocks.-1"),
     "torchvision/MobileNetV2": Target("features", head="classifier.-1"),
     "torchvision/MobileNetV3": Target("features"),
-    "torchvision/RegNet": Target("trunk_output", head="fc"),
-    "torchvision/ResNet": Target("layer4", head="fc"),
+    "torchvision/RegNet": Target(
+        "trunk_output", head="fc", excitation=("trunk_output.block3", "avgpool")
+    ),
+    "torchvision/ResNet": Target("layer4", head="fc", excitation=("layer3", "avgpool")),
     "torchvision/ShuffleNetV2": Target("conv5", head="fc"),
-    "torchvision/SqueezeNet": Target("features", head="classifier.1"),
+    "torchvision/SqueezeNet": Target(
+        "features", head="classifier.1", excitation=("features.MaxPool2d-1", "features")
+    ),
     "torchvision/SwinTransformer": Target("norm", layout="nhwc", head="head"),
-    "torchvision/VGG": Target("features.-2"),
+    "torchvision/VGG": Target("features.-2", excitation=(_POOL4, "classifier.-3")),
     # Patch tokens of the last block's output do not reach the class token; those before its
     # attention do.
     "torchvision/VisionTransformer": Target("encoder.layers.-1.ln_1", layout="tokens"),
     "timm/ConvNeXt": Target("stages"),
-    "timm/DenseNet": Target("features", head="classifier"),
+    "timm/DenseNet": Target("features", head="classifier", excitation=("features", "global_pool")),
     "timm/EfficientNet": Target("bn2", head="classifier"),
     "timm/MobileNetV3": Target("blocks"),
-    "timm/RegNet": Target("final_conv", head="head.fc"),
-    "timm/ResNet": Target("layer4", head="fc"),
+    "timm/RegNet": Target("final_conv", head="head.fc", excitation=("s3", "head.global_pool")),
+    "timm/ResNet": Target("layer4", head="fc", excitation=("layer3", "global_pool")),
     "timm/SwinTransformer": Target("norm", layout="nhwc", head="head.fc"),
-    "timm/VGG": Target("features.-2"),
+    "timm/VGG": Target("features.-2", excitation=(_POOL4, "pre_logits")),
     "timm/VisionTransformer": Target("blocks.-1.norm1", layout="tokens"),
-    "wsol_bench/ShapesNet": Target("features", head="fc"),
+    "wsol_bench/ShapesNet": Target("features", head="fc", excitation=("features.down2", "pool")),
 }
 
 
@@ -115,6 +133,7 @@ def target_of(
             known,
             layer=_plain_name(model, known.layer),
             head=None if known.head is None else _plain_name(model, known.head),
+            excitation=_plain_names(model, known.excitation),
         )
     if layer is None and known is None:
         raise ModelError(
@@ -125,7 +144,7 @@ def target_of(
         layer = _plain_name(model, layer)
         if known is None or known.layer != layer:
             # A network mostly keeps one layout: a block of a transformer gives tokens, too.
-            known = Target(layer, layout="nchw" if known is None else known.layout)
+            known = replace(known or Target(layer), layer=layer, then_relu=False, head=None)
     assert known is not None
     if layout is not None:
         known = replace(known, layout=layout)
@@ -145,18 +164,35 @@ def find_module(model: nn.Module, name: str) -> nn.Module:
 
 
 def _plain_name(model: nn.Module, name: str) -> str:
-    """``features.-2`` as ``features.29``: positions from the end resolved to module names."""
+    """``features.-2`` as ``features.29``: positions from the end resolved to module names.
+
+    ``MaxPool2d-2`` counts the modules of that class only.
+    """
     path: list[str] = []
     for part in name.split("."):
-        if re.fullmatch(r"-\d+", part):
-            children = [child for child, _ in find_module(model, ".".join(path)).named_children()]
-            if int(part[1:]) > len(children):
-                raise ModelError(f"{name!r}: {'.'.join(path)} has only {len(children)} children")
-            part = children[int(part)]
+        if found := re.fullmatch(r"([A-Z]\w*)?(-\d+)", part):
+            kind, position = found[1], int(found[2])
+            children = [
+                child
+                for child, module in find_module(model, ".".join(path)).named_children()
+                if kind is None or type(module).__name__ == kind
+            ]
+            if -position > len(children):
+                what = "children" if kind is None else f"{kind} children"
+                raise ModelError(f"{name!r}: {'.'.join(path)} has only {len(children)} {what}")
+            part = children[position]
         path.append(part)
     plain = ".".join(path)
     find_module(model, plain)
     return plain
+
+
+def _plain_names(model: nn.Module, names: tuple[str, str] | None) -> tuple[str, str] | None:
+    """Both names resolved; None where an altered network lacks a layer that few methods need."""
+    try:
+        return names and (_plain_name(model, names[0]), _plain_name(model, names[1]))
+    except ModelError:
+        return None
 
 
 @torch.no_grad()
@@ -217,3 +253,22 @@ def to_grid(tensor: Shaped[Tensor, "..."], layout: Layout) -> Shaped[Tensor, "*l
     if layout != "nchw":
         tensor = tensor.movedim(-1, -3)
     return tensor
+
+
+def from_grid(
+    grid: Shaped[Tensor, "n c h w"], output: Shaped[Tensor, "..."], layout: Layout
+) -> Shaped[Tensor, "..."]:
+    """A grid as a layer's output: ``to_grid`` undone.
+
+    Args:
+        grid: what stands in the place of the output.
+        output: of the layer, n images; its class and register tokens stay.
+        layout: of the output.
+    """
+    if layout == "nchw":
+        return grid
+    last = grid.movedim(-3, -1)
+    if layout == "nhwc":
+        return last
+    patches = last.flatten(-3, -2)
+    return torch.cat([output[..., : output.shape[-2] - patches.shape[-2], :], patches], dim=-2)

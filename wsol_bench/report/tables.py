@@ -5,7 +5,17 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-__all__ = ["columns_for_people", "footer", "markdown", "markdown_table", "records"]
+from wsol_bench.metrics.seeds import over_seeds
+
+__all__ = [
+    "SEEDS_TITLE",
+    "columns_for_people",
+    "footer",
+    "markdown",
+    "markdown_table",
+    "records",
+    "seeds_for_people",
+]
 
 _COUNTS = {
     "n_skipped": "skipped",
@@ -29,6 +39,9 @@ _ACCURACIES = {
     "PxAP": ("px_ap",),
     "pIoU": ("p_iou",),
 }
+# Of these the spread over seeds is shown; the table of all is a file.
+_SPREAD = ("top1_loc_error", "top5_loc_error", "gt_known_loc_error", "max_box_acc_v2", "px_ap")
+SEEDS_TITLE = "Mean and standard deviation over seeds, in %"
 _FAITHFULNESS = {
     "insertion/deletion": ("insertion", "deletion"),
     "average drop/increase": ("average_drop", "increase_in_confidence"),
@@ -46,6 +59,9 @@ def columns_for_people(summary: pd.DataFrame) -> pd.DataFrame:
     for title in ("loc error top-1/top-5", *_ACCURACIES):
         if title in table:
             table.loc[inapplicable, title] = "not applicable"
+    if "seconds" in summary and summary["seconds"].notna().any():
+        table["passes fwd/bwd"] = _numbers(summary, ("forward_passes", "backward_passes"), ".4g")
+        table["s/image"] = _numbers(summary, ("seconds",), ".2g")
     for name, title in _COUNTS.items():
         if name in summary and (summary[name] > 0).any():
             table[title] = summary[name]
@@ -57,12 +73,33 @@ def footer(summary: pd.DataFrame) -> str:
     kind = "Errors" if "top1_loc_error" in summary else "Accuracies"
     protocols = summary[["protocol", "protocol_hash"]].drop_duplicates().to_numpy().tolist()
     stamp = ", ".join(f"{name} ({digest})" if digest else name for name, digest in protocols)
-    return f"{kind} in %. Protocol: {stamp}."
+    lines = [f"{kind} in %. Protocol: {stamp}."]
+    if "reason" in summary:
+        lines += sorted({f"{reason}." for reason in summary["reason"].dropna() if reason})
+    return "\n\n".join(lines)
 
 
 def markdown(summary: pd.DataFrame) -> str:
-    """The summary as a Markdown table, with the protocol and its hash."""
-    return f"{markdown_table(columns_for_people(summary))}\n\n{footer(summary)}\n"
+    """The summary as a Markdown table, with protocol and hash, and the spread over seeds."""
+    spread = seeds_for_people(summary)
+    seeds = f"\n{SEEDS_TITLE}:\n\n{markdown_table(spread)}\n" if len(spread) else ""
+    return f"{markdown_table(columns_for_people(summary))}\n\n{footer(summary)}\n{seeds}"
+
+
+def seeds_for_people(summary: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over seeds as text; no line where no method has several."""
+    table = over_seeds(summary)
+    table = table[table["number"].isin(_SPREAD)]
+    bounds = zip(table["mean"], table["sd"], strict=True)
+    text = [f"{100 * mean:.2f} ± {100 * sd:.2f}" for mean, sd in bounds]
+    keys = ["model", "method", "layer"]
+    shown = table[keys].assign(
+        seeds=table["n_seeds"].astype(str), number=table["number"], text=text
+    )
+    wide = shown.pivot_table(
+        index=[*keys, "seeds"], columns="number", values="text", aggfunc="first", sort=False
+    )
+    return wide.reset_index().fillna("-").rename_axis(columns=None)
 
 
 def markdown_table(table: pd.DataFrame) -> str:
@@ -82,6 +119,11 @@ def records(summary: pd.DataFrame) -> list[dict[str, object]]:
         }
         for line in summary.to_dict(orient="records")
     ]
+
+
+def _numbers(summary: pd.DataFrame, names: Sequence[str], form: str) -> list[str]:
+    columns = [["-" if pd.isna(v) else f"{v:{form}}" for v in summary[name]] for name in names]
+    return ["/".join(cells) for cells in zip(*columns, strict=True)]
 
 
 def _percents(summary: pd.DataFrame, names: Sequence[str]) -> list[str]:

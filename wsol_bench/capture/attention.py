@@ -1,0 +1,383 @@
+"""The attention matrices of a vision transformer, and the gradients of class scores in them.
+
+Networks compute attention by fused functions that never hold the matrix. While these run, they are
+replaced by the explicit ``softmax(q k^T / sqrt(d) + mask) v``, so that the matrix of each block is
+a tensor of the graph; the logits are the network's, up to rounding.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import takewhile
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64, Shaped
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from wsol_bench.capture.forward import one_hot
+from wsol_bench.capture.network import evaluation_mode, logits_of, uncompiled
+from wsol_bench.errors import NotApplicableError
+
+__all__ = ["Attention", "ExplicitAttention", "attentions", "blocks_of", "on_grid", "refuse"]
+
+# A class token, a distillation token and registers; more is a grid that is not square.
+_MOST_PREFIX_TOKENS = 8
+
+# Cotangents are scaled by a power of two, exact in every float format, so that half-precision
+# gradients do not underflow; they are scaled back in float32.
+_COTANGENT_SCALE = 2.0**10
+
+
+class Attention(NamedTuple):
+    """What a block's attention was, over n tokens: the class token, further prefix tokens, patches.
+
+    Attributes:
+        weights: A, after softmax: row i is what token i takes from each token; rows sum to 1.
+        gradients: dy_k / dA, of the logit of each class slot; None where no classes were given.
+        layer_gradients: ds_k / dA, where s_k is the layer's own score: what the network behind the
+            last block makes of this block's tokens instead (final norm, then head). Rows of the
+            prefix tokens alone: the head reads nothing else, so that all other rows are zero.
+    """
+
+    weights: Float[Tensor, "batch heads n n"]
+    gradients: Float[Tensor, "batch k heads n n"] | None
+    layer_gradients: Float[Tensor, "batch k heads prefix n"] | None
+
+
+def on_grid(row: Float[Tensor, "*lead n"]) -> Float[Tensor, "*lead h w"]:
+    """A value a token as a square map of the patch tokens, which come last."""
+    side = math.isqrt(row.shape[-1])
+    return row[..., -side * side :].unflatten(-1, (side, side))
+
+
+@torch.inference_mode(False)
+def attentions(
+    model: nn.Module,
+    images: Float[Tensor, "batch 3 height width"],
+    classes: Int64[Tensor, "batch k"] | None = None,
+) -> list[Attention]:
+    """The attention of each block, first to last, in float32.
+
+    One forward pass of the batch (and one of a single image, which finds the blocks). The part of
+    the network behind the last block sees the tokens of all blocks at once, as a larger batch; the
+    gradients of all slots come from batched vector-Jacobian products.
+
+    Args:
+        model: runs in evaluation mode, and comes back as it was, also after an exception.
+        images: normalized input, on the model's device.
+        classes: of each image; None for the attention alone, without a backward pass.
+
+    Raises:
+        NotApplicableError: the network is no stack of self-attention blocks over one square grid of
+            patch tokens behind a class token that its head reads.
+        ModelError: the model returns no logits.
+    """
+    if images.is_inference():
+        images = images.clone()  # autograd saves no inference tensor
+    explicit = ExplicitAttention(model)
+    with evaluation_mode(model), uncompiled(model), torch.no_grad():
+        blocks, n_prefix = blocks_of(model, images[:1])
+        tail = _Tail(model, blocks, n_prefix, stacked=classes is not None)
+        explicit.track = classes is not None
+        with explicit, tail.watching():
+            logits = model(images)
+    weights = explicit.taken
+    found = [Attention(each.detach().float(), None, None) for each in weights]
+    if classes is None:
+        tail.check(logits)
+        return found
+    by_block = tail.gradients(logits, classes)
+    of_logits = _gradients(tail.outputs[-1], by_block[-1], weights)
+    return [
+        Attention(
+            one.weights,
+            gradients,
+            _gradients(output, cotangents, [tensor])[0][..., :n_prefix, :].clone(),
+        )
+        for one, gradients, output, cotangents, tensor in zip(
+            found, of_logits, tail.outputs, by_block, weights, strict=True
+        )
+    ]
+
+
+def _gradients(
+    tokens: Float[Tensor, "batch n c"],
+    cotangents: Float[Tensor, "k batch n c"],
+    weights: Sequence[Tensor],
+) -> list[Float[Tensor, "batch k heads n n"]]:
+    """What scaled cotangents of a block's tokens become on their way back to attention."""
+    by_slot = torch.autograd.grad(
+        tokens, list(weights), cotangents, is_grads_batched=True, retain_graph=True
+    )
+    return [gradient.transpose(0, 1).float() / _COTANGENT_SCALE for gradient in by_slot]
+
+
+def refuse(model: nn.Module, found: str) -> NoReturn:
+    """Raise NotApplicableError: the network is no vision transformer of this kind."""
+    raise NotApplicableError(
+        f"{type(model).__name__}: maps from attention take blocks of self-attention over one "
+        f"square grid of patch tokens behind a class token; found {found}"
+    )
+
+
+class ExplicitAttention(TorchFunctionMode):
+    """Computes attention step by step, and takes each matrix.
+
+    Under any function mode nn.MultiheadAttention leaves its native fast path, which no mode sees.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.taken: list[Tensor] = []
+        self.track = False
+        self._model = model
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            return self._scaled_dot_product(*args, **(kwargs or {}))
+        if func is F.multi_head_attention_forward:
+            return self._multi_head(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _take(self, weights: Tensor) -> Tensor:
+        if self.track and not weights.requires_grad:
+            weights = weights.detach().requires_grad_(True)
+            # The enclosing no_grad restores the mode when the pass is over, also by an exception.
+            torch.set_grad_enabled(True)
+        self.taken.append(weights)
+        return weights
+
+    def _scaled_dot_product(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        if dropout_p:
+            refuse(self._model, "attention with dropout in evaluation mode")
+        if enable_gqa and key.shape[-3] != query.shape[-3]:
+            refuse(self._model, "heads that share their keys (enable_gqa)")
+        if is_causal:
+            refuse(self._model, "causal attention")
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        return self._attend(query, key, value, scale, attn_mask)
+
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor | None
+    ) -> Tensor:
+        scores = (query * scale) @ key.transpose(-2, -1)
+        if mask is not None and mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask, -math.inf)
+        elif mask is not None:
+            scores = scores + mask
+        return self._take(scores.softmax(-1)) @ value
+
+    def _linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return F.linear(inputs, weight, bias)
+
+    def _multi_head(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        embed_dim_to_check: int,
+        num_heads: int,
+        in_proj_weight: Tensor | None,
+        in_proj_bias: Tensor | None,
+        bias_k: Tensor | None,
+        bias_v: Tensor | None,
+        add_zero_attn: bool,
+        dropout_p: float,
+        out_proj_weight: Tensor,
+        out_proj_bias: Tensor | None,
+        training: bool = True,
+        need_weights: bool = True,
+        average_attn_weights: bool = True,
+        **rare: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        odd = {
+            "nn.MultiheadAttention of different queries, keys and values": not (
+                query is key and key is value
+            ),
+            "nn.MultiheadAttention of a single sequence without a batch": query.ndim != 3,
+            "nn.MultiheadAttention with a key or value bias": not (bias_k is None is bias_v),
+            "nn.MultiheadAttention with add_zero_attn": add_zero_attn,
+            "nn.MultiheadAttention with dropout in evaluation mode": training and dropout_p > 0,
+            **{
+                f"nn.MultiheadAttention with {name}": not (option is None or option is False)
+                for name, option in rare.items()
+            },
+        }
+        for what, is_so in odd.items():
+            if is_so:
+                refuse(self._model, what)
+        assert in_proj_weight is not None  # None comes with use_separate_proj_weight
+        # Tokens come before the batch: (n, batch, heads * d) to (batch, heads, n, d).
+        q, k, v = (
+            part.unflatten(-1, (num_heads, -1)).permute(1, 2, 0, 3)
+            for part in self._linear(query, in_proj_weight, in_proj_bias).chunk(3, dim=-1)
+        )
+        mixed = self._attend(q, k, v, q.shape[-1] ** -0.5, None).permute(2, 0, 1, 3).flatten(2)
+        output = self._linear(mixed, out_proj_weight, out_proj_bias)
+        if not need_weights:
+            return output, None
+        weights = self.taken[-1]
+        return output, weights.mean(1) if average_attn_weights else weights
+
+
+def blocks_of(
+    model: nn.Module, image: Float[Tensor, "1 3 height width"]
+) -> tuple[list[nn.Module], int]:
+    """The blocks that hold one attention each, in order, and the number of prefix tokens."""
+    running: list[str] = []
+    places: list[list[str]] = []
+    explicit = ExplicitAttention(model)
+
+    def enter(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any) -> None:
+            # Attention since the last hook ran in the module that was running until now.
+            note()
+            running.append(name)
+
+        return hook
+
+    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+        note()
+        running.pop()
+
+    def note() -> None:
+        place = running[-1].split(".") if running else []
+        places.extend([place] * (len(explicit.taken) - len(places)))
+
+    handles = []
+    try:
+        for name, module in model.named_modules():
+            handles.append(module.register_forward_pre_hook(enter(name)))
+            handles.append(module.register_forward_hook(leave))
+        with explicit:
+            logits_of(model, image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    n_prefix = _n_prefix(model, [tuple(each.shape) for each in explicit.taken])
+    # Blocks are the children, one an attention, of what all of these have in common.
+    levels = zip(*places, strict=False)
+    depth = 1 + sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, levels))
+    if len(places) == 1:
+        containers = (nn.Sequential, nn.ModuleList)
+        ends = range(len(places[0]), 0, -1)
+        depth = next(
+            (
+                end
+                for end in ends
+                if isinstance(model.get_submodule(".".join(places[0][: end - 1])), containers)
+            ),
+            depth,
+        )
+    names = [".".join(place[:depth]) for place in places]
+    if len(set(names)) < len(names) or "" in names:
+        refuse(model, f"more than one attention a block, in {', '.join(dict.fromkeys(names))}")
+    return [model.get_submodule(name) for name in names], n_prefix
+
+
+def _n_prefix(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> int:
+    """How many tokens come before the patches, by the shapes of all attention of one image."""
+    distinct = list(dict.fromkeys(shapes))
+    if not distinct:
+        refuse(
+            model,
+            "no attention at all (no call of scaled_dot_product_attention or of "
+            "multi_head_attention_forward)",
+        )
+    if any(len(shape) != 4 or shape[0] != 1 or shape[2] != shape[3] for shape in distinct):
+        listed = ", ".join(map(str, distinct))
+        refuse(model, f"attention of shapes {listed} for one image: windows, or pooling")
+    n_tokens = {shape[-1] for shape in distinct}
+    if len(n_tokens) > 1:
+        refuse(model, f"grids that change between blocks ({sorted(n_tokens)} tokens)")
+    n = n_tokens.pop()
+    n_prefix = n - math.isqrt(n) ** 2
+    if not 1 <= n_prefix <= _MOST_PREFIX_TOKENS:
+        refuse(
+            model,
+            f"{n} tokens, which is no square number and 1 to {_MOST_PREFIX_TOKENS} more",
+        )
+    return n_prefix
+
+
+class _Tail:
+    """The part of the network behind the last block: the final norm and the head.
+
+    Attributes:
+        outputs: tokens of each block, first to last.
+    """
+
+    def __init__(
+        self, model: nn.Module, blocks: Sequence[nn.Module], n_prefix: int, *, stacked: bool
+    ) -> None:
+        self.outputs: list[Tensor] = []
+        self._model = model
+        self._blocks = blocks
+        self._n_prefix = n_prefix
+        self._stacked = stacked
+        self._seen: Tensor
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Let it see the tokens of all blocks as one batch (or, not stacked, the last block's)."""
+        handles = []
+        try:
+            for block in self._blocks:
+                handles.append(block.register_forward_hook(self._hook))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, module: nn.Module, inputs: Any, output: Any) -> Tensor:
+        if not (isinstance(output, Tensor) and output.ndim == 3):
+            refuse(self._model, "blocks that do not return (batch, tokens, channels)")
+        self.outputs.append(output)
+        if len(self.outputs) == len(self._blocks):
+            output = torch.cat(self.outputs) if self._stacked else output
+            # The way back is taken in two parts, to the tokens and from there on.
+            self._seen = output.detach().requires_grad_(True)
+            torch.set_grad_enabled(True)
+            output = self._seen
+        return output.clone()  # what follows may work in place
+
+    def gradients(
+        self, logits: Shaped[Tensor, "..."], classes: Int64[Tensor, "batch k"]
+    ) -> Float[Tensor, "layers k batch n c"]:
+        """Of the logits that it makes of each block's tokens, in these tokens; scaled."""
+        self._check_shape(logits)
+        n_blocks = len(self._blocks)
+        cotangents = one_hot(classes.repeat(n_blocks, 1), logits) * _COTANGENT_SCALE
+        (by_slot,) = torch.autograd.grad(
+            logits, self._seen, cotangents.transpose(0, 1).to(logits.dtype), is_grads_batched=True
+        )
+        self._check_reading(by_slot)
+        return by_slot.unflatten(1, (n_blocks, -1)).transpose(0, 1)
+
+    def check(self, logits: Shaped[Tensor, "..."]) -> None:
+        """Raise NotApplicableError unless the logits are made of the prefix tokens alone."""
+        self._check_shape(logits)
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(logits.sum(), self._seen)
+        self._check_reading(gradient)
+
+    def _check_shape(self, logits: Shaped[Tensor, "..."]) -> None:
+        if logits.ndim != 2 or len(logits) != len(self._seen):
+            refuse(self._model, "a head that does not take each image by itself")
+
+    def _check_reading(self, gradient: Float[Tensor, "*slots n c"]) -> None:
+        if gradient[..., self._n_prefix :, :].any():
+            refuse(self._model, "a head that pools the patch tokens")

@@ -1,0 +1,37 @@
+"""What chance does to a stochastic method: the spread of its numbers over seeds."""
+
+import re
+
+import pandas as pd
+
+__all__ = ["over_seeds"]
+
+_SEED = re.compile(r"\+seed=\d+")
+# Numbers of a summary that are not of maps.
+_OTHERS = r"^(n_|forward_|backward_|head_|seconds$)"
+
+
+def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
+    """One line a method that was made with several seeds, and number of the summary.
+
+    Args:
+        summary: of ``summarize``; methods that differ in nothing but ``+seed=N`` in their names are
+            one method.
+
+    Returns:
+        model, method (without its seed), layer, protocol, protocol_hash, number, n_seeds, mean, sd
+        (of a sample: n_seeds - 1 in the denominator), low, high (the extremes).
+    """
+    names = ["model", "method", "layer", "protocol", "protocol_hash"]
+    seeded = summary[summary["method"].str.contains(_SEED)]
+    numbers = seeded.select_dtypes("number")
+    numbers = numbers[[name for name in numbers if not re.match(_OTHERS, str(name))]]
+    plain = seeded["method"].str.replace(_SEED, "", regex=True)
+    long = seeded[names].assign(method=plain).join(numbers).melt(names, var_name="number")
+    table = (
+        long.dropna(subset="value")
+        .groupby([*names, "number"], sort=False)["value"]
+        .agg(n_seeds="size", mean="mean", sd="std", low="min", high="max")
+        .reset_index()
+    )
+    return table[table["n_seeds"] > 1].reset_index(drop=True)

@@ -1,0 +1,31 @@
+"""A network without what it has learned, for the sanity check of map methods."""
+
+import copy
+
+import torch
+from torch import nn
+
+__all__ = ["randomized"]
+
+
+@torch.no_grad()
+def randomized(module: nn.Module, *, seed: int = 0) -> nn.Module:
+    """A copy whose weights are permuted, each tensor within itself.
+
+    Adebayo et al., "Sanity checks for saliency maps" (NeurIPS 2018, section 3) initialize the
+    layers anew. A permutation leaves every tensor its distribution, so that the activations of any
+    architecture keep their scale. Biases, normalizations and tokens (fewer than two axes longer
+    than 1) stay.
+
+    Args:
+        module: of which the copy is made, on its device.
+        seed: of the permutation, which is the same on all devices.
+    """
+    copied = copy.deepcopy(module)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in copied.parameters():
+        if sum(length > 1 for length in parameter.shape) > 1:
+            order = torch.randperm(parameter.numel(), generator=generator)
+            values = parameter.flatten()[order.to(parameter.device)]
+            parameter.copy_(values.view(parameter.shape))
+    return copied
