@@ -1,4 +1,4 @@
-"""Every map method keeps the contract; CAM and Grad-CAM are what their papers say."""
+"""CAM and Grad-CAM are what their papers say; tests/test_contract.py has the contract of all."""
 
 from collections.abc import Callable
 from functools import cache
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from wsol_bench.cams import MapMethod, cam_methods, is_applicable
 from wsol_bench.cams.cam import cam
 from wsol_bench.cams.grad_cam import grad_cam
-from wsol_bench.capture import Record, capture
+from wsol_bench.capture import Layer, Record, capture
+from wsol_bench.errors import NotApplicableError
 from wsol_bench.models.layers import Target, target_of
 from wsol_bench.models.shapes_net import ShapesNet
 
@@ -36,9 +36,7 @@ def record(gradients: Tensor | None = None, class_weights: Tensor | None = None)
     return Record(
         logits=torch.zeros(1, 2),
         classes=torch.tensor([[0, 1]]),
-        activations=ACTIVATIONS,
-        gradients=gradients,
-        class_weights=class_weights,
+        layers=(Layer("by hand", ACTIVATIONS, gradients, class_weights),),
     )
 
 
@@ -119,7 +117,7 @@ def network(name: str) -> nn.Module:
 @pytest.mark.parametrize("name", sorted({*WITH_A_HEAD} - {"SqueezeNet"}))
 def test_cam_cut_at_zero_is_grad_cam_in_units_of_the_maximum(name: str) -> None:
     net, batch = network(name), images(side=128 if name == "Inception3" else 64)
-    record = capture(net, batch, target_of(net), cam.plan | grad_cam.plan)
+    record = capture(net, batch, [target_of(net)], cam.plan | grad_cam.plan)
     from_weights, from_gradients = cam(record).relu(), grad_cam(record)
     live = from_gradients.amax((2, 3)) > 0
     assert live.any()
@@ -136,7 +134,7 @@ def test_cam_is_grad_cam_on_squeezenet_too_where_no_class_score_is_cut() -> None
     """Its ReLU stands behind the class convolution, and the average behind that."""
     net = models.squeezenet1_1(num_classes=N_CLASSES).eval()
     nn.init.constant_(net.classifier[1].bias, 100)
-    record = capture(net, images(), target_of(net), cam.plan | grad_cam.plan)
+    record = capture(net, images(), [target_of(net)], cam.plan | grad_cam.plan)
     torch.testing.assert_close(
         in_units_of_its_maximum(cam(record).relu()),
         in_units_of_its_maximum(grad_cam(record)),
@@ -147,7 +145,7 @@ def test_cam_is_grad_cam_on_squeezenet_too_where_no_class_score_is_cut() -> None
 
 def test_cam_of_squeezenet_is_its_class_convolution_without_bias() -> None:
     net, batch = network("SqueezeNet"), images()
-    record = capture(net, batch, target_of(net), cam.plan)
+    record = capture(net, batch, [target_of(net)], cam.plan)
     with torch.no_grad():
         convolution = net.classifier[1]
         scores = convolution(net.features(batch)) - convolution.bias[:, None, None]
@@ -155,84 +153,15 @@ def test_cam_of_squeezenet_is_its_class_convolution_without_bias() -> None:
         torch.testing.assert_close(cam(record)[b], scores[b, outputs], rtol=1e-4, atol=1e-4)
 
 
-# ---- the contract of every method, built in or registered
-
-
-@cache
-def contract_network() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return models.resnet18(num_classes=N_CLASSES).eval()
-
-
-def maps_of(method: MapMethod, batch: Tensor, classes: Tensor | None = None) -> Tensor:
-    net = contract_network()
-    record = capture(net, batch, target_of(net), method.plan, classes=classes)
-    assert is_applicable(method, record)
-    return method(record)
-
-
-@pytest.fixture(params=sorted(cam_methods))
-def method(request: pytest.FixtureRequest) -> MapMethod:
-    return cam_methods.get(request.param)
-
-
-def test_a_map_is_finite_one_a_slot_at_the_layers_size_and_not_constant(method: MapMethod) -> None:
-    maps = maps_of(method, images(3, side=96))
-    assert maps.shape == (3, 5, 3, 3)
-    assert maps.dtype == torch.float32
-    assert not maps.requires_grad
-    assert maps.isfinite().all()
-    assert (maps.flatten(2).std(dim=2) > 0).any()
-
-
-def test_the_maps_of_a_batch_are_those_of_its_images(method: MapMethod) -> None:
-    batch = images(3)
-    alone = torch.cat([maps_of(method, image[None]) for image in batch])
-    size = alone.abs().max()
-    torch.testing.assert_close(maps_of(method, batch) / size, alone / size, rtol=0, atol=1e-4)
-
-
-def test_the_order_of_the_classes_is_only_the_order_of_the_maps(method: MapMethod) -> None:
-    classes = torch.tensor([[0, 4, 11], [7, 7, 1]])
-    order = torch.tensor([2, 0, 1])
-    maps = maps_of(method, images(), classes)
-    size = maps.abs().max()
-    torch.testing.assert_close(
-        maps_of(method, images(), classes[:, order]) / size,
-        maps[:, order] / size,
-        rtol=0,
-        atol=1e-5,
-    )
-
-
-def test_a_class_has_the_same_map_whatever_stands_beside_it(method: MapMethod) -> None:
-    together = maps_of(method, images(), torch.tensor([[0, 4, 11], [7, 7, 1]]))
-    alone = maps_of(method, images(), torch.tensor([[4], [7]]))
-    size = together.abs().max()
-    torch.testing.assert_close(together[:, 1:2] / size, alone / size, rtol=0, atol=1e-5)
-
-
-def test_the_model_is_left_as_found_by_the_method(method: MapMethod) -> None:
-    net = contract_network()
-    state = {name: value.clone() for name, value in net.state_dict().items()}
-    maps_of(method, images())
-    assert all(value.grad is None for value in net.parameters())
-    assert all(value.requires_grad for value in net.parameters())
-    assert not any(module._forward_hooks for module in net.modules())
-    torch.testing.assert_close(dict(net.state_dict()), state, rtol=0, atol=0)
-
-
-def test_a_method_names_its_paper(method: MapMethod) -> None:
-    assert method.paper
-    assert method.function.__doc__
+# ---- what the network has not got
 
 
 def test_a_method_that_needs_a_head_is_not_applicable_without_one() -> None:
-    net = contract_network()
-    elsewhere = capture(net, images(), Target("layer3"), cam.plan | grad_cam.plan)
-    assert not is_applicable(cam, elsewhere)
-    assert is_applicable(grad_cam, elsewhere)
+    net = network("ResNet")
+    elsewhere = capture(net, images(), [Target("layer3")], cam.plan | grad_cam.plan)
+    with pytest.raises(NotApplicableError, match="layer3"):
+        cam(elsewhere)
+    assert grad_cam(elsewhere).shape[:2] == elsewhere.classes.shape
 
 
 # ---- another library
@@ -251,7 +180,7 @@ def test_grad_cam_agrees_with_captum(builder: Callable[[], nn.Module], layer: st
     attr = pytest.importorskip("captum.attr")
     torch.manual_seed(0)
     net, batch = builder().eval(), images()
-    record = capture(net, batch, target_of(net, layer=layer), grad_cam.plan, k=3)
+    record = capture(net, batch, [target_of(net, layer=layer)], grad_cam.plan, k=3)
     explainer = attr.LayerGradCam(net, net.get_submodule(layer))
     for slot in range(3):
         theirs = explainer.attribute(

@@ -1,0 +1,19 @@
+"""Contrastive excitation backprop."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from wsol_bench.cams.base import cam_method
+from wsol_bench.capture import Plan, Record
+
+__all__ = ["c_mwp"]
+
+
+@cam_method("c_mwp", plan=Plan(), scope="image", classes="label", paper="arXiv:1608.00507")
+def c_mwp(record: Record) -> Float[Tensor, "batch k h w"]:
+    """Contrastive marginal winning probability (Zhang et al., ECCV 2016, section 3.3).
+
+    ``L^c = ReLU(sum_n (p_n^c - p_n^not-c))`` over the channels of a lower layer: excitation
+    backprop from class c, less that from a unit whose weights are those of c negated.
+    """
+    return record.probe.excitation(record.classes, contrastive=True).sum(dim=2).relu()

@@ -1,0 +1,19 @@
+"""Excitation backprop."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from wsol_bench.cams.base import cam_method
+from wsol_bench.capture import Plan, Record
+
+__all__ = ["excitation_bp"]
+
+
+@cam_method("excitation_bp", plan=Plan(), scope="image", classes="label", paper="arXiv:1608.00507")
+def excitation_bp(record: Record) -> Float[Tensor, "batch k h w"]:
+    """Excitation backprop (Zhang et al., ECCV 2016, section 3.2).
+
+    ``L^c = sum_n p_n^c`` over the channels of a lower layer, p being the marginal winning
+    probability: ``p'_j = x_j * sum_i W+_ij p_i / (W+ x)_i`` from ``p = 1`` at the logit of class c.
+    """
+    return record.probe.excitation(record.classes, contrastive=False).sum(dim=2)
