@@ -46,6 +46,59 @@ class TestNames:
             import_object("nope:x", "model builder")
 
 
+class TestFamilies:
+    @pytest.fixture
+    def registry(self):
+        registry: Registry[str] = Registry("thing", package="wsol_bench.cams")
+        registry.register("one", "built in")
+        registry.register("many/first", "built in, too")
+        registry.family("many")(lambda rest: f"made of {rest}")
+        return registry
+
+    @pytest.mark.parametrize(
+        ("name", "thing"),
+        [
+            ("many/second", "made of second"),
+            ("many/a/b", "made of a/b"),
+            ("many//a", "made of /a"),
+            ("many/module:name", "made of module:name"),
+            ("many/first", "built in, too"),
+            ("one", "built in"),
+        ],
+    )
+    def test_a_prefix_makes_what_has_no_name_of_its_own(self, registry, name, thing):
+        assert registry.get(name) == thing
+        assert name in registry
+
+    @pytest.mark.parametrize("name", ["many", "many/", "man/second", "two", "json:dumps", 3])
+    def test_other_names_are_of_no_family(self, registry, name):
+        assert name not in registry
+        if isinstance(name, str) and ":" not in name:
+            with pytest.raises(
+                ConfigError, match=rf"unknown thing '{name}'; .*known: many/\.\.\., many/f"
+            ):
+                registry.get(name)
+
+    def test_a_list_does_not_hold_them(self, registry):
+        assert list(registry) == ["many/first", "one"]
+
+    def test_they_come_before_a_distribution_of_the_name(self, registry, monkeypatch):
+        points = {"many/second": None, "few/second": None}
+        monkeypatch.setattr(registry, "_entry_points", lambda: points)
+        assert registry.get("many/second") == "made of second"
+        with pytest.raises(AttributeError):  # the entry point is asked to load
+            registry.get("few/second")
+
+    def test_a_prefix_is_given_once(self, registry):
+        def make(rest: str) -> str:
+            return rest
+
+        assert registry.family("few")(make) is make
+        registry.family("few")(make)
+        with pytest.raises(ConfigError, match="thing family 'many' is registered twice"):
+            registry.family("many")(make)
+
+
 class TestOptions:
     @staticmethod
     def function(record, *, scale: float = 1.0, folder: Path, names: tuple[str, ...] = (), any=0):

@@ -17,15 +17,19 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Names to things of one kind.
 
-    A name is looked up in this order: built-in name, entry point (``distribution/name``),
-    import path (``my_module:my_object``). The modules of ``package`` are imported at the first
-    look-up, so a built-in thing is one file with one decorator and stands in no second list.
+    A name is looked up in this order: built-in name, family (``prefix/rest``), entry point
+    (``distribution/name``), import path (``my_module:my_object``). The modules and sub-packages of
+    ``package`` are imported at the first look-up, so a built-in thing is one file with one
+    decorator and stands in no second list.
     """
 
-    def __init__(self, kind: str, *, package: str) -> None:
+    def __init__(self, kind: str, *, package: str, decorator: str = "") -> None:
+        """``decorator``: a line that makes a function one of these, ``{name}`` its name."""
         self.kind = kind
         self._package = package
+        self._decorator = decorator
         self._things: dict[str, T] = {}
+        self._families: dict[str, Callable[[str], T]] = {}
         self._loaded = False
 
     def register(self, name: str, thing: T) -> T:
@@ -35,9 +39,27 @@ class Registry(Generic[T]):
         self._things[name] = thing
         return thing
 
+    def family(self, prefix: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
+        """Let a function make the things called ``prefix/rest`` from the rest of their names.
+
+        What they are called is for the function to know: a list holds none of them.
+        """
+
+        def register(make: Callable[[str], T]) -> Callable[[str], T]:
+            if self._families.get(prefix, make) is not make:
+                raise ConfigError(f"{self.kind} family {prefix!r} is registered twice")
+            self._families[prefix] = make
+            return make
+
+        return register
+
     def __iter__(self) -> Iterator[str]:
         self._load()
         return iter(sorted({*self._things, *self._entry_points()}))
+
+    def __contains__(self, name: object) -> bool:
+        """Whether ``name`` is listed, or of a family."""
+        return name in set(self) or (isinstance(name, str) and self._made_by(name) is not None)
 
     def get(self, name: str) -> T:
         """The thing called ``name``.
@@ -48,20 +70,30 @@ class Registry(Generic[T]):
         self._load()
         if name in self._things:
             return self._things[name]
+        if make := self._made_by(name):
+            return make(name.partition("/")[2])
         plugins = self._entry_points()
         if name in plugins:
             return self._accept(plugins[name].load(), name)
         if ":" in name:
             return self._accept(import_object(name, self.kind), name)
-        raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, self)}")
+        known = [*self, *(f"{prefix}/..." for prefix in self._families)]
+        raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, known)}")
+
+    def _made_by(self, name: str) -> Callable[[str], T] | None:
+        prefix, _, rest = name.partition("/")
+        return self._families.get(prefix) if rest else None
 
     def _accept(self, found: Any, name: str) -> T:
         """A plug-in hands over the thing itself: what the decorator returned."""
         expected = type(next(iter(self._things.values())))
         if not isinstance(found, expected):
+            line = ""
+            if self._decorator and inspect.isfunction(found):
+                line = f"; write above it: {self._decorator.format(name=found.__name__)}"
             raise ConfigError(
                 f"{name!r} is not a {self.kind}: expected {expected.__name__} (what its decorator "
-                f"returns), found {type(found).__name__}"
+                f"returns), found {type(found).__name__}{line}"
             )
         return found
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from annotations_only import IMAGES, without_model, write_annotations_only
+from timeless import timeless
 from wsolevaluation import calculate_iou, compute_bboxes_from_scoremaps, resize_bbox
 
 import wsol_bench
@@ -122,7 +123,7 @@ def test_the_same_map_from_files_has_the_same_hits(root, results, tmp_path):
     ours = wsol_bench.run(without_model(root, method, protocol="choe-2020-v2"))
     pd.testing.assert_frame_equal(ours.rows, results.rows)
     pd.testing.assert_frame_equal(ours.folder.read("curves"), results.folder.read("curves"))
-    pd.testing.assert_frame_equal(ours.summary, results.summary)
+    pd.testing.assert_frame_equal(timeless(ours.summary), timeless(results.summary))
 
 
 @pytest.fixture(scope="module")

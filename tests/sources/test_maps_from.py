@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import wsol_bench
 from wsol_bench.boxes.rule import Truth
+from wsol_bench.config import MethodConfig
 from wsol_bench.datasets import MaskFiles
 from wsol_bench.errors import ConfigError, DatasetError, PredictionError, RunError
 from wsol_bench.protocols import load_protocol
@@ -109,7 +111,7 @@ class TestNames:
         with pytest.raises(ConfigError, match=r"maps_from: .*nowhere is no folder"):
             read(tmp_path / "nowhere", "a")
         (tmp_path / "a.txt").write_text("no map")
-        with pytest.raises(ConfigError, match=r"holds no \.npy or \.npz file; expected one an im"):
+        with pytest.raises(ConfigError, match=r"holds no \.npy, \.npz, \.pt or image file; expe"):
             read(tmp_path, "a")
         with pytest.raises(ConfigError, match="is no folder"):
             read(tmp_path / "a.txt", "a")
@@ -142,6 +144,162 @@ class TestContent:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert read(tmp_path, "a").tolist() == [[np.inf, -np.inf, 1]]
+
+
+class TestTensors:
+    @pytest.mark.parametrize(
+        "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.uint8, torch.int64]
+    )
+    def test_of_any_number_type_are_maps(self, tmp_path, dtype):
+        torch.save(torch.from_numpy(RAMP).to(dtype)[None], tmp_path / "a.pt")
+        assert is_ramp(read(tmp_path, "a.JPEG"))
+
+    def test_that_require_gradients_or_are_views_are_maps(self, tmp_path):
+        torch.save(torch.from_numpy(RAMP).T.contiguous().T.requires_grad_(), tmp_path / "a.pt")
+        assert is_ramp(read(tmp_path, "a"))
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ({"map": torch.ones(2, 2)}, "expected one tensor, found dict"),
+            ([torch.ones(2, 2)], "expected one tensor, found list"),
+            (RAMP, "no map can be read"),
+            (torch.ones(2, 3, 4), r"expected a map of shape \(h, w\), found \(2, 3, 4\)"),
+            (torch.ones(2, 2, dtype=torch.complex64), "expected numbers, found complex64"),
+            (torch.ones(2, 2).to_sparse(), "expected a dense tensor|no map can be read"),
+            (torch.ones(2, 2, device="meta"), "no map can be read|holds its values"),
+            (torch.ones(1, 1).expand(10**6, 10**6), "holds its values, found .* of 4 bytes"),
+        ],
+    )
+    def test_what_is_no_map_is_an_error_that_names_the_file(self, tmp_path, content, message):
+        torch.save(content, tmp_path / "a.pt")
+        with pytest.raises(PredictionError, match=message) as error:
+            read(tmp_path, "a")
+        assert str(error.value).startswith(f"{tmp_path / 'a.pt'}: ")
+
+    def test_damaged_ones_are_that_error(self, tmp_path):
+        torch.save(torch.from_numpy(RAMP), tmp_path / "a.pt")
+        whole = (tmp_path / "a.pt").read_bytes()
+        for content in (b"", b"PK", whole[:-40], whole[: len(whole) // 2], b"no tensor"):
+            (tmp_path / "a.pt").write_bytes(content)
+            with pytest.raises(PredictionError, match=r"a\.pt: no map can be read"):
+                read(tmp_path, "a")
+
+
+class TestImages:
+    @pytest.mark.parametrize(
+        "file", ["a.png", "a.PNG", "a.JPEG.png", "a.bmp", "a.tif", "a.tiff", "a.JPEG.TIF"]
+    )
+    def test_of_one_channel_are_maps(self, tmp_path, file):
+        Image.fromarray(RAMP.astype(np.uint8)).save(tmp_path / file)
+        assert is_ramp(read(tmp_path, "a.JPEG"))
+
+    @pytest.mark.parametrize("suffix", ["png", "tif"])
+    def test_of_16_bits_keep_them(self, tmp_path, suffix):
+        deep = (RAMP * 5000).astype(np.uint16)
+        Image.fromarray(deep).save(tmp_path / f"a.{suffix}")
+        assert np.array_equal(read(tmp_path, "a"), deep.astype(np.float32))
+
+    def test_of_one_bit_are_maps(self, tmp_path):
+        Image.fromarray(RAMP > 5).save(tmp_path / "a.png")
+        assert np.array_equal(read(tmp_path, "a"), (RAMP > 5).astype(np.float32))
+
+    def test_of_a_gray_jpeg_are_maps(self, tmp_path):
+        Image.new("L", (6, 4), 77).save(tmp_path / "a.jpg")
+        assert np.array_equal(read(tmp_path, "a"), np.full((4, 6), 77, np.float32))
+
+    @pytest.mark.parametrize(
+        ("mode", "file"),
+        [("RGB", "a.png"), ("RGBA", "a.png"), ("LA", "a.png"), ("P", "a.png"), ("RGB", "a.jpg"),
+         ("CMYK", "a.jpeg"), ("L", "a.webp"), ("RGB", "a.tif"), ("RGB", "a.bmp")],
+    )  # fmt: skip
+    def test_in_color_are_an_error(self, tmp_path, mode, file):
+        np.save(tmp_path / "b.npy", RAMP)
+        Image.new(mode, (4, 3)).save(tmp_path / file)
+        given = maps_from.opener(None, path=tmp_path)  # beside arrays they may be pictures of them
+        assert given.map("b") is not None
+        with pytest.raises(PredictionError, match=r"expected one channel .* in color") as error:
+            given.map("a")
+        assert str(error.value).startswith(f"{tmp_path / file}: ")
+
+    def test_the_data_sets_own_are_refused_before_all_are_read(self, tmp_path, monkeypatch):
+        (tmp_path / "val").mkdir()
+        for name in ("val/2.JPEG", "val/1.JPEG"):
+            Image.new("RGB", (4, 3)).save(tmp_path / name)
+        monkeypatch.setattr("wsol_bench.sources.maps_from._content", None)
+        with pytest.raises(ConfigError, match=r"val/1\.JPEG is an image in color \(mode RGB\).*is"):
+            read(tmp_path, "val/1.JPEG")
+
+    def test_too_many_pixels_are_an_error(self, tmp_path, monkeypatch):
+        Image.new("L", (20, 20)).save(tmp_path / "a.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 399)
+        with pytest.warns(Image.DecompressionBombWarning):
+            given = maps_from.opener(None, path=tmp_path)
+        with (
+            pytest.warns(Image.DecompressionBombWarning),
+            pytest.raises(PredictionError, match=r"a\.png: 20 x 20 pixels are too many"),
+        ):
+            given.map("a")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+        assert given.map("a").shape == (20, 20)
+
+    def test_several_in_a_file_are_an_error(self, tmp_path):
+        one = Image.new("L", (4, 3))
+        one.save(tmp_path / "a.tif", save_all=True, append_images=[one])
+        with pytest.raises(PredictionError, match="expected one image, found 2"):
+            read(tmp_path, "a")
+
+    @pytest.mark.parametrize("content", [b"", b"no image", b"%!PS-Adobe-3.0 EPSF-3.0\n"])
+    def test_what_is_no_image_is_an_error(self, tmp_path, content):
+        (tmp_path / "a.png").write_bytes(content)
+        with pytest.raises(PredictionError, match=r"a\.png: no map can be read"):
+            read(tmp_path, "a")
+
+    @pytest.mark.parametrize("other", ["a.npy", "a.JPEG.pt", "a.PNG", "a.JPEG"])
+    def test_beside_another_file_of_the_image_are_an_error(self, tmp_path, other):
+        Image.new("L", (4, 3)).save(tmp_path / "a.png")
+        (tmp_path / other).touch()
+        with pytest.raises(PredictionError, match=r"image 'a\.JPEG' has 2 maps"):
+            maps_from.opener(None, path=tmp_path).has("a.JPEG")
+
+
+class TestShorthand:
+    def test_names_the_folder(self, tmp_path, table):
+        for name in SIZES:
+            save(tmp_path, name, right_map(name))
+        folder = f"maps_from/{tmp_path / 'maps'}"
+        config = {"name": "m", "dataset": table, "methods": [folder], "protocol": NEAREST}
+        rows = wsol_bench.run(config).rows
+        assert rows["iou"].tolist() == [1, 1, 1]
+        assert set(rows["method"]) == {folder}
+        assert rows["status"].tolist() == run(tmp_path, table).rows["status"].tolist()
+
+    def test_is_relative_to_the_working_directory(self, tmp_path, monkeypatch):
+        (tmp_path / "some/maps").mkdir(parents=True)
+        np.save(tmp_path / "some/maps/a.npy", RAMP)
+        monkeypatch.chdir(tmp_path)
+        [source] = MethodConfig(name="maps_from/some/maps", label="mine").build()
+        assert source.name == "mine"
+        given = source.open(None)
+        assert is_ramp(given.map("a"))
+        assert given.fingerprint == maps_from.opener(None, path=Path("some/maps")).fingerprint
+
+    @pytest.mark.parametrize(
+        ("config", "message"),
+        [
+            ({"name": "maps_from/there", "path": "elsewhere"}, "unknown option 'path'"),
+            ({"name": "maps_from/"}, "unknown map method 'maps_from/'"),
+            ({"name": "maps_from"}, "missing option 'path'"),
+        ],
+    )
+    def test_has_no_options(self, config, message):
+        with pytest.raises(ConfigError, match=message):
+            MethodConfig(**config).build()
+
+    def test_a_folder_that_is_missing_is_an_error(self, tmp_path):
+        [source] = MethodConfig(name=f"maps_from/{tmp_path}/C:/nowhere").build()
+        with pytest.raises(ConfigError, match="nowhere is no folder"):
+            source.open(None)
 
 
 class Bomb:
@@ -231,6 +389,16 @@ class TestBadFiles:
             read(tmp_path, "a")
         assert not (tmp_path / "executed").exists()
         pickle.loads(pickle.dumps(array))  # the bomb does work
+        assert (tmp_path / "executed").exists()
+
+    @pytest.mark.parametrize("new", [True, False])
+    def test_nothing_in_a_tensors_file_is_executed(self, tmp_path, new):
+        content = [torch.ones(2, 2), Bomb(tmp_path / "executed")]
+        torch.save(content, tmp_path / "a.pt", _use_new_zipfile_serialization=new)
+        with pytest.raises(PredictionError, match=r"a\.pt: no map can be read"):
+            read(tmp_path, "a")
+        assert not (tmp_path / "executed").exists()
+        torch.load(tmp_path / "a.pt", weights_only=False)  # the bomb does work
         assert (tmp_path / "executed").exists()
 
     def test_a_folder_that_is_called_like_a_map_is_an_error(self, tmp_path):

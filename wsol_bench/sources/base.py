@@ -1,6 +1,5 @@
 """What a source is: maps or boxes of images, by their ids, without a network."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -9,7 +8,7 @@ from wsol_bench.datasets import Dataset
 from wsol_bench.registry import Registry, bind_options
 from wsol_bench.sources.given import GivenBoxes, GivenMaps
 
-__all__ = ["Given", "Source", "digest", "source", "sources"]
+__all__ = ["Given", "Source", "source", "sources"]
 
 Given = GivenMaps | GivenBoxes
 Opener = Callable[..., Given]
@@ -57,8 +56,3 @@ def source(
         return sources.register(name, Source(name, opener, paper, gives))
 
     return register
-
-
-def digest(content: bytes) -> str:
-    """What tells one content from another."""
-    return hashlib.sha256(content).hexdigest()[:16]

@@ -6,8 +6,9 @@ import numpy as np
 
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError
+from wsol_bench.files import digest
 from wsol_bench.predictions import Readable, read_predictions
-from wsol_bench.sources.base import digest, source
+from wsol_bench.sources.base import source
 from wsol_bench.sources.given import GivenBoxes, Guess
 
 __all__ = ["boxes_from"]

@@ -7,7 +7,8 @@ import numpy as np
 from pydantic import Field
 
 from wsol_bench.datasets import Dataset
-from wsol_bench.sources.base import digest, source
+from wsol_bench.files import digest
+from wsol_bench.sources.base import source
 from wsol_bench.sources.given import GivenMaps
 
 __all__ = ["center_gaussian"]

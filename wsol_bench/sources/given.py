@@ -37,6 +37,11 @@ class Asked(NamedTuple):
     own: Bool[np.ndarray, " r"]
     boxes: Float64[np.ndarray, "r 4"] | None = None
 
+    def take(self, rows: Int64[np.ndarray, " m"]) -> "Asked":
+        """Some of the pairs."""
+        boxes = None if self.boxes is None else self.boxes[rows]
+        return Asked(self.image[rows], self.rank[rows], self.label[rows], self.own[rows], boxes)
+
 
 class Guess(NamedTuple):
     """A box and what it is said to be a box of.
