@@ -162,13 +162,88 @@ def test_progress_shows_a_rate(world):
 def test_a_method_in_the_working_directory_is_found_by_its_import_path(world, tmp_path):
     """The README's own example."""
     readme = (Path(__file__).parent.parent / "README.md").read_text()
-    [example] = re.findall(r"(    from wsol_bench import Plan.*?)\n\n`methods", readme, re.DOTALL)
+    [example] = re.findall(
+        r"(    from wsol_bench import Plan.*?)\n\n`wsol-bench check", readme, re.DOTALL
+    )
     (tmp_path / "my_readme_module.py").write_text(textwrap.dedent(example))
     methods = "methods=[cam, grad_cam, my_readme_module:my_cam]"
     arguments = ("run", world / "experiment.yaml", "--out", tmp_path / "run", "--json")
     with mock.patch.object(sys, "path", [*sys.path]):
         out, _ = cli(*arguments, "--set", methods, cwd=tmp_path)
     assert [record["method"] for record in json.loads(out)] == ["cam", "grad_cam", "my_cam"]
+
+
+class TestCheck:
+    @pytest.fixture
+    def modules(self, tmp_path):
+        head = "import torch\nfrom wsol_bench import Plan, cam_method\n"
+        (tmp_path / "checked_cams.py").write_text(
+            head
+            + textwrap.dedent(
+                """
+                @cam_method("checked", plan=Plan(gradients=True))
+                def checked(record, *, power: float = 1.0):
+                    print("hello from the method")
+                    return (record.gradients.relu() ** power * record.activations[:, None]).sum(2)
+
+                @cam_method("cursed", plan=Plan(gradients=True))
+                def cursed(record):
+                    raise ValueError("\\x1b[2Jon purpose")
+
+                def bare(record):
+                    return record.activations
+                """
+            )
+        )
+        with mock.patch.object(sys, "path", [*sys.path]):
+            yield tmp_path
+        sys.modules.pop("checked_cams", None)
+
+    @pytest.fixture(autouse=True)
+    def registry(self):
+        """What a test's module registers goes with it."""
+        from wsol_bench.cams import cam_methods
+
+        list(cam_methods)
+        with mock.patch.object(cam_methods, "_things", {**cam_methods._things}):
+            yield
+
+    def test_a_line_a_clause_and_a_last_one(self, modules):
+        arguments = ("check", "checked_cams:checked", "--option", "power=2")
+        out, err = cli(*arguments, cwd=modules)
+        first, *lines, last = out.splitlines()
+        assert first.startswith("checked+power=2")
+        assert "  passed  maps are finite" in lines
+        assert lines[-1].startswith("  -       where it generalizes class activation mapping it")
+        assert re.fullmatch(
+            r"checked\+power=[\d.]+: \d+ passed, 0 failed, 1 not applicable or not checked, in "
+            r"\d+\.\d s",
+            last,
+        )
+        assert "hello from the method" in err
+
+    def test_a_clause_that_does_not_hold_is_exit_code_1_and_the_others_are_checked(self, modules):
+        out, _ = cli("check", "checked_cams:cursed", "checked_cams:checked", cwd=modules, code=1)
+        assert "  FAILED  it gives a map of each class slot: ValueError: \\x1b[2Jon purpose" in out
+        assert "cursed: 0 passed, 1 failed, 17 not applicable or not checked" in out
+        assert re.search(r"checked: 17 passed, 0 failed", out)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["grad_kam"], "unknown map method 'grad_kam'; did you mean 'grad_cam'?"),
+            (["nowhere:my_cam"], "cannot import 'nowhere'"),
+            (["checked_cams:bare"], 'write above it: @cam_method("bare", plan=Plan('),
+            (["grad_cam", "--option", "power=2"], "methods.grad_cam: unknown option 'power'"),
+            (["grad_cam", "--option", "power"], "expected key.path=value"),
+            (["center_gaussian"], "'center_gaussian' reads what was made elsewhere"),
+        ],
+    )
+    def test_what_cannot_be_meant_is_one_clear_message(self, modules, arguments, message):
+        out, err = cli("check", *arguments, cwd=modules, code=1)
+        assert out == ""
+        assert err.startswith("Error: ")
+        assert message in err
 
 
 def test_an_unfinished_or_damaged_run_is_not_exported(world, tmp_path):

@@ -20,7 +20,7 @@ FLOORS = [
     ["inputs", "models"],
     ["capture", "masks"],
     ["cams"],
-    ["maps", "boxes", "metrics", "loading", "faithfulness"],
+    ["maps", "contract", "boxes", "metrics", "loading", "faithfulness"],
     ["predictions"],
     ["sources"],
     ["evaluate"],
@@ -90,7 +90,8 @@ def test_help_loads_nothing_heavy():
     output = run_python(code)
     assert output.splitlines()[-1] == "set()"
     assert all(
-        command in output for command in ("demo", "run", "score", "export", "list", "doctor")
+        command in output
+        for command in ("demo", "run", "score", "export", "list", "doctor", "check")
     )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,6 +17,7 @@ from wsol_bench.errors import ConfigError, PredictionError, WsolBenchError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from wsol_bench.cams import MapMethod
     from wsol_bench.experiment import Engine, Results
 
 app = typer.Typer(
@@ -297,8 +299,56 @@ def doctor(
     from wsol_bench.doctor import diagnose
 
     for line in diagnose(load_config(config, overrides or [])):
-        # File names and words are other people's: nothing in them may steer the terminal.
-        print("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+        print(_printable(line))
+
+
+@app.command()
+def check(
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="As in a config: my_module:my_cam, grad_cam."),
+    ],
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="K=V", help="Option of the methods: samples=4."),
+    ] = None,
+) -> None:
+    """Check that a map method keeps the contract, on small networks that need no download."""
+    # Of the methods alone, the configuration says nothing else.
+    content = {"name": "check", "dataset": "shapes", "protocol": "gradcam-2017"}
+    changes = [f"methods.{i}.{one}" for i in range(len(names)) for one in options or []]
+    from wsol_bench.config import load_config
+
+    experiment = load_config({**content, "models": ["shapes_net"], "methods": names}, changes)
+    methods = experiment.build_methods()
+    if given := experiment.build_sources():
+        raise ConfigError(f"{given[0].name!r} reads what was made elsewhere: nothing to check")
+    if not all([_passes(method) for method in methods]):
+        sys.exit(1)
+
+
+def _passes(method: "MapMethod") -> bool:
+    """Print a map method's verdicts as they come; whether none failed."""
+    from wsol_bench.contract import check as verdicts
+
+    words = {True: "passed", False: "FAILED", None: "-"}
+    counts = dict.fromkeys(words, 0)
+    begin = time.perf_counter()
+    out = sys.stdout
+    print(f"{method.name}:")
+    # Standard output is for the verdicts: what a method prints goes elsewhere.
+    with contextlib.redirect_stdout(sys.stderr):
+        for verdict in verdicts(method):
+            counts[verdict.ok] += 1
+            detail = f": {verdict.detail}" if verdict.detail else ""
+            line = _printable(f"  {words[verdict.ok]:7} {verdict.clause}{detail}")
+            print(line, file=out, flush=True)
+    seconds = time.perf_counter() - begin
+    print(
+        f"{method.name}: {counts[True]} passed, {counts[False]} failed, {counts[None]} not "
+        f"applicable or not checked, in {seconds:.1f} s"
+    )
+    return not counts[False]
 
 
 def main() -> None:
@@ -359,13 +409,21 @@ def _run(
 
 
 def _show(summary: "pd.DataFrame", as_json: bool) -> None:
-    from wsol_bench.report.tables import columns_for_people, footer, records
+    from wsol_bench.report.tables import (
+        SEEDS_TITLE,
+        columns_for_people,
+        footer,
+        records,
+        seeds_for_people,
+    )
 
     if as_json:
         print(json.dumps(records(summary), indent=2))
         return
     _print_table(columns_for_people(summary))
     print(footer(summary))
+    if len(spread := seeds_for_people(summary)):
+        _print_table(spread, SEEDS_TITLE)
 
 
 def _print_table(shown: "pd.DataFrame", title: str | None = None) -> None:
@@ -410,6 +468,11 @@ def _names(kind: Kind) -> Iterable[str]:
     from wsol_bench.protocols import load_protocol, protocol_names
 
     return [f"{p.name:24} {p.hash}  {p.paper}" for p in map(load_protocol, protocol_names())]
+
+
+def _printable(text: str) -> str:
+    """File names and words are other people's: nothing in them may steer the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _say(text: str) -> None:
