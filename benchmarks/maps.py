@@ -1,14 +1,16 @@
-"""What top-5 Grad-CAM maps cost, beside captum, grad-cam and torchcam, in forward passes.
+"""What maps of the five best classes cost, beside captum, grad-cam and torchcam, in forward passes.
 
     python benchmarks/maps.py --markdown results/benchmark_maps.md
 
-Needs the extra ``peers``. Runtime: about 15 minutes for both networks on one core; with
-``--repeats 1`` about 3.
+Needs the extra ``peers``. Runtime: about 40 minutes for both networks on one core; with
+``--repeats 1`` about 10.
 
-Expected: on ResNet-50 at most 1.10 forward passes and on VGG-16 at most 1.20, by one forward pass
-and one backward pass (all classes batched) that ends at the target layer. torchcam needs one
-backward pass a class, captum a forward and a backward pass a class, grad-cam a forward pass and a
-backward pass through the whole network a class. All maps agree: correlation 1.000.
+Expected: Grad-CAM on ResNet-50 takes at most 1.10 forward passes and on VGG-16 at most 1.20, by one
+forward pass and one backward pass (all classes batched) that ends at the target layer. torchcam
+needs one backward pass a class, captum a forward and a backward pass a class, grad-cam a forward
+pass and a backward pass through the whole network a class. All maps agree: correlation 1.000.
+Eight gradient methods together take at most 1.25 forward passes; Score-CAM for five classes at most
+1.05 times what it takes for one.
 
 Unit: process CPU time of one bare forward pass (no_grad, evaluation mode) of the same batch on one
 thread. Each repetition times the forward pass and then everybody in turn; a ratio is taken within
@@ -43,6 +45,20 @@ TOP_K = 5
 SIDE = 224
 GOALS = {"resnet50": 1.10, "vgg16": 1.20}
 
+# Eight methods on one pass, and the classes of those that a peer has.
+EIGHT = {
+    "grad_cam": {"grad-cam": "GradCAM", "torchcam": "GradCAM"},
+    "grad_cam_pp": {"grad-cam": "GradCAMPlusPlus", "torchcam": "GradCAMpp"},
+    "grad_cam_pp_authors": {},
+    "xgrad_cam": {"grad-cam": "XGradCAM", "torchcam": "XGradCAM"},
+    "layer_cam": {"grad-cam": "LayerCAM", "torchcam": "LayerCAM"},
+    "hires_cam": {"grad-cam": "HiResCAM"},
+    "elementwise_grad_cam": {"grad-cam": "GradCAMElementWise"},
+    "eigen_grad_cam": {"grad-cam": "EigenGradCAM"},
+}
+EIGHT_GOAL = 1.25
+SCORE_CAM_GOAL = 1.05
+
 MakeMaps = Callable[[nn.Module, nn.Module, Tensor, Tensor], Tensor]
 """(model, its target layer, images, (batch, k) classes) -> (batch, k, h, w) maps"""
 
@@ -63,12 +79,14 @@ def by_captum(model: nn.Module, layer: nn.Module, images: Tensor, classes: Tenso
     return torch.cat(maps, dim=1).detach()
 
 
-def by_grad_cam(model: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+def by_grad_cam(
+    model: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor, name: str = "GradCAM"
+) -> Tensor:
     """One call a class; its maps are of the input's size, and each from 0 to 1."""
-    from pytorch_grad_cam import GradCAM
+    import pytorch_grad_cam
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    with GradCAM(model=model, target_layers=[layer]) as explainer:
+    with getattr(pytorch_grad_cam, name)(model=model, target_layers=[layer]) as explainer:
         maps = [
             explainer(input_tensor=images, targets=[ClassifierOutputTarget(c) for c in target])
             for target in classes.T.tolist()
@@ -76,11 +94,13 @@ def by_grad_cam(model: nn.Module, layer: nn.Module, images: Tensor, classes: Ten
     return torch.from_numpy(np.stack(maps, axis=1))
 
 
-def by_torchcam(model: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
+def by_torchcam(
+    model: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor, name: str = "GradCAM"
+) -> Tensor:
     """One forward pass, then a backward pass a class on the retained graph."""
-    from torchcam.methods import GradCAM
+    from torchcam import methods
 
-    with GradCAM(model, target_layer=layer) as explainer:
+    with getattr(methods, name)(model, target_layer=layer) as explainer:
         scores = model(images)
         maps = [
             explainer(target, scores, normalized=False, retain_graph=True)[0]
@@ -209,6 +229,84 @@ def measure(
     return lines
 
 
+def measure_eight(
+    name: str, batch_size: int, repeats: int, contestants: dict[str, MakeMaps]
+) -> dict[str, tuple[int, Counter[str], list[float]]]:
+    """By library: how many of the eight it has, passes they take, and their cost together."""
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name, weights=None).eval()
+    layer = find_module(model, target_of(model).layer)
+    images = torch.randn(batch_size, 3, SIDE, SIDE)
+
+    def forward() -> Tensor:
+        with torch.no_grad():
+            logits: Tensor = model(images)
+        return logits
+
+    classes = forward().topk(TOP_K).indices
+
+    def all_of(library: str) -> tuple[int, Callable[[], object]]:
+        if library == "wsol-bench":
+            return len(EIGHT), lambda: localization_maps(model, images, list(EIGHT), k=TOP_K)
+        make: Any = contestants[library]
+        names = [peers[library] for peers in EIGHT.values() if library in peers]
+        return len(names), lambda: [make(model, layer, images, classes, one) for one in names]
+
+    libraries = [one for one in ("wsol-bench", "grad-cam", "torchcam") if one in contestants]
+    lines = {}
+    for library in libraries:
+        n_methods, run = all_of(library)
+        with passes_counted(model) as counts:
+            run()
+        model.zero_grad()
+        lines[library] = (n_methods, counts, list[float]())
+    for repeat in range(repeats):
+        unit = cpu_seconds(forward)
+        said = f"{name}, eight methods: repetition {repeat + 1} of {repeats}:"
+        for library in libraries:
+            ratio = cpu_seconds(all_of(library)[1]) / unit
+            model.zero_grad()
+            lines[library][2].append(ratio)
+            said += f" {library} {ratio:.3f}"
+        say(said)
+    return lines
+
+
+def measure_score_cam(repeats: int) -> list[float]:
+    """Score-CAM's cost for five classes in units of its cost for one, on ResNet-18."""
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18(weights=None).eval()
+    images = torch.randn(1, 3, SIDE, SIDE)
+    ratios = []
+    for repeat in range(repeats):
+        one, five = (
+            cpu_seconds(lambda k=k: localization_maps(model, images, "score_cam", k=k))
+            for k in (1, TOP_K)
+        )
+        ratios.append(five / one)
+        say(f"score_cam: repetition {repeat + 1} of {repeats}: {five / one:.3f}")
+    return ratios
+
+
+def markdown_of_eight(
+    measured: dict[str, dict[str, tuple[int, Counter[str], list[float]]]],
+) -> str:
+    table = [
+        "| network | library | methods | forward passes | backward passes | cost (median) "
+        "| quartiles | goal |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for network, lines in measured.items():
+        for library, (n_methods, counts, ratios) in lines.items():
+            low, middle, high = quartiles(ratios)
+            goal = f"≤ {EIGHT_GOAL}" if library == "wsol-bench" else ""
+            table.append(
+                f"| {network} | {library} | {n_methods} | {counts['forward']} "
+                f"| {counts['backward']} | {middle:.3f} | {low:.3f} to {high:.3f} | {goal} |"
+            )
+    return "\n".join(table)
+
+
 def markdown(measured: dict[str, dict[str, Line]], missing: dict[str, str]) -> str:
     table = [
         "| network | library | forward passes | backward passes | cost (median) | quartiles "
@@ -239,14 +337,18 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def page(arguments: argparse.Namespace, table: str, n_live: dict[str, int]) -> str:
+def page(
+    arguments: argparse.Namespace, table: str, n_live: dict[str, int], eight: str, score_cam: str
+) -> str:
     """The table with everything that is needed to measure it again."""
     packages = ("torch", "torchvision", "numpy", *(name for name in CONTESTANTS))
     versions = ", ".join(f"{name} {installed_version(name)}" for name in packages)
     live = ", ".join(f"{count} on {network}" for network, count in n_live.items())
-    return f"""# Cost of top-{TOP_K} Grad-CAM maps
+    return f"""# Cost of maps of the {TOP_K} best classes
 
     {" ".join(["python", "benchmarks/maps.py", *sys.argv[1:]])}
+
+## Grad-CAM
 
 Maps of {TOP_K} classes at the target-layer table's layer, batch of {arguments.batch_size}, \
 {SIDE} x {SIDE}, random weights. Cost: process CPU time in bare forward passes (`torch.no_grad`) \
@@ -256,6 +358,17 @@ quartiles. Agreement with wsol-bench: each map upsampled bilinearly to the input
 ({live}, of {arguments.batch_size * TOP_K}), difference the largest absolute one over all.
 
 {table}
+
+## Eight methods together
+
+{", ".join(f"`{name}`" for name in EIGHT)}: those that a library has, for the same \
+classes, in the same units.
+
+{eight}
+
+## Score-CAM for {TOP_K} classes
+
+{score_cam}
 
 {versions}; Python {platform.python_version()}; {cpu_model()}; {time.strftime("%Y-%m-%d")}.
 """
@@ -299,11 +412,22 @@ def main() -> None:
         for name in arguments.models
     }
     table = markdown(measured, missing)
-    print(table)
+    eight = markdown_of_eight(
+        {
+            name: measure_eight(name, arguments.batch_size, arguments.repeats, contestants)
+            for name in arguments.models
+        }
+    )
+    low, middle, high = quartiles(measure_score_cam(arguments.repeats))
+    score_cam = (
+        f"On ResNet-18, one image: {middle:.3f} times what it takes for one class (median; "
+        f"quartiles {low:.3f} to {high:.3f}; goal ≤ {SCORE_CAM_GOAL})."
+    )
+    print(table, eight, score_cam, sep="\n\n")
     if arguments.markdown:
         n_live = {network: lines["wsol-bench"].live_maps for network, lines in measured.items()}
         arguments.markdown.parent.mkdir(parents=True, exist_ok=True)
-        arguments.markdown.write_text(page(arguments, table, n_live))
+        arguments.markdown.write_text(page(arguments, table, n_live, eight, score_cam))
 
 
 if __name__ == "__main__":

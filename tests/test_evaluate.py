@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from colors import SCENES, color_experiment, color_net, write_colors
+from timeless import assert_same_tables
 
 import wsol_bench
 from wsol_bench.boxes.rule import Curve, Scores
@@ -149,8 +150,7 @@ def faithful(faithful_experiment, tmp_path_factory):
 
 
 def assert_same(ours, theirs):
-    for name in ("rows", "images", "maps", "curves", "summary"):
-        pd.testing.assert_frame_equal(getattr(ours, name), getattr(theirs, name), check_exact=True)
+    assert_same_tables(ours, theirs, ("rows", "images", "maps", "curves", "costs", "summary"))
 
 
 def of_first(rows, method="cam"):

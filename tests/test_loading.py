@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import colors
-import pandas as pd
 import pytest
 import torch
 from colors import SCENES, color_experiment, write_colors
+from timeless import assert_same_tables
 
 import wsol_bench
 from wsol_bench.datasets import datasets
@@ -142,10 +142,7 @@ def sound(root):
 
 
 def assert_same(results, sound):
-    for table in ("images", "rows", "maps"):
-        pd.testing.assert_frame_equal(
-            getattr(results, table), getattr(sound, table), check_exact=True
-        )
+    assert_same_tables(results, sound, ("images", "rows", "maps"))
 
 
 def kill_a_decoder():

@@ -112,11 +112,9 @@ def test_several_methods_share_one_forward_pass() -> None:
 
 
 def test_a_method_without_its_head_is_an_error_that_says_what_is_missing() -> None:
-    with pytest.raises(
-        ModelError, match=r"cam is not applicable to VGG at 'features\.19': it needs"
-    ):
+    with pytest.raises(ModelError, match=r"cam is not applicable to VGG: .*behind 'features\.19'"):
         wsol_bench.localization_maps(vgg(), images(), ("grad_cam", "cam"))
-    with pytest.raises(ModelError, match="cam is not applicable to ResNet at 'layer3'"):
+    with pytest.raises(ModelError, match=r"cam is not applicable to ResNet: .*behind 'layer3'"):
         wsol_bench.localization_maps(resnet(), images(), ("cam",), layer="layer3")
 
 

@@ -112,7 +112,7 @@ class TestFolder:
         manifest = results.folder.manifest
         assert manifest["finished"] >= manifest["started"]
         assert manifest["protocol"]["hash"] == results.rows["protocol_hash"].iloc[0]
-        assert manifest["models"]["color_net"]["layer"] == "cells"
+        assert manifest["models"]["color_net"]["layers"] == ["cells"]
         assert torch.__version__.startswith(manifest["versions"]["torch"])
         assert manifest["dataset"]["n_images"] == len(SCENES)
 

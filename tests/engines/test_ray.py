@@ -13,6 +13,7 @@ import ray
 import torch
 import yaml
 from colors import WNIDS, color_experiment, write_colors
+from timeless import assert_same_tables
 
 import wsol_bench
 from wsol_bench.engines.local import LocalEngine
@@ -92,8 +93,7 @@ def local(experiment):
 
 
 def assert_same(ours, theirs):
-    for name in ("rows", "images", "maps", "summary"):
-        pd.testing.assert_frame_equal(getattr(ours, name), getattr(theirs, name), check_exact=True)
+    assert_same_tables(ours, theirs, ("rows", "images", "maps", "costs", "summary"))
 
 
 class Interrupted:
