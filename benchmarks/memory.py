@@ -107,7 +107,7 @@ def watch(family: str, n_images: int) -> Line:
         for name, options in FAMILIES[family].items()
     ]
     model = network(family)
-    target = Target("encoder.layers.1.ln_1", layout="tokens")
+    target = Target("encoder.layers.encoder_layer_1.ln_1", layout="tokens")
     if family != "attention":
         target = Target("after", head="fc", excitation=("stem", "pool"))
     generator = torch.Generator().manual_seed(0)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision import models
 
+from wsol_bench import localization_maps
+from wsol_bench.cams import cam_methods
 from wsol_bench.capture.excitation import excitation
 from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.layers import target_of
@@ -710,3 +712,38 @@ def test_scaling_the_activations_changes_nothing() -> None:
     expected = excitation(net, images, TWO_SLOTS, "here")
     for scale in (1e-12, 1e12):
         assert_same(excitation(net, images * scale, TWO_SLOTS, "here"), expected)
+
+
+# ---- by the method's name
+
+
+@pytest.mark.parametrize("method", ["excitation_bp", "c_mwp"])
+@pytest.mark.parametrize(
+    ("builder", "named"),
+    [
+        (models.mobilenet_v2, r"features\.1 is a linear bottleneck \(InvertedResidual\)"),
+        (models.mobilenet_v3_small, "is a linear bottleneck"),
+        (models.convnext_tiny, "is layer normalization"),
+    ],
+)
+def test_an_architecture_without_a_map_layer_is_refused_by_the_module_in_the_way(
+    method: str, builder: Callable[..., nn.Module], named: str
+) -> None:
+    net = builder(num_classes=5).eval()
+    with pytest.raises(NotApplicableError, match=named):
+        localization_maps(net, torch.randn(1, 3, 64, 64), method)
+
+
+def test_a_map_layer_can_be_named() -> None:
+    """Behind its last block MobileNetV2 is a rectified convolution, an average, a linear layer."""
+    net = models.mobilenet_v2(num_classes=5).eval()
+    method = cam_methods.get("excitation_bp").with_options({"map_layer": "features"}, "")
+    maps = localization_maps(net, torch.randn(1, 3, 64, 64), method, k=2)[method.name]
+    assert maps.shape == (1, 2, 2, 2)
+    torch.testing.assert_close(maps.sum((2, 3)), torch.ones(1, 2))
+    with pytest.raises(NotApplicableError, match=r"features\.1[0-9]"):
+        localization_maps(
+            net,
+            torch.randn(1, 3, 64, 64),
+            cam_methods.get("c_mwp").with_options({"map_layer": "features.10"}, ""),
+        )

@@ -26,6 +26,8 @@ from wsol_bench.cams.shapley_cam import shapley_cam
 from wsol_bench.cams.smooth_grad_cam_pp import smooth_grad_cam_pp
 from wsol_bench.cams.xgrad_cam import xgrad_cam
 from wsol_bench.capture import Layer, Plan, Record, capture
+from wsol_bench.errors import NotApplicableError
+from wsol_bench.maps import localization_maps
 from wsol_bench.models.layers import Target, target_of
 
 N_CLASSES = 7
@@ -171,6 +173,12 @@ def test_the_scale_of_shallow_stages_is_an_option() -> None:
     of_stages = Record(torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.long), STAGES, at=2)
     maps = with_options(layer_cam, fused=True, gamma=1)(of_stages)
     assert maps[0, 0, 0, 5].item() == pytest.approx(np.tanh(1))
+
+
+def test_shapley_cam_says_so_where_there_is_no_second_derivative() -> None:
+    net = models.mobilenet_v3_small(num_classes=4).eval()
+    with pytest.raises(NotApplicableError, match=r"no second derivative.*hardsigmoid"):
+        localization_maps(net, images(1), "shapley_cam", layer="features.9")
 
 
 def test_the_first_layer_is_fused_with_itself_alone() -> None:

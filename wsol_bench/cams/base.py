@@ -69,8 +69,10 @@ class MapMethod:
     sanity: Sanity | None = None
     generalizes_cam: bool = False
 
-    @torch.inference_mode(False)  # a caller's inference mode forbids gradients for good
-    @torch.no_grad()
+    # Gradients are on within, whatever the caller has switched off: what is recorded needs none,
+    # and a method that takes gradients of its own need not think of it.
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def __call__(
         self, record: Record, slots: Int64[Tensor, "batch m"] | None = None
     ) -> Float[Tensor, "batch k h w"]:

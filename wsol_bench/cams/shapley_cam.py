@@ -7,6 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wsol_bench.cams.base import cam_method
 from wsol_bench.capture import Plan, Record
+from wsol_bench.errors import NotApplicableError
 
 __all__ = ["shapley_cam"]
 
@@ -23,6 +24,9 @@ def shapley_cam(record: Record) -> Float[Tensor, "batch k h w"]:
     network behind the layer is piecewise linear (ReLU, pooling, linear) H is 0 and it is Grad-CAM.
     ``y^c`` is the score before softmax, as for every other method here; the paper also proposes
     another one (ReST), which is not this.
+
+    Raises:
+        NotApplicableError: something behind the layer has no second derivative (a hard sigmoid).
     """
     batch = len(record.activations)
     # The fused kernels of attention have no second derivative.
@@ -42,9 +46,16 @@ def _weights(
     (slopes,) = torch.autograd.grad(score * _SCALE, activations, create_graph=True)
     curvature = None
     if slopes.requires_grad:
-        (curvature,) = torch.autograd.grad(
-            slopes, activations, activations.detach(), retain_graph=True, allow_unused=True
-        )
+        try:
+            (curvature,) = torch.autograd.grad(
+                slopes, activations, activations.detach(), retain_graph=True, allow_unused=True
+            )
+        except RuntimeError as error:
+            if "is not implemented" not in str(error):
+                raise
+            raise NotApplicableError(
+                f"behind the layer runs what has no second derivative: {error}"
+            ) from error
     # Without a path from A to its own gradient the score is linear.
     second = 0.0 if curvature is None else curvature / 2
     return (slopes.detach() - second).mean(dim=(-2, -1)) / _SCALE

@@ -21,7 +21,19 @@ from wsol_bench.capture.network import evaluation_mode, logits_of, uncompiled
 from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.layers import find_module
 
-__all__ = ["excitation"]
+__all__ = ["excitation", "without_rule"]
+
+# Modules that architectures without a map layer of their own are made of, and what is in the way.
+_WITHOUT_RULE = {
+    "InvertedResidual": "a linear bottleneck",
+    "_InvertedResidual": "a linear bottleneck",
+    "MBConv": "a linear bottleneck",
+    "DepthwiseSeparableConv": "a linear bottleneck",
+    "SqueezeExcitation": "squeeze-excite",
+    "SqueezeExcite": "squeeze-excite",
+    "LayerNorm": "layer normalization",
+    "LayerNorm2d": "layer normalization",
+}
 
 # Below it a neuron counts as not excited and passes nothing on: p / (W+ x) stays finite.
 _LEAST_EXCITATION = 1e-20
@@ -81,6 +93,14 @@ def excitation(
                 p = _down(at_top, p, at_map, map_layer)
             by_slot.append(p.float())
     return torch.stack(by_slot, dim=1)
+
+
+def without_rule(model: nn.Module) -> str:
+    """The first module that no rule is defined for, for people; "" where none is known."""
+    for name, module in model.named_modules():
+        if what := _WITHOUT_RULE.get(type(module).__name__):
+            return f"{name} is {what} ({type(module).__name__}), which has no rule"
+    return ""
 
 
 def _down(

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from wsol_bench.capture.attention import Attention, attentions
-from wsol_bench.capture.excitation import excitation
+from wsol_bench.capture.excitation import excitation, without_rule
 from wsol_bench.capture.forward import forward, gradients, one_hot
 from wsol_bench.capture.network import (
     Precision,
@@ -355,26 +355,35 @@ class Probe:
             return relevances(self.model, self.images, classes)
 
     def excitation(
-        self, classes: Int64[Tensor, "batch k"], *, contrastive: bool = False
+        self,
+        classes: Int64[Tensor, "batch k"],
+        *,
+        contrastive: bool = False,
+        map_layer: str | None = None,
     ) -> Float[Tensor, "batch k c h w"]:
-        """Marginal winning probabilities at the map layer of the network's table entry.
+        """Marginal winning probabilities at a map layer.
 
         Args:
             classes: of each image.
             contrastive: whether those of the negated class are subtracted at the contrast layer.
+            map_layer: dotted name; by default that of the network's table entry.
+
+        Raises:
+            NotApplicableError: what runs behind the map layer has no rule, or none is known.
         """
         layers = self.targets[0].excitation
+        if map_layer is not None:
+            # Below the last layer p is linear: where the two are subtracted changes no map.
+            layers = map_layer, map_layer
         if layers is None:
-            raise NotApplicableError(
-                f"no map and contrast layer for excitation backprop is known for "
-                f"{type(self.model).__name__}"
-            )
+            reason = without_rule(self.model) or "the table knows no map layer of its architecture"
+            raise NotApplicableError(f"{reason}; name a layer behind it with 'map_layer'")
+        at, contrast = layers
         self.cost.forward += len(self.images)
         self.cost.backward += classes.numel() * (2 if contrastive else 1)
-        map_layer, contrast_layer = layers
         with self._running():
             return excitation(
-                self.model, self.images, classes, map_layer, contrast_layer if contrastive else None
+                self.model, self.images, classes, at, contrast if contrastive else None
             )
 
     def _once(self, key: Hashable, make: Callable[[], T]) -> T:
