@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py --markdown results/benchmark_memory.md
 
-Runtime: about 20 minutes on one core. Expected: after the first tenth of the images the resident
+Runtime: about 3 minutes on one core. Expected: after the first tenth of the images the resident
 memory grows by less than 2% a family: nothing of an image outlives its batch.
 
 Images are synthetic, the networks small ones of random weights, and perturbation methods make few

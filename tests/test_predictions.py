@@ -314,3 +314,14 @@ class TestWriting:
         before, after = (score_predictions(one, data, name="p") for one in (given, table))
         pd.testing.assert_frame_equal(before, after)
         assert after["top1_cls_error"].iloc[0] == pytest.approx(2 / 3)
+
+    @pytest.mark.parametrize("format", ["devkit", "kaggle"])
+    def test_a_rank_without_a_row_keeps_its_place(self, tmp_path, format):
+        """A method that makes maps of the own class alone has no other rows."""
+        data = dataset()
+        images = data.images.assign(status="evaluated")
+        rows = self.ROWS[self.ROWS["class"] == "n00000001"]
+        write_predictions(tmp_path / "p", rows, images, data.classes, format=format)
+        table = read_predictions(tmp_path / "p", data)
+        own = table[table["class"] == "n00000001"]
+        assert own[["image_id", "rank"]].to_numpy().tolist() == [["a_1", 2], ["a_3", 1]]

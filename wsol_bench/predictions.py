@@ -291,7 +291,7 @@ def write_predictions(
 
     A guess without a box keeps its class and gets a box without a pixel, which overlaps nothing. A
     row without a rank or a class is no guess; before a guess of a class it keeps its place, with
-    the label 0.
+    the label 0. So does a rank without a row (a method that made the map of the own class alone).
 
     Args:
         path: of the file.
@@ -324,10 +324,13 @@ def write_predictions(
     last = best["rank"].where(best["class"] != _NO_CLASS).groupby(best["image_id"]).transform("max")
     best = best[best["rank"] <= last]  # which is NaN where an image has no guess of a class
     boxes = to_inclusive(best[["x0", "y0", "x1", "y1"]].to_numpy(np.float64))
-    for image_id, wnid, box in zip(best["image_id"], best["class"], boxes, strict=True):
+    lines_of = zip(best["image_id"], best["rank"], best["class"], boxes, strict=True)
+    for image_id, rank, wnid, box in lines_of:
+        its = guesses[image_id]
+        its += [f"{_NO_LABEL} {_NO_BOX}"] * (rank - 1 - len(its))
         # repr is the shortest text that reads back as the same number.
         corners = _NO_BOX if np.isnan(box).any() else " ".join(map(repr, box.tolist()))
-        guesses[image_id].append(f"{name_of(wnid)} {corners}")
+        its.append(f"{name_of(wnid)} {corners}")
     lines = [[" ".join(guesses[image_id])] for image_id in evaluated]
     text = io.StringIO()
     if format == "kaggle":
