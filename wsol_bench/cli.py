@@ -443,12 +443,15 @@ def _names(kind: Kind) -> Iterable[str]:
         from wsol_bench.registry import option_lines
         from wsol_bench.sources import sources
 
-        listed = [f"{name:24} {cam_methods.get(name).paper}" for name in cam_methods]
+        listed = []
+        for name in cam_methods:
+            method = cam_methods.get(name)
+            listed += [f"{name:24} {method.paper}", *option_lines(method.function)]
         for name in sources:
             one = sources.get(name)
-            listed.append(f"{name:24} {one.paper or f'{one.gives} made elsewhere'}")
-            listed += option_lines(one.opener)
-        return listed
+            paper = one.paper or f"{one.gives} without a network"
+            listed += [f"{name:24} {paper}", *option_lines(one.opener)]
+        return [*listed, "captum/<class>, pytorch_grad_cam/<class>, torchcam/<class>"]
     if kind == "models":
         from wsol_bench.models.classifiers import model_names
 
