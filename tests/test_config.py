@@ -259,3 +259,50 @@ class TestProtocols:
         for name in protocol_names():
             assert load_protocol(name).name == name
             assert isinstance(load_protocol(name), Protocol)
+
+
+class TestHowAMethodTakesPart:
+    def build(self, *methods, **changes):
+        content = {**EXPERIMENT, "methods": list(methods), **changes}
+        return load_config(content).build_methods()
+
+    def test_seeds_are_methods_of_their_own(self):
+        names = [one.name for one in self.build({"name": "rise", "masks": 8, "seeds": 2})]
+        assert names == ["rise+masks=8+seed=0", "rise+masks=8+seed=1"]
+
+    def test_a_label_keeps_the_seed(self):
+        names = [one.name for one in self.build({"name": "rise", "label": "mine", "seeds": 2})]
+        assert names == ["mine+seed=0", "mine+seed=1"]
+
+    def test_sanity_rows_stand_beside_their_method(self):
+        swapped = {"name": "grad_cam", "sanity": "class_swapped"}
+        names = [one.name for one in self.build("grad_cam", swapped)]
+        assert names == ["grad_cam", "class_swapped(grad_cam)"]
+
+    def test_whose_maps_are_made_can_be_asked(self):
+        [asked, own] = self.build({"name": "rise", "classes": "all"}, "backprop")
+        assert (asked.classes, own.classes) == ("all", "label")
+
+    @pytest.mark.parametrize(
+        ("method", "message"),
+        [
+            ({"name": "cam", "seeds": 2}, "methods.cam.seeds: the method draws no random numbers"),
+            ({"name": "rise", "seed": 1, "seeds": 2}, "give 'seed' or 'seeds', not both"),
+            ({"name": "center_box", "sanity": "class_swapped"}, "need a model"),
+            ({"name": "center_box", "classes": "label"}, "need a model"),
+        ],
+    )
+    def test_what_does_not_fit_is_an_error(self, method, message):
+        with pytest.raises(ConfigError, match=message):
+            self.build(method)
+
+    def test_two_of_one_name_are_told_apart_by_a_label(self):
+        with pytest.raises(
+            ConfigError, match="'rise' is listed twice; tell them apart with 'label"
+        ):
+            self.build("rise", {"name": "rise", "classes": "all"})
+
+    def test_faithfulness_needs_a_map_of_the_first_prediction(self):
+        with pytest.raises(ConfigError, match="ask one for 'classes: all'"):
+            self.build("rise", "backprop", faithfulness=4)
+        assert len(self.build({"name": "rise", "classes": "all"}, faithfulness=4)) == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -12,7 +13,7 @@ from torchvision import models
 import wsol_bench
 from wsol_bench.cams import MapMethod, cam_method, cam_methods
 from wsol_bench.capture import Plan, Record
-from wsol_bench.errors import ConfigError, ModelError
+from wsol_bench.errors import ConfigError, ModelError, NotApplicableError
 
 N_CLASSES = 12
 
@@ -206,3 +207,29 @@ def test_one_method_needs_no_list() -> None:
 def test_no_class_slot_is_an_error() -> None:
     with pytest.raises(ValueError, match="k: expected at least 1, found 0"):
         wsol_bench.localization_maps(resnet(), images(), k=0)
+
+
+def test_a_map_comes_without_a_graph_and_in_float32() -> None:
+    def attached(record: Record) -> Tensor:
+        maps = record.activations[:, :1].expand(-1, record.classes.shape[1], -1, -1)
+        return maps.clone().requires_grad_().half()
+
+    method = MapMethod("attached", attached, Plan(), "this test")
+    maps = wsol_bench.localization_maps(resnet(), images(), method)["attached"]
+    assert maps.dtype == torch.float32
+    assert not maps.requires_grad
+
+
+def test_sanity_rows_that_would_be_ordinary_maps_are_refused() -> None:
+    grad_cam = cam_methods.get("grad_cam")
+    permuted = replace(grad_cam, sanity="randomized_weights")
+    with pytest.raises(ConfigError, match="an experiment makes"):
+        wsol_bench.localization_maps(resnet(), images(), permuted)
+    swapped = replace(grad_cam, sanity="class_swapped")
+    plain, other = (
+        wsol_bench.localization_maps(resnet(), images(), one, classes=[2, 0])["grad_cam"]
+        for one in (grad_cam, swapped)
+    )
+    torch.testing.assert_close(other, plain.flip(1))
+    with pytest.raises(NotApplicableError, match="another class"):
+        wsol_bench.localization_maps(resnet(), images(), swapped, classes=[2, 2])

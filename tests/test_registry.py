@@ -86,7 +86,8 @@ class TestFamilies:
         points = {"many/second": None, "few/second": None}
         monkeypatch.setattr(registry, "_entry_points", lambda: points)
         assert registry.get("many/second") == "made of second"
-        with pytest.raises(AttributeError):  # the entry point is asked to load
+        # The entry point is asked to load.
+        with pytest.raises(ConfigError, match=r"few/second.* cannot be loaded: AttributeError"):
             registry.get("few/second")
 
     def test_a_prefix_is_given_once(self, registry):

@@ -445,7 +445,11 @@ def _names(kind: Kind) -> Iterable[str]:
 
         listed = []
         for name in cam_methods:
-            method = cam_methods.get(name)
+            try:
+                method = cam_methods.get(name)
+            except ConfigError as error:  # somebody's distribution
+                listed.append(f"{name:24} {error}")
+                continue
             listed += [f"{name:24} {method.paper}", *option_lines(method.function)]
         for name in sources:
             one = sources.get(name)

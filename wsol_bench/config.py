@@ -17,7 +17,7 @@ from wsol_bench.errors import ConfigError
 from wsol_bench.models.classifiers import Classifier, load_classifier
 from wsol_bench.models.layers import Layout
 from wsol_bench.protocols import Protocol, load_protocol
-from wsol_bench.registry import bind_options, import_object
+from wsol_bench.registry import bind_options, has_option, import_object
 from wsol_bench.sources import Source, sources
 from wsol_bench.validation import explain, parse_yaml, read_yaml
 
@@ -89,8 +89,12 @@ class MethodConfig(_Options):
         """The method with its options bound, once a seed; ConfigError where they do not fit."""
         if self.seeds is None:
             return [self._build(self.options, "")]
+        where = f"methods.{self.name}"
         if "seed" in self.options:
-            raise ConfigError(f"methods.{self.name}: give 'seed' or 'seeds', not both")
+            raise ConfigError(f"{where}: give 'seed' or 'seeds', not both")
+        found = self._find()
+        if not has_option(found.function if isinstance(found, MapMethod) else found.opener, "seed"):
+            raise ConfigError(f"{where}.seeds: the method draws no random numbers")
         return [
             self._build({**self.options, "seed": seed}, f"+seed={seed}")
             for seed in range(self.seeds)
@@ -245,6 +249,11 @@ class ExperimentConfig(BaseModel):
         methods = [method for method in self._built() if isinstance(method, MapMethod)]
         if self.faithfulness is not None and not methods:
             raise ConfigError("faithfulness is that of a model's map methods, and there is none")
+        if self.faithfulness is not None and all(one.classes == "label" for one in methods):
+            raise ConfigError(
+                "faithfulness is that of the first prediction's map, and these methods make maps "
+                "of the image's own class alone; ask one for 'classes: all'"
+            )
         if methods and not self.models:
             raise ConfigError(
                 f"map method {methods[0].name!r} needs a model; name one under 'models' (without "

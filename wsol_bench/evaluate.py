@@ -295,6 +295,9 @@ class Evaluator:
             raise ModelError(
                 f"{who} fails on an input of shape {tuple(inputs.shape)}: {error}{hint}"
             ) from error
+        except Exception as error:
+            error.add_note(f"in {who}")
+            raise
 
     def _faithfulness(
         self,
@@ -623,7 +626,7 @@ def _make(method: MapMethod, layer: str, record: Record, shared: tuple[Mark, Mar
     with record.probe.metered() as cost:
         maps: Tensor | None = None
         try:
-            maps = method(record.at_layer(names.index(layer)) if layer else record, slots)
+            maps = method(record.at_layer(names.index(layer)) if layer else record, slots).detach()
         except NotApplicableError as error:
             reason = str(error)
     cost.forward += len(record.classes)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from wsol_bench.cams import MapMethod, cam_methods, distinct, merged_plan
 from wsol_bench.capture import Precision, capture
-from wsol_bench.errors import ModelError
+from wsol_bench.errors import ConfigError, ModelError
 from wsol_bench.models.layers import target_of
 
 __all__ = ["localization_maps"]
@@ -53,6 +53,9 @@ def localization_maps(
     chosen = distinct(
         method if isinstance(method, MapMethod) else cam_methods.get(method) for method in listed
     )
+    for method in chosen:
+        if method.is_of_randomized:
+            raise ConfigError(f"{method.name} is of a permuted network, which an experiment makes")
     target = target_of(model, layer=layer)
     slots = None
     if classes is not None:
@@ -72,4 +75,4 @@ def localization_maps(
     record = capture(
         model, images, [target], merged_plan(chosen), k=k, classes=slots, precision=precision
     )
-    return {method.name: method(record) for method in chosen}
+    return {method.name: method(record).detach().float() for method in chosen}

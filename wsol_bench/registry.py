@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_args, get_origin
 
 from wsol_bench.errors import ConfigError, did_you_mean
 
-__all__ = ["Registry", "bind_options", "import_object", "option_lines"]
+__all__ = ["Registry", "bind_options", "has_option", "import_object", "option_lines"]
 
 T = TypeVar("T")
 
@@ -74,7 +74,13 @@ class Registry(Generic[T]):
             return make(name.partition("/")[2])
         plugins = self._entry_points()
         if name in plugins:
-            return self._accept(plugins[name].load(), name)
+            try:
+                found = plugins[name].load()
+            except Exception as error:  # whatever somebody's module raises when it is imported
+                raise ConfigError(
+                    f"{self.kind} {name!r} cannot be loaded: {type(error).__name__}: {error}"
+                ) from error
+            return self._accept(found, name)
         if ":" in name:
             return self._accept(import_object(name, self.kind), name)
         known = [*self, *(f"{prefix}/..." for prefix in self._families)]
@@ -160,6 +166,11 @@ def bind_options(
     if missing:
         raise ConfigError(f"{where}: missing option {missing[0]!r}")
     return bound
+
+
+def has_option(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has a keyword-only parameter of this name."""
+    return name in _options(function)
 
 
 def option_lines(function: Callable[..., Any]) -> list[str]:

@@ -747,3 +747,12 @@ def test_a_map_layer_can_be_named() -> None:
             torch.randn(1, 3, 64, 64),
             cam_methods.get("c_mwp").with_options({"map_layer": "features.10"}, ""),
         )
+
+
+def test_an_image_that_is_not_a_number_takes_nothing_from_its_neighbors() -> None:
+    net = ShapesNet(num_classes=N_CLASSES).eval()
+    batch = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(7))
+    alone = localization_maps(net, batch[:1], "excitation_bp", classes=[1])["excitation_bp"]
+    batch[1] = torch.nan
+    both = localization_maps(net, batch, "excitation_bp", classes=[1])["excitation_bp"]
+    torch.testing.assert_close(both[:1], alone)

@@ -464,3 +464,10 @@ class TestOfMaps:
         faithfulness = ("insertion", "deletion", "average_drop", "increase_in_confidence")
         assert numbers(line, *faithfulness) == [0.6, 0.1, 0, 1]
         assert line["n_images"] == 2
+
+
+def test_a_method_that_is_not_applicable_to_some_images_has_no_number():
+    some = rows(("x", 1, "a", 0.9), ("y", 1, "a", 0.9, {"status": "not_applicable"}))
+    [line] = summarize(some, images({"image_id": "x"}, {"image_id": "y"})).to_dict("records")
+    assert line["status"] == "not_applicable"
+    assert pd.isna(line["top1_loc_error"])

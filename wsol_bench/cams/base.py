@@ -122,7 +122,10 @@ def _swapped(
     if classes.shape[1] < 2:
         raise NotApplicableError("class_swapped needs another class, and there is one slot")
     own = classes if slots is None else classes.gather(1, slots)
-    return (own == classes[:, :1]).long()  # slot 0 holds the best class, slot 1 the second
+    swapped = (own == classes[:, :1]).long()  # slot 0 holds the best class, slot 1 the second
+    if (classes.gather(1, swapped) == own).any():
+        raise NotApplicableError("class_swapped needs another class in the first two slots")
+    return swapped
 
 
 cam_methods: Registry[MapMethod] = Registry(
@@ -164,7 +167,7 @@ def distinct(methods: Iterable[Named]) -> list[Named]:
     names = [method.name for method in listed]
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError(f"map method {name!r} is listed twice")
+            raise ConfigError(f"map method {name!r} is listed twice; tell them apart with 'label:'")
     return listed
 
 

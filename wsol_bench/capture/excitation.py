@@ -237,9 +237,9 @@ class _Rules(TorchFunctionMode):
         )
 
     def check_inputs(self, x: Shaped[Tensor, "..."]) -> None:
-        """NotApplicableError unless x >= 0."""
-        least = x.detach().amin().item()
-        if not least >= 0:
+        """NotApplicableError where x < 0; an image that is not a number is not the network's."""
+        least = x.detach().nan_to_num(0.0).amin().item()
+        if least < 0:
             self.refuse(f"its inputs reach down to {least:.3g}; the rule takes x >= 0")
 
     def remember(self, output: Shaped[Tensor, "..."], weights: "_Weights") -> None:

@@ -382,9 +382,14 @@ class Probe:
         self.cost.forward += len(self.images)
         self.cost.backward += classes.numel() * (2 if contrastive else 1)
         with self._running():
-            return excitation(
-                self.model, self.images, classes, at, contrast if contrastive else None
-            )
+            try:
+                return excitation(
+                    self.model, self.images, classes, at, contrast if contrastive else None
+                )
+            except ModelError as error:
+                if map_layer is None or isinstance(error, NotApplicableError):
+                    raise
+                raise NotApplicableError(f"map_layer {map_layer!r}: {error}") from error
 
     def _once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` gives, kept for the batch. Each who asks is charged as if alone: once."""

@@ -47,7 +47,7 @@ def summarize(
         mine = _of_group(rows, group)
         known = mine["status"].ne("not_applicable")
         status = "ok" if len(evaluated) else "no_images"
-        if len(mine) and not known.any():
+        if len(mine) and not known.all():  # a number of some images is not the method's
             status = "not_applicable"
         line: dict[Any, Any] = {
             **group,

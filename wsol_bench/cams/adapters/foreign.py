@@ -174,7 +174,8 @@ def by_slot(
                 raise
             except Exception as error:  # whatever a library raises of a network it does not know
                 raise ModelError(
-                    f"{name} fails on {type(probe.model).__name__}: {type(error).__name__}: {error}"
+                    f"{name} fails on {type(probe.model).__name__}: {type(error).__name__}: "
+                    f"{error}. Give it other options, or take it out of 'methods'"
                 ) from error
             if isinstance(made, np.ndarray):
                 made = torch.from_numpy(made)
