@@ -291,7 +291,7 @@ def test_a_classes_file_that_cannot_be_an_order_is_an_error(
 
 def test_the_shipped_classifier_brings_weights_and_classes() -> None:
     loaded = load_classifier("shapes_net", input_size=SIDE)
-    assert loaded.target == Target("features", head="fc")
+    assert loaded.targets == (Target("features", head="fc"),)
     assert loaded.classes[:2] == ("n90000000", "n90000001")
 
 
@@ -364,7 +364,7 @@ def test_a_timm_network_is_built_by_its_name() -> None:
         label="mine",
     )
     assert type(loaded.module).__module__.startswith("timm.")
-    assert loaded.target == Target("layer4", head="fc")
+    assert loaded.targets == (Target("layer4", head="fc"),)
     assert loaded.name == "mine"
 
 

@@ -244,7 +244,7 @@ class TestTightExport:
         [
             ({"limit": 2}, "dataset.n_images: 4 -> 2"),
             ({"methods": ["cam"]}, "sources.center_gaussian"),
-            ({"methods": ["grad_cam", "center_gaussian"]}, "methods.cam: "),
+            ({"methods": ["grad_cam", "center_gaussian"]}, "methods.cam.source: "),
             ({"part_size": 1}, "n_parts: 1 -> 4"),
             ({"models": "other"}, "models.color_net.weights: "),
         ],
