@@ -439,7 +439,7 @@ PAGE = """\
 writes this page. Every built-in map method that {libraries} has, too, on the same
 real images and networks. Images, networks, arguments and tolerance are fixed in
 [tests/reference/agreement.yaml](../tests/reference/agreement.yaml), which was written before the
-first comparison; `tests/test_agreement.py` holds every line.
+first comparison (its head says what has changed since); `tests/test_agreement.py` holds every line.
 
 Each map goes from 0 to 1. The correlation is the lowest, and the difference the largest, of
 {images} images and the {k} best classes of each (of {fewer} images on `small` networks). Maps agree
