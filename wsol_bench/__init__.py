@@ -15,22 +15,24 @@ if TYPE_CHECKING:
     from wsol_bench.capture import Record as Record
     from wsol_bench.config import load_config as load_config
     from wsol_bench.datasets import dataset as dataset
-    from wsol_bench.experiment import Results as Results
-    from wsol_bench.experiment import run as run
     from wsol_bench.maps import localization_maps as localization_maps
+    from wsol_bench.metrics.base import metric as metric
+    from wsol_bench.runs.results import Results as Results
+    from wsol_bench.runs.run import run as run
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Plan": "wsol_bench.capture",
     "Record": "wsol_bench.capture",
-    "Results": "wsol_bench.experiment",
+    "Results": "wsol_bench.runs.results",
     "boxes": "wsol_bench.boxes",
     "cam_method": "wsol_bench.cams",
     "dataset": "wsol_bench.datasets",
     "load_config": "wsol_bench.config",
     "localization_maps": "wsol_bench.maps",
-    "run": "wsol_bench.experiment",
+    "metric": "wsol_bench.metrics.base",
+    "run": "wsol_bench.runs.run",
 }
 
 __all__ = ["__version__", *_HOMES]

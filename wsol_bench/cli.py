@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from wsol_bench.cams import MapMethod
-    from wsol_bench.experiment import Engine, Results
+    from wsol_bench.registry import Catalog
+    from wsol_bench.runs.run import Engine, Results
 
 app = typer.Typer(
     name="wsol-bench",
@@ -41,7 +42,7 @@ Set = Annotated[
 Limit = Annotated[
     int | None, typer.Option("--limit", min=1, help="Evaluate the first N images only.")
 ]
-Kind = Literal["methods", "models", "datasets", "protocols"]
+Kind = Literal["methods", "metrics", "models", "datasets", "protocols"]
 FileFormat = Literal["devkit", "kaggle"]
 EngineName = Literal["local", "ray"]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, ... or auto.")]
@@ -104,7 +105,7 @@ def run(
     """Carry out an experiment. An interrupted one goes on with the same command."""
     chosen: Engine | None = None
     if engine == "ray":
-        from wsol_bench.engines.ray import RayEngine
+        from wsol_bench.runs.engines.ray import RayEngine
 
         chosen = RayEngine(address=address, n_actors=actors)
     elif address is not None or actors is not None:
@@ -133,8 +134,8 @@ def rescore(
     as_json: AsJson = False,
 ) -> None:
     """Score a run's stored maps by another protocol, without the model."""
-    from wsol_bench.experiment import rescore as rescore_run
-    from wsol_bench.store import RunFolder
+    from wsol_bench.runs.folder import RunFolder
+    from wsol_bench.runs.rescore import rescore as rescore_run
 
     results = rescore_run(
         RunFolder(run_folder), protocol, overrides=overrides or (), out=out, force=force
@@ -151,8 +152,8 @@ def merge(
     as_json: AsJson = False,
 ) -> None:
     """Put the shards of a run together (run --shard 1/4, 2/4, ...)."""
-    from wsol_bench.experiment import merge as merge_runs
-    from wsol_bench.store import RunFolder
+    from wsol_bench.runs.folder import RunFolder
+    from wsol_bench.runs.run import merge as merge_runs
 
     results = merge_runs([RunFolder(path) for path in run_folders], out, force=force)
     _show(results.summary, as_json)
@@ -207,7 +208,7 @@ def score_maps(
 ) -> None:
     """Score maps that any tool made, without a model."""
     from wsol_bench.config import load_config
-    from wsol_bench.experiment import run as run_experiment
+    from wsol_bench.runs.run import run as run_experiment
 
     config = {
         "name": "score-maps",
@@ -234,7 +235,7 @@ def analyze(
     from wsol_bench.report.analysis import analyze as analyze_runs
     from wsol_bench.report.analysis import for_people, write_tables
     from wsol_bench.report.tables import records
-    from wsol_bench.store import RunFolder
+    from wsol_bench.runs.folder import RunFolder
 
     runs = [RunFolder(path) for path in run_folders]
     tables = analyze_runs(runs, seed=seed)
@@ -265,7 +266,7 @@ def export(
 ) -> None:
     """Write a run's predictions for the official tools."""
     from wsol_bench.report.export import export_run
-    from wsol_bench.store import RunFolder
+    from wsol_bench.runs.folder import RunFolder
 
     folder = RunFolder(run_folder)
     target = out or folder.path / "predictions"
@@ -318,11 +319,12 @@ def check(
     content = {"name": "check", "dataset": "shapes", "protocol": "gradcam-2017"}
     changes = [f"methods.{i}.{one}" for i in range(len(names)) for one in options or []]
     from wsol_bench.config import load_config
+    from wsol_bench.runs.experiment import build_methods
 
     experiment = load_config({**content, "models": ["shapes_net"], "methods": names}, changes)
-    methods = experiment.build_methods()
-    if given := experiment.build_sources():
-        raise ConfigError(f"{given[0].name!r} reads what was made elsewhere: nothing to check")
+    methods, sources = build_methods(experiment)
+    if sources:
+        raise ConfigError(f"{sources[0].name!r} reads what was made elsewhere: nothing to check")
     if not all([_passes(method) for method in methods]):
         sys.exit(1)
 
@@ -375,8 +377,8 @@ def _run(
 ) -> "Results":
     """Carry out an experiment in ``out``, or below results/; flags that are given change it."""
     from wsol_bench.config import load_config
-    from wsol_bench.experiment import run as run_experiment
-    from wsol_bench.experiment import run_below
+    from wsol_bench.runs.run import run as run_experiment
+    from wsol_bench.runs.run import run_below
 
     given = {key: value for key, value in flags.items() if value is not None}
     experiment = load_config(config, overrides or []).model_copy(update=given)
@@ -398,11 +400,10 @@ def _run(
             _say(f"Interrupted. The same command{without} goes on where this one stood.")
             sys.exit(130)
     if results.n_before:
-        manifest = results.folder.manifest
-        n_parts = len(results.folder.parts())
+        n_parts, began = len(results.folder.parts()), results.folder.manifest.started
         _say(
-            f"{results.n_before} of {n_parts} parts were done before; the run began "
-            f"{manifest['started']}. To evaluate everything anew: --force, or another --out"
+            f"{results.n_before} of {n_parts} parts were done before; the run began {began}. To "
+            "evaluate everything anew: --force, or another --out"
         )
     _say(f"Results: {results.folder.path}")
     return results
@@ -438,43 +439,68 @@ def _print_table(shown: "pd.DataFrame", title: str | None = None) -> None:
 
 
 def _names(kind: Kind) -> Iterable[str]:
-    if kind == "methods":
-        from wsol_bench.cams import cam_methods
-        from wsol_bench.registry import option_lines
-        from wsol_bench.sources import sources
+    from wsol_bench.registry import DATASETS, METHODS, METRICS, SOURCES
 
-        listed = []
-        for name in cam_methods:
-            try:
-                method = cam_methods.get(name)
-            except ConfigError as error:  # somebody's distribution
-                listed.append(f"{name:24} {error}")
-                continue
-            listed += [f"{name:24} {method.paper}", *option_lines(method.function)]
-        for name in sources:
-            one = sources.get(name)
-            paper = one.paper or f"{one.gives} without a network"
-            listed += [f"{name:24} {paper}", *option_lines(one.opener)]
-        return [*listed, "captum/<class>, pytorch_grad_cam/<class>, torchcam/<class>"]
+    if kind == "methods":
+        families = [f"{prefix}/<class>" for prefix in METHODS.families]
+        return [
+            *(line for name in METHODS for line in _described(METHODS, name)),
+            *(line for name in SOURCES for line in _described(SOURCES, name)),
+            ", ".join(families),
+        ]
+    if kind == "metrics":
+        return [line for name in METRICS for line in _described(METRICS, name)]
     if kind == "models":
         from wsol_bench.models.classifiers import model_names
 
         return [*model_names(), "timm/<name>", "<module>:<builder>"]
     if kind == "datasets":
-        from wsol_bench.datasets import datasets
-        from wsol_bench.registry import option_lines
-
-        return [
-            line
-            for name in datasets
-            for line in (
-                f"{name:24} {datasets.get(name).summary}",
-                *option_lines(datasets.get(name).load),
-            )
-        ]
+        return [line for name in DATASETS for line in _described(DATASETS, name)]
     from wsol_bench.protocols import load_protocol, protocol_names
 
     return [f"{p.name:24} {p.hash}  {p.paper}" for p in map(load_protocol, protocol_names())]
+
+
+def _described(catalog: "Catalog", name: str) -> list[str]:
+    """What a list says of a thing: from its source where it is built in, else of the thing."""
+    built_in = catalog.describe(name)
+    if built_in is not None:
+        words = built_in.words
+        said = built_in.paper or built_in.about
+        if "gives" in words and not built_in.paper:
+            said = f"{words['gives']} without a network"
+        if "better" in words:
+            paper = f" ({built_in.paper})" if built_in.paper else ""
+            said = f"{words['better']} is better, per {words['per']}: {built_in.about}{paper}"
+        return [f"{name:24} {said}", *built_in.options]
+    try:
+        return _described_plugin(catalog, name)
+    except ConfigError as error:  # somebody's distribution
+        return [f"{name:24} {error}"]
+
+
+def _described_plugin(catalog: "Catalog", name: str) -> list[str]:
+    from wsol_bench.registry import METHODS, METRICS, option_lines
+
+    if catalog is METHODS:
+        from wsol_bench.cams import cam_methods
+
+        method = cam_methods.get(name)
+        return [f"{name:24} {method.paper}", *option_lines(method.function)]
+    if catalog is METRICS:
+        from wsol_bench.metrics.base import metrics
+
+        metric = metrics.get(name)
+        said = f"{metric.better} is better, per {metric.per}: {metric.about}"
+        return [f"{name:24} {said}", *option_lines(metric.function)]
+    from wsol_bench.datasets import datasets
+    from wsol_bench.sources import sources
+
+    if name in datasets:
+        loader = datasets.get(name)
+        return [f"{name:24} {loader.summary}", *option_lines(loader.load)]
+    source = sources.get(name)
+    return [f"{name:24} {source.paper or source.gives}", *option_lines(source.opener)]
 
 
 def _printable(text: str) -> str:

@@ -1,30 +1,29 @@
-"""An experiment: data set x models x methods x protocol, as a validated YAML file."""
+"""An experiment: data set x models x methods x protocol, as a validated YAML file.
+
+A configuration says what is meant; ``runs.experiment`` makes it real. Nothing here needs torch.
+"""
 
 import os
 import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from wsol_bench.cams import Classes, MapMethod, Sanity, cam_methods, distinct
-from wsol_bench.capture import Precision
 from wsol_bench.datasets import Dataset, datasets
 from wsol_bench.errors import ConfigError
-from wsol_bench.models.classifiers import Classifier, load_classifier
-from wsol_bench.models.layers import Layout
 from wsol_bench.protocols import Protocol, load_protocol
-from wsol_bench.registry import bind_options, has_option, import_object
-from wsol_bench.sources import Source, sources
+from wsol_bench.registry import DATASETS, METHODS, METRICS, SOURCES, bind_options
 from wsol_bench.validation import explain, parse_yaml, read_yaml
+from wsol_bench.vocabulary import Classes, Layout, Precision, Sanity
 
 __all__ = [
     "DatasetConfig",
     "ExperimentConfig",
     "MethodConfig",
+    "MetricConfig",
     "ModelConfig",
     "ProtocolConfig",
     "load_config",
@@ -47,7 +46,7 @@ def _name_or(model: type[BaseModel]) -> BeforeValidator:
 
 
 class _Options(BaseModel):
-    """A name and the options of whatever bears it, checked against its own signature."""
+    """A name and the options of whatever bears it, checked when that is built."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -85,40 +84,9 @@ class MethodConfig(_Options):
     sanity: Sanity | None = None
     seeds: Annotated[int, Field(ge=1)] | None = None
 
-    def build(self) -> list[MapMethod | Source]:
-        """The method with its options bound, once a seed; ConfigError where they do not fit."""
-        if self.seeds is None:
-            return [self._build(self.options, "")]
-        where = f"methods.{self.name}"
-        if "seed" in self.options:
-            raise ConfigError(f"{where}: give 'seed' or 'seeds', not both")
-        found = self._find()
-        if not has_option(found.function if isinstance(found, MapMethod) else found.opener, "seed"):
-            raise ConfigError(f"{where}.seeds: the method draws no random numbers")
-        return [
-            self._build({**self.options, "seed": seed}, f"+seed={seed}")
-            for seed in range(self.seeds)
-        ]
 
-    def _build(self, options: dict[str, Any], suffix: str) -> MapMethod | Source:
-        where = f"methods.{self.name}"
-        method = self._find().with_options(options, where)
-        if self.label is not None:
-            method = replace(method, name=self.label + suffix)
-        if isinstance(method, MapMethod):
-            if self.classes is not None:
-                method = replace(method, classes=self.classes)
-            if self.sanity is not None:
-                method = replace(method, name=f"{self.sanity}({method.name})", sanity=self.sanity)
-        elif self.classes or self.sanity:
-            raise ConfigError(f"{where}: 'classes' and 'sanity' are of methods that need a model")
-        return method
-
-    def _find(self) -> MapMethod | Source:
-        known = self.name in sources
-        if not known and ":" in self.name:
-            known = isinstance(import_object(self.name, "map method"), Source)
-        return sources.get(self.name) if known else cam_methods.get(self.name)
+class MetricConfig(_Options):
+    """A metric: ``name`` and its options; ``wsol-bench list metrics`` lists them."""
 
 
 class ProtocolConfig(_Options):
@@ -157,12 +125,6 @@ class ModelConfig(BaseModel):
         """How the results name the model."""
         return self.label or self.name
 
-    def load(self, *, dataset_classes: Iterable[str], input_size: int) -> Classifier:
-        """The classifier; see ``load_classifier``."""
-        return load_classifier(
-            **self.model_dump(), dataset_classes=tuple(dataset_classes), input_size=input_size
-        )
-
 
 class ExperimentConfig(BaseModel):
     """An experiment.
@@ -173,6 +135,8 @@ class ExperimentConfig(BaseModel):
         models: one run evaluates each of them; none where maps and boxes are all from elsewhere.
         methods: map methods, all on the same pass, and sources of maps or boxes.
         protocol: every choice between map and number.
+        metrics: what is reported beside the numbers that the protocol defines; by default the
+            metrics of the protocol's kind.
         faithfulness: steps of the insertion and deletion curves, which take twice as many forward
             passes an image and method, and two more; without it faithfulness is not measured.
         limit: evaluate the first images only.
@@ -196,6 +160,7 @@ class ExperimentConfig(BaseModel):
     models: list[Annotated[ModelConfig, _name_or(ModelConfig)]] = Field(default_factory=list)
     methods: Annotated[list[Annotated[MethodConfig, _name_or(MethodConfig)]], Field(min_length=1)]
     protocol: Annotated[ProtocolConfig, _name_or(ProtocolConfig)]
+    metrics: list[Annotated[MetricConfig, _name_or(MetricConfig)]] | None = None
     faithfulness: Annotated[int, Field(ge=1)] | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 16
@@ -240,33 +205,14 @@ class ExperimentConfig(BaseModel):
         name = f"{protocol.name}+precision={self.precision}"
         return protocol.model_copy(update={"name": name})
 
-    def build_methods(self) -> list[MapMethod]:
-        """The methods that need a model.
-
-        Raises:
-            ConfigError: two would be told by one name; there is no model for them.
-        """
-        methods = [method for method in self._built() if isinstance(method, MapMethod)]
-        if self.faithfulness is not None and not methods:
-            raise ConfigError("faithfulness is that of a model's map methods, and there is none")
-        if self.faithfulness is not None and all(one.classes == "label" for one in methods):
-            raise ConfigError(
-                "faithfulness is that of the first prediction's map, and these methods make maps "
-                "of the image's own class alone; ask one for 'classes: all'"
-            )
-        if methods and not self.models:
-            raise ConfigError(
-                f"map method {methods[0].name!r} needs a model; name one under 'models' (without "
-                f"any, methods are {', '.join(sources)})"
-            )
-        return methods
-
-    def build_sources(self) -> list[Source]:
-        """The sources of maps and boxes; ConfigError as ``build_methods``."""
-        return [method for method in self._built() if isinstance(method, Source)]
-
-    def _built(self) -> list[MapMethod | Source]:
-        return distinct(one for method in self.methods for one in method.build())
+    def check_names(self) -> None:
+        """Raise ConfigError for a name that nothing bears, without importing what bears it."""
+        DATASETS.require(self.dataset.name)
+        for method in self.methods:
+            if method.name not in SOURCES:
+                METHODS.require(method.name, also=SOURCES)
+        for metric in self.metrics or ():
+            METRICS.require(metric.name)
 
 
 def load_config(
@@ -291,9 +237,11 @@ def load_config(
         _override(content, override)
     content = _expand(content, where)
     try:
-        return ExperimentConfig.model_validate(content)
+        config = ExperimentConfig.model_validate(content)
     except ValidationError as error:
         raise ConfigError(explain(error, ExperimentConfig, where)) from error
+    config.check_names()
+    return config
 
 
 def load_dataset(content: Mapping[str, Any], options: Iterable[str] = ()) -> Dataset:

@@ -24,7 +24,7 @@ from wsol_bench.cams import MapMethod
 from wsol_bench.capture import Plan, Record, capture
 from wsol_bench.datasets.shapes import draw_sample
 from wsol_bench.errors import NotApplicableError
-from wsol_bench.inputs import normalize
+from wsol_bench.images.preprocess import normalize
 from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD, load_classifier
 from wsol_bench.models.layers import Target, target_of
 

@@ -2,16 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from wsol_bench.config import ExperimentConfig
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ModelError, WsolBenchError
-from wsol_bench.evaluate import Evaluator
-from wsol_bench.models.classifiers import Classifier
 from wsol_bench.protocols import Protocol
+from wsol_bench.runs.evaluator import Evaluator
+from wsol_bench.runs.experiment import build_methods, load_model
+from wsol_bench.runs.scorer import Scorer
+from wsol_bench.schema import ImageStatus
+from wsol_bench.scoring import scoring_of
+
+if TYPE_CHECKING:
+    from wsol_bench.models.classifiers import Classifier
 
 __all__ = ["diagnose"]
 
@@ -51,9 +57,7 @@ def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
     for model in config.models:
         yield ""
         try:
-            classifier = model.load(
-                dataset_classes=dataset.classes["wnid"], input_size=protocol.input.size
-            )
+            classifier = load_model(model, dataset, protocol)
         except WsolBenchError as error:
             yield f"Model {model.key}: CANNOT BE LOADED: {error}"
             failed += 1
@@ -61,8 +65,8 @@ def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
         yield from _about_classifier(
             classifier, dataset, protocol, random=model.weights == "random"
         )
-    config.build_methods()
-    for source in config.build_sources():
+    _, sources = build_methods(config)
+    for source in sources:
         given = source.open(dataset)
         n = sum(given.has(image_id) for image_id in dataset.images["image_id"])
         yield f"Method {source.name}: {source.gives} of {n} of {len(dataset)} images"
@@ -98,7 +102,7 @@ def _about_dataset(dataset: Dataset, examples: int) -> Iterator[str]:
 
 
 def _about_classifier(
-    classifier: Classifier, dataset: Dataset, protocol: Protocol, *, random: bool
+    classifier: "Classifier", dataset: Dataset, protocol: Protocol, *, random: bool
 ) -> Iterator[str]:
     yield (
         f"Model {classifier.name}: {len(classifier.classes)} classes, order from "
@@ -131,10 +135,14 @@ def _about_classifier(
 
 
 def _check_order(
-    classifier: Classifier, dataset: Dataset, sample: Sequence[int], protocol: Protocol
+    classifier: "Classifier", dataset: Dataset, sample: Sequence[int], protocol: Protocol
 ) -> Iterator[str]:
     """Look at a few images: a wrong class order is a network that is right by chance only."""
-    evaluator = Evaluator(
+    import torch
+
+    from wsol_bench.runs.network_pass import NetworkPass
+
+    network = NetworkPass(
         classifier=classifier,
         methods=(),
         randomized=None,
@@ -146,11 +154,14 @@ def _check_order(
         device=torch.device("cpu"),
         precision="fp32",
     )
+    scoring = scoring_of(protocol, ())
+    scorer = Scorer(classifier.name, protocol, scoring, faithfulness=False, strict=False)
+    evaluator = Evaluator(network, scorer, network.batch_size)
     [tables] = evaluator.evaluate(dataset.take(sample), [range(len(sample))])
     images = tables.images
-    for line in images[images["status"] != "evaluated"].to_dict(orient="records"):
+    for line in images[images["status"] != ImageStatus.EVALUATED].to_dict(orient="records"):
         yield f"  {line['image_id']}: {line['status']}: {line['reason']}"
-    rank = images.loc[images["status"] == "evaluated", "label_rank"].to_numpy()
+    rank = images.loc[images["status"] == ImageStatus.EVALUATED, "label_rank"].to_numpy()
     if not len(rank):
         return
     tenth = max(1, round(len(classifier.classes) / 10))

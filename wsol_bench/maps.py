@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from wsol_bench.cams import MapMethod, cam_methods, distinct, merged_plan
+from wsol_bench.cams import MapMethod, cam_methods, merged_plan
 from wsol_bench.capture import Precision, capture
 from wsol_bench.errors import ConfigError, ModelError
 from wsol_bench.models.layers import target_of
+from wsol_bench.registry import distinct
 
 __all__ = ["localization_maps"]
 

@@ -14,21 +14,33 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
 
-from wsol_bench.datasets import ROOT_ID, ROOT_SYNSET, Dataset, counts_for
+from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
+from wsol_bench.datasets import ROOT_ID, ROOT_SYNSET, Dataset
 from wsol_bench.errors import PredictionError
 from wsol_bench.files import write_atomically
-from wsol_bench.geometry import box_iou, from_inclusive, image_pairs, to_inclusive
-from wsol_bench.metrics.localization import GROUP, TOP_K
-from wsol_bench.metrics.summary import summarize
+from wsol_bench.geometry import from_inclusive, to_inclusive
+from wsol_bench.metrics.base import metrics
+from wsol_bench.metrics.localization import TOP_K
+from wsol_bench.protocols import OneBoxProtocol, load_protocol
+from wsol_bench.schema import GROUP, ImageStatus, boxes_of
+from wsol_bench.scoring import scoring_of
+from wsol_bench.scoring.summary import MethodResults
 
-__all__ = ["Format", "Readable", "read_predictions", "score_predictions", "write_predictions"]
+__all__ = [
+    "Format",
+    "Predictions",
+    "Readable",
+    "read_predictions",
+    "score_predictions",
+    "write_predictions",
+]
 
 Format = Literal["devkit", "kaggle"]
 Readable = Literal["devkit", "kaggle", "boxes"]
@@ -46,6 +58,22 @@ _NO_LABEL = "0"
 _NO_BOX = "0 0 -1 -1"
 
 
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The guesses of a prediction file.
+
+    Attributes:
+        table: one line a guess: image_id, rank, class (wnid), x0, y0, x1, y1 (half-open). A box
+            whatever the class has the rank 0 and the class "".
+        image_ids: of the images that the file covers, with guesses or without.
+        ranked: whether its boxes are guesses of classes.
+    """
+
+    table: pd.DataFrame
+    image_ids: tuple[str, ...]
+    ranked: bool
+
+
 class _Guesses(NamedTuple):
     """Guesses of several images, flat: one entry a guess."""
 
@@ -57,11 +85,8 @@ class _Guesses(NamedTuple):
 
 def read_predictions(
     path: Path, dataset: Dataset, *, format: Readable | None = None
-) -> pd.DataFrame:
-    """The guesses of a file as rows: image_id, rank, class (wnid), x0, y0, x1, y1 (half-open).
-
-    Boxes whatever the class have the rank 0 and the class "". ``attrs`` say the ``image_ids`` that
-    the file covers, and whether its boxes are ``ranked`` guesses of classes.
+) -> Predictions:
+    """The guesses of a file.
 
     Args:
         path: of the file.
@@ -88,9 +113,7 @@ def read_predictions(
         }
     )
     table[["x0", "y0", "x1", "y1"]] = boxes
-    table.attrs["image_ids"] = list(ids)
-    table.attrs["ranked"] = format != "boxes"
-    return table
+    return Predictions(table, tuple(ids), ranked=format != "boxes")
 
 
 def _told(first_line: str) -> Readable:
@@ -221,62 +244,63 @@ def _append(
         guesses.box.append(box)
 
 
-def score_predictions(predictions: pd.DataFrame, dataset: Dataset, *, name: str) -> pd.DataFrame:
-    """The summary (``metrics.summary.summarize``) of guesses from a file.
+def score_predictions(predictions: Predictions, dataset: Dataset, *, name: str) -> pd.DataFrame:
+    """The summary of guesses from a file, as ILSVRC scores them.
 
     Args:
-        predictions: of ``read_predictions``. The images it covers are scored, the others counted in
-            ``n_skipped``.
+        predictions: the images that they cover are scored, the others counted in ``n_skipped``.
         dataset: the ground truth.
         name: of the predictions in the table.
+
+    Raises:
+        PredictionError: no image is predicted, or boxes are of no class.
     """
-    if not predictions.attrs["ranked"]:
+    if not predictions.ranked:
         raise PredictionError(
             f"{name}: these boxes are of no class: there is no error to count but GT-known; "
             "score them as an experiment, methods: [{name: boxes_from, path: FILE}]"
         )
     image_ids = dataset.images["image_id"]
-    covered = image_ids.isin(predictions.attrs["image_ids"]).to_numpy()
+    covered = image_ids.isin(predictions.image_ids).to_numpy()
     if not covered.any():
         raise PredictionError(f"{name}: no image is predicted")
-    position = pd.Index(image_ids).get_indexer(predictions["image_id"])
-    labels = dataset.images["label"].to_numpy(object)
-    guess = predictions[["x0", "y0", "x1", "y1"]].to_numpy(np.float64)
-    counted, best = _best_iou(guess, position, dataset, labels)
+    guesses = predictions.table
+    protocol = _clsloc()
+    truth = ImageTruth.of_all(dataset)
+    sizes = dataset.images[["height", "width"]].itertuples(index=False)
+    places = tuple(protocol.input.place(int(height), int(width)) for height, width in sizes)
+    rows = RowBatch(
+        ImageBatch(tuple(image_ids), tuple(truth), places),
+        pd.Index(image_ids).get_indexer(guesses["image_id"]).astype(np.int64),
+        guesses["rank"].to_numpy(np.int64),
+        guesses["class"].to_numpy(object),
+        np.full(len(guesses), np.nan),
+    )
+    scoring = scoring_of(protocol, [metrics.get("mean_iou"), metrics.get("box_acc_area")])
+    scores = scoring.score_boxes(boxes_of(guesses), rows, rows.own)
     images = pd.DataFrame(
         {
             "model": name,
             "image_id": image_ids,
-            "label": labels,
+            "label": dataset.images["label"],
             "blacklisted": dataset.images["blacklisted"],
-            "n_label_boxes": counted,
-            "status": np.where(covered, "evaluated", "not_predicted"),
+            "n_label_boxes": [len(one.boxes) for one in truth],
+            "held_out": False,
+            "status": np.where(
+                covered, ImageStatus.EVALUATED.value, ImageStatus.NOT_PREDICTED.value
+            ),
         }
     )
-    group = dict(zip(GROUP, (name, "predictions", "", "ilsvrc-clsloc", ""), strict=True))
-    rows = predictions[["image_id", "rank", "class"]].assign(**group, iou=best, status="box")
-    return summarize(rows, images, groups=pd.DataFrame([group]))
+    names = dict(zip(GROUP, (name, "predictions", "", protocol.name, ""), strict=True))
+    table = guesses[["image_id", "rank", "class"]].assign(**scores.rows, status=scores.status)
+    return pd.DataFrame([MethodResults(names, images, table, None, scoring).line()])
 
 
-def _best_iou(
-    guess: Float64[np.ndarray, "r 4"],
-    position: np.ndarray,
-    dataset: Dataset,
-    labels: np.ndarray,
-) -> tuple[np.ndarray, Float64[np.ndarray, " r"]]:
-    """Boxes an image that count (those of its class), and each guess's best IoU with them.
-
-    All (guess, box) pairs of all images at once: file-sized inputs make a loop over images slow.
-    """
-    n_boxes = dataset.images["n_boxes"].to_numpy(np.int64)
-    image_of_box = np.repeat(np.arange(len(dataset)), n_boxes)
-    counts = counts_for(labels[image_of_box], dataset.box_labels)
-    boxes, image_of_box = dataset.boxes[counts], image_of_box[counts]
-    per_image = np.bincount(image_of_box, minlength=len(dataset))
-    pairs = image_pairs(position, per_image)
-    best = np.zeros(len(guess))
-    np.maximum.at(best, pairs.guess, box_iou(guess[pairs.guess], boxes[pairs.box]))
-    return per_image, best
+def _clsloc() -> OneBoxProtocol:
+    """ILSVRC's rule for boxes: IoU 0.5 in pixels of the image; no map is made by it."""
+    protocol = load_protocol("gradcam-2017")
+    assert isinstance(protocol, OneBoxProtocol)
+    return protocol.model_copy(update={"name": "ilsvrc-clsloc"})
 
 
 def write_predictions(
@@ -318,12 +342,12 @@ def write_predictions(
             )
         return str(ids[wnid])
 
-    evaluated = images.loc[images["status"] == "evaluated", "image_id"].tolist()
+    evaluated = images.loc[images["status"] == ImageStatus.EVALUATED, "image_id"].tolist()
     guesses: dict[str, list[str]] = {image_id: [] for image_id in evaluated}
     best = rows[rows["rank"].between(1, TOP_K)].sort_values("rank", kind="stable")
     last = best["rank"].where(best["class"] != _NO_CLASS).groupby(best["image_id"]).transform("max")
     best = best[best["rank"] <= last]  # which is NaN where an image has no guess of a class
-    boxes = to_inclusive(best[["x0", "y0", "x1", "y1"]].to_numpy(np.float64))
+    boxes = to_inclusive(boxes_of(best))
     lines_of = zip(best["image_id"], best["rank"], best["class"], boxes, strict=True)
     for image_id, rank, wnid, box in lines_of:
         its = guesses[image_id]

@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import or_
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
-from wsol_bench.errors import ConfigError, ModelError, NotApplicableError
-from wsol_bench.registry import Registry, bind_options
+from wsol_bench.errors import ModelError, NotApplicableError
+from wsol_bench.registry import METHODS, Registry, bind_options, distinct
+from wsol_bench.vocabulary import Classes, Sanity, Scope
 
 __all__ = [
     "Classes",
@@ -25,19 +26,7 @@ __all__ = [
 ]
 
 
-@runtime_checkable
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-Named = TypeVar("Named", bound=_Named)
 MapFunction = Callable[..., Float[Tensor, "batch k h w"]]
-
-
-Scope = Literal["layer", "image"]
-Classes = Literal["all", "label"]
-Sanity = Literal["class_swapped", "randomized_weights"]
 
 
 @dataclass(frozen=True)
@@ -129,9 +118,9 @@ def _swapped(
 
 
 cam_methods: Registry[MapMethod] = Registry(
-    "map method",
-    package="wsol_bench.cams",
-    decorator='@cam_method("{name}", plan=Plan(gradients=True)), both from wsol_bench',
+    MapMethod,
+    METHODS,
+    example='@cam_method("{name}", plan=Plan(gradients=True)), both from wsol_bench',
 )
 
 
@@ -159,16 +148,6 @@ def cam_method(
         return cam_methods.register(name, method)
 
     return register
-
-
-def distinct(methods: Iterable[Named]) -> list[Named]:
-    """The methods; ConfigError where two bear one name, by which results would confuse them."""
-    listed = list(methods)
-    names = [method.name for method in listed]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"map method {name!r} is listed twice; tell them apart with 'label:'")
-    return listed
 
 
 def merged_plan(methods: Iterable[MapMethod]) -> Plan:

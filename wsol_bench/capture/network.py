@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from wsol_bench.errors import ModelError
 from wsol_bench.models.layers import Target, find_module
+from wsol_bench.vocabulary import Precision
 
 __all__ = [
     "Precision",
@@ -20,8 +21,6 @@ __all__ = [
     "uncompiled",
     "without",
 ]
-
-Precision = Literal["fp32", "bf16", "fp16"]
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Shaped
 
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import Boxes
-from wsol_bench.registry import Registry
+from wsol_bench.registry import DATASETS, Registry
 
 __all__ = [
     "ROOT_SYNSET",
@@ -220,7 +220,7 @@ class DatasetLoader:
         return self.load(**options)
 
 
-datasets: Registry[DatasetLoader] = Registry("data set", package="wsol_bench.datasets")
+datasets: Registry[DatasetLoader] = Registry(DatasetLoader, DATASETS)
 
 
 def dataset(name: str) -> Callable[[Loader], DatasetLoader]:

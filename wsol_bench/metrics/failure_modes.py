@@ -5,15 +5,14 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.geometry import Boxes, box_area, box_intersection, box_iou, image_pairs
-from wsol_bench.metrics.localization import GROUP
 from wsol_bench.metrics.selection import (
-    SCORED,
     LabelBoxes,
     Selection,
     counted_images,
     image_positions,
     label_boxes,
 )
+from wsol_bench.schema import GROUP, SCORED
 
 __all__ = [
     "FAILURE_MODES",

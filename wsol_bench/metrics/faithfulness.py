@@ -1,61 +1,79 @@
-"""Average drop and increase in confidence, from the confidences of each image."""
+"""Faithfulness: what the network itself says of the map of its first prediction.
+
+The columns that these metrics read are measured in the network's pass (``wsol_bench.faithfulness``)
+where the experiment has ``faithfulness: STEPS``.
+"""
 
 import numpy as np
 from jaxtyping import Float64
 
-__all__ = ["average_drop", "drops", "increase_in_confidence", "increases"]
+from wsol_bench.metrics.base import metric
+from wsol_bench.metrics.confidence import drops, increases
+from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.schema import Column
+
+__all__ = ["COLUMNS", "average_drop", "deletion", "increase_in_confidence", "insertion"]
+
+COLUMNS = (
+    Column(
+        "insertion",
+        "real",
+        "[faithfulness](metrics.md), in rows of rank 1; NaN elsewhere",
+        "0 to 1",
+    ),
+    Column("deletion", "real", "likewise", "0 to 1"),
+    Column("masked_score", "real", "likewise", "0 to 1"),
+)
 
 
-def average_drop(
-    score: Float64[np.ndarray, " n"], masked_score: Float64[np.ndarray, " n"]
-) -> float:
-    """Average drop: the share of the confidence that is lost when only the map's part is seen.
-
-    ``mean over images of max(0, Y - O) / Y``; a fraction in [0, 1], less is better. The paper
-    prints it times 100. It is 0 where Y is 0.
-
-    Args:
-        score: Y, probability of the class given the image, in [0, 1].
-        masked_score: O, probability of the same class given what the map leaves of the image. NaN
-            (a map that ranks no pixels) leaves the image out.
-
-    Returns:
-        NaN where no image is left.
-
-    Source: Chattopadhay et al., Grad-CAM++, WACV 2018, "Objective Evaluation for Object
-    Recognition", (i).
-    """
-    return _mean(drops(score, masked_score))
+@metric(
+    "insertion",
+    per="image",
+    better="higher",
+    range=(0, 1),
+    paper="arXiv:1806.07421",
+    needs=("insertion",),
+)
+def insertion(images: ImageScores) -> Float64[np.ndarray, " n"]:
+    """Area under the class's probability while the best pixels replace those of a blurred input."""
+    return images.first("insertion")
 
 
-def increase_in_confidence(
-    score: Float64[np.ndarray, " n"], masked_score: Float64[np.ndarray, " n"]
-) -> float:
-    """Increase in confidence: how often the class is surer when only the map's part is seen.
-
-    ``mean over images of [Y < O]``; a fraction in [0, 1], more is better. The paper prints it
-    times 100.
-
-    Args, Returns, Source: as for ``average_drop``; (ii) of the paper.
-    """
-    return _mean(increases(score, masked_score))
-
-
-def drops(
-    score: Float64[np.ndarray, " n"], masked_score: Float64[np.ndarray, " n"]
-) -> Float64[np.ndarray, " n"]:
-    """What each image contributes to ``average_drop``; NaN where it does not count."""
-    return np.maximum(score - masked_score, 0) / np.where(score > 0, score, 1)
+@metric(
+    "deletion",
+    per="image",
+    better="lower",
+    range=(0, 1),
+    paper="arXiv:1806.07421",
+    needs=("deletion",),
+)
+def deletion(images: ImageScores) -> Float64[np.ndarray, " n"]:
+    """Area under the class's probability while the best pixels become the mean color."""
+    return images.first("deletion")
 
 
-def increases(
-    score: Float64[np.ndarray, " n"], masked_score: Float64[np.ndarray, " n"]
-) -> Float64[np.ndarray, " n"]:
-    """What each image contributes to ``increase_in_confidence``: 0, 1, or NaN."""
-    unknown = np.isnan(score) | np.isnan(masked_score)
-    return np.where(unknown, np.nan, score < masked_score)
+@metric(
+    "average_drop",
+    per="image",
+    better="lower",
+    range=(0, 1),
+    paper="arXiv:1710.11063",
+    needs=("score", "masked_score"),
+)
+def average_drop(images: ImageScores) -> Float64[np.ndarray, " n"]:
+    """Mean share of the class's probability that is lost when only the map's part is seen."""
+    return drops(images.first("score"), images.first("masked_score"))
 
 
-def _mean(values: Float64[np.ndarray, " n"]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+@metric(
+    "increase_in_confidence",
+    per="image",
+    better="higher",
+    range=(0, 1),
+    hits=True,
+    paper="arXiv:1710.11063",
+    needs=("score", "masked_score"),
+)
+def increase_in_confidence(images: ImageScores) -> Float64[np.ndarray, " n"]:
+    """How often the network is surer of the class when only the map's part is seen."""
+    return increases(images.first("score"), images.first("masked_score"))

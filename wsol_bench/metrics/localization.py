@@ -1,80 +1,58 @@
-"""ILSVRC classification and localization error, and GT-known localization error, from rows."""
-
-from typing import NamedTuple
+"""ILSVRC classification and localization error, and GT-known localization error."""
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
-__all__ = ["GROUP", "TOP_K", "Errors", "clsloc_errors", "two_two_one"]
+from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.metrics.number import Number
 
-GROUP = ["model", "method", "layer", "protocol", "protocol_hash"]
+__all__ = ["TOP_K", "localization_numbers", "two_two_one"]
+
 TOP_K = 5
 
 
-class Errors(NamedTuple):
-    """Errors as fractions in [0, 1]; NaN where there is nothing to average.
-
-    Attributes:
-        cls: (5,) classification error for k = 1..5, over all images.
-        loc: (5,) localization error for k = 1..5, without the blacklist.
-        loc_all: (5,) the same over all images that have a box.
-        gt_known: localization error of the map of the image's own class, whatever its rank,
-            without the blacklist; NaN unless every scored image has a row of its class.
-    """
-
-    cls: Float64[np.ndarray, " 5"]
-    loc: Float64[np.ndarray, " 5"]
-    loc_all: Float64[np.ndarray, " 5"]
-    gt_known: float
-
-
-def clsloc_errors(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> Errors:
-    """Errors as the ILSVRC devkit's ``eval_clsloc`` counts them.
+def localization_numbers(images: ImageScores, *, iou: float = 0.5) -> list[Number]:
+    """The errors of ILSVRC's devkit (``eval_clsloc``) image by image, and GT-known.
 
     ``err_i = min over the first k guesses j of max(class_j != label_i, best IoU_j < iou)``, where
     an IoU of exactly ``iou`` is right. Missing guesses are wrong, those past k are ignored, and
     each of several guesses of one class counts by itself. The classification error averages all
     images; the localization error leaves out blacklisted images (numerator and denominator) and
-    images without a box of their class, for which it is not defined.
+    images without a box of their class, for which it is not defined; ``_all`` keeps the blacklisted
+    ones. GT-known is the error of the own class's first box, whatever its rank.
 
     Args:
-        rows: image_id, rank (1 is best), class, iou (best over the boxes of the image's class).
-        images: image_id, label, blacklisted, n_label_boxes (boxes of the image's class).
+        images: of one method, whose rows have the column ``iou``: the best over the boxes of the
+            image's class.
         iou: least IoU that is a hit.
+
+    Returns:
+        Errors, 0 or 1; NaN where an image does not count. All NaN where nobody has ranked classes
+        (but for GT-known), where the method is not applicable to some image (but for the
+        classification error), and in GT-known unless each image that counts has a row of its class.
     """
-    labels = images["label"].to_numpy(str)
-    position = pd.Index(images["image_id"]).get_indexer(rows["image_id"])
-    if (position < 0).any():
-        raise ValueError("rows hold an image that the images table does not")
-    right_class = rows["class"].to_numpy(str) == labels[position]
-    right = right_class & (rows["iou"].to_numpy(np.float64) >= iou)
-    rank = rows["rank"].to_numpy(np.float64)
-
-    def best_rank(hits: Bool[np.ndarray, " rows"]) -> Float64[np.ndarray, " images"]:
-        best = np.full(len(images), np.inf)
-        np.minimum.at(best, position[hits], rank[hits])
-        return best
-
-    def error_by_k(
-        best: Float64[np.ndarray, " images"], counted: Bool[np.ndarray, " images"]
-    ) -> Float64[np.ndarray, " 5"]:
-        if not counted.any():
-            return np.full(TOP_K, np.nan)
-        return (best[counted, None] > np.arange(1, TOP_K + 1)).mean(axis=0)
-
-    has_box = images["n_label_boxes"].to_numpy() > 0
-    counted = has_box & ~images["blacklisted"].to_numpy(bool)
-    known, hit = best_rank(right_class), best_rank(right)
-    # The first guess of the own class: a prediction file may hold several.
-    first_own = np.isfinite(best_rank(right & (rank == known[position])))
-    complete = counted.any() and np.isfinite(known[counted]).all()
-    return Errors(
-        cls=error_by_k(known, np.ones(len(images), bool)),
-        loc=error_by_k(hit, counted),
-        loc_all=error_by_k(hit, has_box),
-        gt_known=float((~first_own[counted]).mean()) if complete else float("nan"),
-    )
+    n = len(images)
+    nothing = np.full(n, np.nan)
+    localized = images.ranked and images.applicable
+    hit_rank = images.hit_rank(iou)
+    values: dict[str, Float64[np.ndarray, " n"]] = {}
+    for k in range(1, TOP_K + 1):
+        wrong = (images.known_rank > k).astype(np.float64)
+        values[f"top{k}_cls_error"] = wrong if images.ranked else nothing
+    of_all = {k: np.where(images.has_box, hit_rank > k, np.nan) for k in range(1, TOP_K + 1)}
+    for k, missed in of_all.items():
+        values[f"top{k}_loc_error"] = (
+            np.where(images.counted, missed, np.nan) if localized else nothing
+        )
+    own_iou = images.own_iou
+    values["gt_known_loc_error"] = np.where(np.isnan(own_iou), np.nan, own_iou < iou)
+    for k in (1, TOP_K):
+        values[f"top{k}_loc_error_all"] = of_all[k] if localized else nothing
+    return [
+        Number(name, errors, images.image_ids, better="lower", hits=True)
+        for name, errors in values.items()
+    ]
 
 
 def two_two_one(loose: pd.DataFrame, tight: pd.DataFrame) -> pd.DataFrame:

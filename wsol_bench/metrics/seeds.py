@@ -4,6 +4,8 @@ import re
 
 import pandas as pd
 
+from wsol_bench.schema import GROUP
+
 __all__ = ["over_seeds"]
 
 _SEED = re.compile(r"\+seed=\d+")
@@ -22,15 +24,14 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
         model, method (without its seed), layer, protocol, protocol_hash, number, n_seeds, mean, sd
         (of a sample: n_seeds - 1 in the denominator), low, high (the extremes).
     """
-    names = ["model", "method", "layer", "protocol", "protocol_hash"]
     seeded = summary[summary["method"].str.contains(_SEED)]
     numbers = seeded.select_dtypes("number")
     numbers = numbers[[name for name in numbers if not re.match(_OTHERS, str(name))]]
     plain = seeded["method"].str.replace(_SEED, "", regex=True)
-    long = seeded[names].assign(method=plain).join(numbers).melt(names, var_name="number")
+    long = seeded[GROUP].assign(method=plain).join(numbers).melt(GROUP, var_name="number")
     table = (
         long.dropna(subset="value")
-        .groupby([*names, "number"], sort=False)["value"]
+        .groupby([*GROUP, "number"], sort=False)["value"]
         .agg(n_seeds="size", mean="mean", sd="std", low="min", high="max")
         .reset_index()
     )

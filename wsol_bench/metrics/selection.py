@@ -7,10 +7,9 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.geometry import Boxes
-from wsol_bench.metrics.localization import GROUP
+from wsol_bench.schema import GROUP, SCORED
 
 __all__ = [
-    "SCORED",
     "Counted",
     "Groups",
     "LabelBoxes",
@@ -21,10 +20,6 @@ __all__ = [
     "label_boxes",
     "numbered_groups",
 ]
-
-# The statuses of a row that has an IoU: others ("not_applicable") are about no box at all. What a
-# tool did not give ("missing") is a miss like a map without a box.
-SCORED = ("box", "no_box", "missing")
 
 Selection = Literal["top1", "gt_known"]
 

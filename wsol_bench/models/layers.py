@@ -7,13 +7,13 @@ the last pooling, a permutation or the class layer are the wrong answers that gu
 import math
 import re
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from wsol_bench.errors import ModelError, did_you_mean
+from wsol_bench.vocabulary import Layout
 
 __all__ = [
     "Layout",
@@ -25,8 +25,6 @@ __all__ = [
     "target_of",
     "to_grid",
 ]
-
-Layout = Literal["nchw", "nhwc", "tokens"]
 
 # A class token, a distillation token and registers; more is a grid that is not square.
 _MOST_PREFIX_TOKENS = 8

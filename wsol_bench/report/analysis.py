@@ -1,76 +1,71 @@
 """Stored runs looked at closely: how sure each number is, what differs, and why boxes failed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 
 from wsol_bench.errors import RunError
 from wsol_bench.files import write_atomically
-from wsol_bench.metrics.breakdown import By, breakdown
-from wsol_bench.metrics.failure_modes import failure_counts
-from wsol_bench.metrics.localization import GROUP
-from wsol_bench.metrics.max_box_acc import V1, V2, unpacked
-from wsol_bench.metrics.per_image import OF_MAPS, per_image, per_image_of_sweep
-from wsol_bench.metrics.pixel_ap import peak_iou, pixel_average_precision
-from wsol_bench.metrics.selection import Selection
-from wsol_bench.metrics.statistics import (
-    N_RESAMPLES,
-    Statistic,
-    confidence_intervals,
+from wsol_bench.metrics.number import Number
+from wsol_bench.progress import progress
+from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.results import methods_of
+from wsol_bench.schema import GROUP
+from wsol_bench.statistics import (
+    Resampler,
     holm,
     mcnemar_exact,
-    paired_bootstrap,
     paired_statistic,
     statistic_interval,
 )
-from wsol_bench.progress import progress
-from wsol_bench.protocols import Protocol
-from wsol_bench.store import RunFolder
 
 __all__ = ["analyze", "for_people", "write_tables"]
 
-_ROWS = ["model", "method", "layer", "protocol", "protocol_hash", "image_id", "rank", "class"]
-_ROWS += ["score", "iou", "x0", "y0", "x1", "y1", "peak_x", "peak_y", "energy"]
-_ROWS += ["insertion", "deletion", "masked_score", "status"]
-_BINS: tuple[By, ...] = ("class", "size", "instances")
 # What a screen shows of all numbers, and the columns that name a line.
 _SHOWN = (
     *("top1_loc_error", "top5_loc_error", "gt_known_loc_error", "mean_iou"),
-    *("max_box_acc", "max_box_acc_v2", "selected_box_acc", "selected_box_acc_v2"),
+    *("max_box_acc", "max_top1_loc", "max_top5_loc", "max_box_acc_v2"),
+    *("selected_box_acc", "selected_top1_loc", "selected_top5_loc", "selected_box_acc_v2"),
     *("px_ap", "p_iou"),
 )
 _NAMES = ("run", "model", "method")
-_KINDS = ("foreground", "background")
-_QUESTIONS: tuple[Selection, ...] = ("top1", "gt_known")
-# Tested as numbers; the others are hits.
-_REAL = (
-    *("mean_iou", "box_acc_area", "energy_pointing_game", "selected_box_acc_v2"),
-    *("insertion", "deletion", "average_drop"),
-)
-# A resample of pixels' scores is a thousand times the work of one of hits.
-_N_PIXEL_RESAMPLES = 1000
 
 
-class _Contender(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Contender:
     """A model and a method in a run.
 
     Attributes:
         names: the columns ``GROUP``, and ``run`` where there are several.
-        values: of ``per_image``.
-        curves: hits over thresholds, of a sweep.
-        protocol: that it was scored by.
+        numbers: of the method that have a value, by name.
         images: that it was scored on.
         dataset: digest of their ground truth.
     """
 
     names: dict[str, str]
-    values: pd.DataFrame
-    curves: pd.DataFrame
-    protocol: Protocol
+    numbers: dict[str, Number]
     images: pd.DataFrame
     dataset: str
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """Of the images that were evaluated."""
+        return self.images["image_id"].to_numpy(object)
+
+
+class _Pair(NamedTuple):
+    """A number of two contenders on the images that count for both.
+
+    Attributes:
+        mine, theirs: of the contender, and of the first one, on the same images in one order.
+    """
+
+    mine: Number
+    theirs: Number
 
 
 def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFrame]:
@@ -91,34 +86,51 @@ def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFra
             data sets.
     """
     contenders: list[_Contender] = []
-    boxed: dict[str, list[pd.DataFrame]] = {}
+    details: dict[str, list[pd.DataFrame]] = {}
     for run in runs:
         run.require_finished()
-        where = {"run": str(run.path)} if len(runs) > 1 else {}
-        dataset = run.manifest["dataset"]["fingerprint"]
-        for images, rows, curves, protocol in _by_model(run):
-            contenders += _contenders(images, rows, curves, protocol, where, dataset)
-            if protocol.scoring and not protocol.sweep:
-                iou = protocol.scoring.ious[0]
-                for name, table in _boxed(rows, images, iou):
-                    boxed.setdefault(name, []).append(table.assign(**where))
-    contenders = [one for one in contenders if len(one.curves) or one.values.notna().any(axis=None)]
+    n_methods = sum(run.identity.n_methods for run in runs)
+    with progress("reading", n_methods, "methods") as advance:
+        for run in runs:
+            where = {"run": str(run.path)} if len(runs) > 1 else {}
+            for contender, tables in _contenders(run, where):
+                contenders += [contender] if contender.numbers else []
+                for name, table in tables.items():
+                    details.setdefault(name, []).append(table.assign(**where))
+                advance(1)
     if not contenders:
         raise RunError(f"{runs[0].path}: no image was evaluated, there is nothing to compare")
+    # The means of many numbers are resampled at once, in one matrix product.
+    resampler = Resampler(seed=seed)
+    pairs = [list(_pairs(contenders[0], one)) for one in contenders[1:]]
+    for one in contenders:
+        for number in one.numbers.values():
+            if number.is_mean:
+                resampler.add(_values(number))
+    for of_one in pairs:
+        for pair in of_one:
+            if pair.mine.is_mean and not pair.mine.hits:
+                resampler.add(_values(pair.mine) - _values(pair.theirs))
+    with progress("resampling", len(resampler), "numbers") as advance:
+        resampler.run(advance)
     steps = 2 * len(contenders) - 1
-    with progress("resampling", steps, "methods") as advance:
+    with progress("testing", steps, "methods") as advance:
         intervals = []
         for one in contenders:
-            intervals += list(_intervals(one, seed))
+            intervals += [
+                {**one.names, "number": name, **_interval(number, resampler, seed)}
+                for name, number in one.numbers.items()
+            ]
             advance(1)
         comparisons = []
-        for one in contenders[1:]:
-            comparisons += list(_comparisons(contenders[0], one, seed))
+        for one, of_one in zip(contenders[1:], pairs, strict=True):
+            names = _against(contenders[0], one)
+            comparisons += [{**names, **_comparison(pair, resampler, seed)} for pair in of_one]
             advance(1)
     return {
         "intervals": pd.DataFrame(intervals),
         "comparisons": _corrected(pd.DataFrame(comparisons)),
-        **{name: pd.concat(tables, ignore_index=True) for name, tables in boxed.items()},
+        **{name: pd.concat(tables, ignore_index=True) for name, tables in details.items()},
     }
 
 
@@ -210,188 +222,86 @@ def _percent(fraction: float) -> str:
     return "-" if np.isnan(fraction) else f"{100 * fraction:.2f}"
 
 
-def _by_model(
-    run: RunFolder,
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, Protocol]]:
-    """Images, rows, curves of one model after the other, and the protocol."""
-    content = {key: value for key, value in run.manifest["protocol"].items() if key != "hash"}
-    protocol = Protocol.model_validate(content)
-    for numbers in run.parts_by_model().values():
-        if not numbers:
-            continue
-        images = run.read("images", parts=numbers)
-        rows = run.read("rows", _ROWS, parts=numbers)
-        yield images, rows, run.read("curves", parts=numbers), protocol
-
-
 def _contenders(
-    images: pd.DataFrame,
-    rows: pd.DataFrame,
-    curves: pd.DataFrame,
-    protocol: Protocol,
-    where: dict[str, str],
-    dataset: str,
-) -> Iterator[_Contender]:
-    for group, mine in rows.groupby(GROUP, sort=False):
-        names = dict(zip(GROUP, map(str, group), strict=True))
-        its_curves = curves[
-            (curves["method"] == names["method"]) & (curves["layer"] == names["layer"])
-        ]
-        if protocol.sweep:
-            values = per_image_of_sweep(mine, images, its_curves, protocol)
-        else:
-            iou = protocol.scoring.ious[0] if protocol.scoring else 0.5
-            values = per_image(mine, images, iou=iou)
-        if protocol.pixels:  # what is left without boxes is what is measured of maps
-            of_maps = [name for name in values if str(name) in OF_MAPS]
-            values = values[of_maps]
-        scored = images.loc[
-            ((images["n_label_boxes"] > 0) | (protocol.pixels is not None)) & ~images["held_out"],
-            "image_id",
-        ]
-        its_curves = its_curves[its_curves["image_id"].isin(scored)]
-        if protocol.sweep:
-            if values.filter(like="box_acc_iou").empty:
-                its_curves = its_curves[:0]  # not of all images: there is no number
-            # At the threshold that is best for these very images; in each resample it is another.
-            oracle = [name for name in values if str(name).startswith("box_acc_iou")]
-            values = values.drop(columns=oracle)
-        yield _Contender({**where, **names}, values, its_curves, protocol, images, dataset)
-
-
-def _boxed(
-    rows: pd.DataFrame, images: pd.DataFrame, iou: float
-) -> Iterator[tuple[str, pd.DataFrame]]:
-    counts = [
-        failure_counts(rows, images, of=question, iou=iou).assign(of=question)
-        for question in _QUESTIONS
-    ]
-    yield "failure_modes", pd.concat(counts, ignore_index=True)
-    for by in _BINS:
-        yield f"by_{by}", breakdown(rows, images, by=by, iou=iou)
-
-
-def _intervals(one: _Contender, seed: int) -> Iterator[dict[str, Any]]:
-    columns = [name for name in one.values if one.values[name].notna().any()]
-    # Each by itself: hits, of which few are distinct, cost next to nothing.
-    for name in columns:
-        values = one.values[[name]].to_numpy(np.float64)
-        [interval] = confidence_intervals(values, seed=seed)
-        yield {**one.names, "number": name, **interval._asdict()}
-    for number in _numbers_of_set(one, pd.Index(one.curves["image_id"])):
-        interval = statistic_interval(
-            number.values, number.statistic, n_resamples=number.n_resamples, seed=seed
+    run: RunFolder, where: dict[str, str]
+) -> Iterator[tuple[_Contender, dict[str, pd.DataFrame]]]:
+    """Each method of a run, with the tables of why its boxes failed."""
+    for method in methods_of(run):
+        numbers: dict[str, Number] = {}
+        for number in method.numbers():
+            for one in filter(None, (number, number.selected())):
+                if not one.is_mean or not np.isnan(_values(one)).all():
+                    numbers[one.name] = one
+        contender = _Contender(
+            {**where, **method.names},
+            numbers,
+            method.scores.images,
+            run.identity.dataset.fingerprint,
         )
-        yield {**one.names, "number": number.name, **interval._asdict()}
+        yield contender, run.scoring.details(method.scores.rows, method.images)
 
 
-class _NumberOfSet(NamedTuple):
-    """A number that is no mean over images, but made of such means.
-
-    Attributes:
-        name: as in the summary.
-        values: a row an image, a column a threshold.
-        statistic: from means of the columns to the number.
-        n_resamples: of the bootstrap.
-    """
-
-    name: str
-    values: np.ndarray
-    statistic: Statistic
-    n_resamples: int = N_RESAMPLES
+def _values(number: Number) -> Float64[np.ndarray, " n"]:
+    """The values of a number that is a mean; NaN where an image does not count."""
+    return np.asarray(number.values, np.float64)
 
 
-def _numbers_of_set(one: _Contender, image_ids: pd.Index) -> Iterator[_NumberOfSet]:
-    """Maxima over thresholds, which are chosen anew in each resample, and what pools pixels."""
-    if not len(image_ids):
-        return
-    curves = one.curves.set_index("image_id").loc[image_ids]
-    if one.protocol.pixels:
-        kinds = [np.frombuffer(b"".join(curves[kind]), "<u4") for kind in _KINDS]
-        counts = np.concatenate([kind.reshape(len(curves), -1) for kind in kinds], axis=1)
-        pixels = counts.astype(np.float64)
-        yield _NumberOfSet("px_ap", pixels, _of_each(pixel_average_precision), _N_PIXEL_RESAMPLES)
-        yield _NumberOfSet("p_iou", pixels, _of_each(_peak), _N_PIXEL_RESAMPLES)
-    if not (one.protocol.sweep and one.protocol.scoring and one.protocol.box):
-        return
-    packed, ious = curves["hits"].tolist(), one.protocol.scoring.ious
-    n = len(one.protocol.sweep.thresholds)
-    if V1 in ious:
-        at = ious.index(V1)
-        yield _NumberOfSet("max_box_acc", unpacked(packed, n, slice(at, at + 1))[:, 0], _best)
-    # The curves of the protocol's component are the last ones.
-    hits = unpacked(packed, n, slice(-len(ious), None))
-    for position, iou in enumerate(ious):
-        yield _NumberOfSet(f"max_box_acc_iou{100 * iou:g}", hits[:, position], _best)
-    if set(V2) <= set(ious) and one.protocol.box.component == "all":
-        flat = hits[:, [ious.index(iou) for iou in V2]].reshape(len(hits), -1)
-        yield _NumberOfSet("max_box_acc_v2", flat, _mean_of_best)
+def _interval(number: Number, resampler: Resampler, seed: int) -> dict[str, Any]:
+    if number.is_mean:
+        return resampler.interval(_values(number))._asdict()
+    return statistic_interval(
+        number.columns, number.of_means, n_resamples=number.n_resamples, seed=seed
+    )._asdict()
 
 
-def _of_each(number: Callable[..., float]) -> Statistic:
-    return lambda means: np.array([number(*np.split(line, 2)) for line in means])
-
-
-def _peak(foreground: np.ndarray, background: np.ndarray) -> float:
-    return peak_iou(foreground, background).iou
-
-
-def _best(means: np.ndarray) -> np.ndarray:
-    return np.asarray(means.max(axis=1))
-
-
-def _mean_of_best(means: np.ndarray) -> np.ndarray:
-    return np.asarray(means.reshape(len(means), len(V2), -1).max(axis=2).mean(axis=1))
-
-
-def _comparisons(first: _Contender, other: _Contender, seed: int) -> Iterator[dict[str, Any]]:
-    """Paired tests of a contender with the first one, on the images that count for both."""
-    shared = first.values.index.intersection(other.values.index)
+def _pairs(first: _Contender, other: _Contender) -> Iterator[_Pair]:
+    """The numbers that both contenders have, on the images that count for both."""
+    shared = pd.Index(first.image_ids).intersection(pd.Index(other.image_ids))
     if not len(shared):
         raise RunError("the runs have no image in common: there is nothing to compare")
     if first.dataset != other.dataset:
         _require_one_truth(first.images, other.images, shared)
-    names = {
+    for name, theirs in first.numbers.items():
+        mine = other.numbers.get(name)
+        if mine is None:
+            continue
+        if not np.array_equal(mine.image_ids, theirs.image_ids):
+            both = pd.Index(theirs.image_ids).intersection(pd.Index(mine.image_ids))
+            mine, theirs = (
+                one.take(pd.Index(one.image_ids).get_indexer(both)) for one in (mine, theirs)
+            )
+        if len(mine) and (not mine.is_mean or _counts_for_both(mine, theirs).any()):
+            yield _Pair(mine, theirs)
+
+
+def _counts_for_both(mine: Number, theirs: Number) -> np.ndarray:
+    return ~np.isnan(_values(mine)) & ~np.isnan(_values(theirs))
+
+
+def _against(first: _Contender, other: _Contender) -> dict[str, str]:
+    return {
         **{key: other.names[key] for key in ("run", *GROUP) if key in other.names},
         "against": " ".join(first.names[key] for key in _NAMES if key in first.names),
     }
-    for name in first.values:
-        if name not in other.values:
-            continue
-        pair = np.column_stack([one.values[name].loc[shared] for one in (other, first)])
-        pair = pair[~np.isnan(pair).any(axis=1)]
-        if not len(pair):
-            continue
-        if name in _REAL:
-            real = paired_bootstrap(pair[:, 0], pair[:, 1], seed=seed)
-            yield {**names, "number": name, "test": "paired bootstrap", **real._asdict()}
-            continue
-        is_error = str(name).endswith(("_error", "_error_all"))
-        hits = mcnemar_exact(*(pair == (0 if is_error else 1)).T)
-        found = {
-            **hits._asdict(),
-            "difference": hits.difference if not is_error else 0 - hits.difference,
-        }
-        yield {**names, "number": name, "test": "McNemar, exact", **found}
-    both = pd.Index(first.curves["image_id"]).intersection(pd.Index(other.curves["image_id"]))
-    ours = {number.name: number for number in _numbers_of_set(other, both)}
-    for theirs in _numbers_of_set(first, both):
-        mine = ours.get(theirs.name)
-        if mine is None:
-            continue
-        found_of_set = paired_statistic(
-            mine.values,
-            theirs.values,
-            theirs.statistic,
-            n_resamples=theirs.n_resamples,
-            seed=seed,
-        )
-        yield {
-            **names,
-            "number": theirs.name,
-            "test": "paired bootstrap",
-            **found_of_set._asdict(),
-        }
+
+
+def _comparison(pair: _Pair, resampler: Resampler, seed: int) -> dict[str, Any]:
+    """The paired test of a number."""
+    mine, theirs = pair
+    if mine.is_mean and mine.hits:
+        both = _counts_for_both(mine, theirs)
+        right = 1.0 if mine.better == "higher" else 0.0
+        hits = mcnemar_exact(_values(mine)[both] == right, _values(theirs)[both] == right)
+        difference = hits.difference if mine.better == "higher" else 0 - hits.difference
+        found = {**hits._asdict(), "difference": difference}
+        return {"number": mine.name, "test": "McNemar, exact", **found}
+    if mine.is_mean:
+        real = resampler.paired_difference(_values(mine) - _values(theirs))
+        return {"number": mine.name, "test": "paired bootstrap", **real._asdict()}
+    of_set = paired_statistic(
+        mine.columns, theirs.columns, theirs.of_means, n_resamples=theirs.n_resamples, seed=seed
+    )
+    return {"number": mine.name, "test": "paired bootstrap", **of_set._asdict()}
 
 
 def _require_one_truth(first: pd.DataFrame, other: pd.DataFrame, shared: pd.Index) -> None:

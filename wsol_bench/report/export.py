@@ -2,22 +2,23 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from wsol_bench.datasets.annotations import read_classes
 from wsol_bench.datasets.imagenet_layout import find_class_ids
 from wsol_bench.errors import RunError
-from wsol_bench.evaluate import NO_MODEL
 from wsol_bench.files import write_atomically
-from wsol_bench.metrics.localization import GROUP, two_two_one
+from wsol_bench.metrics.localization import two_two_one
 from wsol_bench.predictions import Format, write_predictions
-from wsol_bench.store import RunFolder, differences, listed
+from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.manifest import NO_MODEL, differences, listed
+from wsol_bench.schema import GROUP, ImageStatus, RowStatus
 
 __all__ = ["export_run"]
 
-# What a manifest says of the maps, whatever the protocol.
-_SAME = ("dataset", "models", "methods", "sources", "n_parts", "shard")
+# What an identity says of the maps, whatever the protocol.
+_SAME = {"dataset", "models", "methods", "sources", "n_parts", "shard"}
 
 
 def export_run(
@@ -50,10 +51,12 @@ def export_run(
     """
     for one in (run,) if tight is None else (run, tight):
         one.require_finished()
-        _require_one_box(one)
+        protocol = one.identity.protocol
+        one.scoring.require_boxes(f"{one.path} was scored by {protocol.name}")
     if tight is not None:
-        ours, theirs = run.manifest, tight.manifest
-        other = differences(*({name: one[name] for name in _SAME} for one in (ours, theirs)))
+        other = differences(
+            *(one.identity.model_dump(mode="json", include=_SAME) for one in (run, tight))
+        )
         if other:
             raise RunError(f"{tight.path} is not {run.path} rescored:{listed(other)}")
     classes = run.read("classes") if devkit is None else read_classes(find_class_ids(devkit))
@@ -62,7 +65,7 @@ def export_run(
         if not parts:  # a shard that has none of this model
             continue
         images = run.read("images", parts=parts)
-        evaluated = images.loc[images["status"] == "evaluated", "image_id"]
+        evaluated = images.loc[images["status"] == ImageStatus.EVALUATED, "image_id"]
         if not len(evaluated):
             yield f"{model}: no image was evaluated, nothing to export"
             continue
@@ -73,7 +76,7 @@ def export_run(
             others = (f"{plain}-{number}" for number in itertools.count(2))
             name = next(name for name in itertools.chain([plain], others) if name not in taken)
             taken.add(name)
-            if (rows["status"] == "not_applicable").all():
+            if (rows["status"] == RowStatus.NOT_APPLICABLE).all():
                 yield f"{name}: not applicable, nothing to export"
                 continue
             if (rows["rank"] == 0).all():
@@ -100,18 +103,3 @@ def _file_name(*parts: str) -> str:
     """The parts that are not empty, joined; a command would take a leading dash for an option."""
     joined = "-".join(filter(None, parts))
     return re.sub(r"[^\w.=+-]+", "_", joined).lstrip("-") or "predictions"
-
-
-def _require_one_box(run: RunFolder) -> None:
-    """Raise RunError where the run's protocol does not take one box of a map."""
-    protocol = run.manifest["protocol"]
-    if protocol.get("box") is None:
-        raise RunError(
-            f"{run.path} was scored by {protocol['name']}, which scores pixels: it has no boxes to "
-            "export"
-        )
-    if isinstance(protocol["box"]["threshold"], Mapping):
-        raise RunError(
-            f"{run.path} was scored by {protocol['name']}, which takes no one box; score its maps "
-            f"at one threshold first: wsol-bench rescore {run.path} --protocol gradcam-2017"
-        )

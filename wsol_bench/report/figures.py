@@ -9,9 +9,10 @@ from jaxtyping import Float
 from PIL import Image
 
 from wsol_bench.errors import ImageError, RunError
-from wsol_bench.inputs import load_image
-from wsol_bench.protocols import Protocol
-from wsol_bench.store import RunFolder
+from wsol_bench.images.decode import load_image
+from wsol_bench.protocols import OneBoxProtocol, Protocol
+from wsol_bench.runs.folder import RunFolder
+from wsol_bench.schema import ImageStatus, boxes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,9 +43,7 @@ def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24
     import matplotlib.pyplot as plt
 
     words: dict[str, str] = dict(run.read("classes")[["wnid", "words"]].itertuples(index=False))
-    protocol = Protocol.model_validate(
-        {key: value for key, value in run.manifest["protocol"].items() if key != "hash"}
-    )
+    protocol = run.identity.protocol
     chosen = _own_class(run, method, n_images)
     columns = 6
     lines = -(-len(chosen) // columns)
@@ -77,7 +76,7 @@ def _own_class(run: RunFolder, method: str, n_images: int) -> pd.DataFrame:
             for number in numbers
         ]
         images = pd.concat([pd.DataFrame(columns=["path", "status", "part"]), *facts])
-        images = images[(images["status"] == "evaluated") & (images["path"] != "")]
+        images = images[(images["status"] == ImageStatus.EVALUATED) & (images["path"] != "")]
         spread = np.linspace(0, len(images) - 1, n_images).round().astype(int)
         images = images.iloc[np.unique(spread) if len(images) else []]
         tables = [
@@ -122,16 +121,17 @@ def _draw(axes: "Axes", line: pd.Series, protocol: Protocol, words: dict[str, st
     x0, y0, x1, y1 = placement.to_original(whole)[0]
     heat = _heat(values, (image.height, image.width), shrink)
     axes.imshow(heat, cmap="inferno", alpha=0.6 * heat, extent=(x0, x1, y1, y0), vmin=0, vmax=1)
-    hit = protocol.scoring is not None and line["iou"] >= protocol.scoring.ious[0]
+    hit = isinstance(protocol, OneBoxProtocol) and line["iou"] >= protocol.scoring.iou
     for box in np.asarray(line["boxes"], dtype=float).reshape(-1, 4):
         _rectangle(axes, box, _TRUTH, 1.6)
-    predicted = line[["x0", "y0", "x1", "y1"]].to_numpy(dtype=float)
+    [predicted] = boxes_of(line.to_frame().T)
     if np.isfinite(predicted).all():
         _rectangle(axes, predicted, _HIT if hit else _MISS, 2.0)
     axes.set_xlim(0, image.width)
     axes.set_ylim(image.height, 0)
     name = words.get(line["label"], line["label"]).split(",")[0]
-    title = f"{name}\nrank {line['rank']}, IoU {line['iou']:.3f}"
+    fits = f", IoU {line['iou']:.3f}" if "iou" in line else ""
+    title = f"{name}\nrank {line['rank']}{fits}"
     axes.set_title(title, fontsize=8, parse_math=False)  # a "$" in a name is a dollar
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from wsol_bench.metrics.seeds import over_seeds
+from wsol_bench.schema import MethodStatus
 
 __all__ = [
     "SEEDS_TITLE",
@@ -33,6 +34,8 @@ _ERRORS = {
 _ACCURACIES = {
     "MaxBoxAcc": ("max_box_acc",),
     "at selected threshold": ("selected_box_acc",),
+    "max top-1/top-5 loc": ("max_top1_loc", "max_top5_loc"),
+    "at selected thresholds": ("selected_top1_loc", "selected_top5_loc"),
     "MaxBoxAccV2": ("max_box_acc_v2",),
     "V2 at selected thresholds": ("selected_box_acc_v2",),
     "IoU .3/.5/.7": ("max_box_acc_iou30", "max_box_acc_iou50", "max_box_acc_iou70"),
@@ -55,7 +58,7 @@ def columns_for_people(summary: pd.DataFrame) -> pd.DataFrame:
     for title, names in {**_ERRORS, **_ACCURACIES, **_FAITHFULNESS}.items():
         if set(names) <= set(summary.columns):
             table[title] = _percents(summary, names)
-    inapplicable = summary["status"] == "not_applicable"
+    inapplicable = summary["status"] == MethodStatus.NOT_APPLICABLE
     for title in ("loc error top-1/top-5", *_ACCURACIES):
         if title in table:
             table.loc[inapplicable, title] = "not applicable"

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from wsol_bench.datasets import Dataset
-from wsol_bench.registry import Registry, bind_options
+from wsol_bench.registry import SOURCES, Registry, bind_options
 from wsol_bench.sources.given import GivenBoxes, GivenMaps
+from wsol_bench.vocabulary import Gives
 
 __all__ = ["Given", "Source", "source", "sources"]
 
@@ -30,7 +31,7 @@ class Source:
     name: str
     opener: Opener
     paper: str
-    gives: Literal["maps", "boxes"]
+    gives: Gives
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def open(self, dataset: Dataset | None) -> Given:
@@ -44,12 +45,10 @@ class Source:
         return replace(self, name=name, options=bound)
 
 
-sources: Registry[Source] = Registry("map method", package="wsol_bench.sources")
+sources: Registry[Source] = Registry(Source, SOURCES)
 
 
-def source(
-    name: str, *, gives: Literal["maps", "boxes"], paper: str = ""
-) -> Callable[[Opener], Source]:
+def source(name: str, *, gives: Gives, paper: str = "") -> Callable[[Opener], Source]:
     """Register the opener of a source under ``name``; its keyword-only parameters are options."""
 
     def register(opener: Opener) -> Source:

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError
 from wsol_bench.files import digest
 from wsol_bench.predictions import Readable, read_predictions
+from wsol_bench.schema import boxes_of
 from wsol_bench.sources.base import source
 from wsol_bench.sources.given import GivenBoxes, Guess
 
@@ -34,10 +33,12 @@ def boxes_from(dataset: Dataset, *, path: Path, format: Readable | None = None) 
     file = Path(path).expanduser()
     if not file.is_file():
         raise ConfigError(f"boxes_from: {file} does not exist")
-    table = read_predictions(file, dataset, format=format)
-    boxes = table[["x0", "y0", "x1", "y1"]].to_numpy(np.float64).tolist()
-    guesses: dict[str, list[Guess]] = {image_id: [] for image_id in table.attrs["image_ids"]}
-    lines = zip(table["image_id"], table["rank"], table["class"], boxes, strict=True)
+    predictions = read_predictions(file, dataset, format=format)
+    table = predictions.table
+    guesses: dict[str, list[Guess]] = {image_id: [] for image_id in predictions.image_ids}
+    lines = zip(
+        table["image_id"], table["rank"], table["class"], boxes_of(table).tolist(), strict=True
+    )
     for image_id, rank, label, (x0, y0, x1, y1) in lines:
         guesses[image_id].append(Guess(int(rank), str(label), (x0, y0, x1, y1)))
-    return GivenBoxes(guesses, digest(file.read_bytes()), table.attrs["ranked"])
+    return GivenBoxes(guesses, digest(file.read_bytes()), predictions.ranked)

@@ -1,18 +1,16 @@
 """Maps and boxes that are there without a network, and their scores."""
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 
-from wsol_bench.boxes.rule import Scores, Truth, score_boxes, score_maps, status_of
-from wsol_bench.geometry import Placement
-from wsol_bench.protocols import Protocol
+from wsol_bench.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.base import Scores, Scoring, by_shape
 
-__all__ = ["Asked", "GivenBoxes", "GivenMaps", "Guess"]
+__all__ = ["GivenBoxes", "GivenMaps", "Guess", "ScoredRows", "score_given_boxes"]
 
 Map = Float32[np.ndarray, "h w"]
 
@@ -20,27 +18,11 @@ Map = Float32[np.ndarray, "h w"]
 _CHUNK = 16
 
 
-class Asked(NamedTuple):
-    """The (image, class) pairs that become rows.
+class ScoredRows(NamedTuple):
+    """Rows and their scores."""
 
-    Attributes:
-        image: index of each pair's image.
-        rank: of the class; 0 where classes are not ranked.
-        label: the class.
-        own: whether it is the image's own.
-        boxes: half-open xyxy pixels of the images, where the pairs were made for them.
-    """
-
-    image: Int64[np.ndarray, " r"]
-    rank: Int64[np.ndarray, " r"]
-    label: np.ndarray
-    own: Bool[np.ndarray, " r"]
-    boxes: Float64[np.ndarray, "r 4"] | None = None
-
-    def take(self, rows: Int64[np.ndarray, " m"]) -> "Asked":
-        """Some of the pairs."""
-        boxes = None if self.boxes is None else self.boxes[rows]
-        return Asked(self.image[rows], self.rank[rows], self.label[rows], self.own[rows], boxes)
+    rows: RowBatch
+    scores: Scores
 
 
 class Guess(NamedTuple):
@@ -76,89 +58,45 @@ class GivenMaps:
         """Whether there is anything for an image."""
         return self.known(image_id)
 
-    def asked(self, image_ids: Sequence[str], labels: Sequence[str]) -> Asked:
+    def alone(self, images: ImageBatch, scoring: Scoring) -> ScoredRows:
         """The rows of images for which no model predicts classes: their own class, not ranked."""
-        n = len(image_ids)
-        label = np.array(labels, dtype=object)
-        return Asked(np.arange(n), np.zeros(n, np.int64), label, np.ones(n, np.bool_))
+        rows = RowBatch.of_labels(images)
+        return ScoredRows(rows, self.score(rows, scoring))
 
-    def score(
-        self,
-        image_ids: Sequence[str],
-        asked: Asked,
-        placements: Sequence[Placement],
-        truth: Sequence[Truth],
-        protocol: Protocol,
-    ) -> tuple[Scores, np.ndarray]:
-        """Scores and status of the rows that are asked for, all of an image from one map.
+    def score(self, rows: RowBatch, scoring: Scoring) -> Scores:
+        """The scores of rows, all of an image from its one map."""
+        named, source = np.unique(rows.image, return_inverse=True)
+        images = rows.images.take(named.tolist())
+        return self._of_images(images, scoring).spread(source.astype(np.int64), rows.own)
 
-        Args:
-            image_ids, placements, truth: of the images.
-            asked: the rows.
-            protocol: what turns maps into scores.
-        """
-        status = np.full(len(asked.image), "missing", dtype=object)
-        scores = Scores.none(len(asked.image))
-        order = np.argsort(asked.image, kind="stable")
-        images, starts = np.unique(asked.image[order], return_index=True)
-        rows_of = np.split(order, starts[1:])
+    def _of_images(self, images: ImageBatch, scoring: Scoring) -> Scores:
+        """The scores of the maps of images, for the image's own class."""
+        whole = RowBatch.of_labels(images)
+        scores = scoring.not_applicable(len(images))
         missing: list[int] = []
         # A few at a time: maps may be as large as images.
         for start in range(0, len(images), _CHUNK):
-            alike: dict[tuple[object, ...], list[tuple[int, Map]]] = defaultdict(list)
+            there: list[int] = []
+            maps: list[Map] = []
             for place in range(start, min(start + _CHUNK, len(images))):
-                index = int(images[place])
-                map = self.map(image_ids[index])
+                map = self.map(images.ids[place])
                 if map is None:
-                    missing += rows_of[place].tolist()
+                    missing.append(place)
                 else:
-                    alike[(map.shape, placements[index].input)].append((place, map))
-            for some in alike.values():
-                places, maps = zip(*some, strict=True)
-                indices = images[list(places)].tolist()
-                of_image = score_maps(
-                    np.stack(maps),
-                    np.arange(len(maps)),
-                    np.ones(len(maps), np.bool_),
-                    [placements[index] for index in indices],
-                    [truth[index] for index in indices],
-                    protocol,
-                )
-                state = status_of(of_image, protocol)
-                for position, place in enumerate(places):
-                    rows = rows_of[place]
-                    mine = rows[asked.own[rows]]
-                    status[rows] = state[position]
-                    scores.boxes[rows] = of_image.boxes[position]
-                    scores.iou[rows] = of_image.iou[position]
-                    scores.peak[mine] = of_image.peak[position]
-                    scores.energy[mine] = of_image.energy[position]
-                    if position in of_image.curves:
-                        curve = of_image.curves[position]
-                        scores.curves.update((row, curve) for row in mine.tolist())
-        _miss(scores, np.array(missing, np.int64), asked, placements, truth, protocol)
-        return scores, status
-
-
-def _miss(
-    scores: Scores,
-    rows: Int64[np.ndarray, " m"],
-    asked: Asked,
-    placements: Sequence[Placement],
-    truth: Sequence[Truth],
-    protocol: Protocol,
-) -> None:
-    """Score rows whose map is missing: a miss at every threshold."""
-    image, own = asked.image[rows], asked.own[rows]
-    nothing = np.full((len(rows), 4), np.nan)
-    theirs = score_boxes(nothing, image, own, placements, truth, protocol)
-    scores.iou[rows] = theirs.iou
-    scores.curves.update((int(rows[place]), curve) for place, curve in theirs.curves.items())
-    for row in rows if protocol.pixels else ():  # all pixels are alike
-        one = slice(row, row + 1)
-        constant = np.zeros((1, 1, 1), np.float32)
-        alike = score_maps(constant, asked.image[one], asked.own[one], placements, truth, protocol)
-        scores.curves.update((int(row), curve) for curve in alike.curves.values())
+                    there.append(place)
+                    maps.append(map)
+            shapes = [
+                (map.shape, images.placements[place].input)
+                for place, map in zip(there, maps, strict=True)
+            ]
+            for some in by_shape(shapes):
+                places = np.array(there, np.int64)[some]
+                of_shape = np.stack([maps[position] for position in some])
+                scores = scores.put(places, scoring.score_maps(of_shape, whole.take(places)))
+        if missing:
+            places = np.array(missing, np.int64)
+            scores = scores.put(places, scoring.missing(whole.take(places)))
+        return scores
 
 
 @dataclass(frozen=True)
@@ -179,56 +117,57 @@ class GivenBoxes:
         """Whether there is anything for an image."""
         return image_id in self.guesses
 
-    def asked(self, image_ids: Sequence[str], labels: Sequence[str]) -> Asked:
+    def alone(self, images: ImageBatch, scoring: Scoring) -> ScoredRows:
         """The rows of images for which no model predicts classes: the guesses as they are ranked.
 
         A box that is not ranked is that of the image's own class. An image without any has a row
         without a box; among guesses it is one of no class, and so is wrong.
         """
         nowhere = (np.nan,) * 4
-        image, rank, label, boxes = [], [], [], []
-        for index, (image_id, own) in enumerate(zip(image_ids, labels, strict=True)):
-            guesses = self.guesses.get(image_id, ())
+        image: list[int] = []
+        guesses: list[Guess] = []
+        for index, (image_id, truth) in enumerate(zip(images.ids, images.truth, strict=True)):
+            its = self.guesses.get(image_id, ())
             if not self.ranked:
-                guesses = [Guess(0, own, guesses[0].box if guesses else nowhere)]
-            elif not guesses:
-                guesses = [Guess(1, "", nowhere)]
-            for guess in guesses:
-                image.append(index)
-                rank.append(guess.rank)
-                label.append(guess.label)
-                boxes.append(guess.box)
-        names, where = np.array(label, dtype=object), np.array(image, np.int64)
-        own_class = names == np.array(labels, dtype=object)[where]
-        corners = np.array(boxes, np.float64).reshape(-1, 4)
-        return Asked(where, np.array(rank, np.int64), names, own_class, corners)
+                its = [Guess(0, truth.label, its[0].box if its else nowhere)]
+            elif not its:
+                its = [Guess(1, "", nowhere)]
+            image += [index] * len(its)
+            guesses += its
+        rows = RowBatch(
+            images,
+            np.array(image, np.int64),
+            np.array([guess.rank for guess in guesses], np.int64),
+            np.array([guess.label for guess in guesses], dtype=object),
+            np.full(len(guesses), np.nan),
+        )
+        boxes = np.array([guess.box for guess in guesses], np.float64).reshape(-1, 4)
+        return ScoredRows(rows, score_given_boxes(boxes, rows, scoring))
 
-    def score(
-        self,
-        image_ids: Sequence[str],
-        asked: Asked,
-        placements: Sequence[Placement],
-        truth: Sequence[Truth],
-        protocol: Protocol,
-    ) -> tuple[Scores, np.ndarray]:
-        """Scores and status of the rows that are asked for; see ``GivenMaps.score``.
+    def score(self, rows: RowBatch, scoring: Scoring) -> Scores:
+        """The scores of a model's predictions: each has the first box of its class, or of none."""
+        boxes = np.full((len(rows), 4), np.nan)
+        for row, image_id in enumerate(rows.image_ids):
+            for guess in self.guesses.get(image_id, ()):
+                if not self.ranked or guess.label == rows.label[row]:
+                    boxes[row] = guess.box
+                    break
+        return score_given_boxes(boxes, rows, scoring)
 
-        A row of a model's prediction has the first box of its class, or else without a class. Of
-        several guesses of the image's own class the first one has the curve.
-        """
-        boxes = asked.boxes
-        if boxes is None:
-            boxes = np.full((len(asked.image), 4), np.nan)
-            for row, index in enumerate(asked.image.tolist()):
-                for guess in self.guesses.get(image_ids[index], ()):
-                    if not self.ranked or guess.label == asked.label[row]:
-                        boxes[row] = guess.box
-                        break
-        mine = np.flatnonzero(asked.own)
-        first = mine[np.unique(asked.image[mine], return_index=True)[1]]
-        own = np.isin(np.arange(len(boxes)), first)
-        scores = score_boxes(boxes, asked.image, own, placements, truth, protocol)
-        if protocol.box is None:
-            return scores, np.full(len(boxes), "not_applicable", dtype=object)
-        state = np.where(np.isnan(boxes[:, 0]), "missing", "box" if not protocol.sweep else "swept")
-        return scores, state.astype(object)
+
+def score_given_boxes(
+    boxes: Float64[np.ndarray, "n 4"], rows: RowBatch, scoring: Scoring
+) -> Scores:
+    """The scores of boxes that need no map.
+
+    Of several guesses of an image's own class the first one has the curve.
+
+    Args:
+        boxes: of each row, half-open xyxy pixels of its image; NaN where there is none.
+        rows: theirs.
+        scoring: of the protocol.
+    """
+    own = np.flatnonzero(rows.own)
+    first: Int64[np.ndarray, " m"] = own[np.unique(rows.image[own], return_index=True)[1]]
+    with_curve = np.isin(np.arange(len(boxes)), first)
+    return scoring.score_boxes(boxes, rows, with_curve)

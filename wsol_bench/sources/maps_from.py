@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import torch
 from jaxtyping import Float32, Shaped
 from PIL import Image
 
@@ -179,6 +178,8 @@ def _array(path: Path) -> Shaped[np.ndarray, "..."]:
 
 
 def _tensor(path: Path) -> Shaped[np.ndarray, "..."]:
+    import torch  # for these files alone
+
     tensor = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(tensor, torch.Tensor):
         raise PredictionError(f"{path}: expected one tensor, found {type(tensor).__name__}")

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import torch
-
-from wsol_bench.engines.job import Job, Part
 from wsol_bench.errors import WorkerError
-from wsol_bench.evaluate import Tables
+from wsol_bench.runs.experiment import Experiment, Part
+from wsol_bench.schema import Tables
 
 __all__ = ["LocalEngine"]
 
@@ -24,9 +22,13 @@ class LocalEngine:
     that are not done begin again with new ones.
     """
 
-    def facts(self, job: Job) -> dict[str, Any]:
+    def facts(self, experiment: Experiment) -> dict[str, Any]:
         """Where the work is done, for the record; ConfigError for a device that is not there."""
-        device = job.device()
+        if not experiment.config.models:  # no network, and no torch
+            return {"engine": "local", "device": "cpu"}
+        import torch
+
+        device = experiment.device()
         on_gpu = device.type == "cuda"
         return {
             "engine": "local",
@@ -36,12 +38,12 @@ class LocalEngine:
         }
 
     def evaluate(
-        self, job: Job, parts: Sequence[Part], advance: Callable[[int], object]
+        self, experiment: Experiment, parts: Sequence[Part], advance: Callable[[int], object]
     ) -> Iterator[tuple[Part, Tables]]:
         """The tables of each part.
 
         Args:
-            job: what the parts belong to.
+            experiment: what the parts belong to.
             parts: to be done.
             advance: called with the number of images done since the last call; a negative one
                 takes back images of a part that begins again.
@@ -50,7 +52,6 @@ class LocalEngine:
             WorkerError: processes died again and again in one part.
             WsolBenchError: see ``Evaluator.evaluate``.
         """
-        device = job.device()
         left = list(parts)
         deaths = 0
         alone = 0  # parts that are done one by one, since one of them may kill its decoder
@@ -63,7 +64,7 @@ class LocalEngine:
 
         while left:
             try:
-                for part, tables in job.evaluate(left[:1] if alone else left[:], device, count):
+                for part, tables in experiment.evaluate(left[:1] if alone else left[:], count):
                     yield part, tables
                     del left[0]
                     begun -= len(part.images)
@@ -75,7 +76,7 @@ class LocalEngine:
                 deaths += 1 if alone else 0
                 alone = _ALONE
                 if deaths == _DEATHS:
-                    first = job.dataset.images["image_id"].iloc[left[0].images[0]]
+                    first = experiment.dataset.images["image_id"].iloc[left[0].images[0]]
                     raise WorkerError(
                         f"{error}, {deaths} times in the part of {len(left[0].images)} images that "
                         f"begins with {first}. Is the memory full (--set workers=1 takes "

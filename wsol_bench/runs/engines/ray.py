@@ -1,7 +1,7 @@
 """The engine of many processes, GPUs and machines: parts as tasks of Ray actors.
 
-An actor holds the job and one model, one GPU where there are any; it streams the tables of a few
-parts at a time to the driver, which alone writes. Of an actor that dies, the parts that did not
+An actor holds the experiment and one model, one GPU where there are any; it streams the tables of a
+few parts at a time to the driver, which alone writes. Of an actor that dies, the parts that did not
 arrive are given to a new one.
 """
 
@@ -14,15 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wsol_bench.config import ExperimentConfig
 from wsol_bench.datasets import Dataset
-from wsol_bench.engines.job import Job, Part
 from wsol_bench.errors import ConfigError, WorkerError
-from wsol_bench.evaluate import Tables
+from wsol_bench.runs.experiment import Experiment, Part
+from wsol_bench.runs.manifest import Environment, differences
+from wsol_bench.schema import Tables
 from wsol_bench.sources import Given
-from wsol_bench.store import differences, environment
 
 __all__ = ["RayEngine"]
 
@@ -54,29 +52,29 @@ class RayEngine:
         self._address = address or os.environ.get("RAY_ADDRESS")
         self._n_actors = n_actors
 
-    def facts(self, job: Job) -> dict[str, Any]:
+    def facts(self, experiment: Experiment) -> dict[str, Any]:
         """Where the work is done, for the record."""
         from importlib.metadata import version
 
-        if job.experiment.device not in {"auto", "cpu", "cuda"}:
+        if experiment.config.device not in {"auto", "cpu", "cuda"}:
             raise ConfigError(
                 f"device: expected auto, cuda or cpu with --engine ray, which hands the GPUs out, "
-                f"found {job.experiment.device!r}"
+                f"found {experiment.config.device!r}"
             )
         return {
             "engine": "ray",
-            "device": job.experiment.device,
+            "device": experiment.config.device,
             "ray": version("ray"),
             "address": self._address,
         }
 
     def evaluate(
-        self, job: Job, parts: Sequence[Part], advance: Callable[[int], object]
+        self, experiment: Experiment, parts: Sequence[Part], advance: Callable[[int], object]
     ) -> Iterator[tuple[Part, Tables]]:
         """The tables of each part, in the order in which they arrive.
 
         Args:
-            job: what the parts belong to.
+            experiment: what the parts belong to.
             parts: to be done.
             advance: called with the number of images of a part when it arrives.
 
@@ -86,9 +84,9 @@ class RayEngine:
         """
         if parts:
             with self._cluster() as (n_gpus, n_cpus):
-                on_gpu = n_gpus > 0 and job.experiment.device != "cpu"
+                on_gpu = n_gpus > 0 and experiment.config.device != "cpu"
                 n_actors = self._n_actors or (n_gpus if on_gpu else n_cpus)
-                crew = _Crew(job, min(n_actors, len(parts)), on_gpu=on_gpu)
+                crew = _Crew(experiment, min(n_actors, len(parts)), on_gpu=on_gpu)
                 for part, tables in crew.evaluate(parts):
                     yield part, tables
                     advance(len(part.images))
@@ -121,22 +119,21 @@ class _Crew:
     """Actors and what each is at.
 
     Args:
-        job: what they work on.
+        experiment: what they work on.
         n_actors: how many.
         on_gpu: whether each gets a GPU.
     """
 
-    def __init__(self, job: Job, n_actors: int, *, on_gpu: bool) -> None:
+    def __init__(self, experiment: Experiment, n_actors: int, *, on_gpu: bool) -> None:
         import ray
 
-        self._job = job
         self._n_actors = n_actors
         self._arguments = (
-            job.experiment.model_dump(mode="json"),
-            ray.put((job.dataset, job.sources)),
+            experiment.config.model_dump(mode="json"),
+            ray.put((experiment.dataset, experiment.given)),
             str(Path.cwd()),
             list(sys.path),
-            environment()["versions"],
+            Environment.here().versions,
         )
         # A death is dealt with here: the parts that did arrive are not to be made again.
         options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "num_cpus": 1}
@@ -257,22 +254,25 @@ class _Worker:
             os.chdir(folder)
         sys.path.extend(entry for entry in path if entry not in sys.path)
         if "OMP_NUM_THREADS" not in os.environ:  # which Ray sets to the cores of the actor
+            import torch
+
             torch.set_num_threads(1)
         host = socket.gethostname()
-        if changed := differences(versions, environment()["versions"]):
+        if changed := differences(versions, Environment.here().versions):
             raise WorkerError(f"{host} has other versions: {', '.join(changed)}")
-        dataset, sources = loaded
+        dataset, given = loaded
         files = [path for path in dataset.images["path"].iloc[[0, -1]] if path]
         if files and not any(Path(file).exists() for file in files):
             raise WorkerError(f"{host} does not see the data set: {files[0]} is not there")
-        self._job = Job(ExperimentConfig.model_validate(experiment), dataset, sources)
+        config = ExperimentConfig.model_validate(experiment)
+        self._experiment = Experiment.elsewhere(config, dataset, given)
 
     def start(self) -> None:
         """Nothing; it is over when the actor runs."""
 
     def evaluate(self, parts: list[Part]) -> Iterator[tuple[int, Tables]]:
         """The number and the tables of each part, in order."""
-        for part, tables in self._job.evaluate(parts, self._job.device()):
+        for part, tables in self._experiment.evaluate(parts):
             yield part.number, tables
 
 

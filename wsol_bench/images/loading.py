@@ -20,7 +20,8 @@ from torch import Tensor
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ImageError, WorkerError
 from wsol_bench.geometry import Placement
-from wsol_bench.inputs import load_image, window
+from wsol_bench.images.decode import load_image
+from wsol_bench.images.preprocess import window
 from wsol_bench.protocols import InputRule
 
 __all__ = ["Batch", "Group", "decoded"]

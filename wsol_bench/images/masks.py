@@ -1,12 +1,16 @@
 """Ground truth as pixels: the masks of an image, at the size of its maps."""
 
+from functools import lru_cache
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Int64, UInt8
 
 from wsol_bench.datasets import MaskFiles
-from wsol_bench.inputs import load_image
+from wsol_bench.geometry import Placement
+from wsol_bench.images.decode import load_image
 
-__all__ = ["load_mask", "nearest"]
+__all__ = ["BACKGROUND", "IGNORED", "OBJECT", "load_mask", "mask_of", "nearest"]
 
 BACKGROUND, OBJECT, IGNORED = 0, 1, 255
 
@@ -53,3 +57,39 @@ def _sources(source: int, target: int) -> Int64[np.ndarray, " target"]:
     # OpenCV multiplies by the reciprocal of target / source, in double precision: where the
     # quotient is a whole number, that can be a pixel less than exact arithmetic gives.
     return np.floor(np.arange(target) * (1.0 / (target / source))).astype(np.int64)
+
+
+def mask_of(files: MaskFiles | None, placement: Placement) -> UInt8[np.ndarray, "h w"]:
+    """The mask of the part of an image that is the network's input.
+
+    Args:
+        files: of the image.
+        placement: where the network's input lies in the image.
+
+    Raises:
+        ImageError: a file that cannot be read.
+        ValueError: an image without masks.
+    """
+    if files is None:
+        raise ValueError("expected an image with a mask")
+    named = [path for path in (*files.foreground, files.ignore) if path]
+    return _mask(files, placement, tuple(map(_stamp, named)))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of a file, which change when it does."""
+    try:
+        stat = path.stat()
+    except OSError:  # reading it says why
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+# Every method asks for the masks of its batch.
+@lru_cache(maxsize=256)
+def _mask(
+    files: MaskFiles, placement: Placement, stamps: tuple[tuple[int, int], ...]
+) -> UInt8[np.ndarray, "h w"]:
+    top, left = placement.offset
+    height, width = placement.input
+    return load_mask(files, placement.resized)[top : top + height, left : left + width]

@@ -1,0 +1,44 @@
+"""Decoding of image files, which are untrusted."""
+
+import errno
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from wsol_bench.errors import ImageError
+from wsol_bench.files import IMAGE_FORMATS
+
+__all__ = ["load_image"]
+
+# An image that could not be read for one of these is not a bad image.
+_PASSING = {
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT,
+    errno.EAGAIN, errno.EINTR,
+}  # fmt: skip
+
+
+def load_image(path: Path, *, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
+    """The image as 8-bit RGB (or gray: ``L``), from gray, CMYK or palette too.
+
+    EXIF rotation is not applied: boxes are drawn on the pixels as stored.
+
+    Raises:
+        ImageError: missing, truncated, no image, or too large to be one.
+        OSError: the system is at fault, not the file: too many open files, a lost network disk.
+    """
+    try:
+        with Image.open(path, formats=IMAGE_FORMATS) as file:
+            # Pillow only warns up to twice its limit, and warnings are no matter of threads.
+            limit = Image.MAX_IMAGE_PIXELS
+            if limit is not None and file.width * file.height > limit:
+                raise ImageError(f"{path}: {file.width} x {file.height} pixels are too many")
+            return file.convert(mode)
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: the file does not exist") from error
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead to
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise
+        raise ImageError(f"{path}: cannot be decoded: {error}") from error

@@ -1,0 +1,203 @@
+"""What a metric is: one function, with what results need to know of it.
+
+There are two kinds. A metric **per map** is a function of a ``MapView``, one localization map of
+the image's own class beside its ground truth; it is measured where maps are scored, and stored in a
+column of ``rows``. A metric **per image** is a function of ``ImageScores``, the stored rows of one
+method, and gives each image a value, or several columns from whose means a statistic makes the
+number of the set.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from wsol_bench.batches import ImageTruth, MapView
+from wsol_bench.errors import ConfigError
+from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.metrics.number import Best, Number, PerImageValues
+from wsol_bench.registry import METRICS, Registry, bind_options
+from wsol_bench.schema import Column
+from wsol_bench.statistics import Statistic
+from wsol_bench.vocabulary import Better
+
+__all__ = ["Metric", "metric", "metrics"]
+
+Per = Literal["map", "image"]
+Truth = Literal["any", "boxes"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric.
+
+    Attributes:
+        name: in configurations, tables and results.
+        function: ``(view, **options) -> float`` of a metric per map, where NaN is a map that does
+            not count; ``(images, **options) -> (n,) or (n, m) values`` of a metric per image, where
+            NaN is an image that does not count, and None says that the method has no such number.
+        per: ``map`` or ``image``.
+        better: whether higher or lower values are good.
+        range: least and greatest value; infinite where there is no bound.
+        hits: whether each image's value is 0 or 1, so that methods are compared by McNemar's test.
+        paper: where it is defined.
+        needs: of a metric per image, the columns of rows or curves that it reads: a protocol
+            without them has no such number.
+        truth: the ground truth that a metric per map is about: ``boxes``, or ``any``, boxes or a
+            mask. An image without does not count.
+        column: of a metric per map, where its values are stored.
+        statistic: from the means of the columns to the number; by default the mean of the one
+            column. ``best`` takes the largest mean over thresholds, one a column.
+        about: the first line of its docstring.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    per: Per
+    better: Better
+    range: tuple[float, float]
+    hits: bool = False
+    paper: str = ""
+    needs: tuple[str, ...] = ()
+    truth: Truth = "any"
+    column: Column | None = None
+    statistic: Statistic | Literal["best"] | None = None
+    about: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def worst(self) -> float:
+        """The value of an image without a map, or whose map has a value that is not finite."""
+        bound = self.range[0 if self.better == "higher" else 1]
+        return bound if np.isfinite(bound) else float("nan")
+
+    def counts(self, truth: ImageTruth) -> bool:
+        """Whether an image with this ground truth counts in a metric per map."""
+        return len(truth.boxes) > 0 or (self.truth == "any" and truth.mask is not None)
+
+    def measure(self, view: MapView) -> float:
+        """The value of one map; NaN where its image has no ground truth.
+
+        Raises:
+            ValueError: the function returns no number of the metric's range.
+        """
+        if not self.counts(view.truth):
+            return float("nan")
+        if not view.finite:
+            return self.worst
+        value = float(self.function(view))
+        low, high = self.range
+        if not (np.isnan(value) or low <= value <= high):
+            raise ValueError(
+                f"metric {self.name!r} is {value} for a map, outside of its range [{low}, {high}]"
+            )
+        return value
+
+    def number(self, images: ImageScores) -> Number | None:
+        """The number of a method, image by image; None where the method has no such number.
+
+        Raises:
+            ValueError: the function does not return values of each image.
+        """
+        if self.column is not None:
+            values: PerImageValues = images.of_maps(self.column.name)
+        else:
+            values = self.function(images)
+            if values is None:
+                return None
+            if len(values) != len(images):
+                raise ValueError(
+                    f"metric {self.name!r}: expected a value for each of {len(images)} images, "
+                    f"found {len(values)}"
+                )
+        best = None
+        statistic = self.statistic
+        if statistic == "best":
+            best = Best(
+                threshold=f"{self.name}_threshold",
+                selected=f"selected_{self.name.removeprefix('max_')}",
+                selected_threshold=f"selected_{self.name.removeprefix('max_')}_threshold",
+                gap=f"gap_{self.name.removeprefix('max_')}",
+            )
+            statistic = None
+        return Number(
+            self.name,
+            values,
+            images.image_ids,
+            better=self.better,
+            hits=self.hits,
+            statistic=statistic,
+            best=best,
+        )
+
+    def with_options(self, options: Mapping[str, Any], where: str) -> "Metric":
+        """The metric with its keyword-only options bound; ConfigError where they do not fit."""
+        bound = bind_options(self.function, options, where)
+        name = "+".join([self.name, *(f"{key}={value}" for key, value in options.items())])
+        column = self.column
+        if column is not None and options:
+            column = column._replace(name=name)
+        return replace(
+            self,
+            name=name,
+            function=partial(self.function, **bound),
+            column=column,
+            options=bound,
+        )
+
+
+metrics: Registry[Metric] = Registry(
+    Metric,
+    METRICS,
+    example='@metric("{name}", per="map", better="higher", range=(0, 1)), from wsol_bench',
+)
+
+
+def metric(
+    name: str,
+    *,
+    per: Per,
+    better: Better,
+    range: tuple[float, float],
+    hits: bool = False,
+    paper: str = "",
+    needs: tuple[str, ...] = (),
+    truth: Truth = "any",
+    column: str = "",
+    unit: str = "",
+    statistic: Statistic | Literal["best"] | None = None,
+) -> Callable[[Callable[..., Any]], Metric]:
+    """Register a metric under ``name``.
+
+    Args:
+        name, per, better, range, hits, paper, needs, truth, statistic: see ``Metric``.
+        column: of a metric per map, the name of its column in ``rows`` where it is not ``name``.
+        unit: of that column.
+    """
+
+    def register(function: Callable[..., Any]) -> Metric:
+        if per == "map" and (needs or statistic is not None):
+            raise ConfigError(f"metric {name!r}: 'needs' and 'statistic' are of metrics per image")
+        about = (function.__doc__ or "").strip().partition("\n")[0]
+        stored = Column(column or name, "real", about.rstrip("."), unit) if per == "map" else None
+        return metrics.register(
+            name,
+            Metric(
+                name,
+                function,
+                per,
+                better,
+                (float(range[0]), float(range[1])),
+                hits=hits,
+                paper=paper,
+                needs=needs,
+                truth=truth,
+                column=stored,
+                statistic=statistic,
+                about=about,
+            ),
+        )
+
+    return register

@@ -1,0 +1,1 @@
+"""Runs: an experiment resolved, evaluated part by part, stored, read, scored again, merged."""

@@ -1,0 +1,109 @@
+"""Thresholds that are selected on another run, such as ImageNetV2's for ILSVRC."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+
+from wsol_bench.errors import ConfigError
+from wsol_bench.protocols import Protocol
+from wsol_bench.runs.folder import SELECTION, RunFolder
+from wsol_bench.runs.manifest import Identity
+from wsol_bench.runs.results import methods_of
+from wsol_bench.scoring import Selection
+
+__all__ = ["Selected", "selected_on", "selection_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """The run that thresholds are selected on.
+
+    Attributes:
+        path: of its folder.
+        identity: of it.
+        table: the accuracy of each of its methods at each threshold; see ``SELECTION``.
+    """
+
+    path: Path
+    identity: Identity
+    table: pd.DataFrame
+
+    @property
+    def digest(self) -> str:
+        """What tells the run from another one."""
+        return self.identity.digest()
+
+    def require_same(self, identity: Identity) -> None:
+        """Raise ConfigError where a run has networks or methods that this one does not have.
+
+        A threshold of another network, or of another method under the same name, is not this one's.
+        """
+        where = f"select_on: the run in {self.path}"
+        theirs = self.identity
+        if _maps_rule(theirs.protocol) != _maps_rule(identity.protocol):
+            raise ConfigError(
+                f"{where} was scored by {theirs.protocol.name}, which is not "
+                f"{identity.protocol.name} on other images"
+            )
+        pairs: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
+            ("model", identity.models, theirs.models),
+            ("method", identity.methods, theirs.methods),
+            ("method", {name: one.source for name, one in identity.sources.items()},
+             {name: one.source for name, one in theirs.sources.items()}),
+        )  # fmt: skip
+        for kind, ours, others in pairs:
+            for name, facts in ours.items():
+                if name not in others:
+                    raise ConfigError(f"{where} has no {kind} {name!r}")
+                if others[name] != facts:
+                    raise ConfigError(f"{where} has another {kind} {name!r} than this run")
+
+
+def selected_on(protocol: Protocol) -> Selected | None:
+    """The run that a protocol selects thresholds on; None where it names none.
+
+    Raises:
+        ConfigError: it names a folder that holds no finished run with thresholds.
+        RunError: the run cannot be read.
+    """
+    if protocol.selection is None or protocol.selection.run is None:
+        return None
+    folder = RunFolder(protocol.selection.run)
+    folder.require_finished()
+    lines = []
+    for method in methods_of(folder):
+        for number in method.numbers():
+            if number.best is not None:
+                names = {name: method.names[name] for name in ("model", "method", "layer")}
+                lines.append({**names, "number": number.name, "means": number.means().tolist()})
+    if not lines:
+        raise ConfigError(
+            f"select_on: the run in {folder.path} has no thresholds to select: it was scored by "
+            f"{folder.identity.protocol.name}"
+        )
+    return Selected(folder.path, folder.identity, pd.DataFrame(lines, columns=SELECTION.names))
+
+
+def selection_of(table: pd.DataFrame, model: str, method: str, layer: str) -> Selection:
+    """By number, what a method's thresholds are selected by; see ``SELECTION``."""
+    mine = table[
+        (table["model"] == model) & (table["method"] == method) & (table["layer"] == layer)
+    ]
+    means = dict(zip(mine["number"], mine["means"], strict=True))
+
+    def of(number: str) -> Float64[np.ndarray, " m"] | None:
+        return np.asarray(means[number], np.float64) if number in means else None
+
+    return of
+
+
+def _maps_rule(protocol: Protocol) -> dict[str, Any]:
+    """A protocol without its names and without what thresholds are selected on."""
+    content = protocol.model_dump(mode="json", exclude={"name", "paper"}, exclude_none=True)
+    content.get("box", {}).get("threshold", {}).pop("select_on", None)
+    return content

@@ -1,0 +1,45 @@
+"""From maps and boxes to scores, by one of three kinds of protocol.
+
+``scoring_of`` gives a protocol's own scoring; nobody else asks which kind a protocol is.
+"""
+
+from collections.abc import Sequence
+
+from wsol_bench.metrics.base import Metric
+from wsol_bench.metrics.max_box_acc import V1
+from wsol_bench.protocols import BoxSweepProtocol, OneBoxProtocol, PixelProtocol, Protocol
+from wsol_bench.scoring.base import Scores, Scoring, Selection
+from wsol_bench.scoring.box_sweep import BoxSweep
+from wsol_bench.scoring.one_box import OneBox
+from wsol_bench.scoring.pixels import Pixels
+
+__all__ = ["Scores", "Scoring", "Selection", "default_metrics", "scoring_of"]
+
+_OF_MAPS = ("pointing_game", "pointing_game_15px", "energy_pointing_game")
+
+
+def scoring_of(protocol: Protocol, metrics: Sequence[Metric]) -> Scoring:
+    """The scoring of a protocol.
+
+    Args:
+        protocol: of any of the three kinds.
+        metrics: what is measured besides.
+    """
+    match protocol:
+        case OneBoxProtocol():
+            return OneBox(protocol, metrics)
+        case BoxSweepProtocol():
+            return BoxSweep(protocol, metrics)
+        case PixelProtocol():
+            return Pixels(protocol, metrics)
+    raise TypeError(f"expected a protocol of one of three kinds, found {type(protocol).__name__}")
+
+
+def default_metrics(protocol: Protocol) -> tuple[str, ...]:
+    """The metrics that a protocol reports unless an experiment names others."""
+    match protocol:
+        case OneBoxProtocol():
+            return ("mean_iou", "box_acc_area", *_OF_MAPS)
+        case BoxSweepProtocol() if V1 in protocol.scoring.ious:
+            return ("max_top1_loc", "max_top5_loc", *_OF_MAPS)
+    return _OF_MAPS
