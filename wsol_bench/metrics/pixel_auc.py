@@ -52,7 +52,6 @@ def _twice_won(ours, theirs):
     for value in ours:
         while lower < len(theirs) and theirs[lower] < value:
             lower += 1
-        up_to = max(up_to, lower)
         while up_to < len(theirs) and theirs[up_to] <= value:
             up_to += 1
         won += lower + up_to
