@@ -1,0 +1,58 @@
+"""Pixel AUC: how well a map's values tell the pixels of the object from the others."""
+
+from typing import no_type_check
+
+import numba
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from wsol_bench.masks import BACKGROUND, OBJECT
+
+__all__ = ["pixel_roc_auc"]
+
+
+def pixel_roc_auc(
+    values: Float32[np.ndarray, "height width"], truth: UInt8[np.ndarray, "height width"]
+) -> float:
+    """Area under the ROC curve of pixels (Fawcett, Pattern Recognition Letters 27, 2006).
+
+    ``(#{o > b} + #{o = b} / 2) / (n m)`` over all pairs of the values o of n object pixels and b of
+    m background pixels: how often the object has the higher value, ties counted half (Mann &
+    Whitney, Annals of Mathematical Statistics 18, 1947). The pairs are counted in whole numbers,
+    so the answer is rounded once; the trapezoids under the curve, as scikit-learn and quantus sum
+    them, are the same area.
+
+    >>> values = np.array([[0.9, 0.8], [0.3, 0.3]], np.float32)
+    >>> pixel_roc_auc(values, np.array([[1, 0], [1, 0]], np.uint8))
+    0.625
+
+    Args:
+        values: localization map, finite, in any unit: only the order of its values counts.
+        truth: 1 object, 0 background, 255 ignored: such a pixel is in no pair.
+
+    Returns:
+        A fraction in [0, 1], more is better; 1/2 is chance, and a constant map's. NaN where no
+        pixel is object, or none background.
+    """
+    on_object, elsewhere = values[truth == OBJECT], values[truth == BACKGROUND]
+    pairs = len(on_object) * len(elsewhere)
+    if pairs == 0:
+        return float("nan")
+    # Two sorts of numbers and a walk along both take less than half of an argsort of the map.
+    return _twice_won(np.sort(on_object), np.sort(elsewhere)) / (2 * pairs)
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def _twice_won(ours, theirs):
+    """Pairs of which ours is higher, twice, and those that are equal, once; both ascend."""
+    won = 0
+    lower = 0  # of theirs that are below the current one of ours
+    up_to = 0  # of theirs that are not above it
+    for value in ours:
+        while lower < len(theirs) and theirs[lower] < value:
+            lower += 1
+        while up_to < len(theirs) and theirs[up_to] <= value:
+            up_to += 1
+        won += lower + up_to
+    return won

@@ -1,0 +1,36 @@
+"""Relevance rank accuracy: the share of the highest pixels, as many as the object's, inside it."""
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from wsol_bench.masks import OBJECT
+from wsol_bench.metrics.top_k_intersection import object_share_of_top
+
+__all__ = ["relevance_rank_accuracy"]
+
+
+def relevance_rank_accuracy(
+    values: Float32[np.ndarray, "height width"], truth: UInt8[np.ndarray, "height width"]
+) -> float:
+    """Relevance rank accuracy (Arras, Osman & Samek, Information Fusion 2022, arXiv:2003.07258).
+
+    ``|P_topK ∩ GT| / K``, where K is the number of object pixels and P_topK are the K pixels of
+    the highest values.
+
+    Of pixels that are tied at the cut, the expectation over all their orders counts: see
+    ``object_share_of_top``. Negative values keep their order; the authors make them 0 first (their
+    "sum,pos" pooling), which differs only where fewer than K values are positive.
+
+    >>> values = np.array([[0.9, 0.8], [0.3, 0.1]], np.float32)
+    >>> relevance_rank_accuracy(values, np.array([[1, 0], [1, 0]], np.uint8))
+    0.5
+
+    Args:
+        values: localization map, finite, in any unit: only the order of its values counts.
+        truth: 1 object, 0 background, 255 ignored: such a pixel is in neither set.
+
+    Returns:
+        A fraction in [0, 1], more is better; NaN where no pixel is object.
+    """
+    size = int(np.count_nonzero(truth == OBJECT))
+    return object_share_of_top(values, truth, size) if size else float("nan")

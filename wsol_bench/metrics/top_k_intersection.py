@@ -1,0 +1,84 @@
+"""Top-k intersection: the share of the k highest pixels of a map that are object."""
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from wsol_bench.masks import IGNORED, OBJECT
+
+__all__ = ["object_share_of_top", "top_k_intersection"]
+
+
+def top_k_intersection(
+    values: Float32[np.ndarray, "height width"],
+    truth: UInt8[np.ndarray, "height width"],
+    *,
+    k: int = 1000,
+) -> float:
+    """Top-k intersection (Theiner, Müller-Budack & Ewerth, WACV 2022, arXiv:2104.14995).
+
+    ``|P_topk ∩ GT| / k``, where P_topk are the k pixels of the highest values. Of a map with fewer
+    than k pixels that count, all of them are taken, and the quotient is by their number.
+
+    Of pixels that are tied at the cut, the expectation over all their orders counts: see
+    ``object_share_of_top``. The number is not divided by the object's share of the image, as the
+    paper's "concept influence" is, so an object of fewer than k pixels cannot reach 1.
+
+    >>> values = np.array([[0.9, 0.8], [0.3, 0.1]], np.float32)
+    >>> truth = np.array([[1, 0], [1, 0]], np.uint8)
+    >>> top_k_intersection(values, truth, k=1), top_k_intersection(values, truth, k=2)
+    (1.0, 0.5)
+
+    Args:
+        values: localization map, finite, in any unit: only the order of its values counts.
+        truth: 1 object, 0 background, 255 ignored: such a pixel is in neither set.
+        k: pixels of the map that are taken, at least 1; 1000 is quantus' default.
+
+    Returns:
+        A fraction in [0, 1], more is better; NaN where no pixel is object.
+
+    Raises:
+        ValueError: k below 1.
+    """
+    if k < 1:
+        raise ValueError(f"expected k of at least 1, found {k}")
+    if not (truth == OBJECT).any():
+        return float("nan")
+    return object_share_of_top(values, truth, k)
+
+
+def object_share_of_top(
+    values: Float32[np.ndarray, "height width"], truth: UInt8[np.ndarray, "height width"], k: int
+) -> float:
+    """The share of the k pixels of the highest values that are object, whatever their order.
+
+    With the k-th highest value c, ``(above + (k - n_above) * tied / n_tied) / k``: the object
+    pixels above c, and of the places that are left the share of the object in the pixels that
+    equal c. That is the expectation over all orders of the tied pixels, so it depends on no order
+    of pixels. Peers take whatever order their sort gives (quantus' and the CLEVR-XAI authors'
+    ``np.argsort``): they give the same number where no value outside the k highest equals c, and
+    may give another one elsewhere, as on a ReLU map with fewer than k positive values.
+
+    The whole map is sorted, in 0.2 ms or less at 224 x 224: ``np.partition`` takes 0.1 ms without
+    ties, but 1 ms where a ReLU has left many zeros.
+
+    Args:
+        values: localization map, finite.
+        truth: 1 object, 0 background, 255 ignored.
+        k: at least 1; all pixels that count are taken where they are fewer.
+
+    Returns:
+        In [0, 1]; NaN where no pixel counts.
+    """
+    known = np.sort(values[truth != IGNORED])
+    n = len(known)
+    k = min(k, n)
+    if k == 0:
+        return float("nan")
+    cut = known[n - k]
+    n_above = n - int(np.searchsorted(known, cut, side="right"))
+    n_tied = n - n_above - int(np.searchsorted(known, cut, side="left"))
+    of_object = values[truth == OBJECT]
+    above = int(np.count_nonzero(of_object > cut))
+    tied = int(np.count_nonzero(of_object == cut))
+    # Whole numbers up to the one division, which rounds once.
+    return (above * n_tied + (k - n_above) * tied) / (k * n_tied)
