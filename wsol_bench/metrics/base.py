@@ -28,6 +28,9 @@ __all__ = ["Metric", "metric", "metrics"]
 Per = Literal["map", "image"]
 Truth = Literal["any", "boxes"]
 
+# A share that is summed in another order than the whole may exceed 1 by so much.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -89,7 +92,7 @@ class Metric:
             return self.worst
         value = float(self.function(view))
         low, high = self.range
-        if not (np.isnan(value) or low <= value <= high):
+        if not (np.isnan(value) or low - _ROUNDING <= value <= high + _ROUNDING):
             raise ValueError(
                 f"metric {self.name!r} is {value} for a map, outside of its range [{low}, {high}]"
             )

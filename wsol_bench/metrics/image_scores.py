@@ -156,7 +156,7 @@ class ImageScores:
     def n_missing(self) -> int:
         """Images for whose own class there is neither map nor box, or nothing at all."""
         missing = (self.rows["status"] == RowStatus.MISSING).to_numpy(bool)
-        missing &= self._right | (self.rows["class"] == "").to_numpy(bool)
+        missing = missing & (self._right | (self.rows["class"] == "").to_numpy(bool))
         return len(np.unique(self._place[missing]))
 
     @cached_property
