@@ -53,12 +53,12 @@ from skimage.measure import label
 
 import wsol_bench
 from wsol_bench.boxes.rule import boxes_of_maps
-from wsol_bench.engines.job import Job, Part
-from wsol_bench.engines.local import LocalEngine
-from wsol_bench.evaluate import Tables
-from wsol_bench.experiment import rescore
-from wsol_bench.inputs import normalize
-from wsol_bench.loading import decoded
+from wsol_bench.runs.experiment import Job, Part
+from wsol_bench.runs.engines.local import LocalEngine
+from wsol_bench.schema import Tables
+from wsol_bench.runs.rescore import rescore
+from wsol_bench.images.preprocess import normalize
+from wsol_bench.images.loading import decoded
 
 GOAL_COST, GOAL_MEMORY, GOAL_RAY = 1.25, 1.10, 1.6
 REPEATS = 3
@@ -247,7 +247,7 @@ def memory() -> Iterator[str]:
 
 def rate_of(experiment: dict[str, Any], n_actors: int) -> float:
     """Images a second of all but the first arrival, until the last."""
-    from wsol_bench.engines.ray import RayEngine
+    from wsol_bench.runs.engines.ray import RayEngine
 
     engine = Timed(RayEngine(n_actors=n_actors))
     with tempfile.TemporaryDirectory() as folder:

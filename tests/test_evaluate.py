@@ -6,14 +6,14 @@ import pytest
 import torch
 from colors import SCENES, color_experiment, color_net, write_colors
 from timeless import assert_same_tables
+from wsol_bench.boxes.rule import Curve, Scores
+from wsol_bench.evaluate import boxes_of_label, curve_columns, score_columns, storable
 
 import wsol_bench
-from wsol_bench.boxes.rule import Curve, Scores
 from wsol_bench.datasets import ROOT_SYNSET, Sample
-from wsol_bench.engines.local import LocalEngine
-from wsol_bench.evaluate import boxes_of_label, curve_columns, score_columns, storable
-from wsol_bench.experiment import rescore
 from wsol_bench.faithfulness import faithfulness
+from wsol_bench.runs.engines.local import LocalEngine
+from wsol_bench.runs.rescore import rescore
 
 
 class TestStoredMaps:

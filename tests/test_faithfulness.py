@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from wsol_bench.errors import ModelError
 from wsol_bench.faithfulness import Faithfulness, faithfulness
-from wsol_bench.metrics.faithfulness import average_drop, increase_in_confidence
+from wsol_bench.metrics.confidence import average_drop, increase_in_confidence
 
 N_CLASSES = 4
 SIDE = 28

@@ -9,7 +9,8 @@ import wsol_bench
 from wsol_bench.config import load_config
 from wsol_bench.doctor import diagnose
 from wsol_bench.errors import ConfigError, RunError
-from wsol_bench.experiment import merge, rescore
+from wsol_bench.runs.rescore import rescore
+from wsol_bench.runs.run import merge
 
 CHOSEN = (1, 4)
 

@@ -5,7 +5,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from wsol_bench.errors import ImageError
-from wsol_bench.inputs import load_image, normalize, window
+from wsol_bench.images.decode import load_image
+from wsol_bench.images.preprocess import normalize, window
 from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD
 from wsol_bench.protocols import load_protocol
 

@@ -15,12 +15,12 @@ from timeless import assert_same_tables
 
 import wsol_bench
 from wsol_bench.datasets import datasets
-from wsol_bench.engines.local import LocalEngine
 from wsol_bench.errors import WorkerError
-from wsol_bench.inputs import load_image
-from wsol_bench.loading import decoded
+from wsol_bench.images.decode import load_image
+from wsol_bench.images.loading import decoded
 from wsol_bench.protocols import load_protocol
-from wsol_bench.store import RunFolder
+from wsol_bench.runs.engines.local import LocalEngine
+from wsol_bench.runs.folder import RunFolder
 
 BATCHES = [[0, 1, 2], [3], [4, 0], [2, 1]]
 
@@ -112,7 +112,7 @@ class TestDecoded:
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_a_death_is_an_error_and_no_process_is_left(self, dataset, rule, monkeypatch):
-        monkeypatch.setattr("wsol_bench.loading.load_image", kill_myself)
+        monkeypatch.setattr("wsol_bench.images.loading.load_image", kill_myself)
         with pytest.raises(WorkerError, match="a process that decodes images died"):
             list(decoded(dataset, BATCHES, rule, workers=2))
         wait_until(lambda: not multiprocessing.active_children())
@@ -167,7 +167,7 @@ class TestARun:
                 os.kill(os.getpid(), signal.SIGKILL)
             return load_image(path)
 
-        monkeypatch.setattr("wsol_bench.loading.load_image", kill_myself_once)
+        monkeypatch.setattr("wsol_bench.images.loading.load_image", kill_myself_once)
         results = wsol_bench.run(color_experiment(root, **PART, workers=2))
         assert killed.exists()
         assert_same(results, sound)
@@ -229,7 +229,7 @@ class TestARun:
                 os.kill(os.getpid(), signal.SIGKILL)
             return load_image(path)
 
-        monkeypatch.setattr("wsol_bench.loading.load_image", kill_myself_always)
+        monkeypatch.setattr("wsol_bench.images.loading.load_image", kill_myself_always)
         named = rf"3 times in the part of .*{images[2 * part]}\b"
         with pytest.raises(WorkerError, match=named):
             wsol_bench.run(color_experiment(root, **PART, workers=2), out=tmp_path / "run")

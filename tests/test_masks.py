@@ -13,7 +13,7 @@ from PIL import Image
 
 from wsol_bench.datasets import MaskFiles
 from wsol_bench.errors import ImageError
-from wsol_bench.masks import load_mask, nearest
+from wsol_bench.images.masks import load_mask, nearest
 
 
 def save(path: Path, pixels: Any, mode: str | None = None, **options: Any) -> Path:

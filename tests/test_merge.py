@@ -11,12 +11,12 @@ from timeless import timeless
 
 import wsol_bench
 from wsol_bench.cli import main
-from wsol_bench.engines.local import LocalEngine
 from wsol_bench.errors import ConfigError, RunError
-from wsol_bench.experiment import merge
 from wsol_bench.report.export import export_run
 from wsol_bench.report.tables import markdown
-from wsol_bench.store import RunFolder
+from wsol_bench.runs.engines.local import LocalEngine
+from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.run import merge
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from timeless import timeless
 
 import wsol_bench
 from wsol_bench.errors import DatasetError, RunError
-from wsol_bench.experiment import rescore
+from wsol_bench.runs.rescore import rescore
 
 # Sides of all scenes are this times a power of two, so that the nearest pixels tell areas.
 SIDE = 224

@@ -11,11 +11,11 @@ import pytest
 import wsolevaluation
 
 import wsol_bench
-from wsol_bench.experiment import rescore
 from wsol_bench.geometry import from_inclusive, pairwise_iou
 from wsol_bench.metrics.max_box_acc import unpacked
 from wsol_bench.predictions import read_predictions, score_predictions
 from wsol_bench.report.export import export_run
+from wsol_bench.runs.rescore import rescore
 
 MODELS = ["squeezenet1_1", "mobilenet_v2"]
 BOX = ["x0", "y0", "x1", "y1"]

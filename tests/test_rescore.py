@@ -12,10 +12,10 @@ from timeless import assert_same_tables, timeless
 import wsol_bench
 from wsol_bench.cli import main
 from wsol_bench.errors import ConfigError, RunError
-from wsol_bench.experiment import rescore
 from wsol_bench.report.export import export_run
 from wsol_bench.report.figures import contact_sheet
-from wsol_bench.store import RunFolder
+from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.rescore import rescore
 
 BOX = ["x0", "y0", "x1", "y1"]
 NEAREST = {"name": "gradcam-2017", "map": {"upsample": "nearest"}}

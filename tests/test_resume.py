@@ -15,7 +15,7 @@ import pytest
 import yaml
 from timeless import timeless
 
-from wsol_bench.store import RunFolder
+from wsol_bench.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

@@ -12,11 +12,12 @@ from colors import SCENES, color_experiment, color_net, write_colors
 from timeless import assert_same_tables, timeless
 
 import wsol_bench
-from wsol_bench.engines.local import LocalEngine
 from wsol_bench.errors import DatasetError, RunError
-from wsol_bench.evaluate import Tables
-from wsol_bench.experiment import run_below
-from wsol_bench.store import RunFolder, differences
+from wsol_bench.runs.engines.local import LocalEngine
+from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.manifest import differences
+from wsol_bench.runs.run import run_below
+from wsol_bench.schema import Tables
 
 TABLES = Tables._fields
 

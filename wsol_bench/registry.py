@@ -9,7 +9,17 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Generic, NamedTuple, Protocol, TypeVar, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+    runtime_checkable,
+)
 
 from wsol_bench.errors import ConfigError, did_you_mean
 
@@ -31,6 +41,7 @@ __all__ = [
 T = TypeVar("T")
 
 
+@runtime_checkable
 class _Named(Protocol):
     @property
     def name(self) -> str: ...

@@ -3,15 +3,6 @@ import pytest
 import torch
 from PIL import Image
 from skimage.transform import resize
-from wsolevaluation import (
-    MaskEvaluator,
-    box_hits,
-    compute_bboxes_from_scoremaps,
-    normalize_scoremap,
-    resize_bbox,
-)
-
-from wsol_bench.boxes import largest_component_box
 from wsol_bench.boxes.rule import (
     Scores,
     Truth,
@@ -21,6 +12,15 @@ from wsol_bench.boxes.rule import (
     status_of,
     upsample,
 )
+from wsolevaluation import (
+    MaskEvaluator,
+    box_hits,
+    compute_bboxes_from_scoremaps,
+    normalize_scoremap,
+    resize_bbox,
+)
+
+from wsol_bench.boxes import largest_component_box
 from wsol_bench.boxes.sweep import sweep_best_iou
 from wsol_bench.datasets import MaskFiles
 from wsol_bench.errors import ConfigError

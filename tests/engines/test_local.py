@@ -9,7 +9,7 @@ from colors import SCENES, WNIDS, color_experiment, write_colors
 import wsol_bench
 from wsol_bench.errors import ConfigError, DatasetError, ModelError, RunError
 from wsol_bench.geometry import from_inclusive
-from wsol_bench.store import RunFolder
+from wsol_bench.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")

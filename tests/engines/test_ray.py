@@ -16,10 +16,10 @@ from colors import WNIDS, color_experiment, write_colors
 from timeless import assert_same_tables
 
 import wsol_bench
-from wsol_bench.engines.local import LocalEngine
-from wsol_bench.engines.ray import RayEngine
 from wsol_bench.errors import DatasetError, WorkerError
-from wsol_bench.store import RunFolder, environment
+from wsol_bench.runs.engines.local import LocalEngine
+from wsol_bench.runs.engines.ray import RayEngine
+from wsol_bench.runs.folder import RunFolder
 
 # CAM, but as often as the file ``deaths_left`` says its process dies at a green image: the second.
 KILLER = """
@@ -148,7 +148,7 @@ def test_an_actor_of_other_versions_is_an_error_that_names_them(experiment, monk
     """As on a machine of a cluster that was not updated; here the driver claims another version."""
     ours = environment()
     theirs = {**ours, "versions": {**ours["versions"], "torch": "1.0"}}
-    monkeypatch.setattr("wsol_bench.engines.ray.environment", lambda: theirs)
+    monkeypatch.setattr("wsol_bench.runs.engines.ray.environment", lambda: theirs)
     named = r"a Ray worker cannot start: .* has other versions: torch: 1\.0 -> \d"
     with pytest.raises(WorkerError, match=named):
         wsol_bench.run(experiment, engine=RayEngine(n_actors=1))

@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from metric_tables import images, rows
+from wsol_bench.metrics.summary import summarize
 
 from wsol_bench.metrics.breakdown import breakdown
 from wsol_bench.metrics.failure_modes import failure_counts
 from wsol_bench.metrics.localization import GROUP, clsloc_errors
-from wsol_bench.metrics.summary import summarize
 
 NUMBERS = ["n_images", "gt_known_loc_error", "top1_loc_error", "mean_iou"]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsol_bench.metrics.faithfulness import average_drop, increase_in_confidence
+from wsol_bench.metrics.confidence import average_drop, increase_in_confidence
 
 NAN = float("nan")
 

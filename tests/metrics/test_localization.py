@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from wsol_bench.metrics.summary import summarize
 
 from wsol_bench.metrics.localization import clsloc_errors
-from wsol_bench.metrics.summary import summarize
 
 
 def images(*labels, blacklisted=(), n_label_boxes=1):

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from metric_tables import GROUP_OF_TEST
-
 from wsol_bench.metrics.per_image import per_image, per_image_of_sweep
 from wsol_bench.metrics.summary import summarize
+
 from wsol_bench.protocols import load_protocol
 
 NAN = float("nan")

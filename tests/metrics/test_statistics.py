@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsol_bench.metrics.statistics import (
+from wsol_bench.statistics import (
     bootstrap_means,
     bootstrap_statistic,
     confidence_interval,

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from metric_tables import images as images_table
 from metric_tables import rows as rows_table
-
-from wsol_bench.metrics.localization import GROUP
 from wsol_bench.metrics.per_image import per_image
 from wsol_bench.metrics.summary import summarize
+
 from wsol_bench.protocols import load_protocol
+from wsol_bench.schema import GROUP
 
 NAN = float("nan")
 BOX = (0, 0, 10, 10)

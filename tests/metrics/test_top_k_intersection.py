@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pixel_maps import few_values, framed, ranked, scored
 from quantus_reference import stored
 
-from wsol_bench.metrics.top_k_intersection import object_share_of_top, top_k_intersection
+from wsol_bench.metrics.top_k_intersection import object_share_of_top, share_of_top_k
 
 QUANTUS = stored()
 some_k = st.integers(1, 30)
@@ -19,13 +19,13 @@ some_k = st.integers(1, 30)
 def test_maps_without_ties_get_the_number_of_quantus(case, answers, k):
     theirs = answers[f"top_{k}_intersection"]
     if case.distinct:
-        ours = top_k_intersection(case.values, case.truth, k=k)
+        ours = share_of_top_k(case.values, case.truth, k=k)
         assert ours == pytest.approx(theirs, abs=1e-12)
-        assert top_k_intersection(*framed(case.values, case.truth), k=k) == ours
+        assert share_of_top_k(*framed(case.values, case.truth), k=k) == ours
     else:
         lowest, highest = share_of_any_order(case.values.ravel(), case.truth.ravel(), k)
         assert lowest - 1e-12 <= theirs <= highest + 1e-12
-        assert lowest <= top_k_intersection(case.values, case.truth, k=k) <= highest
+        assert lowest <= share_of_top_k(case.values, case.truth, k=k) <= highest
 
 
 def share_of_any_order(values, truth, k):
@@ -38,25 +38,25 @@ def test_the_default_is_1000_pixels():
     values = -np.arange(3600, dtype=np.float32).reshape(60, 60)
     truth = np.zeros((60, 60), np.uint8)
     truth.flat[:1100] = 1
-    assert top_k_intersection(values, truth) == 1.0
+    assert share_of_top_k(values, truth) == 1.0
     truth.flat[:250] = 0
-    assert top_k_intersection(values, truth) == 0.75
+    assert share_of_top_k(values, truth) == 0.75
 
 
 def test_nine_pixels_by_hand():
     values = np.array([[9, 7, 7], [7, 5, 7], [2, 1, 0]], np.float32)
     truth = np.array([[0, 1, 0], [0, 1, 1], [0, 0, 1]], np.uint8)
     # Sevens: four pixels, two of the object.
-    assert top_k_intersection(values, truth, k=1) == 0
+    assert share_of_top_k(values, truth, k=1) == 0
     # One place left for the sevens: 1 * 2/4 of 2.
-    assert top_k_intersection(values, truth, k=2) == 1 / 4
+    assert share_of_top_k(values, truth, k=2) == 1 / 4
     # Two places left: 2 * 2/4 of 3.
-    assert top_k_intersection(values, truth, k=3) == 1 / 3
+    assert share_of_top_k(values, truth, k=3) == 1 / 3
     # All sevens are taken: 2 of 5, and with the five 3 of 6.
-    assert top_k_intersection(values, truth, k=5) == 2 / 5
-    assert top_k_intersection(values, truth, k=6) == 3 / 6
+    assert share_of_top_k(values, truth, k=5) == 2 / 5
+    assert share_of_top_k(values, truth, k=6) == 3 / 6
     # All nine.
-    assert top_k_intersection(values, truth, k=9) == 4 / 9
+    assert share_of_top_k(values, truth, k=9) == 4 / 9
 
 
 @given(
@@ -71,7 +71,7 @@ def test_nine_pixels_by_hand():
 def test_ties_count_as_the_mean_over_all_orders_of_the_pixels(pixels, k):
     values, truth = pixels
     known = [(value, kind) for value, kind in zip(values, truth, strict=True) if kind != 255]
-    ours = top_k_intersection(np.array([values], np.float32), np.array([truth], np.uint8), k=k)
+    ours = share_of_top_k(np.array([values], np.float32), np.array([truth], np.uint8), k=k)
     if 1 not in truth:
         assert np.isnan(ours)
         return
@@ -85,8 +85,8 @@ def test_ties_count_as_the_mean_over_all_orders_of_the_pixels(pixels, k):
 @given(scored(), some_k)
 def test_only_the_order_of_values_counts(pixels, k):
     values, truth = pixels
-    share = top_k_intersection(values, truth, k=k)
-    np.testing.assert_equal(top_k_intersection(ranked(values), truth, k=k), share)
+    share = share_of_top_k(values, truth, k=k)
+    np.testing.assert_equal(share_of_top_k(ranked(values), truth, k=k), share)
 
 
 @given(scored(), some_k, st.randoms(use_true_random=False))
@@ -95,18 +95,16 @@ def test_the_order_of_pixels_does_not_count(pixels, k, random):
     order = list(range(values.size))
     random.shuffle(order)
     shuffled = values.ravel()[order][None], truth.ravel()[order][None]
-    np.testing.assert_equal(
-        top_k_intersection(*shuffled, k=k), top_k_intersection(values, truth, k=k)
-    )
+    np.testing.assert_equal(share_of_top_k(*shuffled, k=k), share_of_top_k(values, truth, k=k))
 
 
 @given(scored(), some_k)
 def test_ignored_pixels_change_nothing(pixels, k):
     values, truth = pixels
-    share = top_k_intersection(values, truth, k=k)
-    np.testing.assert_equal(top_k_intersection(*framed(values, truth), k=k), share)
+    share = share_of_top_k(values, truth, k=k)
+    np.testing.assert_equal(share_of_top_k(*framed(values, truth), k=k), share)
     other = np.where(truth == 255, np.float32(7), values)
-    np.testing.assert_equal(top_k_intersection(other, truth, k=k), share)
+    np.testing.assert_equal(share_of_top_k(other, truth, k=k), share)
 
 
 @given(scored(labels=(0, 1)), some_k)
@@ -120,23 +118,23 @@ def test_object_and_background_make_up_the_whole(pixels, k):
 def test_constant_maps_are_worth_the_share_of_the_object_in_what_counts():
     truth = np.array([[1, 0, 0], [0, 255, 255]], np.uint8)
     for k in (1, 2, 1000):
-        assert top_k_intersection(np.full((2, 3), 0.1, np.float32), truth, k=k) == 1 / 4
+        assert share_of_top_k(np.full((2, 3), 0.1, np.float32), truth, k=k) == 1 / 4
 
 
 def test_without_an_object_there_is_no_number():
     values = np.ones((2, 2), np.float32)
-    assert np.isnan(top_k_intersection(values, np.zeros((2, 2), np.uint8), k=1))
-    assert np.isnan(top_k_intersection(values, np.full((2, 2), 255, np.uint8), k=1))
+    assert np.isnan(share_of_top_k(values, np.zeros((2, 2), np.uint8), k=1))
+    assert np.isnan(share_of_top_k(values, np.full((2, 2), 255, np.uint8), k=1))
     assert np.isnan(object_share_of_top(values, np.full((2, 2), 255, np.uint8), 1))
 
 
 @pytest.mark.parametrize("k", [0, -3])
 def test_no_pixels_are_no_top(k):
     with pytest.raises(ValueError, match=f"expected k of at least 1, found {k}"):
-        top_k_intersection(np.ones((2, 2), np.float32), np.ones((2, 2), np.uint8), k=k)
+        share_of_top_k(np.ones((2, 2), np.float32), np.ones((2, 2), np.uint8), k=k)
 
 
 def test_the_map_is_left_as_it_was():
     values, truth = np.array([[3, 1], [2, 0]], np.float32), np.array([[1, 0], [0, 0]], np.uint8)
-    top_k_intersection(values, truth, k=2)
+    share_of_top_k(values, truth, k=2)
     assert values.tolist() == [[3, 1], [2, 0]]

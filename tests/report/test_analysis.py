@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from colors import color_experiment, write_colors, write_masks
+from wsol_bench.metrics.summary import summarize
 
 import wsol_bench
 from wsol_bench.cli import main
 from wsol_bench.errors import RunError
-from wsol_bench.evaluate import Tables
-from wsol_bench.experiment import rescore
-from wsol_bench.metrics.summary import summarize
 from wsol_bench.protocols import load_protocol
 from wsol_bench.report.analysis import analyze, for_people, write_tables
-from wsol_bench.store import RunFolder
+from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.rescore import rescore
+from wsol_bench.schema import Tables
 
 CLASSES = tuple(f"top{k}_cls_error" for k in range(1, 6))
 ONE_BOX = (

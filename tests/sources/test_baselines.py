@@ -9,9 +9,9 @@ from annotations_only import IMAGES, without_model, write_annotations_only
 import wsol_bench
 from wsol_bench.config import MethodConfig
 from wsol_bench.errors import ConfigError
-from wsol_bench.experiment import rescore
 from wsol_bench.geometry import box_iou
 from wsol_bench.metrics.max_box_acc import unpacked
+from wsol_bench.runs.rescore import rescore
 from wsol_bench.sources.center_box import center_box
 from wsol_bench.sources.random_map import random_map
 

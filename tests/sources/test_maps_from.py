@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from wsol_bench.boxes.rule import Truth
 
 import wsol_bench
-from wsol_bench.boxes.rule import Truth
 from wsol_bench.config import MethodConfig
 from wsol_bench.datasets import MaskFiles
 from wsol_bench.errors import ConfigError, DatasetError, PredictionError, RunError

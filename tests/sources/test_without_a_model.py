@@ -11,7 +11,7 @@ from timeless import assert_same_tables, timeless
 import wsol_bench
 from wsol_bench.doctor import diagnose
 from wsol_bench.errors import ConfigError, DatasetError, RunError
-from wsol_bench.experiment import merge
+from wsol_bench.runs.run import merge
 
 TABLES = ("images", "rows", "curves", "maps", "costs")
 

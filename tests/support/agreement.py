@@ -30,7 +30,8 @@ from wsol_bench.cams import cam_methods
 from wsol_bench.cams.full_grad import spatial_bias
 from wsol_bench.cams.grad_cam import grad_cam
 from wsol_bench.capture import Plan, Record, capture
-from wsol_bench.inputs import load_image, normalize
+from wsol_bench.images.decode import load_image
+from wsol_bench.images.preprocess import normalize
 from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD, load_classifier
 from wsol_bench.models.layers import Target, find_module, target_of
 from wsol_bench.report.tables import markdown_table

@@ -163,7 +163,7 @@ def metric(
     *,
     per: Per,
     better: Better,
-    range: tuple[float, float],
+    range: tuple[float | int, float | int],
     hits: bool = False,
     paper: str = "",
     needs: tuple[str, ...] = (),

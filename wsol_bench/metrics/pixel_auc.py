@@ -6,12 +6,30 @@ import numba
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from wsol_bench.masks import BACKGROUND, OBJECT
+from wsol_bench.batches import MapView
+from wsol_bench.images.masks import BACKGROUND, OBJECT
+from wsol_bench.metrics.base import metric
 
-__all__ = ["pixel_roc_auc"]
+__all__ = ["pixel_roc_auc", "roc_auc"]
 
 
-def pixel_roc_auc(
+@metric(
+    "pixel_roc_auc",
+    per="map",
+    better="higher",
+    range=(0, 1),
+    paper="doi:10.1016/j.patrec.2005.10.010",
+)
+def pixel_roc_auc(view: MapView) -> float:
+    """Area under the ROC curve of the map's pixels, object against background.
+
+    Fawcett, Pattern Recognition Letters 2006; see ``roc_auc``. The object is the image's mask, or
+    the pixels whose centers lie in its ground-truth boxes.
+    """
+    return roc_auc(view.values, view.pixels)
+
+
+def roc_auc(
     values: Float32[np.ndarray, "height width"], truth: UInt8[np.ndarray, "height width"]
 ) -> float:
     """Area under the ROC curve of pixels (Fawcett, Pattern Recognition Letters 27, 2006).
@@ -23,7 +41,7 @@ def pixel_roc_auc(
     them, are the same area.
 
     >>> values = np.array([[0.9, 0.8], [0.3, 0.3]], np.float32)
-    >>> pixel_roc_auc(values, np.array([[1, 0], [1, 0]], np.uint8))
+    >>> roc_auc(values, np.array([[1, 0], [1, 0]], np.uint8))
     0.625
 
     Args:

@@ -3,12 +3,31 @@
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from wsol_bench.masks import BACKGROUND, OBJECT
+from wsol_bench.batches import MapView
+from wsol_bench.images.masks import BACKGROUND, OBJECT
+from wsol_bench.metrics.base import metric
 
-__all__ = ["relevance_mass_accuracy"]
+__all__ = ["mass_accuracy", "relevance_mass_accuracy"]
 
 
-def relevance_mass_accuracy(
+@metric(
+    "relevance_mass_accuracy",
+    per="map",
+    better="higher",
+    range=(0, 1),
+    paper="arXiv:2003.07258",
+)
+def relevance_mass_accuracy(view: MapView) -> float:
+    """Share of the sum of the map's positive values that lies on the object.
+
+    Arras, Osman & Samek, Information Fusion 2022; see ``mass_accuracy``. The object is the image's
+    mask, or the pixels whose centers lie in its ground-truth boxes: on boxes this is the
+    energy-based pointing game.
+    """
+    return mass_accuracy(view.values, view.pixels)
+
+
+def mass_accuracy(
     values: Float32[np.ndarray, "height width"], truth: UInt8[np.ndarray, "height width"]
 ) -> float:
     """Relevance mass accuracy (Arras, Osman & Samek, Information Fusion 2022, arXiv:2003.07258).
@@ -19,7 +38,7 @@ def relevance_mass_accuracy(
     [0, 1] elsewhere.
 
     >>> values = np.array([[3.0, 1.0], [-5.0, 0.0]], np.float32)
-    >>> relevance_mass_accuracy(values, np.array([[1, 0], [1, 0]], np.uint8))
+    >>> mass_accuracy(values, np.array([[1, 0], [1, 0]], np.uint8))
     0.75
 
     Args:

@@ -1,14 +1,36 @@
 """Top-k intersection: the share of the k highest pixels of a map that are object."""
 
+from typing import Annotated
+
 import numpy as np
 from jaxtyping import Float32, UInt8
+from pydantic import Field
 
-from wsol_bench.masks import IGNORED, OBJECT
+from wsol_bench.batches import MapView
+from wsol_bench.images.masks import IGNORED, OBJECT
+from wsol_bench.metrics.base import metric
 
-__all__ = ["object_share_of_top", "top_k_intersection"]
+__all__ = ["object_share_of_top", "share_of_top_k", "top_k_intersection"]
 
 
-def top_k_intersection(
+@metric(
+    "top_k_intersection",
+    per="map",
+    better="higher",
+    range=(0, 1),
+    paper="arXiv:2104.14995",
+)
+def top_k_intersection(view: MapView, *, k: Annotated[int, Field(ge=1)] = 1000) -> float:
+    """Share of the k highest pixels that are object.
+
+    Theiner, Müller-Budack & Ewerth, WACV 2022; see ``share_of_top_k``. The object is the image's
+    mask, or the pixels whose centers lie in its ground-truth boxes. ``k`` counts pixels of the
+    network's input.
+    """
+    return share_of_top_k(view.values, view.pixels, k=k)
+
+
+def share_of_top_k(
     values: Float32[np.ndarray, "height width"],
     truth: UInt8[np.ndarray, "height width"],
     *,
@@ -25,7 +47,7 @@ def top_k_intersection(
 
     >>> values = np.array([[0.9, 0.8], [0.3, 0.1]], np.float32)
     >>> truth = np.array([[1, 0], [1, 0]], np.uint8)
-    >>> top_k_intersection(values, truth, k=1), top_k_intersection(values, truth, k=2)
+    >>> share_of_top_k(values, truth, k=1), share_of_top_k(values, truth, k=2)
     (1.0, 0.5)
 
     Args:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from wsol_bench.datasets import Dataset
 from wsol_bench.runs.scorer import Outcome, Passed, ScoredGroup, Scorer
@@ -23,6 +23,7 @@ _WAITING = 2 * _SCORERS
 T = TypeVar("T")
 
 
+@runtime_checkable
 class Pass(Protocol):
     """Where maps and boxes come from: a network and its methods, or sources alone."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -108,6 +108,7 @@ class ScoredGroup(NamedTuple):
     methods: list[ScoredMethod]
 
 
+@runtime_checkable
 class Group(Protocol):
     """Images whose maps or boxes are at hand and can be scored."""
 
