@@ -37,7 +37,7 @@ class Cost:
 
     def seconds(self) -> float:
         """The sum of the spans; waits for a GPU that is still at them."""
-        return sum(begin.until(end) for begin, end in self.spans)
+        return sum((begin.until(end) for begin, end in self.spans), 0.0)
 
 
 class Mark:

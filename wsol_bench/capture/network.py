@@ -66,7 +66,10 @@ def uncompiled(model: nn.Module) -> Iterator[None]:
 
 
 def passed(model: nn.Module, images: Float[Tensor, "n 3 height width"], cost: Cost | None) -> Any:
-    """What the network makes of images; they are added to a cost, or it is nobody's question."""
+    """What the network makes of images, which are added to a cost.
+
+    Nobody is charged (None) for a look at how the network is built, nor where no image passes.
+    """
     if cost is not None:
         cost.forward += len(images)
     return model(images)

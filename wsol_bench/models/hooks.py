@@ -22,7 +22,7 @@ def hooked(*, before: Hooks = (), after: Hooks = ()) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for module, hook in before:
-            stack.callback(module.register_forward_pre_hook(hook).remove)
+            stack.enter_context(module.register_forward_pre_hook(hook))
         for module, hook in after:
-            stack.callback(module.register_forward_hook(hook).remove)
+            stack.enter_context(module.register_forward_hook(hook))
         yield
