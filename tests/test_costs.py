@@ -51,9 +51,10 @@ EXPECTED = {
     "score_cam": Each(1 + CHANNELS, 0, 0, 2),
     # A pass that notes what stands around the layer, then an activation a channel.
     "ablation_cam": Each(2, 0, CHANNELS, 3),
-    # The same pass, its activations, and one way back a slot; ShapleyCAM takes it twice.
-    "finer_cam": Each(2, SLOTS, 1, 3),
-    "shapley_cam": Each(2, 2 * SLOTS, 1, 3),
+    # The same pass, the layer's own activations, and one way back a slot, of which there is one;
+    # ShapleyCAM takes it twice.
+    "finer_cam": Each(2, 1, 1, 3),
+    "shapley_cam": Each(2, 2, 1, 3),
     # To the pixels, of the own class alone.
     "guided_backprop": Each(2, 1, 0, 2),
     "guided_backprop of all": Each(2, SLOTS, 0, 2),
@@ -75,13 +76,13 @@ def measured() -> tuple[Any, float]:
     methods = [
         "cam",
         "grad_cam",
-        "layer_cam",
+        {"name": "layer_cam", "classes": "label"},
         {"name": "grad_cam", "sanity": "class_swapped"},
         {"name": "grad_cam", "sanity": "randomized_weights"},
         "score_cam",
         "ablation_cam",
-        "finer_cam",
-        "shapley_cam",
+        {"name": "finer_cam", "classes": "label"},
+        {"name": "shapley_cam", "classes": "label"},
         "guided_backprop",
         {"name": "guided_backprop", "label": "guided_backprop of all", "classes": "all"},
         "guided_grad_cam",
