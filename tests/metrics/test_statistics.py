@@ -11,7 +11,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsol_bench.metrics import statistics
+from wsol_bench import statistics
 from wsol_bench.statistics import (
     Hits,
     bootstrap_means,
