@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from wsol_bench import files
 from wsol_bench.files import locked, write_atomically
 
 
@@ -72,9 +73,10 @@ class TestWriteAtomically:
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from wsol_bench.files import locked
+from wsol_bench import files
 
-with locked(Path(sys.argv[1]), "process 7 on a machine"):
+files._take = getattr(files, sys.argv[2])
+with files.locked(Path(sys.argv[1]), "process 7 on a machine"):
     child = os.fork()  # as the processes that decode images are made
     if child:
         print(child, flush=True)
@@ -85,7 +87,7 @@ with locked(Path(sys.argv[1]), "process 7 on a machine"):
 @contextmanager
 def holder_of(path):
     """Another process that holds the lock, and the id of a child that it forked meanwhile."""
-    command = [sys.executable, "-c", HOLDER, str(path)]
+    command = [sys.executable, "-c", HOLDER, str(path), files._take.__name__]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         child = int(process.stdout.readline())
         try:
@@ -105,6 +107,13 @@ def is_alive(pid):
     return True
 
 
+@pytest.fixture(params=["_take", "_take_with_filelock"])
+def way(request, monkeypatch):
+    """This system's way to lock, and that of Windows, which here is filelock's of this system."""
+    monkeypatch.setattr(files, "_take", getattr(files, request.param))
+
+
+@pytest.mark.usefixtures("way")
 class TestLocked:
     def test_another_process_is_refused_with_the_holders_words_until_it_is_killed(self, tmp_path):
         path = tmp_path / "lock"
@@ -122,8 +131,29 @@ class TestLocked:
         with pytest.raises(ZeroDivisionError), locked(path, "somebody with a long name"):
             raise ZeroDivisionError
         code = (
-            "import sys; from pathlib import Path; from wsol_bench.files import locked\n"
-            "with locked(Path(sys.argv[1]), 'next'): pass"
+            "import sys; from pathlib import Path; from wsol_bench import files\n"
+            "files._take = getattr(files, sys.argv[2])\n"
+            "with files.locked(Path(sys.argv[1]), 'next'): pass"
         )
-        subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+        command = [sys.executable, "-c", code, str(path), files._take.__name__]
+        subprocess.run(command, check=True)
         assert path.read_text() == "next"
+
+    def test_within_one_process_it_is_held_once(self, tmp_path):
+        path = tmp_path / "lock"
+        with locked(path, "me"):
+            with pytest.raises(BlockingIOError, match="this process"):
+                take(path)
+            with pytest.raises(BlockingIOError, match="this process"):  # still
+                take(tmp_path / "." / "lock")
+        assert take(path) == "me"
+
+
+def test_on_windows_the_lock_is_that_of_filelock():
+    """Which function the module takes there, as it is read anew under that name."""
+    code = (
+        "import sys; sys.platform = 'win32'\n"
+        "from wsol_bench import files\n"
+        "assert files._take is files._take_with_filelock and not hasattr(files, 'fcntl')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,8 +5,9 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import TextIO
 
 if sys.platform != "win32":
     import fcntl
@@ -71,9 +72,8 @@ def _sync_folder(folder: Path) -> None:
 def locked(path: Path, holder: str) -> Iterator[None]:
     """Hold the lock file ``path``; it ends with the process, however that ends.
 
-    A POSIX record lock: unlike others it is not inherited by the processes that decode images, so
-    it does not outlive a killed run, and it holds between machines on a shared file system. There
-    is none on Windows.
+    The processes that decode images do not inherit it, so it does not outlive a killed run. It
+    holds between machines on a shared file system that has such locks.
 
     Args:
         path: of the lock file, which stays.
@@ -90,15 +90,40 @@ def locked(path: Path, holder: str) -> Iterator[None]:
         _held.add(here)
     try:
         with path.open("a+") as file:
-            if sys.platform != "win32":
-                try:
-                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except (BlockingIOError, PermissionError) as error:
-                    file.seek(0)
-                    raise BlockingIOError(file.read().strip() or "another process") from error
-            file.truncate(0)
-            file.write(holder)
-            file.flush()
-            yield
+            try:
+                lock = _take(file)
+            except (BlockingIOError, PermissionError) as error:
+                file.seek(0)
+                raise BlockingIOError(file.read().strip() or "another process") from error
+            with lock:
+                file.truncate(0)
+                file.write(holder)
+                file.flush()
+                yield
     finally:
         _held.remove(here)
+
+
+def _take_with_filelock(file: TextIO) -> AbstractContextManager[object]:
+    """Take a lock beside the file, whose words Windows would let nobody read if it were locked."""
+    from filelock import FileLock, Timeout
+
+    try:
+        return FileLock(f"{file.name}.held").acquire(timeout=0)
+    except Timeout as error:
+        raise BlockingIOError from error
+
+
+if sys.platform == "win32":
+    _take = _take_with_filelock
+else:
+
+    def _take(file: TextIO) -> AbstractContextManager[object]:
+        """Take a POSIX record lock, which ends when the file is closed.
+
+        Not filelock's, which is flock's: forked processes inherit that unless a hook of filelock's
+        closes their copy, and on GPFS it holds on one machine only, where a record lock holds on
+        all.
+        """
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return nullcontext()

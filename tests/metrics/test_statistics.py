@@ -3,14 +3,17 @@ import itertools
 import math
 import tracemalloc
 from collections import Counter
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wsol_bench import statistics
 from wsol_bench.statistics import (
+    Hits,
     bootstrap_means,
     bootstrap_statistic,
     confidence_interval,
@@ -125,6 +128,24 @@ class TestResamples:
         first = bootstrap_means(values, seed=3)
         assert np.array_equal(first, bootstrap_means(values, seed=3))
         assert not np.isin(first, bootstrap_means(values, seed=4)).all()
+
+    def test_digits_of_a_seed_stay_what_they_were(self):
+        """Of every way to draw and to sum; another digit is a change of results."""
+        at, few = np.arange(300), {"n_resamples": 1000}
+        rows = [at * step % 50 for step in (7, 11)]
+        hits = [
+            (np.arange(50) >= row[:, None]) & (np.arange(50) < (row + at % 23)[:, None])
+            for row in rows
+        ]
+        real = confidence_interval(np.sqrt(at), **few)
+        assert real[1:3] == pytest.approx((11.028635783221693, 11.945192172088523), rel=1e-12)
+        assert confidence_interval(at % 3 == 0, **few)[1:3] == (0.28, 0.38666666666666666)
+        assert statistic_interval(hits[0], largest, **few) == (
+            *(0.22333333333333333, 0.22666666666666666, 0.29333333333333333, 300),
+        )
+        assert paired_statistic(*hits, largest, **few)[:4] == (
+            *(300, 0.0, -0.036666666666666625, 0.03999999999999998),
+        )
 
     @pytest.mark.parametrize("real", [True, False])
     def test_memory_does_not_grow_with_the_resamples(self, real):
@@ -325,10 +346,22 @@ class TestMcNemar:
         assert found.odds_ratio == (n10 / n01 if n01 else math.inf)
 
     @given(st.integers(0, 300), st.integers(0, 300))
-    def test_equals_the_binomial_test_of_scipy(self, n01, n10):
+    def test_equals_the_sum_of_binomial_coefficients(self, n01, n10):
+        """In whole numbers, which are exact."""
         found = mcnemar_exact(*hits_of(n01, n10, both=1))
-        oracle = scipy.stats.binomtest(n10, n01 + n10).pvalue if n01 + n10 else 1.0
-        assert found.p == pytest.approx(oracle, rel=1e-9)
+        n = n01 + n10
+        as_extreme = 2 * sum(math.comb(n, k) for k in range(min(n01, n10) + 1))
+        exact = float(min(Fraction(1), Fraction(as_extreme, 2**n)))
+        assert found.p == pytest.approx(exact, rel=1e-12, abs=1e-300)
+
+    def test_of_as_many_images_as_imagenet_has(self):
+        n01, n10 = 4900, 5100
+        tail, term = 0, 1
+        for k in range(n01 + 1):
+            tail += term
+            term = term * (n01 + n10 - k) // (k + 1)
+        exact = float(Fraction(2 * tail, 2 ** (n01 + n10)))
+        assert mcnemar_exact(*hits_of(n01, n10, both=40_000)).p == pytest.approx(exact, rel=1e-12)
 
     def test_the_difference_is_that_of_the_hit_rates(self):
         first, second = hits_of(30, 10, both=40, neither=20)
@@ -559,3 +592,101 @@ class TestPairedStatistic:
     def test_of_different_images_is_an_error(self):
         with pytest.raises(ValueError, match="as many images, found 3 and 2"):
             paired_statistic(np.ones((3, 1)), np.ones((2, 1)), lambda means: means[:, 0])
+
+
+def packed(hits):
+    """Of shape (images, curves, thresholds)."""
+    return Hits(np.packbits(hits, axis=2), hits.shape[2])
+
+
+def swept(n, n_curves, thresholds, *, kind, seed):
+    """Hits of images x curves x thresholds: of intervals, at random, or of few distinct images."""
+    rng = np.random.default_rng(seed)
+    shape = (n, n_curves, thresholds)
+    if kind == "intervals":
+        return curves(n * n_curves, thresholds, seed=seed).reshape(shape)
+    if kind == "random":
+        return rng.random(shape) < 0.5
+    distinct = rng.random((2, *shape[1:])) < 0.5
+    return distinct[rng.integers(0, 2, n)]
+
+
+class TestPackedHits:
+    """Of packed hits every number is that of the matrix, digit for digit."""
+
+    # Two distinct rows are few among 128 images, not among 63; 9 and 100 do not fill a byte.
+    @pytest.mark.parametrize("block", [200, 2**18])
+    @pytest.mark.parametrize("few", [0, 2**22])
+    @pytest.mark.parametrize("kind", ["intervals", "random", "alike"])
+    @settings(max_examples=25)
+    @given(
+        n=st.sampled_from([0, 1, 2, 63, 64, 128, 300]),
+        n_curves=st.integers(0, 3),
+        thresholds=st.sampled_from([1, 8, 9, 100]),
+        seed=st.integers(0, 2**32),
+    )
+    def test_numbers_are_those_of_the_matrix(self, block, few, kind, n, n_curves, thresholds, seed):
+        first, second = (
+            swept(n, n_curves, thresholds, kind=kind, seed=seed + more) for more in (0, 1)
+        )
+        flat = [hits.reshape(n, n_curves * thresholds) for hits in (first, second)]
+        options = {"n_resamples": 20, "seed": seed}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(statistics, "_BLOCK", block)
+            patch.setattr(statistics, "_FEW", few)
+            assert np.array_equal(
+                bootstrap_means(packed(first), **options),
+                bootstrap_means(flat[0], **options),
+                equal_nan=True,
+            )
+            ours = confidence_intervals(packed(first), **options)
+            assert str(ours) == str(confidence_intervals(flat[0], **options))
+            if not n_curves:  # there is no largest of nothing
+                return
+            assert np.array_equal(
+                bootstrap_statistic(packed(first), largest, **options),
+                bootstrap_statistic(flat[0], largest, **options),
+                equal_nan=True,
+            )
+            one = statistic_interval(packed(first), largest, **options)
+            assert str(one) == str(statistic_interval(flat[0], largest, **options))
+            pair = paired_statistic(packed(first), packed(second), largest, **options)
+            assert str(pair) == str(paired_statistic(*flat, largest, **options))
+
+    def test_pairs_may_differ_in_their_thresholds(self):
+        first, second = (swept(200, 2, t, kind="intervals", seed=t) for t in (20, 50))
+        ours = paired_statistic(packed(first), packed(second), lambda means: means[:, 0])
+        theirs = paired_statistic(
+            first.reshape(200, -1), second.reshape(200, -1), lambda means: means[:, 0]
+        )
+        assert str(ours) == str(theirs)
+
+    def test_curves_are_chosen_by_place(self):
+        hits = swept(20, 4, 13, kind="random", seed=0)
+        for chosen in (slice(1, 3), [2, 0], slice(-1, None)):
+            found = packed(hits).curves(chosen)
+            assert np.array_equal(found.unpacked(), hits[:, chosen].reshape(20, -1))
+            assert found.shape == found.unpacked().shape
+
+    # The matrix would be 48 MB, its differences as much again, as floats eight times as much. Of
+    # random hits the sparse differences are 36 MB before they turn out to be too many.
+    @pytest.mark.parametrize(("kind", "most"), [("intervals", 12e6), ("random", 44e6)])
+    def test_are_never_unpacked_all_at_once(self, kind, most):
+        pair = [packed(swept(20_000, 3, 400, kind=kind, seed=seed)) for seed in (0, 1)]
+        paired_statistic(*pair, largest, n_resamples=1)
+        tracemalloc.start()
+        paired_statistic(*pair, largest, n_resamples=30)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < most
+
+    def test_what_are_not_packed_hits_is_refused(self):
+        with pytest.raises(
+            ValueError, match=r"\(images, curves, 2\) for 9 thresholds, found shape"
+        ):
+            Hits(np.zeros((5, 1, 1), np.uint8), 9)
+        with pytest.raises(ValueError, match="no hit behind threshold 8, found one"):
+            Hits(np.full((5, 1, 2), 255, np.uint8), 9)
+        hits = swept(5, 1, 9, kind="random", seed=0)
+        with pytest.raises(ValueError, match="packed hits of both methods or of neither"):
+            paired_statistic(packed(hits), hits[:, 0], largest)

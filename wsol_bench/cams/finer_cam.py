@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wsol_bench.cams.base import cam_method
 from wsol_bench.capture import Plan, Record
-from wsol_bench.capture.forward import gradients, one_hot
+from wsol_bench.capture.cotangents import gradients, one_hot
 
 __all__ = ["finer_cam"]
 
@@ -39,8 +39,7 @@ def finer_cam(
         activations = record.activations.detach().clone().requires_grad_(True)
         images = torch.arange(len(activations), device=activations.device)
         logits = record.head(activations, images)
-    names = [record.layer.name]
-    (slopes,) = gradients(logits, [activations], cotangents, names, record.probe.model)
-    record.probe.cost.backward += record.classes.numel()
+    names, probe = [record.layer.name], record.probe
+    (slopes,) = gradients(logits, [activations], cotangents, names, probe.model, cost=probe.cost)
     weights = slopes.mean(dim=(-2, -1))
     return torch.einsum("bkc,bchw->bkhw", weights, record.activations).relu()

@@ -1,7 +1,8 @@
 """What map methods know of a network. The only package with hooks and function modes."""
 
+from wsol_bench.capture.cost import Cost, Mark
 from wsol_bench.capture.network import Precision, autocast, compile_up_to, evaluation_mode
-from wsol_bench.capture.record import Cost, Layer, Mark, Plan, Probe, Record, capture
+from wsol_bench.capture.record import Layer, Plan, Probe, Record, capture
 
 __all__ = [
     "Cost",

@@ -6,8 +6,8 @@ a tensor of the graph; the logits are the network's, up to rounding.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import takewhile
 from typing import Any, NamedTuple, NoReturn
 
@@ -17,18 +17,16 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from wsol_bench.capture.forward import one_hot
-from wsol_bench.capture.network import evaluation_mode, logits_of, uncompiled
+from wsol_bench.capture.cost import Cost
+from wsol_bench.capture.cotangents import one_hot, pulled_back, scaled, unscaled
+from wsol_bench.capture.network import evaluation_mode, logits_of, passed, uncompiled
 from wsol_bench.errors import NotApplicableError
+from wsol_bench.models.hooks import hooked
 
 __all__ = ["Attention", "ExplicitAttention", "attentions", "blocks_of", "on_grid", "refuse"]
 
 # A class token, a distillation token and registers; more is a grid that is not square.
 _MOST_PREFIX_TOKENS = 8
-
-# Cotangents are scaled by a power of two, exact in every float format, so that half-precision
-# gradients do not underflow; they are scaled back in float32.
-_COTANGENT_SCALE = 2.0**10
 
 
 class Attention(NamedTuple):
@@ -58,6 +56,8 @@ def attentions(
     model: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
     classes: Int64[Tensor, "batch k"] | None = None,
+    *,
+    cost: Cost | None = None,
 ) -> list[Attention]:
     """The attention of each block, first to last, in float32.
 
@@ -69,6 +69,8 @@ def attentions(
         model: runs in evaluation mode, and comes back as it was, also after an exception.
         images: normalized input, on the model's device.
         classes: of each image; None for the attention alone, without a backward pass.
+        cost: what the pass of the batch is added to, and the way back from the logits to all
+            blocks; neither the pass of a single image nor the ways back within blocks.
 
     Raises:
         NotApplicableError: the network is no stack of self-attention blocks over one square grid of
@@ -83,19 +85,19 @@ def attentions(
         tail = _Tail(model, blocks, n_prefix, stacked=classes is not None)
         explicit.track = classes is not None
         with explicit, tail.watching():
-            logits = model(images)
+            logits = passed(model, images, cost)
     weights = explicit.taken
     found = [Attention(each.detach().float(), None, None) for each in weights]
     if classes is None:
         tail.check(logits)
         return found
     by_block = tail.gradients(logits, classes)
-    of_logits = _gradients(tail.outputs[-1], by_block[-1], weights)
+    of_logits = _gradients(tail.outputs[-1], by_block[-1], weights, cost)
     return [
         Attention(
             one.weights,
             gradients,
-            _gradients(output, cotangents, [tensor])[0][..., :n_prefix, :].clone(),
+            _gradients(output, cotangents, [tensor], None)[0][..., :n_prefix, :].clone(),
         )
         for one, gradients, output, cotangents, tensor in zip(
             found, of_logits, tail.outputs, by_block, weights, strict=True
@@ -107,12 +109,11 @@ def _gradients(
     tokens: Float[Tensor, "batch n c"],
     cotangents: Float[Tensor, "k batch n c"],
     weights: Sequence[Tensor],
+    cost: Cost | None,
 ) -> list[Float[Tensor, "batch k heads n n"]]:
     """What scaled cotangents of a block's tokens become on their way back to attention."""
-    by_slot = torch.autograd.grad(
-        tokens, list(weights), cotangents, is_grads_batched=True, retain_graph=True
-    )
-    return [gradient.transpose(0, 1).float() / _COTANGENT_SCALE for gradient in by_slot]
+    by_slot = pulled_back(tokens, weights, cotangents, cost, retain=True)
+    return [unscaled(gradient) for gradient in by_slot]
 
 
 def refuse(model: nn.Module, found: str) -> NoReturn:
@@ -257,16 +258,10 @@ def blocks_of(
         place = running[-1].split(".") if running else []
         places.extend([place] * (len(explicit.taken) - len(places)))
 
-    handles = []
-    try:
-        for name, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(enter(name)))
-            handles.append(module.register_forward_hook(leave))
-        with explicit:
-            logits_of(model, image)
-    finally:
-        for handle in handles:
-            handle.remove()
+    entering = ((module, enter(name)) for name, module in model.named_modules())
+    leaving = ((module, leave) for module in model.modules())
+    with hooked(before=entering, after=leaving), explicit:
+        logits_of(model, image, None)
     n_prefix = _n_prefix(model, [tuple(each.shape) for each in explicit.taken])
     # Blocks are the children, one an attention, of what all of these have in common.
     levels = zip(*places, strict=False)
@@ -330,17 +325,9 @@ class _Tail:
         self._stacked = stacked
         self._seen: Tensor
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> AbstractContextManager[None]:
         """Let it see the tokens of all blocks as one batch (or, not stacked, the last block's)."""
-        handles = []
-        try:
-            for block in self._blocks:
-                handles.append(block.register_forward_hook(self._hook))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        return hooked(after=((block, self._hook) for block in self._blocks))
 
     def _hook(self, module: nn.Module, inputs: Any, output: Any) -> Tensor:
         if not (isinstance(output, Tensor) and output.ndim == 3):
@@ -360,10 +347,8 @@ class _Tail:
         """Of the logits that it makes of each block's tokens, in these tokens; scaled."""
         self._check_shape(logits)
         n_blocks = len(self._blocks)
-        cotangents = one_hot(classes.repeat(n_blocks, 1), logits) * _COTANGENT_SCALE
-        (by_slot,) = torch.autograd.grad(
-            logits, self._seen, cotangents.transpose(0, 1).to(logits.dtype), is_grads_batched=True
-        )
+        cotangents = scaled(one_hot(classes.repeat(n_blocks, 1), logits), logits)
+        (by_slot,) = pulled_back(logits, [self._seen], cotangents, None)
         self._check_reading(by_slot)
         return by_slot.unflatten(1, (n_blocks, -1)).transpose(0, 1)
 

@@ -16,9 +16,12 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from wsol_bench.capture.forward import RELUS, one_hot
+from wsol_bench.capture.cost import Cost
+from wsol_bench.capture.cotangents import one_hot, pulled_back
+from wsol_bench.capture.forward import RELUS
 from wsol_bench.capture.network import evaluation_mode, logits_of, uncompiled
 from wsol_bench.errors import ModelError, NotApplicableError
+from wsol_bench.models.hooks import hooked
 from wsol_bench.models.layers import find_module
 
 __all__ = ["excitation", "without_rule"]
@@ -46,6 +49,8 @@ def excitation(
     classes: Int64[Tensor, "batch k"],
     map_layer: str,
     contrast_layer: str | None = None,
+    *,
+    cost: Cost | None = None,
 ) -> Float[Tensor, "batch k c h w"]:
     """Marginal winning probabilities at a layer (Zhang et al., ECCV 2016, arXiv:1608.00507).
 
@@ -70,6 +75,7 @@ def excitation(
         map_layer: dotted name; its output has shape (batch, c, h, w).
         contrast_layer: the map layer or one behind it. With it p is contrastive (c-MWP): what the
             negated weights of the last layer give is subtracted there. p may be negative then.
+        cost: what the passes are added to; c-MWP takes the way down from the logits twice.
 
     Raises:
         NotApplicableError: something between the map layer and the logits has no rule, or a layer
@@ -81,16 +87,16 @@ def excitation(
     by_slot = []
     with torch.autocast(images.device.type, enabled=False):
         with evaluation_mode(model), uncompiled(model), torch.no_grad(), mode.watching():
-            logits = logits_of(model, images)
+            logits = logits_of(model, images, cost)
         outputs = mode.taken()
         at_map, at_top = outputs[0], outputs[-1]
         layer = contrast_layer or map_layer
         for start in one_hot(classes, logits).to(logits.dtype).unbind(1):
-            p = _down(logits, start, at_top, layer)
+            p = _down(logits, start, at_top, layer, cost)
             if contrast_layer is not None:
                 with mode.last_weights_negated():
-                    p = p - _down(logits, start, at_top, layer)
-                p = _down(at_top, p, at_map, map_layer)
+                    p = p - _down(logits, start, at_top, layer, cost)
+                p = _down(at_top, p, at_map, map_layer, None)
             by_slot.append(p.float())
     return torch.stack(by_slot, dim=1)
 
@@ -108,11 +114,11 @@ def _down(
     p: Shaped[Tensor, "..."],
     lower: Shaped[Tensor, "..."],
     name: str,
+    cost: Cost | None,
 ) -> Shaped[Tensor, "..."]:
     """From p at one place to p at a lower one; the graph stays for the next class."""
-    found = None
-    if upper.requires_grad:
-        (found,) = torch.autograd.grad(upper, lower, p, retain_graph=True, allow_unused=True)
+    found: Tensor | None
+    (found,) = pulled_back(upper, [lower], p, cost, retain=True, allow_unused=True)
     if found is None:
         raise ModelError(f"the logits do not depend on layer {name!r} by differentiable operations")
     return found
@@ -135,19 +141,12 @@ class _Rules(TorchFunctionMode):
     @contextmanager
     def watching(self) -> Iterator[None]:
         """The rules are in place; all hooks are gone afterwards."""
-        handles: list[Any] = []
-        try:
-            for name, module in self._model.named_modules():
-                handles.append(module.register_forward_pre_hook(self._entering(name)))
-                handles.append(module.register_forward_hook(self._leaving))
-            for position, name in enumerate(self._names):
-                layer = find_module(self._model, name)
-                handles.append(layer.register_forward_hook(self._taking(position)))
-            with self:
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        begins = [(module, self._entering(name)) for name, module in self._model.named_modules()]
+        ends = [(module, self._leaving) for module in self._model.modules()]
+        for position, name in enumerate(self._names):
+            ends.append((find_module(self._model, name), self._taking(position)))
+        with hooked(before=begins, after=ends), self:
+            yield
 
     def _entering(self, name: str) -> Any:
         return lambda module, inputs: self._running.append(name)

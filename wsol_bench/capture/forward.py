@@ -10,20 +10,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from wsol_bench.capture.cost import Cost
 from wsol_bench.capture.network import Precision, autocast, evaluation_mode, logits_of
 from wsol_bench.errors import ModelError
+from wsol_bench.models.hooks import hooked
 from wsol_bench.models.layers import Target, check_output, find_module
 
-__all__ = ["RELUS", "forward", "gradients", "one_hot"]
-
-# Cotangents are scaled by a power of two, exact in every float format, so that half-precision
-# gradients do not underflow on their way to the layer; they are scaled back in float32. Head
-# weights below 64 fit float16 with it.
-_COTANGENT_SCALE = 2.0**10
+__all__ = ["RELUS", "forward"]
 
 RELUS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
 
@@ -35,6 +32,7 @@ def forward(
     *,
     track: bool,
     precision: Precision = "fp32",
+    cost: Cost | None = None,
 ) -> tuple[Float[Tensor, "batch n"], list[tuple[Target, Tensor]]]:
     """Logits, and the targets with their outputs in the order in which they ran.
 
@@ -44,6 +42,7 @@ def forward(
         targets: layers to record.
         track: whether the graph from the layers to the logits is kept.
         precision: of the pass.
+        cost: what the pass is added to.
 
     Raises:
         ModelError: a layer did not run, ran twice, or its output is no spatial grid; the model
@@ -52,67 +51,11 @@ def forward(
     recorder = _Recorder(targets, track=track)
     running = autocast(images.device, precision)
     with evaluation_mode(model), torch.no_grad(), running, recorder.watching(model):
-        logits = logits_of(model, images)
+        logits = logits_of(model, images, cost)
     taken = recorder.taken()
     for target, output in taken:
         check_output(output, target)
     return logits, taken
-
-
-def gradients(
-    logits: Float[Tensor, "batch n"],
-    outputs: Sequence[Tensor],
-    cotangents: Float[Tensor, "batch k n"],
-    names: Sequence[str],
-    model: nn.Module,
-    *,
-    retain: bool = False,
-) -> list[Float[Tensor, "batch k ..."]]:
-    """Gradients by one vector-Jacobian product batched over slots, in float32.
-
-    An image's logits depend on its own activations only (evaluation mode), so one cotangent a slot
-    serves the whole batch.
-
-    Args:
-        logits: of the pass.
-        outputs: of layers, in its graph.
-        cotangents: of each image and slot.
-        names: of the layers, for errors.
-        model: for errors.
-        retain: whether the graph is needed again.
-
-    Raises:
-        ModelError: the logits do not depend on a layer by differentiable operations.
-    """
-    by_slot: Sequence[Tensor | None] = [None] * len(outputs)
-    if logits.requires_grad:
-        scaled = (cotangents * _COTANGENT_SCALE).transpose(0, 1).to(logits.dtype)
-        by_slot = torch.autograd.grad(
-            logits,
-            list(outputs),
-            scaled,
-            is_grads_batched=True,
-            allow_unused=True,
-            retain_graph=retain,
-        )
-    found = []
-    for name, gradient in zip(names, by_slot, strict=True):
-        if gradient is None:
-            raise ModelError(
-                f"the logits of {type(model).__name__} do not depend on layer {name!r} by "
-                "differentiable operations"
-            )
-        found.append(gradient.transpose(0, 1).float() / _COTANGENT_SCALE)
-    return found
-
-
-def one_hot(
-    classes: Int64[Tensor, "batch k"], logits: Float[Tensor, "batch n"]
-) -> Float[Tensor, "batch k n"]:
-    """The cotangent of each slot's own logit."""
-    shape = (*classes.shape, logits.shape[1])
-    zeros = torch.zeros(shape, device=logits.device)
-    return zeros.scatter_(2, classes[:, :, None], 1.0)
 
 
 class _Recorder:
@@ -138,16 +81,11 @@ class _Recorder:
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
         mode = _AfterRelu(self) if any(target.then_relu for target in self._targets) else None
-        handles = []
-        try:
-            for target in self._targets:
-                layer = find_module(model, target.layer)
-                handles.append(layer.register_forward_hook(self._hook(target, mode)))
-            with mode or nullcontext():
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        hooks = (
+            (find_module(model, target.layer), self._hook(target, mode)) for target in self._targets
+        )
+        with hooked(after=hooks), mode or nullcontext():
+            yield
 
     def _hook(self, target: Target, mode: "_AfterRelu | None") -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> Any:

@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wsol_bench.capture.cost import Cost
 from wsol_bench.errors import ModelError
+from wsol_bench.models.hooks import hooked
 from wsol_bench.models.layers import Target, find_module
 from wsol_bench.vocabulary import Precision
 
@@ -18,6 +20,7 @@ __all__ = [
     "compile_up_to",
     "evaluation_mode",
     "logits_of",
+    "passed",
     "uncompiled",
     "without",
 ]
@@ -61,9 +64,21 @@ def uncompiled(model: nn.Module) -> Iterator[None]:
             module._compiled_call_impl = call
 
 
-def logits_of(model: nn.Module, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n c"]:
-    """What the network makes of images; ModelError where that is no (n, classes) logits."""
-    logits = model(images)
+def passed(model: nn.Module, images: Float[Tensor, "n 3 height width"], cost: Cost | None) -> Any:
+    """What the network makes of images, which are added to a cost.
+
+    Nobody is charged (None) for a look at how the network is built, nor where no image passes.
+    """
+    if cost is not None:
+        cost.forward += len(images)
+    return model(images)
+
+
+def logits_of(
+    model: nn.Module, images: Float[Tensor, "n 3 height width"], cost: Cost | None
+) -> Float[Tensor, "n c"]:
+    """As ``passed``; ModelError where what comes is no (n, classes) logits."""
+    logits = passed(model, images, cost)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(f"{type(model).__name__}: expected logits of shape (b, n), found {found}")
@@ -105,14 +120,10 @@ def compile_up_to(
         nonlocal past
         past = True
 
-    handles = [module.register_forward_pre_hook(note) for module in without(model, layers)]
-    handles += [layer.register_forward_hook(end) for layer in layers]
-    try:
-        with evaluation_mode(model):
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    begins = [(module, note) for module in without(model, layers)]
+    ends = [(layer, end) for layer in layers]
+    with hooked(before=begins, after=ends), evaluation_mode(model):
+        passed(model, images, None)
     chosen = [module for module in before if module not in behind]
     # All modules share one entry of torch.compile's cache, whose limit is made for one or two.
     from torch._dynamo import config

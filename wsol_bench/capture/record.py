@@ -1,7 +1,6 @@
 """What the map methods see of a network: a Record of the one pass, and a Probe to ask it again."""
 
 import hashlib
-import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -12,8 +11,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from wsol_bench.capture.attention import Attention, attentions
+from wsol_bench.capture.cost import Cost, Mark
+from wsol_bench.capture.cotangents import gradients, one_hot
 from wsol_bench.capture.excitation import excitation, without_rule
-from wsol_bench.capture.forward import forward, gradients, one_hot
+from wsol_bench.capture.forward import forward
 from wsol_bench.capture.network import (
     Precision,
     autocast,
@@ -25,10 +26,11 @@ from wsol_bench.capture.relevance import relevances
 from wsol_bench.capture.replay import Head
 from wsol_bench.capture.rules import Rule, backward_rule
 from wsol_bench.errors import ModelError, NotApplicableError
+from wsol_bench.models.hooks import hooked
 from wsol_bench.models.layers import Target, find_module, to_grid
 from wsol_bench.progress import within
 
-__all__ = ["Cost", "Layer", "Mark", "Plan", "Probe", "Record", "capture"]
+__all__ = ["Layer", "Plan", "Probe", "Record", "capture"]
 
 T = TypeVar("T")
 
@@ -63,53 +65,6 @@ class Layer:
     activations: Float[Tensor, "batch c h w"]
     gradients: Float[Tensor, "batch k c h w"] | None = None
     class_weights: Float[Tensor, "batch k c"] | None = None
-
-
-@dataclass
-class Cost:
-    """Work that was done for a batch.
-
-    Attributes:
-        forward: images that passed the network.
-        backward: (image, cotangent) pairs that passed back, as far as the layer or to the pixels.
-        head: activations that passed the part behind the target layer alone.
-        seconds: each span of time, by a device's clock.
-    """
-
-    forward: int = 0
-    backward: int = 0
-    head: int = 0
-    spans: "list[tuple[Mark, Mark]]" = field(default_factory=list)
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            self.forward + other.forward,
-            self.backward + other.backward,
-            self.head + other.head,
-            self.spans + other.spans,
-        )
-
-    def seconds(self) -> float:
-        """The sum of the spans; waits for a GPU that is still at them."""
-        return sum(begin.until(end) for begin, end in self.spans)
-
-
-class Mark:
-    """A moment in what a device does; taking one does not wait for the device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._event: Any = None
-        if device.type == "cuda":
-            self._event = torch.cuda.Event(enable_timing=True)
-            self._event.record()
-        self._time = time.perf_counter()
-
-    def until(self, end: "Mark") -> float:
-        """Seconds from this moment to another."""
-        if self._event is None:
-            return end._time - self._time
-        end._event.synchronize()
-        return float(self._event.elapsed_time(end._event)) / 1000
 
 
 class Probe:
@@ -164,9 +119,7 @@ class Probe:
             cost.spans.append((begin, Mark(self.images.device)))
             self.cost, self._paid = outer, paid | self._paid
             # Work within is work of what stands around it, whose own span covers the time.
-            outer.forward += cost.forward
-            outer.backward += cost.backward
-            outer.head += cost.head
+            outer += replace(cost, spans=[])
 
     def noise(self, seed: int) -> list[torch.Generator]:
         """A random generator an image, keyed by (seed, image id), on the CPU.
@@ -209,9 +162,8 @@ class Probe:
 
     def logits(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n classes"]:
         """Scores before softmax of other images, in one pass and in float32."""
-        self.cost.forward += len(images)
         with torch.no_grad(), self._running(compiled=True):
-            return logits_of(self.model, images).float()
+            return logits_of(self.model, images, self.cost).float()
 
     def head(
         self, activations: Float[Tensor, "n c h w"], of: Int64[Tensor, " n"], *, layer: str = ""
@@ -226,23 +178,18 @@ class Probe:
             layer: name of the target layer; the first one recorded where it is "".
         """
         target = next(one for one in self.targets if not layer or one.layer == layer)
-
-        def make() -> Head:
-            self.cost.forward += len(self.images)
-            return Head(self.model, self.images, target)
-
         with self._running():
-            head = self._once(("head", target.layer), make)
-            self.cost.head += len(activations)
-            return head(activations, of).float()
+            head = self._once(
+                ("head", target.layer), lambda: Head(self.model, self.images, target, self.cost)
+            )
+            return head(activations, of, self.cost).float()
 
     def record(
         self, images: Float[Tensor, "batch 3 height width"], classes: Int64[Tensor, "batch k"]
     ) -> "Record":
         """A Record of other images with gradients, of the same layers."""
-        self.cost.forward += len(images)
-        self.cost.backward += classes.numel()
         other = Probe(self.model, images, self.targets, precision=self.precision)
+        other.cost = self.cost  # what is asked of it is asked here
         return other.capture(Plan(gradients=True), classes=classes)
 
     def pixel_gradients(
@@ -295,7 +242,6 @@ class Probe:
     ) -> list[Float[Tensor, "n k ..."]]:
         """Gradients at the pixels, then at modules' outputs, by a graph of the whole network."""
         taken = {} if outputs is None else outputs
-        handles = []
 
         def note(name: str) -> Any:
             def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
@@ -304,22 +250,23 @@ class Probe:
 
             return hook
 
-        try:
-            for name, module in layers.items():
-                handles.append(module.register_forward_hook(note(name)))
-            with self._running(), torch.enable_grad(), backward_rule(rule):
-                pixels = images.detach().clone().requires_grad_(True)
-                logits = logits_of(self.model, pixels)
-        finally:
-            for handle in handles:
-                handle.remove()
-        self.cost.forward += len(images)
-        self.cost.backward += classes.numel()
+        hooks = ((module, note(name)) for name, module in layers.items())
+        with hooked(after=hooks), self._running(), torch.enable_grad(), backward_rule(rule):
+            pixels = images.detach().clone().requires_grad_(True)
+            logits = logits_of(self.model, pixels, self.cost)
         cotangents = one_hot(classes, logits)
         at, names = [pixels, *taken.values()], ["the input", *taken]
         # Slot by slot: all of them at once would hold the whole network's gradients k times.
         slots = [
-            gradients(logits, at, cotangents[:, [slot]], names, self.model, retain=True)
+            gradients(
+                logits,
+                at,
+                cotangents[:, [slot]],
+                names,
+                self.model,
+                cost=self.cost,
+                retain=True,
+            )
             for slot in range(classes.shape[1])
         ]
         return [torch.cat(of_slots, dim=1) for of_slots in zip(*slots, strict=True)]
@@ -332,10 +279,8 @@ class Probe:
         """
 
         def make() -> list[Attention]:
-            self.cost.forward += len(self.images)
-            self.cost.backward += 0 if classes is None else classes.numel()
             with self._running():
-                return attentions(self.model, self.images, classes)
+                return attentions(self.model, self.images, classes, cost=self.cost)
 
         return self._once(
             ("attention", *([] if classes is None else classes.flatten().tolist())), make
@@ -349,10 +294,8 @@ class Probe:
         Raises:
             NotApplicableError: the network is no such transformer, or computes what has no rule.
         """
-        self.cost.forward += len(self.images)
-        self.cost.backward += classes.numel()
         with self._running():
-            return relevances(self.model, self.images, classes)
+            return relevances(self.model, self.images, classes, cost=self.cost)
 
     def excitation(
         self,
@@ -378,14 +321,10 @@ class Probe:
         if layers is None:
             reason = without_rule(self.model) or "the table knows no map layer of its architecture"
             raise NotApplicableError(f"{reason}; name a layer behind it with 'map_layer'")
-        at, contrast = layers
-        self.cost.forward += len(self.images)
-        self.cost.backward += classes.numel() * (2 if contrastive else 1)
+        at, contrast = layers if contrastive else (layers[0], None)
         with self._running():
             try:
-                return excitation(
-                    self.model, self.images, classes, at, contrast if contrastive else None
-                )
+                return excitation(self.model, self.images, classes, at, contrast, cost=self.cost)
             except ModelError as error:
                 if map_layer is None or isinstance(error, NotApplicableError):
                     raise
@@ -398,11 +337,7 @@ class Probe:
                 made = make()
             self._kept[key] = (made, cost)
         elif key not in self._paid:
-            cost = self._kept[key][1]
-            self.cost.forward += cost.forward
-            self.cost.backward += cost.backward
-            self.cost.head += cost.head
-            self.cost.spans += cost.spans
+            self.cost += self._kept[key][1]
         self._paid.add(key)
         value: T = self._kept[key][0]
         return value
@@ -418,7 +353,12 @@ class Probe:
     ) -> "Record":
         """The one pass; see ``capture``."""
         logits, taken = forward(
-            self.model, self.images, self.targets, track=plan.gradients, precision=self.precision
+            self.model,
+            self.images,
+            self.targets,
+            track=plan.gradients,
+            precision=self.precision,
+            cost=self.cost,
         )
         scores = logits.detach().float()
         if classes is None:
@@ -432,7 +372,8 @@ class Probe:
         if plan.gradients:
             names = [target.layer for target, _ in taken]
             outputs = [output for _, output in taken]
-            found = gradients(logits, outputs, one_hot(classes, logits), names, self.model)
+            cotangents = one_hot(classes, logits)
+            found = gradients(logits, outputs, cotangents, names, self.model, cost=self.cost)
         layers = []
         for (target, output), gradient in zip(taken, found, strict=True):
             grid = to_grid(output.detach().float(), target.layout)
@@ -487,6 +428,7 @@ class Record:
     layers: tuple[Layer, ...]
     at: int = 0
     _probe: Probe | None = field(default=None, repr=False)
+    _shared: Cost = field(default_factory=Cost, repr=False)
 
     @property
     def layer(self) -> Layer:
@@ -527,6 +469,14 @@ class Record:
         if self._probe is None:
             raise ModelError("this record is not of a network")
         return self._probe
+
+    def cost_for(self, plan: Plan) -> Cost:
+        """What the pass costs a method with this plan, as if it were alone.
+
+        Nothing where the record was asked of a probe, which has charged whoever asked.
+        """
+        backward = self._shared.backward if plan.gradients else 0
+        return replace(self._shared, backward=backward, spans=list(self._shared.spans))
 
     def at_layer(self, at: int) -> "Record":
         """The record of another of its layers."""
@@ -590,7 +540,10 @@ def capture(
     if k < 1:
         raise ValueError(f"k: expected at least 1, found {k}")
     probe = Probe(model, images, targets, precision=precision, image_ids=image_ids)
-    return probe.capture(plan, k=k, labels=labels, classes=classes)
+    with probe.metered() as shared:
+        record = probe.capture(plan, k=k, labels=labels, classes=classes)
+    probe.cost = Cost()  # nobody has asked yet
+    return replace(record, _shared=shared)
 
 
 def _class_slots(

@@ -8,8 +8,9 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
 from wsol_bench.capture.attention import ExplicitAttention, blocks_of, refuse
-from wsol_bench.capture.forward import one_hot
-from wsol_bench.capture.network import evaluation_mode, uncompiled
+from wsol_bench.capture.cost import Cost
+from wsol_bench.capture.cotangents import one_hot, pulled_back
+from wsol_bench.capture.network import evaluation_mode, passed, uncompiled
 
 __all__ = ["relevances"]
 
@@ -19,6 +20,8 @@ def relevances(
     model: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
     classes: Int64[Tensor, "batch k"],
+    *,
+    cost: Cost | None = None,
 ) -> list[Float[Tensor, "batch k heads n n"]]:
     """The relevance of each block's attention matrix to each class slot, first block to last.
 
@@ -38,6 +41,7 @@ def relevances(
         model: runs in evaluation mode, and comes back as it was, also after an exception.
         images: normalized input, on the model's device.
         classes: of each image.
+        cost: what the pass of the batch and the ways back are added to.
 
     Raises:
         NotApplicableError: as ``attentions``, or behind the first attention the network computes
@@ -50,10 +54,10 @@ def relevances(
         blocks_of(model, images[:1])
         explicit.track = True
         with explicit:
-            logits = model(images)
+            logits = passed(model, images, cost)
     cotangents = one_hot(classes, logits).transpose(0, 1).to(logits.dtype)
     by_slot = [
-        torch.autograd.grad(logits, explicit.taken, cotangent, retain_graph=True)
+        pulled_back(logits, explicit.taken, cotangent, cost, retain=True)
         for cotangent in cotangents
     ]
     return [torch.stack(slots, dim=1).float() for slots in zip(*by_slot, strict=True)]

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from wsol_bench.capture.cost import Cost
 from wsol_bench.capture.forward import RELUS
 from wsol_bench.capture.network import evaluation_mode, logits_of, uncompiled, without
 from wsol_bench.errors import ModelError
+from wsol_bench.models.hooks import hooked
 from wsol_bench.models.layers import Target, find_module, from_grid
 
 __all__ = ["Head"]
@@ -32,20 +34,25 @@ class Head:
         model: the network.
         images: the batch whose activations are replaced.
         target: the layer.
+        cost: what the one pass is added to.
     """
 
     def __init__(
-        self, model: nn.Module, images: Float[Tensor, "batch 3 height width"], target: Target
+        self,
+        model: nn.Module,
+        images: Float[Tensor, "batch 3 height width"],
+        target: Target,
+        cost: Cost | None = None,
     ) -> None:
         self._model = model
         self._images = images
         self._target = target
         self._layer = find_module(model, target.layer)
         self._noted = dict[nn.Module, list[Any]]()
-        self._output: Tensor = self._note()
+        self._output: Tensor = self._note(cost)
 
     @torch.no_grad()
-    def _note(self) -> Tensor:
+    def _note(self, cost: Cost | None) -> Tensor:
         outputs: list[Tensor] = []
         used = _Used()
 
@@ -62,27 +69,33 @@ class Head:
             outputs.append(output.clone())
             used.depth -= 1
 
-        with ExitStack() as stack:
-            for module in without(self._model, [self._layer]):
-                stack.callback(module.register_forward_pre_hook(enter).remove)
-                stack.callback(module.register_forward_hook(leave).remove)
-            stack.callback(self._layer.register_forward_pre_hook(enter).remove)
-            stack.callback(self._layer.register_forward_hook(end).remove)
-            stack.enter_context(evaluation_mode(self._model))
-            stack.enter_context(uncompiled(self._model))
-            with used:
-                logits_of(self._model, self._images)
+        modules = without(self._model, [self._layer])
+        begins = [(module, enter) for module in (*modules, self._layer)]
+        ends = [*((module, leave) for module in modules), (self._layer, end)]
+        with (
+            hooked(before=begins, after=ends),
+            evaluation_mode(self._model),
+            uncompiled(self._model),
+            used,
+        ):
+            logits_of(self._model, self._images, cost)
         return outputs[0]
 
     def __call__(
-        self, grid: Float[Tensor, "n c h w"], of: Int64[Tensor, " n"]
+        self,
+        grid: Float[Tensor, "n c h w"],
+        of: Int64[Tensor, " n"],
+        cost: Cost | None = None,
     ) -> Float[Tensor, "n classes"]:
         """Logits for activations in the place of the layer's own; differentiable.
 
         Args:
             grid: the activations.
             of: the image in the batch that each belongs to.
+            cost: what the activations are added to.
         """
+        if cost is not None:
+            cost.head += len(grid)
         replaced = from_grid(grid, self._output[of], self._target.layout)
         # A batch of the right size: what the first module sees of it does not matter.
         images = self._images.new_zeros(()).expand(len(of), *self._images.shape[1:])
@@ -92,7 +105,7 @@ class Head:
             self._replaying(of),
             _in_place(self._layer, replaced, then_relu=self._target.then_relu),
         ):
-            return logits_of(self._model, images)
+            return logits_of(self._model, images, None)  # no image passes
 
     @contextmanager
     def _replaying(self, of: Int64[Tensor, " n"]) -> Iterator[None]:

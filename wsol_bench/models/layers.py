@@ -6,6 +6,7 @@ the last pooling, a permutation or the class layer are the wrong answers that gu
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,6 +14,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from wsol_bench.errors import ModelError, did_you_mean
+from wsol_bench.models.hooks import hooked
 from wsol_bench.vocabulary import Layout
 
 __all__ = [
@@ -198,29 +200,23 @@ def candidate_layers(model: nn.Module, *, size: int = 224, at_most: int = 12) ->
     """Names and shapes of modules with a spatial output, last first: a pass on a blank image."""
     found: list[str] = []
 
-    def note(name: str) -> None:
+    def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and output.ndim == 4 and output.shape[-1] > 1:
                 found.append(f"{name} {tuple(output.shape[1:])}")
 
-        handles.append(modules[name].register_forward_hook(hook))
+        return hook
 
-    handles: list[torch.utils.hooks.RemovableHandle] = []
-    modules = dict(model.named_modules())
     training = [module for module in model.modules() if module.training]
     parameter = next(model.parameters(), torch.zeros(()))
     try:
-        for name in modules:
-            if name:
-                note(name)
-        model.eval()(parameter.new_zeros(1, 3, size, size))
+        with hooked(after=((module, note(name)) for name, module in model.named_modules() if name)):
+            model.eval()(parameter.new_zeros(1, 3, size, size))
     except Exception as error:  # a list of candidates is a help, never a second failure
         found.append(f"(the pass stopped: {error})")
     finally:
         for module in training:
             module.training = True
-        for handle in handles:
-            handle.remove()
     return found[::-1][:at_most]
 
 

@@ -5,7 +5,7 @@ import importlib
 import inspect
 import io
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from importlib.metadata import version
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -20,6 +20,7 @@ from wsol_bench.cams.base import MapFunction, MapMethod, Scope
 from wsol_bench.capture import Plan, Record
 from wsol_bench.capture.network import autocast, evaluation_mode, uncompiled
 from wsol_bench.errors import ConfigError, ModelError, WsolBenchError, did_you_mean
+from wsol_bench.models.hooks import hooked
 from wsol_bench.models.layers import Target, find_module
 
 __all__ = [
@@ -221,9 +222,8 @@ def _tables(attributes: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:
     return {name: dict(value) for name, value in attributes.items() if isinstance(value, dict)}
 
 
-@contextmanager
-def _counted(record: Record) -> Iterator[None]:
-    """Add what passes the network, and back from its output, to the cost."""
+def _counted(record: Record) -> AbstractContextManager[None]:
+    """What a library passes through the network, and back from its output, is added to the cost."""
     probe = record.probe
 
     def back(gradient: Tensor) -> None:
@@ -234,11 +234,7 @@ def _counted(record: Record) -> Iterator[None]:
         if output.requires_grad:
             output.register_hook(back)
 
-    handle = probe.model.register_forward_hook(count)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return hooked(after=[(probe.model, count)])
 
 
 @contextmanager

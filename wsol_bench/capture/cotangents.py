@@ -1,0 +1,151 @@
+"""Vector-Jacobian products: cotangents on their way back through a network, scaled and counted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64, Shaped
+from torch import Tensor, nn
+
+from wsol_bench.capture.cost import Cost
+from wsol_bench.errors import ModelError, NotApplicableError
+
+__all__ = ["gradients", "one_hot", "pulled_back", "scaled", "second_order", "unscaled"]
+
+# Cotangents are scaled by a power of two, exact in every float format, so that half-precision
+# gradients do not underflow on their way back; they are scaled back in float32. Head weights below
+# 64 fit float16 with it.
+_SCALE = 2.0**10
+
+
+def one_hot(
+    classes: Int64[Tensor, "batch k"], logits: Float[Tensor, "batch n"]
+) -> Float[Tensor, "batch k n"]:
+    """The cotangent of each slot's own logit."""
+    shape = (*classes.shape, logits.shape[1])
+    zeros = torch.zeros(shape, device=logits.device)
+    return zeros.scatter_(2, classes[:, :, None], 1.0)
+
+
+def scaled(
+    cotangents: Float[Tensor, "batch k n"], logits: Float[Tensor, "batch n"]
+) -> Float[Tensor, "k batch n"]:
+    """Cotangents of logits as they pass back: scaled, in the logits' own format, slots first."""
+    return (cotangents * _SCALE).transpose(0, 1).to(logits.dtype)
+
+
+def unscaled(gradient: Float[Tensor, "k batch ..."]) -> Float[Tensor, "batch k ..."]:
+    """What scaled cotangents have become, in float32 and scaled back."""
+    return gradient.transpose(0, 1).float() / _SCALE
+
+
+def pulled_back(
+    upper: Shaped[Tensor, "..."],
+    lowers: Sequence[Tensor],
+    cotangents: Shaped[Tensor, "..."],
+    cost: Cost | None,
+    *,
+    retain: bool = False,
+    create: bool = False,
+    allow_unused: bool = False,
+) -> Sequence[Any]:
+    """What cotangents of a tensor become at others, in whose graph it is.
+
+    Args:
+        upper: the batch comes first.
+        lowers: of its graph.
+        cotangents: of ``upper``; or, with one dimension more in front, of several slots at once,
+            and so are those that are returned.
+        cost: the (image, cotangent) pairs are added to its ``backward``; None where they go on
+            from where they were counted.
+        retain: whether the graph is needed again.
+        create: whether what is returned is differentiable itself.
+        allow_unused: whether a tensor that ``upper`` does not depend on gets None; else it is a
+            RuntimeError.
+    """
+    n_slots = cotangents.ndim - upper.ndim
+    if cost is not None:
+        cost.backward += cotangents.shape[: n_slots + 1].numel()
+    if allow_unused and not upper.requires_grad:
+        return [None] * len(lowers)
+    return torch.autograd.grad(
+        upper,
+        list(lowers),
+        cotangents,
+        retain_graph=retain or create,
+        create_graph=create,
+        allow_unused=allow_unused,
+        is_grads_batched=n_slots == 1,
+    )
+
+
+def gradients(
+    logits: Float[Tensor, "batch n"],
+    outputs: Sequence[Tensor],
+    cotangents: Float[Tensor, "batch k n"],
+    names: Sequence[str],
+    model: nn.Module,
+    *,
+    cost: Cost | None = None,
+    retain: bool = False,
+) -> list[Float[Tensor, "batch k ..."]]:
+    """Gradients by one vector-Jacobian product batched over slots, in float32.
+
+    An image's logits depend on its own activations only (evaluation mode), so one cotangent a slot
+    serves the whole batch.
+
+    Args:
+        logits: of the pass.
+        outputs: of layers, in its graph.
+        cotangents: of each image and slot.
+        names: of the layers, for errors.
+        model: for errors.
+        cost: what the passes are added to.
+        retain: whether the graph is needed again.
+
+    Raises:
+        ModelError: the logits do not depend on a layer by differentiable operations.
+    """
+    by_slot = pulled_back(
+        logits, outputs, scaled(cotangents, logits), cost, retain=retain, allow_unused=True
+    )
+    for name, gradient in zip(names, by_slot, strict=True):
+        if gradient is None:
+            raise ModelError(
+                f"the logits of {type(model).__name__} do not depend on layer {name!r} by "
+                "differentiable operations"
+            )
+    return [unscaled(gradient) for gradient in by_slot]
+
+
+def second_order(
+    logits: Float[Tensor, "batch n"],
+    at: Float[Tensor, "batch c h w"],
+    cotangent: Float[Tensor, "batch n"],
+    *,
+    cost: Cost | None = None,
+) -> tuple[Float[Tensor, "batch c h w"], Float[Tensor, "batch c h w"]]:
+    """The gradient g of one slot at A, and H A: its Hessian times A itself; in float32.
+
+    Two vector-Jacobian products. H is 0 where no path leads from A to its own gradient.
+
+    Args:
+        logits: of the pass.
+        at: A, in its graph.
+        cotangent: of each image.
+        cost: what the passes are added to.
+
+    Raises:
+        NotApplicableError: something between A and the logits has no second derivative.
+    """
+    (first,) = pulled_back(logits, [at], scaled(cotangent[:, None], logits)[0], cost, create=True)
+    try:
+        (second,) = pulled_back(first, [at], at.detach(), cost, retain=True, allow_unused=True)
+    except RuntimeError as error:
+        if "is not implemented" not in str(error):
+            raise
+        raise NotApplicableError(
+            f"behind the layer runs what has no second derivative: {error}"
+        ) from error
+    second = torch.zeros_like(at) if second is None else second
+    return first.detach().float() / _SCALE, second.detach().float() / _SCALE
