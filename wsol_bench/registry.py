@@ -161,8 +161,8 @@ class Catalog:
     def _built_in(self) -> dict[str, _BuiltIn]:
         found: dict[str, _BuiltIn] = {}
         for module, tree in self._trees:
-            for node in tree.body:
-                for call in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+            for node in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+                for call in node.decorator_list:
                     if (
                         isinstance(call, ast.Call)
                         and isinstance(call.func, ast.Name)

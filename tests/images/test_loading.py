@@ -201,8 +201,8 @@ class TestARun:
         class Killing(LocalEngine):
             killed = False
 
-            def evaluate(self, job, parts, advance):
-                for part, tables in super().evaluate(job, parts, advance):
+            def evaluate(self, experiment, parts, advance):
+                for part, tables in super().evaluate(experiment, parts, advance):
                     if multiprocessing.active_children() and not self.killed:
                         self.killed = True
                         kill_a_decoder()
