@@ -155,13 +155,15 @@ class TestLines:
         """Each is made of the rows, curves and costs of its method, and its model's images."""
         networks = [
             {"name": "shapes_net", "label": label, "layer": layer}
-            for label, layer in (("z", "features.9"), ("a", "features.6"))
+            for label, layer in (("z", "features.block5"), ("a", "features.block3"))
         ]
         for name in ("gradcam-2017", "choe-2020-v2"):
             protocol = load_protocol(name)
             results = run(
                 {
-                    "dataset": {"name": "shapes", "n": 6},
+                    "name": "two",
+                    "dataset": "shapes",
+                    "limit": 6,
                     "models": networks,
                     "methods": ["grad_cam", "eigen_cam"],
                     "protocol": name,
