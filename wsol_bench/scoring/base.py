@@ -292,7 +292,7 @@ class Scoring(ABC):
         for metric in self.metrics:
             if "hits" not in metric.needs:
                 number = metric.number(scored)
-            elif swept is None:
+            elif swept is None or not len(swept):
                 number = None
             else:
                 number = metric.number(swept)
