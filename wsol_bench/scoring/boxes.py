@@ -50,7 +50,7 @@ def boxes_in_original(boxes: Float64[np.ndarray, "n 4"], batch: RowBatch) -> Box
 def best_iou(
     boxes: Float64[np.ndarray, "n 4"],
     image: Int64[np.ndarray, " n"],
-    truth: Sequence[Boxes],
+    truth: Sequence[Float64[np.ndarray, "_ 4"]],
 ) -> Float64[np.ndarray, " n"]:
     """The best IoU of each box with a ground-truth box of its image; 0 where there is none.
 
