@@ -58,7 +58,7 @@ def deletion(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     better="lower",
     range=(0, 1),
     paper="arXiv:1710.11063",
-    needs=("score", "masked_score"),
+    needs=("score", "masked_score", "insertion"),
 )
 def average_drop(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     """Mean share of the class's probability that is lost when only the map's part is seen."""
@@ -72,7 +72,7 @@ def average_drop(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     range=(0, 1),
     hits=True,
     paper="arXiv:1710.11063",
-    needs=("score", "masked_score"),
+    needs=("score", "masked_score", "insertion"),
 )
 def increase_in_confidence(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     """How often the network is surer of the class when only the map's part is seen."""
