@@ -296,7 +296,7 @@ class TestFolder:
         written = (there.path / "rows/000000.parquet").stat().st_mtime_ns
         assert_same(rescore(source, "zhou-2016", out=tmp_path / "out"), fresh)
         assert (there.path / "rows/000000.parquet").stat().st_mtime_ns == written
-        assert there.manifest.sessions[-1].parts == 1
+        assert RunFolder(there.path).manifest.sessions[-1].parts == 1
 
     @pytest.mark.parametrize("force", [False, True])
     def test_with_something_else_in_it_is_never_written_to(self, source, tmp_path, force):

@@ -11,6 +11,7 @@ from timeless import assert_same_tables, timeless
 import wsol_bench
 from wsol_bench.doctor import diagnose
 from wsol_bench.errors import ConfigError, DatasetError, RunError
+from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.run import merge
 
 TABLES = ("images", "rows", "curves", "maps", "costs")
@@ -83,7 +84,7 @@ class TestRun:
         (there.path / "images/000001.parquet").unlink()  # written last: the part is not done
         there.update(finished=None)
         ours = wsol_bench.run(experiment, out=tmp_path / "run")
-        assert (ours.n_before, there.manifest.sessions[-1].parts) == (2, 1)
+        assert (ours.n_before, RunFolder(there.path).manifest.sessions[-1].parts) == (2, 1)
         assert_same(ours, whole)
         again = wsol_bench.run(experiment, out=tmp_path / "run")
         assert again.n_before == 3

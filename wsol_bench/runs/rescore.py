@@ -116,7 +116,8 @@ def rescore(
     if selected is not None:
         selected.require_same(identity)
     elsewhere = _opened(source, experiment)
-    held_out = _held_out(source, wanted, images["image_id"].unique())
+    ids = images["image_id"].drop_duplicates().to_numpy(object)
+    held_out = _held_out(source, wanted, ids)
     path = out or source.path / "rescored" / re.sub(r"[^\w.=+,-]+", "_", wanted.name)
     require_elsewhere(path, [source])
     with RunFolder.writing(
