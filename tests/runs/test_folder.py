@@ -50,9 +50,9 @@ class StopsAfter(LocalEngine):
         self.n = n
         self.given = []
 
-    def evaluate(self, job, parts, advance):
+    def evaluate(self, experiment, parts, advance):
         self.given = [part.number for part in parts]
-        yield from itertools.islice(super().evaluate(job, parts, advance), self.n)
+        yield from itertools.islice(super().evaluate(experiment, parts, advance), self.n)
         if self.n is not None:
             raise KeyboardInterrupt
 
@@ -440,7 +440,7 @@ class TestImagesThatFail:
             "evaluated", "evaluated", "unreadable", "evaluated",
         ]  # fmt: skip
         assert folder.read("rows")["image_id"].nunique() == 3
-        assert folder.manifest["finished"] is None
+        assert folder.manifest.finished is None
         assert not (tmp_path / "run/tables").exists()
 
     def test_as_many_as_max_failed_are_no_error(self, world, tmp_path):
@@ -513,9 +513,9 @@ class TestImagesThatFail:
         gone = self.file(world, 4)
 
         class Deleting(LocalEngine):
-            def evaluate(self, job, parts, advance):
+            def evaluate(self, experiment, parts, advance):
                 gone.unlink()
-                return super().evaluate(job, parts, advance)
+                return super().evaluate(experiment, parts, advance)
 
         results = wsol_bench.run(experiment(world, workers=workers), engine=Deleting())
         assert results.images["status"].tolist() == ["evaluated"] * 3 + ["unreadable"]

@@ -304,9 +304,9 @@ class Scoring(ABC):
                 numbers.append(number)
         return numbers
 
-    def summary(self, images: ImageScores, selection: Selection) -> dict[str, float]:
+    def summary(self, images: ImageScores, selection: Selection) -> dict[str, int | float]:
         """The columns of a method's line of the summary: counts, then numbers."""
-        line: dict[str, float] = dict(self.counts(images))
+        line: dict[str, int | float] = dict(self.counts(images))
         measured = {metric.name for metric in self.map_metrics}
         for number in self.numbers(images, selection):
             values = number.values

@@ -102,18 +102,18 @@ class Interrupted:
     def __init__(self, engine, n_parts):
         self.engine, self.n_parts = engine, n_parts
 
-    def facts(self, job):
-        return self.engine.facts(job)
+    def facts(self, experiment):
+        return self.engine.facts(experiment)
 
-    def evaluate(self, job, parts, advance):
-        for _, done in zip(range(self.n_parts), self.engine.evaluate(job, parts, advance)):  # noqa: B905
+    def evaluate(self, experiment, parts, advance):
+        for _, done in zip(range(self.n_parts), self.engine.evaluate(experiment, parts, advance)):  # noqa: B905
             yield done
         raise KeyboardInterrupt
 
 
 def test_actors_give_the_tables_of_the_local_engine(experiment, local):
     ours = wsol_bench.run(experiment, engine=RayEngine())
-    assert ours.folder.manifest["sessions"][0]["engine"] == "ray"
+    assert ours.folder.manifest.sessions[0].engine == "ray"
     assert_same(ours, local)
 
 
@@ -160,9 +160,9 @@ def test_actors_that_do_not_see_the_data_set_are_an_error(experiment, tmp_path):
     lost = experiment_of(root)
 
     class FilesGo(RayEngine):
-        def evaluate(self, job, parts, advance):
+        def evaluate(self, experiment, parts, advance):
             shutil.rmtree(root)
-            yield from super().evaluate(job, parts, advance)
+            yield from super().evaluate(experiment, parts, advance)
 
     with pytest.raises(WorkerError, match=r"does not see the data set: .* is not there"):
         wsol_bench.run(lost, engine=FilesGo(n_actors=1))
