@@ -20,6 +20,7 @@ from wsol_bench.errors import DatasetError, WorkerError
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.engines.ray import RayEngine
 from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.manifest import Environment
 
 # CAM, but as often as the file ``deaths_left`` says its process dies at a green image: the second.
 KILLER = """
@@ -146,9 +147,9 @@ def test_an_actor_that_finds_no_room_is_given_no_part(experiment, local):
 
 def test_an_actor_of_other_versions_is_an_error_that_names_them(experiment, monkeypatch):
     """As on a machine of a cluster that was not updated; here the driver claims another version."""
-    ours = environment()
-    theirs = {**ours, "versions": {**ours["versions"], "torch": "1.0"}}
-    monkeypatch.setattr("wsol_bench.runs.engines.ray.environment", lambda: theirs)
+    ours = Environment.here()
+    theirs = ours.model_copy(update={"versions": {**ours.versions, "torch": "1.0"}})
+    monkeypatch.setattr(Environment, "here", lambda: theirs)
     named = r"a Ray worker cannot start: .* has other versions: torch: 1\.0 -> \d"
     with pytest.raises(WorkerError, match=named):
         wsol_bench.run(experiment, engine=RayEngine(n_actors=1))
