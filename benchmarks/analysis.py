@@ -163,9 +163,7 @@ def measure(code: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
     wall = time.perf_counter() - began
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(
-        f"| {used.ru_utime + used.ru_stime:.1f} | {wall:.1f} | {used.ru_maxrss / 1024:.0f} |"
-    )
+    print(f"| {used.ru_utime + used.ru_stime:.1f} | {wall:.1f} | {used.ru_maxrss / 1024:.0f} |")
 
 
 def main() -> None:
@@ -183,11 +181,15 @@ def main() -> None:
     folder = f"RunFolder(Path({str(given.folder)!r}))"
     imports = "from pathlib import Path; from wsol_bench.runs.folder import RunFolder\n"
     if given.what == "summary":
-        measure(f"{imports}from wsol_bench.runs.results import summarize_run\nsummarize_run({folder})")
+        measure(
+            f"{imports}from wsol_bench.runs.results import summarize_run\nsummarize_run({folder})"
+        )
     elif given.what == "analyze":
         measure(f"{imports}from wsol_bench.report.analysis import analyze\nanalyze([{folder}])")
     else:
-        measure("import sys; sys.argv[1:] = ['list', 'methods']\nfrom wsol_bench.cli import app; app(standalone_mode=False)")
+        measure(
+            "import sys; sys.argv[1:] = ['list', 'methods']\nfrom wsol_bench.cli import app; app(standalone_mode=False)"
+        )
 
 
 if __name__ == "__main__":

@@ -260,7 +260,11 @@ class TestWriting:
         rows = self.ROWS.replace({"a_1": "a,1"})
         images = data.images.assign(status="evaluated")
         write_predictions(tmp_path / "p", rows, images, data.classes, format="kaggle")
-        assert set(read_predictions(tmp_path / "p", data).table["image_id"]) == {"a,1", "a_2", "a_3"}
+        assert set(read_predictions(tmp_path / "p", data).table["image_id"]) == {
+            "a,1",
+            "a_2",
+            "a_3",
+        }
 
     def test_images_that_were_not_evaluated_are_not_written(self, tmp_path):
         self.write(tmp_path / "p", "kaggle", status=["evaluated", "unreadable", "evaluated"])

@@ -222,6 +222,20 @@ class Identity(_Record):
         """What tells one identity from another."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
+    def changed(self, now: "Identity") -> list[str]:
+        """What differs in another identity; see ``differences``.
+
+        The experiment says nothing of where its rows are from: whoever asks for it is given the run
+        that was put together or scored again, too.
+        """
+        said = {
+            name
+            for name in ("rescored_from", "merged_from")
+            if getattr(now, name) == Identity.model_fields[name].default
+        }
+        before, after = (one.model_dump(mode="json", exclude=said) for one in (self, now))
+        return differences(before, after)
+
     def groups(self, model: str) -> Iterator[tuple[str, str]]:
         """The methods and layers of a model's results, in the order of the experiment."""
         for name, method in self.methods.items():
