@@ -16,6 +16,7 @@ from wsol_bench.metrics.failure_modes import failure_counts
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.localization import localization_numbers
 from wsol_bench.metrics.number import Number
+from wsol_bench.metrics.selection import counted_images, label_boxes
 from wsol_bench.protocols import MapRule, OneBoxProtocol, OneBoxRule
 from wsol_bench.schema import CORNERS, Column, RowStatus
 from wsol_bench.scoring.base import CHUNK, Chunk, ScoreBuffer, Scores, Scoring, Selection
@@ -106,13 +107,18 @@ class OneBox(Scoring):
     def details(self, rows: pd.DataFrame, images: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """Failure modes, and errors by class, object size and number of instances."""
         iou = self._rule.iou
+        truth, counted = label_boxes(images), counted_images(rows, images)
         counts = [
-            failure_counts(rows, images, of=question, iou=iou).assign(of=question)
+            failure_counts(rows, images, of=question, iou=iou, truth=truth, counted=counted).assign(
+                of=question
+            )
             for question in ("top1", "gt_known")
         ]
         tables = {"failure_modes": pd.concat(counts, ignore_index=True)}
         for by in ("class", "size", "instances"):
-            tables[f"by_{by}"] = breakdown(rows, images, by=by, iou=iou)
+            tables[f"by_{by}"] = breakdown(
+                rows, images, by=by, iou=iou, truth=truth, counted=counted
+            )
         return tables
 
     def require_boxes(self, who: str) -> None:
