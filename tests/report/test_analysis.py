@@ -8,15 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from colors import color_experiment, write_colors, write_masks
-from wsol_bench.metrics.summary import summarize
 
 import wsol_bench
 from wsol_bench.cli import main
 from wsol_bench.errors import RunError
-from wsol_bench.protocols import load_protocol
 from wsol_bench.report.analysis import analyze, for_people, write_tables
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.rescore import rescore
+from wsol_bench.runs.results import summarize_run
 from wsol_bench.schema import Tables
 
 CLASSES = tuple(f"top{k}_cls_error" for k in range(1, 6))
@@ -334,9 +333,7 @@ class TestSweeps:
             part = [folder.read_part(name, number) for name in ("images", "rows", "maps")]
             costs = folder.read_part("costs", number)
             folder.write_part(number, Tables(*part, curves, costs))
-        protocol = load_protocol("choe-2020-v2", {"box": {"threshold": {**GRID, "select_on": 0.4}}})
-        tables = [folder.read(name) for name in ("rows", "images", "curves")]
-        summary = summarize(*tables, protocol=protocol)
+        summary = summarize_run(folder)
         names = ["max_box_acc_v2", *(f"max_box_acc_iou{at}" for at in (30, 50, 70))]
         intervals = analyze([folder])["intervals"]
         assert_intervals_are_of(intervals, summary, names, within=False)
@@ -420,7 +417,7 @@ class TestPixels:
 class TestRefused:
     def test_is_a_run_that_is_not_finished(self, run, tmp_path):
         folder = RunFolder(shutil.copytree(run.folder.path, tmp_path / "run"))
-        folder.update_manifest(finished=None)
+        folder.update(finished=None)
         with pytest.raises(RunError, match="is not finished"):
             analyze([run.folder, folder])
 

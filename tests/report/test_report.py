@@ -296,7 +296,7 @@ class TestTightExport:
     def test_an_unfinished_run_is_refused(self, halos, tmp_path):
         experiment, loose, _ = halos
         other = wsol_bench.run(experiment, out=tmp_path / "other").folder
-        other.update_manifest(finished=None)
+        other.update(finished=None)
         with pytest.raises(RunError, match="is not finished"):
             list(export_run(loose.folder, tmp_path / "out", format="kaggle", tight=other))
 

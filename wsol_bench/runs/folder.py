@@ -31,7 +31,6 @@ from wsol_bench.runs.manifest import (
     Identity,
     Manifest,
     Session,
-    differences,
     listed,
     read_manifest,
 )
@@ -177,7 +176,7 @@ class RunFolder:
                     shutil.rmtree(path / name)
         if file.is_file() and not _is_deleted(file):
             manifest = read_manifest(path)
-            changed = differences(manifest.identity, identity)
+            changed = manifest.identity.changed(identity)
             if changed:
                 raise RunError(
                     f"{path} holds another run; in the folder and now:{listed(changed)}\n"
@@ -206,7 +205,7 @@ class RunFolder:
                 manifest = read_manifest(file.parent)
             except RunError:
                 continue
-            if manifest.finished is None and not differences(manifest.identity, identity):
+            if manifest.finished is None and not manifest.identity.changed(identity):
                 return file.parent
         return None
 

@@ -248,9 +248,9 @@ def scored_again(
         **scores.rows,
         **measured,
     }
-    curves = [curve_columns(keys, scores)] if scoring.curve_columns else []
+    lines = [curve_columns(keys, scores)] if scoring.curve_columns else []
     return tables._replace(
-        images=images, rows=table.frame([again]), curves=scoring.curves_table.frame(curves)
+        images=images, rows=table.frame([again]), curves=scoring.curves_table.frame(lines)
     )
 
 

@@ -110,11 +110,12 @@ class TestFolder:
 
     def test_the_manifest_says_what_the_numbers_depend_on(self, results):
         manifest = results.folder.manifest
-        assert manifest["finished"] >= manifest["started"]
-        assert manifest["protocol"]["hash"] == results.rows["protocol_hash"].iloc[0]
-        assert manifest["models"]["color_net"]["layers"] == ["cells"]
-        assert torch.__version__.startswith(manifest["versions"]["torch"])
-        assert manifest["dataset"]["n_images"] == len(SCENES)
+        identity = manifest.identity
+        assert manifest.finished >= manifest.started
+        assert identity.protocol_hash == results.rows["protocol_hash"].iloc[0]
+        assert identity.models["color_net"].layers == ("cells",)
+        assert torch.__version__.startswith(identity.environment.versions["torch"])
+        assert identity.dataset.n_images == len(SCENES)
 
     def test_the_tables_stand_beside_the_rows(self, results):
         csv = pd.read_csv(results.folder.path / "tables/summary.csv")

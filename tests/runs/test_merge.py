@@ -125,11 +125,11 @@ def test_an_interrupted_shard_goes_on_as_that_shard_and_no_other(experiment, sha
         def __init__(self):
             self.local = LocalEngine()
 
-        def facts(self, job):
-            return self.local.facts(job)
+        def facts(self, experiment):
+            return self.local.facts(experiment)
 
-        def evaluate(self, job, parts, advance):
-            yield next(self.local.evaluate(job, parts, advance))
+        def evaluate(self, experiment, parts, advance):
+            yield next(self.local.evaluate(experiment, parts, advance))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

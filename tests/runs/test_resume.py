@@ -38,8 +38,6 @@ def started(out, *arguments, code=MAIN):
     """The command on a folder, in a session of its own; its standard error lies beside it."""
     config = out.with_suffix(".yaml")
     config.write_text(yaml.safe_dump(EXPERIMENT))
-    # Who commits while the tests run makes no other run of it: no revision is found.
-    environment = {**os.environ, "GIT_DIR": str(out.with_suffix(".git"))}
     command = [sys.executable, "-c", code, "run", str(config), "--out", str(out), *arguments]
     with (
         out.with_suffix(".err").open("w") as errors,
@@ -47,7 +45,6 @@ def started(out, *arguments, code=MAIN):
             command,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env=environment,
             start_new_session=True,
         ) as process,
     ):

@@ -13,6 +13,7 @@ from timeless import assert_same_tables, timeless
 
 import wsol_bench
 from wsol_bench.errors import DatasetError, RunError
+from wsol_bench.protocols import load_protocol
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.manifest import differences
@@ -50,9 +51,9 @@ class StopsAfter(LocalEngine):
         self.n = n
         self.given = []
 
-    def evaluate(self, job, parts, advance):
+    def evaluate(self, experiment, parts, advance):
         self.given = [part.number for part in parts]
-        yield from itertools.islice(super().evaluate(job, parts, advance), self.n)
+        yield from itertools.islice(super().evaluate(experiment, parts, advance), self.n)
         if self.n is not None:
             raise KeyboardInterrupt
 
@@ -109,7 +110,7 @@ class TestGoingOn:
         folder = RunFolder(run)
         part = Tables(*(folder.read_part(name, 0) for name in TABLES))
         cannot_be_written = pd.DataFrame({"mixed": [1, "one"]})
-        with pytest.raises(KeyError, match="is not found in the columns"):
+        with pytest.raises(RunError, match=f"table '{table}' lacks the column 'model'"):
             folder.write_part(9, part._replace(**{table: cannot_be_written}))
         assert folder.parts() == [0, 1, 2, 3]
 
@@ -118,7 +119,7 @@ class TestGoingOn:
         """Else a kill in between would leave new rows beside old images."""
         folder = RunFolder(run)
         part = Tables(*(folder.read_part(name, 0) for name in TABLES))
-        with pytest.raises(KeyError):
+        with pytest.raises(RunError):
             folder.write_part(0, part._replace(**{table: pd.DataFrame({"mixed": [1]})}))
         assert folder.parts() == [1, 2, 3]
 
@@ -134,21 +135,38 @@ class TestGoingOn:
                 continue
             assert 0 < len(table) < len(sound.folder.read(name))
 
-    def test_curves_come_back_as_they_were_with_parts_that_have_none(self, run):
-        folder = RunFolder(run)
-        n_bytes = {"hits": 13, "foreground": 4004, "background": 4004}
+    @pytest.mark.parametrize(
+        ("protocol", "n_bytes"),
+        [
+            ("choe-2020-v2", {"hits": 13}),
+            ("choe-2020-pxap", {"foreground": 4004, "background": 4004}),
+        ],
+        ids=["sweep", "pixels"],
+    )
+    def test_curves_come_back_as_they_were_with_parts_that_have_none(
+        self, sound, tmp_path, protocol, n_bytes
+    ):
+        parsed = load_protocol(protocol)
+        identity = sound.folder.identity.model_copy(
+            update={"protocol": parsed, "protocol_hash": parsed.hash}
+        )
         rng = np.random.default_rng(0)
         names = {key: ["x", "ü/ä"] for key in ("model", "method", "layer", "image_id")}
         curves = pd.DataFrame(
             names | {key: [rng.bytes(n), b""] for key, n in n_bytes.items()}, dtype=object
         )
-        assert len(folder.read("curves")) == 0
-        part = Tables(*(folder.read_part(name, 1) for name in TABLES))
-        folder.write_part(1, part._replace(curves=curves))
-        for read in (folder.read("curves"), pd.read_parquet(run / "curves")):
-            assert read.to_dict(orient="list") == curves.to_dict(orient="list")
-        assert list(folder.read("curves", parts=[0, 2]).columns) == list(curves.columns)
-        assert folder.read("curves", ["hits"])["hits"].tolist() == curves["hits"].tolist()
+        path = tmp_path / "curves"
+        with RunFolder.writing(path, identity, {}, sound.folder.read("classes")) as folder:
+            none = Tables(sound.folder.read_part("images", 0), *[pd.DataFrame()] * 4)
+            for number in (0, 2):
+                folder.write_part(number, none)
+            assert len(folder.read("curves")) == 0
+            folder.write_part(1, none._replace(curves=curves))
+            for read in (folder.read("curves"), pd.read_parquet(path / "curves")):
+                assert read.to_dict(orient="list") == curves.to_dict(orient="list")
+            assert list(folder.read("curves", parts=[0, 2]).columns) == list(curves.columns)
+            for name in n_bytes:
+                assert folder.read("curves", [name])[name].tolist() == curves[name].tolist()
 
     def test_each_start_is_a_session(self, root, tmp_path):
         stopped_after(1, root, tmp_path / "run")
@@ -440,7 +458,7 @@ class TestImagesThatFail:
             "evaluated", "evaluated", "unreadable", "evaluated",
         ]  # fmt: skip
         assert folder.read("rows")["image_id"].nunique() == 3
-        assert folder.manifest["finished"] is None
+        assert folder.manifest.finished is None
         assert not (tmp_path / "run/tables").exists()
 
     def test_as_many_as_max_failed_are_no_error(self, world, tmp_path):
@@ -513,9 +531,9 @@ class TestImagesThatFail:
         gone = self.file(world, 4)
 
         class Deleting(LocalEngine):
-            def evaluate(self, job, parts, advance):
+            def evaluate(self, experiment, parts, advance):
                 gone.unlink()
-                return super().evaluate(job, parts, advance)
+                return super().evaluate(experiment, parts, advance)
 
         results = wsol_bench.run(experiment(world, workers=workers), engine=Deleting())
         assert results.images["status"].tolist() == ["evaluated"] * 3 + ["unreadable"]

@@ -20,6 +20,7 @@ from wsol_bench.errors import DatasetError, WorkerError
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.engines.ray import RayEngine
 from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.manifest import Environment
 
 # CAM, but as often as the file ``deaths_left`` says its process dies at a green image: the second.
 KILLER = """
@@ -102,18 +103,18 @@ class Interrupted:
     def __init__(self, engine, n_parts):
         self.engine, self.n_parts = engine, n_parts
 
-    def facts(self, job):
-        return self.engine.facts(job)
+    def facts(self, experiment):
+        return self.engine.facts(experiment)
 
-    def evaluate(self, job, parts, advance):
-        for _, done in zip(range(self.n_parts), self.engine.evaluate(job, parts, advance)):  # noqa: B905
+    def evaluate(self, experiment, parts, advance):
+        for _, done in zip(range(self.n_parts), self.engine.evaluate(experiment, parts, advance)):  # noqa: B905
             yield done
         raise KeyboardInterrupt
 
 
 def test_actors_give_the_tables_of_the_local_engine(experiment, local):
     ours = wsol_bench.run(experiment, engine=RayEngine())
-    assert ours.folder.manifest["sessions"][0]["engine"] == "ray"
+    assert ours.folder.manifest.sessions[0].engine == "ray"
     assert_same(ours, local)
 
 
@@ -146,9 +147,9 @@ def test_an_actor_that_finds_no_room_is_given_no_part(experiment, local):
 
 def test_an_actor_of_other_versions_is_an_error_that_names_them(experiment, monkeypatch):
     """As on a machine of a cluster that was not updated; here the driver claims another version."""
-    ours = environment()
-    theirs = {**ours, "versions": {**ours["versions"], "torch": "1.0"}}
-    monkeypatch.setattr("wsol_bench.runs.engines.ray.environment", lambda: theirs)
+    ours = Environment.here()
+    theirs = ours.model_copy(update={"versions": {**ours.versions, "torch": "1.0"}})
+    monkeypatch.setattr(Environment, "here", lambda: theirs)
     named = r"a Ray worker cannot start: .* has other versions: torch: 1\.0 -> \d"
     with pytest.raises(WorkerError, match=named):
         wsol_bench.run(experiment, engine=RayEngine(n_actors=1))
@@ -160,9 +161,9 @@ def test_actors_that_do_not_see_the_data_set_are_an_error(experiment, tmp_path):
     lost = experiment_of(root)
 
     class FilesGo(RayEngine):
-        def evaluate(self, job, parts, advance):
+        def evaluate(self, experiment, parts, advance):
             shutil.rmtree(root)
-            yield from super().evaluate(job, parts, advance)
+            yield from super().evaluate(experiment, parts, advance)
 
     with pytest.raises(WorkerError, match=r"does not see the data set: .* is not there"):
         wsol_bench.run(lost, engine=FilesGo(n_actors=1))
