@@ -189,9 +189,17 @@ class Catalog:
         folders = list(spec.submodule_search_locations or []) if spec else []
         return [
             (module.name, ast.parse(_source_of(module).read_text(encoding="utf-8")))
-            for module in pkgutil.walk_packages(folders, f"{self.package}.")
+            for module in _modules(folders, f"{self.package}.")
             if not module.name.endswith("__main__")
         ]
+
+
+def _modules(folders: Iterable[str], prefix: str) -> Iterator[pkgutil.ModuleInfo]:
+    """As ``pkgutil.walk_packages``, which imports packages."""
+    for module in pkgutil.iter_modules(folders, prefix):
+        yield module
+        if module.ispkg:
+            yield from _modules([str(_source_of(module).parent)], f"{module.name}.")
 
 
 def _source_of(module: pkgutil.ModuleInfo) -> Path:

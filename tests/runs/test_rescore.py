@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from colors import SCENES, color_experiment, write_colors
+from colors import SCENES, color_experiment, write_colors, write_masks
 from timeless import assert_same_tables, timeless
 
 import wsol_bench
@@ -212,6 +212,113 @@ class TestSweeps:
         (tmp_path / "chosen.txt").write_text("another\n")
         with pytest.raises(ConfigError, match=r"select_on: .*picks 0 of 4 images"):
             rescore(elsewhere[1].folder, sweep(str(tmp_path / "chosen.txt")), out=tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+
+MY_METRICS = """
+import numpy as np
+from wsol_bench.metrics.base import metric
+
+
+@metric("corner", per="map", better="lower", range=(0, 1))
+def corner(view, *, side: int = 1):
+    "Share of the pixels in the first corner, of those above 0, that is background."
+    high = view.values[:side, :side] > 0
+    return float((high & (view.pixels[:side, :side] == 0)).sum() / max(1, (view.values > 0).sum()))
+
+
+@metric("own_class_first", per="image", better="higher", range=(0, 1), hits=True)
+def own_class_first(images):
+    "Whether the own class is the first prediction."
+    return images.known_rank == 1
+"""
+
+
+@pytest.fixture(scope="module")
+def my_metrics(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mine")
+    (folder / "my_metrics.py").write_text(MY_METRICS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
+
+
+@pytest.mark.usefixtures("my_metrics")
+class TestMetrics:
+    """Stored maps measured by other metrics, built-in ones and one's own."""
+
+    METRICS = (
+        "relevance_rank_accuracy",
+        "my_metrics:corner",
+        {"name": "my_metrics:corner", "side": 100},
+        "my_metrics:own_class_first",
+    )
+    OVERRIDE = (
+        "metrics=[relevance_rank_accuracy, my_metrics:corner, {name: my_metrics:corner, side: 100},"
+        " my_metrics:own_class_first]"
+    )
+    COLUMNS = ("relevance_rank_accuracy", "corner", "corner+side=100")
+
+    @pytest.mark.parametrize("protocol", [None, "zhou-2016", "choe-2020-v1", "choe-2020-v2"])
+    def test_are_those_of_a_fresh_run(self, elsewhere, tmp_path, protocol):
+        """Beside the network's maps a baseline's, and boxes, which have no map to measure."""
+        experiment, source = elsewhere
+        ours = rescore(source.folder, protocol, overrides=[self.OVERRIDE], out=tmp_path / "out")
+        changes = {} if protocol is None else {"protocol": protocol}
+        fresh = wsol_bench.run({**experiment, **changes, "metrics": list(self.METRICS)})
+        assert_same(ours, fresh)
+        assert ours.folder.identity.metrics == fresh.folder.identity.metrics
+        assert ours.folder.identity.config == fresh.folder.identity.config
+        rows = ours.rows
+        names = [name for name in rows if name not in ("pointing_game", "energy")]
+        assert list(rows) == names  # those of the run are gone
+        assert rows.loc[rows["method"] == "boxes", list(self.COLUMNS)].isna().all(axis=None)
+        measured = rows[rows["method"] == "cam"].dropna(subset=list(self.COLUMNS))
+        assert sorted(measured["image_id"]) == sorted(source.images["image_id"])
+        line = ours.summary.set_index("method").loc["cam"]
+        for name in self.COLUMNS:
+            assert line[name] == pytest.approx(measured[name].mean(), abs=1e-12)
+        assert line["own_class_first"] == 1
+        assert 0 < line["relevance_rank_accuracy"] <= 1
+        assert "mean_iou" not in ours.summary
+
+    def test_of_the_color_world_are_those_by_hand(self, source):
+        """A map is the object in whole cells: its highest pixels are the object's."""
+        ours = rescore(source, overrides=["metrics=[relevance_rank_accuracy]"])
+        assert ours.summary["relevance_rank_accuracy"].tolist() == [1, 1]
+
+    def test_of_a_run_on_masks_are_those_of_a_fresh_run(self, root, tmp_path):
+        dataset = write_masks(tmp_path / "masks")
+        experiment = color_experiment(
+            root, dataset=dataset, workers=0, protocol="choe-2020-pxap", part_size=3
+        )
+        source = wsol_bench.run(experiment, out=tmp_path / "run")
+        ours = rescore(source.folder, overrides=[self.OVERRIDE], out=tmp_path / "out")
+        assert_same(ours, wsol_bench.run({**experiment, "metrics": list(self.METRICS)}))
+        assert ours.rows["relevance_rank_accuracy"].notna().any()
+
+    def test_are_gone_again_when_asked(self, elsewhere, tmp_path):
+        experiment, source = elsewhere
+        there = rescore(source.folder, overrides=[self.OVERRIDE], out=tmp_path / "out")
+        back = rescore(there.folder, overrides=["metrics=null"], out=tmp_path / "back")
+        assert_same(back, source)
+        none = rescore(source.folder, overrides=["metrics=[]"], out=tmp_path / "none")
+        assert_same(none, wsol_bench.run({**experiment, "metrics": []}))
+        assert "pointing_game" not in none.summary
+        assert "top1_loc_error" in none.summary  # the protocol's own
+
+    def test_that_do_not_fit_are_errors_before_anything_is_written(self, elsewhere, tmp_path):
+        for metrics, message in (
+            ("[relevance_rank]", "unknown metric 'relevance_rank'; did you mean"),
+            ("[max_top1_loc]", "max_top1_loc needs the column 'hits'"),
+            ("[insertion]", "insertion needs the column 'insertion'.*faithfulness: STEPS"),
+            ("[my_metrics:corner, my_metrics:corner]", "'corner' is listed twice"),
+            ("[{name: my_metrics:corner, size: 2}]", "unknown option 'size'"),
+        ):
+            with pytest.raises(ConfigError, match=message):
+                rescore(
+                    elsewhere[1].folder, overrides=[f"metrics={metrics}"], out=tmp_path / "out"
+                )
         assert not (tmp_path / "out").exists()
 
 

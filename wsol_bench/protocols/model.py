@@ -193,6 +193,7 @@ class BoxRule(_Rule):
     """From an upsampled map to a box, whatever the threshold.
 
     Attributes:
+        threshold: one or a sweep; the two kinds of rules say which.
         of: ``maximum``: the level is threshold * max, and a map without a positive value has no
             box; ``range``: the level is min + threshold * (max - min).
         measured_on: the map whose extrema count: ``upsampled``, or ``low_resolution`` (the map
@@ -206,6 +207,7 @@ class BoxRule(_Rule):
             and the best one decides (of a sweep only).
     """
 
+    threshold: _Fraction | Sweep
     of: Literal["maximum", "range"]
     measured_on: Literal["upsampled", "low_resolution"]
     comparison: Literal["at_least", "above"]
