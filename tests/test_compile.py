@@ -101,7 +101,7 @@ def test_a_compiled_run_has_the_boxes_of_one_that_is_not(tmp_path):
     counters.clear()
     fast = wsol_bench.run({**experiment, "compile": True})
     assert counters["stats"]["unique_graphs"] > 4, "nothing was compiled"
-    assert fast.folder.manifest["config"]["compile"] is True
+    assert fast.folder.identity.config["compile"] is True
     columns = ["method", "image_id", "rank", "class", "status", "protocol_hash"]
     assert fast.rows[columns].equals(plain.rows[columns])
     assert set(fast.rows["status"]) == {"box"}

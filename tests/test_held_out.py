@@ -43,7 +43,7 @@ def assert_equal(ours, theirs):
 
 def test_a_change_within_the_sweep_leaves_the_rest_of_it(protocol):
     changed = load_config({**experiment("x"), "protocol": protocol}).build_protocol()
-    assert changed.sweep.step == 0.001
+    assert changed.box.threshold.step == 0.001
     assert changed.name.startswith("choe-2020-v2+box.threshold.select_on=")
 
 

@@ -140,8 +140,8 @@ class TestKaggleFormat:
         path = tmp_path / "p.csv"
         path.write_text(text)
         with pytest.raises(PredictionError, match=message):
-            table = read_predictions(path, dataset(), format="kaggle")
-            score_predictions(table, dataset(), name="p")
+            found = read_predictions(path, dataset(), format="kaggle")
+            score_predictions(found, dataset(), name="p")
 
 
 class TestBoxesFormat:
@@ -164,25 +164,27 @@ class TestBoxesFormat:
         ],
     )
     def test_the_header_says_whether_the_last_pixel_is_meant(self, tmp_path, header, line):
-        table = self.read(tmp_path, f"{header}\n{line}\n")
+        found = self.read(tmp_path, f"{header}\n{line}\n")
+        table = found.table
         [row] = table.to_dict(orient="records")
         assert (row["image_id"], row["rank"], row["class"]) == ("a_3", 0, "")
         assert table[["x0", "y0", "x1", "y1"]].to_numpy().tolist() == [[50, 50, 60, 60]]
-        assert table.attrs == {"image_ids": ["a_3"], "ranked": False}
+        assert (found.image_ids, found.ranked) == (("a_3",), False)
 
     def test_images_stand_in_the_files_order(self, tmp_path):
-        table = self.read(tmp_path, self.HEADER + "a_3,0,0,1,1\n\na_1,0,0,2,2\n")
-        assert table["image_id"].tolist() == table.attrs["image_ids"] == ["a_3", "a_1"]
-        assert table["x1"].tolist() == [1, 2]
+        found = self.read(tmp_path, self.HEADER + "a_3,0,0,1,1\n\na_1,0,0,2,2\n")
+        assert found.table["image_id"].tolist() == [*found.image_ids] == ["a_3", "a_1"]
+        assert found.table["x1"].tolist() == [1, 2]
 
     def test_any_finite_box_is_taken_as_it_is(self, tmp_path):
-        table = self.read(tmp_path, self.HEADER + "a_1,9,9,0,0\na_2,-500,1e300,-400.25,9999\n")
+        text = self.HEADER + "a_1,9,9,0,0\na_2,-500,1e300,-400.25,9999\n"
+        table = self.read(tmp_path, text).table
         boxes = table[["x0", "y0", "x1", "y1"]].to_numpy().tolist()
         assert boxes == [[9, 9, 0, 0], [-500, 1e300, -400.25, 9999]]
 
     def test_files_of_guesses_are_ranked(self, tmp_path):
-        assert self.read(tmp_path, "ImageId,PredictionString\na_1,\n").attrs["ranked"]
-        assert self.read(tmp_path, "\n\n\n").attrs["ranked"]
+        assert self.read(tmp_path, "ImageId,PredictionString\na_1,\n").ranked
+        assert self.read(tmp_path, "\n\n\n").ranked
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -231,7 +233,7 @@ class TestWriting:
     @pytest.mark.parametrize("format", ["devkit", "kaggle"])
     def test_what_is_written_reads_back(self, tmp_path, format):
         data = self.write(tmp_path / "p", format)
-        table = read_predictions(tmp_path / "p", data).sort_values(["image_id", "rank"])
+        table = read_predictions(tmp_path / "p", data).table.sort_values(["image_id", "rank"])
         first = table[table["image_id"] == "a_1"]
         assert first["class"].tolist() == ["n00000002", "n00000001"]
         boxes = first[["x0", "y0", "x1", "y1"]].to_numpy()
@@ -258,7 +260,11 @@ class TestWriting:
         rows = self.ROWS.replace({"a_1": "a,1"})
         images = data.images.assign(status="evaluated")
         write_predictions(tmp_path / "p", rows, images, data.classes, format="kaggle")
-        assert set(read_predictions(tmp_path / "p", data)["image_id"]) == {"a,1", "a_2", "a_3"}
+        assert set(read_predictions(tmp_path / "p", data).table["image_id"]) == {
+            "a,1",
+            "a_2",
+            "a_3",
+        }
 
     def test_images_that_were_not_evaluated_are_not_written(self, tmp_path):
         self.write(tmp_path / "p", "kaggle", status=["evaluated", "unreadable", "evaluated"])
@@ -281,9 +287,9 @@ class TestWriting:
         images = data.images.assign(status="evaluated")
         rows = pd.concat([none, rows], ignore_index=True)
         write_predictions(tmp_path / "p", rows, images, data.classes, format=format)
-        table = read_predictions(tmp_path / "p", data)
-        assert table.attrs["image_ids"] == ["a_1", "a_2", "a_3"]
-        assert set(table["image_id"]) == {"a_1", "a_2", "a_3"} - {without}
+        found = read_predictions(tmp_path / "p", data)
+        assert found.image_ids == ("a_1", "a_2", "a_3")
+        assert set(found.table["image_id"]) == {"a_1", "a_2", "a_3"} - {without}
         first = (tmp_path / "p").read_text().splitlines()
         assert (f"{without}," if format == "kaggle" else "") in first
 
@@ -293,9 +299,9 @@ class TestWriting:
         images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(**{"class": ""})
         for some in (rows, rows[:0]):
             write_predictions(tmp_path / "p", some, images, data.classes, format=format)
-            table = read_predictions(tmp_path / "p", data)
-            assert len(table) == 0
-            assert len(table.attrs["image_ids"]) == 3
+            found = read_predictions(tmp_path / "p", data)
+            assert len(found.table) == 0
+            assert len(found.image_ids) == 3
 
     @pytest.mark.parametrize("format", ["devkit", "kaggle"])
     def test_a_label_of_no_class_leaves_the_guesses_behind_it_at_their_ranks(
@@ -306,12 +312,13 @@ class TestWriting:
         (tmp_path / "given").write_text(text)
         given = read_predictions(tmp_path / "given", data)
         images = data.images.assign(status="evaluated")
-        write_predictions(tmp_path / "p", given, images, data.classes, format=format)
-        table = read_predictions(tmp_path / "p", data)
+        write_predictions(tmp_path / "p", given.table, images, data.classes, format=format)
+        written = read_predictions(tmp_path / "p", data)
+        table = written.table
         own = table[table["class"].isin(data.classes["wnid"])]
         assert own[["image_id", "rank"]].to_numpy().tolist() == [["a_1", 2], ["a_3", 1]]
         assert len(table) == 4  # nothing stands behind an image's last class
-        before, after = (score_predictions(one, data, name="p") for one in (given, table))
+        before, after = (score_predictions(one, data, name="p") for one in (given, written))
         pd.testing.assert_frame_equal(before, after)
         assert after["top1_cls_error"].iloc[0] == pytest.approx(2 / 3)
 
@@ -322,6 +329,6 @@ class TestWriting:
         images = data.images.assign(status="evaluated")
         rows = self.ROWS[self.ROWS["class"] == "n00000001"]
         write_predictions(tmp_path / "p", rows, images, data.classes, format=format)
-        table = read_predictions(tmp_path / "p", data)
+        table = read_predictions(tmp_path / "p", data).table
         own = table[table["class"] == "n00000001"]
         assert own[["image_id", "rank"]].to_numpy().tolist() == [["a_1", 2], ["a_3", 1]]

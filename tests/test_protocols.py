@@ -7,7 +7,15 @@ import pytest
 import yaml
 
 from wsol_bench.errors import ConfigError
-from wsol_bench.protocols import Protocol, Sweep, load_protocol, protocol_names
+from wsol_bench.protocols import (
+    BoxSweepProtocol,
+    OneBoxProtocol,
+    PixelProtocol,
+    Sweep,
+    load_protocol,
+    parse_protocol,
+    protocol_names,
+)
 
 CHOE_INPUT = {
     "size": 224, "geometry": "squash", "resize_to": None, "filter": "bilinear", "antialias": True
@@ -44,13 +52,17 @@ class TestNamed:
         assert protocol.box.model_dump() == {**CHOE_BOX, "component": component}
         assert protocol.scoring.model_dump() == {"iou": ious, "frame": "input"}
         assert protocol.scoring.ious == ious
-        assert protocol.pixels is None
-        assert protocol.sweep.thresholds.shape == (1000,)
+        assert type(protocol) is BoxSweepProtocol
+        assert not hasattr(protocol, "pixels")
+        assert protocol.box.threshold.thresholds.shape == (1000,)
+        assert protocol.selection is None
 
     def test_pxap_scores_pixels_and_no_box(self):
         protocol = load_protocol("choe-2020-pxap")
         assert protocol.pixels.model_dump() == {"step": 0.001}
-        assert (protocol.box, protocol.scoring, protocol.sweep) == (None, None, None)
+        assert type(protocol) is PixelProtocol
+        assert not hasattr(protocol, "box") and not hasattr(protocol, "scoring")
+        assert protocol.selection is None
 
     @pytest.mark.parametrize(
         ("name", "rectify", "threshold", "comparison"),
@@ -74,14 +86,42 @@ class TestNamed:
             "component": "largest",
         }  # fmt: skip
         assert protocol.scoring.model_dump() == {"iou": 0.5, "frame": "original"}
-        assert protocol.scoring.ious == (0.5,)
-        assert protocol.sweep is None
+        assert protocol.scoring.iou == 0.5
+        assert type(protocol) is OneBoxProtocol
+        assert protocol.selection is None
 
     def test_hashes_differ_and_survive_a_manifest(self):
         protocols = [load_protocol(name) for name in protocol_names()]
         assert len({one.hash for one in protocols}) == len(protocols)
         for one in protocols:
-            assert Protocol.model_validate(one.model_dump(mode="json")) == one
+            assert parse_protocol(one.model_dump(mode="json"), "manifest") == one
+
+    @pytest.mark.parametrize(
+        ("name", "hash_"),
+        [
+            ("choe-2020-pxap", "aaea0d1fad18"),
+            ("choe-2020-v1", "54e6c7b078e6"),
+            ("choe-2020-v2", "e0a48971fd5f"),
+            ("gradcam-2017", "19c340b6ff8f"),
+            ("zhou-2016", "8fc925533571"),
+        ],
+    )
+    def test_their_hashes_are_those_of_the_first_release(self, name, hash_):
+        """By which results of older and newer versions are told to be by one protocol."""
+        assert load_protocol(name).hash == hash_
+
+    def test_of_a_sweep_may_select_on_other_images(self):
+        share = {"box": {"threshold": {"step": 0.001, "select_on": 0.5}}}
+        for name in ("choe-2020-v1", "choe-2020-v2"):
+            assert load_protocol(name, share).selection == Sweep(step=0.001, select_on=0.5)
+
+    @pytest.mark.parametrize(
+        ("name", "classifies"),
+        [("gradcam-2017", True), ("zhou-2016", True), ("choe-2020-v1", False),
+         ("choe-2020-v2", False), ("choe-2020-pxap", False)],
+    )  # fmt: skip
+    def test_errors_of_classification_are_of_one_box_alone(self, name, classifies):
+        assert load_protocol(name).has_classification is classifies
 
 
 def changed(name, **changes):
@@ -225,10 +265,28 @@ class TestInvalid:
     def test_what_is_left_is_valid(self):
         every = {"threshold": {"step": 0.1}, "extractor": "components", "component": "all"}
         for box in (every, {**every, "of": "maximum", "measured_on": "low_resolution"}):
-            assert changed("choe-2020-v2", box=box).sweep == Sweep(step=0.1)
+            found = changed("choe-2020-v2", box=box)
+            assert type(found) is BoxSweepProtocol
+            assert found.box.threshold == Sweep(step=0.1)
         assert changed("choe-2020-v1", scoring={"iou": 0.7}).scoring.ious == (0.7,)
         # One threshold may be taken from contours, too.
-        assert changed("choe-2020-v1", box={"threshold": 0.2}, scoring={"iou": 0.5}).sweep is None
+        one = changed("choe-2020-v1", box={"threshold": 0.2}, scoring={"iou": 0.5})
+        assert type(one) is OneBoxProtocol
+        assert (one.box.threshold, one.scoring.iou) == (0.2, 0.5)
+
+    def test_what_is_wrong_with_a_box_of_one_threshold_is_said_before_several_least_ious(self):
+        for changes, key in (
+            ({"threshold": None}, "box.threshold"),
+            ({"threshold": [0.1, 0.2]}, "box.threshold"),
+            ({"threshold": 2}, "box.threshold"),
+            ({"threshold": 0.2}, "box"),
+        ):
+            with pytest.raises(ConfigError) as error:
+                changed("choe-2020-v2", box=changes)
+            [line] = str(error.value).splitlines()
+            assert f"'{key}'" in line, line
+        with pytest.raises(ConfigError, match=r"'scoring\.iou' several belong to a sweep"):
+            changed("choe-2020-v2", box={"threshold": 0.2, "component": "largest"})
 
 
 class TestThresholds:

@@ -42,7 +42,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'wsol_bench' has no attribute {name!r}")
     home = importlib.import_module(_HOMES[name])
-    return home if _HOMES[name] == f"{__name__}.{name}" else getattr(home, name)
+    return home if _HOMES[name] == f"wsol_bench.{name}" else getattr(home, name)
 
 
 def __dir__() -> list[str]:

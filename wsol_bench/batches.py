@@ -162,9 +162,9 @@ class MapView:
         """
         if self.truth.mask is not None:
             return mask_of(self.truth.mask, self.placement)
-        pixels = np.zeros(self.values.shape, np.uint8)
-        height, width = pixels.shape
-        for x0, y0, x1, y1 in np.ceil(self.boxes - 0.5):
+        height, width = self.values.shape[0], self.values.shape[1]
+        pixels = np.zeros((height, width), np.uint8)
+        for x0, y0, x1, y1 in np.ceil(self.boxes - 0.5).tolist():
             rows = slice(max(0, int(y0)), min(height, max(0, int(y1))))
             columns = slice(max(0, int(x0)), min(width, max(0, int(x1))))
             pixels[rows, columns] = OBJECT

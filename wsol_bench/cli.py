@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wsol_bench.cams import MapMethod
     from wsol_bench.registry import Catalog
     from wsol_bench.runs.run import Engine, Results
+    from wsol_bench.vocabulary import Verdict
 
 app = typer.Typer(
     name="wsol-bench",
@@ -314,40 +315,69 @@ def check(
         typer.Option("--option", metavar="K=V", help="Option of the methods: samples=4."),
     ] = None,
 ) -> None:
-    """Check that a map method keeps the contract, on small networks that need no download."""
-    # Of the methods alone, the configuration says nothing else.
-    content = {"name": "check", "dataset": "shapes", "protocol": "gradcam-2017"}
-    changes = [f"methods.{i}.{one}" for i in range(len(names)) for one in options or []]
-    from wsol_bench.config import load_config
-    from wsol_bench.runs.experiment import build_methods
+    """Check that a map method or a metric keeps its contract; nothing is downloaded."""
+    from wsol_bench.metrics.base import Metric, metrics
+    from wsol_bench.registry import METHODS, METRICS, SOURCES, import_object
 
-    experiment = load_config({**content, "models": ["shapes_net"], "methods": names}, changes)
-    methods, sources = build_methods(experiment)
-    if sources:
-        raise ConfigError(f"{sources[0].name!r} reads what was made elsewhere: nothing to check")
-    if not all([_passes(method) for method in methods]):
+    passed = []
+    for name in names:
+        named = name in METRICS and name not in METHODS and name not in SOURCES
+        if named or (":" in name and isinstance(import_object(name, "metric"), Metric)):
+            from wsol_bench.metric_contract import check_metric
+
+            metric = metrics.get(name).with_options(_options_of(options), f"metrics.{name}")
+            passed.append(_passes(metric.name, check_metric(metric)))
+        else:
+            from wsol_bench.contract import check as check_method
+
+            passed += [_passes(one.name, check_method(one)) for one in _methods(name, options)]
+    if not all(passed):
         sys.exit(1)
 
 
-def _passes(method: "MapMethod") -> bool:
-    """Print a map method's verdicts as they come; whether none failed."""
-    from wsol_bench.contract import check as verdicts
+def _options_of(options: list[str] | None) -> dict[str, Any]:
+    """``key=value`` each, the value in YAML."""
+    from wsol_bench.validation import parse_yaml
 
+    pairs = [option.partition("=") for option in options or []]
+    for key, equals, _ in pairs:
+        if not key or not equals:
+            raise ConfigError(f"--option: expected key=value, found {key!r}")
+    return {key: parse_yaml(text, f"--option {key}") for key, _, text in pairs}
+
+
+def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
+    """The map methods that a configuration makes of a name."""
+    from wsol_bench.config import load_config
+    from wsol_bench.runs.experiment import build_methods
+
+    # Of the methods alone, the configuration says nothing else.
+    content = {"name": "check", "dataset": "shapes", "protocol": "gradcam-2017"}
+    changes = [f"methods.0.{option}" for option in options or []]
+    experiment = load_config({**content, "models": ["shapes_net"], "methods": [name]}, changes)
+    methods, sources = build_methods(experiment)
+    if sources:
+        raise ConfigError(f"{sources[0].name!r} reads what was made elsewhere: nothing to check")
+    return methods
+
+
+def _passes(name: str, verdicts: "Iterable[Verdict]") -> bool:
+    """Print verdicts as they come; whether none failed."""
     words = {True: "passed", False: "FAILED", None: "-"}
     counts = dict.fromkeys(words, 0)
     begin = time.perf_counter()
     out = sys.stdout
-    print(f"{method.name}:")
+    print(f"{name}:")
     # Standard output is for the verdicts: what a method prints goes elsewhere.
     with contextlib.redirect_stdout(sys.stderr):
-        for verdict in verdicts(method):
+        for verdict in verdicts:
             counts[verdict.ok] += 1
             detail = f": {verdict.detail}" if verdict.detail else ""
             line = _printable(f"  {words[verdict.ok]:7} {verdict.clause}{detail}")
             print(line, file=out, flush=True)
     seconds = time.perf_counter() - begin
     print(
-        f"{method.name}: {counts[True]} passed, {counts[False]} failed, {counts[None]} not "
+        f"{name}: {counts[True]} passed, {counts[False]} failed, {counts[None]} not "
         f"applicable or not checked, in {seconds:.1f} s"
     )
     return not counts[False]

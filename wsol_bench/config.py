@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from wsol_bench.datasets import Dataset, datasets
 from wsol_bench.errors import ConfigError
-from wsol_bench.protocols import Protocol, load_protocol
+from wsol_bench.protocols import AnyProtocol, load_protocol
 from wsol_bench.registry import DATASETS, METHODS, METRICS, SOURCES, bind_options
 from wsol_bench.validation import explain, parse_yaml, read_yaml
 from wsol_bench.vocabulary import Classes, Layout, Precision, Sanity
@@ -92,7 +92,7 @@ class MetricConfig(_Options):
 class ProtocolConfig(_Options):
     """A protocol: ``name`` (or the path of a file) and the fields to change."""
 
-    def build(self) -> Protocol:
+    def build(self) -> AnyProtocol:
         """The protocol; ConfigError where it is unknown or a field does not fit."""
         return load_protocol(self.name, self.options)
 
@@ -188,7 +188,7 @@ class ExperimentConfig(BaseModel):
         """``part_size``, or its default."""
         return self.part_size or self.batch_size * -(-_PART_SIZE // self.batch_size)
 
-    def build_protocol(self) -> Protocol:
+    def build_protocol(self) -> AnyProtocol:
         """The protocol; where the pass is not in float32, its name says so.
 
         Raises:

@@ -27,6 +27,7 @@ from wsol_bench.errors import NotApplicableError
 from wsol_bench.images.preprocess import normalize
 from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD, load_classifier
 from wsol_bench.models.layers import Target, target_of
+from wsol_bench.vocabulary import Verdict
 
 __all__ = ["CLAUSES", "Clause", "Verdict", "check"]
 
@@ -36,20 +37,6 @@ _TOLERANCE = 1e-4
 _SMALLEST = 1e-3
 _IMAGE_IDS = ("shapes 0", "shapes 1")
 _N_CLASSES = 16
-
-
-class Verdict(NamedTuple):
-    """What became of a clause.
-
-    Attributes:
-        clause: the sentence.
-        ok: None where it does not apply, or could not be checked.
-        detail: what was expected and found, or why it does not apply.
-    """
-
-    clause: str
-    ok: bool | None
-    detail: str = ""
 
 
 def check(method: MapMethod) -> Iterator[Verdict]:

@@ -97,12 +97,19 @@ class Catalog:
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self._built_in, *self.registered, *self.entry_points()}))
 
+    @property
+    def built_in(self) -> list[str]:
+        """The names of what lies in the package."""
+        return sorted(self._built_in)
+
     def __contains__(self, name: object) -> bool:
         """Whether ``name`` is listed, or of a family."""
         if not isinstance(name, str):
             return False
-        prefix, _, rest = name.partition("/")
-        return name in set(self) or bool(rest and prefix in self.families)
+        if name in self._built_in or name in self.registered:
+            return True
+        prefix, _, rest = name.partition("/")  # as entry points and members of families have it
+        return bool(rest) and (prefix in self.families or name in self.entry_points())
 
     def require(self, name: str, *, also: "Catalog | None" = None) -> None:
         """Raise ConfigError where nothing can bear the name; an import path is not followed.
@@ -167,8 +174,8 @@ class Catalog:
     def _built_in(self) -> dict[str, _BuiltIn]:
         found: dict[str, _BuiltIn] = {}
         for module, tree in self._trees:
-            for node in tree.body:
-                for call in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+            for node in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+                for call in node.decorator_list:
                     if (
                         isinstance(call, ast.Call)
                         and isinstance(call.func, ast.Name)
@@ -274,7 +281,7 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         """Whether ``name`` is listed, or of a family."""
-        return name in set(self) or (isinstance(name, str) and self._made_by(name) is not None)
+        return name in self._things or name in self.catalog or self._made_by(name) is not None
 
     def get(self, name: str) -> T:
         """The thing called ``name``.
@@ -303,8 +310,8 @@ class Registry(Generic[T]):
         known = [*self, *(f"{prefix}/..." for prefix in prefixes)]
         raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, known)}")
 
-    def _made_by(self, name: str) -> Callable[[str], T] | None:
-        prefix, _, rest = name.partition("/")
+    def _made_by(self, name: object) -> Callable[[str], T] | None:
+        prefix, _, rest = name.partition("/") if isinstance(name, str) else ("", "", "")
         if not rest:
             return None
         if prefix not in self._families and prefix in self.catalog.families:

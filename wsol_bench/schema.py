@@ -103,10 +103,10 @@ class Table:
         """
         for part in parts:
             self.check(part, "made")
+        if not parts:
+            return pd.DataFrame(columns=self.names)
         return pd.DataFrame(
             {name: np.concatenate([part[name] for part in parts]) for name in self.names}
-            if parts
-            else {name: [] for name in self.names}
         )
 
     def to_arrow(self, frame: pd.DataFrame) -> pa.Table:

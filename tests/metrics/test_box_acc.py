@@ -1,9 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
+from method_results import errors_of, method_of
 from metric_tables import images, rows
 
 from wsol_bench.metrics.box_acc import box_acc_area, box_acc_curve
-from wsol_bench.metrics.localization import clsloc_errors
 
 
 def test_an_iou_is_a_hit_up_to_itself():
@@ -65,5 +66,21 @@ def test_the_curve_meets_the_localization_error():
     of_image = images(*({"image_id": f"i{k}", "boxes": [(0, 0, 10, 10)]} for k in range(40)))
     table = rows(*({"image_id": f"i{k}", "box": (0, 0, 10, 10), "iou": iou[k]} for k in range(40)))
     thresholds = np.arange(0.1, 1.0, 0.1).round(1)
-    errors = [clsloc_errors(table, of_image, iou=d).gt_known for d in thresholds]
+    errors = [errors_of(table, of_image, iou=d).gt_known for d in thresholds]
     assert box_acc_curve(iou, thresholds) == pytest.approx(1 - np.array(errors))
+
+
+def test_the_metrics_are_the_mean_iou_and_the_area_of_the_images_that_count():
+    """Blacklisted, without a box, and of another class: the second, third and fourth image."""
+    iou = np.random.default_rng(4).random(40)
+    box = (0, 0, 10, 10)
+    of_image = images(
+        *({"image_id": f"i{k}", "boxes": [box], "blacklisted": k == 1} for k in range(40))
+    )
+    of_image.loc[2, "n_label_boxes"] = 0
+    table = rows(*({"image_id": f"i{k}", "box": box, "iou": iou[k]} for k in range(40)))
+    extra = rows({"image_id": "i3", "class": "b", "box": box, "iou": 1.0})
+    line = method_of(pd.concat([extra, table]), of_image).line()
+    counted = np.delete(iou, [1, 2])
+    assert line["mean_iou"] == pytest.approx(box_acc_area(counted, low=0.0), abs=1e-12)
+    assert line["box_acc_area"] == pytest.approx(box_acc_area(counted, low=0.5), abs=1e-12)

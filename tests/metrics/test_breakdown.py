@@ -1,12 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from method_results import errors_of, method_of
 from metric_tables import images, rows
-from wsol_bench.metrics.summary import summarize
 
 from wsol_bench.metrics.breakdown import breakdown
 from wsol_bench.metrics.failure_modes import failure_counts
-from wsol_bench.metrics.localization import GROUP, clsloc_errors
+from wsol_bench.schema import GROUP
 
 NUMBERS = ["n_images", "gt_known_loc_error", "top1_loc_error", "mean_iou"]
 
@@ -255,7 +255,7 @@ def test_all_bins_together_are_the_localization_error(by):
     assert len(together) == 4
     for (model, method), bins in together:
         mine = table[(table["model"] == model) & (table["method"] == method)]
-        errors = clsloc_errors(mine, of_image[of_image["model"] == model])
+        errors = errors_of(mine, of_image[of_image["model"] == model])
         of_bins = [
             np.average(bins[name], weights=bins["n_images"])
             for name in ("gt_known_loc_error", "top1_loc_error")
@@ -313,7 +313,7 @@ def test_all_bins_together_are_the_summary(by):
         for (model, method), bins in lines.groupby(["model", "method"]):
             found.add((model, method))
             mine = table[(table["model"] == model) & (table["method"] == method)]
-            [line] = summarize(mine, of_image).to_dict(orient="records")
+            line = method_of(mine, of_image[of_image["model"] == model]).line()
             assert bins["n_images"].sum() == (counted["model"] == model).sum()
             for name in names:
                 together = np.average(bins[name], weights=bins["n_images"])

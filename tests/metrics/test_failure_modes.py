@@ -4,11 +4,12 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
+from method_results import errors_of
 from metric_tables import images, rows
 
 from wsol_bench.geometry import pairwise_iou
 from wsol_bench.metrics.failure_modes import FAILURE_MODES, failure_counts, failure_modes
-from wsol_bench.metrics.localization import GROUP, clsloc_errors
+from wsol_bench.schema import GROUP
 
 OBJECT = (20, 0, 30, 10)
 TWO = ((20, 0, 30, 10), (40, 0, 50, 10))
@@ -400,7 +401,7 @@ class TestCounts:
         in_error = of_image[~of_image["blacklisted"] & (of_image["n_label_boxes"] > 0)]
         for model, method in itertools.product("mn", ["cam", "grad_cam"]):
             mine = table[(table["model"] == model) & (table["method"] == method)]
-            errors = clsloc_errors(mine, of_image[of_image["model"] == model], iou=iou)
+            errors = errors_of(mine, of_image[of_image["model"] == model], iou=iou)
             for of, error in (("top1", errors.loc[0]), ("gt_known", errors.gt_known)):
                 counts = failure_counts(table, of_image, of=of, iou=iou)
                 counts = counts[(counts["model"] == model) & (counts["method"] == method)]

@@ -4,9 +4,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from wsol_bench.metrics.summary import summarize
+from method_results import errors_of, method_of
 
-from wsol_bench.metrics.localization import clsloc_errors
+from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.metrics.localization import localization_numbers
 
 
 def images(*labels, blacklisted=(), n_label_boxes=1):
@@ -16,6 +17,7 @@ def images(*labels, blacklisted=(), n_label_boxes=1):
             "label": list(labels),
             "blacklisted": [index in blacklisted for index in range(len(labels))],
             "n_label_boxes": n_label_boxes,
+            "status": "evaluated",
         }
     )
 
@@ -28,39 +30,40 @@ def rows(*lines):
             "rank": [line[1] for line in lines],
             "class": [line[2] for line in lines],
             "iou": [line[3] for line in lines],
+            "status": "box",
         }
     )
 
 
 def test_class_and_box_must_be_right_in_the_same_guess():
-    errors = clsloc_errors(rows((0, 1, "a", 0.2), (0, 2, "b", 0.9), (0, 3, "a", 0.5)), images("a"))
+    errors = errors_of(rows((0, 1, "a", 0.2), (0, 2, "b", 0.9), (0, 3, "a", 0.5)), images("a"))
     assert errors.cls.tolist() == [0, 0, 0, 0, 0]
     assert errors.loc.tolist() == [1, 1, 0, 0, 0]
 
 
 def test_the_own_class_beyond_the_fifth_rank_counts_for_gt_known_alone():
     table = rows((0, 1, "b", 0.9), (0, 117, "a", 0.9))
-    errors = clsloc_errors(table, images("a"))
+    errors = errors_of(table, images("a"))
     assert errors.cls[4] == errors.loc[4] == 1
     assert errors.gt_known == 0
 
 
 def test_gt_known_is_not_a_number_where_an_image_has_no_row_of_its_class():
     table = rows((0, 1, "a", 0.9), (1, 1, "a", 0.9))
-    assert np.isnan(clsloc_errors(table, images("a", "b")).gt_known)
-    assert clsloc_errors(table, images("a", "a")).gt_known == 0
+    assert np.isnan(errors_of(table, images("a", "b")).gt_known)
+    assert errors_of(table, images("a", "a")).gt_known == 0
 
 
 def test_the_blacklist_leaves_the_localization_error_and_stays_in_the_classification_error():
     table = rows((0, 1, "a", 0.9), (1, 1, "b", 0.9), (2, 1, "a", 0.1))
-    errors = clsloc_errors(table, images("a", "a", "a", blacklisted=(1,)))
+    errors = errors_of(table, images("a", "a", "a", blacklisted=(1,)))
     assert errors.cls[0] == pytest.approx(1 / 3)
     assert errors.loc[0] == pytest.approx(1 / 2)
     assert errors.loc_all[0] == pytest.approx(2 / 3)
 
 
 def test_an_image_without_a_box_counts_for_the_classification_error_alone():
-    errors = clsloc_errors(
+    errors = errors_of(
         rows((0, 1, "a", 0.9), (1, 1, "b", 0.0)), images("a", "a", n_label_boxes=[1, 0])
     )
     assert errors.cls[0] == 0.5
@@ -68,37 +71,53 @@ def test_an_image_without_a_box_counts_for_the_classification_error_alone():
 
 
 def test_no_image_that_counts_gives_no_number():
-    errors = clsloc_errors(rows((0, 1, "a", 0.9)), images("a", blacklisted=(0,)))
+    errors = errors_of(rows((0, 1, "a", 0.9)), images("a", blacklisted=(0,)))
     assert np.isnan(errors.loc).all()
-    assert errors.loc_all.tolist() == [0, 0, 0, 0, 0]
+    assert errors.loc_all.tolist() == [0, 0]
 
 
 def test_an_image_without_guesses_is_wrong():
-    errors = clsloc_errors(rows((0, 1, "a", 0.9)), images("a", "a"))
+    errors = errors_of(rows((0, 1, "a", 0.9)), images("a", "a"))
     assert errors.cls[4] == errors.loc[4] == 0.5
 
 
 def test_rows_of_an_unknown_image_are_refused():
     with pytest.raises(ValueError, match="images table does not"):
-        clsloc_errors(rows((7, 1, "a", 0.9)), images("a"))
+        errors_of(rows((7, 1, "a", 0.9)), images("a"))
 
 
 def test_the_least_iou_is_a_parameter_and_equality_is_a_hit():
     table = rows((0, 1, "a", 0.7))
-    assert clsloc_errors(table, images("a"), iou=0.7).loc[0] == 0
-    assert clsloc_errors(table, images("a"), iou=0.70001).loc[0] == 1
+    assert errors_of(table, images("a"), iou=0.7).loc[0] == 0
+    assert errors_of(table, images("a"), iou=0.70001).loc[0] == 1
 
 
 def test_a_method_that_is_not_applicable_has_no_localization_error():
-    table = rows((0, 1, "a", np.nan)).assign(
-        model="m", method="cam", layer="l", protocol="p", protocol_hash="h", status="not_applicable"
-    )
+    table = rows((0, 1, "a", np.nan)).assign(status="not_applicable")
     skipped = images("a", "z").assign(model="m", status=["evaluated", "unknown_class"])
-    [line] = summarize(table, skipped).to_dict(orient="records")
+    line = method_of(table, skipped).line()
     assert line["status"] == "not_applicable"
     assert (line["n_images"], line["n_skipped"]) == (1, 1)
     assert line["top1_cls_error"] == 0
     assert np.isnan([line["top1_loc_error"], line["gt_known_loc_error"]]).all()
+
+
+def test_each_error_is_one_of_images_that_is_better_lower():
+    table = rows((0, 1, "a", 0.9), (1, 1, "b", 0.9), (1, 2, "a", 0.2))
+    numbers = localization_numbers(ImageScores(images("a", "a"), table))
+    assert [one.name for one in numbers] == [
+        *(f"top{k}_cls_error" for k in range(1, 6)),
+        *(f"top{k}_loc_error" for k in range(1, 6)),
+        "gt_known_loc_error",
+        "top1_loc_error_all",
+        "top5_loc_error_all",
+    ]
+    assert all(one.hits and one.is_mean and one.better == "lower" for one in numbers)
+    values = {one.name: one.values.tolist() for one in numbers}
+    assert values["top1_cls_error"] == values["top1_loc_error"] == [0, 1]
+    assert values["top2_cls_error"] == [0, 0]
+    assert values["top5_loc_error"] == values["gt_known_loc_error"] == [0, 1]
+    assert [one.image_ids.tolist() for one in numbers] == [["i0", "i1"]] * 13
 
 
 class TestDevkit:
@@ -177,7 +196,7 @@ class TestDevkit:
             guesses = np.array([g[1:] for g in case["pred"]], np.float64)
             iou = pairwise_iou(from_inclusive(guesses), from_inclusive(truth)).max(axis=1)
             lines = [(0, j + 1, str(g[0]), iou[j]) for j, g in enumerate(case["pred"])]
-            errors = clsloc_errors(rows(*lines), images(str(case["gt_label"])))
+            errors = errors_of(rows(*lines), images(str(case["gt_label"])))
             assert errors.cls.tolist() == case["expected_cls_error_top1_to_top5"], case["name"]
             assert errors.loc.tolist() == case["expected_loc_error_top1_to_top5_alone"], case[
                 "name"

@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from method_results import ILSVRC, NAMES, method_of, per_image
 from metric_tables import images as images_table
 from metric_tables import rows as rows_table
-from wsol_bench.metrics.per_image import per_image
-from wsol_bench.metrics.summary import summarize
 
+from wsol_bench import run
 from wsol_bench.protocols import load_protocol
+from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.schema import GROUP
 
 NAN = float("nan")
@@ -38,8 +39,7 @@ def rows(*lines):
 
 
 def one(*tables, **options):
-    [line] = summarize(*tables, **options).to_dict(orient="records")
-    return line
+    return method_of(*tables, **options).line()
 
 
 def numbers(line, *names):
@@ -92,8 +92,13 @@ class TestOneBox:
         assert one(*tables, protocol=protocol)["gt_known_loc_error"] == pytest.approx(gt_known)
 
     def test_is_the_means_of_the_images(self, tables):
-        table = tables[0].assign(peak_x=NAN, peak_y=NAN, energy=NAN)
-        line, means = one(*tables), per_image(table, tables[1]).mean()
+        method = method_of(*tables)
+        line, table = method.line(), per_image(method)
+        assert table.index.tolist() == ["right", "second", "blacklisted", "boxless", "fifth"]
+        # Boxes that are of no map point nowhere.
+        pointing = ["pointing_game", "pointing_game_15px", "energy_pointing_game"]
+        assert table[pointing].isna().all(axis=None)
+        means = table.drop(columns=pointing).mean()
         assert len(means) == 15
         for name, mean in means.items():
             assert line[name] == pytest.approx(mean), name
@@ -146,33 +151,52 @@ class TestOneBox:
 
 
 class TestLines:
-    def test_come_in_order_of_appearance(self):
-        table = rows(
-            ("i", 1, "a", 0.9, {"method": "z"}),
-            ("i", 1, "a", 0.1, {"method": "a"}),
-            ("i", 2, "b", 0.9, {"method": "z"}),
-        )
-        lines = summarize(table, images({"image_id": "i"}))
-        assert lines["method"].tolist() == ["z", "a"]
-        assert lines["top1_loc_error"].tolist() == [0, 1]
+    def test_of_a_run_are_those_of_its_methods_in_its_order(self):
+        """Each is made of the rows, curves and costs of its method, and its model's images."""
+        networks = [
+            {"name": "shapes_net", "label": label, "layer": layer}
+            for label, layer in (("z", "features.block5"), ("a", "features.block3"))
+        ]
+        for name in ("gradcam-2017", "choe-2020-v2"):
+            protocol = load_protocol(name)
+            results = run(
+                {
+                    "name": "two",
+                    "dataset": "shapes",
+                    "limit": 6,
+                    "models": networks,
+                    "methods": ["grad_cam", "eigen_cam"],
+                    "protocol": name,
+                }
+            )
+            tables = (results.rows, results.curves, results.costs)
+            lines = results.summary.to_dict(orient="records")
+            methods = [("z", "grad_cam"), ("z", "eigen_cam"), ("a", "grad_cam"), ("a", "eigen_cam")]
+            assert [(line["model"], line["method"]) for line in lines] == methods
+            images = results.images
+            for line in lines:
+                names = {key: line[key] for key in GROUP}
+                rows, curves, costs = (
+                    table[(table["model"] == line["model"]) & (table["method"] == line["method"])]
+                    for table in tables
+                )
+                mine = images[images["model"] == line["model"]]
+                method = method_of(rows, mine, curves, protocol=protocol, names=names)
+                expected = method.line(costs)
+                assert expected == pytest.approx(line, abs=0, nan_ok=True)
+                assert list(expected) == list(line)
+            assert len({line["energy_pointing_game"] for line in lines}) == 4
 
-    def test_are_those_that_are_asked_for(self):
-        groups = pd.DataFrame([dict(zip(GROUP, ("m", "none", "l", "p", "h"), strict=True))])
-        line = one(rows(("i", 1, "a", 0.9)), images({"image_id": "i"}), groups=groups)
+    def test_of_a_method_without_rows(self):
+        names = {**NAMES, "method": "none"}
+        line = one(rows(), images({"image_id": "i"}), names=names)
         assert numbers(line, "method", "status", "n_images") == ["none", "ok", 1]
         assert line["top5_loc_error"] == 1
 
-    def test_count_the_images_of_their_model(self):
-        table = rows(("i", 1, "a", 0.9), ("j", 1, "a", 0.1, {"model": "other"}))
-        both = images({"image_id": "i"}, {"image_id": "j", "model": "other"})
-        assert summarize(table, both)["top1_loc_error"].tolist() == [0, 1]
-
-    @pytest.mark.parametrize("protocol", [load_protocol("gradcam-2017"), V2, PIXELS])
+    @pytest.mark.parametrize("protocol", [ILSVRC, V2, PIXELS])
     def test_without_an_image_that_was_evaluated_say_so(self, protocol):
-        groups = pd.DataFrame([dict(zip(GROUP, ("m", "cam", "l", "p", "h"), strict=True))])
         none = images({"image_id": "i", "status": "unreadable"})
-        nothing = pd.DataFrame(columns=[*GROUP[:3], "image_id", "hits", "foreground", "background"])
-        line = one(rows(), none, nothing, protocol=protocol, groups=groups)
+        line = one(rows(), none, protocol=protocol)
         assert numbers(line, "status", "n_images", "n_skipped") == ["no_images", 0, 1]
         fractions = [v for k, v in line.items() if k not in GROUP and not k.startswith("n_")]
         assert np.isnan([value for value in fractions if value != "no_images"]).all()
@@ -254,12 +278,6 @@ class TestSweep:
         )
         assert line["max_box_acc"] == 1
         assert line["max_box_acc_threshold"] == pytest.approx(0.9)
-
-    def test_curves_of_other_methods_models_and_layers_are_theirs(self):
-        mine, others = curves(i="0001"), curves(i="1111")
-        foreign = [others.assign(**{key: "x"}) for key in ("model", "method", "layer")]
-        line = one(swept("i"), images({"image_id": "i"}), pd.concat([*foreign, mine]), protocol=V1)
-        assert numbers(line, "n_scored", "max_box_acc_threshold") == [1, 0.75]
 
     SELECTED = load_protocol("choe-2020-v1", {"box": {"threshold": {**GRID, "select_on": 0.5}}})
     SIDES = (
@@ -399,17 +417,18 @@ class TestOfMaps:
     """What is measured of maps, whatever the rule for boxes."""
 
     IMAGES = ({"image_id": "i"}, {"image_id": "j", "blacklisted": True}, {"image_id": "k"})
+    POINTING = ("pointing_game", "pointing_game_15px", "energy_pointing_game")
 
-    def measured(self, *peaks):
-        """Rows of rank 1 with a peak and an energy each."""
-        table = rows(*((name, 1, "a", 0.9) for name in "ijk"[: len(peaks)]))
-        columns = ["peak_x", "peak_y", "energy"]
-        return table.assign(**dict(zip(columns, map(list, zip(*peaks, strict=True)), strict=True)))
+    def measured(self, *values):
+        """Rows of rank 1 with the pointing games and an energy each."""
+        table = rows(*((name, 1, "a", 0.9) for name in "ijk"[: len(values)]))
+        columns = ["pointing_game", "pointing_game_15px", "energy"]
+        return table.assign(**dict(zip(columns, map(list, zip(*values, strict=True)), strict=True)))
 
-    @pytest.mark.parametrize("protocol", [None, V1])
+    @pytest.mark.parametrize("protocol", [ILSVRC, V1])
     def test_pointing_and_energy(self, protocol):
         """In the box, 12 pixels beside it, and nowhere."""
-        table = self.measured((5, 5, 0.8), (22, 5, 0.1), (NAN, NAN, NAN))
+        table = self.measured((1, 1, 0.8), (0, 1, 0.1), (0, 0, 0.0))
         line = one(table, images(*map(dict, self.IMAGES)), protocol=protocol)
         assert line["pointing_game"] == pytest.approx(1 / 3)
         assert line["pointing_game_15px"] == pytest.approx(2 / 3)
@@ -417,19 +436,19 @@ class TestOfMaps:
 
     def test_pointing_is_asked_of_the_own_class_in_images_with_a_box(self):
         others = rows(("i", 1, "b", 0.9), ("i", 7, "a", 0.9), ("boxless", 1, "a", 0.0))
-        table = others.assign(peak_x=[NAN, 5, 99], peak_y=[NAN, 5, 99], energy=[NAN, 0.5, 0.25])
+        table = others.assign(pointing_game=[NAN, 1, NAN], energy=[NAN, 0.5, NAN])
         line = one(table, images({"image_id": "i"}, {"image_id": "boxless", "boxes": []}))
         assert numbers(line, "pointing_game", "energy_pointing_game") == [1, 0.5]
 
     def test_a_missing_map_points_nowhere(self):
-        table = self.measured((5, 5, 0.8), (NAN, NAN, NAN))
+        table = self.measured((1, 1, 0.8), (0, 0, 0.0))
         table["status"] = ["box", "missing"]
         line = one(table, images(*map(dict, self.IMAGES[:2])))
         assert numbers(line, "pointing_game", "energy_pointing_game") == [0.5, 0.4]
 
     def test_boxes_without_maps_have_no_pointing(self):
         line = one(self.measured((NAN, NAN, NAN)), images({"image_id": "i"}))
-        assert not {"pointing_game", "pointing_game_15px", "energy_pointing_game"} & set(line)
+        assert not set(self.POINTING) & set(line)
 
     def test_faithfulness_is_of_the_first_predictions(self):
         """The third map ranks no pixels; the row of rank 2 is nobody's first."""
@@ -446,28 +465,51 @@ class TestOfMaps:
         assert line["average_drop"] == pytest.approx((0.5 + 0) / 2)
         assert line["increase_in_confidence"] == pytest.approx(1 / 2)
 
-    def test_faithfulness_that_was_not_measured_has_no_columns(self):
-        names = ("insertion", "deletion", "masked_score")
-        table = rows(("i", 1, "a", 0.9)).assign(score=0.5, **dict.fromkeys(names, NAN))
-        line = one(table, images({"image_id": "i"}))
-        assert not {"insertion", "deletion", "average_drop", "increase_in_confidence"} & set(line)
+    @pytest.mark.parametrize("protocol", [ILSVRC, V1, PIXELS])
+    def test_faithfulness_that_was_not_measured_has_no_columns(self, protocol):
+        line = one(rows(("i", 1, "a", 0.9)), images({"image_id": "i"}), protocol=protocol)
+        names = {"insertion", "deletion", "average_drop", "increase_in_confidence"}
+        assert not names & set(line)
+        found = {one.name for one in build_metrics(None, protocol, faithfulness=False)}
+        more = {one.name for one in build_metrics(None, protocol, faithfulness=True)}
+        assert more - found == names
 
     def test_an_image_held_out_of_a_sweep_is_in_none(self):
         """The one left points right; with the other no number would be the same."""
-        table = self.measured((5, 5, 0.8), (99, 99, 0.0)).assign(
+        table = self.measured((1, 1, 0.8), (0, 0, 0.0)).assign(
             score=[0.8, 0.4], insertion=[0.6, 0.0], deletion=[0.1, 0.9], masked_score=[0.9, 0.0]
         )
         both = images({"image_id": "i"}, {"image_id": "j", "held_out": True})
         line = one(table, both, protocol=TestSweep.SELECTED)
-        pointing = ("pointing_game", "pointing_game_15px", "energy_pointing_game")
-        assert numbers(line, *pointing) == [1, 1, 0.8]
+        assert numbers(line, *self.POINTING) == [1, 1, 0.8]
         faithfulness = ("insertion", "deletion", "average_drop", "increase_in_confidence")
         assert numbers(line, *faithfulness) == [0.6, 0.1, 0, 1]
         assert line["n_images"] == 2
 
 
+class TestCosts:
+    def test_are_means_over_images_of_all_parts(self):
+        costs = pd.DataFrame(
+            {
+                "n_images": [3, 1],
+                "forward": [6, 2],
+                "backward": [3, 2],
+                "head": [0, 1],
+                "seconds": [0.5, 1.5],
+                "reason": ["", "no gradient"],
+            }
+        )
+        method = method_of(rows(("i", 1, "a", 0.9)), images({"image_id": "i"}))
+        line = method.line(costs)
+        passes = ("forward_passes", "backward_passes", "head_passes", "seconds", "reason")
+        assert numbers(line, *passes) == [2, 1.25, 0.25, 0.5, "no gradient"]
+        assert not set(passes) & set(method.line())
+        nothing = method.line(costs.assign(n_images=0))
+        assert np.isnan(numbers(nothing, *passes[:4])).all()
+
+
 def test_a_method_that_is_not_applicable_to_some_images_has_no_number():
     some = rows(("x", 1, "a", 0.9), ("y", 1, "a", 0.9, {"status": "not_applicable"}))
-    [line] = summarize(some, images({"image_id": "x"}, {"image_id": "y"})).to_dict("records")
+    line = one(some, images({"image_id": "x"}, {"image_id": "y"}))
     assert line["status"] == "not_applicable"
     assert pd.isna(line["top1_loc_error"])

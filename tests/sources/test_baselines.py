@@ -7,10 +7,11 @@ import pytest
 from annotations_only import IMAGES, without_model, write_annotations_only
 
 import wsol_bench
-from wsol_bench.config import MethodConfig
+from wsol_bench.config import load_config
 from wsol_bench.errors import ConfigError
 from wsol_bench.geometry import box_iou
 from wsol_bench.metrics.max_box_acc import unpacked
+from wsol_bench.runs.experiment import build_methods
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.sources.center_box import center_box
 from wsol_bench.sources.random_map import random_map
@@ -51,6 +52,12 @@ def boxes_beside(root, tmp_path, shares, protocol):
     (tmp_path / "boxes.csv").write_text("\n".join(lines) + "\n")
     method = {"name": "boxes_from", "path": str(tmp_path / "boxes.csv")}
     return wsol_bench.run(without_model(root, method, protocol=protocol))
+
+
+def build(**method):
+    """The sources of an experiment with this method alone."""
+    content = {"name": "m", "dataset": "shapes", "methods": [method], "protocol": "gradcam-2017"}
+    return build_methods(load_config(content))[1]
 
 
 class TestCenterBox:
@@ -112,7 +119,7 @@ class TestCenterBox:
     @pytest.mark.parametrize("side", [0, 1, -0.5, "half"])
     def test_a_side_is_between_nothing_and_all(self, side):
         with pytest.raises(ConfigError, match=r"methods\.center_box\.side: "):
-            MethodConfig(name="center_box", side=side).build()
+            build(name="center_box", side=side)
 
 
 class TestFullImage:
@@ -140,7 +147,7 @@ class TestFullImage:
 
     def test_has_no_options(self):
         with pytest.raises(ConfigError, match="unknown option 'size'"):
-            MethodConfig(name="full_image", size=7).build()
+            build(name="full_image", size=7)
 
 
 class TestRandomMap:

@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from wsol_bench.boxes.rule import Truth
 
 import wsol_bench
-from wsol_bench.config import MethodConfig
+from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
+from wsol_bench.config import load_config
 from wsol_bench.datasets import MaskFiles
 from wsol_bench.errors import ConfigError, DatasetError, PredictionError, RunError
 from wsol_bench.protocols import load_protocol
+from wsol_bench.runs.experiment import build_methods
+from wsol_bench.runs.metrics import build_metrics
+from wsol_bench.scoring import scoring_of
 from wsol_bench.sources.given import GivenMaps
 from wsol_bench.sources.maps_from import maps_from
 
@@ -263,6 +266,14 @@ class TestImages:
             maps_from.opener(None, path=tmp_path).has("a.JPEG")
 
 
+def build(**method):
+    """The sources of an experiment with this method alone."""
+    content = {"name": "m", "dataset": "shapes", "methods": [method], "protocol": "gradcam-2017"}
+    methods, sources = build_methods(load_config(content))
+    assert methods == []
+    return sources
+
+
 class TestShorthand:
     def test_names_the_folder(self, tmp_path, table):
         for name in SIZES:
@@ -278,7 +289,7 @@ class TestShorthand:
         (tmp_path / "some/maps").mkdir(parents=True)
         np.save(tmp_path / "some/maps/a.npy", RAMP)
         monkeypatch.chdir(tmp_path)
-        [source] = MethodConfig(name="maps_from/some/maps", label="mine").build()
+        [source] = build(name="maps_from/some/maps", label="mine")
         assert source.name == "mine"
         given = source.open(None)
         assert is_ramp(given.map("a"))
@@ -294,10 +305,10 @@ class TestShorthand:
     )
     def test_has_no_options(self, config, message):
         with pytest.raises(ConfigError, match=message):
-            MethodConfig(**config).build()
+            build(**config)
 
     def test_a_folder_that_is_missing_is_an_error(self, tmp_path):
-        [source] = MethodConfig(name=f"maps_from/{tmp_path}/C:/nowhere").build()
+        [source] = build(name=f"maps_from/{tmp_path}/C:/nowhere")
         with pytest.raises(ConfigError, match="nowhere is no folder"):
             source.open(None)
 
@@ -541,14 +552,22 @@ class TestRun:
             pixels[:, : width // 2] = 255
             Image.fromarray(pixels).save(tmp_path / f"{name}.png")
             mask = MaskFiles((tmp_path / f"{name}.png",), None)
-            truth.append(Truth(np.zeros((0, 4)), mask))
+            truth.append(ImageTruth("thing", np.zeros((0, 4)), mask))
             placements.append(protocol.input.place(height, width))
         given = GivenMaps(lambda image_id: None, "")
-        asked = given.asked(["a", "b"], ["thing", "thing"])
-        scores, status = given.score(["a", "b"], asked, placements, truth, protocol)
-        assert status.tolist() == ["missing", "missing"]
+        scoring = scoring_of(protocol, build_metrics(None, protocol, faithfulness=False))
+        images = ImageBatch(("a", "b"), tuple(truth), tuple(placements))
+        rows, scores = given.alone(images, scoring)
+        again = given.score(RowBatch.of_labels(images), scoring)
+        assert rows.image_ids.tolist() == ["a", "b"]
+        assert scores.status.tolist() == again.status.tolist() == ["missing", "missing"]
+        assert scores.curve_rows.tolist() == again.curve_rows.tolist() == [0, 1]
         for index, (height, width) in enumerate([(224, 448), (336, 224)]):
-            counts = [np.frombuffer(one, "<u4") for one in scores.curves[index][1:]]
+            counts = [
+                np.frombuffer(one.curves[name][index], "<u4")
+                for one in (scores, again)
+                for name in ("foreground", "background")
+            ]
             for count in counts:
                 assert count.nonzero()[0].tolist() == [0]
                 assert count[0] == height * width / 2

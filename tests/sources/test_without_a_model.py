@@ -11,6 +11,7 @@ from timeless import assert_same_tables, timeless
 import wsol_bench
 from wsol_bench.doctor import diagnose
 from wsol_bench.errors import ConfigError, DatasetError, RunError
+from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.run import merge
 
 TABLES = ("images", "rows", "curves", "maps", "costs")
@@ -71,18 +72,19 @@ class TestRun:
         assert len(whole.maps) == 0
 
     def test_says_what_it_was_made_from(self, whole):
-        manifest = whole.folder.manifest
-        assert manifest["models"] == {"-": {"layers": []}}
-        assert manifest["methods"] == {}
-        assert list(manifest["sources"]) == ["maps", "boxes", "center_gaussian"]
+        identity = whole.folder.identity
+        assert list(identity.models) == ["-"]
+        assert identity.models["-"].model_dump(exclude_none=True) == {"layers": ()}
+        assert identity.methods == {}
+        assert list(identity.sources) == ["maps", "boxes", "center_gaussian"]
         assert len(whole.folder.parts()) == 3
 
     def test_goes_on_where_it_stood(self, experiment, whole, tmp_path):
         there = wsol_bench.run(experiment, out=tmp_path / "run").folder
         (there.path / "images/000001.parquet").unlink()  # written last: the part is not done
-        there.update_manifest(finished=None)
+        there.update(finished=None)
         ours = wsol_bench.run(experiment, out=tmp_path / "run")
-        assert (ours.n_before, there.manifest["sessions"][-1]["parts"]) == (2, 1)
+        assert (ours.n_before, RunFolder(there.path).manifest.sessions[-1].parts) == (2, 1)
         assert_same(ours, whole)
         again = wsol_bench.run(experiment, out=tmp_path / "run")
         assert again.n_before == 3
@@ -145,7 +147,7 @@ class TestIdentity:
         results = wsol_bench.run(without_model(folder / "root", *methods))
         names = ["center_gaussian", "center_gaussian+size=14", "small"]
         assert results.summary["method"].tolist() == names
-        assert list(results.folder.manifest["sources"]) == names
+        assert list(results.folder.identity.sources) == names
 
     def test_two_of_one_name_are_refused(self, folder):
         twice = ("center_gaussian", "center_gaussian")
@@ -251,7 +253,7 @@ class TestBesideAModel:
                 {"methods": ["center_gaussian"], "models": []},
             )
         )
-        columns = ["image_id", "hits", "foreground", "background"]
+        columns = ["image_id", "hits"]
         curves = beside.folder.read("curves")
         ours = curves.loc[curves["method"] == "center_gaussian", columns].reset_index(drop=True)
         pd.testing.assert_frame_equal(ours, alone.folder.read("curves")[columns])

@@ -104,8 +104,9 @@ class Metric:
         Raises:
             ValueError: the function does not return values of each image.
         """
+        values: PerImageValues | None
         if self.column is not None:
-            values: PerImageValues = images.of_maps(self.column.name)
+            values = images.of_maps(self.column.name)
         else:
             values = self.function(images)
             if values is None:

@@ -34,9 +34,9 @@ COLUMNS = (
     paper="arXiv:1806.07421",
     needs=("insertion",),
 )
-def insertion(images: ImageScores) -> Float64[np.ndarray, " n"]:
+def insertion(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     """Area under the class's probability while the best pixels replace those of a blurred input."""
-    return images.first("insertion")
+    return _measured(images, images.first("insertion"))
 
 
 @metric(
@@ -47,9 +47,9 @@ def insertion(images: ImageScores) -> Float64[np.ndarray, " n"]:
     paper="arXiv:1806.07421",
     needs=("deletion",),
 )
-def deletion(images: ImageScores) -> Float64[np.ndarray, " n"]:
+def deletion(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     """Area under the class's probability while the best pixels become the mean color."""
-    return images.first("deletion")
+    return _measured(images, images.first("deletion"))
 
 
 @metric(
@@ -58,11 +58,11 @@ def deletion(images: ImageScores) -> Float64[np.ndarray, " n"]:
     better="lower",
     range=(0, 1),
     paper="arXiv:1710.11063",
-    needs=("score", "masked_score"),
+    needs=("score", "masked_score", "insertion"),
 )
-def average_drop(images: ImageScores) -> Float64[np.ndarray, " n"]:
+def average_drop(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     """Mean share of the class's probability that is lost when only the map's part is seen."""
-    return drops(images.first("score"), images.first("masked_score"))
+    return _measured(images, drops(images.first("score"), images.first("masked_score")))
 
 
 @metric(
@@ -72,8 +72,15 @@ def average_drop(images: ImageScores) -> Float64[np.ndarray, " n"]:
     range=(0, 1),
     hits=True,
     paper="arXiv:1710.11063",
-    needs=("score", "masked_score"),
+    needs=("score", "masked_score", "insertion"),
 )
-def increase_in_confidence(images: ImageScores) -> Float64[np.ndarray, " n"]:
+def increase_in_confidence(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     """How often the network is surer of the class when only the map's part is seen."""
-    return increases(images.first("score"), images.first("masked_score"))
+    return _measured(images, increases(images.first("score"), images.first("masked_score")))
+
+
+def _measured(
+    images: ImageScores, values: Float64[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"] | None:
+    """The values; None where the network was not asked about any map, as of stored ones."""
+    return None if np.isnan(images.first("insertion")).all() else values

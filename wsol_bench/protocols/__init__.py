@@ -54,7 +54,7 @@ def protocol_names() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.yaml"))
 
 
-def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> Protocol:
+def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> AnyProtocol:
     """A protocol by built-in name or by path of a YAML file.
 
     Args:

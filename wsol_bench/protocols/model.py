@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -282,11 +283,12 @@ class SweepScoring(_Rule):
     ]
     frame: Frame
 
-    @model_validator(mode="after")
-    def _each_once(self) -> "SweepScoring":
-        if len(set(self.ious)) < len(self.ious):
-            raise ValueError(f"iou: expected each once, found {self.ious}")
-        return self
+    @field_validator("iou")
+    @classmethod
+    def _each_once(cls, iou: float | tuple[float, ...]) -> float | tuple[float, ...]:
+        if isinstance(iou, tuple) and len(set(iou)) < len(iou):
+            raise ValueError("expected each once")
+        return iou
 
     @property
     def ious(self) -> tuple[float, ...]:
@@ -357,6 +359,13 @@ class PixelProtocol(Protocol):
     pixels: PixelRule
 
 
+class _SeveralIous(Protocol):
+    """One threshold with the least IoUs of a sweep: none, but what else is wrong is said first."""
+
+    box: OneBoxRule
+    scoring: SweepScoring
+
+
 def _kind_of(content: Any) -> str:
     """Which of the three kinds a mapping (or a protocol) is, by the sections that it has."""
     if isinstance(content, Protocol):
@@ -399,14 +408,16 @@ def parse_protocol(
         for key, value in content.items()
         if value is not None or key in kind.model_fields
     }
-    if isinstance(content.get("scoring"), Mapping) and kind is OneBoxProtocol:
-        iou = content["scoring"].get("iou")
-        if isinstance(iou, list | tuple):
-            raise ConfigError(
-                f"{where}: 'scoring.iou' several belong to a sweep; one threshold has one, found "
-                f"{iou!r}"
-            )
+    scoring = content.get("scoring")
+    iou = scoring.get("iou") if isinstance(scoring, Mapping) else None
+    several = kind is OneBoxProtocol and isinstance(iou, list | tuple)
     try:
-        return kind.model_validate(known)
+        if several:
+            _SeveralIous.model_validate(known)
+        else:
+            return kind.model_validate(known)
     except ValidationError as error:
         raise ConfigError(explain(error, kind, where)) from error
+    raise ConfigError(
+        f"{where}: 'scoring.iou' several belong to a sweep; one threshold has one, found {iou!r}"
+    )

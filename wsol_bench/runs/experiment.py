@@ -20,7 +20,7 @@ from wsol_bench.errors import ConfigError, DatasetError
 from wsol_bench.files import digest
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
-from wsol_bench.protocols import PixelProtocol, Protocol
+from wsol_bench.protocols import AnyProtocol, PixelProtocol, Protocol
 from wsol_bench.registry import SOURCES, distinct, has_option, import_object
 from wsol_bench.runs.evaluator import Evaluator, Pass
 from wsol_bench.runs.manifest import (
@@ -89,7 +89,7 @@ class Experiment:
     """
 
     config: ExperimentConfig
-    protocol: Protocol
+    protocol: AnyProtocol
     metrics: Sequence[Metric]
     methods: Sequence["MapMethod"]
     sources: Sequence[Source]

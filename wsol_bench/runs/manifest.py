@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from wsol_bench.errors import RunError
 from wsol_bench.metrics.base import Metric
 from wsol_bench.protocols import AnyProtocol
-from wsol_bench.schema import Column, DType
+from wsol_bench.schema import Column
 from wsol_bench.vocabulary import Better, Gives, Scope
 
 __all__ = [
@@ -122,7 +122,7 @@ class MetricFacts(_Record):
     range: tuple[float | None, float | None]
     hits: bool
     paper: str
-    column: tuple[str, DType, str, str] | None = None
+    column: Column | None = None
 
     @classmethod
     def of(cls, metric: Metric, source: str) -> "MetricFacts":
@@ -134,7 +134,7 @@ class MetricFacts(_Record):
             range=(low, high),
             hits=metric.hits,
             paper=metric.paper,
-            column=None if metric.column is None else tuple(metric.column),
+            column=metric.column,
         )
 
     def metric(self, name: str) -> Metric:
@@ -155,7 +155,7 @@ class MetricFacts(_Record):
             ),
             hits=self.hits,
             paper=self.paper,
-            column=None if self.column is None else Column(*self.column),
+            column=self.column,
         )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
 from wsol_bench.cams import MapMethod, merged_plan
-from wsol_bench.capture import Cost, Mark, Precision, Record, autocast, capture
+from wsol_bench.capture import Cost, Precision, Record, autocast, capture
 from wsol_bench.datasets import Dataset, Sample
 from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.faithfulness import Faithfulness, faithfulness
@@ -119,23 +119,19 @@ class NetworkPass:
         ids = [sample.image_id for sample in samples]
         targets, own = self.classifier.targets, [m for m in self.methods if not m.is_of_randomized]
         with self._blaming(self.name, inputs):
-            begin = Mark(self.device)
             record = capture(
                 self.classifier.module, inputs, targets, merged_plan(own), k=TOP_K,
                 labels=labels, precision=self.precision, image_ids=ids,
             )  # fmt: skip
-            span = begin, Mark(self.device)
-        made = self._maps(own, record, span, inputs)
+        made = self._maps(own, record, inputs)
         if self.randomized is not None:
             others = [method for method in self.methods if method.is_of_randomized]
             with self._blaming(self.name, inputs):
-                begin = Mark(self.device)
                 of_randomized = capture(
                     self.randomized, inputs, targets, merged_plan(others),
                     classes=record.classes, precision=self.precision, image_ids=ids,
                 )  # fmt: skip
-                span = begin, Mark(self.device)
-            made |= self._maps(others, of_randomized, span, inputs)
+            made |= self._maps(others, of_randomized, inputs)
         in_order = [
             made[method.name, layer] for method in self.methods for layer in self._layers_of(method)
         ]
@@ -160,18 +156,14 @@ class NetworkPass:
         return normalize(pixels, self.classifier.mean, self.classifier.std)
 
     def _maps(
-        self,
-        methods: Sequence[MapMethod],
-        record: Record,
-        span: tuple[Mark, Mark],
-        inputs: Tensor,
+        self, methods: Sequence[MapMethod], record: Record, inputs: Tensor
     ) -> dict[tuple[str, str], "_MethodMaps"]:
         """By method and layer, the maps of methods of one network's record."""
         made = {}
         for method in methods:
             for layer in self._layers_of(method):
                 with self._blaming(f"{method.name} on {self.name}", inputs):
-                    made[method.name, layer] = _make(method, layer, record, span)
+                    made[method.name, layer] = _make(method, layer, record)
         return made
 
     def _layers_of(self, method: MapMethod) -> list[str]:
@@ -335,7 +327,7 @@ def _of_first_rows(faithful: Faithfulness, rows: RowBatch) -> dict[str, Float64[
     return columns
 
 
-def _make(method: MapMethod, layer: str, record: Record, span: tuple[Mark, Mark]) -> _MethodMaps:
+def _make(method: MapMethod, layer: str, record: Record) -> _MethodMaps:
     """A method's maps, and their cost: that of the pass that all share, and its own."""
     names = [one.name for one in record.layers]
     slots = None
@@ -348,9 +340,7 @@ def _make(method: MapMethod, layer: str, record: Record, span: tuple[Mark, Mark]
             maps = method(record.at_layer(names.index(layer)) if layer else record, slots).detach()
         except NotApplicableError as error:
             reason = str(error)
-    cost.forward += len(record.classes)
-    cost.backward += record.classes.numel() if method.plan.gradients else 0
-    cost.spans.append(span)
+    cost += record.cost_for(method.plan)
     return _MethodMaps(method.name, layer, maps, cost, reason)
 
 

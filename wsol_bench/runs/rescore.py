@@ -116,7 +116,8 @@ def rescore(
     if selected is not None:
         selected.require_same(identity)
     elsewhere = _opened(source, experiment)
-    held_out = _held_out(source, wanted, images["image_id"].unique())
+    ids = images["image_id"].drop_duplicates().to_numpy(object)
+    held_out = _held_out(source, wanted, ids)
     path = out or source.path / "rescored" / re.sub(r"[^\w.=+,-]+", "_", wanted.name)
     require_elsewhere(path, [source])
     with RunFolder.writing(
@@ -247,9 +248,9 @@ def scored_again(
         **scores.rows,
         **measured,
     }
-    curves = [curve_columns(keys, scores)] if scoring.curve_columns else []
+    lines = [curve_columns(keys, scores)] if scoring.curve_columns else []
     return tables._replace(
-        images=images, rows=table.frame([again]), curves=scoring.curves_table.frame(curves)
+        images=images, rows=table.frame([again]), curves=scoring.curves_table.frame(lines)
     )
 
 

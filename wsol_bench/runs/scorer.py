@@ -36,14 +36,14 @@ class Outcome(NamedTuple):
     """What became of an image.
 
     Attributes:
-        index: in the data set.
+        position: in the data set.
         sample: the image.
         status: of it.
         reason: why it was not evaluated.
         label_rank, label_score: of its own class among the model's outputs.
     """
 
-    index: int
+    position: int
     sample: Sample
     status: ImageStatus
     reason: str = ""
@@ -75,8 +75,14 @@ class CostLine(NamedTuple):
 
     def plus(self, other: "CostLine") -> "CostLine":
         """The cost of both; the first reason."""
-        *sums, _ = (mine + its for mine, its in zip(self, other, strict=True))
-        return CostLine(*sums, self.reason or other.reason)
+        return CostLine(
+            self.n_images + other.n_images,
+            self.forward + other.forward,
+            self.backward + other.backward,
+            self.head + other.head,
+            self.seconds + other.seconds,
+            self.reason or other.reason,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,9 +241,8 @@ class Scorer:
         Raises:
             DatasetError: an image that cannot be evaluated, where ``strict``.
         """
-        outcomes = sorted(
-            [*part, *(one for group in groups for one in group.outcomes)], key=lambda one: one.index
-        )
+        found = [*part, *(outcome for group in groups for outcome in group.outcomes)]
+        outcomes = sorted(found, key=lambda outcome: outcome.position)
         for outcome in outcomes:
             if self.strict and outcome.status in FAILED:
                 raise DatasetError(

@@ -292,7 +292,7 @@ class Scoring(ABC):
         for metric in self.metrics:
             if "hits" not in metric.needs:
                 number = metric.number(scored)
-            elif swept is None:
+            elif swept is None or not len(swept):
                 number = None
             else:
                 number = metric.number(swept)
@@ -309,9 +309,7 @@ class Scoring(ABC):
         line: dict[str, int | float] = dict(self.counts(images))
         measured = {metric.name for metric in self.map_metrics}
         for number in self.numbers(images, selection):
-            values = number.values
-            is_measured = number.name in measured and isinstance(values, np.ndarray)
-            if is_measured and np.isnan(values).all():  # as of boxes, which have no map
+            if number.name in measured and np.isnan(number.value()):  # as of boxes, without a map
                 continue
             line |= number.line()
         return line

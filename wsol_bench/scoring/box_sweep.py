@@ -27,7 +27,7 @@ from wsol_bench.schema import Column, RowStatus
 from wsol_bench.scoring.base import Chunk, ScoreBuffer, Scores, Scoring, Selection
 from wsol_bench.scoring.boxes import CONNECTIVITY, extrema, truth_in_frame
 from wsol_bench.scoring.upsampling import upsample
-from wsol_bench.statistics import Hits
+from wsol_bench.statistics import Hits, column_means
 
 __all__ = ["BoxSweep"]
 
@@ -144,7 +144,7 @@ class BoxSweep(Scoring):
             name = curve.number
             chosen = selection(name)
             if theirs is not None:
-                chosen = Hits(theirs[:, curve.curves], len(self.thresholds)).means()
+                chosen = column_means(Hits(theirs[:, curve.curves], len(self.thresholds)))
             numbers.append(
                 Number(
                     name,

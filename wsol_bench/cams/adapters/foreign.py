@@ -16,12 +16,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from wsol_bench.cams.base import MapFunction, MapMethod, Scope
+from wsol_bench.cams.base import MapFunction, MapMethod
 from wsol_bench.capture import Plan, Record
 from wsol_bench.capture.network import autocast, evaluation_mode, uncompiled
 from wsol_bench.errors import ConfigError, ModelError, WsolBenchError, did_you_mean
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.layers import Target, find_module
+from wsol_bench.vocabulary import Scope
 
 __all__ = [
     "by_slot",

@@ -17,9 +17,10 @@ from wsol_bench.cams.adapters.foreign import (
     split,
     target_layer,
 )
-from wsol_bench.cams.base import MapMethod, Scope
+from wsol_bench.cams.base import MapMethod
 from wsol_bench.capture import Record
 from wsol_bench.models.layers import to_grid
+from wsol_bench.vocabulary import Scope
 
 __all__ = ["pytorch_grad_cam_method"]
 

@@ -117,6 +117,13 @@ class TestDecoded:
             list(decoded(dataset, BATCHES, rule, workers=2))
         wait_until(lambda: not multiprocessing.active_children())
 
+    def test_a_process_that_hangs_is_an_error_and_is_not_left(self, dataset, rule, monkeypatch):
+        monkeypatch.setattr("wsol_bench.loading.load_image", lambda path: time.sleep(3600))
+        monkeypatch.setattr("wsol_bench.loading._TIMEOUT_S", 1)
+        with pytest.raises(WorkerError, match="no image was decoded for 1 seconds"):
+            list(decoded(dataset, BATCHES, rule, workers=2))
+        wait_until(lambda: not multiprocessing.active_children())
+
 
 def kill_myself(path):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -201,8 +208,8 @@ class TestARun:
         class Killing(LocalEngine):
             killed = False
 
-            def evaluate(self, job, parts, advance):
-                for part, tables in super().evaluate(job, parts, advance):
+            def evaluate(self, experiment, parts, advance):
+                for part, tables in super().evaluate(experiment, parts, advance):
                     if multiprocessing.active_children() and not self.killed:
                         self.killed = True
                         kill_a_decoder()

@@ -292,11 +292,11 @@ class TestFolder:
     def test_goes_on_where_it_stood(self, source, fresh, tmp_path):
         there = rescore(source, "zhou-2016", out=tmp_path / "out").folder
         (there.path / "images/000001.parquet").unlink()  # written last: the part is not done
-        there.update_manifest(finished=None)
+        there.update(finished=None)
         written = (there.path / "rows/000000.parquet").stat().st_mtime_ns
         assert_same(rescore(source, "zhou-2016", out=tmp_path / "out"), fresh)
         assert (there.path / "rows/000000.parquet").stat().st_mtime_ns == written
-        assert there.manifest["sessions"][-1]["parts"] == 1
+        assert RunFolder(there.path).manifest.sessions[-1].parts == 1
 
     @pytest.mark.parametrize("force", [False, True])
     def test_with_something_else_in_it_is_never_written_to(self, source, tmp_path, force):
@@ -319,11 +319,11 @@ class TestFolder:
         assert not (tmp_path / "run/rescored").exists()
 
     def test_says_what_it_was_made_from_and_by(self, source, fresh):
-        manifest = rescore(source, "zhou-2016").folder.manifest
-        assert manifest["rescored_from"]["started"] == source.manifest["started"]
-        assert manifest["protocol"] == fresh.folder.manifest["protocol"]
-        assert manifest["config"] == fresh.folder.manifest["config"]
-        assert manifest["models"] == source.manifest["models"]
+        identity = rescore(source, "zhou-2016").folder.identity
+        assert identity.rescored_from.started == source.manifest.started
+        assert identity.protocol == fresh.folder.identity.protocol
+        assert identity.config == fresh.folder.identity.config
+        assert identity.models == source.identity.models
 
     def test_is_read_by_export_and_figures_as_that_of_a_fresh_run(self, source, fresh, tmp_path):
         ours = rescore(source, "zhou-2016")
@@ -403,7 +403,7 @@ class TestCommand:
         )  # fmt: skip
         assert code == 0
         assert "gradcam-2017+map.upsample=nearest,box.threshold=0.4" in out
-        assert RunFolder(tmp_path / "out").manifest["protocol"]["box"]["threshold"] == 0.4
+        assert RunFolder(tmp_path / "out").identity.protocol.box.threshold == 0.4
 
     def test_says_what_is_wrong(self, source, monkeypatch, capsys):
         code, out, err = self.cli(monkeypatch, capsys, "rescore", source.path, "--set", "limit=2")

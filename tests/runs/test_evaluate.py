@@ -6,14 +6,18 @@ import pytest
 import torch
 from colors import SCENES, color_experiment, color_net, write_colors
 from timeless import assert_same_tables
-from wsol_bench.boxes.rule import Curve, Scores
-from wsol_bench.evaluate import boxes_of_label, curve_columns, score_columns, storable
 
 import wsol_bench
+from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
 from wsol_bench.datasets import ROOT_SYNSET, Sample
 from wsol_bench.faithfulness import faithfulness
+from wsol_bench.protocols import load_protocol
 from wsol_bench.runs.engines.local import LocalEngine
+from wsol_bench.runs.metrics import build_metrics
+from wsol_bench.runs.network_pass import ClassSlots, storable
 from wsol_bench.runs.rescore import rescore
+from wsol_bench.runs.scorer import CostLine, ScoredGroup, ScoredMethod, Scorer, curve_columns
+from wsol_bench.scoring import Scores, scoring_of
 
 
 class TestStoredMaps:
@@ -44,44 +48,60 @@ class TestStoredMaps:
         assert half[2].tolist() == [[1, -65504]]
 
 
-class TestBoxesOfLabel:
+class TestImageTruth:
     def sample(self, label):
         boxes = np.array([[0.0, 0, 1, 1], [2, 2, 3, 3]])
         return Sample("i", None, 9, 9, label, boxes, ("a", "b"), False)
 
     @pytest.mark.parametrize(("label", "count"), [("a", 1), ("c", 0), (ROOT_SYNSET, 2)])
     def test_only_boxes_of_the_images_class_count_and_all_for_the_root(self, label, count):
-        assert len(boxes_of_label(self.sample(label))) == count
+        assert len(ImageTruth.of(self.sample(label)).boxes) == count
+
+
+def image_batch(*labels):
+    """Images of these classes, without a box."""
+    truth = tuple(ImageTruth(label, np.zeros((0, 4))) for label in labels)
+    placement = load_protocol("gradcam-2017").input.place(10, 10)
+    return ImageBatch(tuple(f"i{n}" for n in range(len(labels))), truth, (placement,) * len(labels))
 
 
 @pytest.fixture(scope="module")
 def slots():
     """The slots of a batch of three images, for logits written by hand."""
-    from wsol_bench.evaluate import _Slots
-
     logits = torch.tensor(
         [[9.0, 8, 7, 6, 5, 4, 3], [1.0, 1, 1, 1, 1, 1, 1], [0.0, 0, 0, 0, 0, 1, 9]]
     )
     labels = torch.tensor([0, 6, 5])
     best = logits.sort(dim=1, descending=True, stable=True).indices[:, :5]
     classes = torch.cat([best, labels[:, None]], dim=1)
-    return _Slots.of(logits, classes, labels, [f"n{i}" for i in range(7)])
+    names = [f"n{i}" for i in range(7)]
+    return ClassSlots.of(image_batch("n0", "n6", "n5"), logits, classes, labels, names)
 
 
 class TestClassSlots:
     def test_an_own_class_among_the_best_is_one_row_and_another_one_more(self, slots):
-        assert np.bincount(slots.image).tolist() == [5, 6, 5]
+        assert np.bincount(slots.rows.image).tolist() == [5, 6, 5]
 
     def test_the_own_class_bears_its_true_rank(self, slots):
         assert slots.label_rank.tolist() == [1, 7, 2]
-        last = np.flatnonzero(slots.image == 1)[-1]
-        assert (slots.wnid[last], slots.rank[last]) == ("n6", 7)
+        last = np.flatnonzero(slots.rows.image == 1)[-1]
+        assert (slots.rows.label[last], slots.rows.rank[last]) == ("n6", 7)
 
     def test_equal_scores_rank_by_output(self, slots):
-        assert slots.wnid[slots.image == 1].tolist() == ["n0", "n1", "n2", "n3", "n4", "n6"]
+        of_second = slots.rows.label[slots.rows.image == 1]
+        assert of_second.tolist() == ["n0", "n1", "n2", "n3", "n4", "n6"]
 
     def test_scores_are_probabilities(self, slots):
-        assert np.allclose(slots.score[slots.image == 1], 1 / 7)
+        assert np.allclose(slots.rows.score[slots.rows.image == 1], 1 / 7)
+
+
+ONE_BOX = ["x0", "y0", "x1", "y1", "iou", "peak_x", "peak_y"]
+OF_MAPS = ["pointing_game", "pointing_game_15px", "energy"]
+
+
+def scoring(name):
+    protocol = load_protocol(name)
+    return scoring_of(protocol, build_metrics(None, protocol, faithfulness=False))
 
 
 class TestColumns:
@@ -91,30 +111,65 @@ class TestColumns:
         columns = {key: np.array([f"{key}{row}" for row in range(n)], object) for key in self.KEYS}
         return {**columns, "rank": np.arange(1, n + 1)}
 
-    def test_of_rows_are_each_under_its_name(self):
-        numbers = np.arange(16.0).reshape(2, 8)
-        scores = Scores(numbers[:, :4], numbers[:, 4], numbers[:, 5:7], numbers[:, 7], {})
-        columns = score_columns(scores)
-        assert list(columns) == ["x0", "y0", "x1", "y1", "iou", "peak_x", "peak_y", "energy"]
-        assert np.array_equal(np.column_stack(list(columns.values())), numbers)
+    @pytest.mark.parametrize(
+        ("protocol", "names"),
+        [
+            ("gradcam-2017", [*ONE_BOX, *OF_MAPS]),
+            ("choe-2020-v2", [*ONE_BOX[:4], *ONE_BOX[5:], *OF_MAPS]),
+            ("choe-2020-pxap", [*ONE_BOX[:4], *ONE_BOX[5:], *OF_MAPS]),
+        ],
+    )
+    def test_of_rows_are_each_under_its_name(self, protocol, names):
+        """Of a batch's scores, in the table of its part."""
+        numbers = np.arange(2.0 * len(names)).reshape(2, -1)
+        scores = Scores(
+            np.array(["box", "no_box"], object),
+            dict(zip(names, numbers.T, strict=True)),
+            np.zeros(0, np.int64),
+            {column.name: np.zeros(0, object) for column in scoring(protocol).curve_columns},
+        )
+        rows = RowBatch.of_labels(image_batch("a", "b"))
+        method = ScoredMethod("cam", "features", rows, scores, CostLine(2))
+        scorer = Scorer(
+            "net", load_protocol(protocol), scoring(protocol), faithfulness=False, strict=False
+        )
+        table = scorer.tables([], [ScoredGroup([], [method])]).rows
+        assert list(table)[-len(names) :] == names
+        assert np.array_equal(table[names].to_numpy(), numbers)
+        assert table["status"].tolist() == ["box", "no_box"]
 
-    def test_of_curves_are_of_the_rows_that_have_one_in_their_order(self):
-        curves = {2: Curve(b"\x80\x00", b"fore", b"back"), 0: Curve(b"\x01\x00")}
-        columns = curve_columns(self.keys(4), Scores.none(4)._replace(curves=curves))
+    @pytest.mark.parametrize(
+        "curves",
+        [
+            {"hits": [b"\x80\x00", b"\x01\x00"]},
+            {"foreground": [b"fore", b""], "background": [b"back", b""]},
+        ],
+        ids=lambda curves: "+".join(curves),
+    )
+    def test_of_curves_are_of_the_rows_that_have_one_in_their_order(self, curves):
+        scores = Scores(
+            np.full(4, "swept", object),
+            {},
+            np.array([2, 0]),
+            {name: np.array(values, object) for name, values in curves.items()},
+        )
+        columns = curve_columns(self.keys(4), scores)
         assert pd.DataFrame(columns).to_dict(orient="list") == {
             "model": ["model0", "model2"],
             "method": ["method0", "method2"],
             "layer": ["layer0", "layer2"],
             "image_id": ["image_id0", "image_id2"],
-            "hits": [b"\x01\x00", b"\x80\x00"],
-            "foreground": [b"", b"fore"],
-            "background": [b"", b"back"],
+            **{name: values[::-1] for name, values in curves.items()},
         }
 
+    @pytest.mark.parametrize("protocol", ["choe-2020-v1", "choe-2020-pxap"])
     @pytest.mark.parametrize("n", [0, 3])
-    def test_of_no_curve_are_there_and_empty(self, n):
-        columns = curve_columns(self.keys(n), Scores.none(n))
-        assert list(columns) == [*self.KEYS[:-1], *Curve._fields]
+    def test_of_no_curve_are_there_and_empty(self, n, protocol):
+        table = scoring(protocol).curves_table
+        columns = curve_columns(self.keys(n), scoring(protocol).not_applicable(n))
+        assert list(columns) == table.names
+        assert table.names[:4] == list(self.KEYS[:-1])
+        assert len(table.names) > 4
         assert all(len(values) == 0 for values in columns.values())
 
 
@@ -124,8 +179,8 @@ class StopsAfter(LocalEngine):
     def __init__(self, n):
         self.n = n
 
-    def evaluate(self, job, parts, advance):
-        yield from itertools.islice(super().evaluate(job, parts, advance), self.n)
+    def evaluate(self, experiment, parts, advance):
+        yield from itertools.islice(super().evaluate(experiment, parts, advance), self.n)
         raise KeyboardInterrupt
 
 
@@ -209,10 +264,10 @@ class TestFaithfulnessInARun:
 
     def test_does_not_change_a_box(self, faithful_experiment, faithful):
         without = wsol_bench.run({**faithful_experiment, "faithfulness": None})
-        assert without.rows[FAITHFUL].isna().all(axis=None)
+        assert not set(FAITHFUL) & set(without.rows)
         assert "insertion" not in without.summary
         pd.testing.assert_frame_equal(
-            without.rows.drop(columns=FAITHFUL),
+            without.rows,
             faithful.rows.drop(columns=FAITHFUL),
             check_exact=True,
         )

@@ -1,0 +1,196 @@
+"""Time and memory of the summary and of `wsol-bench analyze` on a large stored run.
+
+    python benchmarks/analysis.py make FOLDER                         a one-threshold protocol
+    python benchmarks/analysis.py make FOLDER --protocol choe-2020-v2
+    python benchmarks/analysis.py summary FOLDER
+    python benchmarks/analysis.py analyze FOLDER
+
+`make` writes a synthetic run of 50,000 images x 30 methods x the classes of an ImageNet network as a
+real run would have written it (391 parts; a few minutes, 0.5 GB; 2 GB under a sweep). The other two
+read it as the commands do and print CPU and wall seconds and the largest resident memory; goals:
+below 1 GB, and below 30 s under a one-threshold protocol. `start` prints the same of commands that
+need no network: `list methods`, and `doctor` of an experiment without a model.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+N_IMAGES, N_METHODS, PART = 50_000, 30, 128
+WARM_UP = "import wsol_bench.report.analysis"
+
+
+def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> None:
+    """Write the run."""
+    import numpy as np
+
+    from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
+    from wsol_bench.config import load_config
+    from wsol_bench.datasets import Sample
+    from wsol_bench.metrics.base import metrics
+    from wsol_bench.protocols import load_protocol
+    from wsol_bench.runs.folder import RunFolder
+    from wsol_bench.runs.manifest import (
+        DatasetFacts, Environment, Identity, MethodFacts, MetricFacts, ModelFacts,
+    )  # fmt: skip
+    from wsol_bench.runs.run import finish
+    from wsol_bench.runs.scorer import CostLine, Outcome, ScoredGroup, ScoredMethod, Scorer
+    from wsol_bench.schema import ImageStatus
+    from wsol_bench.scoring import default_metrics
+
+    rng = np.random.default_rng(0)
+    protocol = load_protocol(protocol_name)
+    names = [f"method_{number:02d}" for number in range(n_methods)]
+    config = load_config(
+        {"name": "synthetic", "dataset": "imagenet", "protocol": protocol_name,
+         "models": ["resnet50"], "methods": ["grad_cam"]}
+    )  # fmt: skip
+    n_parts = -(-n_images // PART)
+    identity = Identity(
+        config=config.model_dump(mode="json", exclude={"workers", "strict", "max_failed"}),
+        protocol=protocol,
+        protocol_hash=protocol.hash,
+        dataset=DatasetFacts(name="synthetic", n_images=n_images, fingerprint="0", findings={}),
+        models={"resnet50": ModelFacts(layers=("layer4",))},
+        methods={name: MethodFacts(source="0", paper="", scope="layer") for name in names},
+        sources={},
+        metrics={
+            name: MetricFacts.of(metrics.get(name), "0") for name in default_metrics(protocol)
+        },
+        selected_on=None,
+        environment=Environment.here(),
+        n_parts=n_parts,
+    )
+    import pandas as pd
+
+    classes = [f"n{number:08d}" for number in range(1000)]
+    table = pd.DataFrame({"wnid": classes, "words": classes, "ilsvrc_id": range(1, 1001)})
+    # One image in so many ways is enough: what is read is rows, not how they came about.
+    with RunFolder.writing(folder, identity, config.model_dump(mode="json"), table) as run:
+        scorer = Scorer("resnet50", protocol, run.scoring, faithfulness=False, strict=False)
+        run.begin_session(engine="synthetic")
+        for number in range(n_parts):
+            first = number * PART
+            samples = []
+            for index in range(first, min(first + PART, n_images)):
+                x0, y0 = rng.uniform(0, 200, 2)
+                x1, y1 = x0 + rng.uniform(50, 300), y0 + rng.uniform(50, 175)
+                label = classes[int(rng.integers(1000))]
+                samples.append(
+                    Sample(f"ILSVRC2012_val_{index + 1:08d}", Path("x.JPEG"), 375, 500, label,
+                           np.array([[x0, y0, min(x1, 500), min(y1, 375)]]), (label,),
+                           blacklisted=bool(rng.random() < 0.035))
+                )  # fmt: skip
+            group = _group(samples, names, run.scoring, classes, rng)
+            run.write_part(number, scorer.tables([], [group]))
+        run.end_session(n_parts)
+        finish(run)
+    _ = ImageBatch, ImageTruth, RowBatch, CostLine, Outcome, ScoredGroup, ScoredMethod, ImageStatus
+
+
+def _group(samples, names, scoring, classes, rng):  # type: ignore[no-untyped-def]
+    """What 30 methods would be worth on some images, as drawn numbers."""
+    import numpy as np
+
+    from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
+    from wsol_bench.geometry import place
+    from wsol_bench.runs.scorer import CostLine, Outcome, ScoredGroup, ScoredMethod
+    from wsol_bench.schema import ImageStatus
+    from wsol_bench.scoring.base import ScoreBuffer
+
+    n = len(samples)
+    images = ImageBatch(
+        tuple(sample.image_id for sample in samples),
+        tuple(map(ImageTruth.of, samples)),
+        tuple(place(375, 500, geometry="squash", size=224) for _ in samples),
+    )
+    own_rank = np.minimum(rng.geometric(0.7, n), 12)
+    image, rank, label = [], [], []
+    for index, sample in enumerate(samples):
+        guesses = [classes[int(one)] for one in rng.integers(0, 1000, 5)]
+        ranks = [1, 2, 3, 4, 5]
+        if own_rank[index] <= 5:
+            guesses[own_rank[index] - 1] = sample.label
+        else:
+            guesses.append(sample.label)
+            ranks.append(int(own_rank[index]))
+        image += [index] * len(guesses)
+        rank += ranks
+        label += guesses
+    rows = RowBatch(
+        images, np.array(image), np.array(rank), np.array(label, dtype=object),
+        rng.random(len(image)),
+    )  # fmt: skip
+    methods = []
+    for name in names:
+        buffer = ScoreBuffer(scoring, len(rows))
+        for column, values in buffer.rows.items():
+            values[:] = rng.random(len(rows)) * (375 if column in ("x1", "y1") else 1)
+        for column in ("pointing_game", "pointing_game_15px"):
+            if column in buffer.rows:
+                buffer.rows[column][:] = np.where(rows.own, rng.random(len(rows)) < 0.6, np.nan)
+        if scoring.curve_columns:
+            for row in np.flatnonzero(rows.own):
+                buffer.add_curve(int(row), hits=_hits(rng))
+        scores = buffer.scores(scoring.status(buffer.rows, len(rows)))
+        cost = CostLine(n, n, n * 6, 0, 0.01 * n)
+        methods.append(ScoredMethod(name, "layer4", rows, scores, cost))
+    outcomes = [
+        Outcome(index, sample, ImageStatus.EVALUATED, "", int(own_rank[index]), 0.5)
+        for index, sample in enumerate(samples)
+    ]
+    return ScoredGroup(outcomes, methods)
+
+
+def _hits(rng) -> bytes:  # type: ignore[no-untyped-def]
+    """Six curves of 1000 thresholds, each right within an interval of its own."""
+    import numpy as np
+
+    thresholds = np.arange(1000)
+    bits = []
+    for _ in range(6):
+        low, high = np.sort(rng.integers(0, 1000, 2))
+        bits.append(np.packbits((thresholds >= low) & (thresholds < high)).tobytes())
+    return b"".join(bits)
+
+
+def measure(code: str) -> None:
+    """Run code in a process of its own; print what it took."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    wall = time.perf_counter() - began
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"| {used.ru_utime + used.ru_stime:.1f} | {wall:.1f} | {used.ru_maxrss / 1024:.0f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["make", "summary", "analyze", "start"])
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("synthetic"))
+    parser.add_argument("--protocol", default="gradcam-2017")
+    parser.add_argument("--images", type=int, default=N_IMAGES)
+    parser.add_argument("--methods", type=int, default=N_METHODS)
+    given = parser.parse_args()
+    if given.what == "make":
+        make(given.folder, given.protocol, given.images, given.methods)
+        return
+    print("| CPU s | wall s | largest resident memory, MiB |\n| --- | --- | --- |")
+    folder = f"RunFolder(Path({str(given.folder)!r}))"
+    imports = "from pathlib import Path; from wsol_bench.runs.folder import RunFolder\n"
+    if given.what == "summary":
+        measure(
+            f"{imports}from wsol_bench.runs.results import summarize_run\nsummarize_run({folder})"
+        )
+    elif given.what == "analyze":
+        measure(f"{imports}from wsol_bench.report.analysis import analyze\nanalyze([{folder}])")
+    else:
+        measure(
+            "import sys; sys.argv[1:] = ['list', 'methods']\nfrom wsol_bench.cli import app; app(standalone_mode=False)"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Upsampling is that of scikit-image at pixel centers, and torch's in every mode."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.transform import resize
+
+from wsol_bench.protocols import load_protocol
+from wsol_bench.scoring.upsampling import upsample
+
+GRADCAM = load_protocol("gradcam-2017")
+
+
+def test_bilinear_upsampling_is_scikit_image_at_pixel_centers():
+    maps = np.random.default_rng(0).random((1, 7, 7), np.float32)
+    ours = upsample(maps, (224, 200), GRADCAM.map)[0]
+    # order=1 on pixel centers; beyond the outermost centers both repeat the edge.
+    reference = resize(maps[0], (224, 200), order=1, mode="edge", anti_aliasing=False)
+    assert np.abs(ours - reference).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("mode", "align_corners"),
+    [(mode, aligned) for mode in ("bilinear", "bicubic") for aligned in (False, True)],
+)
+@pytest.mark.parametrize("size", [(224, 200), (5, 3), (14, 7)])
+def test_upsampling_is_torchs_to_the_rounding_of_float32(mode, align_corners, size):
+    maps = np.random.default_rng(0).standard_normal((40, 14, 7), np.float32)
+    rule = load_protocol("gradcam-2017", {"map": {"upsample": mode, "rectify": "never"}}).map
+    rule = rule.model_copy(update={"align_corners": align_corners})
+    aligned = None if mode == "nearest" else align_corners
+    theirs = torch.nn.functional.interpolate(
+        torch.from_numpy(maps)[:, None], size=size, mode=mode, align_corners=aligned
+    )[:, 0].numpy()
+    assert np.abs(upsample(maps, size, rule) - theirs).max() <= 2e-6 * np.abs(maps).max()

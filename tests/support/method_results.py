@@ -1,0 +1,63 @@
+"""Methods' results from made-up tables, as a run's are made from stored ones."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.metrics.localization import localization_numbers
+from wsol_bench.protocols import load_protocol
+from wsol_bench.runs.metrics import build_metrics
+from wsol_bench.schema import GROUP
+from wsol_bench.scoring import scoring_of
+from wsol_bench.scoring.summary import MethodResults, no_selection
+
+NAMES = dict(zip(GROUP, ("m", "cam", "l", "p", "h"), strict=True))
+ILSVRC = load_protocol("gradcam-2017")
+
+
+def method_of(
+    rows, images, curves=None, *, protocol=ILSVRC, metrics=None, selection=no_selection, names=NAMES
+):
+    """The results of one method: its rows and curves, and the images of its model.
+
+    Args:
+        metrics: by default those of the protocol, with faithfulness where the rows have its columns.
+    """
+    if metrics is None:
+        metrics = build_metrics(None, protocol, faithfulness="insertion" in rows)
+    scoring = scoring_of(protocol, metrics)
+    if curves is None and scoring.curve_columns:
+        curves = pd.DataFrame(columns=["image_id", *(one.name for one in scoring.curve_columns)])
+    return MethodResults(names, images, rows, curves, scoring, selection)
+
+
+def per_image(method):
+    """What each image contributes to each number that is a mean, by image id.
+
+    Of thresholds that are selected on other images, the numbers there, too.
+    """
+    numbers = method.numbers()
+    numbers += [one for one in (number.selected() for number in numbers) if one is not None]
+    columns = {
+        one.name: pd.Series(np.asarray(one.values, np.float64), index=one.image_ids)
+        for one in numbers
+        if one.is_mean
+    }
+    return pd.DataFrame(columns).reindex(method.scores.image_ids)
+
+
+def errors_of(rows, images, *, iou=0.5):
+    """Errors of rows and images as ``localization_numbers`` counts them.
+
+    Attributes of the answer: cls and loc, for k = 1 to 5; loc_all, for k = 1 and 5; gt_known.
+    """
+    scores = ImageScores(images, rows)
+    values = {one.name: one.value() for one in localization_numbers(scores, iou=iou)}
+    return SimpleNamespace(
+        cls=np.array([values[f"top{k}_cls_error"] for k in range(1, 6)]),
+        loc=np.array([values[f"top{k}_loc_error"] for k in range(1, 6)]),
+        loc_all=np.array([values[f"top{k}_loc_error_all"] for k in (1, 5)]),
+        gt_known=values["gt_known_loc_error"],
+    )
