@@ -32,7 +32,7 @@ FLOORS = [
     ["maps", "contract", "faithfulness"],
     ["config"],
     ["runs"],
-    ["doctor", "report"],
+    ["doctor", "metric_contract", "report"],
     ["cli"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
