@@ -139,7 +139,7 @@ def test_schema_is_json():
         ("models", ["shapes_net", "resnet50", "vgg16"]),
         ("datasets", ["imagenet", "shapes"]),
         ("protocols", ["gradcam-2017", "zhou-2016"]),
-        ("metrics", ["max_box_acc", "pointing_game", "top_k_intersection"]),
+        ("metrics", ["max_top1_loc", "pointing_game", "top_k_intersection"]),
     ],
 )
 def test_list(kind, names):
