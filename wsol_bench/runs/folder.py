@@ -345,7 +345,7 @@ class RunFolder:
             for fragment in opened.get_fragments():
                 table.check(fragment.physical_schema.names, fragment.path)
             return opened.to_table(columns=names, filter=where)
-        except (OSError, ValueError) as error:  # pyarrow's errors are among these
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise RunError(f"{self._broken(files)} cannot be read: {error}") from error
 
     def _broken(self, files: Sequence[Path]) -> Path:
@@ -353,7 +353,7 @@ class RunFolder:
         for file in files:
             try:
                 pq.read_table(file)
-            except (OSError, ValueError):
+            except (OSError, ValueError, pa.ArrowException):
                 return file
         return self.path
 

@@ -1,6 +1,7 @@
 """One box of each map, at one threshold: ILSVRC's localization error, and GT-known."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -121,7 +122,7 @@ class OneBox(Scoring):
             )
         return tables
 
-    def require_boxes(self, who: str) -> None:
+    def require_boxes(self, run: Path, protocol: str) -> None:
         """Each map has one."""
 
     def swept_images(self, images: ImageScores, *, held_out: bool) -> ImageScores | None:
