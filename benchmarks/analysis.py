@@ -5,11 +5,10 @@
     python benchmarks/analysis.py summary FOLDER
     python benchmarks/analysis.py analyze FOLDER
 
-`make` writes a synthetic run of 50,000 images x 30 methods x the classes of an ImageNet network as a
-real run would have written it (391 parts; a few minutes, 0.5 GB; 2 GB under a sweep). The other two
-read it as the commands do and print CPU and wall seconds and the largest resident memory; goals:
-below 1 GB, and below 30 s under a one-threshold protocol. `start` prints the same of commands that
-need no network: `list methods`, and `doctor` of an experiment without a model.
+`make` writes a synthetic run of 50,000 images x 30 methods, as a real run would have written it
+(391 parts; a few minutes, 0.5 GB; 2 GB under a sweep). The other two read it as the commands do and
+print CPU and wall seconds and the largest resident memory; goals: below 1 GB, and below 30 s under
+a one-threshold protocol. `start` prints the same of a command that needs no network.
 """
 
 import argparse
@@ -20,14 +19,12 @@ import time
 from pathlib import Path
 
 N_IMAGES, N_METHODS, PART = 50_000, 30, 128
-WARM_UP = "import wsol_bench.report.analysis"
 
 
 def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> None:
     """Write the run."""
     import numpy as np
 
-    from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
     from wsol_bench.config import load_config
     from wsol_bench.datasets import Sample
     from wsol_bench.metrics.base import metrics
@@ -42,8 +39,7 @@ def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> Non
         ModelFacts,
     )  # fmt: skip
     from wsol_bench.runs.run import finish
-    from wsol_bench.runs.scorer import CostLine, Outcome, ScoredGroup, ScoredMethod, Scorer
-    from wsol_bench.schema import ImageStatus
+    from wsol_bench.runs.scorer import Scorer
     from wsol_bench.scoring import default_metrics
 
     rng = np.random.default_rng(0)
@@ -93,7 +89,6 @@ def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> Non
             run.write_part(number, scorer.tables([], [group]))
         run.end_session(n_parts)
         finish(run)
-    _ = ImageBatch, ImageTruth, RowBatch, CostLine, Outcome, ScoredGroup, ScoredMethod, ImageStatus
 
 
 def _group(samples, names, scoring, classes, rng):  # type: ignore[no-untyped-def]
@@ -193,7 +188,8 @@ def main() -> None:
         measure(f"{imports}from wsol_bench.report.analysis import analyze\nanalyze([{folder}])")
     else:
         measure(
-            "import sys; sys.argv[1:] = ['list', 'methods']\nfrom wsol_bench.cli import app; app(standalone_mode=False)"
+            "import sys; sys.argv[1:] = ['list', 'methods']\n"
+            "from wsol_bench.cli import app; app(standalone_mode=False)"
         )
 
 

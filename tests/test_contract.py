@@ -1,22 +1,19 @@
 """Every map method keeps the contract, and who breaks a clause of it is told which."""
 
-import importlib
 import inspect
 import re
-import sys
-import tomllib
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from installed_plugin import installed_plugin
 
 from wsol_bench.cams import cam_methods
-from wsol_bench.contract import CLAUSES, Verdict, check
+from wsol_bench.contract import CLAUSES, check
 from wsol_bench.errors import ConfigError
+from wsol_bench.vocabulary import Verdict
 
-PLUGIN = Path(__file__).parent / "plugin"
 SENTENCES = [clause.sentence for clause in CLAUSES]
 # Of methods that are costly: how few of what they draw or hide show all that the contract asks.
 SMALL = {"samples": 2, "masks": 8, "steps": 2, "stride": 32}
@@ -101,27 +98,8 @@ SOUND = {"positive", "by_autograd"}
 
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory):
-    """The distribution, installed as pip would lay it, and nothing of it left behind."""
-    project = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]
-    folder = tmp_path_factory.mktemp("site-packages")
-    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    )
-    [(group, points)] = project["entry-points"].items()
-    lines = [f"[{group}]", *(f"{name} = {path}" for name, path in points.items())]
-    (info / "entry_points.txt").write_text("\n".join(lines))
-    (folder / "wsol_bench_example.py").write_text((PLUGIN / "wsol_bench_example.py").read_text())
-    known = list(cam_methods)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        patch.setattr(cam_methods, "_things", {**cam_methods._things})
-        patch.setattr(cam_methods.catalog, "registered", {*cam_methods.catalog.registered})
-        importlib.invalidate_caches()
+    with installed_plugin(tmp_path_factory.mktemp("site-packages")) as folder:
         yield folder
-    sys.modules.pop("wsol_bench_example", None)
-    assert list(cam_methods) == known
 
 
 def test_the_plugin_is_found_by_its_entry_points(plugin):

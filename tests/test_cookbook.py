@@ -2,19 +2,16 @@
 
 import contextlib
 import importlib
-import io
 import re
-import shlex
 import sys
 import tomllib
 from pathlib import Path
-from unittest import mock
 
 import pytest
 import torch
+from command_line import run
 
 from wsol_bench.cams import cam_methods
-from wsol_bench.cli import main
 from wsol_bench.config import load_config
 from wsol_bench.models.shapes_net import ShapesNet
 
@@ -50,25 +47,6 @@ def page(tmp_path_factory):
         for name in set(sys.modules) - known:
             if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
                 del sys.modules[name]
-
-
-def run(line):
-    arguments = shlex.split(line)
-    assert arguments[0] == "wsol-bench", line
-    if arguments[1] == "run":
-        arguments += ["--set", "workers=0", "--device", "cpu"]
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch.object(sys, "argv", arguments),
-        mock.patch.object(sys, "path", [*sys.path]),
-        pytest.raises(SystemExit) as end,
-    ):
-        main()
-        sys.exit(0)
-    assert not end.value.code, f"{line}\n{out.getvalue()}\n{err.getvalue()}"
-    return out.getvalue()
 
 
 def install():

@@ -1,11 +1,14 @@
-"""Map methods of a plug-in: two are sound, each of the others breaks a clause."""
+"""Methods and metrics of a plug-in: some are sound, each of the others breaks a clause."""
 
 import contextlib
+import itertools
+import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from wsol_bench import Plan, Record, cam_method
+from wsol_bench import Plan, Record, cam_method, metric
 
 WITH_GRADIENTS = Plan(gradients=True)
 
@@ -204,3 +207,84 @@ def patches(record: Record) -> Tensor:
     record.probe.logits(record.probe.images.clone())
     del pool.forward
     return grad_cam(record)
+
+
+# ---- metrics: three are sound, each of the others breaks a clause
+
+
+@metric("share_above_half", per="map", better="higher", range=(0, 1), paper="none")
+def share_above_half(view, *, level: float = 0.5) -> float:
+    """Share of the pixels above half of the maximum that are object."""
+    above = view.values >= level * view.values.max()
+    return float((view.pixels[above] == 1).mean())
+
+
+@metric("box_height", per="image", better="higher", range=(0, math.inf), needs=("y0", "y1"))
+def box_height(images):
+    """Mean height of the own class's box, in pixels of the image."""
+    return images.own("y1") - images.own("y0")
+
+
+@metric("some_hit", per="image", better="higher", range=(0, 1), needs=("hits",), statistic="best")
+def some_hit(images):
+    """MaxBoxAcc, as a plug-in sees it."""
+    return images.hits_at(0.5)
+
+
+@metric("raises_at_a_map", per="map", better="higher", range=(0, 1))
+def raises_at_a_map(view) -> float:
+    """Nothing."""
+    raise ZeroDivisionError("on purpose")
+
+
+@metric("infinite", per="image", better="lower", range=(0, math.inf), needs=("iou",))
+def infinite(images):
+    """An infinite number."""
+    return np.full(len(images), np.inf)
+
+
+@metric("percent", per="map", better="higher", range=(0, 1))
+def percent(view) -> float:
+    """A share times 100."""
+    return 100.0
+
+
+@metric("of_the_set", per="image", better="higher", range=(0, 1), needs=("iou",))
+def of_the_set(images):
+    """An image's IoU over the best one of the batch."""
+    iou = np.nan_to_num(images.own("iou"))
+    return iou / max(iou.max(), 1e-9)
+
+
+@metric("of_the_order_of_images", per="image", better="higher", range=(0, 99))
+def of_the_order_of_images(images):
+    """An image's position."""
+    return np.arange(len(images)) * 1.0
+
+
+_seen = itertools.count()
+
+
+@metric("of_memory_of_maps", per="map", better="higher", range=(0, math.inf))
+def of_memory_of_maps(view) -> float:
+    """How many maps have been seen before."""
+    return float(next(_seen))
+
+
+@metric("writes", per="map", better="higher", range=(-9, 9))
+def writes(view) -> float:
+    """Zeros in the ground truth."""
+    view.truth.boxes[:] = np.maximum(view.truth.boxes - 1, 0)
+    return float(view.truth.boxes.sum() > 0)
+
+
+@metric("upside_down", per="map", better="lower", range=(0, 1))
+def upside_down(view) -> float:
+    """A share of which more is better, that says the opposite."""
+    return share_above_half.function(view)
+
+
+@metric("too_few", per="image", better="higher", range=(0, 1), needs=("iou",))
+def too_few(images):
+    """One value less than there are images."""
+    return images.own("iou")[1:]

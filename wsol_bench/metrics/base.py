@@ -140,8 +140,8 @@ class Metric:
         outside = values[(values < low - _ROUNDING) | (values > high + _ROUNDING)]
         if len(outside):
             raise ValueError(
-                f"metric {self.name!r} has the value {outside[0]:g}, outside of its range [{low:g}, "
-                f"{high:g}]"
+                f"metric {self.name!r} has the value {outside[0]:g}, outside of its range "
+                f"[{low:g}, {high:g}]"
             )
 
     def with_options(self, options: Mapping[str, Any], where: str) -> "Metric":

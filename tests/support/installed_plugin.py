@@ -1,0 +1,41 @@
+"""The distribution of tests/plugin, installed as pip would lay it."""
+
+import importlib
+import sys
+import tomllib
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from wsol_bench.cams import cam_methods
+from wsol_bench.metrics.base import metrics
+
+PLUGIN = Path(__file__).parent.parent / "plugin"
+
+
+@contextmanager
+def installed_plugin(folder):
+    """Lay it in a folder on the path; nothing of it is left behind."""
+    project = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]
+    info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    lines = []
+    for group, points in project["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {path}" for name, path in points.items())]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+    (folder / "wsol_bench_example.py").write_text((PLUGIN / "wsol_bench_example.py").read_text())
+    registries = (cam_methods, metrics)
+    known = [list(registry) for registry in registries]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        for registry in registries:
+            patch.setattr(registry, "_things", {**registry._things})
+            patch.setattr(registry.catalog, "registered", {*registry.catalog.registered})
+        importlib.invalidate_caches()
+        yield folder
+    sys.modules.pop("wsol_bench_example", None)
+    assert [list(registry) for registry in registries] == known
