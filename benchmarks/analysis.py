@@ -34,7 +34,12 @@ def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> Non
     from wsol_bench.protocols import load_protocol
     from wsol_bench.runs.folder import RunFolder
     from wsol_bench.runs.manifest import (
-        DatasetFacts, Environment, Identity, MethodFacts, MetricFacts, ModelFacts,
+        DatasetFacts,
+        Environment,
+        Identity,
+        MethodFacts,
+        MetricFacts,
+        ModelFacts,
     )  # fmt: skip
     from wsol_bench.runs.run import finish
     from wsol_bench.runs.scorer import CostLine, Outcome, ScoredGroup, ScoredMethod, Scorer

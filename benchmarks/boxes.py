@@ -35,11 +35,11 @@ from skimage.measure import label, regionprops
 
 from wsol_bench.boxes.component import largest_components
 from wsol_bench.boxes.contours import contour_sweep
-from wsol_bench.boxes.rule import upsample
 from wsol_bench.boxes.sweep import sweep_best_iou, threshold_sweep
 from wsol_bench.datasets import Dataset
 from wsol_bench.predictions import read_predictions, score_predictions
 from wsol_bench.protocols import load_protocol
+from wsol_bench.scoring.upsampling import upsample
 
 SIDE = 224
 GRID = np.arange(0, 1, 0.001)

@@ -139,6 +139,7 @@ def test_schema_is_json():
         ("models", ["shapes_net", "resnet50", "vgg16"]),
         ("datasets", ["imagenet", "shapes"]),
         ("protocols", ["gradcam-2017", "zhou-2016"]),
+        ("metrics", ["max_top1_loc", "pointing_game", "top_k_intersection"]),
     ],
 )
 def test_list(kind, names):
@@ -204,8 +205,11 @@ class TestCheck:
         """What a test's module registers goes with it."""
         from wsol_bench.cams import cam_methods
 
-        list(cam_methods)
-        with mock.patch.object(cam_methods, "_things", {**cam_methods._things}):
+        catalog = cam_methods.catalog
+        with (
+            mock.patch.object(cam_methods, "_things", {**cam_methods._things}),
+            mock.patch.object(catalog, "registered", {*catalog.registered}),
+        ):
             yield
 
     def test_a_line_a_clause_and_a_last_one(self, modules):

@@ -7,6 +7,7 @@ import yaml
 from wsol_bench.config import ExperimentConfig, load_config
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols import Protocol, load_protocol, protocol_names
+from wsol_bench.runs.experiment import build_methods
 
 EXPERIMENT = {
     "name": "x",
@@ -156,21 +157,32 @@ def test_the_schema_accepts_what_the_loader_accepts(tmp_path):
 
 class TestOptions:
     def test_an_unknown_method_is_an_error_with_the_nearest_name(self, tmp_path):
-        config = load_config(config_file(tmp_path, methods=["grad_cm"]))
         with pytest.raises(
             ConfigError, match="unknown map method 'grad_cm'; did you mean 'grad_cam'"
         ):
-            config.methods[0].build()
+            load_config(config_file(tmp_path, methods=["grad_cm"]))
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"dataset": "imagenett"}, "unknown data set 'imagenett'; did you mean 'imagenet'"),
+            ({"metrics": ["mean_iuo"]}, "unknown metric 'mean_iuo'; did you mean 'mean_iou'"),
+            ({"methods": ["center_bx"]}, "unknown map method 'center_bx'; .* 'center_box'"),
+        ],
+    )
+    def test_other_unknown_names_are_errors_as_early(self, tmp_path, changes, message):
+        with pytest.raises(ConfigError, match=message):
+            load_config(config_file(tmp_path, **changes))
 
     def test_a_method_that_stands_twice_is_an_error(self, tmp_path):
         config = load_config(config_file(tmp_path, methods=["cam", "cam"]))
         with pytest.raises(ConfigError, match="'cam' is listed twice"):
-            config.build_methods()
+            build_methods(config)
 
     def test_an_option_that_the_method_does_not_have_is_an_error(self, tmp_path):
         config = load_config(config_file(tmp_path, methods=[{"name": "cam", "stride": 3}]))
         with pytest.raises(ConfigError, match=r"methods\.cam: unknown option 'stride'"):
-            config.methods[0].build()
+            build_methods(config)
 
     def test_a_missing_or_unknown_data_set_option_is_an_error(self, tmp_path):
         config = load_config(config_file(tmp_path, dataset="imagenet"))
@@ -264,7 +276,9 @@ class TestProtocols:
 class TestHowAMethodTakesPart:
     def build(self, *methods, **changes):
         content = {**EXPERIMENT, "methods": list(methods), **changes}
-        return load_config(content).build_methods()
+        made, sources = build_methods(load_config(content))
+        assert not sources
+        return made
 
     def test_seeds_are_methods_of_their_own(self):
         names = [one.name for one in self.build({"name": "rise", "masks": 8, "seeds": 2})]

@@ -117,6 +117,7 @@ def plugin(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         patch.setattr(cam_methods, "_things", {**cam_methods._things})
+        patch.setattr(cam_methods.catalog, "registered", {*cam_methods.catalog.registered})
         importlib.invalidate_caches()
         yield folder
     sys.modules.pop("wsol_bench_example", None)

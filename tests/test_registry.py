@@ -9,15 +9,42 @@ import pytest
 
 from wsol_bench.cams import MapMethod, cam_methods
 from wsol_bench.errors import ConfigError
-from wsol_bench.registry import Registry, bind_options, import_object
+from wsol_bench.registry import (
+    DATASETS,
+    METHODS,
+    METRICS,
+    SOURCES,
+    Catalog,
+    Registry,
+    bind_options,
+    import_object,
+    option_lines,
+)
+
+
+def things() -> Catalog:
+    """Of a package that has none, and no family of them."""
+    return Catalog("thing", package="wsol_bench.boxes", decorator="thing")
 
 
 class TestNames:
     def test_a_name_is_given_once(self):
-        registry: Registry[int] = Registry("thing", package="wsol_bench.cams")
+        registry: Registry[int] = Registry(int, things())
         registry.register("one", 1)
         with pytest.raises(ConfigError, match="'one' is registered twice"):
             registry.register("one", 2)
+
+    def test_nobody_else_takes_the_name_of_what_is_built_in(self):
+        """Also where that was not imported yet: it would be hidden, and its rows another's."""
+        code = (
+            "from wsol_bench import Plan, cam_method\n"
+            "from wsol_bench.errors import ConfigError\n"
+            "try:\n"
+            "    cam_method('grad_cam', plan=Plan(), paper='')(lambda record: record.activations)\n"
+            "except ConfigError as error: print(error)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.strip() == "map method 'grad_cam' is registered twice", done.stderr
 
     def test_an_import_path_leads_to_a_method(self):
         method = cam_methods.get("wsol_bench.cams.cam:cam")
@@ -49,7 +76,7 @@ class TestNames:
 class TestFamilies:
     @pytest.fixture
     def registry(self):
-        registry: Registry[str] = Registry("thing", package="wsol_bench.cams")
+        registry: Registry[str] = Registry(str, things())
         registry.register("one", "built in")
         registry.register("many/first", "built in, too")
         registry.family("many")(lambda rest: f"made of {rest}")
@@ -84,7 +111,7 @@ class TestFamilies:
 
     def test_they_come_before_a_distribution_of_the_name(self, registry, monkeypatch):
         points = {"many/second": None, "few/second": None}
-        monkeypatch.setattr(registry, "_entry_points", lambda: points)
+        monkeypatch.setattr(registry.catalog, "entry_points", lambda: points)
         assert registry.get("many/second") == "made of second"
         # The entry point is asked to load.
         with pytest.raises(ConfigError, match=r"few/second.* cannot be loaded: AttributeError"):
@@ -98,6 +125,59 @@ class TestFamilies:
         registry.family("few")(make)
         with pytest.raises(ConfigError, match="thing family 'many' is registered twice"):
             registry.family("many")(make)
+
+
+class TestCatalogs:
+    """What is built in is known by its source alone, and is what the source says."""
+
+    @pytest.mark.parametrize(
+        "catalog", [METHODS, SOURCES, METRICS, DATASETS], ids=lambda catalog: catalog.package
+    )
+    def test_names_papers_and_options_are_those_of_the_things(self, catalog):
+        from wsol_bench.datasets import datasets
+        from wsol_bench.metrics.base import metrics
+        from wsol_bench.sources import sources
+
+        registries = {METHODS: cam_methods, SOURCES: sources, METRICS: metrics, DATASETS: datasets}
+        functions = {METHODS: "function", SOURCES: "opener", METRICS: "function", DATASETS: "load"}
+        built_in = [name for name in catalog if catalog.describe(name) is not None]
+        assert built_in
+        for name in built_in:
+            thing = registries[catalog].get(name)
+            said = catalog.describe(name)
+            function = getattr(thing, functions[catalog])
+            assert said.about == (function.__doc__ or "").strip().partition("\n")[0], name
+            assert said.paper == getattr(thing, "paper", ""), name
+            ours, theirs = ([line.split(":")[0] for line in lines] for lines in (
+                said.options, option_lines(function)
+            ))  # fmt: skip
+            assert ours == theirs, name
+
+    def test_to_list_the_methods_imports_none(self):
+        code = (
+            "import sys; from wsol_bench.registry import METHODS\n"
+            "print(len(list(METHODS)) > 20, 'captum' in METHODS.families, 'torch' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.split() == ["True", "True", "False"], done.stderr
+
+    def test_a_name_that_two_files_give_is_an_error(self, tmp_path, monkeypatch):
+        package = tmp_path / "twins"
+        package.mkdir()
+        (package / "__init__.py").write_text("")
+        for name in ("a", "b"):
+            (package / f"{name}.py").write_text("@thing('one')\ndef one():\n    pass\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ConfigError, match="thing 'one' is registered twice"):
+            list(Catalog("thing", package="twins", decorator="thing"))
+
+    @pytest.mark.parametrize("name", ["grad_cam", "captum/X", "somewhere:cam"])
+    def test_what_may_be_there_is_not_refused(self, name):
+        METHODS.require(name)
+
+    def test_what_nothing_bears_is_refused_with_the_nearest_of_all(self):
+        with pytest.raises(ConfigError, match=r"unknown map method 'center_bx'; .*'center_box'"):
+            METHODS.require("center_bx", also=SOURCES)
 
 
 class TestOptions:

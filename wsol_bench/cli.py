@@ -235,8 +235,8 @@ def analyze(
     """Say how sure the numbers are, which methods differ, and why boxes failed."""
     from wsol_bench.report.analysis import analyze as analyze_runs
     from wsol_bench.report.analysis import for_people, write_tables
-    from wsol_bench.report.tables import records
     from wsol_bench.runs.folder import RunFolder
+    from wsol_bench.tables import records
 
     runs = [RunFolder(path) for path in run_folders]
     tables = analyze_runs(runs, seed=seed)
@@ -440,7 +440,7 @@ def _run(
 
 
 def _show(summary: "pd.DataFrame", as_json: bool) -> None:
-    from wsol_bench.report.tables import (
+    from wsol_bench.tables import (
         SEEDS_TITLE,
         columns_for_people,
         footer,

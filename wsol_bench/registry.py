@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -123,6 +124,11 @@ class Catalog:
             known += [f"{prefix}/..." for catalog in catalogs for prefix in catalog.families]
             raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, known)}")
 
+    def is_taken(self, name: str) -> bool:
+        """Whether ``name`` is of something built in whose module nobody has imported yet."""
+        built_in = self._built_in.get(name)
+        return built_in is not None and built_in.module not in sys.modules
+
     def find(self, name: str) -> Any:
         """The built-in thing called ``name``, or None; imports the one module that it is in."""
         built_in = self._built_in.get(name)
@@ -195,7 +201,7 @@ class Catalog:
 
 
 def _modules(folders: Iterable[str], prefix: str) -> Iterator[pkgutil.ModuleInfo]:
-    """As ``pkgutil.walk_packages``, which imports packages."""
+    """As ``pkgutil.walk_packages``, which imports every package on its way."""
     for module in pkgutil.iter_modules(folders, prefix):
         yield module
         if module.ispkg:
@@ -250,7 +256,7 @@ class Registry(Generic[T]):
 
     def register(self, name: str, thing: T) -> T:
         """Add ``thing`` under ``name``; a name is given once."""
-        if name in self._things and self._things[name] is not thing:
+        if self._things.get(name, thing) is not thing or self.catalog.is_taken(name):
             raise ConfigError(f"{self.kind} {name!r} is registered twice")
         self._things[name] = thing
         self.catalog.registered.add(name)

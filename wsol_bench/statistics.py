@@ -63,6 +63,9 @@ _SPARSE = 16
 # Two means of the same values in another order differ by less, relative to the largest value.
 _ROUNDING = 1e-12
 
+# Columns in one product, and resamples: of 50,000 images either takes 50 MB.
+_TOGETHER = _ROWS = 128
+
 Values: TypeAlias = Bool[np.ndarray, "..."] | Real[np.ndarray, "..."]
 PerImage: TypeAlias = Bool[np.ndarray, " n"] | Real[np.ndarray, " n"]
 Columns: TypeAlias = Bool[np.ndarray, "n m"] | Real[np.ndarray, "n m"]
@@ -648,14 +651,18 @@ def _resampled_means(
     distinct = sample if alike is None else sample[alike.first]
     means_by = _weighted_means(distinct, n)
     at_once = min(n_resamples, max(1, _CHUNK // max(n, m)))
+    # A product reads all values, however few resamples it is of.
+    in_a_product = at_once * (max(1, _ROWS // at_once) if 1 < m <= _TOGETHER else 1)
     # One buffer for all: fresh memory takes longer than what is written to it.
-    buffer = np.empty((at_once, len(distinct)))
-    for start in range(0, n_resamples, at_once):
+    buffer = np.empty((min(n_resamples, in_a_product), len(distinct)))
+    for start in range(0, n_resamples, in_a_product):
         weights = buffer[: n_resamples - start]
-        if alike is None:
-            _draw(rng, weights)
-        else:
-            weights[:] = rng.multinomial(n, alike.sizes / n, size=len(weights))
+        for first in range(0, len(weights), at_once):
+            some = weights[first : first + at_once]
+            if alike is None:
+                _draw(rng, some)
+            else:
+                some[:] = rng.multinomial(n, alike.sizes / n, size=len(some))
         yield means_by(weights)
 
 
@@ -813,11 +820,15 @@ class Resampler:
         """
         together: dict[int, list[bytes]] = {}
         for key, column in self._waiting.items():
-            if _alike(column[:, None], len(column) // _BINOMIAL) is None:
+            n_hits = _n_hits(column)
+            if n_hits is not None and len(column) >= _BINOMIAL * 2:
+                self._means[key] = self._resampled_hits(len(column), n_hits)
+            elif _alike(column[:, None], len(column) // _BINOMIAL) is None:
                 together.setdefault(len(column), []).append(key)
+                continue
             else:  # a few distinct values cost next to nothing by themselves
                 self._means[key] = self._resampled(column[:, None])[:, 0]
-                advance(1)
+            advance(1)
         for keys in together.values():
             for start in range(0, len(keys), _TOGETHER):
                 some = keys[start : start + _TOGETHER]
@@ -838,17 +849,27 @@ class Resampler:
         column = _without_missing(differences)
         return _paired_difference(column, self._means[_key(column)], self._level)
 
+    def _resampled_hits(self, n: int, n_hits: int) -> Float64[np.ndarray, " r"]:
+        """The resampled mean of a column of so many ones and zeros: nothing else decides it."""
+        if n_hits in (0, n):
+            return np.full(self._n_resamples, n_hits / n)
+        rng = np.random.default_rng(self._seed)
+        sizes = np.array([n - n_hits, n_hits])
+        return rng.multinomial(n, sizes / n, size=self._n_resamples)[:, 1] / n
+
     def _resampled(self, columns: Columns) -> Float64[np.ndarray, "r m"]:
         return bootstrap_means(columns, n_resamples=self._n_resamples, seed=self._seed)
-
-
-# Columns in one product: those of 50,000 images take 25 MB.
-_TOGETHER = 64
 
 
 def _without_missing(values: PerImage) -> Float64[np.ndarray, " n"]:
     column = _checked(values, 1).astype(np.float64)
     return column[~np.isnan(column)]
+
+
+def _n_hits(column: Float64[np.ndarray, " n"]) -> int | None:
+    """The number of ones of a column that holds nothing but ones and zeros; None of others."""
+    ones = np.count_nonzero(column == 1)
+    return int(ones) if ones == np.count_nonzero(column) else None
 
 
 def _key(column: Float64[np.ndarray, " n"]) -> bytes:

@@ -310,6 +310,8 @@ class TestSweeps:
         maxima = ("max_box_acc", "max_box_acc_v2", *(f"max_box_acc_{iou}" for iou in ious))
         selected = ("selected_box_acc", "selected_box_acc_v2")
         selected += tuple(f"selected_box_acc_{iou}" for iou in ious)
+        maxima += ("max_top1_loc", "max_top5_loc")
+        selected += ("selected_top1_loc", "selected_top5_loc")
         assert (swept.summary["n_held_out"] > 0).all()
         names = (*maxima, *selected, *OF_MAPS)
         assert_intervals_are_of(tables["intervals"], swept.summary, names, within=False)
@@ -358,6 +360,8 @@ class TestSweeps:
         maxima = {"max_box_acc", "max_box_acc_v2", *(f"max_box_acc_{iou}" for iou in ious)}
         selected = {"selected_box_acc", "selected_box_acc_v2"}
         selected |= {f"selected_box_acc_{iou}" for iou in ious}
+        maxima |= {"max_top1_loc", "max_top5_loc"}
+        selected |= {"selected_top1_loc", "selected_top5_loc"}
         assert set(table["number"]) == {*maxima, *selected, *OF_MAPS}
         for number in sorted(maxima | {"selected_box_acc"}):
             [line] = lines(table, method="center_gaussian", number=number).to_dict("records")

@@ -12,8 +12,8 @@ from wsol_bench.metrics.localization import two_two_one
 from wsol_bench.predictions import read_predictions, score_predictions
 from wsol_bench.report.export import export_run
 from wsol_bench.report.figures import contact_sheet
-from wsol_bench.report.tables import columns_for_people, markdown, records
 from wsol_bench.runs.rescore import rescore
+from wsol_bench.tables import columns_for_people, markdown, records
 
 
 def summary(**changes):

@@ -316,9 +316,7 @@ class TestMetrics:
             ("[{name: my_metrics:corner, size: 2}]", "unknown option 'size'"),
         ):
             with pytest.raises(ConfigError, match=message):
-                rescore(
-                    elsewhere[1].folder, overrides=[f"metrics={metrics}"], out=tmp_path / "out"
-                )
+                rescore(elsewhere[1].folder, overrides=[f"metrics={metrics}"], out=tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
 

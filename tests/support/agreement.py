@@ -34,7 +34,7 @@ from wsol_bench.images.decode import load_image
 from wsol_bench.images.preprocess import normalize
 from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD, load_classifier
 from wsol_bench.models.layers import Target, find_module, target_of
-from wsol_bench.report.tables import markdown_table
+from wsol_bench.tables import markdown_table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPECIFICATION: dict[str, Any] = yaml.safe_load(

@@ -23,7 +23,7 @@ def method_of(
     """The results of one method: its rows and curves, and the images of its model.
 
     Args:
-        metrics: by default those of the protocol, with faithfulness where the rows have its columns.
+        metrics: by default the protocol's, with faithfulness where the rows have its columns.
     """
     if metrics is None:
         metrics = build_metrics(None, protocol, faithfulness="insertion" in rows)

@@ -91,18 +91,15 @@ class Metric:
         if not view.finite:
             return self.worst
         value = float(self.function(view))
-        low, high = self.range
-        if not (np.isnan(value) or low - _ROUNDING <= value <= high + _ROUNDING):
-            raise ValueError(
-                f"metric {self.name!r} is {value} for a map, outside of its range [{low}, {high}]"
-            )
+        self._require_range(np.array([value]))
         return value
 
     def number(self, images: ImageScores) -> Number | None:
         """The number of a method, image by image; None where the method has no such number.
 
         Raises:
-            ValueError: the function does not return values of each image.
+            ValueError: the function does not return values of each image, or one that is outside
+                of the metric's range.
         """
         values: PerImageValues | None
         if self.column is not None:
@@ -116,6 +113,8 @@ class Metric:
                     f"metric {self.name!r}: expected a value for each of {len(images)} images, "
                     f"found {len(values)}"
                 )
+            if self.statistic is None and isinstance(values, np.ndarray):
+                self._require_range(values)
         best = None
         statistic = self.statistic
         if statistic == "best":
@@ -135,6 +134,15 @@ class Metric:
             statistic=statistic,
             best=best,
         )
+
+    def _require_range(self, values: np.ndarray) -> None:
+        low, high = self.range
+        outside = values[(values < low - _ROUNDING) | (values > high + _ROUNDING)]
+        if len(outside):
+            raise ValueError(
+                f"metric {self.name!r} has the value {outside[0]:g}, outside of its range [{low:g}, "
+                f"{high:g}]"
+            )
 
     def with_options(self, options: Mapping[str, Any], where: str) -> "Metric":
         """The metric with its keyword-only options bound; ConfigError where they do not fit."""

@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Int64
 
 from wsol_bench.geometry import box_area
-from wsol_bench.metrics.selection import counted_images, label_boxes
+from wsol_bench.metrics.selection import Counted, LabelBoxes, counted_images, label_boxes
 
 __all__ = ["INSTANCE_EDGES", "SIZE_EDGES", "By", "breakdown"]
 
@@ -23,7 +23,13 @@ INSTANCE_EDGES = (1, 2, 3, 5)
 
 
 def breakdown(
-    rows: pd.DataFrame, images: pd.DataFrame, *, by: By, iou: float = 0.5
+    rows: pd.DataFrame,
+    images: pd.DataFrame,
+    *,
+    by: By,
+    iou: float = 0.5,
+    truth: LabelBoxes | None = None,
+    counted: Counted | None = None,
 ) -> pd.DataFrame:
     """Errors of a model x method x layer x protocol, over the images of each bin.
 
@@ -44,6 +50,8 @@ def breakdown(
             matter.
         by: what the bins are of.
         iou: least IoU that is a hit.
+        truth, counted: ``label_boxes(images)`` and ``counted_images(rows, images)``, where these
+            are at hand.
 
     Returns:
         One line a group (in order of appearance) and bin with a counted image (in the order of the
@@ -60,13 +68,14 @@ def breakdown(
     Raises:
         ValueError: rows hold an image that the images table does not.
     """
-    counted = counted_images(rows, images)
-    bins = _bins(counted.image, images, by)
+    counted = counted_images(rows, images) if counted is None else counted
+    truth = label_boxes(images) if truth is None else truth
+    bins = _bins(counted.image, images, by, truth)
     best_iou = rows["iou"].to_numpy(np.float64)
     complete, ranked = counted.complete[counted.group], counted.ranked[counted.group]
     known = np.where(complete, best_iou[counted.own], np.nan)
-    label = images["label"].to_numpy(str)[counted.image]
-    right = (counted.top1 >= 0) & (rows["class"].to_numpy(str)[counted.top1] == label)
+    label = images["label"].to_numpy(object)[counted.image]
+    right = (counted.top1 >= 0) & (rows["class"].to_numpy(object)[counted.top1] == label)
     right &= best_iou[counted.top1] >= iou
     n_bins = len(bins.names)
     cell = counted.group * n_bins + bins.number
@@ -93,12 +102,13 @@ class _Bins(NamedTuple):
     names: list[str]
 
 
-def _bins(position: Int64[np.ndarray, " n"], images: pd.DataFrame, by: By) -> _Bins:
+def _bins(
+    position: Int64[np.ndarray, " n"], images: pd.DataFrame, by: By, truth: LabelBoxes
+) -> _Bins:
     if by == "class":
-        labels = images["label"].to_numpy(str)[position]
-        names, number = np.unique(labels, return_inverse=True)
-        return _Bins(number.astype(np.int64), names.tolist())
-    truth = label_boxes(images)
+        labels = images["label"].to_numpy(object)[position]
+        number, names = pd.factorize(labels, sort=True)
+        return _Bins(number.astype(np.int64), list(names))
     if by == "instances":
         number = np.searchsorted(INSTANCE_EDGES, truth.per_image[position], side="right") - 1
         return _Bins(number, _instance_names())

@@ -6,13 +6,14 @@ from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.geometry import Boxes, box_area, box_intersection, box_iou, image_pairs
 from wsol_bench.metrics.selection import (
+    Counted,
     LabelBoxes,
     Selection,
     counted_images,
     image_positions,
     label_boxes,
 )
-from wsol_bench.schema import GROUP, SCORED
+from wsol_bench.schema import GROUP, SCORED, RowStatus
 
 __all__ = [
     "FAILURE_MODES",
@@ -42,7 +43,13 @@ TOO_LARGE_IOG = 0.7  # reached
 _DTYPE = pd.CategoricalDtype(list(FAILURE_MODES))
 
 
-def failure_modes(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5) -> pd.Series:
+def failure_modes(
+    rows: pd.DataFrame,
+    images: pd.DataFrame,
+    *,
+    iou: float = 0.5,
+    truth: LabelBoxes | None = None,
+) -> pd.Series:
     """Why each row's box is right or wrong, each row by itself.
 
     With the predicted box P, the ground-truth boxes G_1, G_2, ... of the image's own class,
@@ -67,6 +74,7 @@ def failure_modes(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5)
             class), status.
         images: model, image_id, label, boxes; see docs/rows.md.
         iou: least IoU that is a hit.
+        truth: ``label_boxes(images)``, where that is at hand.
 
     Returns:
         A categorical of ``FAILURE_MODES`` with the index of ``rows``; missing where a row has no
@@ -77,16 +85,17 @@ def failure_modes(rows: pd.DataFrame, images: pd.DataFrame, *, iou: float = 0.5)
         ValueError: rows hold an image that the images table does not.
     """
     position = image_positions(rows, images)
-    truth = label_boxes(images)
-    status = rows["status"].to_numpy(str)
-    right_class = rows["class"].to_numpy(str) == images["label"].to_numpy(str)[position]
+    truth = label_boxes(images) if truth is None else truth
+    status = rows["status"]
+    right_class = rows["class"].to_numpy(object) == images["label"].to_numpy(object)[position]
     hit = right_class & (rows["iou"].to_numpy(np.float64) >= iou)
     code = np.full(len(rows), -1, np.int64)
     code[hit] = FAILURE_MODES.index("hit")
     code[~right_class] = FAILURE_MODES.index("wrong_class")
-    code[right_class & np.isin(status, ["no_box", "missing"])] = FAILURE_MODES.index("no_box")
-    defined = np.isin(status, SCORED) & (truth.per_image[position] > 0)
-    missed = defined & right_class & (status == "box") & ~hit
+    boxless = status.isin([RowStatus.NO_BOX, RowStatus.MISSING]).to_numpy(bool)
+    code[right_class & boxless] = FAILURE_MODES.index("no_box")
+    defined = status.isin(SCORED).to_numpy(bool) & (truth.per_image[position] > 0)
+    missed = defined & right_class & (status == RowStatus.BOX).to_numpy(bool) & ~hit
     boxes = rows[["x0", "y0", "x1", "y1"]].to_numpy(np.float64)[missed]
     code[missed] = _misplaced(boxes, position[missed], truth)
     code[~defined] = -1
@@ -132,7 +141,13 @@ def _share(
 
 
 def failure_counts(
-    rows: pd.DataFrame, images: pd.DataFrame, *, of: Selection, iou: float = 0.5
+    rows: pd.DataFrame,
+    images: pd.DataFrame,
+    *,
+    of: Selection,
+    iou: float = 0.5,
+    truth: LabelBoxes | None = None,
+    counted: Counted | None = None,
 ) -> pd.DataFrame:
     """How often each failure mode occurs, a model x method x layer x protocol.
 
@@ -146,6 +161,8 @@ def failure_counts(
             wrong, and ``wrong_class`` too is an image without a first guess; ``gt_known``: why did
             the map of the image's own class fail (its first row)? It is never ``wrong_class``.
         iou: least IoU that is a hit.
+        truth, counted: ``label_boxes(images)`` and ``counted_images(rows, images)``, where these
+            are at hand.
 
     Returns:
         One line a group with a counted image (in order of appearance) and failure mode (all, in
@@ -157,13 +174,15 @@ def failure_counts(
     Raises:
         ValueError: rows hold an image that the images table does not.
     """
-    counted = counted_images(rows, images)
+    counted = counted_images(rows, images) if counted is None else counted
     is_top1 = of == "top1"
     defined = (counted.ranked if is_top1 else counted.complete)[counted.group]
     row = (counted.top1 if is_top1 else counted.own)[defined]
     found = row[row >= 0]
     code = np.full(len(row), FAILURE_MODES.index("wrong_class"), np.int64)
-    code[row >= 0] = failure_modes(rows.iloc[found], images, iou=iou).cat.codes.to_numpy(np.int64)
+    code[row >= 0] = failure_modes(
+        rows.iloc[found], images, iou=iou, truth=truth
+    ).cat.codes.to_numpy(np.int64)
     present, number = np.unique(counted.group[defined], return_inverse=True)
     n_groups, n_modes = len(present), len(FAILURE_MODES)
     n_images = np.bincount(number * n_modes + code, minlength=n_groups * n_modes)

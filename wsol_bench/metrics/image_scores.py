@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.errors import ConfigError
-from wsol_bench.metrics.selection import first_rows
+from wsol_bench.metrics.selection import first_rows, positions_among
 from wsol_bench.schema import ImageStatus, RowStatus
 from wsol_bench.statistics import Hits
 
@@ -45,11 +45,10 @@ class ImageScores:
             images: of one model; see docs/rows.md.
             rows, curves: of one of its methods.
         """
-        evaluated = images[images["status"] == ImageStatus.EVALUATED].reset_index(drop=True)
-        known = pd.Index(evaluated["image_id"])
-        if curves is not None:
-            curves = curves[curves["image_id"].isin(known)]
-        return cls(evaluated, rows[rows["image_id"].isin(known)], curves)
+        evaluated = (images["status"] == ImageStatus.EVALUATED).to_numpy(bool)
+        if evaluated.all():
+            return cls(images, rows, curves)
+        return cls(images, rows, curves).take(evaluated)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -162,8 +161,7 @@ class ImageScores:
     @cached_property
     def _place(self) -> Int64[np.ndarray, " r"]:
         """The position of each row's image."""
-        index = pd.Index(self.images["image_id"])
-        place = index.get_indexer(pd.Index(self.rows["image_id"])).astype(np.int64)
+        place = positions_among(self.rows["image_id"], self.images["image_id"])
         if (place < 0).any():
             raise ValueError("rows hold an image that the images table does not")
         return place
@@ -175,8 +173,8 @@ class ImageScores:
     @cached_property
     def _right(self) -> Bool[np.ndarray, " r"]:
         """Whether each row's class is its image's own."""
-        label = self.images["label"].to_numpy(str)
-        return np.asarray(self.rows["class"].to_numpy(str) == label[self._place], np.bool_)
+        label = self.images["label"].to_numpy(object)
+        return np.asarray(self.rows["class"].to_numpy(object) == label[self._place], np.bool_)
 
     @cached_property
     def _own_row(self) -> Int64[np.ndarray, " n"]:

@@ -19,6 +19,7 @@ __all__ = [
     "image_positions",
     "label_boxes",
     "numbered_groups",
+    "positions_among",
 ]
 
 Selection = Literal["top1", "gt_known"]
@@ -95,7 +96,7 @@ def counted_images(rows: pd.DataFrame, images: pd.DataFrame) -> Counted:
     for without in ("blacklisted", "held_out"):
         if without in images:
             counts &= ~images[without].to_numpy(bool)
-    of_model = images["model"].to_numpy(str)
+    of_model = images["model"].to_numpy(object)
     nothing = np.zeros(0, np.int64)
     of_group = [
         np.flatnonzero(counts & (of_model == model)) if wanted else nothing
@@ -106,7 +107,7 @@ def counted_images(rows: pd.DataFrame, images: pd.DataFrame) -> Counted:
     # A row's key is that of its pair of group and image; the pairs' keys ascend.
     keys, wanted = groups.number * len(images) + position, group * len(images) + image
     rank = rows["rank"].to_numpy(np.float64)
-    right = rows["class"].to_numpy(str) == images["label"].to_numpy(str)[position]
+    right = rows["class"].to_numpy(object) == images["label"].to_numpy(object)[position]
 
     def of_pairs(chosen: Bool[np.ndarray, " rows"]) -> Int64[np.ndarray, " n"]:
         first = first_rows(keys, chosen, rank)
@@ -154,9 +155,13 @@ def image_positions(rows: pd.DataFrame, images: pd.DataFrame) -> Int64[np.ndarra
         ValueError: rows hold an image that the images table does not.
     """
     key = ["model", "image_id"]
-    position = pd.MultiIndex.from_frame(images[key]).get_indexer(
-        pd.MultiIndex.from_frame(rows[key])
-    )
+    models = pd.unique(pd.concat([images["model"], rows["model"].astype("str")]))
+    if len(models) == 1:
+        position = positions_among(rows["image_id"], images["image_id"])
+    else:
+        position = pd.MultiIndex.from_frame(images[key]).get_indexer(
+            pd.MultiIndex.from_frame(rows[key])
+        )
     if (position < 0).any():
         model, image_id = rows[key].iloc[int(np.argmax(position < 0))]
         raise ValueError(
@@ -165,14 +170,26 @@ def image_positions(rows: pd.DataFrame, images: pd.DataFrame) -> Int64[np.ndarra
     return position.astype(np.int64)
 
 
+def positions_among(ids: pd.Series, among: pd.Series) -> Int64[np.ndarray, " n"]:
+    """Where each id stands in a list of ids; -1 where it does not."""
+    index = pd.Index(among)
+    if isinstance(ids.dtype, pd.CategoricalDtype):  # a look-up a category, not a row
+        of_category = np.append(index.get_indexer(pd.Index(ids.cat.categories)), -1)
+        return of_category[ids.cat.codes.to_numpy()].astype(np.int64)
+    return index.get_indexer(pd.Index(ids)).astype(np.int64)
+
+
 def label_boxes(images: pd.DataFrame) -> LabelBoxes:
     """The column ``boxes`` of the images table as one list."""
-    flat = [np.asarray(boxes, np.float64) for boxes in images["boxes"]]
+    flat = [np.asarray(boxes, np.float64) for boxes in images["boxes"].tolist()]
     per_image = np.array([len(boxes) // 4 for boxes in flat], np.int64)
     return LabelBoxes(np.concatenate([np.zeros(0), *flat]).reshape(-1, 4), per_image)
 
 
 def numbered_groups(rows: pd.DataFrame) -> Groups:
     """The groups of rows, in order of appearance."""
+    first = rows[GROUP].head(1).reset_index(drop=True)
+    if all((rows[name] == first[name][0]).all() for name in GROUP if len(first)):
+        return Groups(np.zeros(len(rows), np.int64), first.astype("str"))
     number = rows.groupby(GROUP, sort=False, dropna=False).ngroup().to_numpy(np.int64)
     return Groups(number, rows[GROUP].drop_duplicates().reset_index(drop=True))

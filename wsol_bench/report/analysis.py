@@ -1,7 +1,7 @@
 """Stored runs looked at closely: how sure each number is, what differs, and why boxes failed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -231,7 +231,7 @@ def _contenders(
         for number in method.numbers():
             for one in filter(None, (number, number.selected())):
                 if not one.is_mean or not np.isnan(_values(one)).all():
-                    numbers[one.name] = one
+                    numbers[one.name] = _compact(one)
         contender = _Contender(
             {**where, **method.names},
             numbers,
@@ -239,6 +239,13 @@ def _contenders(
             run.identity.dataset.fingerprint,
         )
         yield contender, run.scoring.details(method.scores.rows, method.images)
+
+
+def _compact(number: Number) -> Number:
+    """A number whose hits take two bytes an image: those of many methods are kept at once."""
+    if not (number.is_mean and number.hits):
+        return number
+    return replace(number, values=_values(number).astype(np.float16))
 
 
 def _values(number: Number) -> Float64[np.ndarray, " n"]:
@@ -265,7 +272,9 @@ def _pairs(first: _Contender, other: _Contender) -> Iterator[_Pair]:
         mine = other.numbers.get(name)
         if mine is None:
             continue
-        if not np.array_equal(mine.image_ids, theirs.image_ids):
+        if mine.image_ids is not theirs.image_ids and not np.array_equal(
+            mine.image_ids, theirs.image_ids
+        ):
             both = pd.Index(theirs.image_ids).intersection(pd.Index(mine.image_ids))
             mine, theirs = (
                 one.take(pd.Index(one.image_ids).get_indexer(both)) for one in (mine, theirs)

@@ -51,8 +51,7 @@ def export_run(
     """
     for one in (run,) if tight is None else (run, tight):
         one.require_finished()
-        protocol = one.identity.protocol
-        one.scoring.require_boxes(f"{one.path} was scored by {protocol.name}")
+        one.scoring.require_boxes(one.path, one.identity.protocol.name)
     if tight is not None:
         other = differences(
             *(one.identity.model_dump(mode="json", include=_SAME) for one in (run, tight))

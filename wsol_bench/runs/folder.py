@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.fs as fs
 import pyarrow.parquet as pq
 import yaml
 
@@ -313,6 +314,23 @@ class RunFolder:
         files = [self._part(table, number) for number in numbers]
         return self._open(self.tables[table], files, columns, where)
 
+    def by_part(
+        self, table: str, columns: Sequence[str], parts: Sequence[int]
+    ) -> Iterator[pa.Table]:
+        """Some columns of each part, one after the other, text as dictionaries."""
+        declared = self.tables[table]
+        declared.require(columns)
+        texts = [column.name for column in declared.columns if column.dtype == "text"]
+        form = ds.ParquetFileFormat(read_options={"dictionary_columns": texts})
+        for number in parts:
+            file = self._part(table, number)
+            try:
+                fragment = form.make_fragment(str(file), fs.LocalFileSystem())
+                declared.check(fragment.physical_schema.names, file)
+                yield fragment.to_table(columns=list(columns), use_threads=False)
+            except (OSError, ValueError) as error:  # pyarrow's errors are among these
+                raise RunError(f"{file} cannot be read: {error}") from error
+
     def _open(
         self,
         table: Table,
@@ -327,7 +345,7 @@ class RunFolder:
             for fragment in opened.get_fragments():
                 table.check(fragment.physical_schema.names, fragment.path)
             return opened.to_table(columns=names, filter=where)
-        except (OSError, ValueError) as error:  # pyarrow's errors are among these
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise RunError(f"{self._broken(files)} cannot be read: {error}") from error
 
     def _broken(self, files: Sequence[Path]) -> Path:
@@ -335,7 +353,7 @@ class RunFolder:
         for file in files:
             try:
                 pq.read_table(file)
-            except (OSError, ValueError):
+            except (OSError, ValueError, pa.ArrowException):
                 return file
         return self.path
 

@@ -336,7 +336,7 @@ def _of_another_format(path: Path, content: Mapping[str, Any]) -> str:
     by = f"wsol_bench {written}" if isinstance(written, str) else "another version of wsol_bench"
     found = content.get("format", 1)
     advice = "run the experiment again (--force writes in its place)"
-    if isinstance(written, str):
+    if isinstance(written, str) and written != version("wsol-bench"):
         advice += f", or read it with that version: pip install wsol-bench=={written}"
     return (
         f"{path} was written by {by} in format {found}; this is wsol_bench "

@@ -90,10 +90,11 @@ def methods_of(folder: RunFolder) -> Iterator[MethodResults]:
             selection = (
                 selection_of(selected, model, method, layer) if len(selected) else no_selection
             )
+            group = dict(zip(GROUP, names, strict=True))
             yield MethodResults(
-                dict(zip(GROUP, names, strict=True)),
+                group,
                 images,
-                _of_method(rows, method, layer).to_pandas(),
+                _of_method(rows, method, layer).to_pandas().assign(**group),
                 next(curves),
                 folder.scoring,
                 selection,
@@ -106,24 +107,31 @@ _IMAGE_COLUMNS = [
 
 
 def _rows_that_count(folder: RunFolder, parts: Sequence[int]) -> pa.Table:
-    """The rows of the images' own classes and of rank 1, text as dictionaries."""
-    tables = [folder.arrow("rows", parts=[])]
-    for number in parts:
-        rows = folder.arrow("rows", parts=[number])
-        images = folder.arrow("images", ["image_id", "label"], parts=[number])
-        place = pc.index_in(rows["image_id"], images["image_id"].combine_chunks())
-        own = pc.equal(rows["class"], pc.take(images["label"], place))
+    """The rows of the images' own classes and of rank 1, text as dictionaries.
+
+    Without the columns that are equal in all rows of a model.
+    """
+    same = ("model", "protocol", "protocol_hash")
+    columns = [name for name in folder.tables["rows"].names if name not in same]
+    images = folder.by_part("images", ["image_id", "label"], parts)
+    tables = []
+    for rows, truth in zip(folder.by_part("rows", columns, parts), images, strict=True):
+        place = pc.index_in(_text(rows["image_id"]), _text(truth["image_id"]))
+        label = pc.take(_text(truth["label"]), place)
+        own = pc.equal(_text(rows["class"]), label)
         tables.append(rows.filter(pc.or_(own, pc.equal(rows["rank"], 1))))
-    whole = pa.concat_tables(tables)
-    for position, column in enumerate(whole.schema):
-        if column.type == pa.string():
-            encoded = whole[column.name].dictionary_encode()
-            whole = whole.set_column(position, column.name, encoded)
-    return whole.combine_chunks()
+    if not tables:
+        return folder.arrow("rows", columns, parts=[])
+    return pa.concat_tables(tables).unify_dictionaries()
+
+
+def _text(column: pa.ChunkedArray) -> pa.Array:
+    return pc.cast(column, pa.string()).combine_chunks()
 
 
 def _of_method(table: pa.Table, method: str, layer: str) -> pa.Table:
-    return table.filter(pc.and_(pc.equal(table["method"], method), pc.equal(table["layer"], layer)))
+    names = [pc.cast(table[name], pa.string()) for name in ("method", "layer")]
+    return table.filter(pc.and_(pc.equal(names[0], method), pc.equal(names[1], layer)))
 
 
 def _curves(

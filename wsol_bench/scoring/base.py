@@ -7,6 +7,7 @@ it scores a batch, its columns, and the numbers of a method. Nobody else asks wh
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 import numpy as np
@@ -195,11 +196,12 @@ class Scoring(ABC):
         """
 
     @abstractmethod
-    def require_boxes(self, who: str) -> None:
+    def require_boxes(self, run: Path, protocol: str) -> None:
         """Raise RunError where the protocol does not take one box of a map.
 
         Args:
-            who: the run and its protocol, for the message.
+            run: its folder, for the message.
+            protocol: its name, likewise.
         """
 
     @abstractmethod

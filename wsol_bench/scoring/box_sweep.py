@@ -7,6 +7,7 @@ which every number follows.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -163,11 +164,11 @@ class BoxSweep(Scoring):
         """None: no one box is chosen."""
         return {}
 
-    def require_boxes(self, who: str) -> None:
+    def require_boxes(self, run: Path, protocol: str) -> None:
         """Raise RunError: no one box is chosen."""
         raise RunError(
-            f"{who}, which takes no one box; score its maps at one threshold first, by wsol-bench "
-            "rescore with --protocol gradcam-2017"
+            f"{run} was scored by {protocol}, which takes no one box; score its maps at one "
+            f"threshold first: wsol-bench rescore {run} --protocol gradcam-2017"
         )
 
     def swept_images(self, images: ImageScores, *, held_out: bool) -> ImageScores | None:

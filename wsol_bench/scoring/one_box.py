@@ -1,6 +1,7 @@
 """One box of each map, at one threshold: ILSVRC's localization error, and GT-known."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from wsol_bench.metrics.failure_modes import failure_counts
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.localization import localization_numbers
 from wsol_bench.metrics.number import Number
+from wsol_bench.metrics.selection import counted_images, label_boxes
 from wsol_bench.protocols import MapRule, OneBoxProtocol, OneBoxRule
 from wsol_bench.schema import CORNERS, Column, RowStatus
 from wsol_bench.scoring.base import CHUNK, Chunk, ScoreBuffer, Scores, Scoring, Selection
@@ -106,16 +108,21 @@ class OneBox(Scoring):
     def details(self, rows: pd.DataFrame, images: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """Failure modes, and errors by class, object size and number of instances."""
         iou = self._rule.iou
+        truth, counted = label_boxes(images), counted_images(rows, images)
         counts = [
-            failure_counts(rows, images, of=question, iou=iou).assign(of=question)
+            failure_counts(rows, images, of=question, iou=iou, truth=truth, counted=counted).assign(
+                of=question
+            )
             for question in ("top1", "gt_known")
         ]
         tables = {"failure_modes": pd.concat(counts, ignore_index=True)}
         for by in ("class", "size", "instances"):
-            tables[f"by_{by}"] = breakdown(rows, images, by=by, iou=iou)
+            tables[f"by_{by}"] = breakdown(
+                rows, images, by=by, iou=iou, truth=truth, counted=counted
+            )
         return tables
 
-    def require_boxes(self, who: str) -> None:
+    def require_boxes(self, run: Path, protocol: str) -> None:
         """Each map has one."""
 
     def swept_images(self, images: ImageScores, *, held_out: bool) -> ImageScores | None:

@@ -1,6 +1,7 @@
 """The scores of a map's pixels against a mask: PxAP and peak IoU."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -124,9 +125,11 @@ class Pixels(Scoring):
         """None: no one box is chosen."""
         return {}
 
-    def require_boxes(self, who: str) -> None:
+    def require_boxes(self, run: Path, protocol: str) -> None:
         """Raise RunError: no one box is chosen."""
-        raise RunError(f"{who}, which scores pixels: it has no boxes to export")
+        raise RunError(
+            f"{run} was scored by {protocol}, which scores pixels: it has no boxes to export"
+        )
 
     def swept_images(self, images: ImageScores, *, held_out: bool) -> ImageScores | None:
         """None: pixels are right or wrong, images are not."""

@@ -302,7 +302,7 @@ def test_export_then_score_gives_the_runs_own_numbers(results, root, tmp_path):
 
 
 def test_results_are_json_ready(results):
-    from wsol_bench.report.tables import records
+    from wsol_bench.tables import records
 
     text = json.dumps(records(results.summary), allow_nan=False)
     assert json.loads(text)[0]["top1_loc_error"] == 0
