@@ -252,6 +252,6 @@ class TestRefused:
         assert not (tmp_path / "run").exists()
 
     def test_is_a_folder_that_is_no_run(self, ours, tmp_path):
-        with pytest.raises(ConfigError, match="select_on: .*cannot be read"):
+        with pytest.raises(ConfigError, match=r"select_on: .*cannot be read"):
             wsol_bench.run({**ours, "protocol": sweep(tmp_path)}, out=tmp_path / "run")
         assert not Path(tmp_path / "run").exists()
