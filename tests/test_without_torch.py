@@ -7,7 +7,7 @@ import sys
 import pytest
 from annotations_only import image_id, without_model, write_annotations_only
 
-# A command line in a process of its own: its exit code, and which heavy packages it imported.
+# A command line in a process of its own: its exit code, and the heavy packages that it imported.
 CHILD = """
 import json, sys
 sys.argv = ["wsol-bench", *sys.argv[1:]]

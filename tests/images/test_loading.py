@@ -118,8 +118,8 @@ class TestDecoded:
         wait_until(lambda: not multiprocessing.active_children())
 
     def test_a_process_that_hangs_is_an_error_and_is_not_left(self, dataset, rule, monkeypatch):
-        monkeypatch.setattr("wsol_bench.loading.load_image", lambda path: time.sleep(3600))
-        monkeypatch.setattr("wsol_bench.loading._TIMEOUT_S", 1)
+        monkeypatch.setattr("wsol_bench.images.loading.load_image", lambda path: time.sleep(3600))
+        monkeypatch.setattr("wsol_bench.images.loading._TIMEOUT_S", 1)
         with pytest.raises(WorkerError, match="no image was decoded for 1 seconds"):
             list(decoded(dataset, BATCHES, rule, workers=2))
         wait_until(lambda: not multiprocessing.active_children())
