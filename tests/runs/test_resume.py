@@ -15,6 +15,8 @@ import pytest
 import yaml
 from timeless import timeless
 
+from wsol_bench.config import load_config
+from wsol_bench.runs.experiment import Experiment
 from wsol_bench.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -192,7 +194,8 @@ def test_a_full_disk_is_an_error_that_says_so_and_the_run_goes_on_when_there_is_
 
 def test_a_folder_that_another_process_writes_to_is_refused_with_its_name(tmp_path):
     out = tmp_path / "run"
-    with RunFolder.writing(out, {}, {}, pd.DataFrame({"wnid": ["n1"]})):
+    experiment = Experiment.resolve(load_config(EXPERIMENT))
+    with RunFolder.writing(out, experiment.identity(), {}, experiment.dataset.classes):
         files = [path for path in out.iterdir() if path.name != ".lock"]
         before = [path.read_bytes() for path in files]
         exit_code, errors = to_its_end(out, "--force")
