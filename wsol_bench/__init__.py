@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wsol_bench.runs.results import Results as Results
     from wsol_bench.runs.run import run as run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Plan": "wsol_bench.capture",

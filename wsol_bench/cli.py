@@ -5,7 +5,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -75,7 +75,7 @@ def demo(
     results = _run(Path(__file__).with_name("demo.yaml"), out, None, limit=limit, device=device)
     sheet = results.folder.path / "figures/contact_sheet.png"
     contact_sheet(results.folder, sheet, method="grad_cam")
-    _show(results.summary, as_json)
+    _show(results.summary, as_json, results.folder.identity.named_metrics)
     _say(f"Picture: {sheet}")
 
 
@@ -115,7 +115,7 @@ def run(
         config, out, overrides, limit=limit, device=device, strict=strict or None,
         engine=chosen, shard=shard, force=force,
     )  # fmt: skip
-    _show(results.summary, as_json)
+    _show(results.summary, as_json, results.folder.identity.named_metrics)
 
 
 @app.command()
@@ -141,7 +141,7 @@ def rescore(
     results = rescore_run(
         RunFolder(run_folder), protocol, overrides=overrides or (), out=out, force=force
     )
-    _show(results.summary, as_json)
+    _show(results.summary, as_json, results.folder.identity.named_metrics)
     _say(f"Results: {results.folder.path}")
 
 
@@ -157,7 +157,7 @@ def merge(
     from wsol_bench.runs.run import merge as merge_runs
 
     results = merge_runs([RunFolder(path) for path in run_folders], out, force=force)
-    _show(results.summary, as_json)
+    _show(results.summary, as_json, results.folder.identity.named_metrics)
     _say(f"Results: {results.folder.path}")
 
 
@@ -221,7 +221,7 @@ def score_maps(
     experiment = load_config(config, changes)
     with tempfile.TemporaryDirectory(prefix="wsol_bench-") as temporary:
         results = run_experiment(experiment, out=out or Path(temporary, "run"), force=force)
-    _show(results.summary, as_json)
+    _show(results.summary, as_json, results.folder.identity.named_metrics)
     if out is not None:
         _say(f"Results: {out}")
 
@@ -246,7 +246,8 @@ def analyze(
     if as_json:
         print(json.dumps({name: records(table) for name, table in tables.items()}, indent=2))
         return
-    for title, table in for_people(tables):
+    named = [name for run in runs for name in run.identity.named_metrics]
+    for title, table in for_people(tables, named):
         _print_table(table, title)
 
 
@@ -439,7 +440,7 @@ def _run(
     return results
 
 
-def _show(summary: "pd.DataFrame", as_json: bool) -> None:
+def _show(summary: "pd.DataFrame", as_json: bool, named: Mapping[str, bool] | None = None) -> None:
     from wsol_bench.tables import (
         SEEDS_TITLE,
         columns_for_people,
@@ -451,7 +452,7 @@ def _show(summary: "pd.DataFrame", as_json: bool) -> None:
     if as_json:
         print(json.dumps(records(summary), indent=2))
         return
-    _print_table(columns_for_people(summary))
+    _print_table(columns_for_people(summary, named or {}))
     print(footer(summary))
     if len(spread := seeds_for_people(summary)):
         _print_table(spread, SEEDS_TITLE)

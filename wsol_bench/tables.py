@@ -1,7 +1,8 @@
 """The summary as a table for people: numbers in percent, as papers print them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -51,13 +52,30 @@ _FAITHFULNESS = {
 }
 
 
-def columns_for_people(summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary as text: one column a kind of number, percent with two decimals."""
+_SHOWN_ANYWAY = {
+    name for names in {**_ERRORS, **_ACCURACIES, **_FAITHFULNESS}.values() for name in names
+}
+
+
+def columns_for_people(
+    summary: pd.DataFrame, named: Mapping[str, bool] = MappingProxyType({})
+) -> pd.DataFrame:
+    """The summary as text: one column a kind of number, percent with two decimals.
+
+    Args:
+        summary: of a run.
+        named: metrics that the experiment asks for by name, and whether each is a share, shown in
+            percent.
+    """
     table = summary[["model", "method", "layer"]].copy()
     table["images"] = summary["n_images"]
     for title, names in {**_ERRORS, **_ACCURACIES, **_FAITHFULNESS}.items():
         if set(names) <= set(summary.columns):
             table[title] = _percents(summary, names)
+    for name, is_share in named.items():
+        if name in summary and name not in _SHOWN_ANYWAY:
+            cells = _percents(summary, (name,)) if is_share else _numbers(summary, (name,), ".4g")
+            table[name] = cells
     inapplicable = summary["status"] == MethodStatus.NOT_APPLICABLE
     for title in ("loc error top-1/top-5", *_ACCURACIES):
         if title in table:
@@ -82,11 +100,11 @@ def footer(summary: pd.DataFrame) -> str:
     return "\n\n".join(lines)
 
 
-def markdown(summary: pd.DataFrame) -> str:
+def markdown(summary: pd.DataFrame, named: Mapping[str, bool] = MappingProxyType({})) -> str:
     """The summary as a Markdown table, with protocol and hash, and the spread over seeds."""
     spread = seeds_for_people(summary)
     seeds = f"\n{SEEDS_TITLE}:\n\n{markdown_table(spread)}\n" if len(spread) else ""
-    return f"{markdown_table(columns_for_people(summary))}\n\n{footer(summary)}\n{seeds}"
+    return f"{markdown_table(columns_for_people(summary, named))}\n\n{footer(summary)}\n{seeds}"
 
 
 def seeds_for_people(summary: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,8 @@
 """Localization errors by class, by object size, and by number of instances."""
 
+from collections.abc import Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -30,6 +32,7 @@ def breakdown(
     iou: float = 0.5,
     truth: LabelBoxes | None = None,
     counted: Counted | None = None,
+    measured: Mapping[str, pd.Series] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Errors of a model x method x layer x protocol, over the images of each bin.
 
@@ -52,6 +55,8 @@ def breakdown(
         iou: least IoU that is a hit.
         truth, counted: ``label_boxes(images)`` and ``counted_images(rows, images)``, where these
             are at hand.
+        measured: of one group, more numbers: the values of images by their ids, NaN where one does
+            not count. Each becomes a column, the mean of a bin's counted images that have a value.
 
     Returns:
         One line a group (in order of appearance) and bin with a counted image (in the order of the
@@ -92,6 +97,16 @@ def breakdown(
         "mean_iou": known,
     }.items():
         table[name] = np.bincount(cell, weights=values)[filled] / n_images[filled]
+    image_ids = images["image_id"].iloc[counted.image]
+    for name, column in measured.items():
+        if name not in table:
+            values = column.reindex(image_ids).to_numpy(np.float64)
+            has = ~np.isnan(values)
+            sums = np.bincount(cell, weights=np.where(has, values, 0.0))[filled]
+            n_values = np.bincount(cell, weights=has)[filled]
+            table[name] = np.divide(
+                sums, n_values, out=np.full(len(sums), np.nan), where=n_values > 0
+            )
     return table
 
 

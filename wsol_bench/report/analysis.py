@@ -140,21 +140,29 @@ def write_tables(run: RunFolder, tables: dict[str, pd.DataFrame]) -> None:
         write_atomically(run.path / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
 
 
-def for_people(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Title and text of the tables that fit a screen, in percent; the rest is for files."""
+def for_people(
+    tables: dict[str, pd.DataFrame], named: Sequence[str] = ()
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Title and text of the tables that fit a screen, in percent; the rest is for files.
+
+    Args:
+        tables: of ``analyze``.
+        named: numbers that are shown besides those that always are.
+    """
+    shown = (*_SHOWN, *(name for name in dict.fromkeys(named) if name not in _SHOWN))
     table = tables["intervals"]
     bounds = zip(table["value"], table["low"], table["high"], strict=True)
     text = [f"{_percent(value)} [{_percent(low)}, {_percent(high)}]" for value, low, high in bounds]
     yield (
         "Numbers in % with 95% intervals (bootstrap over images)",
-        _side_by_side(table.assign(text=text), "number", "text", _SHOWN),
+        _side_by_side(table.assign(text=text), "number", "text", shown),
     )
     table = tables["comparisons"]
     if len(table):
-        table = table[table["number"].isin(_SHOWN)].reset_index(drop=True)
+        table = table[table["number"].isin(shown)].reset_index(drop=True)
         hits = table["test"].str.startswith("McNemar").to_numpy(bool)
         effect = np.where(hits, _alone(table), _effects(table))
-        shown = table[[key for key in (*_NAMES, "against", "number") if key in table]].assign(
+        columns = table[[key for key in (*_NAMES, "against", "number") if key in table]].assign(
             difference=[f"{100 * value:+.2f}" for value in table["difference"]],
             effect=effect,
             n=table["n"],
@@ -163,7 +171,7 @@ def for_people(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFr
         yield (
             "Differences in % on the same images; p by Holm's correction; effect: images that "
             "one alone hits, Cohen's d, or the 95% interval of the difference",
-            shown.astype(str),
+            columns.astype(str),
         )
     for question, title in (("gt_known", "of the own class's box"), ("top1", "of the first guess")):
         if "failure_modes" in tables:
@@ -232,13 +240,19 @@ def _contenders(
             for one in filter(None, (number, number.selected())):
                 if not one.is_mean or not np.isnan(_values(one)).all():
                     numbers[one.name] = _compact(one)
+        # Metrics by class, size and instances; the errors stand there by themselves.
+        measured = {
+            name: pd.Series(_values(number), index=number.image_ids)
+            for name, number in numbers.items()
+            if name in run.identity.metrics and number.is_mean
+        }
         contender = _Contender(
             {**where, **method.names},
             numbers,
             method.scores.images,
             run.identity.dataset.fingerprint,
         )
-        yield contender, run.scoring.details(method.scores.rows, method.images)
+        yield contender, run.scoring.details(method.scores.rows, method.images, measured)
 
 
 def _compact(number: Number) -> Number:

@@ -236,6 +236,13 @@ class Identity(_Record):
         before, after = (one.model_dump(mode="json", exclude=said) for one in (self, now))
         return differences(before, after)
 
+    @property
+    def named_metrics(self) -> dict[str, bool]:
+        """The metrics that the experiment asks for by name, and whether each is a share."""
+        if self.config.get("metrics") is None:
+            return {}
+        return {name: facts.range == (0.0, 1.0) for name, facts in self.metrics.items()}
+
     def groups(self, model: str) -> Iterator[tuple[str, str]]:
         """The methods and layers of a model's results, in the order of the experiment."""
         for name, method in self.methods.items():

@@ -214,7 +214,7 @@ def finish(folder: RunFolder) -> pd.DataFrame:
     """The summary of a run whose parts are there, which then is finished."""
     summary = summarize_run(folder)
     if folder.manifest.finished is None:
-        files = {"summary.md": markdown(summary)}
+        files = {"summary.md": markdown(summary, folder.identity.named_metrics)}
         if len(spread := over_seeds(summary)):
             files["seeds.csv"] = spread.to_csv(index=False)
         folder.finish(summary, files)

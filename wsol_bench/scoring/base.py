@@ -188,11 +188,14 @@ class Scoring(ABC):
         """What rows are worth that have neither map nor box: a miss in every number."""
 
     @abstractmethod
-    def details(self, rows: pd.DataFrame, images: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    def details(
+        self, rows: pd.DataFrame, images: pd.DataFrame, measured: Mapping[str, pd.Series]
+    ) -> dict[str, pd.DataFrame]:
         """By name, tables of why boxes failed and where, of one method; none without one box.
 
         Args:
             rows, images: of the method and its model; see docs/rows.md.
+            measured: by metric, the values of images, by their ids.
         """
 
     @abstractmethod

@@ -105,7 +105,9 @@ class OneBox(Scoring):
         """ILSVRC's errors, and GT-known."""
         return localization_numbers(images, iou=self._rule.iou)
 
-    def details(self, rows: pd.DataFrame, images: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    def details(
+        self, rows: pd.DataFrame, images: pd.DataFrame, measured: Mapping[str, pd.Series]
+    ) -> dict[str, pd.DataFrame]:
         """Failure modes, and errors by class, object size and number of instances."""
         iou = self._rule.iou
         truth, counted = label_boxes(images), counted_images(rows, images)
@@ -118,7 +120,7 @@ class OneBox(Scoring):
         tables = {"failure_modes": pd.concat(counts, ignore_index=True)}
         for by in ("class", "size", "instances"):
             tables[f"by_{by}"] = breakdown(
-                rows, images, by=by, iou=iou, truth=truth, counted=counted
+                rows, images, by=by, iou=iou, truth=truth, counted=counted, measured=measured
             )
         return tables
 

@@ -121,7 +121,9 @@ class Pixels(Scoring):
             )
         ]
 
-    def details(self, rows: pd.DataFrame, images: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    def details(
+        self, rows: pd.DataFrame, images: pd.DataFrame, measured: Mapping[str, pd.Series]
+    ) -> dict[str, pd.DataFrame]:
         """None: no one box is chosen."""
         return {}
 
