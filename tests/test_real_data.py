@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import wsolevaluation
+from hits import unpacked
 
 import wsol_bench
 from wsol_bench.geometry import from_inclusive, pairwise_iou
-from wsol_bench.metrics.max_box_acc import unpacked
 from wsol_bench.predictions import read_predictions, score_predictions
 from wsol_bench.report.export import export_run
 from wsol_bench.runs.rescore import rescore

@@ -13,12 +13,14 @@ numbers; elsewhere it is n draws of one random byte each.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias, no_type_check
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, no_type_check
 
 import numba
 import numpy as np
 from jaxtyping import Bool, Float64, Int8, Int64, Real, UInt8
-from scipy.sparse import csr_array, vstack
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = [
     "LEVEL",
@@ -63,8 +65,8 @@ _SPARSE = 16
 # Two means of the same values in another order differ by less, relative to the largest value.
 _ROUNDING = 1e-12
 
-# Columns in one product, and resamples: of 50,000 images either takes 50 MB.
-_TOGETHER = _ROWS = 128
+# Columns in one product, and resamples: of 50,000 images 50 and 25 MB.
+_TOGETHER, _ROWS = 128, 64
 
 Values: TypeAlias = Bool[np.ndarray, "..."] | Real[np.ndarray, "..."]
 PerImage: TypeAlias = Bool[np.ndarray, " n"] | Real[np.ndarray, " n"]
@@ -716,12 +718,14 @@ def _weighted_means(
     return lambda weights: _divide(weights @ zeros, weights @ counts)
 
 
-def _changes(blocks: Iterator[Bool[np.ndarray, "_ m"]], most: int) -> csr_array | None:
+def _changes(blocks: Iterator[Bool[np.ndarray, "_ m"]], most: int) -> "csr_array | None":
     """The differences of each column to the one before; nothing where more than so many are not 0.
 
     Hits at ordered thresholds change a few times along a row: the sparse differences of the
     columns, summed up again, cost a small part of the product with all columns.
     """
+    from scipy.sparse import csr_array, vstack  # a tenth of a second that few commands need
+
     found = []
     for block in blocks:
         steps: Int8[np.ndarray, "_ m"] = np.diff(block.view(np.int8), axis=1, prepend=np.int8(0))

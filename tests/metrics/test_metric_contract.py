@@ -27,7 +27,7 @@ BROKEN = {
     "writes": ({LEAVES}, "the boxes of an image have changed"),
     "upside_down": ({DIRECTION}, "lower is better, but a map on the object has"),
 }  # fmt: skip
-SOUND = {"share_above_half", "box_height", "some_hit"}
+SOUND = ["box_height", "share_above_half", "some_hit"]
 
 
 @pytest.mark.parametrize("name", OUR_OWN)

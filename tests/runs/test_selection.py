@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from colors import SCENES, color_experiment, write_colors
+from hits import unpacked
 from PIL import Image
 from timeless import assert_same_tables, timeless
 
 import wsol_bench
 from wsol_bench.errors import ConfigError, RunError
-from wsol_bench.metrics.max_box_acc import unpacked
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.runs.results import methods_of, summarize_run

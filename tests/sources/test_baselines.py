@@ -5,12 +5,12 @@ import hashlib
 import numpy as np
 import pytest
 from annotations_only import IMAGES, without_model, write_annotations_only
+from hits import unpacked
 
 import wsol_bench
 from wsol_bench.config import load_config
 from wsol_bench.errors import ConfigError
 from wsol_bench.geometry import box_iou
-from wsol_bench.metrics.max_box_acc import unpacked
 from wsol_bench.runs.experiment import build_methods
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.sources.center_box import center_box

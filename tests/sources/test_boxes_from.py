@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from annotations_only import IDS, IMAGES, WNIDS, image_id, without_model, write_annotations_only
 from colors import SCENES, color_experiment, write_colors
+from hits import unpacked
 
 import wsol_bench
 from wsol_bench.config import load_dataset
 from wsol_bench.errors import ConfigError, PredictionError
-from wsol_bench.metrics.max_box_acc import unpacked
 from wsol_bench.predictions import read_predictions, score_predictions
 
 BOX = ["x0", "y0", "x1", "y1"]

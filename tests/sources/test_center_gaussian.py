@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from annotations_only import IMAGES, without_model, write_annotations_only
+from hits import unpacked
 from timeless import timeless
 from wsolevaluation import calculate_iou, compute_bboxes_from_scoremaps, resize_bbox
 
 import wsol_bench
 from wsol_bench.errors import ConfigError
-from wsol_bench.metrics.max_box_acc import unpacked
 from wsol_bench.sources.center_gaussian import center_gaussian
 
 THRESHOLDS = np.arange(0, 1, 0.001)
