@@ -28,6 +28,7 @@ __all__ = [
     "PEAK",
     "ROW_KEYS",
     "SCORED",
+    "SUMMARY_COUNTS",
     "Column",
     "DType",
     "ImageStatus",
@@ -351,6 +352,14 @@ CLASSES = Table(
         Column("ilsvrc_id", "int", "ILSVRC2012_ID (1 to 1000); 0 where the data root holds none"),
     ),
     "one row a class of the data set",
+)
+
+
+# The columns of a summary that are no numbers of maps.
+SUMMARY_COUNTS = (
+    *("status", "n_images", "n_skipped", "n_missing", "n_blacklisted", "n_without_box"),
+    *("n_scored", "n_held_out"),
+    *("forward_passes", "backward_passes", "head_passes", "seconds", "reason"),
 )
 
 

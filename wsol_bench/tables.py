@@ -85,7 +85,7 @@ def columns_for_people(
         table["s/image"] = _numbers(summary, ("seconds",), ".2g")
     for name, title in _COUNTS.items():
         if name in summary and (summary[name] > 0).any():
-            table[title] = summary[name]
+            table[title] = ["-" if pd.isna(n) else f"{n:.0f}" for n in summary[name]]
     return table.astype(str)
 
 

@@ -17,15 +17,22 @@ import wsol_bench
 from wsol_bench.cams import MapMethod, cam_methods
 from wsol_bench.cams.adapters.foreign import library, options_of
 from wsol_bench.capture import Plan, Record, capture
-from wsol_bench.config import MethodConfig, load_config
+from wsol_bench.config import load_config
 from wsol_bench.errors import ConfigError, ModelError, NotApplicableError
 from wsol_bench.models.layers import Target, target_of
+from wsol_bench.runs.experiment import build_methods
 
 # What they warn of is theirs: hooks that they set, numpy's scalars.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 N_CLASSES = 5
 SIZE = 64
+EXPERIMENT = {
+    "name": "peers",
+    "dataset": "shapes",
+    "models": ["shapes_net"],
+    "protocol": "gradcam-2017",
+}
 LIBRARIES = ("captum", "pytorch_grad_cam", "torchcam")
 
 
@@ -378,22 +385,14 @@ def test_an_unknown_class_is_an_error_with_the_nearest(name: str, message: str) 
 def test_options_are_those_of_the_library(config: dict[str, Any], message: str) -> None:
     pytest.importorskip(config["name"].partition("/")[0])
     with pytest.raises(ConfigError, match=message):
-        MethodConfig(**config).build()
+        build_methods(load_config({**EXPERIMENT, "methods": [config]}))
 
 
 def test_a_configuration_names_them() -> None:
     for one in LIBRARIES:
         pytest.importorskip(one)
-    config = load_config(
-        {
-            "name": "peers",
-            "dataset": "shapes",
-            "models": ["shapes_net"],
-            "methods": ["captum/LayerGradCam", {"name": "torchcam/ScoreCAM", "batch_size": 8}],
-            "protocol": "gradcam-2017",
-        }
-    )
-    built = config.build_methods()
+    methods = ["captum/LayerGradCam", {"name": "torchcam/ScoreCAM", "batch_size": 8}]
+    built, _ = build_methods(load_config({**EXPERIMENT, "methods": methods}))
     assert [one.name for one in built] == ["captum/LayerGradCam", "torchcam/ScoreCAM+batch_size=8"]
     assert [one.classes for one in built] == ["label", "label"]
     assert [one.paper.split()[0] for one in built] == ["captum", "torchcam"]

@@ -73,8 +73,7 @@ class Metric:
     @property
     def worst(self) -> float:
         """The value of an image without a map, or whose map has a value that is not finite."""
-        bound = self.range[0 if self.better == "higher" else 1]
-        return bound if np.isfinite(bound) else float("nan")
+        return self.range[0 if self.better == "higher" else 1]
 
     def counts(self, truth: ImageTruth) -> bool:
         """Whether an image with this ground truth counts in a metric per map."""
@@ -108,12 +107,20 @@ class Metric:
             values = self.function(images)
             if values is None:
                 return None
+            if isinstance(values, list | tuple):
+                values = np.array(values, np.float64)
             if len(values) != len(images):
                 raise ValueError(
                     f"metric {self.name!r}: expected a value for each of {len(images)} images, "
                     f"found {len(values)}"
                 )
-            if self.statistic is None and isinstance(values, np.ndarray):
+            if self.statistic is None:
+                if not isinstance(values, np.ndarray) or values.ndim != 1:
+                    found = values.shape if hasattr(values, "shape") else type(values).__name__
+                    raise ValueError(
+                        f"metric {self.name!r}: expected one value an image, of shape (n,), found "
+                        f"{found}; several columns need a 'statistic'"
+                    )
                 self._require_range(values)
         best = None
         statistic = self.statistic
@@ -137,6 +144,11 @@ class Metric:
 
     def _require_range(self, values: np.ndarray) -> None:
         low, high = self.range
+        if self.hits and (either := values[~np.isin(values, (0, 1)) & ~np.isnan(values)]).size:
+            raise ValueError(
+                f"metric {self.name!r} says that its values are hits (hits=True), which are 0 or "
+                f"1, found {either[0]:g}"
+            )
         outside = values[(values < low - _ROUNDING) | (values > high + _ROUNDING)]
         if len(outside):
             raise ValueError(
@@ -192,6 +204,13 @@ def metric(
     def register(function: Callable[..., Any]) -> Metric:
         if per == "map" and (needs or statistic is not None):
             raise ConfigError(f"metric {name!r}: 'needs' and 'statistic' are of metrics per image")
+        if statistic == "best" and better == "lower":
+            raise ConfigError(f"metric {name!r}: the best of several means is the highest one")
+        if per == "map" and not np.isfinite(range[0 if better == "higher" else 1]):
+            raise ConfigError(
+                f"metric {name!r}: the worse end of the range of a metric per map must be finite: "
+                "it is the value of an image without a map"
+            )
         about = (function.__doc__ or "").strip().partition("\n")[0]
         stored = Column(column or name, "real", about.rstrip("."), unit) if per == "map" else None
         return metrics.register(

@@ -66,6 +66,8 @@ class ImageScores:
     def hits_at(self, iou: float) -> Hits:
         """``hits`` of a least IoU; ConfigError where the protocol has no such one."""
         if iou not in self.hits:
+            if not self.hits:
+                raise ConfigError("hits are at hand for metrics that say needs=('hits',)")
             found = ", ".join(f"{one:g}" for one in self.hits)
             raise ConfigError(f"expected {iou:g} among the protocol's least IoUs, found {found}")
         return self.hits[iou]

@@ -7,9 +7,13 @@ from jaxtyping import Float64
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.number import Number
 
-__all__ = ["TOP_K", "localization_numbers", "two_two_one"]
+__all__ = ["LOCALIZATION_NUMBERS", "TOP_K", "localization_numbers", "two_two_one"]
 
 TOP_K = 5
+LOCALIZATION_NUMBERS = frozenset(
+    [f"top{k}_{kind}_error" for k in range(1, TOP_K + 1) for kind in ("cls", "loc")]
+    + ["gt_known_loc_error", "top1_loc_error_all", f"top{TOP_K}_loc_error_all"]
+)
 
 
 def localization_numbers(images: ImageScores, *, iou: float = 0.5) -> list[Number]:

@@ -175,6 +175,7 @@ class RunFolder:
             for name in _FOLDERS:
                 if (path / name).exists():
                     shutil.rmtree(path / name)
+            (path / "selection.parquet").unlink(missing_ok=True)
         if file.is_file() and not _is_deleted(file):
             manifest = read_manifest(path)
             changed = manifest.identity.changed(identity)
@@ -297,7 +298,7 @@ class RunFolder:
     def selection(self) -> pd.DataFrame:
         """What thresholds are selected by; no line where that is no other run."""
         path = self.path / "selection.parquet"
-        if not path.is_file():
+        if self.identity.protocol.selection is None or not path.is_file():
             return SELECTION.arrow.empty_table().to_pandas()
         return self._open(SELECTION, [path], None).to_pandas()
 

@@ -1,6 +1,7 @@
 """The metrics of a run: those that its experiment names, or those of its protocol."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from wsol_bench.config import MetricConfig
 from wsol_bench.errors import ConfigError
@@ -54,9 +55,11 @@ def metrics_of(identity: Identity) -> list[Metric]:
     pairs = zip(given, identity.metrics.items(), strict=True)
     for config, (name, facts) in pairs:
         try:
-            found.append(_build(MetricConfig.model_validate(config)))
+            metric = _build(MetricConfig.model_validate(config))
         except ConfigError:
             if facts.column is None:
                 raise
-            found.append(facts.metric(name))
+            metric = facts.metric(name)
+        # The column that was written, whatever the code says by now.
+        found.append(replace(metric, column=facts.column))
     return found

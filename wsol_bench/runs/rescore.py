@@ -12,7 +12,7 @@ import pandas as pd
 from jaxtyping import Float64, Int64
 
 from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
-from wsol_bench.config import load_config
+from wsol_bench.config import ExperimentConfig, load_config
 from wsol_bench.datasets import MaskFiles
 from wsol_bench.errors import ConfigError, RunError
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
@@ -75,7 +75,7 @@ def rescore(
     other = differences(
         *(
             one.model_dump(mode="json", exclude=set(_MAY_CHANGE))
-            for one in (load_config(content), experiment)
+            for one in (ExperimentConfig.model_validate(content), experiment)
         )
     )
     if other:

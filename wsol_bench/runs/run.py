@@ -253,7 +253,7 @@ def merge(sources: Sequence[RunFolder], out: Path, *, force: bool = False) -> Re
     # A shard that was made anew makes another merged run.
     made = sorted(f"{one.identity.shard}, {one.manifest.started}" for one in sources)
     identity = whole[0].model_copy(update={"merged_from": tuple(made)})
-    config = load_config(identity.config).model_dump(mode="json")
+    config = ExperimentConfig.model_validate(identity.config).model_dump(mode="json")
     selection = sources[0].selection()
     with RunFolder.writing(
         out,

@@ -50,6 +50,10 @@ class Selected:
                 f"{where} was scored by {theirs.protocol.name}, which is not "
                 f"{identity.protocol.name} on other images"
             )
+        if theirs.config.get("precision") != identity.config.get("precision"):
+            raise ConfigError(f"{where} has another precision than this run")
+        if options := _other_options(theirs, identity):
+            raise ConfigError(f"{where} has another method {options!r} than this run")
         pairs: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
             ("model", identity.models, theirs.models),
             ("method", identity.methods, theirs.methods),
@@ -62,6 +66,21 @@ class Selected:
                     raise ConfigError(f"{where} has no {kind} {name!r}")
                 if others[name] != facts:
                     raise ConfigError(f"{where} has another {kind} {name!r} than this run")
+
+
+def _other_options(theirs: Identity, ours: Identity) -> str | None:
+    """The name of a method that both runs have, with other options; None where there is none.
+
+    A label hides the options, which otherwise are in the name.
+    """
+    labeled = [
+        {one["label"]: one for one in identity.config["methods"] if one.get("label")}
+        for identity in (theirs, ours)
+    ]
+    for label, mine in labeled[1].items():
+        if label in labeled[0] and labeled[0][label] != mine:
+            return str(label)
+    return None
 
 
 def selected_on(protocol: Protocol) -> Selected | None:

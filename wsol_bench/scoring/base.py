@@ -21,7 +21,17 @@ from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.number import Number
 from wsol_bench.metrics.pointing_game import peak_in_image
 from wsol_bench.protocols import MapRule
-from wsol_bench.schema import CORNERS, CURVE_KEYS, PEAK, ROW_KEYS, Column, RowStatus, Table
+from wsol_bench.schema import (
+    CORNERS,
+    CURVE_KEYS,
+    GROUP,
+    PEAK,
+    ROW_KEYS,
+    SUMMARY_COUNTS,
+    Column,
+    RowStatus,
+    Table,
+)
 from wsol_bench.scoring.upsampling import upsample
 
 __all__ = ["CHUNK", "Chunk", "ScoreBuffer", "Scores", "Scoring", "Selection", "by_shape"]
@@ -130,6 +140,7 @@ class Scoring(ABC):
     Attributes:
         row_columns: what this kind adds to the table ``rows``.
         curve_columns: what it adds to the table ``curves``; a kind without any has no curves.
+        number_names: the numbers that it defines, whatever the metrics, as far as they are known.
         every_row: whether the maps of all predicted classes are scored, or those of the images'
             own classes alone.
     """
@@ -137,6 +148,7 @@ class Scoring(ABC):
     row_columns: ClassVar[tuple[Column, ...]]
     curve_columns: ClassVar[tuple[Column, ...]]
     every_row: ClassVar[bool]
+    number_names: frozenset[str] = frozenset()
 
     def __init__(self, map_rule: MapRule, metrics: Sequence[Metric]) -> None:
         self.map_rule = map_rule
@@ -240,6 +252,7 @@ class Scoring(ABC):
             name: of the protocol, for the message.
             measured: columns that a network's pass adds to ``rows``.
         """
+        self._require_free_names(measured)
         rows = {*self.rows_table.names, *(column.name for column in measured)}
         there = rows | set(self.curves_table.names)
         for metric in self.metrics:
@@ -251,6 +264,28 @@ class Scoring(ABC):
                     f"metrics: {metric.name} needs the column {lacking[0]!r}, which results of "
                     f"protocol {name} do not have; {advice}"
                 )
+
+    def _require_free_names(self, measured: Sequence[Column]) -> None:
+        """Raise ConfigError where a metric's column or number has a name that is taken."""
+        columns = {
+            column.name
+            for column in (*ROW_KEYS.columns, *CORNERS, *self.row_columns, *PEAK, *measured)
+        }
+        names = {*GROUP, *SUMMARY_COUNTS, *self.number_names}
+        for metric in self.metrics:
+            if metric.column is not None:
+                if metric.column.name in columns:
+                    raise ConfigError(
+                        f"metrics: {metric.name} is stored in the column {metric.column.name!r}, "
+                        "which results have anyway; give it another name"
+                    )
+                columns.add(metric.column.name)
+            if metric.name in names:
+                raise ConfigError(
+                    f"metrics: {metric.name!r} is the name of another number of results of this "
+                    "protocol; give it another name"
+                )
+            names.add(metric.name)
 
     def score_maps(self, maps: Float32[np.ndarray, "n h w"], batch: RowBatch) -> Scores:
         """What maps are worth.

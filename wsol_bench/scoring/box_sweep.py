@@ -69,6 +69,9 @@ class BoxSweep(Scoring):
         self._rule = protocol.scoring
         self._selects = protocol.selection is not None
         self.thresholds = protocol.box.threshold.thresholds
+        self.number_names = frozenset(
+            name for curve in self._curves() for name in (curve.number, *curve.best) if name
+        )
 
     def status(self, rows: Mapping[str, np.ndarray], n: int) -> np.ndarray:
         """``swept``: no one box is chosen."""
@@ -124,7 +127,7 @@ class BoxSweep(Scoring):
         """Images in the numbers; 0 where some image with a box has neither map nor box."""
         scored = self.swept_images(images, held_out=False)
         counts = {"n_scored": 0 if scored is None else len(scored)}
-        if scored is not None and len(scored) and self._selects:
+        if self._selects and images.held_out.any():
             counts["n_held_out"] = int((images.has_box & images.held_out).sum())
         return counts
 

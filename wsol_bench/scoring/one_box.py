@@ -15,7 +15,7 @@ from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.breakdown import breakdown
 from wsol_bench.metrics.failure_modes import failure_counts
 from wsol_bench.metrics.image_scores import ImageScores
-from wsol_bench.metrics.localization import localization_numbers
+from wsol_bench.metrics.localization import LOCALIZATION_NUMBERS, localization_numbers
 from wsol_bench.metrics.number import Number
 from wsol_bench.metrics.selection import counted_images, label_boxes
 from wsol_bench.protocols import MapRule, OneBoxProtocol, OneBoxRule
@@ -47,6 +47,7 @@ class OneBox(Scoring):
     row_columns = (_IOU,)
     curve_columns = ()
     every_row = True
+    number_names = LOCALIZATION_NUMBERS
 
     def __init__(self, protocol: OneBoxProtocol, metrics: Sequence[Metric]) -> None:
         super().__init__(protocol.map, metrics)

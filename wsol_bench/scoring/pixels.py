@@ -39,6 +39,7 @@ class Pixels(Scoring):
     row_columns = ()
     curve_columns = (_FOREGROUND, _BACKGROUND)
     every_row = False
+    number_names = frozenset({"px_ap", "p_iou", "p_iou_threshold"})
 
     def __init__(self, protocol: PixelProtocol, metrics: Sequence[Metric]) -> None:
         super().__init__(protocol.map, metrics)
