@@ -119,7 +119,7 @@ class TestOfMaps:
     @pytest.mark.parametrize("value", [-0.5, 10.5, INF])
     def test_that_leaves_its_range_is_an_error_that_names_metric_and_value(self, value):
         measure = metric("runaway", per="map", better="higher", range=(0, 10))(lambda view: value)
-        message = rf"metric 'runaway' is {value} for a map, outside of its range \[0\.0, 10\.0\]"
+        message = rf"metric 'runaway' has the value {value}, outside of its range \[0, 10\]"
         with pytest.raises(ValueError, match=message):
             measure.measure(view_of(np.ones((9, 9)), truth_of([[0, 0, 1, 1]])))
         with pytest.raises(ValueError, match=message):
@@ -137,8 +137,6 @@ class TestOfMaps:
             ("higher", (0, 10), 0),
             ("lower", (0, 10), 10),
             ("higher", (-1, 1), -1),
-            ("higher", (-INF, 1), NAN),
-            ("lower", (0, INF), NAN),
         ],
     )
     def test_of_a_map_that_is_missing_or_not_finite_is_its_worst_value(self, better, range, worst):

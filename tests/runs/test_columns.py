@@ -1,5 +1,6 @@
 """A stored table with a column too many or too few is an error of every reader."""
 
+import json
 import shutil
 
 import pandas as pd
@@ -87,6 +88,9 @@ def test_a_column_of_another_type_is_an_error_that_names_the_file(runs, tmp_path
 
 def test_what_thresholds_are_selected_by_is_checked_as_well(runs, tmp_path):
     path = shutil.copytree(runs["sweep"].path, tmp_path / "run")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["identity"]["protocol"]["box"]["threshold"]["select_on"] = "another run"
+    (path / "manifest.json").write_text(json.dumps(manifest))
     pq.write_table(lacks(SELECTION.arrow.empty_table(), "means"), path / "selection.parquet")
     with pytest.raises(RunError, match="table 'selection' lacks the column 'means'"):
         analyze([RunFolder(path)])

@@ -1,8 +1,6 @@
 """Localization errors by class, by object size, and by number of instances."""
 
-from collections.abc import Mapping
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -32,7 +30,7 @@ def breakdown(
     iou: float = 0.5,
     truth: LabelBoxes | None = None,
     counted: Counted | None = None,
-    measured: Mapping[str, pd.Series] = MappingProxyType({}),
+    measured: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Errors of a model x method x layer x protocol, over the images of each bin.
 
@@ -55,8 +53,9 @@ def breakdown(
         iou: least IoU that is a hit.
         truth, counted: ``label_boxes(images)`` and ``counted_images(rows, images)``, where these
             are at hand.
-        measured: of one group, more numbers: the values of images by their ids, NaN where one does
-            not count. Each becomes a column, the mean of a bin's counted images that have a value.
+        measured: of one group, more numbers, a column each, and a line for each line of ``images``;
+            NaN where an image does not count. Each becomes a column, the mean of a bin's counted
+            images that have a value.
 
     Returns:
         One line a group (in order of appearance) and bin with a counted image (in the order of the
@@ -97,14 +96,13 @@ def breakdown(
         "mean_iou": known,
     }.items():
         table[name] = np.bincount(cell, weights=values)[filled] / n_images[filled]
-    image_ids = images["image_id"].iloc[counted.image]
-    for name, column in measured.items():
-        if name not in table:
-            values = column.reindex(image_ids).to_numpy(np.float64)
+    for measured_name, column in ({} if measured is None else dict(measured.items())).items():
+        if measured_name not in table:
+            values = column.to_numpy(np.float64)[counted.image]
             has = ~np.isnan(values)
             sums = np.bincount(cell, weights=np.where(has, values, 0.0))[filled]
             n_values = np.bincount(cell, weights=has)[filled]
-            table[name] = np.divide(
+            table[str(measured_name)] = np.divide(
                 sums, n_values, out=np.full(len(sums), np.nan), where=n_values > 0
             )
     return table

@@ -241,11 +241,15 @@ def _contenders(
                 if not one.is_mean or not np.isnan(_values(one)).all():
                     numbers[one.name] = _compact(one)
         # Metrics by class, size and instances; the errors stand there by themselves.
-        measured = {
-            name: pd.Series(_values(number), index=number.image_ids)
+        means = [
+            number
             for name, number in numbers.items()
             if name in run.identity.metrics and number.is_mean
-        }
+        ]
+        measured = pd.DataFrame(
+            {number.name: _values(number) for number in means},
+            index=means[0].image_ids if means else [],
+        )
         contender = _Contender(
             {**where, **method.names},
             numbers,

@@ -201,13 +201,13 @@ class Scoring(ABC):
 
     @abstractmethod
     def details(
-        self, rows: pd.DataFrame, images: pd.DataFrame, measured: Mapping[str, pd.Series]
+        self, rows: pd.DataFrame, images: pd.DataFrame, measured: pd.DataFrame
     ) -> dict[str, pd.DataFrame]:
         """By name, tables of why boxes failed and where, of one method; none without one box.
 
         Args:
             rows, images: of the method and its model; see docs/rows.md.
-            measured: by metric, the values of images, by their ids.
+            measured: the values of images by their ids, a column a metric.
         """
 
     @abstractmethod

@@ -127,7 +127,7 @@ class BoxSweep(Scoring):
         """Images in the numbers; 0 where some image with a box has neither map nor box."""
         scored = self.swept_images(images, held_out=False)
         counts = {"n_scored": 0 if scored is None else len(scored)}
-        if self._selects and images.held_out.any():
+        if scored is not None and len(scored) and self._selects:
             counts["n_held_out"] = int((images.has_box & images.held_out).sum())
         return counts
 
@@ -164,7 +164,7 @@ class BoxSweep(Scoring):
         return numbers
 
     def details(
-        self, rows: pd.DataFrame, images: pd.DataFrame, measured: Mapping[str, pd.Series]
+        self, rows: pd.DataFrame, images: pd.DataFrame, measured: pd.DataFrame
     ) -> dict[str, pd.DataFrame]:
         """None: no one box is chosen."""
         return {}

@@ -107,11 +107,12 @@ class OneBox(Scoring):
         return localization_numbers(images, iou=self._rule.iou)
 
     def details(
-        self, rows: pd.DataFrame, images: pd.DataFrame, measured: Mapping[str, pd.Series]
+        self, rows: pd.DataFrame, images: pd.DataFrame, measured: pd.DataFrame
     ) -> dict[str, pd.DataFrame]:
         """Failure modes, and errors by class, object size and number of instances."""
         iou = self._rule.iou
         truth, counted = label_boxes(images), counted_images(rows, images)
+        measured = measured.reindex(images["image_id"])
         counts = [
             failure_counts(rows, images, of=question, iou=iou, truth=truth, counted=counted).assign(
                 of=question

@@ -123,7 +123,7 @@ class Pixels(Scoring):
         ]
 
     def details(
-        self, rows: pd.DataFrame, images: pd.DataFrame, measured: Mapping[str, pd.Series]
+        self, rows: pd.DataFrame, images: pd.DataFrame, measured: pd.DataFrame
     ) -> dict[str, pd.DataFrame]:
         """None: no one box is chosen."""
         return {}
