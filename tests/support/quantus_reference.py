@@ -1,8 +1,8 @@
 """The maps that quantus was asked about, and the script that wrote tests/reference/quantus.json.
 
-    python -m venv /tmp/quantus-venv
-    /tmp/quantus-venv/bin/pip install quantus==0.6.0 scikit-learn==1.9.1
-    /tmp/quantus-venv/bin/python tests/support/quantus_reference.py
+    python -m venv quantus-venv
+    quantus-venv/bin/pip install quantus==0.6.0 scikit-learn==1.9.1
+    quantus-venv/bin/python tests/support/quantus_reference.py
 
 The tests read the numbers and draw the maps again, so they need neither package. The maps come from
 numpy.random.RandomState, whose numbers numpy keeps as they are, by additions and products alone,
