@@ -26,6 +26,7 @@ from wsol_bench.datasets.shapes import draw_sample
 from wsol_bench.errors import NotApplicableError
 from wsol_bench.images.preprocess import normalize
 from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD, load_classifier
+from wsol_bench.models.hooks import hooked
 from wsol_bench.models.layers import Target, target_of
 from wsol_bench.vocabulary import Verdict
 
@@ -598,16 +599,9 @@ def _failing(network: nn.Module, *, at: int | None) -> Iterator[list[int]]:
         if calls[0] == at:
             raise _FailureError(f"the network fails at call {at}, on purpose")
 
-    handles = [
-        module.register_forward_pre_hook(count)
-        for module in network.modules()
-        if not any(True for _ in module.children())
-    ]
-    try:
+    leaves = [module for module in network.modules() if not any(True for _ in module.children())]
+    with hooked(before=[(module, count) for module in leaves]):
         yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _is_from_failure(error: BaseException | None) -> bool:

@@ -23,6 +23,7 @@ from wsol_bench.faithfulness import Faithfulness, faithfulness
 from wsol_bench.geometry import Placement
 from wsol_bench.images.loading import Group, decoded
 from wsol_bench.images.preprocess import normalize
+from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.models.classifiers import Classifier
 from wsol_bench.protocols import Protocol
@@ -321,7 +322,7 @@ def _of_first_rows(faithful: Faithfulness, rows: RowBatch) -> dict[str, Float64[
     """The columns that faithfulness measures, in each image's row of rank 1; NaN elsewhere."""
     first = rows.rank == 1
     columns = {}
-    for name in ("insertion", "deletion", "masked_score"):
+    for name in (column.name for column in FAITHFULNESS):
         columns[name] = np.full(len(rows), np.nan)
         columns[name][first] = getattr(faithful, name)[rows.image[first]]
     return columns

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from wsol_bench.batches import ImageBatch, MapView, RowBatch
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import Metric
+from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.number import Number
 from wsol_bench.metrics.pointing_game import peak_in_image
@@ -258,7 +259,7 @@ class Scoring(ABC):
         for metric in self.metrics:
             if lacking := [column for column in metric.needs if column not in there]:
                 advice = "leave it out of 'metrics'"
-                if lacking[0] in ("insertion", "deletion", "masked_score"):
+                if lacking[0] in {column.name for column in FAITHFULNESS}:
                     advice = "it is measured where the experiment has 'faithfulness: STEPS'"
                 raise ConfigError(
                     f"metrics: {metric.name} needs the column {lacking[0]!r}, which results of "
