@@ -155,7 +155,7 @@ class Scoring(ABC):
         self.map_rule = map_rule
         self.metrics = tuple(metrics)
 
-    # ---- what a kind knows
+    # ---- what a kind knows; what most have not got is nothing here
 
     @abstractmethod
     def status(self, rows: Mapping[str, np.ndarray], n: int) -> np.ndarray:
@@ -165,8 +165,7 @@ class Scoring(ABC):
     def score_chunk(self, chunk: Chunk, batch: RowBatch, scores: "ScoreBuffer") -> None:
         """Write what a few maps are worth into their places."""
 
-    @abstractmethod
-    def finish_maps(self, batch: RowBatch, scores: "ScoreBuffer") -> None:
+    def finish_maps(self, batch: RowBatch, scores: "ScoreBuffer") -> None:  # noqa: B027
         """What is done once for all maps of a batch, when all chunks are through."""
 
     @abstractmethod
@@ -184,9 +183,9 @@ class Scoring(ABC):
             with_curve: which of the rows may have a curve, one an image at most.
         """
 
-    @abstractmethod
     def broken(self, images: ImageBatch) -> dict[int, str]:
         """By position, why an image's ground truth cannot be read."""
+        return {}
 
     @abstractmethod
     def counts(self, images: ImageScores) -> dict[str, int]:
@@ -200,7 +199,6 @@ class Scoring(ABC):
     def score_nothing(self, batch: RowBatch) -> Scores:
         """What rows are worth that have neither map nor box: a miss in every number."""
 
-    @abstractmethod
     def details(
         self, rows: pd.DataFrame, images: pd.DataFrame, measured: pd.DataFrame
     ) -> dict[str, pd.DataFrame]:
@@ -210,6 +208,7 @@ class Scoring(ABC):
             rows, images: of the method and its model; see docs/rows.md.
             measured: the values of images by their ids, a column a metric.
         """
+        return {}
 
     @abstractmethod
     def require_boxes(self, run: Path, protocol: str) -> None:
@@ -220,13 +219,13 @@ class Scoring(ABC):
             protocol: its name, likewise.
         """
 
-    @abstractmethod
     def swept_images(self, images: ImageScores, *, held_out: bool) -> ImageScores | None:
         """The images that have hits at thresholds, with these: those scored, or those held out.
 
         None where the protocol has no thresholds, or some image has no hits: a number of the others
         would be another number.
         """
+        return None
 
     # ---- what all kinds share
 

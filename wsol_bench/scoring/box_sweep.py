@@ -10,10 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float64, UInt8
 
-from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
+from wsol_bench.batches import ImageTruth, RowBatch
 from wsol_bench.boxes.component import levels_of
 from wsol_bench.boxes.contours import contour_sweep
 from wsol_bench.boxes.sweep import Components, Lasting, best_iou_curve, ranks_of, sweep
@@ -89,9 +88,6 @@ class BoxSweep(Scoring):
             framed = [self._framed(boxes, placement) for boxes in found]
             scores.add_curve(row, hits=self._hits(framed, truth, placement))
 
-    def finish_maps(self, batch: RowBatch, scores: ScoreBuffer) -> None:
-        """Nothing: each map has its hits."""
-
     def score_boxes(
         self,
         boxes: Float64[np.ndarray, "n 4"],
@@ -118,10 +114,6 @@ class BoxSweep(Scoring):
     def score_nothing(self, batch: RowBatch) -> Scores:
         """No box, at any threshold."""
         return self.score_boxes(np.full((len(batch), 4), np.nan), batch, batch.own)
-
-    def broken(self, images: ImageBatch) -> dict[int, str]:
-        """None: boxes have been read with the data set."""
-        return {}
 
     def counts(self, images: ImageScores) -> dict[str, int]:
         """Images in the numbers; 0 where some image with a box has neither map nor box."""
@@ -162,12 +154,6 @@ class BoxSweep(Scoring):
                 )
             )
         return numbers
-
-    def details(
-        self, rows: pd.DataFrame, images: pd.DataFrame, measured: pd.DataFrame
-    ) -> dict[str, pd.DataFrame]:
-        """None: no one box is chosen."""
-        return {}
 
     def require_boxes(self, run: Path, protocol: str) -> None:
         """Raise RunError: no one box is chosen."""

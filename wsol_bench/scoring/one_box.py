@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, Float64
 
-from wsol_bench.batches import ImageBatch, RowBatch
+from wsol_bench.batches import RowBatch
 from wsol_bench.boxes.component import largest_components, levels_of
 from wsol_bench.boxes.contours import contour_sweep
 from wsol_bench.geometry import to_input
@@ -91,10 +91,6 @@ class OneBox(Scoring):
         """No box, which overlaps nothing."""
         return self.score_boxes(np.full((len(batch), 4), np.nan), batch, batch.own)
 
-    def broken(self, images: ImageBatch) -> dict[int, str]:
-        """None: boxes have been read with the data set."""
-        return {}
-
     def counts(self, images: ImageScores) -> dict[str, int]:
         """Images that are in no localization error."""
         return {
@@ -128,10 +124,6 @@ class OneBox(Scoring):
 
     def require_boxes(self, run: Path, protocol: str) -> None:
         """Each map has one."""
-
-    def swept_images(self, images: ImageScores, *, held_out: bool) -> ImageScores | None:
-        """None: there is one threshold."""
-        return None
 
     def _best_iou(
         self, inside: Float64[np.ndarray, "n 4"], shown: Float64[np.ndarray, "n 4"], batch: RowBatch

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from wsol_bench.batches import ImageBatch, RowBatch
@@ -56,9 +55,6 @@ class Pixels(Scoring):
             index = batch.image[row]
             mask = mask_of(batch.images.truth[index].mask, batch.images.placements[index])
             self._add(row, values, mask, scores)
-
-    def finish_maps(self, batch: RowBatch, scores: ScoreBuffer) -> None:
-        """Nothing: each map has its counts."""
 
     def score_boxes(
         self,
@@ -122,21 +118,11 @@ class Pixels(Scoring):
             )
         ]
 
-    def details(
-        self, rows: pd.DataFrame, images: pd.DataFrame, measured: pd.DataFrame
-    ) -> dict[str, pd.DataFrame]:
-        """None: no one box is chosen."""
-        return {}
-
     def require_boxes(self, run: Path, protocol: str) -> None:
         """Raise RunError: no one box is chosen."""
         raise RunError(
             f"{run} was scored by {protocol}, which scores pixels: it has no boxes to export"
         )
-
-    def swept_images(self, images: ImageScores, *, held_out: bool) -> ImageScores | None:
-        """None: pixels are right or wrong, images are not."""
-        return None
 
     def _counts(self, images: ImageScores, column: str) -> Int64[np.ndarray, "n t"]:
         assert images.curves is not None
