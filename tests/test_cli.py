@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import yaml
 from colors import SCENES, color_experiment, write_colors
+from user_modules import importable
 
 import wsol_bench
 from wsol_bench.cli import main
@@ -169,7 +170,7 @@ def test_a_method_in_the_working_directory_is_found_by_its_import_path(world, tm
     (tmp_path / "my_readme_module.py").write_text(textwrap.dedent(example))
     methods = "methods=[cam, grad_cam, my_readme_module:my_cam]"
     arguments = ("run", world / "experiment.yaml", "--out", tmp_path / "run", "--json")
-    with mock.patch.object(sys, "path", [*sys.path]):
+    with importable(tmp_path):
         out, _ = cli(*arguments, "--set", methods, cwd=tmp_path)
     assert [record["method"] for record in json.loads(out)] == ["cam", "grad_cam", "my_cam"]
 
@@ -196,21 +197,8 @@ class TestCheck:
                 """
             )
         )
-        with mock.patch.object(sys, "path", [*sys.path]):
+        with importable(tmp_path):
             yield tmp_path
-        sys.modules.pop("checked_cams", None)
-
-    @pytest.fixture(autouse=True)
-    def registry(self):
-        """What a test's module registers goes with it."""
-        from wsol_bench.cams import cam_methods
-
-        catalog = cam_methods.catalog
-        with (
-            mock.patch.object(cam_methods, "_things", {**cam_methods._things}),
-            mock.patch.object(catalog, "registered", {*catalog.registered}),
-        ):
-            yield
 
     def test_a_line_a_clause_and_a_last_one(self, modules):
         arguments = ("check", "checked_cams:checked", "--option", "power=2")

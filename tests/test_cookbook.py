@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from command_line import run
+from user_modules import importable
 
-from wsol_bench.cams import cam_methods
 from wsol_bench.config import load_config
 from wsol_bench.models.shapes_net import ShapesNet
 
@@ -25,16 +25,7 @@ def page(tmp_path_factory):
     """What each command of the page printed; its files lie in the working directory."""
     folder = tmp_path_factory.mktemp("cookbook")
     printed = {}
-    known = set(sys.modules)
-    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
-        list(cam_methods)  # so that what is built in stays when the page's own methods go
-        built_in = {
-            name: method  # other tests leave theirs
-            for name, method in cam_methods._things.items()
-            if method.function.__module__.startswith("wsol_bench.")
-        }
-        patch.setattr(cam_methods, "_things", built_in)
-        patch.setattr(cam_methods.catalog, "registered", set(built_in))
+    with contextlib.chdir(folder), importable(folder):
         for language, text in BLOCKS:
             if language != "sh":
                 name = re.match(r"# (\S+)\n", text)[1]
@@ -44,9 +35,6 @@ def page(tmp_path_factory):
             for line in text.splitlines():
                 printed[line] = install() if line == "pip install ." else run(line)
         yield folder, printed
-        for name in set(sys.modules) - known:
-            if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
-                del sys.modules[name]
 
 
 def install():

@@ -4,13 +4,11 @@ import contextlib
 import importlib
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 from command_line import run
-
-from wsol_bench.metrics.base import metrics
+from user_modules import importable
 
 PAGE = Path(__file__).parent.parent / "docs/cookbook_metrics.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
@@ -23,10 +21,7 @@ def printed(tmp_path_factory):
     """What each command of the page printed; its files lie in the working directory."""
     folder = tmp_path_factory.mktemp("cookbook")
     lines = {}
-    known = set(sys.modules)
-    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "_things", {**metrics._things})
-        patch.setattr(metrics.catalog, "registered", {*metrics.catalog.registered})
+    with contextlib.chdir(folder), importable(folder):
         for language, text in BLOCKS:
             if language == "sh":
                 lines |= {line: run(line) for line in text.splitlines()}
@@ -35,9 +30,6 @@ def printed(tmp_path_factory):
             Path(name).write_text(text.replace("limit: 100", f"limit: {N_IMAGES}"))
             importlib.invalidate_caches()
         yield lines
-        for name in set(sys.modules) - known:
-            if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
-                del sys.modules[name]
 
 
 def test_its_metrics_pass_the_check(printed):

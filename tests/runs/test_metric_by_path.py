@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from colors import SCENES, color_experiment, write_colors
+from user_modules import importable
 
 from wsol_bench.cli import main
 from wsol_bench.errors import ConfigError
@@ -53,13 +54,8 @@ def module(tmp_path_factory):
     """The folder that the module lies in, and nothing of it left behind."""
     folder = tmp_path_factory.mktemp("far")
     (folder / "far_metrics.py").write_text(MODULE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "_things", {**metrics._things})
-        patch.setattr(metrics.catalog, "registered", {*metrics.catalog.registered})
-        patch.setattr(sys, "path", [*sys.path, str(folder)])
-        importlib.invalidate_caches()
+    with importable(folder):
         yield folder
-    sys.modules.pop("far_metrics", None)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from colors import SCENES, color_experiment, write_colors, write_masks
 from timeless import assert_same_tables, timeless
+from user_modules import importable
 
 import wsol_bench
 from wsol_bench.cli import main
@@ -238,8 +239,7 @@ def own_class_first(images):
 def my_metrics(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mine")
     (folder / "my_metrics.py").write_text(MY_METRICS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
+    with importable(folder):
         yield
 
 

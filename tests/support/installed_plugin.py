@@ -1,12 +1,10 @@
 """The distribution of tests/plugin, installed as pip would lay it."""
 
-import importlib
-import sys
 import tomllib
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from user_modules import importable
 
 from wsol_bench.cams import cam_methods
 from wsol_bench.metrics.base import metrics
@@ -30,12 +28,6 @@ def installed_plugin(folder):
     (folder / "wsol_bench_example.py").write_text((PLUGIN / "wsol_bench_example.py").read_text())
     registries = (cam_methods, metrics)
     known = [list(registry) for registry in registries]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        for registry in registries:
-            patch.setattr(registry, "_things", {**registry._things})
-            patch.setattr(registry.catalog, "registered", {*registry.catalog.registered})
-        importlib.invalidate_caches()
+    with importable(folder):
         yield folder
-    sys.modules.pop("wsol_bench_example", None)
     assert [list(registry) for registry in registries] == known

@@ -1,0 +1,31 @@
+"""A user's folder of modules, of which nothing is left behind for another test."""
+
+import importlib
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from wsol_bench.cams import cam_methods
+from wsol_bench.metrics.base import metrics
+
+
+@contextmanager
+def importable(folder):
+    """Put a folder on the path; its modules, and what they registered, go at the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(folder), *sys.path])
+        for registry in (cam_methods, metrics):
+            # A built-in module registers once, when it is imported: that must not be forgotten.
+            for name in registry.catalog.built_in:
+                registry.get(name)
+            patch.setattr(registry, "_things", {**registry._things})
+            patch.setattr(registry.catalog, "registered", {*registry.catalog.registered})
+        importlib.invalidate_caches()
+        yield folder
+    root = Path(folder).resolve()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and root in Path(file).resolve().parents:
+            del sys.modules[name]
