@@ -15,6 +15,7 @@ from wsol_bench.batches import ImageBatch, ImageTruth, MapView, RowBatch
 from wsol_bench.datasets import Sample
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
+from wsol_bench.metrics.image_scores import EvaluatedImages
 from wsol_bench.protocols import load_protocol
 from wsol_bench.runs.rescore import scored_again
 from wsol_bench.runs.scorer import (
@@ -176,7 +177,7 @@ class _Case:
         names = ("model", "method", "layer", protocol.name, protocol.hash)
         results = MethodResults(
             dict(zip(GROUP, names, strict=True)),
-            tables.images,
+            EvaluatedImages.of(tables.images),
             tables.rows,
             tables.curves,
             self.scorer.scoring,

@@ -27,6 +27,7 @@ from wsol_bench.errors import PredictionError
 from wsol_bench.files import write_atomically
 from wsol_bench.geometry import from_inclusive, to_inclusive
 from wsol_bench.metrics.base import metrics
+from wsol_bench.metrics.image_scores import EvaluatedImages
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.protocols import OneBoxProtocol, load_protocol
 from wsol_bench.schema import GROUP, ImageStatus, boxes_of
@@ -293,7 +294,8 @@ def score_predictions(predictions: Predictions, dataset: Dataset, *, name: str) 
     )
     names = dict(zip(GROUP, (name, "predictions", "", protocol.name, ""), strict=True))
     table = guesses[["image_id", "rank", "class"]].assign(**scores.rows, status=scores.status)
-    return pd.DataFrame([MethodResults(names, images, table, None, scoring).line()])
+    results = MethodResults(names, EvaluatedImages.of(images), table, None, scoring)
+    return pd.DataFrame([results.line()])
 
 
 def _clsloc() -> OneBoxProtocol:

@@ -11,7 +11,9 @@ numbers; elsewhere it is n draws of one random byte each.
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, no_type_check
 
@@ -65,8 +67,8 @@ _SPARSE = 16
 # Two means of the same values in another order differ by less, relative to the largest value.
 _ROUNDING = 1e-12
 
-# Columns in one product, and resamples: of 50,000 images 50 and 25 MB.
-_TOGETHER, _ROWS = 128, 64
+# Columns in one product, and resamples, in memory twice: of 50,000 images 50 and 26 MB.
+_TOGETHER, _ROWS = 128, 32
 
 Values: TypeAlias = Bool[np.ndarray, "..."] | Real[np.ndarray, "..."]
 PerImage: TypeAlias = Bool[np.ndarray, " n"] | Real[np.ndarray, " n"]
@@ -655,17 +657,27 @@ def _resampled_means(
     at_once = min(n_resamples, max(1, _CHUNK // max(n, m)))
     # A product reads all values, however few resamples it is of.
     in_a_product = at_once * (max(1, _ROWS // at_once) if 1 < m <= _TOGETHER else 1)
-    # One buffer for all: fresh memory takes longer than what is written to it.
-    buffer = np.empty((min(n_resamples, in_a_product), len(distinct)))
-    for start in range(0, n_resamples, in_a_product):
-        weights = buffer[: n_resamples - start]
+
+    def draw(weights: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, "r k"]:
         for first in range(0, len(weights), at_once):
             some = weights[first : first + at_once]
             if alike is None:
                 _draw(rng, some)
             else:
                 some[:] = rng.multinomial(n, alike.sizes / n, size=len(some))
-        yield means_by(weights)
+        return weights
+
+    # Counts are drawn beside the product with those before. Two buffers for all of them: fresh
+    # memory takes longer than what is written to it.
+    starts = range(0, n_resamples, in_a_product)
+    buffers = np.empty((min(2, len(starts)), min(n_resamples, in_a_product), len(distinct)))
+    with ThreadPoolExecutor(1) as beside:
+        drawn: deque[Future[Float64[np.ndarray, "r k"]]] = deque()
+        for number, start in enumerate(starts):
+            drawn.append(beside.submit(draw, buffers[number % 2, : n_resamples - start]))
+            if number:
+                yield means_by(drawn.popleft().result())
+        yield means_by(drawn.popleft().result())
 
 
 class _Alike(NamedTuple):
@@ -767,16 +779,20 @@ def _draw(rng: np.random.Generator, weights: Float64[np.ndarray, "r n"]) -> None
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _count_draws(random, draws, blocks, weights):
-    weights[:] = 0
+    counts = np.zeros(256, np.int32)  # of a block: they stay in the processor's nearest cache
     for resample in range(len(draws)):
+        row, bytes_of = weights[resample], random[resample]
         start = 0
         drawn = 0
         for block in range(len(blocks)):
-            last = blocks[block] - 1
-            for _ in range(draws[resample, block]):
-                weights[resample, start + (random[resample, drawn] & last)] += 1
-                drawn += 1
-            start += blocks[block]
+            size = blocks[block]
+            counts[:size] = 0
+            for draw in range(drawn, drawn + draws[resample, block]):
+                counts[bytes_of[draw] & (size - 1)] += 1
+            drawn += draws[resample, block]
+            for image in range(size):
+                row[start + image] = counts[image]
+            start += size
 
 
 def column_means(columns: Columns | Hits) -> Float64[np.ndarray, " m"]:
@@ -790,7 +806,8 @@ class Resampler:
     Columns in which the same number of images count, and of which many values are distinct, share
     their resamples in one matrix product: the counts of a resample are drawn once for all of them.
     Each has the interval that ``confidence_interval`` gives it alone, to the rounding of the
-    product.
+    product. Where the difference of two of them is asked for, its means are the differences of
+    their means, and cost nothing.
 
     Args:
         level: of the intervals, in (0, 1).
@@ -804,8 +821,9 @@ class Resampler:
         self._level = level
         self._n_resamples = n_resamples
         self._seed = seed
-        self._waiting: dict[bytes, Float64[np.ndarray, " n"]] = {}
-        self._means: dict[bytes, Float64[np.ndarray, " r"]] = {}
+        self._waiting: dict[_Key, Float64[np.ndarray, " n"]] = {}
+        self._pairs: dict[_Key, tuple[_Key, _Key]] = {}
+        self._means: dict[_Key, Float64[np.ndarray, " r"]] = {}
 
     def __len__(self) -> int:
         """Columns that wait to be resampled."""
@@ -813,8 +831,15 @@ class Resampler:
 
     def add(self, values: PerImage) -> None:
         """Let the mean of a column be resampled; NaN is an image that does not count."""
-        column = _without_missing(values)
-        self._waiting[_key(column)] = column
+        self._add(_without_missing(values))
+
+    def add_pair(self, first: PerImage, second: PerImage) -> None:
+        """Let the mean of first - second be resampled, over the images that count in both."""
+        _check_pairs(first, second)
+        key = self._add(_without_missing(first - second))
+        if np.array_equal(np.isnan(first), np.isnan(second)):
+            both = (self._add(_without_missing(one)) for one in (first, second))
+            self._pairs[key] = (next(both), next(both))
 
     def run(self, advance: Callable[[int], object] = lambda n: None) -> None:
         """Resample all that wait.
@@ -822,25 +847,40 @@ class Resampler:
         Args:
             advance: called with the number of columns done since the last call.
         """
-        together: dict[int, list[bytes]] = {}
+        distinct: dict[_Key, Float64[np.ndarray, " n"]] = {}
         for key, column in self._waiting.items():
-            n_hits = _n_hits(column)
-            if n_hits is not None and len(column) >= _BINOMIAL * 2:
-                self._means[key] = self._resampled_hits(len(column), n_hits)
+            if isinstance(key, _OfHits):
+                self._means[key] = self._resampled_hits(key)
             elif _alike(column[:, None], len(column) // _BINOMIAL) is None:
-                together.setdefault(len(column), []).append(key)
+                distinct[key] = column
                 continue
             else:  # a few distinct values cost next to nothing by themselves
                 self._means[key] = self._resampled(column[:, None])[:, 0]
             advance(1)
-        for keys in together.values():
-            for start in range(0, len(keys), _TOGETHER):
-                some = keys[start : start + _TOGETHER]
-                columns = np.column_stack([self._waiting[key] for key in some])
+        subtracted = {key for pair in self._pairs.values() for key in pair}
+        together: dict[int, list[_Key]] = {}
+        differences = []
+        for key, column in distinct.items():
+            pair = self._pairs.get(key, ())
+            if pair and distinct.keys() >= set(pair) and key not in subtracted:
+                differences.append(key)
+            else:
+                together.setdefault(len(column), []).append(key)
+        for n, keys in together.items():
+            # How a column is resampled depends on the others where these are more than the images.
+            at_once = min(_TOGETHER, n)
+            for start in range(0, len(keys), at_once):
+                some = keys[start : start + at_once]
+                columns = np.column_stack([distinct[key] for key in some])
                 for key, means in zip(some, self._resampled(columns).T, strict=True):
                     self._means[key] = means.copy()
                 advance(len(some))
+        for key in differences:
+            first, second = self._pairs[key]
+            self._means[key] = self._means[first] - self._means[second]
+            advance(1)
         self._waiting.clear()
+        self._pairs.clear()
 
     def interval(self, values: PerImage) -> Interval:
         """``confidence_interval`` of a column that was added."""
@@ -848,13 +888,19 @@ class Resampler:
         [value] = _means(column[:, None]).tolist()
         return _percentile_interval(value, self._means[_key(column)], self._level, len(column))
 
-    def paired_difference(self, differences: PerImage) -> PairedDifference:
-        """``paired_bootstrap`` of the differences of two methods, which were added as a column."""
-        column = _without_missing(differences)
+    def paired_difference(self, first: PerImage, second: PerImage) -> PairedDifference:
+        """``paired_bootstrap`` of two methods, which were added as a pair."""
+        column = _without_missing(first - second)
         return _paired_difference(column, self._means[_key(column)], self._level)
 
-    def _resampled_hits(self, n: int, n_hits: int) -> Float64[np.ndarray, " r"]:
-        """The resampled mean of a column of so many ones and zeros: nothing else decides it."""
+    def _add(self, column: Float64[np.ndarray, " n"]) -> "_Key":
+        key = _key(column)
+        self._waiting[key] = column[:0] if isinstance(key, _OfHits) else column
+        return key
+
+    def _resampled_hits(self, hits: "_OfHits") -> Float64[np.ndarray, " r"]:
+        """The resampled mean of a column of ones and zeros."""
+        n, n_hits = hits
         if n_hits in (0, n):
             return np.full(self._n_resamples, n_hits / n)
         rng = np.random.default_rng(self._seed)
@@ -865,18 +911,26 @@ class Resampler:
         return bootstrap_means(columns, n_resamples=self._n_resamples, seed=self._seed)
 
 
-def _without_missing(values: PerImage) -> Float64[np.ndarray, " n"]:
+class _OfHits(NamedTuple):
+    """A column that holds nothing but ones and zeros: nothing else decides its resampled mean."""
+
+    n: int
+    n_hits: int
+
+
+# What tells columns apart: such counts, or a digest of the values.
+_Key: TypeAlias = _OfHits | bytes
+
+
+def _without_missing(values: PerImage) -> Float64[np.ndarray, " m"]:
     column = _checked(values, 1).astype(np.float64)
     return column[~np.isnan(column)]
 
 
-def _n_hits(column: Float64[np.ndarray, " n"]) -> int | None:
-    """The number of ones of a column that holds nothing but ones and zeros; None of others."""
+def _key(column: Float64[np.ndarray, " n"]) -> _Key:
     ones = np.count_nonzero(column == 1)
-    return int(ones) if ones == np.count_nonzero(column) else None
-
-
-def _key(column: Float64[np.ndarray, " n"]) -> bytes:
+    if len(column) >= _BINOMIAL * 2 and ones == np.count_nonzero(column):
+        return _OfHits(len(column), int(ones))
     return hashlib.sha256(column.tobytes()).digest()
 
 

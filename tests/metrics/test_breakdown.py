@@ -2,10 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from method_results import errors_of, method_of
-from metric_tables import images, rows
+from metric_tables import each_method, images, rows
 
 from wsol_bench.metrics.breakdown import breakdown
 from wsol_bench.metrics.failure_modes import failure_counts
+from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
 from wsol_bench.schema import GROUP
 
 NUMBERS = ["n_images", "gt_known_loc_error", "top1_loc_error", "mean_iou"]
@@ -17,7 +18,7 @@ def bins_of(by, *of_images):
     found = []
     for index, name in enumerate(of_image["image_id"]):
         alone = of_image[index : index + 1]
-        [line] = breakdown(rows({"image_id": name}), alone, by=by)[by]
+        [line] = each_method(breakdown, rows({"image_id": name}), alone, by=by)[by]
         found.append(line)
     return found
 
@@ -35,10 +36,10 @@ def test_the_numbers_of_a_bin():
         {"image_id": "l", "rank": 9, "iou": 0.0},
         {"image_id": "j", "rank": 1, "class": "b", "box": square(50), "iou": 1.0},
     )
-    [line] = breakdown(table, of_image, by="class").to_dict(orient="records")
+    [line] = each_method(breakdown, table, of_image, by="class").to_dict(orient="records")
     assert line["class"] == "a"
     assert [line[name] for name in NUMBERS] == [4, 0.5, 0.75, 0.4375]
-    [line] = breakdown(table, of_image, by="class", iou=0.51).to_dict(orient="records")
+    [line] = each_method(breakdown, table, of_image, by="class", iou=0.51).to_dict(orient="records")
     assert line["gt_known_loc_error"] == 0.75
 
 
@@ -50,7 +51,7 @@ def test_there_is_no_first_guess_where_nobody_has_classified():
         {**own, "method": "y", "rank": 2},
         {**own, "method": "x", "rank": 1},
     )
-    lines = breakdown(table, of_image, by="class")
+    lines = each_method(breakdown, table, of_image, by="class")
     assert lines["gt_known_loc_error"].tolist() == [0, 0, 0]
     assert lines["top1_loc_error"].tolist() == pytest.approx([np.nan, 1, 0], nan_ok=True)
 
@@ -68,11 +69,11 @@ def test_an_image_counts_once_whatever_guesses_there_are():
         {"image_id": "j", "rank": 3},
         {"image_id": "k", "rank": 2, "class": "b", **hit},
     )
-    lines = breakdown(table, of_image, by="class")
+    lines = each_method(breakdown, table, of_image, by="class")
     assert lines[NUMBERS].to_numpy().tolist() == [[2, 0.5, 0.5, 0.625], [1, 0, 1, 1]]
     # Nobody guesses the class of k: the other bin has no GT-known number either.
     for fewer in (table[:4], table.replace({"class": {"b": "c"}})):
-        lines = breakdown(fewer, of_image, by="class")
+        lines = each_method(breakdown, fewer, of_image, by="class")
         assert lines["n_images"].tolist() == [2, 1]
         assert lines["top1_loc_error"].tolist() == [0.5, 1]
         assert lines[["gt_known_loc_error", "mean_iou"]].isna().all(axis=None)
@@ -135,13 +136,16 @@ def test_lines_stand_in_the_order_of_groups_and_of_bins():
             for name, label in (("i", "b"), ("j", "a"), ("k", "b"))
         )
     )
-    lines = breakdown(table, of_image, by="class")
+    lines = each_method(breakdown, table, of_image, by="class")
     assert lines.columns.tolist() == [*GROUP, "class", *NUMBERS]
     assert lines["method"].tolist() == ["z", "z", "y", "y"]
     assert lines["class"].tolist() == ["a", "b"] * 2
     assert lines["n_images"].tolist() == [1, 2] * 2
-    assert breakdown(table, of_image, by="size")["size"].tolist() == ["0-0.01", "0.81-1"] * 2
-    instances = breakdown(table, of_image, by="instances")["instances"]
+    assert (
+        each_method(breakdown, table, of_image, by="size")["size"].tolist()
+        == ["0-0.01", "0.81-1"] * 2
+    )
+    instances = each_method(breakdown, table, of_image, by="instances")["instances"]
     assert instances.tolist() == ["1", "2"] * 2
     assert instances.cat.categories.tolist() == ["1", "2", "3-4", "5+"]
 
@@ -157,26 +161,35 @@ def test_what_no_localization_error_counts_is_in_no_bin():
     of_image["held_out"] = of_image["image_id"] == "held"
     table = rows(
         *({"image_id": name} for name in ("i", "black", "without", "held")),
-        {"image_id": "i", "method": "swept", "status": "swept", "iou": np.nan},
         {"image_id": "i", "method": "na", "status": "not_applicable", "iou": np.nan},
     )
     for by in ("class", "size", "instances"):
-        [line] = breakdown(table, of_image, by=by).to_dict(orient="records")
+        [line] = each_method(breakdown, table, of_image, by=by).to_dict(orient="records")
         assert line["method"] == "cam"
         assert [line[name] for name in NUMBERS] == [1, 1, 1, 0]
 
 
-def test_no_rows_have_no_lines():
-    for by in ("class", "size", "instances"):
-        for of_image in (images({"image_id": "i", "boxes": [square(50)]}), images()):
-            lines = breakdown(rows(), of_image, by=by)
-            assert len(lines) == 0
-            assert lines.columns.tolist() == [*GROUP, by, *NUMBERS]
+@pytest.mark.parametrize("by", ["class", "size", "instances"])
+def test_without_images_there_are_no_lines(by):
+    lines = breakdown(ImageScores.of(EvaluatedImages.of(images()), rows()), by=by)
+    assert len(lines) == 0
+    assert lines.columns.tolist() == [by, *NUMBERS]
+
+
+@pytest.mark.parametrize("by", ["class", "size", "instances"])
+def test_without_rows_every_first_guess_is_wrong(by):
+    of_image = images({"image_id": "i", "boxes": [square(50)]})
+    [line] = breakdown(ImageScores.of(EvaluatedImages.of(of_image), rows()), by=by)[
+        NUMBERS
+    ].to_numpy()
+    assert line.tolist() == pytest.approx([1, np.nan, 1, np.nan], nan_ok=True)
 
 
 def test_rows_of_an_unknown_image_are_refused():
-    with pytest.raises(ValueError, match="images table does not"):
-        breakdown(rows({"image_id": "elsewhere"}), images({"image_id": "i"}), by="size")
+    with pytest.raises(ValueError, match="images table does not: elsewhere"):
+        each_method(
+            breakdown, rows({"image_id": "elsewhere"}), images({"image_id": "i"}), by="size"
+        )
 
 
 def random_run(rng):
@@ -239,7 +252,7 @@ def test_random_runs_against_loops(by):
         first = row["rank"] == 1 and row["iou"] >= 0.5
         values = (row["iou"] < 0.5, not first, row["iou"])
         expected.setdefault(key, []).append(values)
-    lines = breakdown(table, of_image, by=by)
+    lines = each_method(breakdown, table, of_image, by=by)
     keys = list(zip(lines["model"], lines["method"], lines[by], strict=True))
     assert len(keys) == len(set(keys)) and set(keys) == set(expected)
     for key, line in zip(keys, lines.to_dict(orient="records"), strict=True):
@@ -250,7 +263,7 @@ def test_random_runs_against_loops(by):
 @pytest.mark.parametrize("by", ["class", "size", "instances"])
 def test_all_bins_together_are_the_localization_error(by):
     table, of_image = random_run(np.random.default_rng(3))
-    lines = breakdown(table, of_image, by=by)
+    lines = each_method(breakdown, table, of_image, by=by)
     together = list(lines.groupby(["model", "method"]))
     assert len(together) == 4
     for (model, method), bins in together:
@@ -307,8 +320,10 @@ def test_all_bins_together_are_the_summary(by):
         table = pd.concat([table, na], ignore_index=True)
         counted = of_image[of_image["status"] == "evaluated"]
         counted = counted[~counted["blacklisted"] & (counted["n_label_boxes"] > 0)]
-        lines = breakdown(table, of_image, by=by)
-        modes = {of: failure_counts(table, of_image, of=of) for of in ("top1", "gt_known")}
+        lines = each_method(breakdown, table, of_image, by=by)
+        modes = {
+            of: each_method(failure_counts, table, of_image, of=of) for of in ("top1", "gt_known")
+        }
         found = set()
         for (model, method), bins in lines.groupby(["model", "method"]):
             found.add((model, method))

@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from method_results import errors_of
-from metric_tables import images, rows
+from metric_tables import each_method, images, rows
 
 from wsol_bench.geometry import pairwise_iou
 from wsol_bench.metrics.failure_modes import FAILURE_MODES, failure_counts, failure_modes
+from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
 from wsol_bench.schema import GROUP
 
 OBJECT = (20, 0, 30, 10)
@@ -163,10 +164,10 @@ def test_images_are_told_apart_by_model():
 
 def test_rows_of_an_unknown_image_are_refused():
     table = rows({"image_id": "elsewhere"})
-    with pytest.raises(ValueError, match="images table does not: elsewhere of m"):
+    with pytest.raises(ValueError, match="images table does not: elsewhere"):
         failure_modes(table, images({"image_id": "i"}))
     with pytest.raises(ValueError, match="images table does not"):
-        failure_counts(table, images({"image_id": "i"}), of="top1")
+        each_method(failure_counts, table, images({"image_id": "i"}), of="top1")
 
 
 def test_no_rows_have_no_labels():
@@ -255,7 +256,7 @@ def test_random_boxes_against_sets_of_pixels():
 class TestCounts:
     def counts(self, table, of_image, **options):
         """Number of images by (model, method, mode), those that are not zero."""
-        lines = failure_counts(table, of_image, **options)
+        lines = each_method(failure_counts, table, of_image, **options)
         lines = lines[lines["n_images"] > 0]
         keys = zip(lines["model"], lines["method"], lines["failure_mode"], strict=True)
         return dict(zip(keys, lines["n_images"].tolist(), strict=True))
@@ -288,7 +289,7 @@ class TestCounts:
             {"method": "z", "image_id": "j", "box": OBJECT, "iou": 1.0},
             {"method": "z", "image_id": "k", "box": OBJECT, "iou": 1.0},
         )
-        lines = failure_counts(table, self.of_image, of="gt_known")
+        lines = each_method(failure_counts, table, self.of_image, of="gt_known")
         assert lines.columns.tolist() == [*GROUP, "failure_mode", "n_images", "share"]
         assert lines["method"].tolist() == ["z"] * 7 + ["a"] * 7
         assert lines["failure_mode"].tolist() == list(FAILURE_MODES) * 2
@@ -304,7 +305,7 @@ class TestCounts:
                 for value in ("first", "second")
             )
         )
-        lines = failure_counts(table, self.of_image, of="top1")
+        lines = each_method(failure_counts, table, self.of_image, of="top1")
         assert len(lines) == 6 * len(FAILURE_MODES)
         assert set(lines.loc[lines["n_images"] > 0, "share"]) == {1.0}
 
@@ -321,15 +322,16 @@ class TestCounts:
         for of in ("top1", "gt_known"):
             assert self.counts(table, of_image, of=of) == {("m", "cam", "no_box"): 1}
 
-    def test_a_group_with_a_row_without_an_iou_has_no_lines(self):
+    def test_a_method_that_is_not_applicable_has_no_lines(self):
         table = rows(
             *({"image_id": name} for name in "ijk"),
-            *({"image_id": name, "method": "swept", "iou": np.nan} for name in "ijk"),
+            *({"image_id": name, "method": "na"} for name in "jk"),
             {"image_id": "i", "method": "na", "status": "not_applicable", "iou": np.nan},
         )
-        table.loc[3:4, "status"], table.loc[5, "status"] = "swept", "missing"
         for of in ("top1", "gt_known"):
-            assert set(failure_counts(table, self.of_image, of=of)["method"]) == {"cam"}
+            assert set(each_method(failure_counts, table, self.of_image, of=of)["method"]) == {
+                "cam"
+            }
 
     def test_an_image_counts_once_and_by_its_first_row(self):
         """Rows as of a prediction file: several of a class, in any order."""
@@ -369,13 +371,20 @@ class TestCounts:
     def test_there_is_no_first_guess_where_nobody_has_classified(self):
         table = rows(*({"image_id": name, "rank": 0} for name in "ijk"))
         assert self.counts(table, self.of_image, of="gt_known") == {("m", "cam", "no_box"): 3}
-        assert len(failure_counts(table, self.of_image, of="top1")) == 0
+        assert len(each_method(failure_counts, table, self.of_image, of="top1")) == 0
 
-    def test_no_rows_have_no_lines(self):
-        for of_image in (self.of_image, images()):
-            lines = failure_counts(rows(), of_image, of="gt_known")
-            assert lines.columns.tolist() == [*GROUP, "failure_mode", "n_images", "share"]
+    def test_without_images_there_are_no_lines(self):
+        scores = ImageScores.of(EvaluatedImages.of(images()), rows())
+        for of in ("top1", "gt_known"):
+            lines = failure_counts(scores, of=of)
+            assert lines.columns.tolist() == ["failure_mode", "n_images", "share"]
             assert len(lines) == 0
+
+    def test_without_rows_every_first_guess_is_wrong(self):
+        scores = ImageScores.of(EvaluatedImages.of(self.of_image), rows())
+        lines = failure_counts(scores, of="top1").set_index("failure_mode")
+        assert lines.loc["wrong_class"].tolist() == [3, 1.0]
+        assert len(failure_counts(scores, of="gt_known")) == 0
 
     @pytest.mark.parametrize("iou", [0.3, 0.5])
     def test_the_share_of_hits_is_one_minus_the_localization_error(self, iou):
@@ -403,7 +412,7 @@ class TestCounts:
             mine = table[(table["model"] == model) & (table["method"] == method)]
             errors = errors_of(mine, of_image[of_image["model"] == model], iou=iou)
             for of, error in (("top1", errors.loc[0]), ("gt_known", errors.gt_known)):
-                counts = failure_counts(table, of_image, of=of, iou=iou)
+                counts = each_method(failure_counts, table, of_image, of=of, iou=iou)
                 counts = counts[(counts["model"] == model) & (counts["method"] == method)]
                 [hits] = counts.loc[counts["failure_mode"] == "hit", "share"]
                 assert 0 < hits < 1

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from method_results import errors_of, method_of
 
-from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
 from wsol_bench.metrics.localization import localization_numbers
 
 
@@ -104,7 +104,7 @@ def test_a_method_that_is_not_applicable_has_no_localization_error():
 
 def test_each_error_is_one_of_images_that_is_better_lower():
     table = rows((0, 1, "a", 0.9), (1, 1, "b", 0.9), (1, 2, "a", 0.2))
-    numbers = localization_numbers(ImageScores(images("a", "a"), table))
+    numbers = localization_numbers(ImageScores(EvaluatedImages(images("a", "a")), table))
     assert [one.name for one in numbers] == [
         *(f"top{k}_cls_error" for k in range(1, 6)),
         *(f"top{k}_loc_error" for k in range(1, 6)),

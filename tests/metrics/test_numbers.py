@@ -10,7 +10,7 @@ from metric_tables import GROUP_OF_TEST
 
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import metrics
-from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
 from wsol_bench.metrics.number import Best, Number
 from wsol_bench.protocols import load_protocol
 from wsol_bench.scoring import scoring_of
@@ -339,7 +339,7 @@ class TestSweep:
             scoring.require_columns(protocol)
         images = random_images(np.random.default_rng(0))
         rows = random_rows(np.random.default_rng(0), images, own=True)
-        scores = ImageScores.of(images, rows)
+        scores = ImageScores.of(EvaluatedImages.of(images), rows)
         for held_out in (True, False):
             assert scoring.swept_images(scores, held_out=held_out) is None
 

@@ -84,6 +84,8 @@ def test_a_column_of_another_type_is_an_error_that_names_the_file(runs, tmp_path
     pq.write_table(table.set_column(position, "iou", lists), file)
     with pytest.raises(RunError, match=r"run.* cannot be read: "):
         RunFolder(path).read("rows")
+    with pytest.raises(RunError, match=r"000001.parquet .* 'iou' of type double, found list<"):
+        analyze([RunFolder(path)])
 
 
 def test_what_thresholds_are_selected_by_is_checked_as_well(runs, tmp_path):

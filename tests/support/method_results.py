@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
 from wsol_bench.metrics.localization import localization_numbers
 from wsol_bench.protocols import load_protocol
 from wsol_bench.runs.metrics import build_metrics
@@ -30,7 +30,7 @@ def method_of(
     scoring = scoring_of(protocol, metrics)
     if curves is None and scoring.curve_columns:
         curves = pd.DataFrame(columns=["image_id", *(one.name for one in scoring.curve_columns)])
-    return MethodResults(names, images, rows, curves, scoring, selection)
+    return MethodResults(names, EvaluatedImages.of(images), rows, curves, scoring, selection)
 
 
 def per_image(method):
@@ -53,7 +53,7 @@ def errors_of(rows, images, *, iou=0.5):
 
     Attributes of the answer: cls and loc, for k = 1 to 5; loc_all, for k = 1 and 5; gt_known.
     """
-    scores = ImageScores(images, rows)
+    scores = ImageScores(EvaluatedImages(images), rows)
     values = {one.name: one.value() for one in localization_numbers(scores, iou=iou)}
     return SimpleNamespace(
         cls=np.array([values[f"top{k}_cls_error"] for k in range(1, 6)]),

@@ -2,6 +2,9 @@
 
 import pandas as pd
 
+from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
+from wsol_bench.schema import GROUP
+
 GROUP_OF_TEST = {"method": "cam", "layer": "l", "protocol": "p", "protocol_hash": "h"}
 
 
@@ -36,3 +39,15 @@ def rows(*lines):
         table.append({"status": status, **row, **corners})
     columns = ["model", *GROUP_OF_TEST, "image_id", "rank", "class", "x0", "y0", "x1", "y1", "iou"]
     return pd.DataFrame(table, columns=[*columns, "status"])
+
+
+def each_method(function, table, of_image, **options):
+    """What a function of a method's images gives for each method, behind the method's names."""
+    tables = []
+    for names, mine in table.groupby(GROUP, sort=False):
+        of_model = of_image[of_image["model"] == names[0]]
+        scores = ImageScores.of(EvaluatedImages.of(of_model.reset_index(drop=True)), mine)
+        found = function(scores, **options)
+        named = pd.DataFrame(dict(zip(GROUP, names, strict=True)), index=found.index)
+        tables.append(pd.concat([named, found], axis=1))
+    return pd.concat(tables, ignore_index=True)

@@ -1,14 +1,16 @@
 """Localization errors by class, by object size, and by number of instances."""
 
+from collections.abc import Mapping
+from functools import lru_cache
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from wsol_bench.geometry import box_area
-from wsol_bench.metrics.selection import Counted, LabelBoxes, counted_images, label_boxes
+from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
 
 __all__ = ["INSTANCE_EDGES", "SIZE_EDGES", "By", "breakdown"]
 
@@ -23,16 +25,13 @@ INSTANCE_EDGES = (1, 2, 3, 5)
 
 
 def breakdown(
-    rows: pd.DataFrame,
-    images: pd.DataFrame,
+    images: ImageScores,
     *,
     by: By,
     iou: float = 0.5,
-    truth: LabelBoxes | None = None,
-    counted: Counted | None = None,
-    measured: pd.DataFrame | None = None,
+    measured: Mapping[str, Float64[np.ndarray, " n"]] | None = None,
 ) -> pd.DataFrame:
-    """Errors of a model x method x layer x protocol, over the images of each bin.
+    """Errors of a method over the images of each bin.
 
     The bins have fixed edges and depend on the ground truth alone, so that they hold the same
     images for all methods, and numbers of different runs compare:
@@ -47,89 +46,78 @@ def breakdown(
     the prediction matches (or, by an option, the largest, as here).
 
     Args:
-        rows, images: of runs; see docs/rows.md. Of the rows those of rank 1 and of the own class
-            matter.
+        images: of the method.
         by: what the bins are of.
         iou: least IoU that is a hit.
-        truth, counted: ``label_boxes(images)`` and ``counted_images(rows, images)``, where these
-            are at hand.
-        measured: of one group, more numbers, a column each, and a line for each line of ``images``;
-            NaN where an image does not count. Each becomes a column, the mean of a bin's counted
-            images that have a value.
+        measured: by name, other values of the images that are not held out; NaN where an image
+            does not count. Each becomes a column, the mean of a bin's counted images that have a
+            value.
 
     Returns:
-        One line a group (in order of appearance) and bin with a counted image (in the order of the
-        bins, classes sorted): the columns of ``GROUP``; the bin, in a categorical column that is
-        called as ``by``; n_images; gt_known_loc_error and top1_loc_error; mean_iou, the mean of the
-        best IoU of the own class's first box. Fractions in [0, 1]. Counted is each evaluated image
-        with a box of its class that is neither blacklisted nor held out, whatever rows it has; one
-        whose first guess (the first row of rank 1) is absent is wrong. So the mean of a number over
-        the bins, weighted by n_images, is that of the summary. In all bins of a group
-        top1_loc_error is NaN where nobody has ranked classes (all ranks 0), and the other two
-        where a counted image has no row of its own class. There are no lines of a group with a row
-        without an IoU.
-
-    Raises:
-        ValueError: rows hold an image that the images table does not.
+        One line a bin with a counted image (in the order of the bins, classes sorted): the bin, in
+        a categorical column that is called as ``by``; n_images; gt_known_loc_error and
+        top1_loc_error; mean_iou, the mean of the best IoU of the own class's first box. Fractions
+        in [0, 1]. Counted is each evaluated image with a box of its class that is neither
+        blacklisted nor held out, whatever rows it has; one whose first guess (the first row of
+        rank 1) is absent is wrong. So the mean of a number over the bins, weighted by n_images, is
+        that of the summary. In all bins top1_loc_error is NaN where nobody has ranked classes (all
+        ranks 0), and the other two where a counted image has no row of its own class. There are no
+        lines where the method is not applicable to some image.
     """
-    counted = counted_images(rows, images) if counted is None else counted
-    truth = label_boxes(images) if truth is None else truth
-    bins = _bins(counted.image, images, by, truth)
-    best_iou = rows["iou"].to_numpy(np.float64)
-    complete, ranked = counted.complete[counted.group], counted.ranked[counted.group]
-    known = np.where(complete, best_iou[counted.own], np.nan)
-    label = images["label"].to_numpy(object)[counted.image]
-    right = (counted.top1 >= 0) & (rows["class"].to_numpy(object)[counted.top1] == label)
-    right &= best_iou[counted.top1] >= iou
-    n_bins = len(bins.names)
-    cell = counted.group * n_bins + bins.number
-    n_images = np.bincount(cell)
+    images = images.scored
+    bins = _bins_of(images.evaluated, by)
+    cell = bins.number if images.applicable else bins.number[:0]
+    n_images = np.bincount(cell, minlength=len(bins.names))
     filled = np.flatnonzero(n_images)
-    table = counted.groups.loc[filled // n_bins].reset_index(drop=True)
-    table[by] = pd.Categorical.from_codes(
-        filled % n_bins, dtype=pd.CategoricalDtype(bins.names, ordered=True)
-    )
-    table["n_images"] = n_images[filled]
-    for name, values in {
-        "gt_known_loc_error": np.where(complete, known < iou, np.nan),
-        "top1_loc_error": np.where(ranked, ~right, np.nan),
+    known = images.own_iou
+    first_right = np.append(images.right, False)[images.first_rows]  # -1 is of no row
+    missed = ~(first_right & (images.first("iou") >= iou))
+    values = {
+        "gt_known_loc_error": np.where(np.isnan(known), np.nan, known < iou),
+        "top1_loc_error": np.where(images.ranked, missed, np.nan),
         "mean_iou": known,
-    }.items():
-        table[name] = np.bincount(cell, weights=values)[filled] / n_images[filled]
-    for measured_name, column in ({} if measured is None else dict(measured.items())).items():
-        if measured_name not in table:
-            values = column.to_numpy(np.float64)[counted.image]
-            has = ~np.isnan(values)
-            sums = np.bincount(cell, weights=np.where(has, values, 0.0))[filled]
+    }
+    kind = pd.CategoricalDtype(bins.names, ordered=True)
+    table = pd.DataFrame({by: pd.Categorical.from_codes(filled, dtype=kind)})
+    table["n_images"] = n_images[filled]
+    for name, of_image in values.items():
+        counted = of_image[images.counted][: len(cell)]
+        table[name] = np.bincount(cell, weights=counted)[filled] / n_images[filled]
+    for name, of_image in (measured or {}).items():
+        if name not in table:
+            counted = of_image[images.counted][: len(cell)]
+            has = ~np.isnan(counted)
+            sums = np.bincount(cell, weights=np.where(has, counted, 0.0))[filled]
             n_values = np.bincount(cell, weights=has)[filled]
-            table[str(measured_name)] = np.divide(
+            table[name] = np.divide(
                 sums, n_values, out=np.full(len(sums), np.nan), where=n_values > 0
             )
     return table
 
 
 class _Bins(NamedTuple):
-    """The bin of each image, and the names of all bins in order."""
+    """The bin of each counted image, and the names of all bins in order."""
 
     number: Int64[np.ndarray, " n"]
     names: list[str]
 
 
-def _bins(
-    position: Int64[np.ndarray, " n"], images: pd.DataFrame, by: By, truth: LabelBoxes
-) -> _Bins:
+# They are the same for all methods of a model.
+@lru_cache(maxsize=len(get_args(By)))
+def _bins_of(images: EvaluatedImages, by: By) -> _Bins:
+    counted = np.flatnonzero(images.counted)
     if by == "class":
-        labels = images["label"].to_numpy(object)[position]
-        number, names = pd.factorize(labels, sort=True)
+        number, names = pd.factorize(images.table["label"].to_numpy(object)[counted], sort=True)
         return _Bins(number.astype(np.int64), list(names))
+    truth = images.label_boxes
     if by == "instances":
-        number = np.searchsorted(INSTANCE_EDGES, truth.per_image[position], side="right") - 1
+        number = np.searchsorted(INSTANCE_EDGES, truth.per_image[counted], side="right") - 1
         return _Bins(number, _instance_names())
     largest = np.zeros(len(images))
     image_of_box = np.repeat(np.arange(len(images)), truth.per_image)
     np.maximum.at(largest, image_of_box, box_area(truth.boxes))
-    pixels = images["height"].to_numpy(np.float64) * images["width"].to_numpy(np.float64)
-    size = largest[position] / pixels[position]
+    height, width = (images.table[side].to_numpy(np.float64) for side in ("height", "width"))
+    size = (largest / (height * width))[counted]
     return _Bins(np.searchsorted(SIZE_EDGES[1:-1], size, side="right"), _size_names())
 
 

@@ -1,19 +1,14 @@
 """Why a predicted box is wrong: one label a row, and how often each occurs."""
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.geometry import Boxes, box_area, box_intersection, box_iou, image_pairs
-from wsol_bench.metrics.selection import (
-    Counted,
-    LabelBoxes,
-    Selection,
-    counted_images,
-    image_positions,
-    label_boxes,
-)
-from wsol_bench.schema import GROUP, SCORED, RowStatus
+from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores, LabelBoxes
+from wsol_bench.schema import CORNERS, SCORED, RowStatus
 
 __all__ = [
     "FAILURE_MODES",
@@ -48,7 +43,6 @@ def failure_modes(
     images: pd.DataFrame,
     *,
     iou: float = 0.5,
-    truth: LabelBoxes | None = None,
 ) -> pd.Series:
     """Why each row's box is right or wrong, each row by itself.
 
@@ -74,7 +68,6 @@ def failure_modes(
             class), status.
         images: model, image_id, label, boxes; see docs/rows.md.
         iou: least IoU that is a hit.
-        truth: ``label_boxes(images)``, where that is at hand.
 
     Returns:
         A categorical of ``FAILURE_MODES`` with the index of ``rows``; missing where a row has no
@@ -84,23 +77,38 @@ def failure_modes(
     Raises:
         ValueError: rows hold an image that the images table does not.
     """
-    position = image_positions(rows, images)
-    truth = label_boxes(images) if truth is None else truth
-    status = rows["status"]
-    right_class = rows["class"].to_numpy(object) == images["label"].to_numpy(object)[position]
+    code = np.full(len(rows), -1, np.int64)
+    for model in rows["model"].unique():
+        mine = np.flatnonzero((rows["model"] == model).to_numpy(bool))
+        of_model = EvaluatedImages(images[(images["model"] == model).to_numpy(bool)])
+        code[mine] = _codes(ImageScores(of_model, rows.iloc[mine]), np.arange(len(mine)), iou)
+    labels = pd.Categorical.from_codes(code, dtype=_DTYPE)
+    return pd.Series(labels, index=rows.index, name="failure_mode")
+
+
+def _codes(
+    images: ImageScores, chosen: Int64[np.ndarray, " r"], iou: float
+) -> Int64[np.ndarray, " r"]:
+    """Positions in ``FAILURE_MODES`` of some of a method's rows; -1 of a row that has no label."""
+    rows, truth = images.rows.iloc[chosen], images.evaluated.label_boxes
+    position, right_class = images.place[chosen], images.right[chosen]
     hit = right_class & (rows["iou"].to_numpy(np.float64) >= iou)
     code = np.full(len(rows), -1, np.int64)
     code[hit] = FAILURE_MODES.index("hit")
     code[~right_class] = FAILURE_MODES.index("wrong_class")
-    boxless = status.isin([RowStatus.NO_BOX, RowStatus.MISSING]).to_numpy(bool)
+    boxless = _has(rows, RowStatus.NO_BOX, RowStatus.MISSING)
     code[right_class & boxless] = FAILURE_MODES.index("no_box")
-    defined = status.isin(SCORED).to_numpy(bool) & (truth.per_image[position] > 0)
-    missed = defined & right_class & (status == RowStatus.BOX).to_numpy(bool) & ~hit
-    boxes = rows[["x0", "y0", "x1", "y1"]].to_numpy(np.float64)[missed]
+    defined = _has(rows, *SCORED) & (truth.per_image[position] > 0)
+    missed = defined & right_class & _has(rows, RowStatus.BOX) & ~hit
+    boxes = rows[[column.name for column in CORNERS]].to_numpy(np.float64)[missed]
     code[missed] = _misplaced(boxes, position[missed], truth)
     code[~defined] = -1
-    labels = pd.Categorical.from_codes(code, dtype=_DTYPE)
-    return pd.Series(labels, index=rows.index, name="failure_mode")
+    return code
+
+
+def _has(rows: pd.DataFrame, *statuses: RowStatus) -> Bool[np.ndarray, " r"]:
+    """Whether each row has one of some statuses."""
+    return np.asarray(rows["status"].isin(statuses).to_numpy(bool))
 
 
 def _misplaced(
@@ -141,54 +149,41 @@ def _share(
 
 
 def failure_counts(
-    rows: pd.DataFrame,
-    images: pd.DataFrame,
-    *,
-    of: Selection,
-    iou: float = 0.5,
-    truth: LabelBoxes | None = None,
-    counted: Counted | None = None,
+    images: ImageScores, *, of: Literal["top1", "gt_known"], iou: float = 0.5
 ) -> pd.DataFrame:
-    """How often each failure mode occurs, a model x method x layer x protocol.
+    """How often each failure mode occurs among the boxes of a method.
 
-    Each counted image of a group counts once, as in the localization errors: evaluated, with a box
-    of its class, neither blacklisted nor held out. So the share of ``hit`` is one minus the top-1
+    Each counted image counts once, as in the localization errors: evaluated, with a box of its
+    class, neither blacklisted nor held out. So the share of ``hit`` is one minus the top-1
     (GT-known) localization error.
 
     Args:
-        rows, images: of runs; see docs/rows.md.
+        images: of the method.
         of: ``top1``: why did the first guess fail (the first row of rank 1)? Its class may be
             wrong, and ``wrong_class`` too is an image without a first guess; ``gt_known``: why did
             the map of the image's own class fail (its first row)? It is never ``wrong_class``.
         iou: least IoU that is a hit.
-        truth, counted: ``label_boxes(images)`` and ``counted_images(rows, images)``, where these
-            are at hand.
 
     Returns:
-        One line a group with a counted image (in order of appearance) and failure mode (all, in
-        the order of ``FAILURE_MODES``): the columns of ``GROUP``, failure_mode, n_images, and
-        share, the fraction in [0, 1] of the group's counted images. There are no lines of a group
-        that has no such error: a row has no IoU; of ``top1``, nobody has ranked classes (all ranks
-        0); of ``gt_known``, a counted image has no row of its own class.
-
-    Raises:
-        ValueError: rows hold an image that the images table does not.
+        One line a failure mode, in the order of ``FAILURE_MODES``: failure_mode, n_images, and
+        share, the fraction in [0, 1] of the counted images. There are no lines without a counted
+        image, or where there is no such error: the method is not applicable to some image; of
+        ``top1``, nobody has ranked classes (all ranks 0); of ``gt_known``, a counted image has no
+        row of its own class.
     """
-    counted = counted_images(rows, images) if counted is None else counted
-    is_top1 = of == "top1"
-    defined = (counted.ranked if is_top1 else counted.complete)[counted.group]
-    row = (counted.top1 if is_top1 else counted.own)[defined]
-    found = row[row >= 0]
+    images = images.scored
+    defined = images.ranked if of == "top1" else images.complete
+    row = (images.first_rows if of == "top1" else images.own_rows)[images.counted]
+    if not (defined and images.applicable):
+        row = row[:0]
     code = np.full(len(row), FAILURE_MODES.index("wrong_class"), np.int64)
-    code[row >= 0] = failure_modes(
-        rows.iloc[found], images, iou=iou, truth=truth
-    ).cat.codes.to_numpy(np.int64)
-    present, number = np.unique(counted.group[defined], return_inverse=True)
-    n_groups, n_modes = len(present), len(FAILURE_MODES)
-    n_images = np.bincount(number * n_modes + code, minlength=n_groups * n_modes)
-    table = counted.groups.loc[np.repeat(present, n_modes), GROUP]
-    return table.reset_index(drop=True).assign(
-        failure_mode=pd.Categorical(FAILURE_MODES * n_groups, dtype=_DTYPE),
-        n_images=n_images,
-        share=n_images / np.repeat(n_images.reshape(-1, n_modes).sum(axis=1), n_modes),
+    code[row >= 0] = _codes(images, row[row >= 0], iou)
+    modes = list(FAILURE_MODES) if len(row) else []
+    n_images = np.bincount(code, minlength=len(modes))
+    return pd.DataFrame(
+        {
+            "failure_mode": pd.Categorical(modes, dtype=_DTYPE),
+            "n_images": n_images,
+            "share": n_images / max(1, len(row)),
+        }
     )

@@ -3,17 +3,121 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.errors import ConfigError
-from wsol_bench.metrics.selection import first_rows, positions_among
+from wsol_bench.geometry import Boxes
 from wsol_bench.schema import ImageStatus, RowStatus
 from wsol_bench.statistics import Hits
 
-__all__ = ["ImageScores"]
+__all__ = ["EvaluatedImages", "ImageScores", "LabelBoxes"]
+
+
+class LabelBoxes(NamedTuple):
+    """Ground-truth boxes of the images' own classes.
+
+    Attributes:
+        boxes: half-open xyxy pixels of the original images, image by image.
+        per_image: how many of them each image has.
+    """
+
+    boxes: Boxes
+    per_image: Int64[np.ndarray, " images"]
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluatedImages:
+    """The images of a model that were evaluated: what the numbers of all its methods share.
+
+    What follows from the images alone is computed once, however many methods there are.
+
+    Attributes:
+        table: the lines of the images table, one an image; see docs/rows.md.
+        n_skipped: images of the model that were not evaluated. They enter no number.
+    """
+
+    table: pd.DataFrame
+    n_skipped: int = 0
+
+    @classmethod
+    def of(cls, images: pd.DataFrame) -> "EvaluatedImages":
+        """Those of the images table of one model."""
+        evaluated = (images["status"] == ImageStatus.EVALUATED).to_numpy(bool)
+        if evaluated.all():
+            return cls(images)
+        chosen = images[evaluated].reset_index(drop=True)
+        return cls(chosen, n_skipped=len(images) - len(chosen))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def take(self, chosen: Bool[np.ndarray, " n"]) -> "EvaluatedImages":
+        """Some of the images."""
+        return EvaluatedImages(self.table[chosen].reset_index(drop=True))
+
+    @cached_property
+    def index(self) -> pd.Index:
+        """The images' ids."""
+        return pd.Index(self.table["image_id"])
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """The images' ids, as an array of strings."""
+        return self.index.to_numpy(object)
+
+    @cached_property
+    def has_box(self) -> Bool[np.ndarray, " n"]:
+        """Whether an image has a ground-truth box of its class."""
+        return self.table["n_label_boxes"].to_numpy(np.int64) > 0
+
+    @cached_property
+    def counted(self) -> Bool[np.ndarray, " n"]:
+        """Whether an image is in the localization errors: it has a box and is not blacklisted."""
+        return self.has_box & ~self.table["blacklisted"].to_numpy(bool)
+
+    @cached_property
+    def held_out(self) -> Bool[np.ndarray, " n"]:
+        """Whether a threshold is selected on an image, which then is in no number."""
+        if "held_out" not in self.table:
+            return np.zeros(len(self), np.bool_)
+        return self.table["held_out"].to_numpy(bool)
+
+    @cached_property
+    def label_boxes(self) -> LabelBoxes:
+        """The ground-truth boxes of the images' classes, as one list."""
+        flat = [np.asarray(boxes, np.float64) for boxes in self.table["boxes"].tolist()]
+        per_image = np.array([len(boxes) // 4 for boxes in flat], np.int64)
+        return LabelBoxes(np.concatenate([np.zeros(0), *flat]).reshape(-1, 4), per_image)
+
+    def positions(self, ids: pd.Series) -> Int64[np.ndarray, " r"]:
+        """Where the image of each id stands in the table.
+
+        Args:
+            ids: of rows. A categorical column whose categories are ``index`` is looked up by its
+                codes alone.
+
+        Raises:
+            ValueError: an id that is not in the table.
+        """
+        ids = ids.astype("category")
+        position = ids.cat.codes.to_numpy().astype(np.int64)
+        if ids.cat.categories is not self.index:
+            of_category = np.append(self.index.get_indexer(ids.cat.categories), -1)
+            position = of_category[position].astype(np.int64)
+        if (position < 0).any():
+            unknown = ids.iloc[int(np.argmax(position < 0))]
+            raise ValueError(f"rows hold an image that the images table does not: {unknown}")
+        return position
+
+    def label_codes(self, classes: pd.Index) -> Int64[np.ndarray, " n"]:
+        """Where the class of each image stands in a list of classes; -2 where it does not."""
+        labels, names = pd.factorize(self.table["label"])
+        code = classes.get_indexer(pd.Index(names)).astype(np.int64)
+        return np.where(code < 0, -2, code)[labels]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +125,7 @@ class ImageScores:
     """The evaluated images of a model, with the rows of one method.
 
     Attributes:
-        images: the lines of the images table, one an image; see docs/rows.md.
+        evaluated: the images, and what follows from them alone.
         rows: the method's rows of these images; those of the own class and of rank 1 matter.
         curves: the method's lines of the curves table.
         hits: under a sweep, by least IoU, whether the box of the largest component is right at each
@@ -29,7 +133,7 @@ class ImageScores:
         thresholds: of these hits.
     """
 
-    images: pd.DataFrame
+    evaluated: EvaluatedImages
     rows: pd.DataFrame
     curves: pd.DataFrame | None = None
     hits: Mapping[float, Hits] = field(default_factory=dict)
@@ -37,31 +141,61 @@ class ImageScores:
 
     @classmethod
     def of(
-        cls, images: pd.DataFrame, rows: pd.DataFrame, curves: pd.DataFrame | None = None
+        cls, images: EvaluatedImages, rows: pd.DataFrame, curves: pd.DataFrame | None = None
     ) -> "ImageScores":
         """Those of a method's tables: the images that were evaluated, and their rows.
 
         Args:
-            images: of one model; see docs/rows.md.
-            rows, curves: of one of its methods.
+            images: of one model.
+            rows, curves: of one of its methods; those of images that were not evaluated are left
+                out.
         """
-        evaluated = (images["status"] == ImageStatus.EVALUATED).to_numpy(bool)
-        if evaluated.all():
-            return cls(images, rows, curves)
-        return cls(images, rows, curves).take(evaluated)
+        if images.n_skipped:
+            rows = rows[rows["image_id"].isin(images.index)]
+            curves = None if curves is None else curves[curves["image_id"].isin(images.index)]
+        return cls(images, rows, curves)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.evaluated)
 
     def take(self, chosen: Bool[np.ndarray, " n"]) -> "ImageScores":
         """Those of some of the images; without hits, which are made of a whole."""
-        images = self.images[chosen].reset_index(drop=True)
-        known = pd.Index(images["image_id"])
+        images = self.evaluated.take(chosen)
         curves = self.curves
         if curves is not None:
-            curves = curves[curves["image_id"].isin(known)]
-        rows = self.rows[self.rows["image_id"].isin(known)]
-        return replace(self, images=images, rows=rows, curves=curves, hits={}, thresholds=None)
+            curves = curves[curves["image_id"].isin(images.index)]
+        rows = self.rows[self.rows["image_id"].isin(images.index)]
+        return replace(self, evaluated=images, rows=rows, curves=curves, hits={}, thresholds=None)
+
+    @cached_property
+    def scored(self) -> "ImageScores":
+        """Those of the images that are not held out."""
+        return self.take(~self.held_out) if self.held_out.any() else self
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """The lines of the images table, one an image; see docs/rows.md."""
+        return self.evaluated.table
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """The images' ids."""
+        return self.evaluated.ids
+
+    @property
+    def has_box(self) -> Bool[np.ndarray, " n"]:
+        """Whether an image has a ground-truth box of its class."""
+        return self.evaluated.has_box
+
+    @property
+    def counted(self) -> Bool[np.ndarray, " n"]:
+        """Whether an image is in the localization errors: it has a box and is not blacklisted."""
+        return self.evaluated.counted
+
+    @property
+    def held_out(self) -> Bool[np.ndarray, " n"]:
+        """Whether a threshold is selected on an image, which then is in no number."""
+        return self.evaluated.held_out
 
     def hits_at(self, iou: float) -> Hits:
         """``hits`` of a least IoU; ConfigError where the protocol has no such one."""
@@ -71,28 +205,6 @@ class ImageScores:
             found = ", ".join(f"{one:g}" for one in self.hits)
             raise ConfigError(f"expected {iou:g} among the protocol's least IoUs, found {found}")
         return self.hits[iou]
-
-    @cached_property
-    def image_ids(self) -> np.ndarray:
-        """The images' ids."""
-        return self.images["image_id"].to_numpy(object)
-
-    @cached_property
-    def has_box(self) -> Bool[np.ndarray, " n"]:
-        """Whether an image has a ground-truth box of its class."""
-        return self.images["n_label_boxes"].to_numpy(np.int64) > 0
-
-    @cached_property
-    def counted(self) -> Bool[np.ndarray, " n"]:
-        """Whether an image is in the localization errors: it has a box and is not blacklisted."""
-        return self.has_box & ~self.images["blacklisted"].to_numpy(bool)
-
-    @cached_property
-    def held_out(self) -> Bool[np.ndarray, " n"]:
-        """Whether a threshold is selected on an image, which then is in no number."""
-        if "held_out" not in self.images:
-            return np.zeros(len(self), np.bool_)
-        return self.images["held_out"].to_numpy(bool)
 
     @cached_property
     def ranked(self) -> bool:
@@ -107,7 +219,7 @@ class ImageScores:
     @cached_property
     def known_rank(self) -> Float64[np.ndarray, " n"]:
         """The best rank of each image's own class; infinite where there is no row of it."""
-        return self.best_rank(self._right)
+        return self.best_rank(self.right)
 
     @cached_property
     def complete(self) -> bool:
@@ -117,20 +229,20 @@ class ImageScores:
     def best_rank(self, chosen: Bool[np.ndarray, " r"]) -> Float64[np.ndarray, " n"]:
         """The best rank of each image's chosen rows; infinite where it has none."""
         best = np.full(len(self), np.inf)
-        np.minimum.at(best, self._place[chosen], self._rank[chosen])
+        np.minimum.at(best, self.place[chosen], self._rank[chosen])
         return best
 
     def hit_rank(self, iou: float) -> Float64[np.ndarray, " n"]:
         """The best rank of each image's rows of its own class with an IoU of at least ``iou``."""
-        return self.best_rank(self._right & (self.rows["iou"].to_numpy(np.float64) >= iou))
+        return self.best_rank(self.right & (self.rows["iou"].to_numpy(np.float64) >= iou))
 
     def own(self, column: str) -> Float64[np.ndarray, " n"]:
         """A column of each image's first row of its own class; NaN where it has none."""
-        return self._at(self._own_row, column)
+        return self._at(self.own_rows, column)
 
     def first(self, column: str) -> Float64[np.ndarray, " n"]:
         """A column of each image's row of rank 1; NaN where it has none."""
-        return self._at(self._first_row, column)
+        return self._at(self.first_rows, column)
 
     def of_maps(self, column: str) -> Float64[np.ndarray, " n"]:
         """A column that a metric measures of maps, of the map of each image's own class.
@@ -157,40 +269,46 @@ class ImageScores:
     def n_missing(self) -> int:
         """Images for whose own class there is neither map nor box, or nothing at all."""
         missing = (self.rows["status"] == RowStatus.MISSING).to_numpy(bool)
-        missing = missing & (self._right | (self.rows["class"] == "").to_numpy(bool))
-        return len(np.unique(self._place[missing]))
+        missing = missing & (self.right | (self.rows["class"] == "").to_numpy(bool))
+        return len(np.unique(self.place[missing]))
 
     @cached_property
-    def _place(self) -> Int64[np.ndarray, " r"]:
+    def own_rows(self) -> Int64[np.ndarray, " n"]:
+        """The position of each image's first row of its own class, by rank; -1 where it has none.
+
+        Of rows of one rank the first in the table counts.
+        """
+        return self._first_of(self.right)
+
+    @cached_property
+    def first_rows(self) -> Int64[np.ndarray, " n"]:
+        """The position of each image's first row of rank 1; -1 where it has none."""
+        return self._first_of(self._rank == 1)
+
+    @cached_property
+    def right(self) -> Bool[np.ndarray, " r"]:
+        """Whether each row's class is its image's own."""
+        classes = self.rows["class"].astype("category")
+        label = self.evaluated.label_codes(classes.cat.categories)
+        return np.asarray(classes.cat.codes.to_numpy() == label[self.place], np.bool_)
+
+    @cached_property
+    def place(self) -> Int64[np.ndarray, " r"]:
         """The position of each row's image."""
-        place = positions_among(self.rows["image_id"], self.images["image_id"])
-        if (place < 0).any():
-            raise ValueError("rows hold an image that the images table does not")
-        return place
+        return self.evaluated.positions(self.rows["image_id"])
 
     @cached_property
     def _rank(self) -> Float64[np.ndarray, " r"]:
         return self.rows["rank"].to_numpy(np.float64)
 
-    @cached_property
-    def _right(self) -> Bool[np.ndarray, " r"]:
-        """Whether each row's class is its image's own."""
-        label = self.images["label"].to_numpy(object)
-        return np.asarray(self.rows["class"].to_numpy(object) == label[self._place], np.bool_)
-
-    @cached_property
-    def _own_row(self) -> Int64[np.ndarray, " n"]:
-        return self._rows_of_images(first_rows(self._place, self._right, self._rank))
-
-    @cached_property
-    def _first_row(self) -> Int64[np.ndarray, " n"]:
-        return self._rows_of_images(first_rows(self._place, self._rank == 1, self._rank))
-
-    def _rows_of_images(self, rows: Int64[np.ndarray, " m"]) -> Int64[np.ndarray, " n"]:
-        """One row an image, by its position; -1 of an image that has none of these."""
-        of_image = np.full(len(self), -1, np.int64)
-        of_image[self._place[rows]] = rows
-        return of_image
+    def _first_of(self, chosen: Bool[np.ndarray, " r"]) -> Int64[np.ndarray, " n"]:
+        """Of each image the chosen row of the lowest rank, and of equals the first; -1 of none."""
+        candidates = np.flatnonzero(chosen)
+        ordered = candidates[np.lexsort((self._rank[candidates], self.place[candidates]))]
+        place, first = np.unique(self.place[ordered], return_index=True)
+        row = np.full(len(self), -1, np.int64)
+        row[place] = ordered[first]
+        return row
 
     def _at(self, rows: Int64[np.ndarray, " n"], column: str) -> Float64[np.ndarray, " n"]:
         values = np.append(self.rows[column].to_numpy(np.float64), np.nan)  # of no row

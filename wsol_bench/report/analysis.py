@@ -1,6 +1,6 @@
 """Stored runs looked at closely: how sure each number is, what differs, and why boxes failed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -110,7 +110,7 @@ def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFra
     for of_one in pairs:
         for pair in of_one:
             if pair.mine.is_mean and not pair.mine.hits:
-                resampler.add(_values(pair.mine) - _values(pair.theirs))
+                resampler.add_pair(_values(pair.mine), _values(pair.theirs))
     with progress("resampling", len(resampler), "numbers") as advance:
         resampler.run(advance)
     steps = 2 * len(contenders) - 1
@@ -241,22 +241,25 @@ def _contenders(
                 if not one.is_mean or not np.isnan(_values(one)).all():
                     numbers[one.name] = _compact(one)
         # Metrics by class, size and instances; the errors stand there by themselves.
-        means = [
-            number
+        measured = {
+            name: _values(number)
             for name, number in numbers.items()
             if name in run.identity.metrics and number.is_mean
-        ]
-        measured = pd.DataFrame(
-            {number.name: _values(number) for number in means},
-            index=means[0].image_ids if means else [],
-        )
+        }
         contender = _Contender(
             {**where, **method.names},
             numbers,
             method.scores.images,
             run.identity.dataset.fingerprint,
         )
-        yield contender, run.scoring.details(method.scores.rows, method.images, measured)
+        details = run.scoring.details(method.scores, measured)
+        named = {name: _named(table, method.names) for name, table in details.items()}
+        yield contender, named
+
+
+def _named(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """A table of a method behind the columns that name the method."""
+    return pd.concat([pd.DataFrame(names, index=table.index), table], axis=1)
 
 
 def _compact(number: Number) -> Number:
@@ -323,7 +326,7 @@ def _comparison(pair: _Pair, resampler: Resampler, seed: int) -> dict[str, Any]:
         found = {**hits._asdict(), "difference": difference}
         return {"number": mine.name, "test": "McNemar, exact", **found}
     if mine.is_mean:
-        real = resampler.paired_difference(_values(mine) - _values(theirs))
+        real = resampler.paired_difference(_values(mine), _values(theirs))
         return {"number": mine.name, "test": "paired bootstrap", **real._asdict()}
     of_set = paired_statistic(
         mine.columns, theirs.columns, theirs.of_means, n_resamples=theirs.n_resamples, seed=seed

@@ -315,22 +315,32 @@ class RunFolder:
         files = [self._part(table, number) for number in numbers]
         return self._open(self.tables[table], files, columns, where)
 
-    def by_part(
-        self, table: str, columns: Sequence[str], parts: Sequence[int]
-    ) -> Iterator[pa.Table]:
-        """Some columns of each part, one after the other, text as dictionaries."""
+    def part(self, table: str, number: int, columns: Sequence[str]) -> pa.Table:
+        """Some columns of one part, text as dictionaries.
+
+        Raises:
+            RunError: a file that cannot be read, or whose columns are not the table's.
+        """
         declared = self.tables[table]
         declared.require(columns)
         texts = [column.name for column in declared.columns if column.dtype == "text"]
         form = ds.ParquetFileFormat(read_options={"dictionary_columns": texts})
-        for number in parts:
-            file = self._part(table, number)
-            try:
-                fragment = form.make_fragment(str(file), fs.LocalFileSystem())
-                declared.check(fragment.physical_schema.names, file)
-                yield fragment.to_table(columns=list(columns), use_threads=False)
-            except (OSError, ValueError) as error:  # pyarrow's errors are among these
-                raise RunError(f"{file} cannot be read: {error}") from error
+        file = self._part(table, number)
+        try:
+            fragment = form.make_fragment(str(file), fs.LocalFileSystem())
+            declared.check(fragment.physical_schema.names, file)
+            found = fragment.to_table(columns=list(columns), use_threads=False)
+        except (OSError, ValueError) as error:  # pyarrow's errors are among these
+            raise RunError(f"{file} cannot be read: {error}") from error
+        for field in found.schema:
+            kind = field.type.value_type if field.name in texts else field.type
+            expected = declared.arrow.field(field.name).type
+            if kind != expected:
+                raise RunError(
+                    f"{file} cannot be read: expected column {field.name!r} of type {expected}, "
+                    f"found {kind}"
+                )
+        return found
 
     def _open(
         self,

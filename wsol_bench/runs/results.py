@@ -1,13 +1,17 @@
 """A stored run read: its tables, and one method after the other. No network, and no torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wsol_bench.errors import RunError
+from wsol_bench.metrics.image_scores import EvaluatedImages
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.schema import GROUP, IMAGES
 from wsol_bench.scoring.summary import MethodResults, no_selection
@@ -81,23 +85,18 @@ def methods_of(folder: RunFolder) -> Iterator[MethodResults]:
     identity = folder.identity
     selected = folder.selection()
     for model, parts in folder.parts_by_model().items():
-        images = folder.read("images", _IMAGE_COLUMNS, parts=parts)
-        rows = _rows_that_count(folder, parts)
+        images = EvaluatedImages.of(folder.read("images", _IMAGE_COLUMNS, parts=parts))
+        rows = _RowsByMethod(folder, parts, images)
         groups = list(identity.groups(model))
-        curves = _curves(folder, parts, groups, len(images))
+        curves = _curves(folder, parts, groups, len(images) + images.n_skipped)
         for method, layer in groups:
             names = (model, method, layer, identity.protocol.name, identity.protocol_hash)
+            group = dict(zip(GROUP, names, strict=True))
             selection = (
                 selection_of(selected, model, method, layer) if len(selected) else no_selection
             )
-            group = dict(zip(GROUP, names, strict=True))
             yield MethodResults(
-                group,
-                images,
-                _of_method(rows, method, layer).to_pandas().assign(**group),
-                next(curves),
-                folder.scoring,
-                selection,
+                group, images, rows.of(group), next(curves), folder.scoring, selection
             )
 
 
@@ -106,32 +105,98 @@ _IMAGE_COLUMNS = [
 ]
 
 
+class _RowsByMethod:
+    """The rows of a model that enter a number, from which those of each method are taken.
+
+    These are the rows of the images' own classes and of rank 1. They are in memory once. Text is
+    held as codes into the list of its values, so that none is compared or converted again for each
+    method.
+
+    Args:
+        folder: of the run.
+        parts: of the model.
+        images: of the model.
+    """
+
+    def __init__(self, folder: RunFolder, parts: Sequence[int], images: EvaluatedImages) -> None:
+        table = _rows_that_count(folder, parts)
+        texts = {one.name for one in folder.tables["rows"].columns if one.dtype == "text"}
+        self._texts: dict[str, pd.CategoricalDtype] = {}
+        self._columns: dict[str, np.ndarray] = {}
+        for name in table.column_names:
+            column = table[name].combine_chunks()
+            table = table.drop_columns([name])
+            if name in texts:
+                if not pa.types.is_dictionary(column.type):  # of no part
+                    column = column.dictionary_encode()
+                self._texts[name] = pd.CategoricalDtype(pd.Index(column.dictionary.to_pandas()))
+                column = column.indices.fill_null(-1)
+            self._columns[name] = column.to_numpy(zero_copy_only=False)
+        # The codes of the images are then their positions.
+        position = images.index.get_indexer(self._texts["image_id"].categories)
+        self._columns["image_id"] = np.append(position, -1)[self._columns["image_id"]]
+        self._texts["image_id"] = pd.CategoricalDtype(images.index)
+        method, layer = (self._columns.pop(name) for name in ("method", "layer"))
+        self._of_row = method * len(self._texts["layer"].categories) + layer
+
+    def of(self, group: Mapping[str, str]) -> pd.DataFrame:
+        """The rows of a method at a layer, in their order.
+
+        Args:
+            group: the columns ``GROUP``, each of which has one value in all of these rows.
+        """
+        rows = np.flatnonzero(self._of_row == self._code(group["method"], group["layer"]))
+        constant = np.zeros(len(rows), np.int8)
+        columns: dict[str, Any] = {
+            name: pd.Categorical.from_codes(constant, dtype=pd.CategoricalDtype([value]))
+            for name, value in group.items()
+        }
+        for name, values in self._columns.items():
+            columns[name] = values[rows]
+            if name in self._texts:
+                columns[name] = pd.Categorical.from_codes(columns[name], dtype=self._texts[name])
+        return pd.DataFrame(columns, copy=False)
+
+    def _code(self, method: str, layer: str) -> int:
+        """What tells the rows of a method at a layer from others; -1 where there are none."""
+        methods, layers = (list(self._texts[name].categories) for name in ("method", "layer"))
+        if method not in methods or layer not in layers:
+            return -1
+        return methods.index(method) * len(layers) + layers.index(layer)
+
+
 def _rows_that_count(folder: RunFolder, parts: Sequence[int]) -> pa.Table:
     """The rows of the images' own classes and of rank 1, text as dictionaries.
 
     Without the columns that are equal in all rows of a model.
+
+    Raises:
+        RunError: a file that cannot be read, or a row of an image that its part does not hold.
     """
     same = ("model", "protocol", "protocol_hash")
     columns = [name for name in folder.tables["rows"].names if name not in same]
-    images = folder.by_part("images", ["image_id", "label"], parts)
-    tables = []
-    for rows, truth in zip(folder.by_part("rows", columns, parts), images, strict=True):
+
+    def read(part: int) -> pa.Table:
+        truth = folder.part("images", part, ["image_id", "label"])
+        rows = folder.part("rows", part, columns)
         place = pc.index_in(_text(rows["image_id"]), _text(truth["image_id"]))
-        label = pc.take(_text(truth["label"]), place)
-        own = pc.equal(_text(rows["class"]), label)
-        tables.append(rows.filter(pc.or_(own, pc.equal(rows["rank"], 1))))
-    if not tables:
+        if place.null_count:
+            unknown = rows["image_id"][place.is_null().index(True).as_py()]
+            raise RunError(
+                f"{folder.path}: rows of part {part} hold the image {unknown}, which is not in "
+                "its images"
+            )
+        own = pc.equal(_text(rows["class"]), pc.take(_text(truth["label"]), place))
+        return rows.filter(pc.or_(own, pc.equal(rows["rank"], 1)))
+
+    if not parts:
         return folder.arrow("rows", columns, parts=[])
-    return pa.concat_tables(tables).unify_dictionaries()
+    with ThreadPoolExecutor(pa.cpu_count()) as readers:
+        return pa.concat_tables(readers.map(read, parts)).unify_dictionaries()
 
 
 def _text(column: pa.ChunkedArray) -> pa.Array:
     return pc.cast(column, pa.string()).combine_chunks()
-
-
-def _of_method(table: pa.Table, method: str, layer: str) -> pa.Table:
-    names = [pc.cast(table[name], pa.string()) for name in ("method", "layer")]
-    return table.filter(pc.and_(pc.equal(names[0], method), pc.equal(names[1], layer)))
 
 
 def _curves(
@@ -149,4 +214,5 @@ def _curves(
         wanted = pc.field("method").isin([method for method, _ in some])
         table = folder.arrow("curves", parts=parts, where=wanted)
         for method, layer in some:
-            yield _of_method(table, method, layer).to_pandas()
+            mine = (pc.field("method") == method) & (pc.field("layer") == layer)
+            yield table.filter(mine).to_pandas()

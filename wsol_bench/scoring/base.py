@@ -200,13 +200,13 @@ class Scoring(ABC):
         """What rows are worth that have neither map nor box: a miss in every number."""
 
     def details(
-        self, rows: pd.DataFrame, images: pd.DataFrame, measured: pd.DataFrame
+        self, images: ImageScores, measured: Mapping[str, Float64[np.ndarray, " n"]]
     ) -> dict[str, pd.DataFrame]:
         """By name, tables of why boxes failed and where, of one method; none without one box.
 
         Args:
-            rows, images: of the method and its model; see docs/rows.md.
-            measured: the values of images by their ids, a column a metric.
+            images: of the method.
+            measured: by name of a metric, its values of the images that are not held out.
         """
         return {}
 
@@ -326,12 +326,11 @@ class Scoring(ABC):
     def numbers(self, images: ImageScores, selection: Selection) -> list[Number]:
         """All numbers of a method: those of the protocol, and those of the metrics."""
         numbers = self.own_numbers(images, selection)
-        scored = images.take(~images.held_out) if images.held_out.any() else images
         swept = self.swept_images(images, held_out=False)
         held_out = self.swept_images(images, held_out=True)
         for metric in self.metrics:
             if "hits" not in metric.needs:
-                number = metric.number(scored)
+                number = metric.number(images.scored)
             elif swept is None or not len(swept):
                 number = None
             else:

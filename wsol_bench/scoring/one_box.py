@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,11 @@ from wsol_bench.boxes.component import largest_components, levels_of
 from wsol_bench.boxes.contours import contour_sweep
 from wsol_bench.geometry import to_input
 from wsol_bench.metrics.base import Metric
-from wsol_bench.metrics.breakdown import breakdown
+from wsol_bench.metrics.breakdown import By, breakdown
 from wsol_bench.metrics.failure_modes import failure_counts
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.localization import LOCALIZATION_NUMBERS, localization_numbers
 from wsol_bench.metrics.number import Number
-from wsol_bench.metrics.selection import counted_images, label_boxes
 from wsol_bench.protocols import MapRule, OneBoxProtocol, OneBoxRule
 from wsol_bench.schema import CORNERS, Column, RowStatus
 from wsol_bench.scoring.base import CHUNK, Chunk, ScoreBuffer, Scores, Scoring, Selection
@@ -103,23 +103,17 @@ class OneBox(Scoring):
         return localization_numbers(images, iou=self._rule.iou)
 
     def details(
-        self, rows: pd.DataFrame, images: pd.DataFrame, measured: pd.DataFrame
+        self, images: ImageScores, measured: Mapping[str, Float64[np.ndarray, " n"]]
     ) -> dict[str, pd.DataFrame]:
         """Failure modes, and errors by class, object size and number of instances."""
         iou = self._rule.iou
-        truth, counted = label_boxes(images), counted_images(rows, images)
-        measured = measured.reindex(images["image_id"])
         counts = [
-            failure_counts(rows, images, of=question, iou=iou, truth=truth, counted=counted).assign(
-                of=question
-            )
+            failure_counts(images, of=question, iou=iou).assign(of=question)
             for question in ("top1", "gt_known")
         ]
         tables = {"failure_modes": pd.concat(counts, ignore_index=True)}
-        for by in ("class", "size", "instances"):
-            tables[f"by_{by}"] = breakdown(
-                rows, images, by=by, iou=iou, truth=truth, counted=counted, measured=measured
-            )
+        for by in get_args(By):
+            tables[f"by_{by}"] = breakdown(images, by=by, iou=iou, measured=measured)
         return tables
 
     def require_boxes(self, run: Path, protocol: str) -> None:

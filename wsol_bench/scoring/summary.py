@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
 from wsol_bench.metrics.number import Number
 from wsol_bench.schema import COSTS, GROUP, MethodStatus
 from wsol_bench.scoring.base import Scoring, Selection
@@ -32,7 +32,7 @@ class MethodResults:
 
     Args:
         names: the columns ``GROUP``.
-        images: of the model, whether they were evaluated or not; see docs/rows.md.
+        images: of the model.
         rows, curves: of the method; of the rows those of the own class and of rank 1 matter.
         scoring: of the protocol, with the metrics of the run.
         selection: the means that thresholds are selected by, of another run.
@@ -41,14 +41,13 @@ class MethodResults:
     def __init__(
         self,
         names: Mapping[str, str],
-        images: pd.DataFrame,
+        images: EvaluatedImages,
         rows: pd.DataFrame,
         curves: pd.DataFrame | None,
         scoring: Scoring,
         selection: Selection = no_selection,
     ) -> None:
         self.names = {name: names[name] for name in GROUP}
-        self.images = images
         self.scores = ImageScores.of(images, rows, curves)
         self._scoring = scoring
         self._selection = selection
@@ -76,7 +75,7 @@ class MethodResults:
             **self.names,
             "status": status.value,
             "n_images": len(scores),
-            "n_skipped": len(self.images) - len(scores),
+            "n_skipped": scores.evaluated.n_skipped,
             "n_missing": scores.n_missing,
             **self._scoring.summary(scores, self._selection),
             **({} if costs is None else _cost(costs)),
