@@ -333,7 +333,7 @@ class RunFolder:
         except (OSError, ValueError) as error:  # pyarrow's errors are among these
             raise RunError(f"{file} cannot be read: {error}") from error
         for field in found.schema:
-            kind = field.type.value_type if field.name in texts else field.type
+            kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
             expected = declared.arrow.field(field.name).type
             if kind != expected:
                 raise RunError(
