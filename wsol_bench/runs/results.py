@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from jaxtyping import Float64
 
 from wsol_bench.errors import RunError
 from wsol_bench.metrics.image_scores import EvaluatedImages
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.schema import GROUP, IMAGES
-from wsol_bench.scoring.summary import MethodResults, no_selection
+from wsol_bench.scoring import Selection
+from wsol_bench.scoring.summary import MethodResults
 
 __all__ = ["Results", "methods_of", "summarize_run"]
 
@@ -80,8 +82,6 @@ def methods_of(folder: RunFolder) -> Iterator[MethodResults]:
     Of the rows those of the own class and of rank 1 are read: no other one enters a number, and so
     all of a run need not lie in memory.
     """
-    from wsol_bench.runs.selection import selection_of
-
     identity = folder.identity
     selected = folder.selection()
     for model, parts in folder.parts_by_model().items():
@@ -92,9 +92,7 @@ def methods_of(folder: RunFolder) -> Iterator[MethodResults]:
         for method, layer in groups:
             names = (model, method, layer, identity.protocol.name, identity.protocol_hash)
             group = dict(zip(GROUP, names, strict=True))
-            selection = (
-                selection_of(selected, model, method, layer) if len(selected) else no_selection
-            )
+            selection = _selection_of(selected, model, method, layer)
             yield MethodResults(
                 group, images, rows.of(group), next(curves), folder.scoring, selection
             )
@@ -103,6 +101,19 @@ def methods_of(folder: RunFolder) -> Iterator[MethodResults]:
 _IMAGE_COLUMNS = [
     name for name in IMAGES.names if name not in ("path", "masks", "ignore", "reason")
 ]
+
+
+def _selection_of(table: pd.DataFrame, model: str, method: str, layer: str) -> Selection:
+    """By number, what a method's thresholds are selected by; see ``SELECTION``."""
+    mine = table[
+        (table["model"] == model) & (table["method"] == method) & (table["layer"] == layer)
+    ]
+    means = dict(zip(mine["number"], mine["means"], strict=True))
+
+    def of(number: str) -> Float64[np.ndarray, " m"] | None:
+        return np.asarray(means[number], np.float64) if number in means else None
+
+    return of
 
 
 class _RowsByMethod:

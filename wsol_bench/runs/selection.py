@@ -5,18 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float64
 
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols import Protocol
 from wsol_bench.runs.folder import SELECTION, RunFolder
 from wsol_bench.runs.manifest import Identity
 from wsol_bench.runs.results import methods_of
-from wsol_bench.scoring import Selection
 
-__all__ = ["Selected", "selected_on", "selection_of"]
+__all__ = ["Selected", "selected_on"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,19 +103,6 @@ def selected_on(protocol: Protocol) -> Selected | None:
             f"{folder.identity.protocol.name}"
         )
     return Selected(folder.path, folder.identity, pd.DataFrame(lines, columns=SELECTION.names))
-
-
-def selection_of(table: pd.DataFrame, model: str, method: str, layer: str) -> Selection:
-    """By number, what a method's thresholds are selected by; see ``SELECTION``."""
-    mine = table[
-        (table["model"] == model) & (table["method"] == method) & (table["layer"] == layer)
-    ]
-    means = dict(zip(mine["number"], mine["means"], strict=True))
-
-    def of(number: str) -> Float64[np.ndarray, " m"] | None:
-        return np.asarray(means[number], np.float64) if number in means else None
-
-    return of
 
 
 def _maps_rule(protocol: Protocol) -> dict[str, Any]:
