@@ -773,3 +773,35 @@ class TestTogether:
             alone = paired_bootstrap(*pair, n_resamples=100)
             found = resampler.paired_difference(*pair)
             assert found == pytest.approx(alone, rel=1e-12, abs=1e-14)
+
+    def test_differences_that_are_small_against_the_values(self):
+        """Many resamples tie exactly with the mean; rounding of the large values decides none."""
+        rng = np.random.default_rng(0)
+        for n, n_other, least in ((63, 4, 1.0), (40, 4, 1.0), (63, 8, 1.0), (50, 1, 1e-5)):
+            first = rng.integers(0, 200_000, n).astype(float) if least == 1 else rng.random(n)
+            second = first.copy()
+            second[:n_other] -= least
+            resampler = Resampler()
+            resampler.add_pair(first, second)
+            resampler.run()
+            found = resampler.paired_difference(first, second)
+            assert found == pytest.approx(paired_bootstrap(first, second), rel=1e-12)
+
+    def test_where_no_image_counts(self):
+        nothing = np.full(3, np.nan)
+        resampler = Resampler(n_resamples=10)
+        resampler.add(nothing)
+        resampler.add_pair(nothing, np.ones(3))
+        resampler.run()
+        assert resampler.interval(nothing) == pytest.approx((np.nan,) * 3 + (0,), nan_ok=True)
+        alone = paired_bootstrap(nothing, np.ones(3), n_resamples=10)
+        found = resampler.paired_difference(nothing, np.ones(3))
+        assert found == pytest.approx(alone, nan_ok=True)
+
+    def test_hits_as_flags(self):
+        first, second = np.random.default_rng(0).random((2, 200)) < 0.5
+        resampler = Resampler(n_resamples=10)
+        resampler.add_pair(first, second)
+        resampler.run()
+        alone = paired_bootstrap(first, second, n_resamples=10)
+        assert resampler.paired_difference(first, second) == pytest.approx(alone)

@@ -1,15 +1,13 @@
 """Localization errors by class, by object size, and by number of instances."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from itertools import pairwise
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
-from wsol_bench.geometry import box_area
 from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
 
 __all__ = ["INSTANCE_EDGES", "SIZE_EDGES", "By", "breakdown"]
@@ -102,23 +100,15 @@ class _Bins(NamedTuple):
     names: list[str]
 
 
-# They are the same for all methods of a model.
-@lru_cache(maxsize=len(get_args(By)))
 def _bins_of(images: EvaluatedImages, by: By) -> _Bins:
-    counted = np.flatnonzero(images.counted)
+    counted = images.counted
     if by == "class":
-        number, names = pd.factorize(images.table["label"].to_numpy(object)[counted], sort=True)
-        return _Bins(number.astype(np.int64), list(names))
-    truth = images.label_boxes
+        return _Bins(images.classes.number[counted], images.classes.names)
     if by == "instances":
-        number = np.searchsorted(INSTANCE_EDGES, truth.per_image[counted], side="right") - 1
-        return _Bins(number, _instance_names())
-    largest = np.zeros(len(images))
-    image_of_box = np.repeat(np.arange(len(images)), truth.per_image)
-    np.maximum.at(largest, image_of_box, box_area(truth.boxes))
-    height, width = (images.table[side].to_numpy(np.float64) for side in ("height", "width"))
-    size = (largest / (height * width))[counted]
-    return _Bins(np.searchsorted(SIZE_EDGES[1:-1], size, side="right"), _size_names())
+        n_boxes = images.label_boxes.per_image[counted]
+        return _Bins(np.searchsorted(INSTANCE_EDGES, n_boxes, side="right") - 1, _instance_names())
+    share = images.largest_share[counted]
+    return _Bins(np.searchsorted(SIZE_EDGES[1:-1], share, side="right"), _size_names())
 
 
 def _size_names() -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.errors import ConfigError
-from wsol_bench.geometry import Boxes
+from wsol_bench.geometry import Boxes, box_area
 from wsol_bench.schema import ImageStatus, RowStatus
 from wsol_bench.statistics import Hits
 
@@ -29,11 +29,24 @@ class LabelBoxes(NamedTuple):
     per_image: Int64[np.ndarray, " images"]
 
 
+class Classes(NamedTuple):
+    """The classes of images.
+
+    Attributes:
+        number: of each image's class; -1 of an image without one.
+        names: of the classes, sorted.
+    """
+
+    number: Int64[np.ndarray, " images"]
+    names: list[str]
+
+
 @dataclass(frozen=True, eq=False)
 class EvaluatedImages:
     """The images of a model that were evaluated: what the numbers of all its methods share.
 
-    What follows from the images alone is computed once, however many methods there are.
+    What follows from the images alone is computed once, however many methods there are; its arrays
+    cannot be written to, so that no metric changes the number of another method.
 
     Attributes:
         table: the lines of the images table, one an image; see docs/rows.md.
@@ -67,24 +80,30 @@ class EvaluatedImages:
     @cached_property
     def ids(self) -> np.ndarray:
         """The images' ids, as an array of strings."""
-        return self.index.to_numpy(object)
+        return _read_only(self.index.to_numpy(object))
 
     @cached_property
     def has_box(self) -> Bool[np.ndarray, " n"]:
         """Whether an image has a ground-truth box of its class."""
-        return self.table["n_label_boxes"].to_numpy(np.int64) > 0
+        return _read_only(self.table["n_label_boxes"].to_numpy(np.int64) > 0)
 
     @cached_property
     def counted(self) -> Bool[np.ndarray, " n"]:
         """Whether an image is in the localization errors: it has a box and is not blacklisted."""
-        return self.has_box & ~self.table["blacklisted"].to_numpy(bool)
+        return _read_only(self.has_box & ~self.table["blacklisted"].to_numpy(bool))
 
     @cached_property
     def held_out(self) -> Bool[np.ndarray, " n"]:
         """Whether a threshold is selected on an image, which then is in no number."""
         if "held_out" not in self.table:
-            return np.zeros(len(self), np.bool_)
-        return self.table["held_out"].to_numpy(bool)
+            return _read_only(np.zeros(len(self), np.bool_))
+        return _read_only(self.table["held_out"].to_numpy(bool))
+
+    @cached_property
+    def classes(self) -> Classes:
+        """The images' classes."""
+        number, names = pd.factorize(self.table["label"].to_numpy(object), sort=True)
+        return Classes(number.astype(np.int64), list(names))
 
     @cached_property
     def label_boxes(self) -> LabelBoxes:
@@ -92,6 +111,16 @@ class EvaluatedImages:
         flat = [np.asarray(boxes, np.float64) for boxes in self.table["boxes"].tolist()]
         per_image = np.array([len(boxes) // 4 for boxes in flat], np.int64)
         return LabelBoxes(np.concatenate([np.zeros(0), *flat]).reshape(-1, 4), per_image)
+
+    @cached_property
+    def largest_share(self) -> Float64[np.ndarray, " n"]:
+        """Area of the largest ground-truth box of an image's class over that of the image."""
+        largest = np.zeros(len(self))
+        truth = self.label_boxes
+        image_of_box = np.repeat(np.arange(len(self)), truth.per_image)
+        np.maximum.at(largest, image_of_box, box_area(truth.boxes))
+        height, width = (self.table[side].to_numpy(np.float64) for side in ("height", "width"))
+        return _read_only(largest / (height * width))
 
     def positions(self, ids: pd.Series) -> Int64[np.ndarray, " r"]:
         """Where the image of each id stands in the table.
@@ -115,9 +144,8 @@ class EvaluatedImages:
 
     def label_codes(self, classes: pd.Index) -> Int64[np.ndarray, " n"]:
         """Where the class of each image stands in a list of classes; -2 where it does not."""
-        labels, names = pd.factorize(self.table["label"])
-        code = classes.get_indexer(pd.Index(names)).astype(np.int64)
-        return np.where(code < 0, -2, code)[labels]
+        code = classes.get_indexer(pd.Index(self.classes.names, dtype=object))
+        return np.append(np.where(code < 0, -2, code), -2)[self.classes.number].astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -313,3 +341,9 @@ class ImageScores:
     def _at(self, rows: Int64[np.ndarray, " n"], column: str) -> Float64[np.ndarray, " n"]:
         values = np.append(self.rows[column].to_numpy(np.float64), np.nan)  # of no row
         return values[rows]
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    shared = array.view()
+    shared.flags.writeable = False
+    return shared

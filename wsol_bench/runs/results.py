@@ -148,7 +148,8 @@ class _RowsByMethod:
         self._columns["image_id"] = np.append(position, -1)[self._columns["image_id"]]
         self._texts["image_id"] = pd.CategoricalDtype(images.index)
         method, layer = (self._columns.pop(name) for name in ("method", "layer"))
-        self._of_row = method * len(self._texts["layer"].categories) + layer
+        code = method * len(self._texts["layer"].categories) + layer
+        self._of_row = np.where((method < 0) | (layer < 0), -2, code)  # of no name
 
     def of(self, group: Mapping[str, str]) -> pd.DataFrame:
         """The rows of a method at a layer, in their order.
