@@ -72,7 +72,7 @@ class _Senseless(Exception):  # noqa: N818
 
 
 class _FailureError(RuntimeError):
-    """What a network raises that is made to fail."""
+    """A network that is made to fail raises this error."""
 
 
 class _Setting(NamedTuple):
@@ -127,7 +127,7 @@ class _Case:
 
     @cached_property
     def first(self) -> "_First":
-        """Of the setting's batch, to look at and to compare with."""
+        """Make the maps of the setting's batch, to look at and to compare with."""
         record, before = self.record(), _generators()
         maps = self.method(record)
         changed = [name for name, state in _generators().items() if state != before[name]]
@@ -135,12 +135,12 @@ class _Case:
 
     @property
     def maps(self) -> Float[Tensor, "2 3 h w"]:
-        """Those to compare with."""
+        """Return the maps that others are compared with."""
         return self.first.kept
 
 
 class _First(NamedTuple):
-    """What the first call gave: the maps, a copy that stays, and whose random numbers moved."""
+    """The first call gave these maps, of which a copy stays, and moved these random numbers."""
 
     record: Record
     maps: Tensor
@@ -325,7 +325,7 @@ def it_works_in_inference_mode(case: _Case) -> None:
 
 
 def it_works_where_channels_lie_last_in_memory(case: _Case) -> None:
-    """As they do in a run, by default: ``view`` may refuse what ``reshape`` and ``flatten`` do."""
+    """Channels lie last in a run by default: ``view`` may refuse what ``reshape`` accepts."""
     last = torch.channels_last
     network = case.network().to(memory_format=last)
     images = case.setting.images.clone(memory_format=last)
@@ -470,7 +470,7 @@ def _expect_same(expected: Tensor, found: Tensor, where: str) -> None:
 
 
 def _difference(expected: Tensor, found: Tensor) -> str:
-    """Where maps differ, and by how much; "" where they do not."""
+    """Say where maps differ, and by how much; "" where they do not."""
     if expected.shape != found.shape:
         return f"shape {tuple(found.shape)} instead of {tuple(expected.shape)}"
     expected, found = expected.detach().double(), found.detach().double()
@@ -585,7 +585,7 @@ def _of_network(network: nn.Module, images: Tensor) -> dict[str, Any]:
 
 
 def _values(hooks: Any) -> list[str]:
-    """Of a table of hooks; tables of options beside it hold plain values."""
+    """Name the hooks of a table; tables of options beside it hold plain values."""
     return [getattr(hook, "__qualname__", repr(hook)) for hook in dict(hooks).values()]
 
 

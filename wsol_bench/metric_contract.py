@@ -130,7 +130,7 @@ class _Case:
         return cls(metric, scorer, samples, _maps())
 
     def tables(self, chosen: Sequence[int], maps: Float32[np.ndarray, "n h w"]) -> Tables:
-        """The tables of some of the images, in that order."""
+        """Score some of the images, in that order, and return their tables."""
         samples = [self.samples[index] for index in chosen]
         protocol, scoring = self.scorer.protocol, self.scorer.scoring
         images = ImageBatch(
@@ -167,12 +167,12 @@ class _Case:
     def values(
         self, chosen: Sequence[int] | None = None, maps: Float32[np.ndarray, "n h w"] | None = None
     ) -> np.ndarray:
-        """What each of some images contributes to the metric's number, (n,) or (n, m)."""
+        """Return what each of some images contributes to the metric's number, (n,) or (n, m)."""
         some = range(len(self.samples)) if chosen is None else chosen
         return self.values_of(self.tables(list(some), self.maps if maps is None else maps))
 
     def values_of(self, tables: Tables) -> np.ndarray:
-        """The same, of tables."""
+        """Return what each image of such tables contributes."""
         protocol = self.scorer.protocol
         names = ("model", "method", "layer", protocol.name, protocol.hash)
         results = MethodResults(
@@ -265,7 +265,7 @@ def _leaves_what_it_sees(case: _Case) -> None:
 
 
 def _knows_its_direction(case: _Case) -> None:
-    """Of the last image, whose box is a corner: a blob on it, and one in the other corner."""
+    """A blob on the box of an image must not score worse than one far from it."""
     if case.metric.column is None:
         raise _Senseless("it sees no maps")
     at = 3  # a small box on the right

@@ -448,10 +448,7 @@ def paired_bootstrap(
         ValueError: not one value an image of each method, an infinite value, no resamples, or a
             level outside (0, 1).
     """
-    first, second = _checked(first, 1), _checked(second, 1)
-    _check_pairs(first, second)
-    differences = first.astype(np.float64) - second
-    differences = differences[~np.isnan(differences)]
+    differences = _differences(first, second)
     resampled = bootstrap_means(differences[:, None], n_resamples=n_resamples, seed=seed)[:, 0]
     return _paired_difference(differences, resampled, level)
 
@@ -896,7 +893,7 @@ class Resampler:
         return _percentile_interval(value, self._means[_key(column)], self._level, len(column))
 
     def paired_difference(self, first: PerImage, second: PerImage) -> PairedDifference:
-        """``paired_bootstrap`` of two methods, which were added as a pair."""
+        """Compute ``paired_bootstrap`` of two methods, which were added as a pair."""
         column = _differences(first, second)
         return _paired_difference(column, self._means[_key(column)], self._level)
 
@@ -919,7 +916,12 @@ class Resampler:
 
 
 class _OfHits(NamedTuple):
-    """A column that holds nothing but ones and zeros: nothing else decides its resampled mean."""
+    """A column of ones and zeros, whose resampled mean depends on their numbers alone.
+
+    Attributes:
+        n: images that count.
+        n_hits: ones among them.
+    """
 
     n: int
     n_hits: int
@@ -935,9 +937,9 @@ def _without_missing(values: PerImage) -> Float64[np.ndarray, " m"]:
 
 
 def _differences(first: PerImage, second: PerImage) -> Float64[np.ndarray, " m"]:
-    """The differences first - second of the images that count in both."""
-    _check_pairs(first, second)
+    """Subtract second from first, over the images that count in both."""
     one, other = (_checked(values, 1).astype(np.float64) for values in (first, second))
+    _check_pairs(one, other)
     return _without_missing(one - other)
 
 

@@ -63,6 +63,14 @@ def test_a_metric_does_not_take_the_name_of_something_else(name, message, own_me
         wsol_bench.run({**BASE, "metrics": [name]}, out=tmp_path / "run")
 
 
+def test_a_metric_does_not_take_the_column_of_a_breakdown(own_metrics, tmp_path):
+    metric("size", per="map", better="higher", range=(0, 1))(lambda view: 0.5)
+    with pytest.raises(ConfigError, match="'size' is the name of another number"):
+        wsol_bench.run(
+            {**BASE, "protocol": "gradcam-2017", "metrics": ["size"]}, out=tmp_path / "run"
+        )
+
+
 def test_two_metrics_have_columns_of_their_own(own_metrics, tmp_path):
     metric("first", per="map", better="higher", range=(0, 1), column="one")(lambda view: 0.5)
     metric("second", per="map", better="higher", range=(0, 1), column="one")(lambda view: 0.25)

@@ -10,8 +10,10 @@ from colors import color_experiment, write_colors
 
 import wsol_bench
 from wsol_bench.errors import RunError
+from wsol_bench.metrics.image_scores import EvaluatedImages
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.results import methods_of
+from wsol_bench.runs.results import _RowsByMethod, methods_of
+from wsol_bench.schema import GROUP
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +77,18 @@ def test_a_row_of_an_image_that_is_not_there_is_an_error(folder, tmp_path):
     pq.write_table(table.filter(pc.not_equal(table["image_id"], gone)), file)
     with pytest.raises(RunError, match=f"rows of part 0 hold the image {gone}"):
         list(methods_of(RunFolder(path)))
+
+
+@pytest.mark.parametrize("column", ["method", "layer"])
+def test_a_row_without_a_name_is_of_no_method(folder, tmp_path, column):
+    path = shutil.copytree(folder.path, tmp_path / "run")
+    before = {one.names["method"]: len(one.scores.rows) for one in methods_of(RunFolder(path))}
+    change(path / "rows/000000.parquet", column, None)
+    after = {one.names["method"]: len(one.scores.rows) for one in methods_of(RunFolder(path))}
+    first = next(iter(before))
+    assert after == {**before, first: before[first] - 1}
+    read = RunFolder(path)
+    [(_, parts)] = read.parts_by_model().items()
+    rows = _RowsByMethod(read, parts, EvaluatedImages.of(read.read("images")))
+    group = dict.fromkeys(GROUP, "elsewhere")
+    assert [len(rows.of({**group, "layer": layer})) for layer in ("elsewhere", "cells")] == [0, 0]

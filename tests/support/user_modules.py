@@ -14,6 +14,7 @@ from wsol_bench.metrics.base import metrics
 @contextmanager
 def importable(folder):
     """Put a folder on the path; its modules, and what they registered, go at the end."""
+    root = Path(folder).resolve()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [str(folder), *sys.path])
         for registry in (cam_methods, metrics):
@@ -23,9 +24,10 @@ def importable(folder):
             patch.setattr(registry, "_things", {**registry._things})
             patch.setattr(registry.catalog, "registered", {*registry.catalog.registered})
         importlib.invalidate_caches()
-        yield folder
-    root = Path(folder).resolve()
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and root in Path(file).resolve().parents:
-            del sys.modules[name]
+        try:
+            yield folder
+        finally:
+            for name, module in list(sys.modules.items()):
+                file = getattr(module, "__file__", None)
+                if file and root in Path(file).resolve().parents:
+                    del sys.modules[name]

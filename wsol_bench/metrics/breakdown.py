@@ -29,7 +29,7 @@ def breakdown(
     iou: float = 0.5,
     measured: Mapping[str, Float64[np.ndarray, " n"]] | None = None,
 ) -> pd.DataFrame:
-    """Errors of a method over the images of each bin.
+    """Average the errors of a method over the images of each bin.
 
     The bins have fixed edges and depend on the ground truth alone, so that they hold the same
     images for all methods, and numbers of different runs compare:
@@ -67,30 +67,31 @@ def breakdown(
     cell = bins.number if images.applicable else bins.number[:0]
     n_images = np.bincount(cell, minlength=len(bins.names))
     filled = np.flatnonzero(n_images)
+    kind = pd.CategoricalDtype(bins.names, ordered=True)
+    table = pd.DataFrame({by: pd.Categorical.from_codes(filled, dtype=kind)})
+    table["n_images"] = n_images[filled]
+    columns = _errors(images, iou)
+    for name, values in (measured or {}).items():
+        columns.setdefault(name, values)  # as mean_iou, which is a metric as well
+    for name, values in columns.items():
+        counted = values[images.counted][: len(cell)]
+        has = ~np.isnan(counted)
+        sums = np.bincount(cell, weights=np.where(has, counted, 0.0))[filled]
+        n_values = np.bincount(cell, weights=has)[filled]
+        table[name] = np.divide(sums, n_values, out=np.full(len(sums), np.nan), where=n_values > 0)
+    return table
+
+
+def _errors(images: ImageScores, iou: float) -> dict[str, Float64[np.ndarray, " n"]]:
+    """Compute the errors that every breakdown has, image by image; NaN where one is not defined."""
     known = images.own_iou
     first_right = np.append(images.right, False)[images.first_rows]  # -1 is of no row
     missed = ~(first_right & (images.first("iou") >= iou))
-    values = {
+    return {
         "gt_known_loc_error": np.where(np.isnan(known), np.nan, known < iou),
         "top1_loc_error": np.where(images.ranked, missed, np.nan),
         "mean_iou": known,
     }
-    kind = pd.CategoricalDtype(bins.names, ordered=True)
-    table = pd.DataFrame({by: pd.Categorical.from_codes(filled, dtype=kind)})
-    table["n_images"] = n_images[filled]
-    for name, of_image in values.items():
-        counted = of_image[images.counted][: len(cell)]
-        table[name] = np.bincount(cell, weights=counted)[filled] / n_images[filled]
-    for name, of_image in (measured or {}).items():
-        if name not in table:
-            counted = of_image[images.counted][: len(cell)]
-            has = ~np.isnan(counted)
-            sums = np.bincount(cell, weights=np.where(has, counted, 0.0))[filled]
-            n_values = np.bincount(cell, weights=has)[filled]
-            table[name] = np.divide(
-                sums, n_values, out=np.full(len(sums), np.nan), where=n_values > 0
-            )
-    return table
 
 
 class _Bins(NamedTuple):

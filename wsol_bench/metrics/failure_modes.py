@@ -44,7 +44,7 @@ def failure_modes(
     *,
     iou: float = 0.5,
 ) -> pd.Series:
-    """Why each row's box is right or wrong, each row by itself.
+    """Label each row's box by why it is right or wrong, each row by itself.
 
     With the predicted box P, the ground-truth boxes G_1, G_2, ... of the image's own class,
     IoG_j = |P n G_j| / |G_j|, IoP_j = |P n G_j| / |P|, and G* the box of the best IoU (the first of
@@ -89,7 +89,7 @@ def failure_modes(
 def _codes(
     images: ImageScores, chosen: Int64[np.ndarray, " r"], iou: float
 ) -> Int64[np.ndarray, " r"]:
-    """Positions in ``FAILURE_MODES`` of some of a method's rows; -1 of a row that has no label."""
+    """Return positions in ``FAILURE_MODES`` of some rows; -1 of a row that has no label."""
     rows, truth = images.rows.iloc[chosen], images.evaluated.label_boxes
     position, right_class = images.place[chosen], images.right[chosen]
     hit = right_class & (rows["iou"].to_numpy(np.float64) >= iou)
@@ -107,7 +107,7 @@ def _codes(
 
 
 def _has(rows: pd.DataFrame, *statuses: RowStatus) -> Bool[np.ndarray, " r"]:
-    """Whether each row has one of some statuses."""
+    """Return whether each row has one of some statuses."""
     return np.asarray(rows["status"].isin(statuses).to_numpy(bool))
 
 
@@ -151,7 +151,7 @@ def _share(
 def failure_counts(
     images: ImageScores, *, of: Literal["top1", "gt_known"], iou: float = 0.5
 ) -> pd.DataFrame:
-    """How often each failure mode occurs among the boxes of a method.
+    """Count how often each failure mode occurs among the boxes of a method.
 
     Each counted image counts once, as in the localization errors: evaluated, with a box of its
     class, neither blacklisted nor held out. So the share of ``hit`` is one minus the top-1

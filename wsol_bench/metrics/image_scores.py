@@ -58,7 +58,7 @@ class EvaluatedImages:
 
     @classmethod
     def of(cls, images: pd.DataFrame) -> "EvaluatedImages":
-        """Those of the images table of one model."""
+        """Take the evaluated images of the images table of one model."""
         evaluated = (images["status"] == ImageStatus.EVALUATED).to_numpy(bool)
         if evaluated.all():
             return cls(images)
@@ -69,7 +69,7 @@ class EvaluatedImages:
         return len(self.table)
 
     def take(self, chosen: Bool[np.ndarray, " n"]) -> "EvaluatedImages":
-        """Some of the images."""
+        """Keep some of the images."""
         return EvaluatedImages(self.table[chosen].reset_index(drop=True))
 
     @cached_property
@@ -84,24 +84,24 @@ class EvaluatedImages:
 
     @cached_property
     def has_box(self) -> Bool[np.ndarray, " n"]:
-        """Whether an image has a ground-truth box of its class."""
+        """Say of each image whether it has a ground-truth box of its class."""
         return _read_only(self.table["n_label_boxes"].to_numpy(np.int64) > 0)
 
     @cached_property
     def counted(self) -> Bool[np.ndarray, " n"]:
-        """Whether an image is in the localization errors: it has a box and is not blacklisted."""
+        """Say of each image whether localization errors count it: a box, and not blacklisted."""
         return _read_only(self.has_box & ~self.table["blacklisted"].to_numpy(bool))
 
     @cached_property
     def held_out(self) -> Bool[np.ndarray, " n"]:
-        """Whether a threshold is selected on an image, which then is in no number."""
+        """Say of each image whether a threshold is selected on it; it then enters no number."""
         if "held_out" not in self.table:
             return _read_only(np.zeros(len(self), np.bool_))
         return _read_only(self.table["held_out"].to_numpy(bool))
 
     @cached_property
     def classes(self) -> Classes:
-        """The images' classes."""
+        """The classes of the images, numbered."""
         number, names = pd.factorize(self.table["label"].to_numpy(object), sort=True)
         return Classes(number.astype(np.int64), list(names))
 
@@ -114,7 +114,7 @@ class EvaluatedImages:
 
     @cached_property
     def largest_share(self) -> Float64[np.ndarray, " n"]:
-        """Area of the largest ground-truth box of an image's class over that of the image."""
+        """The area of the largest box of each image's class, a fraction of the image in [0, 1]."""
         largest = np.zeros(len(self))
         truth = self.label_boxes
         image_of_box = np.repeat(np.arange(len(self)), truth.per_image)
@@ -123,7 +123,7 @@ class EvaluatedImages:
         return _read_only(largest / (height * width))
 
     def positions(self, ids: pd.Series) -> Int64[np.ndarray, " r"]:
-        """Where the image of each id stands in the table.
+        """Look up where the image of each id stands in the table.
 
         Args:
             ids: of rows. A categorical column whose categories are ``index`` is looked up by its
@@ -143,7 +143,7 @@ class EvaluatedImages:
         return position
 
     def label_codes(self, classes: pd.Index) -> Int64[np.ndarray, " n"]:
-        """Where the class of each image stands in a list of classes; -2 where it does not."""
+        """Look up where the class of each image stands in a list; -2 where it does not."""
         code = classes.get_indexer(pd.Index(self.classes.names, dtype=object))
         return np.append(np.where(code < 0, -2, code), -2)[self.classes.number].astype(np.int64)
 
@@ -171,7 +171,7 @@ class ImageScores:
     def of(
         cls, images: EvaluatedImages, rows: pd.DataFrame, curves: pd.DataFrame | None = None
     ) -> "ImageScores":
-        """Those of a method's tables: the images that were evaluated, and their rows.
+        """Join the evaluated images of a model with the rows and curves of one method.
 
         Args:
             images: of one model.
@@ -187,7 +187,7 @@ class ImageScores:
         return len(self.evaluated)
 
     def take(self, chosen: Bool[np.ndarray, " n"]) -> "ImageScores":
-        """Those of some of the images; without hits, which are made of a whole."""
+        """Keep some of the images; their hits are left out, which are made of a whole."""
         images = self.evaluated.take(chosen)
         curves = self.curves
         if curves is not None:
@@ -197,7 +197,7 @@ class ImageScores:
 
     @cached_property
     def scored(self) -> "ImageScores":
-        """Those of the images that are not held out."""
+        """The same without the images that are held out."""
         return self.take(~self.held_out) if self.held_out.any() else self
 
     @property
@@ -212,17 +212,17 @@ class ImageScores:
 
     @property
     def has_box(self) -> Bool[np.ndarray, " n"]:
-        """Whether an image has a ground-truth box of its class."""
+        """Say of each image whether it has a ground-truth box of its class."""
         return self.evaluated.has_box
 
     @property
     def counted(self) -> Bool[np.ndarray, " n"]:
-        """Whether an image is in the localization errors: it has a box and is not blacklisted."""
+        """Say of each image whether localization errors count it: a box, and not blacklisted."""
         return self.evaluated.counted
 
     @property
     def held_out(self) -> Bool[np.ndarray, " n"]:
-        """Whether a threshold is selected on an image, which then is in no number."""
+        """Say of each image whether a threshold is selected on it; it then enters no number."""
         return self.evaluated.held_out
 
     def hits_at(self, iou: float) -> Hits:
@@ -315,7 +315,7 @@ class ImageScores:
 
     @cached_property
     def right(self) -> Bool[np.ndarray, " r"]:
-        """Whether each row's class is its image's own."""
+        """Say of each row whether its class is its image's own."""
         classes = self.rows["class"].astype("category")
         label = self.evaluated.label_codes(classes.cat.categories)
         return np.asarray(classes.cat.codes.to_numpy() == label[self.place], np.bool_)
@@ -330,7 +330,7 @@ class ImageScores:
         return self.rows["rank"].to_numpy(np.float64)
 
     def _first_of(self, chosen: Bool[np.ndarray, " r"]) -> Int64[np.ndarray, " n"]:
-        """Of each image the chosen row of the lowest rank, and of equals the first; -1 of none."""
+        """Find each image's chosen row of the lowest rank, the first of equals; -1 of none."""
         candidates = np.flatnonzero(chosen)
         ordered = candidates[np.lexsort((self._rank[candidates], self.place[candidates]))]
         place, first = np.unique(self.place[ordered], return_index=True)

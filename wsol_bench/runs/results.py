@@ -65,7 +65,7 @@ class Results:
 
 
 def summarize_run(folder: RunFolder) -> pd.DataFrame:
-    """The summary of a run: one line a model x method x layer."""
+    """Summarize a run, in one line a model x method x layer."""
     costs = folder.read("costs")
     lines = []
     for method in methods_of(folder):
@@ -77,7 +77,7 @@ def summarize_run(folder: RunFolder) -> pd.DataFrame:
 
 
 def methods_of(folder: RunFolder) -> Iterator[MethodResults]:
-    """Each method of a run at each layer, model by model, in the order of the experiment.
+    """Read each method of a run at each layer, model by model, in the experiment's order.
 
     Of the rows those of the own class and of rank 1 are read: no other one enters a number, and so
     all of a run need not lie in memory.
@@ -104,7 +104,7 @@ _IMAGE_COLUMNS = [
 
 
 def _selection_of(table: pd.DataFrame, model: str, method: str, layer: str) -> Selection:
-    """By number, what a method's thresholds are selected by; see ``SELECTION``."""
+    """Look up what a method's thresholds are selected by, number by number; see ``SELECTION``."""
     mine = table[
         (table["model"] == model) & (table["method"] == method) & (table["layer"] == layer)
     ]
@@ -152,7 +152,7 @@ class _RowsByMethod:
         self._of_row = np.where((method < 0) | (layer < 0), -2, code)  # of no name
 
     def of(self, group: Mapping[str, str]) -> pd.DataFrame:
-        """The rows of a method at a layer, in their order.
+        """Take the rows of a method at a layer, in their order.
 
         Args:
             group: the columns ``GROUP``, each of which has one value in all of these rows.
@@ -170,7 +170,7 @@ class _RowsByMethod:
         return pd.DataFrame(columns, copy=False)
 
     def _code(self, method: str, layer: str) -> int:
-        """What tells the rows of a method at a layer from others; -1 where there are none."""
+        """Number a method at a layer, as its rows are numbered; -1 where there are none."""
         methods, layers = (list(self._texts[name].categories) for name in ("method", "layer"))
         if method not in methods or layer not in layers:
             return -1
@@ -178,7 +178,7 @@ class _RowsByMethod:
 
 
 def _rows_that_count(folder: RunFolder, parts: Sequence[int]) -> pa.Table:
-    """The rows of the images' own classes and of rank 1, text as dictionaries.
+    """Read the rows of the images' own classes and of rank 1, text as dictionaries.
 
     Without the columns that are equal in all rows of a model.
 
@@ -214,7 +214,7 @@ def _text(column: pa.ChunkedArray) -> pa.Array:
 def _curves(
     folder: RunFolder, parts: Sequence[int], groups: Sequence[tuple[str, str]], n_images: int
 ) -> Iterator[pd.DataFrame | None]:
-    """The curves of each method, a few methods at a time; None where a protocol has none."""
+    """Read the curves of each method, a few methods at a time; None of a protocol without."""
     if not folder.scoring.curve_columns:
         yield from (None for _ in groups)
         return

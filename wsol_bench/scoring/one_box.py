@@ -47,7 +47,8 @@ class OneBox(Scoring):
     row_columns = (_IOU,)
     curve_columns = ()
     every_row = True
-    number_names = LOCALIZATION_NUMBERS
+    # A metric is a column of the breakdowns, beside the one that names the bins.
+    number_names = LOCALIZATION_NUMBERS | {*get_args(By)}
 
     def __init__(self, protocol: OneBoxProtocol, metrics: Sequence[Metric]) -> None:
         super().__init__(protocol.map, metrics)

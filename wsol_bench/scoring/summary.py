@@ -83,7 +83,7 @@ class MethodResults:
 
 
 def _cost(costs: pd.DataFrame) -> dict[str, float | str]:
-    """Of an image, on average; and why a method is not applicable, or ""."""
+    """Average what a method cost over its images; say why it is not applicable, or ""."""
     n_images = costs["n_images"].sum() or float("nan")
     reason = next((reason for reason in costs["reason"] if reason), "")
     means = {name: float(costs[column].sum() / n_images) for name, column in COST_NUMBERS.items()}
