@@ -92,3 +92,10 @@ def test_a_row_without_a_name_is_of_no_method(folder, tmp_path, column):
     rows = _RowsByMethod(read, parts, EvaluatedImages.of(read.read("images")))
     group = dict.fromkeys(GROUP, "elsewhere")
     assert [len(rows.of({**group, "layer": layer})) for layer in ("elsewhere", "cells")] == [0, 0]
+
+
+def test_a_model_of_which_no_part_is_done_has_no_rows(folder):
+    images = EvaluatedImages.of(folder.read("images", parts=[]))
+    rows = _RowsByMethod(folder, [], images).of(dict.fromkeys(GROUP, "cam"))
+    assert len(rows) == 0
+    assert set(rows.columns) == set(folder.tables["rows"].names)

@@ -131,25 +131,21 @@ class _RowsByMethod:
 
     def __init__(self, folder: RunFolder, parts: Sequence[int], images: EvaluatedImages) -> None:
         table = _rows_that_count(folder, parts)
-        texts = {one.name for one in folder.tables["rows"].columns if one.dtype == "text"}
-        self._texts: dict[str, pd.CategoricalDtype] = {}
-        self._columns: dict[str, np.ndarray] = {}
-        for name in table.column_names:
-            column = table[name].combine_chunks()
-            table = table.drop_columns([name])
-            if name in texts:
-                if not pa.types.is_dictionary(column.type):  # of no part
-                    column = column.dictionary_encode()
-                self._texts[name] = pd.CategoricalDtype(pd.Index(column.dictionary.to_pandas()))
-                column = column.indices.fill_null(-1)
-            self._columns[name] = column.to_numpy(zero_copy_only=False)
+        declared = {column.name: column for column in folder.tables["rows"].columns}
+        self._names = table.column_names
+        self._texts = {
+            name: _values_of(table[name]) for name in self._names if declared[name].dtype == "text"
+        }
+        # Part by part, as they were read: to put them together would take the memory twice.
+        self._parts = [
+            {name: self._array(name, batch[name]) for name in self._names}
+            for batch in table.to_batches()
+        ]
         # The codes of the images are then their positions.
-        position = images.index.get_indexer(self._texts["image_id"].categories)
-        self._columns["image_id"] = np.append(position, -1)[self._columns["image_id"]]
+        position = np.append(images.index.get_indexer(self._texts["image_id"].categories), -1)
+        for part in self._parts:
+            part["image_id"] = position[part["image_id"]]
         self._texts["image_id"] = pd.CategoricalDtype(images.index)
-        method, layer = (self._columns.pop(name) for name in ("method", "layer"))
-        code = method * len(self._texts["layer"].categories) + layer
-        self._of_row = np.where((method < 0) | (layer < 0), -2, code)  # of no name
 
     def of(self, group: Mapping[str, str]) -> pd.DataFrame:
         """Take the rows of a method at a layer, in their order.
@@ -157,24 +153,43 @@ class _RowsByMethod:
         Args:
             group: the columns ``GROUP``, each of which has one value in all of these rows.
         """
-        rows = np.flatnonzero(self._of_row == self._code(group["method"], group["layer"]))
-        constant = np.zeros(len(rows), np.int8)
+        method, layer = (self._code(name, group[name]) for name in ("method", "layer"))
+        rows = [
+            np.flatnonzero((part["method"] == method) & (part["layer"] == layer))
+            for part in self._parts
+        ]
+        constant = np.zeros(sum(map(len, rows)), np.int8)
         columns: dict[str, Any] = {
             name: pd.Categorical.from_codes(constant, dtype=pd.CategoricalDtype([value]))
             for name, value in group.items()
         }
-        for name, values in self._columns.items():
-            columns[name] = values[rows]
+        for name in self._names:
+            if name in columns:
+                continue
+            some = [part[name][chosen] for part, chosen in zip(self._parts, rows, strict=True)]
+            values = np.concatenate(some) if some else np.zeros(0, np.int64)
+            columns[name] = values
             if name in self._texts:
-                columns[name] = pd.Categorical.from_codes(columns[name], dtype=self._texts[name])
+                columns[name] = pd.Categorical.from_codes(values, dtype=self._texts[name])
         return pd.DataFrame(columns, copy=False)
 
-    def _code(self, method: str, layer: str) -> int:
-        """Number a method at a layer, as its rows are numbered; -1 where there are none."""
-        methods, layers = (list(self._texts[name].categories) for name in ("method", "layer"))
-        if method not in methods or layer not in layers:
-            return -1
-        return methods.index(method) * len(layers) + layers.index(layer)
+    def _array(self, name: str, column: pa.Array) -> np.ndarray:
+        """Read a column of a part, text as codes; -1 of none."""
+        if name in self._texts:
+            column = column.indices.fill_null(-1)
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+
+    def _code(self, column: str, value: str) -> int:
+        """Look up the code of a text; -2, which no row has, where the column does not hold it."""
+        values = list(self._texts[column].categories)
+        return values.index(value) if value in values else -2
+
+
+def _values_of(column: pa.ChunkedArray) -> pd.CategoricalDtype:
+    """List the values of a column of text, whose chunks are codes into one dictionary."""
+    return pd.CategoricalDtype(
+        pd.Index(column.chunk(0).dictionary.to_pandas() if column.num_chunks else [])
+    )
 
 
 def _rows_that_count(folder: RunFolder, parts: Sequence[int]) -> pa.Table:
