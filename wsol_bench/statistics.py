@@ -936,8 +936,12 @@ def _without_missing(values: PerImage) -> Float64[np.ndarray, " m"]:
     return column[~np.isnan(column)]
 
 
-def _differences(first: PerImage, second: PerImage) -> Float64[np.ndarray, " m"]:
-    """Subtract second from first, over the images that count in both."""
+def _differences(first: np.ndarray, second: np.ndarray) -> Float64[np.ndarray, " m"]:
+    """Subtract second from first, over the images that count in both.
+
+    Args:
+        first, second: what should be ``PerImage`` of the same images, which is checked here.
+    """
     one, other = (_checked(values, 1).astype(np.float64) for values in (first, second))
     _check_pairs(one, other)
     return _without_missing(one - other)
