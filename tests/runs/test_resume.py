@@ -32,7 +32,11 @@ EXPERIMENT = {
     "device": "cpu",
 }
 N_PARTS = 19  # of 300 images
-MAIN = "from wsol_bench.cli import main; main()"
+# The background jobs of a shell ignore Ctrl-C, and so would all that the tests start from there.
+MAIN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from wsol_bench.cli import main; main()"
+)
 
 
 @contextmanager
