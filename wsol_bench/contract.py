@@ -170,7 +170,7 @@ def _sentence(holds: Callable[[_Case], None]) -> str:
 
 
 def _refusal(case: _Case) -> str | None:
-    """Why the method is not applicable; None where it is, or fails otherwise."""
+    """Say why the method is not applicable; None where it is, or fails otherwise."""
     with _generators_kept():
         try:
             _ = case.maps
@@ -274,7 +274,7 @@ def an_image_alone_has_the_map_that_it_has_in_a_batch(case: _Case) -> None:
 
 
 def the_order_of_class_slots_is_the_order_of_the_maps(case: _Case) -> None:
-    """In the record, and in what is asked of it."""
+    """The slots of the record are put in another order, and so the maps must be."""
     order = torch.tensor([2, 0, 1])
     record = case.record(classes=case.setting.classes[:, order])
     _expect_same(case.maps[:, order], case.method(record), "slots in another order")

@@ -119,7 +119,7 @@ class Hits:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the matrix: images, and the thresholds of all curves side by side."""
+        """The shape of the matrix: images, and the thresholds of all curves side by side."""
         return len(self), self.packed.shape[1] * self.n_thresholds
 
     def curves(self, chosen: slice | Sequence[int]) -> "Hits":
@@ -135,7 +135,7 @@ class Hits:
         return Hits(np.where(kept[:, None, None], self.packed, np.uint8(0)), self.n_thresholds)
 
     def at(self, columns: Int64[np.ndarray, " c"]) -> Bool[np.ndarray, "n c"]:
-        """Some columns of the matrix."""
+        """Unpack some columns of the matrix."""
         curve, threshold = np.divmod(columns, self.n_thresholds)
         bits = self.packed[:, curve, threshold // 8] >> (7 - threshold % 8).astype(np.uint8)
         return (bits & 1).astype(np.bool_)
@@ -163,7 +163,7 @@ class Interval(NamedTuple):
 
 
 class McNemar(NamedTuple):
-    """What McNemar's exact test says about the hits of two methods on the same images.
+    """The result of McNemar's exact test of the hits of two methods on the same images.
 
     Attributes:
         n: images.
@@ -184,7 +184,7 @@ class McNemar(NamedTuple):
 
 
 class PairedDifference(NamedTuple):
-    """What the bootstrap says about the values of two methods on the same images.
+    """The result of the paired bootstrap of the values of two methods on the same images.
 
     Attributes:
         n: images with a value of both methods.
@@ -596,7 +596,7 @@ def _percentile_interval(
 
 
 def _ratio(numerator: int, denominator: int) -> float:
-    """As floats divide: 0 / 0 is NaN, 1 / 0 infinite."""
+    """Divide as floats do: 0 / 0 is NaN, 1 / 0 infinite."""
     if denominator:
         return numerator / denominator
     return float("inf") if numerator else float("nan")
@@ -614,7 +614,7 @@ def _means(values: Columns | _Packed) -> Float64[np.ndarray, " m"]:
 
 
 def _counted(values: Columns | _Packed) -> Int64[np.ndarray, " m"]:
-    """How many images count in each column."""
+    """Count the images that have a value in each column."""
     if isinstance(values, _Packed):
         n, m = values.shape
         return np.full(m, n)
@@ -712,7 +712,7 @@ def _keys(values: Columns | _Packed) -> np.ndarray:
 def _weighted_means(
     values: Columns | _Packed, n: int
 ) -> Callable[[Float64[np.ndarray, "r k"]], Float64[np.ndarray, "r m"]]:
-    """From how often each row is drawn, n times in all, to the means of the columns."""
+    """Return a function from how often each of n draws took each row to the means of columns."""
     if isinstance(values, _Packed) or values.dtype == bool:
         blocks = values.blocks() if isinstance(values, _Packed) else iter([values])
         changes = _changes(blocks, values.shape[0] * values.shape[1] // _SPARSE)
@@ -763,7 +763,7 @@ def _weighted_sums(
 
 
 def _draw(rng: np.random.Generator, weights: Float64[np.ndarray, "r n"]) -> None:
-    """How often each of n images is in each of r resamples of n images.
+    """Draw how often each of n images is in each of r resamples of n images.
 
     Images stand in blocks. How many draws fall into each block is multinomial; inside a block all
     images are as likely, and its size is a power of two up to 256, so that the low bits of a random
@@ -957,7 +957,7 @@ def _key(column: Float64[np.ndarray, " n"]) -> _Key:
 def _paired_difference(
     differences: Float64[np.ndarray, " n"], resampled: Float64[np.ndarray, " r"], level: float
 ) -> PairedDifference:
-    """What resampled means of differences, all of which count, say of two methods."""
+    """Test two methods by the resampled means of their differences, all of which count."""
     n, n_resamples = len(differences), len(resampled)
     [mean] = _means(differences[:, None]).tolist()
     _, low, high, _ = _percentile_interval(mean, resampled, level, n)

@@ -90,7 +90,7 @@ def random_rows(rng, images, *, own):
 
 
 def by_loops(rows, images, least):
-    """What each evaluated image contributes to each number, one image and row at a time."""
+    """Compute what each image contributes to each number, one image and row at a time."""
     rows = rows.to_dict(orient="records")
     evaluated = [one for one in images.to_dict(orient="records") if one["status"] == "evaluated"]
     guesses = {

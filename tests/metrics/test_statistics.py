@@ -131,7 +131,7 @@ class TestResamples:
         assert not np.isin(first, bootstrap_means(values, seed=4)).all()
 
     def test_digits_of_a_seed_stay_what_they_were(self):
-        """Of every way to draw and to sum; another digit is a change of results."""
+        """Every way to draw and to sum is here; another digit is a change of results."""
         at, few = np.arange(300), {"n_resamples": 1000}
         rows = [at * step % 50 for step in (7, 11)]
         hits = [
@@ -348,7 +348,7 @@ class TestMcNemar:
 
     @given(st.integers(0, 300), st.integers(0, 300))
     def test_equals_the_sum_of_binomial_coefficients(self, n01, n10):
-        """In whole numbers, which are exact."""
+        """The sum is one of whole numbers, which are exact."""
         found = mcnemar_exact(*hits_of(n01, n10, both=1))
         n = n01 + n10
         as_extreme = 2 * sum(math.comb(n, k) for k in range(min(n01, n10) + 1))
@@ -596,7 +596,7 @@ class TestPairedStatistic:
 
 
 def packed(hits):
-    """Of shape (images, curves, thresholds)."""
+    """Pack hits of shape (images, curves, thresholds)."""
     return Hits(np.packbits(hits, axis=2), hits.shape[2])
 
 
@@ -613,7 +613,7 @@ def swept(n, n_curves, thresholds, *, kind, seed):
 
 
 class TestPackedHits:
-    """Of packed hits every number is that of the matrix, digit for digit."""
+    """Every number of packed hits is that of the matrix, digit for digit."""
 
     # Two distinct rows are few among 128 images, not among 63; 9 and 100 do not fill a byte.
     @pytest.mark.parametrize("block", [200, 2**18])
@@ -698,7 +698,7 @@ class TestTogether:
 
     @pytest.fixture(params=[50, 1000])
     def columns(self, request):
-        """By name: hits, few and many distinct values, all of them and with missing ones."""
+        """Name columns of hits, of few and many distinct values, with and without missing ones."""
         rng = np.random.default_rng(0)
         n = request.param
         few = rng.random(n) < 0.1

@@ -80,22 +80,26 @@ def test_a_row_of_an_image_that_is_not_there_is_an_error(folder, tmp_path):
 
 
 @pytest.mark.parametrize("column", ["method", "layer"])
-def test_a_row_without_a_name_is_of_no_method(folder, tmp_path, column):
+@pytest.mark.parametrize("value", [None, "elsewhere"])
+def test_a_row_of_a_method_that_the_run_does_not_have_is_an_error(folder, tmp_path, column, value):
+    """Left out without a word, it would be a number of the other images."""
     path = shutil.copytree(folder.path, tmp_path / "run")
-    before = {one.names["method"]: len(one.scores.rows) for one in methods_of(RunFolder(path))}
-    change(path / "rows/000000.parquet", column, None)
-    after = {one.names["method"]: len(one.scores.rows) for one in methods_of(RunFolder(path))}
-    first = next(iter(before))
-    assert after == {**before, first: before[first] - 1}
-    read = RunFolder(path)
-    [(_, parts)] = read.parts_by_model().items()
-    rows = _RowsByMethod(read, parts, EvaluatedImages.of(read.read("images")))
-    group = dict.fromkeys(GROUP, "elsewhere")
-    assert [len(rows.of({**group, "layer": layer})) for layer in ("elsewhere", "cells")] == [0, 0]
+    change(path / "rows/000000.parquet", column, value)
+    with pytest.raises(RunError, match=f"rows of part 0 hold .*{value}.* does not have"):
+        list(methods_of(RunFolder(path)))
+
+
+def test_a_row_of_a_method_at_the_layer_of_another_one_is_an_error(folder, tmp_path):
+    path = shutil.copytree(folder.path, tmp_path / "run")
+    groups = dict(folder.identity.groups(next(iter(folder.identity.models))))
+    assert groups["cam"] != groups["center_gaussian"]
+    change(path / "rows/000000.parquet", "layer", groups["center_gaussian"])
+    with pytest.raises(RunError, match="hold the method cam at layer ''"):
+        list(methods_of(RunFolder(path)))
 
 
 def test_a_model_of_which_no_part_is_done_has_no_rows(folder):
     images = EvaluatedImages.of(folder.read("images", parts=[]))
-    rows = _RowsByMethod(folder, [], images).of(dict.fromkeys(GROUP, "cam"))
+    rows = _RowsByMethod(folder, [], images, []).of(dict.fromkeys(GROUP, "cam"))
     assert len(rows) == 0
     assert set(rows.columns) == set(folder.tables["rows"].names)

@@ -236,12 +236,12 @@ class ImageScores:
 
     @cached_property
     def ranked(self) -> bool:
-        """Whether anybody has ranked classes: otherwise there is no top-k number."""
+        """Say whether anybody has ranked classes; without ranks there is no top-k number."""
         return not len(self.rows) or bool((self._rank > 0).any())
 
     @cached_property
     def applicable(self) -> bool:
-        """Whether the method has a map or box of every image: a number of some is not its."""
+        """Say whether the method applies to every image; one that does not has no numbers."""
         return not (self.rows["status"] == RowStatus.NOT_APPLICABLE).any()
 
     @cached_property
@@ -251,7 +251,7 @@ class ImageScores:
 
     @cached_property
     def complete(self) -> bool:
-        """Whether each image that is counted has a row of its own class."""
+        """Say whether each image that is counted has a row of its own class."""
         return bool(np.isfinite(self.known_rank[self.counted]).all())
 
     def best_rank(self, chosen: Bool[np.ndarray, " r"]) -> Float64[np.ndarray, " n"]:

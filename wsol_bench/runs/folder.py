@@ -296,7 +296,7 @@ class RunFolder:
         return frame
 
     def selection(self) -> pd.DataFrame:
-        """What thresholds are selected by; no line where that is no other run."""
+        """Read what thresholds are selected by; no line where that is no other run."""
         path = self.path / "selection.parquet"
         if self.identity.protocol.selection is None or not path.is_file():
             return SELECTION.arrow.empty_table().to_pandas()
@@ -310,13 +310,13 @@ class RunFolder:
         parts: Sequence[int] | None = None,
         where: pc.Expression | None = None,
     ) -> pa.Table:
-        """A table of parts as Arrow's, some of its columns, and the rows of a filter."""
+        """Read a table of parts into Arrow's: some of its columns, and the rows of a filter."""
         numbers = self.parts() if parts is None else parts
         files = [self._part(table, number) for number in numbers]
         return self._open(self.tables[table], files, columns, where)
 
     def part(self, table: str, number: int, columns: Sequence[str]) -> pa.Table:
-        """Some columns of one part, text as dictionaries.
+        """Read some columns of one part, text as dictionaries.
 
         Raises:
             RunError: a file that cannot be read, or whose columns are not the table's.

@@ -55,12 +55,12 @@ class Results:
 
     @property
     def costs(self) -> pd.DataFrame:
-        """What each method cost, one line a part x model x method x layer."""
+        """The costs of each method, one line a part x model x method x layer."""
         return self.folder.read("costs")
 
     @property
     def curves(self) -> pd.DataFrame:
-        """What maps are worth at every threshold, under a protocol that has many."""
+        """The hits of each map at every threshold, under a protocol that has many."""
         return self.folder.read("curves")
 
 
@@ -86,8 +86,8 @@ def methods_of(folder: RunFolder) -> Iterator[MethodResults]:
     selected = folder.selection()
     for model, parts in folder.parts_by_model().items():
         images = EvaluatedImages.of(folder.read("images", _IMAGE_COLUMNS, parts=parts))
-        rows = _RowsByMethod(folder, parts, images)
         groups = list(identity.groups(model))
+        rows = _RowsByMethod(folder, parts, images, groups)
         curves = _curves(folder, parts, groups, len(images) + images.n_skipped)
         for method, layer in groups:
             names = (model, method, layer, identity.protocol.name, identity.protocol_hash)
@@ -127,10 +127,17 @@ class _RowsByMethod:
         folder: of the run.
         parts: of the model.
         images: of the model.
+        groups: the methods of the run, each with its layer.
     """
 
-    def __init__(self, folder: RunFolder, parts: Sequence[int], images: EvaluatedImages) -> None:
-        table = _rows_that_count(folder, parts)
+    def __init__(
+        self,
+        folder: RunFolder,
+        parts: Sequence[int],
+        images: EvaluatedImages,
+        groups: Sequence[tuple[str, str]],
+    ) -> None:
+        table = _rows_that_count(folder, parts, groups)
         declared = {column.name: column for column in folder.tables["rows"].columns}
         self._names = table.column_names
         self._texts = {
@@ -192,13 +199,16 @@ def _values_of(column: pa.ChunkedArray) -> pd.CategoricalDtype:
     )
 
 
-def _rows_that_count(folder: RunFolder, parts: Sequence[int]) -> pa.Table:
+def _rows_that_count(
+    folder: RunFolder, parts: Sequence[int], groups: Sequence[tuple[str, str]]
+) -> pa.Table:
     """Read the rows of the images' own classes and of rank 1, text as dictionaries.
 
-    Without the columns that are equal in all rows of a model.
+    Columns that are equal in all rows of a model are left out.
 
     Raises:
-        RunError: a file that cannot be read, or a row of an image that its part does not hold.
+        RunError: a file that cannot be read, a row of an image that its part does not hold, or one
+            of a method and layer that the run does not have.
     """
     same = ("model", "protocol", "protocol_hash")
     columns = [name for name in folder.tables["rows"].names if name not in same]
@@ -214,7 +224,17 @@ def _rows_that_count(folder: RunFolder, parts: Sequence[int]) -> pa.Table:
                 "its images"
             )
         own = pc.equal(_text(rows["class"]), pc.take(_text(truth["label"]), place))
-        return rows.filter(pc.or_(own, pc.equal(rows["rank"], 1)))
+        chosen = rows.filter(pc.or_(own, pc.equal(rows["rank"], 1)))
+        keys = ["method", "layer"]
+        for found in chosen.unify_dictionaries().group_by(keys).aggregate([]).to_pylist():
+            method, layer = (found[key] for key in keys)
+            if (method, layer) not in groups:
+                raise RunError(
+                    f"{folder.path}: rows of part {part} hold the method {method} at layer "
+                    f"{layer!r}, which the run does not have; its methods are "
+                    + ", ".join(f"{name} at layer {where!r}" for name, where in groups)
+                )
+        return chosen
 
     if not parts:
         return folder.arrow("rows", columns, parts=[])

@@ -32,7 +32,7 @@ class Selected:
 
     @property
     def digest(self) -> str:
-        """What tells the run from another one."""
+        """The digest of the run's identity, which tells it from another run."""
         return self.identity.digest()
 
     def require_same(self, identity: Identity) -> None:

@@ -28,7 +28,7 @@ def no_selection(number: str) -> None:
 
 
 class MethodResults:
-    """What a run has stored of one method, at one layer.
+    """The results of one method, at one layer, as a run has stored them.
 
     Args:
         names: the columns ``GROUP``.
