@@ -25,10 +25,10 @@ def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> Non
     """Write the run."""
     import numpy as np
 
-    from wsol_bench.config import load_config
     from wsol_bench.datasets import Sample
     from wsol_bench.metrics.base import metrics
-    from wsol_bench.protocols import load_protocol
+    from wsol_bench.protocols.load import load_protocol
+    from wsol_bench.runs.config import load_config
     from wsol_bench.runs.folder import RunFolder
     from wsol_bench.runs.manifest import (
         DatasetFacts,
@@ -95,11 +95,12 @@ def _group(samples, names, scoring, classes, rng):  # type: ignore[no-untyped-de
     """What 30 methods would be worth on some images, as drawn numbers."""
     import numpy as np
 
-    from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
+    from wsol_bench.datasets.ground_truth import ImageTruth
     from wsol_bench.geometry import place
+    from wsol_bench.runs.schema import ImageStatus
     from wsol_bench.runs.scorer import CostLine, Outcome, ScoredGroup, ScoredMethod
-    from wsol_bench.schema import ImageStatus
     from wsol_bench.scoring.base import ScoreBuffer
+    from wsol_bench.scoring.batches import ImageBatch, RowBatch
 
     n = len(samples)
     images = ImageBatch(

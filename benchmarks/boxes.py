@@ -35,10 +35,10 @@ from skimage.measure import label, regionprops
 
 from wsol_bench.boxes.component import largest_components
 from wsol_bench.boxes.contours import contour_sweep
-from wsol_bench.boxes.sweep import sweep_best_iou, threshold_sweep
+from wsol_bench.boxes.threshold_sweep import sweep_best_iou, threshold_sweep
 from wsol_bench.datasets import Dataset
-from wsol_bench.predictions import read_predictions, score_predictions
-from wsol_bench.protocols import load_protocol
+from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
+from wsol_bench.protocols.load import load_protocol
 from wsol_bench.scoring.upsampling import upsample
 
 SIDE = 224

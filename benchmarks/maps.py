@@ -38,7 +38,7 @@ import torchvision
 from torch import Tensor, nn
 
 from wsol_bench import localization_maps
-from wsol_bench.models.layers import find_module, target_of
+from wsol_bench.models.target_layers import find_module, target_of
 
 TOP_K = 5
 SIDE = 224

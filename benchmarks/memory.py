@@ -24,9 +24,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from wsol_bench.cams import MapMethod, cam_methods, merged_plan
 from wsol_bench.capture import capture
-from wsol_bench.models.layers import Target
+from wsol_bench.methods.base import MapMethod, cam_methods, merged_plan
+from wsol_bench.models.target_layers import Target
 
 SIDE, BATCH, N_CLASSES = 64, 8, 10
 

@@ -60,7 +60,7 @@ from wsol_bench.images.preprocess import normalize
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.experiment import Experiment, Part
 from wsol_bench.runs.rescore import rescore
-from wsol_bench.schema import Tables
+from wsol_bench.runs.schema import Tables
 from wsol_bench.scoring.one_box import boxes_of_maps
 
 GOAL_COST, GOAL_MEMORY, GOAL_RAY = 1.25, 1.10, 1.6

@@ -13,7 +13,7 @@ from hits import unpacked
 
 import wsol_bench
 from wsol_bench.geometry import from_inclusive, pairwise_iou
-from wsol_bench.predictions import read_predictions, score_predictions
+from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
 from wsol_bench.report.export import export_run
 from wsol_bench.runs.rescore import rescore
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wsol_bench import boxes as boxes
-    from wsol_bench.cams import cam_method as cam_method
     from wsol_bench.capture import Plan as Plan
     from wsol_bench.capture import Record as Record
-    from wsol_bench.config import load_config as load_config
     from wsol_bench.datasets import dataset as dataset
-    from wsol_bench.maps import localization_maps as localization_maps
+    from wsol_bench.methods.base import cam_method as cam_method
+    from wsol_bench.methods.localization_maps import localization_maps as localization_maps
     from wsol_bench.metrics.base import metric as metric
+    from wsol_bench.runs.config import load_config as load_config
     from wsol_bench.runs.results import Results as Results
     from wsol_bench.runs.run import run as run
 
@@ -27,10 +27,10 @@ _HOMES = {
     "Record": "wsol_bench.capture",
     "Results": "wsol_bench.runs.results",
     "boxes": "wsol_bench.boxes",
-    "cam_method": "wsol_bench.cams",
+    "cam_method": "wsol_bench.methods.base",
     "dataset": "wsol_bench.datasets",
-    "load_config": "wsol_bench.config",
-    "localization_maps": "wsol_bench.maps",
+    "load_config": "wsol_bench.runs.config",
+    "localization_maps": "wsol_bench.methods.localization_maps",
     "metric": "wsol_bench.metrics.base",
     "run": "wsol_bench.runs.run",
 }

@@ -17,10 +17,10 @@ from wsol_bench.errors import ConfigError, PredictionError, WsolBenchError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from wsol_bench.cams import MapMethod
-    from wsol_bench.registry import Catalog
+    from wsol_bench.common.catalog import Catalog
+    from wsol_bench.common.vocabulary import Verdict
+    from wsol_bench.methods.base import MapMethod
     from wsol_bench.runs.run import Engine, Results
-    from wsol_bench.vocabulary import Verdict
 
 app = typer.Typer(
     name="wsol-bench",
@@ -178,8 +178,8 @@ def score(
     """Score a prediction file as ILSVRC does."""
     if not file.is_file():
         raise PredictionError(f"prediction file {file} does not exist")
-    from wsol_bench.config import load_dataset
-    from wsol_bench.predictions import read_predictions, score_predictions
+    from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
+    from wsol_bench.runs.config import load_dataset
 
     content: dict[str, Any] = {"name": dataset, **({"root": str(root)} if root else {})}
     loaded = load_dataset(content, options or [])
@@ -208,7 +208,7 @@ def score_maps(
     as_json: AsJson = False,
 ) -> None:
     """Score maps that any tool made, without a model."""
-    from wsol_bench.config import load_config
+    from wsol_bench.runs.config import load_config
     from wsol_bench.runs.run import run as run_experiment
 
     config = {
@@ -235,8 +235,8 @@ def analyze(
     """Say how sure the numbers are, which methods differ, and why boxes failed."""
     from wsol_bench.report.analysis import analyze as analyze_runs
     from wsol_bench.report.analysis import for_people, write_tables
+    from wsol_bench.report.tables import records
     from wsol_bench.runs.folder import RunFolder
-    from wsol_bench.tables import records
 
     runs = [RunFolder(path) for path in run_folders]
     tables = analyze_runs(runs, seed=seed)
@@ -287,7 +287,7 @@ def list_things(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> 
 @app.command()
 def schema() -> None:
     """Print the JSON schema of an experiment."""
-    from wsol_bench.config import ExperimentConfig
+    from wsol_bench.runs.config import ExperimentConfig
 
     print(json.dumps(ExperimentConfig.model_json_schema(), indent=2))
 
@@ -298,8 +298,8 @@ def doctor(
     overrides: Set = None,
 ) -> None:
     """Check an experiment before it is run."""
-    from wsol_bench.config import load_config
-    from wsol_bench.doctor import diagnose
+    from wsol_bench.runs.config import load_config
+    from wsol_bench.runs.doctor import diagnose
 
     for line in diagnose(load_config(config, overrides or [])):
         print(_printable(line))
@@ -317,19 +317,20 @@ def check(
     ] = None,
 ) -> None:
     """Check that a map method or a metric keeps its contract; nothing is downloaded."""
+    from wsol_bench.common.catalog import METHODS, METRICS, NETWORK_FREE
+    from wsol_bench.common.registry import import_object
     from wsol_bench.metrics.base import Metric, metrics
-    from wsol_bench.registry import METHODS, METRICS, SOURCES, import_object
 
     passed = []
     for name in names:
-        named = name in METRICS and name not in METHODS and name not in SOURCES
+        named = name in METRICS and name not in METHODS and name not in NETWORK_FREE
         if named or (":" in name and isinstance(import_object(name, "metric"), Metric)):
-            from wsol_bench.metric_contract import check_metric
+            from wsol_bench.contracts.metric import check_metric
 
             metric = metrics.get(name).with_options(_options_of(options), f"metrics.{name}")
             passed.append(_passes(metric.name, check_metric(metric)))
         else:
-            from wsol_bench.contract import check as check_method
+            from wsol_bench.contracts.map_method import check as check_method
 
             passed += [_passes(one.name, check_method(one)) for one in _methods(name, options)]
     if not all(passed):
@@ -338,7 +339,7 @@ def check(
 
 def _options_of(options: list[str] | None) -> dict[str, Any]:
     """``key=value`` each, the value in YAML."""
-    from wsol_bench.validation import parse_yaml
+    from wsol_bench.common.validation import parse_yaml
 
     pairs = [option.partition("=") for option in options or []]
     for key, equals, _ in pairs:
@@ -349,7 +350,7 @@ def _options_of(options: list[str] | None) -> dict[str, Any]:
 
 def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
     """The map methods that a configuration makes of a name."""
-    from wsol_bench.config import load_config
+    from wsol_bench.runs.config import load_config
     from wsol_bench.runs.experiment import build_methods
 
     # Of the methods alone, the configuration says nothing else.
@@ -407,7 +408,7 @@ def _run(
     **flags: object,
 ) -> "Results":
     """Carry out an experiment in ``out``, or below results/; flags that are given change it."""
-    from wsol_bench.config import load_config
+    from wsol_bench.runs.config import load_config
     from wsol_bench.runs.run import run as run_experiment
     from wsol_bench.runs.run import run_below
 
@@ -441,7 +442,7 @@ def _run(
 
 
 def _show(summary: "pd.DataFrame", as_json: bool, named: Mapping[str, bool] | None = None) -> None:
-    from wsol_bench.tables import (
+    from wsol_bench.report.tables import (
         SEEDS_TITLE,
         columns_for_people,
         footer,
@@ -470,13 +471,13 @@ def _print_table(shown: "pd.DataFrame", title: str | None = None) -> None:
 
 
 def _names(kind: Kind) -> Iterable[str]:
-    from wsol_bench.registry import DATASETS, METHODS, METRICS, SOURCES
+    from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
 
     if kind == "methods":
         families = [f"{prefix}/<class>" for prefix in METHODS.families]
         return [
             *(line for name in METHODS for line in _described(METHODS, name)),
-            *(line for name in SOURCES for line in _described(SOURCES, name)),
+            *(line for name in NETWORK_FREE for line in _described(NETWORK_FREE, name)),
             ", ".join(families),
         ]
     if kind == "metrics":
@@ -487,7 +488,7 @@ def _names(kind: Kind) -> Iterable[str]:
         return [*model_names(), "timm/<name>", "<module>:<builder>"]
     if kind == "datasets":
         return [line for name in DATASETS for line in _described(DATASETS, name)]
-    from wsol_bench.protocols import load_protocol, protocol_names
+    from wsol_bench.protocols.load import load_protocol, protocol_names
 
     return [f"{p.name:24} {p.hash}  {p.paper}" for p in map(load_protocol, protocol_names())]
 
@@ -511,10 +512,11 @@ def _described(catalog: "Catalog", name: str) -> list[str]:
 
 
 def _described_plugin(catalog: "Catalog", name: str) -> list[str]:
-    from wsol_bench.registry import METHODS, METRICS, option_lines
+    from wsol_bench.common.catalog import METHODS, METRICS
+    from wsol_bench.common.options import option_lines
 
     if catalog is METHODS:
-        from wsol_bench.cams import cam_methods
+        from wsol_bench.methods.base import cam_methods
 
         method = cam_methods.get(name)
         return [f"{name:24} {method.paper}", *option_lines(method.function)]
@@ -525,12 +527,13 @@ def _described_plugin(catalog: "Catalog", name: str) -> list[str]:
         said = f"{metric.better} is better, per {metric.per}: {metric.about}"
         return [f"{name:24} {said}", *option_lines(metric.function)]
     from wsol_bench.datasets import datasets
-    from wsol_bench.sources import sources
 
     if name in datasets:
         loader = datasets.get(name)
         return [f"{name:24} {loader.summary}", *option_lines(loader.load)]
-    source = sources.get(name)
+    from wsol_bench.methods.network_free import network_free_methods
+
+    source = network_free_methods.get(name)
     return [f"{name:24} {source.paper or source.gives}", *option_lines(source.opener)]
 
 

@@ -16,7 +16,7 @@ from scipy.io import savemat
 import wsol_bench.datasets.index as index_module
 from wsol_bench.datasets import ROOT_SYNSET, Dataset, datasets
 from wsol_bench.datasets.annotations import parse_xml
-from wsol_bench.datasets.imagenet import imagenet
+from wsol_bench.datasets.imagenet.loader import imagenet
 from wsol_bench.datasets.index import TableCache, scan
 from wsol_bench.errors import DatasetError
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsol_bench.config import DatasetConfig
 from wsol_bench.datasets.openimages import openimages
 from wsol_bench.errors import DatasetError
 from wsol_bench.images.masks import load_mask
+from wsol_bench.runs.config import DatasetConfig
 
 IMAGE = "test/01226z/7af766bd43da900b.jpg"
 MASKS = (

@@ -7,8 +7,8 @@ import pytest
 from defusedxml.ElementTree import parse
 from PIL import Image
 
-from wsol_bench.datasets.shapes import draw_sample, write_shapes
-from wsol_bench.datasets.shapes_scene import (
+from wsol_bench.datasets.shapes.loader import draw_sample, write_shapes
+from wsol_bench.datasets.shapes.scene import (
     CLASSES,
     Scene,
     compose,

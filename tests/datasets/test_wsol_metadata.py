@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wsol_bench.config import DatasetConfig
 from wsol_bench.datasets import Dataset, MaskFiles, datasets
 from wsol_bench.datasets.wsol_metadata import wsol_metadata
 from wsol_bench.errors import DatasetError
+from wsol_bench.runs.config import DatasetConfig
 
 # The first lines of metadata/ILSVRC/test, and one image of several boxes.
 ILSVRC = {

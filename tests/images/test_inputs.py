@@ -8,7 +8,7 @@ from wsol_bench.errors import ImageError
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.preprocess import normalize, window
 from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD
-from wsol_bench.protocols import load_protocol
+from wsol_bench.protocols.load import load_protocol
 
 
 def noise(height=60, width=90, channels=3, seed=0):

@@ -18,7 +18,7 @@ from wsol_bench.datasets import datasets
 from wsol_bench.errors import WorkerError
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.loading import decoded
-from wsol_bench.protocols import load_protocol
+from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.folder import RunFolder
 

@@ -10,7 +10,7 @@ from metric_tables import each_method, images, rows
 from wsol_bench.geometry import pairwise_iou
 from wsol_bench.metrics.failure_modes import FAILURE_MODES, failure_counts, failure_modes
 from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
-from wsol_bench.schema import GROUP
+from wsol_bench.runs.schema import GROUP
 
 OBJECT = (20, 0, 30, 10)
 TWO = ((20, 0, 30, 10), (40, 0, 50, 10))

@@ -130,7 +130,7 @@ class TestDevkit:
     def score(self, folder, cases):
         """Errors of the cases as a data set and a prediction file in the official formats."""
         from wsol_bench.datasets import datasets
-        from wsol_bench.predictions import read_predictions, score_predictions
+        from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
 
         ids = sorted(
             {c["gt_label"] for c in cases} | {b[4] for c in cases for b in c["gt"]} | {1, 2}

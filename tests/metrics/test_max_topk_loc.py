@@ -7,7 +7,7 @@ from method_results import method_of, per_image
 
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import metrics
-from wsol_bench.protocols import load_protocol
+from wsol_bench.protocols.load import load_protocol
 
 NAN = float("nan")
 GRID = {"step": 0.25}  # thresholds 0, 0.25, 0.5, 0.75

@@ -9,11 +9,11 @@ from method_results import ILSVRC, method_of
 from pydantic import Field
 from scoring_cases import blobs, image_batch, row_batch, some_truths, truth_of
 
-from wsol_bench.batches import MapView
-from wsol_bench.config import MetricConfig
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import metric, metrics
-from wsol_bench.protocols import load_protocol
+from wsol_bench.metrics.map_view import MapView
+from wsol_bench.protocols.load import load_protocol
+from wsol_bench.runs.config import MetricConfig
 from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.scoring import scoring_of
 

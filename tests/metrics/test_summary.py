@@ -8,9 +8,9 @@ from metric_tables import images as images_table
 from metric_tables import rows as rows_table
 
 from wsol_bench import run
-from wsol_bench.protocols import load_protocol
+from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.metrics import build_metrics
-from wsol_bench.schema import GROUP
+from wsol_bench.runs.schema import GROUP
 
 NAN = float("nan")
 BOX = (0, 0, 10, 10)

@@ -16,7 +16,7 @@ from torchvision import models
 
 from wsol_bench.errors import ModelError
 from wsol_bench.models.classifiers import IMAGENET_MEAN, load_classifier, model_names
-from wsol_bench.models.layers import Target
+from wsol_bench.models.target_layers import Target
 
 WNIDS = tuple(f"n{index:08d}" for index in range(3, 15))
 SIDE = 64

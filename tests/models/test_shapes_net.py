@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from wsol_bench.datasets.shapes import draw_sample
-from wsol_bench.datasets.shapes_scene import CLASSES
+from wsol_bench.datasets.shapes.loader import draw_sample
+from wsol_bench.datasets.shapes.scene import CLASSES
 from wsol_bench.models.shapes_net import WEIGHTS, ShapesNet, shapes_net
 
 

@@ -16,7 +16,7 @@ from wsol_bench.report.analysis import analyze, for_people, write_tables
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.runs.results import summarize_run
-from wsol_bench.schema import Tables
+from wsol_bench.runs.schema import Tables
 
 CLASSES = tuple(f"top{k}_cls_error" for k in range(1, 6))
 ONE_BOX = (

@@ -6,14 +6,14 @@ from colors import color_experiment, write_colors, write_masks
 from PIL import Image
 
 import wsol_bench
-from wsol_bench.config import load_dataset
 from wsol_bench.errors import RunError
+from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
 from wsol_bench.metrics.localization import two_two_one
-from wsol_bench.predictions import read_predictions, score_predictions
 from wsol_bench.report.export import export_run
 from wsol_bench.report.figures import contact_sheet
+from wsol_bench.report.tables import columns_for_people, markdown, records
+from wsol_bench.runs.config import load_dataset
 from wsol_bench.runs.rescore import rescore
-from wsol_bench.tables import columns_for_people, markdown, records
 
 
 def summary(**changes):

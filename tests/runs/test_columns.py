@@ -16,7 +16,7 @@ from wsol_bench.report.export import export_run
 from wsol_bench.runs.folder import SELECTION, RunFolder
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.runs.results import Results
-from wsol_bench.schema import Tables
+from wsol_bench.runs.schema import Tables
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,17 @@ from colors import SCENES, color_experiment, color_net, write_colors
 from timeless import assert_same_tables
 
 import wsol_bench
-from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
+from wsol_bench.capture.faithfulness import faithfulness
 from wsol_bench.datasets import ROOT_SYNSET, Sample
-from wsol_bench.faithfulness import faithfulness
-from wsol_bench.protocols import load_protocol
+from wsol_bench.datasets.ground_truth import ImageTruth
+from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.runs.network_pass import ClassSlots, storable
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.runs.scorer import CostLine, ScoredGroup, ScoredMethod, Scorer, curve_columns
 from wsol_bench.scoring import Scores, scoring_of
+from wsol_bench.scoring.batches import ImageBatch, RowBatch
 
 
 class TestStoredMaps:

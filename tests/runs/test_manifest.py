@@ -17,7 +17,7 @@ from wsol_bench.errors import RunError
 from wsol_bench.runs import manifest
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.manifest import Environment, Manifest, read_manifest
-from wsol_bench.schema import Tables
+from wsol_bench.runs.schema import Tables
 
 # As revision de0953d wrote it, the last before the format had a number; without what is long.
 OLD = {

@@ -13,10 +13,10 @@ import wsol_bench
 from wsol_bench.cli import main
 from wsol_bench.errors import ConfigError, RunError
 from wsol_bench.report.export import export_run
+from wsol_bench.report.tables import markdown
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.run import merge
-from wsol_bench.tables import markdown
 
 
 @pytest.fixture(scope="module")

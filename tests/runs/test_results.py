@@ -13,7 +13,7 @@ from wsol_bench.errors import RunError
 from wsol_bench.metrics.image_scores import EvaluatedImages
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.results import _RowsByMethod, methods_of
-from wsol_bench.schema import GROUP
+from wsol_bench.runs.schema import GROUP
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from timeless import timeless
 
-from wsol_bench.config import load_config
+from wsol_bench.runs.config import load_config
 from wsol_bench.runs.experiment import Experiment
 from wsol_bench.runs.folder import RunFolder
 

@@ -18,9 +18,9 @@ from scoring_cases import (
 from wsolevaluation import box_hits, normalize_scoremap, resize_bbox
 
 from wsol_bench.boxes import largest_component_box
-from wsol_bench.boxes.sweep import sweep_best_iou
+from wsol_bench.boxes.threshold_sweep import sweep_best_iou
 from wsol_bench.geometry import from_inclusive, pairwise_iou, to_inclusive
-from wsol_bench.protocols import load_protocol
+from wsol_bench.protocols.load import load_protocol
 from wsol_bench.scoring.upsampling import upsample
 
 

@@ -15,7 +15,7 @@ from wsolevaluation import compute_bboxes_from_scoremaps, normalize_scoremap
 
 from wsol_bench.errors import ConfigError
 from wsol_bench.geometry import from_inclusive, pairwise_iou
-from wsol_bench.protocols import load_protocol
+from wsol_bench.protocols.load import load_protocol
 from wsol_bench.scoring.one_box import boxes_of_maps
 from wsol_bench.scoring.upsampling import upsample
 

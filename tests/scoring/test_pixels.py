@@ -17,7 +17,7 @@ from wsolevaluation import MaskEvaluator, normalize_scoremap
 from wsol_bench.datasets import MaskFiles
 from wsol_bench.geometry import Placement
 from wsol_bench.metrics.pixel_ap import pixel_average_precision
-from wsol_bench.protocols import load_protocol
+from wsol_bench.protocols.load import load_protocol
 from wsol_bench.scoring.upsampling import upsample
 
 

@@ -17,7 +17,8 @@ from scoring_cases import (
 )
 
 from wsol_bench.datasets import MaskFiles
-from wsol_bench.protocols import Protocol, load_protocol
+from wsol_bench.protocols.load import load_protocol
+from wsol_bench.protocols.model import Protocol
 from wsol_bench.scoring import scoring_of
 from wsol_bench.scoring.base import by_shape
 

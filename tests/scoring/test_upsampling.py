@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.transform import resize
 
-from wsol_bench.protocols import load_protocol
+from wsol_bench.protocols.load import load_protocol
 from wsol_bench.scoring.upsampling import upsample
 
 GRADCAM = load_protocol("gradcam-2017")

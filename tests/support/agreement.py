@@ -26,15 +26,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from wsol_bench.cams import cam_methods
-from wsol_bench.cams.full_grad import spatial_bias
-from wsol_bench.cams.grad_cam import grad_cam
 from wsol_bench.capture import Plan, Record, capture
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.preprocess import normalize
+from wsol_bench.methods.base import cam_methods
+from wsol_bench.methods.full_grad import spatial_bias
+from wsol_bench.methods.grad_cam import grad_cam
 from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD, load_classifier
-from wsol_bench.models.layers import Target, find_module, target_of
-from wsol_bench.tables import markdown_table
+from wsol_bench.models.target_layers import Target, find_module, target_of
+from wsol_bench.report.tables import markdown_table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPECIFICATION: dict[str, Any] = yaml.safe_load(

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from wsol_bench.cams import MapMethod
 from wsol_bench.capture import Plan
+from wsol_bench.methods.base import MapMethod
 
 WNIDS = ("n00000001", "n00000002", "n00000003")
 WORDS = ("red", "green", "blue")

@@ -6,8 +6,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from wsol_bench.cams import MapMethod
 from wsol_bench.capture import Plan, Record
+from wsol_bench.methods.base import MapMethod
 
 CHANNELS = 4
 SECONDS_A_PASS = 0.004

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from user_modules import importable
 
-from wsol_bench.cams import cam_methods
+from wsol_bench.methods.base import cam_methods
 from wsol_bench.metrics.base import metrics
 
 PLUGIN = Path(__file__).parent.parent / "plugin"

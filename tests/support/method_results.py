@@ -7,9 +7,9 @@ import pandas as pd
 
 from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
 from wsol_bench.metrics.localization import localization_numbers
-from wsol_bench.protocols import load_protocol
+from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.metrics import build_metrics
-from wsol_bench.schema import GROUP
+from wsol_bench.runs.schema import GROUP
 from wsol_bench.scoring import scoring_of
 from wsol_bench.scoring.summary import MethodResults, no_selection
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
 from wsol_bench.boxes import largest_component_box
+from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.scoring import scoring_of
+from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.upsampling import upsample
 
 SIZES = [(180, 250), (640, 427), (224, 224), (97, 501)]  # (height, width)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wsol_bench.cams import cam_methods
+from wsol_bench.methods.base import cam_methods
 from wsol_bench.metrics.base import metrics
 
 

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
-from wsol_bench.boxes.sweep import GAIN_POLYGON, Components, Lasting, sweep
+from wsol_bench.boxes.threshold_sweep import GAIN_POLYGON, BoxSpans, Components, sweep
 
 __all__ = ["contour_sweep"]
 
@@ -54,18 +54,18 @@ def contour_sweep(
     if every:
         background = sweep(n_levels - ranks, n_levels, connectivity=1, every=True).all
         holes = _around_holes(background, width, height)
-        backward = Lasting(holes.boxes, n_levels - 1 - holes.high, n_levels - 1 - holes.low)
+        backward = BoxSpans(holes.boxes, n_levels - 1 - holes.high, n_levels - 1 - holes.low)
         parts = [sweep(ranks, n_levels, every=True).all, backward]
 
-    def ended(*tables: Lasting) -> Lasting:
+    def ended(*tables: BoxSpans) -> BoxSpans:
         boxes, low, high = (np.concatenate(columns) for columns in zip(*tables, strict=True))
         boxes = np.minimum(boxes + np.array([0, 0, 1, 1], np.int32), 2 * [width, height])
         if n_empty:
             boxes = np.concatenate([boxes, [[0, 0, 1, 1]]])
             low, high = np.append(low, n_levels - n_empty), np.append(high, n_levels - 1)
-        return Lasting(*(column.astype(np.int32) for column in (boxes, low, high)))
+        return BoxSpans(*(column.astype(np.int32) for column in (boxes, low, high)))
 
-    none = Lasting(np.empty((0, 4), np.int32), *np.empty((2, 0), np.int32))
+    none = BoxSpans(np.empty((0, 4), np.int32), *np.empty((2, 0), np.int32))
     return Components(ended(largest), ended(*parts) if every else none)
 
 
@@ -80,12 +80,12 @@ def _gray(map: Float32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
     return (shifted / shifted.max() * 255).astype(np.int32)
 
 
-def _around_holes(components: Lasting, width: int, height: int) -> Lasting:
+def _around_holes(components: BoxSpans, width: int, height: int) -> BoxSpans:
     """Boxes of the pixels around those components that do not reach the edge of their map."""
     x0, y0, x1, y1 = components.boxes.T
     inside = (x0 > 0) & (y0 > 0) & (x1 < width) & (y1 < height)
     boxes, low, high = (column[inside] for column in components)
-    return Lasting(boxes + np.array([-1, -1, 1, 1], np.int32), low, high)
+    return BoxSpans(boxes + np.array([-1, -1, 1, 1], np.int32), low, high)
 
 
 @no_type_check

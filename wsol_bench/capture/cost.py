@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Cost", "Mark"]
+__all__ = ["Cost", "Timestamp"]
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Cost:
     forward: int = 0
     backward: int = 0
     head: int = 0
-    spans: "list[tuple[Mark, Mark]]" = field(default_factory=list)
+    spans: "list[tuple[Timestamp, Timestamp]]" = field(default_factory=list)
 
     def __iadd__(self, other: "Cost") -> "Cost":
         self.forward += other.forward
@@ -40,7 +40,7 @@ class Cost:
         return sum((begin.until(end) for begin, end in self.spans), 0.0)
 
 
-class Mark:
+class Timestamp:
     """A moment in what a device does; taking one does not wait for the device."""
 
     def __init__(self, device: torch.device) -> None:
@@ -50,7 +50,7 @@ class Mark:
             self._event.record()
         self._time = time.perf_counter()
 
-    def until(self, end: "Mark") -> float:
+    def until(self, end: "Timestamp") -> float:
         """Seconds from this moment to another."""
         if self._event is None:
             return end._time - self._time

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wsol_bench.capture.cost import Cost
+from wsol_bench.common.vocabulary import Precision
 from wsol_bench.errors import ModelError
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.layers import Target, find_module
-from wsol_bench.vocabulary import Precision
+from wsol_bench.models.target_layers import Target, find_module
 
 __all__ = [
     "Precision",

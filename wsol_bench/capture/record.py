@@ -10,11 +10,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from wsol_bench.capture.attention import Attention, attentions
-from wsol_bench.capture.cost import Cost, Mark
+from wsol_bench.capture.backward.attention import Attention, attentions
+from wsol_bench.capture.backward.excitation import excitation, without_rule
+from wsol_bench.capture.backward.guided import Rule, backward_rule
+from wsol_bench.capture.backward.relevance import relevances
+from wsol_bench.capture.cost import Cost, Timestamp
 from wsol_bench.capture.cotangents import gradients, one_hot
-from wsol_bench.capture.excitation import excitation, without_rule
-from wsol_bench.capture.forward import forward
+from wsol_bench.capture.head import Head
 from wsol_bench.capture.network import (
     Precision,
     autocast,
@@ -22,13 +24,11 @@ from wsol_bench.capture.network import (
     logits_of,
     uncompiled,
 )
-from wsol_bench.capture.relevance import relevances
-from wsol_bench.capture.replay import Head
-from wsol_bench.capture.rules import Rule, backward_rule
+from wsol_bench.capture.one_pass import forward
+from wsol_bench.common.progress import within
 from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.layers import Target, find_module, to_grid
-from wsol_bench.progress import within
+from wsol_bench.models.target_layers import Target, find_module, to_grid
 
 __all__ = ["Layer", "Plan", "Probe", "Record", "capture"]
 
@@ -112,11 +112,11 @@ class Probe:
         """The cost of what is asked within, time included."""
         outer, self.cost = self.cost, Cost()
         paid, self._paid = self._paid, set()
-        cost, begin = self.cost, Mark(self.images.device)
+        cost, begin = self.cost, Timestamp(self.images.device)
         try:
             yield cost
         finally:
-            cost.spans.append((begin, Mark(self.images.device)))
+            cost.spans.append((begin, Timestamp(self.images.device)))
             self.cost, self._paid = outer, paid | self._paid
             # Work within is work of what stands around it, whose own span covers the time.
             outer += replace(cost, spans=[])

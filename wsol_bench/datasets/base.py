@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Shaped
 
+from wsol_bench.common.catalog import DATASETS
+from wsol_bench.common.registry import Registry
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import Boxes
-from wsol_bench.registry import DATASETS, Registry
 
 __all__ = [
     "ROOT_SYNSET",

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from wsol_bench.common.files import IMAGE_FORMATS, cache_folder, write_atomically
+from wsol_bench.common.progress import progress
 from wsol_bench.datasets.annotations import XML_SUFFIXES, XmlAnnotation, XmlObject, parse_xml
 from wsol_bench.errors import DatasetError
-from wsol_bench.files import IMAGE_FORMATS, cache_folder, write_atomically
-from wsol_bench.progress import progress
 
 __all__ = [
     "TableCache",

@@ -6,8 +6,8 @@ from typing import Literal
 
 from PIL import Image
 
+from wsol_bench.common.files import IMAGE_FORMATS
 from wsol_bench.errors import ImageError
-from wsol_bench.files import IMAGE_FORMATS
 
 __all__ = ["load_image"]
 

@@ -22,7 +22,7 @@ from wsol_bench.errors import ImageError, WorkerError
 from wsol_bench.geometry import Placement
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.preprocess import window
-from wsol_bench.protocols import InputRule
+from wsol_bench.protocols.model import InputSection
 
 __all__ = ["Batch", "Group", "decoded"]
 
@@ -62,7 +62,7 @@ class Batch(NamedTuple):
 
 
 def decoded(
-    dataset: Dataset, batches: Sequence[Sequence[int]], rule: InputRule, *, workers: int
+    dataset: Dataset, batches: Sequence[Sequence[int]], rule: InputSection, *, workers: int
 ) -> Iterator[Batch]:
     """Decode the batches, in order.
 
@@ -117,7 +117,7 @@ class _Decoder:
         rule: from file to input.
     """
 
-    def __init__(self, paths: list[str], rule: InputRule) -> None:
+    def __init__(self, paths: list[str], rule: InputSection) -> None:
         self._paths = paths
         self._rule = rule
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from wsol_bench.geometry import Placement
-from wsol_bench.protocols import InputRule
+from wsol_bench.protocols.model import InputSection
 
 __all__ = ["normalize", "window"]
 
@@ -18,7 +18,7 @@ _PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampli
 
 
 def window(
-    image: Image.Image, placement: Placement, rule: InputRule
+    image: Image.Image, placement: Placement, rule: InputSection
 ) -> UInt8[Tensor, "3 height width"] | Float32[Tensor, "3 height width"]:
     """Resize and cut: the placement's input as RGB from 0 to 255.
 

@@ -36,7 +36,7 @@ def increase_in_confidence(
     ``mean over images of [Y < O]``; a fraction in [0, 1], more is better. The paper prints it
     times 100.
 
-    Args, Returns, Source: as for ``average_drop``; (ii) of the paper.
+    Args, Returns, NetworkFreeMethod: as for ``average_drop``; (ii) of the paper.
     """
     return _mean(increases(score, masked_score))
 

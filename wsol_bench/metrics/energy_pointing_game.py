@@ -5,8 +5,8 @@ from typing import no_type_check
 import numba
 import numpy as np
 
-from wsol_bench.batches import MapView
 from wsol_bench.metrics.base import metric
+from wsol_bench.metrics.map_view import MapView
 
 __all__ = ["energy_pointing_game"]
 

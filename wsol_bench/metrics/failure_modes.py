@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.geometry import Boxes, box_area, box_intersection, box_iou, image_pairs
 from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores, LabelBoxes
-from wsol_bench.schema import CORNERS, SCORED, RowStatus
+from wsol_bench.runs.schema import CORNERS, SCORED, RowStatus
 
 __all__ = [
     "FAILURE_MODES",

@@ -1,7 +1,7 @@
 """Faithfulness: what the network itself says of the map of its first prediction.
 
-The columns that these metrics read are measured in the network's pass (``wsol_bench.faithfulness``)
-where the experiment has ``faithfulness: STEPS``.
+The columns that these metrics read are measured in the network's pass
+(``wsol_bench.capture.faithfulness``) where the experiment has ``faithfulness: STEPS``.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from wsol_bench.metrics.base import metric
 from wsol_bench.metrics.confidence import drops, increases
 from wsol_bench.metrics.image_scores import ImageScores
-from wsol_bench.schema import Column
+from wsol_bench.runs.schema import Column
 
 __all__ = ["COLUMNS", "average_drop", "deletion", "increase_in_confidence", "insertion"]
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.errors import ConfigError
 from wsol_bench.geometry import Boxes, box_area
-from wsol_bench.schema import ImageStatus, RowStatus
+from wsol_bench.runs.schema import ImageStatus, RowStatus
 from wsol_bench.statistics import Hits
 
 __all__ = ["EvaluatedImages", "ImageScores", "LabelBoxes"]

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Real
 
+from wsol_bench.common.vocabulary import Better
 from wsol_bench.statistics import N_RESAMPLES, Columns, Hits, Statistic, column_means
-from wsol_bench.vocabulary import Better
 
 __all__ = ["Best", "Number", "PerImageValues"]
 

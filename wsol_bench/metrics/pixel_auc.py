@@ -6,9 +6,9 @@ import numba
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from wsol_bench.batches import MapView
 from wsol_bench.images.masks import BACKGROUND, OBJECT
 from wsol_bench.metrics.base import metric
+from wsol_bench.metrics.map_view import MapView
 
 __all__ = ["pixel_roc_auc", "roc_auc"]
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from wsol_bench.batches import MapView
 from wsol_bench.geometry import to_original
 from wsol_bench.metrics.base import metric
+from wsol_bench.metrics.map_view import MapView
 from wsol_bench.metrics.pointing import TOLERANCE, pointing_hits
 
 __all__ = ["peak_in_image", "pointing_game", "pointing_game_15px"]

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from wsol_bench.batches import MapView
 from wsol_bench.images.masks import BACKGROUND, OBJECT
 from wsol_bench.metrics.base import metric
+from wsol_bench.metrics.map_view import MapView
 
 __all__ = ["mass_accuracy", "relevance_mass_accuracy"]
 

@@ -3,9 +3,9 @@
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from wsol_bench.batches import MapView
 from wsol_bench.images.masks import OBJECT
 from wsol_bench.metrics.base import metric
+from wsol_bench.metrics.map_view import MapView
 from wsol_bench.metrics.top_k_intersection import object_share_of_top
 
 __all__ = ["rank_accuracy", "relevance_rank_accuracy"]

@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 
-from wsol_bench.schema import GROUP
+from wsol_bench.runs.schema import GROUP
 
 __all__ = ["over_seeds"]
 

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from pydantic import Field
 
-from wsol_bench.batches import MapView
 from wsol_bench.images.masks import IGNORED, OBJECT
 from wsol_bench.metrics.base import metric
+from wsol_bench.metrics.map_view import MapView
 
 __all__ = ["object_share_of_top", "share_of_top_k", "top_k_intersection"]
 

@@ -13,10 +13,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from wsol_bench.common.registry import import_object
 from wsol_bench.errors import ConfigError, ModelError, did_you_mean
 from wsol_bench.models import shapes_net
-from wsol_bench.models.layers import Layout, Target, target_of
-from wsol_bench.registry import import_object
+from wsol_bench.models.target_layers import Layout, Target, target_of
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "load_classifier", "model_names"]
 

@@ -24,30 +24,30 @@ from pydantic import (
     model_validator,
 )
 
+from wsol_bench.common.validation import ONE, SEVERAL, explain
 from wsol_bench.errors import ConfigError
 from wsol_bench.geometry import GeometryName, Placement, place
-from wsol_bench.validation import ONE, SEVERAL, explain
 
 __all__ = [
     "AnyProtocol",
-    "BoxRule",
+    "BoxSection",
     "BoxSweepProtocol",
-    "InputRule",
-    "MapRule",
+    "InputSection",
+    "MapSection",
     "OneBoxProtocol",
-    "OneBoxRule",
     "OneBoxScoring",
+    "OneBoxSection",
     "PixelProtocol",
-    "PixelRule",
+    "PixelSection",
     "Protocol",
     "Sweep",
-    "SweepBoxRule",
+    "SweepBoxSection",
     "SweepScoring",
     "parse_protocol",
 ]
 
 
-class _Rule(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -58,7 +58,7 @@ _Iou = Annotated[float, Field(gt=0, le=1)]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class InputRule(_Rule):
+class InputSection(_Section):
     """From the image file to the network's input.
 
     Attributes:
@@ -77,7 +77,7 @@ class InputRule(_Rule):
     antialias: bool
 
     @model_validator(mode="after")
-    def _crop_fits(self) -> "InputRule":
+    def _crop_fits(self) -> "InputSection":
         if (self.geometry == "center_crop") != (self.resize_to is not None):
             raise ValueError("resize_to belongs to geometry center_crop, and to it alone")
         if self.resize_to is not None and self.resize_to < self.size:
@@ -91,7 +91,7 @@ class InputRule(_Rule):
         )
 
 
-class MapRule(_Rule):
+class MapSection(_Section):
     """From a method's low-resolution map to a map of the input's size.
 
     Attributes:
@@ -105,13 +105,13 @@ class MapRule(_Rule):
     align_corners: bool
 
     @model_validator(mode="after")
-    def _nearest_has_no_corners(self) -> "MapRule":
+    def _nearest_has_no_corners(self) -> "MapSection":
         if self.upsample == "nearest" and self.align_corners:
             raise ValueError("align_corners does not apply to upsample: nearest")
         return self
 
 
-class _Grid(_Rule):
+class _Grid(_Section):
     """Thresholds 0, step, 2 step, ... below 1."""
 
     step: Annotated[float, Field(gt=0, le=1)]
@@ -189,7 +189,7 @@ class Sweep(_Grid):
         return frozenset(line.strip() for line in text.splitlines() if line.strip())
 
 
-class BoxRule(_Rule):
+class BoxSection(_Section):
     """From an upsampled map to a box, whatever the threshold.
 
     Attributes:
@@ -216,7 +216,7 @@ class BoxRule(_Rule):
     component: Literal["largest", "all"]
 
     @model_validator(mode="after")
-    def _contours_fit(self) -> "BoxRule":
+    def _contours_fit(self) -> "BoxSection":
         contours = ("range", "upsampled", "above", 8)
         rule = (self.of, self.measured_on, self.comparison, self.connectivity)
         if self.extractor == "contours" and rule != contours:
@@ -227,7 +227,7 @@ class BoxRule(_Rule):
         return self
 
 
-class OneBoxRule(BoxRule):
+class OneBoxSection(BoxSection):
     """From an upsampled map to its one box.
 
     Attributes:
@@ -237,13 +237,13 @@ class OneBoxRule(BoxRule):
     threshold: _Fraction
 
     @model_validator(mode="after")
-    def _takes_the_largest(self) -> "OneBoxRule":
+    def _takes_the_largest(self) -> "OneBoxSection":
         if self.component == "all":
             raise ValueError("component: all needs a sweep, such as threshold: {step: 0.001}")
         return self
 
 
-class SweepBoxRule(BoxRule):
+class SweepBoxSection(BoxSection):
     """From an upsampled map to its boxes at every threshold.
 
     Attributes:
@@ -256,7 +256,7 @@ class SweepBoxRule(BoxRule):
 Frame = Literal["original", "input"]
 
 
-class OneBoxScoring(_Rule):
+class OneBoxScoring(_Section):
     """When the one box of a map is right.
 
     Attributes:
@@ -270,7 +270,7 @@ class OneBoxScoring(_Rule):
     frame: Frame
 
 
-class SweepScoring(_Rule):
+class SweepScoring(_Section):
     """When the box at a threshold is right.
 
     Attributes:
@@ -298,7 +298,7 @@ class SweepScoring(_Rule):
         return self.iou if isinstance(self.iou, tuple) else (self.iou,)
 
 
-class PixelRule(_Grid):
+class PixelSection(_Grid):
     """How the pixels of a map are scored against a mask.
 
     Attributes:
@@ -306,7 +306,7 @@ class PixelRule(_Grid):
     """
 
 
-class Protocol(_Rule):
+class Protocol(_Section):
     """All choices that turn a classifier's map into a number: what the three kinds share.
 
     Attributes:
@@ -316,8 +316,8 @@ class Protocol(_Rule):
 
     name: str
     paper: str = ""
-    input: InputRule
-    map: MapRule
+    input: InputSection
+    map: MapSection
 
     @property
     def hash(self) -> str:
@@ -339,14 +339,14 @@ class OneBoxProtocol(Protocol):
 
     has_classification: ClassVar[bool] = True
 
-    box: OneBoxRule
+    box: OneBoxSection
     scoring: OneBoxScoring
 
 
 class BoxSweepProtocol(Protocol):
     """The boxes of each map at every threshold of a sweep."""
 
-    box: SweepBoxRule
+    box: SweepBoxSection
     scoring: SweepScoring
 
     @property
@@ -358,13 +358,13 @@ class BoxSweepProtocol(Protocol):
 class PixelProtocol(Protocol):
     """The scores of a map's pixels, where the ground truth is a mask."""
 
-    pixels: PixelRule
+    pixels: PixelSection
 
 
 class _SeveralIous(Protocol):
     """One threshold with the least IoUs of a sweep: none, but what else is wrong is said first."""
 
-    box: OneBoxRule
+    box: OneBoxSection
     scoring: SweepScoring
 
 

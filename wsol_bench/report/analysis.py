@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
+from wsol_bench.common.files import write_atomically
+from wsol_bench.common.progress import progress
 from wsol_bench.errors import RunError
-from wsol_bench.files import write_atomically
 from wsol_bench.metrics.number import Number
-from wsol_bench.progress import progress
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.results import methods_of
-from wsol_bench.schema import GROUP
+from wsol_bench.runs.schema import GROUP
 from wsol_bench.statistics import (
     Resampler,
     holm,

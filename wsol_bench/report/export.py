@@ -5,15 +5,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from wsol_bench.common.files import write_atomically
 from wsol_bench.datasets.annotations import read_classes
-from wsol_bench.datasets.imagenet_layout import find_class_ids
+from wsol_bench.datasets.imagenet.layout import find_class_ids
 from wsol_bench.errors import RunError
-from wsol_bench.files import write_atomically
+from wsol_bench.methods.imported.prediction_files import Format, write_predictions
 from wsol_bench.metrics.localization import two_two_one
-from wsol_bench.predictions import Format, write_predictions
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.manifest import NO_MODEL, differences, listed
-from wsol_bench.schema import GROUP, ImageStatus, RowStatus
+from wsol_bench.runs.schema import GROUP, ImageStatus, RowStatus
 
 __all__ = ["export_run"]
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from wsol_bench.errors import ImageError, RunError
 from wsol_bench.images.decode import load_image
-from wsol_bench.protocols import OneBoxProtocol, Protocol
+from wsol_bench.protocols.model import OneBoxProtocol, Protocol
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.schema import ImageStatus, boxes_of
+from wsol_bench.runs.schema import ImageStatus, boxes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

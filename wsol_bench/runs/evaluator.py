@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 from wsol_bench.datasets import Dataset
+from wsol_bench.runs.schema import ImageStatus, Tables
 from wsol_bench.runs.scorer import Outcome, Passed, ScoredGroup, Scorer
-from wsol_bench.schema import ImageStatus, Tables
 
 __all__ = ["Evaluator", "Pass"]
 

@@ -14,14 +14,21 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wsol_bench.config import ExperimentConfig, MethodConfig, ModelConfig
+from wsol_bench.common.catalog import NETWORK_FREE
+from wsol_bench.common.files import digest
+from wsol_bench.common.options import has_option
+from wsol_bench.common.registry import distinct, import_object
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, DatasetError
-from wsol_bench.files import digest
+from wsol_bench.methods.network_free import (
+    MapsOrBoxes,
+    NetworkFreeMethod,
+    network_free_methods,
+)
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
-from wsol_bench.protocols import AnyProtocol, PixelProtocol, Protocol
-from wsol_bench.registry import SOURCES, distinct, has_option, import_object
+from wsol_bench.protocols.model import AnyProtocol, PixelProtocol, Protocol
+from wsol_bench.runs.config import ExperimentConfig, MethodConfig, ModelConfig
 from wsol_bench.runs.evaluator import Evaluator, Pass
 from wsol_bench.runs.manifest import (
     NO_MODEL,
@@ -31,19 +38,18 @@ from wsol_bench.runs.manifest import (
     MethodFacts,
     MetricFacts,
     ModelFacts,
-    SourceFacts,
+    NetworkFreeFacts,
 )
 from wsol_bench.runs.metrics import build_metrics
-from wsol_bench.runs.scorer import Scorer, SourcesAlone
+from wsol_bench.runs.schema import Tables
+from wsol_bench.runs.scorer import NetworkFreePass, Scorer
 from wsol_bench.runs.selection import Selected, selected_on
-from wsol_bench.schema import Tables
 from wsol_bench.scoring import Scoring, scoring_of
-from wsol_bench.sources import Given, Source, sources
 
 if TYPE_CHECKING:
     import torch
 
-    from wsol_bench.cams import MapMethod
+    from wsol_bench.methods.base import MapMethod
     from wsol_bench.models.classifiers import Classifier
 
 __all__ = [
@@ -92,9 +98,9 @@ class Experiment:
     protocol: AnyProtocol
     metrics: Sequence[Metric]
     methods: Sequence["MapMethod"]
-    sources: Sequence[Source]
+    sources: Sequence[NetworkFreeMethod]
     dataset: Dataset
-    given: Mapping[str, Given]
+    given: Mapping[str, MapsOrBoxes]
     selected: Selected | None = None
     _loaded: dict[int, "Classifier"] = field(default_factory=dict, repr=False)
 
@@ -126,7 +132,7 @@ class Experiment:
 
     @classmethod
     def elsewhere(
-        cls, config: ExperimentConfig, dataset: Dataset, given: Mapping[str, Given]
+        cls, config: ExperimentConfig, dataset: Dataset, given: Mapping[str, MapsOrBoxes]
     ) -> "Experiment":
         """The same on another machine, of what has been loaded."""
         return cls(config, dataset=dataset, given=given, **_known(config))
@@ -198,7 +204,7 @@ class Experiment:
                 for method in self.methods
             },
             sources={
-                source.name: SourceFacts(
+                source.name: NetworkFreeFacts(
                     source=source_digest(source.opener),
                     gives=source.gives,
                     fingerprint=self.given[source.name].fingerprint,
@@ -234,7 +240,7 @@ class Experiment:
 
     def _evaluator(self, model: int) -> Evaluator:
         config = self.config
-        source: Pass = SourcesAlone(self.given, self.protocol)
+        source: Pass = NetworkFreePass(self.given, self.protocol)
         if config.models:
             source = self._network_pass(self.classifier(model))
         scorer = Scorer(
@@ -322,7 +328,7 @@ def _known(config: ExperimentConfig) -> dict[str, Any]:
     return {"protocol": protocol, "metrics": metrics, "methods": methods, "sources": opened}
 
 
-def build_methods(config: ExperimentConfig) -> tuple[list["MapMethod"], list[Source]]:
+def build_methods(config: ExperimentConfig) -> tuple[list["MapMethod"], list[NetworkFreeMethod]]:
     """The map methods and the sources of a configuration, with their options bound.
 
     Raises:
@@ -330,8 +336,8 @@ def build_methods(config: ExperimentConfig) -> tuple[list["MapMethod"], list[Sou
             method without a model.
     """
     built = distinct(one for method in config.methods for one in _build(method))
-    found = [one for one in built if isinstance(one, Source)]
-    methods: list[Any] = [one for one in built if not isinstance(one, Source)]
+    found = [one for one in built if isinstance(one, NetworkFreeMethod)]
+    methods: list[Any] = [one for one in built if not isinstance(one, NetworkFreeMethod)]
     if config.faithfulness is not None and not methods:
         raise ConfigError("faithfulness is that of a model's map methods, and there is none")
     if config.faithfulness is not None and all(one.classes == "label" for one in methods):
@@ -342,7 +348,7 @@ def build_methods(config: ExperimentConfig) -> tuple[list["MapMethod"], list[Sou
     if methods and not config.models:
         raise ConfigError(
             f"map method {methods[0].name!r} needs a model; name one under 'models' (without "
-            f"any, methods are {', '.join(sources)})"
+            f"any, methods are {', '.join(network_free_methods)})"
         )
     return methods, found
 
@@ -355,7 +361,9 @@ def _build(named: MethodConfig) -> list[Any]:
     if "seed" in named.options:
         raise ConfigError(f"{where}: give 'seed' or 'seeds', not both")
     found = _find(named.name)
-    if not has_option(found.opener if isinstance(found, Source) else found.function, "seed"):
+    if not has_option(
+        found.opener if isinstance(found, NetworkFreeMethod) else found.function, "seed"
+    ):
         raise ConfigError(f"{where}.seeds: the method draws no random numbers")
     return [
         _with_options(named, {**named.options, "seed": seed}, f"+seed={seed}")
@@ -368,7 +376,7 @@ def _with_options(named: MethodConfig, options: dict[str, Any], suffix: str) -> 
     method = _find(named.name).with_options(options, where)
     if named.label is not None:
         method = replace(method, name=named.label + suffix)
-    if isinstance(method, Source):
+    if isinstance(method, NetworkFreeMethod):
         if named.classes or named.sanity:
             raise ConfigError(f"{where}: 'classes' and 'sanity' are of methods that need a model")
         return method
@@ -381,13 +389,13 @@ def _with_options(named: MethodConfig, options: dict[str, Any], suffix: str) -> 
 
 def _find(name: str) -> Any:
     """The map method or the source of a name; torch is imported for a map method alone."""
-    if name in SOURCES:
-        return sources.get(name)
+    if name in NETWORK_FREE:
+        return network_free_methods.get(name)
     if ":" in name:
         found = import_object(name, "map method")
-        if isinstance(found, Source):
+        if isinstance(found, NetworkFreeMethod):
             return found
-    from wsol_bench.cams import cam_methods
+    from wsol_bench.methods.base import cam_methods
 
     return cam_methods.get(name)
 

@@ -25,8 +25,8 @@ import pyarrow.fs as fs
 import pyarrow.parquet as pq
 import yaml
 
+from wsol_bench.common.files import locked, write_atomically
 from wsol_bench.errors import RunError
-from wsol_bench.files import locked, write_atomically
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.runs.manifest import (
     Identity,
@@ -36,7 +36,7 @@ from wsol_bench.runs.manifest import (
     read_manifest,
 )
 from wsol_bench.runs.metrics import metrics_of
-from wsol_bench.schema import CLASSES, COSTS, IMAGES, MAPS, Column, Table, Tables
+from wsol_bench.runs.schema import CLASSES, COSTS, IMAGES, MAPS, Column, Table, Tables
 from wsol_bench.scoring import scoring_of
 from wsol_bench.scoring.base import Scoring
 

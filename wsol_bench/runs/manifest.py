@@ -17,11 +17,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from wsol_bench.common.vocabulary import Better, Gives, Scope
 from wsol_bench.errors import RunError
 from wsol_bench.metrics.base import Metric
-from wsol_bench.protocols import AnyProtocol
-from wsol_bench.schema import Column
-from wsol_bench.vocabulary import Better, Gives, Scope
+from wsol_bench.protocols.model import AnyProtocol
+from wsol_bench.runs.schema import Column
 
 __all__ = [
     "FORMAT",
@@ -33,9 +33,9 @@ __all__ = [
     "MethodFacts",
     "MetricFacts",
     "ModelFacts",
+    "NetworkFreeFacts",
     "Origin",
     "Session",
-    "SourceFacts",
     "differences",
     "listed",
     "read_manifest",
@@ -100,7 +100,7 @@ class MethodFacts(_Record):
     scope: Scope
 
 
-class SourceFacts(_Record):
+class NetworkFreeFacts(_Record):
     """Maps or boxes from elsewhere: digest of what reads them, and of what they are."""
 
     source: str
@@ -209,7 +209,7 @@ class Identity(_Record):
     dataset: DatasetFacts
     models: dict[str, ModelFacts]
     methods: dict[str, MethodFacts]
-    sources: dict[str, SourceFacts]
+    sources: dict[str, NetworkFreeFacts]
     metrics: dict[str, MetricFacts]
     selected_on: str | None
     environment: Environment

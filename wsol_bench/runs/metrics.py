@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wsol_bench.config import MetricConfig
+from wsol_bench.common.registry import distinct
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import Metric, metrics
-from wsol_bench.protocols import Protocol
-from wsol_bench.registry import distinct
+from wsol_bench.protocols.model import Protocol
+from wsol_bench.runs.config import MetricConfig
 from wsol_bench.runs.manifest import Identity
 from wsol_bench.scoring import default_metrics
 

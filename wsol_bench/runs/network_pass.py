@@ -14,19 +14,21 @@ import torch
 from jaxtyping import Bool, Float, Float16, Float64, Int64
 from torch import Tensor, nn
 
-from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
-from wsol_bench.cams import MapMethod, merged_plan
 from wsol_bench.capture import Cost, Precision, Record, autocast, capture
+from wsol_bench.capture.faithfulness import Faithfulness, faithfulness
 from wsol_bench.datasets import Dataset, Sample
+from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import ModelError, NotApplicableError
-from wsol_bench.faithfulness import Faithfulness, faithfulness
 from wsol_bench.geometry import Placement
 from wsol_bench.images.loading import Group, decoded
 from wsol_bench.images.preprocess import normalize
+from wsol_bench.methods.base import MapMethod, merged_plan
+from wsol_bench.methods.network_free import MapsOrBoxes
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.models.classifiers import Classifier
-from wsol_bench.protocols import Protocol
+from wsol_bench.protocols.model import Protocol
+from wsol_bench.runs.schema import ImageStatus
 from wsol_bench.runs.scorer import (
     CostLine,
     Outcome,
@@ -35,10 +37,9 @@ from wsol_bench.runs.scorer import (
     ScoredMethod,
     StoredMaps,
 )
-from wsol_bench.schema import ImageStatus
 from wsol_bench.scoring import Scoring
+from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.upsampling import upsample
-from wsol_bench.sources import Given
 
 __all__ = ["ClassSlots", "NetworkPass", "storable"]
 
@@ -64,7 +65,7 @@ class NetworkPass:
     classifier: Classifier
     methods: Sequence[MapMethod]
     randomized: nn.Module | None
-    sources: dict[str, Given]
+    sources: dict[str, MapsOrBoxes]
     protocol: Protocol
     faithfulness_steps: int | None
     batch_size: int

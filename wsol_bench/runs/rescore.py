@@ -11,26 +11,26 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
-from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
-from wsol_bench.config import ExperimentConfig, load_config
+from wsol_bench.common.progress import progress
 from wsol_bench.datasets import MaskFiles
+from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import ConfigError, RunError
+from wsol_bench.methods.network_free import MapsOrBoxes, score_image_boxes
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
-from wsol_bench.progress import progress
-from wsol_bench.protocols import PixelProtocol, Protocol
+from wsol_bench.protocols.model import PixelProtocol, Protocol
+from wsol_bench.runs.config import ExperimentConfig, load_config
 from wsol_bench.runs.experiment import build_methods, selection_digest, source_digest
 from wsol_bench.runs.folder import RunFolder, rows_table
 from wsol_bench.runs.manifest import Environment, MetricFacts, Origin, differences
 from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.runs.results import Results, summarize_run
 from wsol_bench.runs.run import finish, require_elsewhere
+from wsol_bench.runs.schema import Tables, boxes_of
 from wsol_bench.runs.scorer import curve_columns
 from wsol_bench.runs.selection import selected_on
-from wsol_bench.schema import Tables, boxes_of
 from wsol_bench.scoring import Scores, Scoring, scoring_of
 from wsol_bench.scoring.base import by_shape
-from wsol_bench.sources import Given
-from wsol_bench.sources.given import score_given_boxes
+from wsol_bench.scoring.batches import ImageBatch, RowBatch
 
 __all__ = ["rescore", "scored_again"]
 
@@ -151,7 +151,7 @@ def rescore(
     return Results(summary, folder)
 
 
-def _opened(source: RunFolder, experiment: Any) -> dict[str, Given | None]:
+def _opened(source: RunFolder, experiment: Any) -> dict[str, MapsOrBoxes | None]:
     """By name, maps that are not stored, as they are had elsewhere; None for boxes.
 
     Raises:
@@ -194,7 +194,7 @@ def scored_again(
     tables: Tables,
     protocol: Protocol,
     scoring: Scoring,
-    sources: Mapping[str, Given | None],
+    sources: Mapping[str, MapsOrBoxes | None],
     made_by: Protocol,
     held_out: Collection[str] = (),
 ) -> Tables:
@@ -221,7 +221,7 @@ def scored_again(
     for name, given in sources.items():
         mine = np.flatnonzero(rows["method"].to_numpy(str) == name)
         if given is None:
-            theirs = score_given_boxes(boxes_of(rows)[mine], batch.take(mine), scoring)
+            theirs = score_image_boxes(boxes_of(rows)[mine], batch.take(mine), scoring)
         else:
             theirs = given.score(batch.take(mine), scoring)
         scores = scores.put(mine, theirs)

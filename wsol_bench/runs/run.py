@@ -13,17 +13,17 @@ from typing import Any, Protocol, runtime_checkable
 
 import pandas as pd
 
-from wsol_bench.config import ExperimentConfig, load_config
+from wsol_bench.common.progress import progress
 from wsol_bench.errors import ConfigError, DatasetError, RunError
 from wsol_bench.metrics.seeds import over_seeds
-from wsol_bench.progress import progress
+from wsol_bench.report.tables import markdown
+from wsol_bench.runs.config import ExperimentConfig, load_config
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.experiment import Experiment, Part
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.manifest import Identity, differences, listed
 from wsol_bench.runs.results import Results, summarize_run
-from wsol_bench.schema import FAILED, ImageStatus, Tables
-from wsol_bench.tables import markdown
+from wsol_bench.runs.schema import FAILED, ImageStatus, Tables
 
 __all__ = ["Engine", "Results", "finish", "merge", "require_elsewhere", "run", "run_below"]
 

@@ -8,26 +8,27 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float16, Float64
 
-from wsol_bench.batches import ImageBatch, ImageTruth, RowBatch
 from wsol_bench.datasets import Dataset, Sample
+from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import DatasetError
+from wsol_bench.methods.network_free import MapsOrBoxes
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
-from wsol_bench.protocols import Protocol as MapProtocol
+from wsol_bench.protocols.model import Protocol as MapProtocol
 from wsol_bench.runs.folder import rows_table
 from wsol_bench.runs.manifest import NO_MODEL
-from wsol_bench.schema import COSTS, FAILED, IMAGES, MAPS, ImageStatus, Tables
+from wsol_bench.runs.schema import COSTS, FAILED, IMAGES, MAPS, ImageStatus, Tables
 from wsol_bench.scoring import Scores, Scoring
-from wsol_bench.sources import Given
+from wsol_bench.scoring.batches import ImageBatch, RowBatch
 
 __all__ = [
     "CostLine",
     "Group",
+    "NetworkFreePass",
     "Outcome",
     "Passed",
     "ScoredGroup",
     "ScoredMethod",
     "Scorer",
-    "SourcesAlone",
     "StoredMaps",
 ]
 
@@ -135,7 +136,7 @@ class Passed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SourcesAlone:
+class NetworkFreePass:
     """Maps and boxes from elsewhere without any model; takes the place of a network's pass.
 
     Attributes:
@@ -143,7 +144,7 @@ class SourcesAlone:
         protocol: says where the input that maps lie over is in an image.
     """
 
-    sources: Mapping[str, Given]
+    sources: Mapping[str, MapsOrBoxes]
     protocol: MapProtocol
 
     @property
@@ -170,14 +171,14 @@ class SourcesAlone:
                     failed.append(Outcome(index, sample, ImageStatus.UNREADABLE, reason))
                 else:
                     there.append((index, sample))
-            yield Passed(failed, [_SourcesGroup(self, there)] if there else [])
+            yield Passed(failed, [_NetworkFreeGroup(self, there)] if there else [])
 
 
 @dataclass(frozen=True, eq=False)
-class _SourcesGroup:
+class _NetworkFreeGroup:
     """Images that sources know."""
 
-    alone: SourcesAlone
+    alone: NetworkFreePass
     there: list[tuple[int, Sample]]
 
     def scored(self, scoring: Scoring) -> ScoredGroup:

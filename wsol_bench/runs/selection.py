@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from wsol_bench.errors import ConfigError
-from wsol_bench.protocols import Protocol
+from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.folder import SELECTION, RunFolder
 from wsol_bench.runs.manifest import Identity
 from wsol_bench.runs.results import methods_of

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.max_box_acc import V1
-from wsol_bench.protocols import BoxSweepProtocol, OneBoxProtocol, PixelProtocol, Protocol
+from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, PixelProtocol, Protocol
 from wsol_bench.scoring.base import Scores, Scoring, Selection
 from wsol_bench.scoring.box_sweep import BoxSweep
 from wsol_bench.scoring.one_box import OneBox

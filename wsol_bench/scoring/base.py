@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from wsol_bench.batches import ImageBatch, MapView, RowBatch
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.metrics.map_view import MapView
 from wsol_bench.metrics.number import Number
 from wsol_bench.metrics.pointing_game import peak_in_image
-from wsol_bench.protocols import MapRule
-from wsol_bench.schema import (
+from wsol_bench.protocols.model import MapSection
+from wsol_bench.runs.schema import (
     CORNERS,
     CURVE_KEYS,
     GROUP,
@@ -33,6 +33,7 @@ from wsol_bench.schema import (
     RowStatus,
     Table,
 )
+from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.upsampling import upsample
 
 __all__ = ["CHUNK", "Chunk", "ScoreBuffer", "Scores", "Scoring", "Selection", "by_shape"]
@@ -151,7 +152,7 @@ class Scoring(ABC):
     every_row: ClassVar[bool]
     number_names: frozenset[str] = frozenset()
 
-    def __init__(self, map_rule: MapRule, metrics: Sequence[Metric]) -> None:
+    def __init__(self, map_rule: MapSection, metrics: Sequence[Metric]) -> None:
         self.map_rule = map_rule
         self.metrics = tuple(metrics)
 

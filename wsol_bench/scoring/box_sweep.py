@@ -12,19 +12,20 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from wsol_bench.batches import ImageTruth, RowBatch
 from wsol_bench.boxes.component import levels_of
 from wsol_bench.boxes.contours import contour_sweep
-from wsol_bench.boxes.sweep import Components, Lasting, best_iou_curve, ranks_of, sweep
+from wsol_bench.boxes.threshold_sweep import BoxSpans, Components, best_iou_curve, ranks_of, sweep
+from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import RunError
 from wsol_bench.geometry import Placement, to_input, to_original
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.max_box_acc import V1, V2
 from wsol_bench.metrics.number import Best, Number
-from wsol_bench.protocols import BoxSweepProtocol, MapRule, SweepBoxRule
-from wsol_bench.schema import Column, RowStatus
+from wsol_bench.protocols.model import BoxSweepProtocol, MapSection, SweepBoxSection
+from wsol_bench.runs.schema import Column, RowStatus
 from wsol_bench.scoring.base import Chunk, ScoreBuffer, Scores, Scoring, Selection
+from wsol_bench.scoring.batches import RowBatch
 from wsol_bench.scoring.boxes import CONNECTIVITY, extrema, truth_in_frame
 from wsol_bench.scoring.upsampling import upsample
 from wsol_bench.statistics import Hits, column_means
@@ -104,7 +105,7 @@ class BoxSweep(Scoring):
         last = np.array([len(self.thresholds) - 1], np.int32)
         for row in np.flatnonzero(with_curve).tolist():
             index = batch.image[row]
-            always = Lasting(compared[[row]], 0 * last, last)
+            always = BoxSpans(compared[[row]], 0 * last, last)
             hits = self._hits([always] * 2, images.truth[index], images.placements[index])
             buffer.add_curve(row, hits=hits)
         none = np.isnan(boxes[:, 0])
@@ -206,14 +207,14 @@ class BoxSweep(Scoring):
         flat = b"".join(column.loc[images.images["image_id"]]) if len(images) else b""
         return np.frombuffer(flat, np.uint8).reshape(len(images), n_curves, width)
 
-    def _framed(self, lasting: Lasting, placement: Placement) -> Lasting:
+    def _framed(self, lasting: BoxSpans, placement: Placement) -> BoxSpans:
         """Boxes of the input in the pixels that are compared."""
         boxes = lasting.boxes.astype(np.float64)
         if self._rule.frame == "original":
             boxes = to_original(boxes, [placement], np.zeros(len(boxes), np.int64))
         return lasting._replace(boxes=boxes)
 
-    def _hits(self, found: Sequence[Lasting], truth: ImageTruth, placement: Placement) -> bytes:
+    def _hits(self, found: Sequence[BoxSpans], truth: ImageTruth, placement: Placement) -> bytes:
         """At which thresholds the boxes of a map are right: the largest's, and those of all."""
         boxes = truth_in_frame(truth, placement, self._rule.frame)
         bits = []
@@ -229,8 +230,8 @@ def _components(
     values: bytes,
     shape: tuple[int, int],
     size: tuple[int, int],
-    map_rule: MapRule,
-    rule: SweepBoxRule,
+    map_rule: MapSection,
+    rule: SweepBoxSection,
 ) -> Components:
     """The boxes of a map at every threshold, in pixels of the input."""
     maps = np.frombuffer(values, np.float32).reshape(1, *shape)

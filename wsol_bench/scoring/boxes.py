@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from wsol_bench.batches import ImageTruth, RowBatch
+from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.geometry import Boxes, Placement, box_iou, to_input, to_original
-from wsol_bench.protocols import BoxRule, MapRule
-from wsol_bench.protocols.model import Frame
+from wsol_bench.protocols.model import BoxSection, Frame, MapSection
+from wsol_bench.scoring.batches import RowBatch
 
 __all__ = ["CONNECTIVITY", "best_iou", "boxes_in_original", "extrema", "truth_in_frame"]
 
@@ -19,8 +19,8 @@ CONNECTIVITY = {4: 1, 8: 2}
 def extrema(
     large: Float32[np.ndarray, "n height width"],
     maps: Float32[np.ndarray, "n h w"],
-    map_rule: MapRule,
-    box_rule: BoxRule,
+    map_rule: MapSection,
+    box_rule: BoxSection,
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """The extrema that levels are measured by; NaN where a value of the map is not finite."""
     measured = large

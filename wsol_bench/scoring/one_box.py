@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, Float64
 
-from wsol_bench.batches import RowBatch
 from wsol_bench.boxes.component import largest_components, levels_of
 from wsol_bench.boxes.contours import contour_sweep
 from wsol_bench.geometry import to_input
@@ -18,9 +17,10 @@ from wsol_bench.metrics.failure_modes import failure_counts
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.localization import LOCALIZATION_NUMBERS, localization_numbers
 from wsol_bench.metrics.number import Number
-from wsol_bench.protocols import MapRule, OneBoxProtocol, OneBoxRule
-from wsol_bench.schema import CORNERS, Column, RowStatus
+from wsol_bench.protocols.model import MapSection, OneBoxProtocol, OneBoxSection
+from wsol_bench.runs.schema import CORNERS, Column, RowStatus
 from wsol_bench.scoring.base import CHUNK, Chunk, ScoreBuffer, Scores, Scoring, Selection
+from wsol_bench.scoring.batches import RowBatch
 from wsol_bench.scoring.boxes import (
     CONNECTIVITY,
     best_iou,
@@ -131,7 +131,10 @@ class OneBox(Scoring):
 
 
 def boxes_of_maps(
-    maps: Float32[np.ndarray, "n h w"], size: tuple[int, int], map_rule: MapRule, rule: OneBoxRule
+    maps: Float32[np.ndarray, "n h w"],
+    size: tuple[int, int],
+    map_rule: MapSection,
+    rule: OneBoxSection,
 ) -> Float64[np.ndarray, "n 4"]:
     """One half-open xyxy box a map, in pixels of the input; a row of NaN where there is no box.
 
@@ -152,8 +155,8 @@ def boxes_of_maps(
 def _boxes(
     large: Float32[np.ndarray, "n height width"],
     maps: Float32[np.ndarray, "n h w"],
-    map_rule: MapRule,
-    rule: OneBoxRule,
+    map_rule: MapSection,
+    rule: OneBoxSection,
 ) -> Float64[np.ndarray, "n 4"]:
     if rule.extractor == "contours":
         threshold = np.array([rule.threshold])

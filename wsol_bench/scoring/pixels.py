@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
-from wsol_bench.batches import ImageBatch, RowBatch
-from wsol_bench.boxes.sweep import ranks_of
+from wsol_bench.boxes.threshold_sweep import ranks_of
 from wsol_bench.errors import ImageError, RunError
 from wsol_bench.images.masks import BACKGROUND, OBJECT, mask_of
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.number import Number
 from wsol_bench.metrics.pixel_ap import peak_iou, pixel_average_precision
-from wsol_bench.protocols import PixelProtocol
-from wsol_bench.schema import Column, RowStatus
+from wsol_bench.protocols.model import PixelProtocol
+from wsol_bench.runs.schema import Column, RowStatus
 from wsol_bench.scoring.base import Chunk, ScoreBuffer, Scores, Scoring, Selection
+from wsol_bench.scoring.batches import ImageBatch, RowBatch
 
 __all__ = ["Pixels"]
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
 from wsol_bench.metrics.number import Number
-from wsol_bench.schema import COSTS, GROUP, MethodStatus
+from wsol_bench.runs.schema import COSTS, GROUP, MethodStatus
 from wsol_bench.scoring.base import Scoring, Selection
 
 __all__ = ["COST_NUMBERS", "MethodResults", "no_selection"]

@@ -7,13 +7,13 @@ import numba
 import numpy as np
 from jaxtyping import Float32
 
-from wsol_bench.protocols import MapRule
+from wsol_bench.protocols.model import MapSection
 
 __all__ = ["upsample"]
 
 
 def upsample(
-    maps: Float32[np.ndarray, "n h w"], size: tuple[int, int], rule: MapRule
+    maps: Float32[np.ndarray, "n h w"], size: tuple[int, int], rule: MapSection
 ) -> Float32[np.ndarray, "n height width"]:
     """Maps at the input's (height, width), rectified where the protocol says.
 

@@ -240,7 +240,7 @@ class TestConfigurations:
         assert results.summary["method"].tolist() == ["power_cam+power=1", "power_cam+power=2"]
 
     def test_one_method_under_two_paths_is_an_error(self, root):
-        methods = ["cam", "wsol_bench.cams.cam:cam"]
+        methods = ["cam", "wsol_bench.methods.cam:cam"]
         with pytest.raises(ConfigError, match="'cam' is listed twice"):
             wsol_bench.run(color_experiment(root, methods=methods))
 
@@ -287,7 +287,7 @@ class TestConfigurations:
 def test_export_then_score_gives_the_runs_own_numbers(results, root, tmp_path):
     """And so does the arithmetic of the devkit on the exported numbers, written out here."""
     from wsol_bench.datasets import datasets
-    from wsol_bench.predictions import read_predictions, score_predictions
+    from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
     from wsol_bench.report.export import export_run
 
     list(export_run(results.folder, tmp_path, format="kaggle"))
@@ -302,7 +302,7 @@ def test_export_then_score_gives_the_runs_own_numbers(results, root, tmp_path):
 
 
 def test_results_are_json_ready(results):
-    from wsol_bench.tables import records
+    from wsol_bench.report.tables import records
 
     text = json.dumps(records(results.summary), allow_nan=False)
     assert json.loads(text)[0]["top1_loc_error"] == 0

@@ -26,7 +26,7 @@ from wsol_bench.runs.manifest import Environment
 KILLER = """
 import os, signal
 from pathlib import Path
-from wsol_bench.cams import cam_methods, MapMethod
+from wsol_bench.methods.base import cam_methods, MapMethod
 
 LEFT = Path(__file__).with_name("deaths_left")
 cam = cam_methods.get("cam")

@@ -5,7 +5,7 @@ from typing import Any
 
 from wsol_bench.errors import WorkerError
 from wsol_bench.runs.experiment import Experiment, Part
-from wsol_bench.schema import Tables
+from wsol_bench.runs.schema import Tables
 
 __all__ = ["LocalEngine"]
 

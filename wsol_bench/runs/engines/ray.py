@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wsol_bench.config import ExperimentConfig
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, WorkerError
+from wsol_bench.methods.network_free import MapsOrBoxes
+from wsol_bench.runs.config import ExperimentConfig
 from wsol_bench.runs.experiment import Experiment, Part
 from wsol_bench.runs.manifest import Environment, differences
-from wsol_bench.schema import Tables
-from wsol_bench.sources import Given
+from wsol_bench.runs.schema import Tables
 
 __all__ = ["RayEngine"]
 
@@ -244,7 +244,7 @@ class _Worker:
     def __init__(
         self,
         experiment: dict[str, Any],
-        loaded: tuple[Dataset, Mapping[str, Given]],
+        loaded: tuple[Dataset, Mapping[str, MapsOrBoxes]],
         folder: str,
         path: list[str],
         versions: dict[str, str],

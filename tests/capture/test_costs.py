@@ -1,0 +1,400 @@
+"""What a run says that its methods cost, and what a probe charges, worked out by hand."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pytest
+import torch
+from few_channels import CHANNELS, SECONDS_A_PASS, SECONDS_OF_SLEEPY
+from torch import Tensor, nn
+from torchvision import models
+
+import wsol_bench
+from wsol_bench.capture import Cost, Plan, Record, capture
+from wsol_bench.errors import NotApplicableError
+from wsol_bench.methods.base import cam_methods
+from wsol_bench.models.target_layers import target_of
+
+# ---- the table of a run
+
+N_IMAGES = 6
+BATCH = 2  # so three batches: two in the first part, one in the second
+PARTS = [4, 2]
+SLOTS = 6  # the five best classes and the image's own
+SAMPLES = 3
+STEPS = 4
+
+
+class Each(NamedTuple):
+    """Of an image: what a method is charged; of a batch: how often the network ran for that."""
+
+    forward: int
+    backward: int
+    head: int
+    runs: int
+
+
+# Everybody is charged the pass that all share, one image, and its gradients only where the plan
+# asks for them: of all six slots, also where the map of the own class alone is made.
+EXPECTED = {
+    "cam": Each(1, 0, 0, 1),
+    "grad_cam": Each(1, SLOTS, 0, 1),
+    "layer_cam": Each(1, SLOTS, 0, 1),
+    "class_swapped(grad_cam)": Each(1, SLOTS, 0, 1),
+    # The pass of the other network in the place of that of this one.
+    "randomized_weights(grad_cam)": Each(1, SLOTS, 0, 1),
+    # An image a channel, for all slots at once.
+    "score_cam": Each(1 + CHANNELS, 0, 0, 2),
+    # A pass that notes what stands around the layer, then an activation a channel.
+    "ablation_cam": Each(2, 0, CHANNELS, 3),
+    # The same pass, the layer's own activations, and one way back a slot, of which there is one;
+    # ShapleyCAM takes it twice.
+    "finer_cam": Each(2, 1, 1, 3),
+    "shapley_cam": Each(2, 2, 1, 3),
+    # To the pixels, of the own class alone.
+    "guided_backprop": Each(2, 1, 0, 2),
+    "guided_backprop of all": Each(2, SLOTS, 0, 2),
+    # Guided backpropagation was asked before: it is charged all the same.
+    "guided_grad_cam": Each(2, SLOTS + 1, 0, 2),
+    f"smooth_grad+samples={SAMPLES}": Each(1 + SAMPLES, SAMPLES, 0, 1 + SAMPLES),
+    f"integrated_gradients+steps={STEPS}": Each(1 + STEPS, STEPS, 0, 1 + STEPS),
+    # Not applicable: one image passes, which tells that, and is not counted.
+    "le_grad": Each(1, 0, 0, 2),
+    "sleepy": Each(1, 0, 0, 1),
+    # A source asks no network.
+    "center_gaussian": Each(0, 0, 0, 0),
+}
+
+
+@pytest.fixture(scope="module")
+def measured() -> tuple[Any, float]:
+    """A run of all of these, and the seconds that it took."""
+    methods = [
+        "cam",
+        "grad_cam",
+        {"name": "layer_cam", "classes": "label"},
+        {"name": "grad_cam", "sanity": "class_swapped"},
+        {"name": "grad_cam", "sanity": "randomized_weights"},
+        "score_cam",
+        "ablation_cam",
+        {"name": "finer_cam", "classes": "label"},
+        {"name": "shapley_cam", "classes": "label"},
+        "guided_backprop",
+        {"name": "guided_backprop", "label": "guided_backprop of all", "classes": "all"},
+        "guided_grad_cam",
+        {"name": "smooth_grad", "samples": SAMPLES},
+        {"name": "integrated_gradients", "steps": STEPS},
+        "le_grad",
+        "few_channels:sleepy",
+        "center_gaussian",
+    ]
+    experiment = {
+        "name": "costs",
+        "dataset": {"name": "shapes", "n_images": N_IMAGES},
+        "models": [
+            {"name": "few_channels:few_channels", "label": "net", "layer": "features", "head": "fc"}
+        ],
+        "methods": methods,
+        "protocol": "gradcam-2017",
+        "faithfulness": 2,  # its passes are no method's
+        "batch_size": BATCH,
+        "part_size": PARTS[0],
+        "workers": 0,
+        "device": "cpu",
+    }
+    begin = time.perf_counter()
+    results = wsol_bench.run(experiment)
+    return results, time.perf_counter() - begin
+
+
+def of_run(costs: pd.DataFrame) -> pd.DataFrame:
+    """Of all parts together."""
+    return costs.groupby("method")[["n_images", "forward", "backward", "head", "seconds"]].sum()
+
+
+class TestCostsOfARun:
+    def test_every_method_has_a_line_in_each_part(self, measured: tuple[Any, float]) -> None:
+        costs = measured[0].costs
+        assert set(costs["model"]) == {"net"}
+        assert list(costs["method"]) == list(EXPECTED) * len(PARTS)
+        layers = costs.groupby("method")["layer"].unique()
+        assert list(layers["cam"]) == list(layers["score_cam"]) == ["features"]
+        assert list(layers["guided_backprop"]) == list(layers["center_gaussian"]) == [""]
+
+    @pytest.mark.parametrize("method", EXPECTED)
+    def test_passes_are_those_counted_by_hand(
+        self, measured: tuple[Any, float], method: str
+    ) -> None:
+        costs, each = measured[0].costs, EXPECTED[method]
+        lines = costs.loc[costs["method"] == method, ["n_images", "forward", "backward", "head"]]
+        assert lines.to_numpy().tolist() == [
+            [n, n * each.forward, n * each.backward, n * each.head] for n in PARTS
+        ]
+
+    def test_seconds_are_at_least_those_asleep_and_at_most_those_of_the_run(
+        self, measured: tuple[Any, float]
+    ) -> None:
+        results, wall = measured
+        seconds = of_run(results.costs)["seconds"]
+        batches = N_IMAGES // BATCH
+        for method, each in EXPECTED.items():
+            asleep = SECONDS_OF_SLEEPY if method == "sleepy" else 0.0
+            least = batches * (each.runs * SECONDS_A_PASS + asleep)
+            assert least <= seconds[method] <= wall, method
+        assert seconds["center_gaussian"] == 0
+        assert (
+            results.costs.loc[results.costs["method"] != "center_gaussian", "seconds"] > 0
+        ).all()
+
+    def test_a_reason_stands_where_a_method_is_not_applicable(
+        self, measured: tuple[Any, float]
+    ) -> None:
+        costs = measured[0].costs
+        reasons = costs[costs["reason"] != ""]
+        assert list(reasons["method"]) == ["le_grad"] * len(PARTS)
+        assert reasons["reason"].str.startswith("le_grad is not applicable to FewChannels: ").all()
+
+    def test_the_summary_has_the_means_of_an_image(self, measured: tuple[Any, float]) -> None:
+        results, _ = measured
+        summary, seconds = results.summary.set_index("method"), of_run(results.costs)["seconds"]
+        assert set(summary.index) == set(EXPECTED)
+        for method, each in EXPECTED.items():
+            line = summary.loc[method]
+            found = line[["forward_passes", "backward_passes", "head_passes"]]
+            assert found.tolist() == [each.forward, each.backward, each.head], method
+            assert line["seconds"] == pytest.approx(seconds[method] / N_IMAGES), method
+            assert ("no attention at all" in line["reason"]) == (method == "le_grad")
+            assert line["reason"] == "" or method == "le_grad"
+
+
+# ---- what is asked of a probe, against what is seen from outside of it
+
+N_CLASSES = 6
+CLASSES = torch.tensor([[4, 1], [0, 5]])  # two slots of two images
+
+
+def images(n: int = 2) -> Tensor:
+    return torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+
+
+class Tiny(nn.Module):
+    """All that a ResNet has, at its smallest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 4, stride=4), nn.ReLU())
+        self.features = nn.Sequential(nn.Conv2d(4, 5, 3, padding=1), nn.ReLU())
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(5, N_CLASSES)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.fc(self.pool(self.features(self.stem(batch))).flatten(1))
+
+
+def tanh_net() -> nn.Module:
+    """No rectifier."""
+    net = Tiny()
+    net.stem[1] = net.features[1] = nn.Tanh()
+    return net
+
+
+def vit() -> nn.Module:
+    """Three blocks."""
+    net = models.VisionTransformer(32, 16, 3, 2, 8, 16, num_classes=N_CLASSES)
+    nn.init.normal_(net.heads.head.weight)
+    return net
+
+
+@cache
+def network(build: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build().eval()
+
+
+def record_of(build: Callable[[], nn.Module] = Tiny, plan: Plan = Plan()) -> Record:  # noqa: B008
+    net = network(build)
+    target = target_of(net, **({} if build is vit else {"layer": "features", "head": "fc"}))
+    return capture(net, images(), [target], plan, classes=CLASSES)
+
+
+class Seen:
+    """What runs, seen without the package: rows of the network's input, cotangents of autograd."""
+
+    rows = 0
+    pairs = 0
+
+
+@contextmanager
+def watched(net: nn.Module) -> Iterator[Seen]:
+    seen, own, inside = Seen(), torch.autograd.grad, [False]
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.rows += len(inputs[0])
+
+    def grad(outputs: Tensor, inputs: Any, grad_outputs: Any = None, **options: Any) -> Any:
+        if not inside[0] and grad_outputs is not None:  # within a rule's own backward: no new way
+            n = grad_outputs.shape[0]
+            seen.pairs += n * grad_outputs.shape[1] if options.get("is_grads_batched") else n
+        outer, inside[0] = inside[0], True
+        try:
+            return own(outputs, inputs, grad_outputs, **options)
+        finally:
+            inside[0] = outer
+
+    with pytest.MonkeyPatch.context() as patch, net.register_forward_pre_hook(count):
+        patch.setattr(torch.autograd, "grad", grad)
+        yield seen
+
+
+class Question(NamedTuple):
+    """What is asked, what it is charged (forward, backward, head), and what is seen.
+
+    Seen are the rows that pass the network: images, activations behind the layer, and the one
+    image that tells whether a network has attention. And (image, cotangent) pairs that autograd
+    gets, at the logits and further down.
+    """
+
+    ask: Callable[[Record], object]
+    charged: tuple[int, int, int]
+    rows: int
+    pairs: int
+    build: Callable[[], nn.Module] = Tiny
+
+
+OF = torch.tensor([0, 1, 1, 0, 1])
+
+QUESTIONS = {
+    "logits": Question(lambda one: one.probe.logits(images(3)), (3, 0, 0), 3, 0),
+    "record": Question(
+        lambda one: one.probe.record(images(3), torch.tensor([[0, 1]] * 3)), (3, 6, 0), 3, 6
+    ),
+    "pixel_gradients": Question(
+        lambda one: one.probe.pixel_gradients(CLASSES), (2, 4, 0), 2, 4
+    ),
+    "pixel_gradients of others": Question(
+        lambda one: one.probe.pixel_gradients(torch.tensor([[2]] * 3), images=images(3)),
+        (3, 3, 0), 3, 3,
+    ),
+    "guided": Question(
+        lambda one: one.probe.pixel_gradients(CLASSES, rule="guided"), (2, 4, 0), 2, 4
+    ),
+    "gradients_at": Question(
+        lambda one: one.probe.gradients_at(["stem", "features"], CLASSES), (2, 4, 0), 2, 4
+    ),
+    "head": Question(lambda one: one.head(one.activations[OF], OF), (2, 0, 5), 2 + 5, 0),
+    "head, twice": Question(
+        lambda one: [one.head(one.activations[OF], OF) for _ in range(2)],
+        (2, 0, 10), 2 + 10, 0,
+    ),
+    "excitation": Question(
+        lambda one: one.probe.excitation(CLASSES, map_layer="stem"), (2, 4, 0), 2, 4
+    ),
+    # The way down from the class and from its negation, which then go on as one.
+    "contrastive excitation": Question(
+        lambda one: one.probe.excitation(CLASSES, map_layer="stem", contrastive=True),
+        (2, 8, 0), 2, 8 + 4,
+    ),
+    "attention": Question(lambda one: one.probe.attention(None), (2, 0, 0), 1 + 2, 0, vit),
+    # From the logits of three blocks to their tokens, then to all blocks, then within each.
+    "attention of classes": Question(
+        lambda one: one.probe.attention(CLASSES), (2, 4, 0), 1 + 2, 3 * 4 + 4 + 3 * 4, vit
+    ),
+    "relevance": Question(
+        lambda one: one.probe.relevance(CLASSES), (2, 4, 0), 1 + 2, 4, vit
+    ),
+    "finer_cam": Question(cam_methods.get("finer_cam"), (2, 4, 2), 2 + 2, 4),
+    "shapley_cam": Question(cam_methods.get("shapley_cam"), (2, 8, 2), 2 + 2, 8),
+    "captum": Question(cam_methods.get("captum/LayerGradCam"), (4, 4, 0), 4, 0),
+}  # fmt: skip
+
+
+def counts(cost: Cost) -> tuple[int, int, int]:
+    return cost.forward, cost.backward, cost.head
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_each_question_is_charged_what_it_runs(name: str) -> None:
+    question = QUESTIONS[name]
+    if name == "captum":
+        pytest.importorskip("captum")
+    record = record_of(question.build)
+    with watched(record.probe.model) as seen:
+        before = time.perf_counter()
+        with record.probe.metered() as cost:
+            begin = time.perf_counter()
+            question.ask(record)
+            least = time.perf_counter() - begin
+        most = time.perf_counter() - before
+    assert counts(cost) == question.charged
+    assert (seen.rows, seen.pairs) == (question.rows, question.pairs)
+    assert least <= cost.seconds() <= most
+    # Who asks the same again is charged the same, whatever was kept.
+    with record.probe.metered() as again:
+        question.ask(record)
+    assert counts(again) == question.charged
+    assert counts(record.probe.cost) == tuple(2 * n for n in question.charged)
+
+
+# What turns out not to be there is charged as far as it went.
+FAILURES = {
+    "attention": Question(lambda one: one.probe.attention(CLASSES), (0, 0, 0), 1, 0),
+    "guided": Question(
+        lambda one: one.probe.pixel_gradients(CLASSES, rule="guided"), (2, 0, 0), 2, 0, tanh_net
+    ),
+    "excitation": Question(
+        lambda one: one.probe.excitation(CLASSES, map_layer="stem"), (2, 0, 0), 2, 0, tanh_net
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_what_is_not_applicable_is_charged_what_has_run(name: str) -> None:
+    question = FAILURES[name]
+    record = record_of(question.build)
+    net, probe = record.probe.model, record.probe
+    with watched(net) as seen, probe.metered() as cost, pytest.raises(NotApplicableError):
+        question.ask(record)
+    assert counts(cost) == question.charged
+    assert (seen.rows, seen.pairs) == (question.rows, question.pairs)
+
+
+def test_the_pass_that_all_share_is_charged_by_the_plan() -> None:
+    with watched(network(Tiny)) as seen:
+        record = record_of(plan=Plan(gradients=True))
+    assert (seen.rows, seen.pairs) == (2, 4)
+    assert counts(record.cost_for(Plan(gradients=True))) == (2, 4, 0)
+    assert counts(record.cost_for(Plan())) == (2, 0, 0)  # as if the method were alone
+    assert counts(record_of().cost_for(Plan())) == (2, 0, 0)
+    assert counts(record.probe.cost) == (0, 0, 0)
+    for one in (record.at_layer(0), record.select(torch.tensor([[1], [0]]))):
+        assert counts(one.cost_for(Plan(gradients=True))) == (2, 4, 0)
+    seconds = record.cost_for(Plan()).seconds()
+    assert 0 < seconds == record.cost_for(Plan(gradients=True)).seconds()
+    # What is made of it does not change it.
+    cost = record.cost_for(Plan())
+    cost += record.cost_for(Plan(gradients=True))
+    assert counts(cost) == (4, 4, 0)
+    assert cost.seconds() == pytest.approx(2 * seconds)
+    assert counts(record.cost_for(Plan())) == (2, 0, 0)
+    assert record.cost_for(Plan()).seconds() == seconds
+
+
+def test_a_record_of_other_images_is_charged_to_who_asked_for_it() -> None:
+    probe = record_of().probe
+    with probe.metered() as cost:
+        other = probe.record(images(3), torch.tensor([[0, 1]] * 3))
+        assert counts(cost) == (3, 6, 0)
+        other.probe.pixel_gradients(torch.tensor([[0]] * 3))
+    assert counts(cost) == (6, 9, 0)
+    assert counts(other.cost_for(Plan(gradients=True))) == (0, 0, 0)
+
+
+def test_a_record_by_hand_was_no_pass() -> None:
+    record = Record(torch.zeros(1, 2), torch.zeros(1, 1, dtype=torch.long), ())
+    assert counts(record.cost_for(Plan())) == (0, 0, 0)
+    assert record.cost_for(Plan()).seconds() == 0

@@ -1,0 +1,159 @@
+"""Files that are there whole or not at all, and locks that end with their holder."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from wsol_bench.common import files
+from wsol_bench.common.files import locked, write_atomically
+
+
+@contextmanager
+def files_of_at_most(n_bytes):
+    """As on a full disk: what is longer is written in part, then fails (errno EFBIG)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class TestWriteAtomically:
+    def test_writes_also_where_there_is_no_folder_yet(self, tmp_path):
+        write_atomically(tmp_path / "a/b/file", b"content")
+        assert (tmp_path / "a/b/file").read_bytes() == b"content"
+        assert os.listdir(tmp_path / "a/b") == ["file"]
+
+    def test_a_write_that_fails_half_way_leaves_the_old_content_and_nothing_else(self, tmp_path):
+        write_atomically(tmp_path / "file", b"old")
+        with files_of_at_most(1000), pytest.raises(OSError, match="File too large"):
+            write_atomically(tmp_path / "file", b"new" * 1000)
+        assert (tmp_path / "file").read_bytes() == b"old"
+        assert os.listdir(tmp_path) == ["file"]
+
+    def test_an_interrupted_write_leaves_the_old_content_and_nothing_else(
+        self, tmp_path, monkeypatch
+    ):
+        """Ctrl-C while the disk is waited for."""
+
+        def interrupted(descriptor):
+            raise KeyboardInterrupt
+
+        write_atomically(tmp_path / "file", b"old")
+        monkeypatch.setattr("os.fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_atomically(tmp_path / "file", b"new")
+        assert (tmp_path / "file").read_bytes() == b"old"
+        assert os.listdir(tmp_path) == ["file"]
+
+    def test_the_content_is_on_the_disk_before_the_name_is(self, tmp_path, monkeypatch):
+        """Else a power failure may leave the name and no content."""
+        seen = []
+
+        def synced(descriptor):
+            seen.append((os.fstat(descriptor).st_size, (tmp_path / "file").exists()))
+
+        monkeypatch.setattr("os.fsync", synced)
+        write_atomically(tmp_path / "file", b"content")
+        assert (7, False) in seen
+
+    def test_an_error_names_the_file(self, tmp_path):
+        """All that the command line has to show: "Error: ..."."""
+        with files_of_at_most(1000), pytest.raises(OSError, match="File too large") as error:
+            write_atomically(tmp_path / "maps.parquet", b"new" * 1000)
+        assert "maps.parquet" in str(error.value)
+
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from wsol_bench.common import files
+
+files._take = getattr(files, sys.argv[2])
+with files.locked(Path(sys.argv[1]), "process 7 on a machine"):
+    child = os.fork()  # as the processes that decode images are made
+    if child:
+        print(child, flush=True)
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def holder_of(path):
+    """Another process that holds the lock, and the id of a child that it forked meanwhile."""
+    command = [sys.executable, "-c", HOLDER, str(path), files._take.__name__]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        child = int(process.stdout.readline())
+        try:
+            yield process, child
+        finally:
+            process.kill()
+            os.kill(child, signal.SIGKILL)
+
+
+def take(path):
+    with locked(path, "me"):
+        return path.read_text()
+
+
+def is_alive(pid):
+    os.kill(pid, 0)
+    return True
+
+
+@pytest.fixture(params=["_take", "_take_with_filelock"])
+def way(request, monkeypatch):
+    """This system's way to lock, and that of Windows, which here is filelock's of this system."""
+    monkeypatch.setattr(files, "_take", getattr(files, request.param))
+
+
+@pytest.mark.usefixtures("way")
+class TestLocked:
+    def test_another_process_is_refused_with_the_holders_words_until_it_is_killed(self, tmp_path):
+        path = tmp_path / "lock"
+        with holder_of(path) as (process, child):
+            for _ in range(2):  # who asks does not take it away
+                with pytest.raises(BlockingIOError, match="process 7 on a machine"):
+                    take(path)
+            process.kill()
+            process.wait()
+            assert is_alive(child)  # it has the file open, but not the lock
+            assert take(path) == "me"
+
+    def test_is_free_after_the_block_also_after_an_error(self, tmp_path):
+        path = tmp_path / "lock"
+        with pytest.raises(ZeroDivisionError), locked(path, "somebody with a long name"):
+            raise ZeroDivisionError
+        code = (
+            "import sys; from pathlib import Path; from wsol_bench.common import files\n"
+            "files._take = getattr(files, sys.argv[2])\n"
+            "with files.locked(Path(sys.argv[1]), 'next'): pass"
+        )
+        command = [sys.executable, "-c", code, str(path), files._take.__name__]
+        subprocess.run(command, check=True)
+        assert path.read_text() == "next"
+
+    def test_within_one_process_it_is_held_once(self, tmp_path):
+        path = tmp_path / "lock"
+        with locked(path, "me"):
+            with pytest.raises(BlockingIOError, match="this process"):
+                take(path)
+            with pytest.raises(BlockingIOError, match="this process"):  # still
+                take(tmp_path / "." / "lock")
+        assert take(path) == "me"
+
+
+def test_on_windows_the_lock_is_that_of_filelock():
+    """Which function the module takes there, as it is read anew under that name."""
+    code = (
+        "import sys; sys.platform = 'win32'\n"
+        "from wsol_bench.common import files\n"
+        "assert files._take is files._take_with_filelock and not hasattr(files, 'fcntl')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,248 @@
+"""Names, options and plug-ins; the plug-in is a little distribution, made for the test."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE, Catalog
+from wsol_bench.common.options import bind_options, option_lines
+from wsol_bench.common.registry import Registry, import_object
+from wsol_bench.errors import ConfigError
+from wsol_bench.methods.base import MapMethod, cam_methods
+
+
+def things() -> Catalog:
+    """Of a package that has none, and no family of them."""
+    return Catalog("thing", package="wsol_bench.boxes", group="wsol_bench.boxes", decorator="thing")
+
+
+class TestNames:
+    def test_a_name_is_given_once(self):
+        registry: Registry[int] = Registry(int, things())
+        registry.register("one", 1)
+        with pytest.raises(ConfigError, match="'one' is registered twice"):
+            registry.register("one", 2)
+
+    def test_nobody_else_takes_the_name_of_what_is_built_in(self):
+        """Also where that was not imported yet: it would be hidden, and its rows another's."""
+        code = (
+            "from wsol_bench import Plan, cam_method\n"
+            "from wsol_bench.errors import ConfigError\n"
+            "try:\n"
+            "    cam_method('grad_cam', plan=Plan(), paper='')(lambda record: record.activations)\n"
+            "except ConfigError as error: print(error)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.strip() == "map method 'grad_cam' is registered twice", done.stderr
+
+    def test_an_import_path_leads_to_a_method(self):
+        method = cam_methods.get("wsol_bench.methods.cam:cam")
+        assert method is cam_methods.get("cam")
+
+    @pytest.mark.parametrize(
+        ("path", "message"),
+        [
+            ("no_such_module:cam", "cannot import 'no_such_module'"),
+            (":cam", "cannot import ''"),
+            ("broken_plugin:cam", "cannot import 'broken_plugin': ZeroDivisionError"),
+            ("wsol_bench.methods.cam:cma", "has no 'cma'; did you mean 'cam'"),
+            ("json:dumps", "not a map method: expected MapMethod .* found function"),
+        ],
+    )
+    def test_a_path_that_leads_nowhere_says_which_half_is_wrong(
+        self, path, message, tmp_path, monkeypatch
+    ):
+        (tmp_path / "broken_plugin.py").write_text("1 / 0")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ConfigError, match=message):
+            cam_methods.get(path)
+
+    def test_import_object_names_what_it_was_for(self):
+        with pytest.raises(ConfigError, match="model builder 'nope:x'"):
+            import_object("nope:x", "model builder")
+
+
+class TestFamilies:
+    @pytest.fixture
+    def registry(self):
+        registry: Registry[str] = Registry(str, things())
+        registry.register("one", "built in")
+        registry.register("many/first", "built in, too")
+        registry.family("many")(lambda rest: f"made of {rest}")
+        return registry
+
+    @pytest.mark.parametrize(
+        ("name", "thing"),
+        [
+            ("many/second", "made of second"),
+            ("many/a/b", "made of a/b"),
+            ("many//a", "made of /a"),
+            ("many/module:name", "made of module:name"),
+            ("many/first", "built in, too"),
+            ("one", "built in"),
+        ],
+    )
+    def test_a_prefix_makes_what_has_no_name_of_its_own(self, registry, name, thing):
+        assert registry.get(name) == thing
+        assert name in registry
+
+    @pytest.mark.parametrize("name", ["many", "many/", "man/second", "two", "json:dumps", 3])
+    def test_other_names_are_of_no_family(self, registry, name):
+        assert name not in registry
+        if isinstance(name, str) and ":" not in name:
+            with pytest.raises(
+                ConfigError, match=rf"unknown thing '{name}'; .*known: many/\.\.\., many/f"
+            ):
+                registry.get(name)
+
+    def test_a_list_does_not_hold_them(self, registry):
+        assert list(registry) == ["many/first", "one"]
+
+    def test_they_come_before_a_distribution_of_the_name(self, registry, monkeypatch):
+        points = {"many/second": None, "few/second": None}
+        monkeypatch.setattr(registry.catalog, "entry_points", lambda: points)
+        assert registry.get("many/second") == "made of second"
+        # The entry point is asked to load.
+        with pytest.raises(ConfigError, match=r"few/second.* cannot be loaded: AttributeError"):
+            registry.get("few/second")
+
+    def test_a_prefix_is_given_once(self, registry):
+        def make(rest: str) -> str:
+            return rest
+
+        assert registry.family("few")(make) is make
+        registry.family("few")(make)
+        with pytest.raises(ConfigError, match="thing family 'many' is registered twice"):
+            registry.family("many")(make)
+
+
+class TestCatalogs:
+    """What is built in is known by its source alone, and is what the source says."""
+
+    @pytest.mark.parametrize(
+        "catalog", [METHODS, NETWORK_FREE, METRICS, DATASETS], ids=lambda catalog: catalog.package
+    )
+    def test_names_papers_and_options_are_those_of_the_things(self, catalog):
+        from wsol_bench.datasets import datasets
+        from wsol_bench.methods.network_free import network_free_methods
+        from wsol_bench.metrics.base import metrics
+
+        registries = {
+            METHODS: cam_methods,
+            NETWORK_FREE: network_free_methods,
+            METRICS: metrics,
+            DATASETS: datasets,
+        }
+        functions = {
+            METHODS: "function",
+            NETWORK_FREE: "opener",
+            METRICS: "function",
+            DATASETS: "load",
+        }
+        built_in = [name for name in catalog if catalog.describe(name) is not None]
+        assert built_in
+        for name in built_in:
+            thing = registries[catalog].get(name)
+            said = catalog.describe(name)
+            function = getattr(thing, functions[catalog])
+            assert said.about == (function.__doc__ or "").strip().partition("\n")[0], name
+            assert said.paper == getattr(thing, "paper", ""), name
+            ours, theirs = ([line.split(":")[0] for line in lines] for lines in (
+                said.options, option_lines(function)
+            ))  # fmt: skip
+            assert ours == theirs, name
+
+    def test_to_list_the_methods_imports_none(self):
+        code = (
+            "import sys; from wsol_bench.common.catalog import METHODS\n"
+            "print(len(list(METHODS)) > 20, 'captum' in METHODS.families, 'torch' in sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.split() == ["True", "True", "False"], done.stderr
+
+    def test_a_name_that_two_files_give_is_an_error(self, tmp_path, monkeypatch):
+        package = tmp_path / "twins"
+        package.mkdir()
+        (package / "__init__.py").write_text("")
+        for name in ("a", "b"):
+            (package / f"{name}.py").write_text("@thing('one')\ndef one():\n    pass\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ConfigError, match="thing 'one' is registered twice"):
+            list(Catalog("thing", package="twins", group="twins", decorator="thing"))
+
+    @pytest.mark.parametrize("name", ["grad_cam", "captum/X", "somewhere:cam"])
+    def test_what_may_be_there_is_not_refused(self, name):
+        METHODS.require(name)
+
+    def test_what_nothing_bears_is_refused_with_the_nearest_of_all(self):
+        with pytest.raises(ConfigError, match=r"unknown map method 'center_bx'; .*'center_box'"):
+            METHODS.require("center_bx", also=NETWORK_FREE)
+
+
+class TestOptions:
+    @staticmethod
+    def function(record, *, scale: float = 1.0, folder: Path, names: tuple[str, ...] = (), any=0):
+        """What options are bound to."""
+
+    def test_without_an_annotation_take_any_value(self):
+        assert bind_options(self.function, {"folder": "/a", "any": [1]}, "here")["any"] == [1]
+
+    def test_are_converted_by_annotation(self):
+        bound = bind_options(self.function, {"folder": "/a", "scale": 2, "names": ["x"]}, "here")
+        assert bound == {"folder": Path("/a"), "scale": 2.0, "names": ("x",)}
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"folder": "/a", "scael": 1}, "here: unknown option 'scael'; did you mean 'scale'"),
+            ({"folder": "/a", "record": 1}, "unknown option 'record'"),
+            ({"scale": 1}, "here: missing option 'folder'"),
+            ({"folder": "/a", "scale": "big"}, r"here\.scale: .* found 'big'"),
+        ],
+    )
+    def test_that_do_not_fit_are_named(self, options, message):
+        with pytest.raises(ConfigError, match=message):
+            bind_options(self.function, options, "here")
+
+
+def test_an_installed_distribution_offers_a_method_by_its_entry_point(tmp_path):
+    """In a process of its own, with the distribution's metadata on the path as pip lays it."""
+    (tmp_path / "my_cams.py").write_text(
+        textwrap.dedent(
+            '''
+            from wsol_bench import Plan, cam_method
+
+            @cam_method("mean_activation", plan=Plan(), paper="")
+            def mean_activation(record):
+                """The mean over channels, the same for every class."""
+                mean = record.activations.mean(dim=1, keepdim=True)
+                return mean.expand(-1, record.classes.shape[1], -1, -1)
+            '''
+        )
+    )
+    info = tmp_path / "my_cams-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-cams\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[wsol_bench.cams]\nmean_activation = my_cams:mean_activation\n"
+    )
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from wsol_bench.methods.base import cam_methods\n"
+        "name = 'my-cams/mean_activation'\n"
+        "print(cam_methods.get(name).name, name in list(cam_methods))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["mean_activation", "True"], done.stderr
+
+
+def test_every_registered_method_is_complete():
+    for name in cam_methods:
+        method = cam_methods.get(name)
+        assert isinstance(method, MapMethod)
+        assert method.name == name
+        assert method.function.__doc__
+        assert method.paper

@@ -1,0 +1,206 @@
+"""Baselines that no pixel is needed for: a center box, the whole image, chance."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from annotations_only import IMAGES, without_model, write_annotations_only
+from hits import unpacked
+
+import wsol_bench
+from wsol_bench.errors import ConfigError
+from wsol_bench.geometry import box_iou
+from wsol_bench.methods.baselines.center_box import center_box
+from wsol_bench.methods.baselines.random_map import random_map
+from wsol_bench.runs.config import load_config
+from wsol_bench.runs.experiment import build_methods
+from wsol_bench.runs.rescore import rescore
+
+BOXES = ("x0", "y0", "x1", "y1")
+SWEPT = ("choe-2020-v1", "choe-2020-v2")
+ONE_BOX = ("gradcam-2017", "zhou-2016")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_annotations_only(tmp_path_factory.mktemp("baselines") / "root")
+
+
+def sizes():
+    """Width, height, width, height of each image."""
+    return np.array([size[::-1] * 2 for size, _, _ in IMAGES])
+
+
+def best_iou(boxes):
+    """Of one box an image with its ground truth."""
+    return [
+        box_iou(box[None], np.array(truth, float)).max()
+        for box, (_, _, truth) in zip(boxes, IMAGES, strict=True)
+    ]
+
+
+def hits_of(results):
+    """(image, IoU, threshold) at the largest contour, under v1 at IoU 0.5."""
+    return unpacked(results.folder.read("curves")["hits"].tolist(), 1000)
+
+
+def boxes_beside(root, tmp_path, shares, protocol):
+    """The same boxes as given ones, which need no map."""
+    lines = ["image_id,x0,y0,x1,y1"]
+    for number, box in enumerate(sizes() * np.array(shares), 1):
+        lines.append(f"ILSVRC2012_val_{number:08d}," + ",".join(map(repr, box.tolist())))
+    (tmp_path / "boxes.csv").write_text("\n".join(lines) + "\n")
+    method = {"name": "boxes_from", "path": str(tmp_path / "boxes.csv")}
+    return wsol_bench.run(without_model(root, method, protocol=protocol))
+
+
+def build(**method):
+    """The sources of an experiment with this method alone."""
+    content = {"name": "m", "dataset": "shapes", "methods": [method], "protocol": "gradcam-2017"}
+    return build_methods(load_config(content))[1]
+
+
+class TestCenterBox:
+    @pytest.mark.parametrize(
+        ("side", "size", "first", "n"),
+        [
+            (0.5, 4, 1, 2),
+            (0.5, 8, 2, 4),
+            (0.5, 224, 56, 112),
+            (0.9, 10, 1, 8),  # the outer pixels' centers are on its edge
+            (0.91, 10, 0, 10),
+            (1e-6, 4, 1, 2),
+            (1e-6, 5, 2, 1),
+        ],
+    )
+    def test_a_pixel_is_in_it_where_its_center_is(self, side, size, first, n):
+        expected = np.zeros((size, size), np.float32)
+        expected[first : first + n, first : first + n] = 1
+        assert np.array_equal(
+            center_box.opener(None, side=side, size=size).map("whatever"), expected
+        )
+
+    def test_covers_half_of_the_image_by_default(self):
+        map = center_box.opener(None).map("whatever")
+        assert map.shape == (224, 224)
+        assert map.sum() == 158**2  # 224 * sqrt(0.5) = 158.4
+        assert map.mean() == pytest.approx(0.5, abs=0.005)
+
+    @pytest.mark.parametrize("protocol", ONE_BOX)
+    @pytest.mark.parametrize("side", [0.25, 0.5, 0.75])
+    def test_its_box_is_exact_in_the_images_pixels(self, root, protocol, side):
+        method = {"name": "center_box", "side": side}
+        rows = wsol_bench.run(without_model(root, method, protocol=protocol)).rows
+        near, far = (1 - side) / 2, (1 + side) / 2
+        boxes = rows[list(BOXES)].to_numpy()
+        assert np.allclose(boxes, sizes() * [near, near, far, far], rtol=0, atol=1e-9)
+        assert rows["iou"].tolist() == pytest.approx(best_iou(boxes))
+
+    def test_in_a_larger_input_it_is_right_to_a_pixel(self, root):
+        protocol = {"name": "gradcam-2017", "input": {"size": 299}}
+        rows = wsol_bench.run(without_model(root, "center_box", protocol=protocol)).rows
+        side = np.sqrt(0.5)
+        shares = rows[list(BOXES)].to_numpy() / sizes()
+        expected = np.array([1 - side, 1 - side, 1 + side, 1 + side]) / 2
+        assert np.abs(shares - expected).max() < 1 / 224
+
+    @pytest.mark.parametrize("protocol", SWEPT)
+    def test_under_a_sweep_it_is_the_same_at_every_threshold(self, root, tmp_path, protocol):
+        method = {"name": "center_box", "side": 0.5}
+        swept = wsol_bench.run(without_model(root, method, protocol=protocol))
+        given = boxes_beside(root, tmp_path, [0.25, 0.25, 0.75, 0.75], protocol)
+        hits = hits_of(swept)
+        # Contours end a pixel later (wsolevaluation's inclusive ends): 0.694 becomes 0.7.
+        kept = [0] if protocol == "choe-2020-v1" else [0, 1, 3, 4]
+        assert np.array_equal(hits[:, kept], hits_of(given)[:, kept])
+        assert 0 < hits.mean() < 1
+        assert (hits.min(axis=-1) == hits.max(axis=-1)).all()
+
+    @pytest.mark.parametrize("side", [0, 1, -0.5, "half"])
+    def test_a_side_is_between_nothing_and_all(self, side):
+        with pytest.raises(ConfigError, match=r"methods\.center_box\.side: "):
+            build(name="center_box", side=side)
+
+
+class TestFullImage:
+    @pytest.mark.parametrize("size", [224, 448, 299, 64])
+    @pytest.mark.parametrize("protocol", ONE_BOX)
+    def test_its_box_is_the_image(self, root, protocol, size):
+        protocol = {"name": protocol, "input": {"size": size}}
+        rows = wsol_bench.run(without_model(root, "full_image", protocol=protocol)).rows
+        assert np.array_equal(rows[list(BOXES)].to_numpy(), [[0, 0, *size[2:]] for size in sizes()])
+        assert rows["status"].tolist() == ["box"] * len(IMAGES)
+        assert rows["iou"].tolist() == pytest.approx(best_iou(rows[list(BOXES)].to_numpy()))
+        assert rows["iou"].max() > 0.5
+
+    @pytest.mark.parametrize("protocol", SWEPT)
+    def test_under_a_sweep_it_is_the_same_at_every_threshold(self, root, tmp_path, protocol):
+        swept = wsol_bench.run(without_model(root, "full_image", protocol=protocol))
+        given = boxes_beside(root, tmp_path, [0, 0, 1, 1], protocol)
+        assert np.array_equal(hits_of(swept), hits_of(given))
+        assert 0 < hits_of(swept).mean() < 1
+
+    def test_its_maximum_is_the_first_pixel(self, root):
+        rows = wsol_bench.run(without_model(root, "full_image")).rows
+        half = sizes()[:, :2] / 224 / 2
+        assert np.allclose(rows[["peak_x", "peak_y"]].to_numpy(), half)
+
+    def test_has_no_options(self):
+        with pytest.raises(ConfigError, match="unknown option 'size'"):
+            build(name="full_image", size=7)
+
+
+class TestRandomMap:
+    def test_is_keyed_by_seed_and_image_alone(self):
+        one, again = random_map.opener(None), random_map.opener(None, seed=0)
+        assert np.array_equal(one.map("a"), again.map("a"))
+        again.map("b")
+        assert np.array_equal(one.map("a"), again.map("a"))
+        other = random_map.opener(None, seed=1)
+        maps = [one.map("a"), one.map("b"), other.map("a"), other.map("b")]
+        assert len({map.tobytes() for map in maps}) == 4
+
+    def test_is_that_of_the_digest(self):
+        key = int.from_bytes(hashlib.sha256(b"3 val/x.JPEG").digest(), "big")
+        expected = np.random.default_rng(key).standard_normal((5, 5), dtype=np.float32)
+        map = random_map.opener(None, seed=3, size=5).map("val/x.JPEG")
+        assert np.array_equal(map, expected)
+
+    def test_is_standard_normal(self):
+        given = random_map.opener(None)
+        values = np.array([given.map(str(number)) for number in range(400)])
+        assert values.shape == (400, 7, 7)
+        assert values.dtype == np.float32
+        assert abs(values.mean()) < 4 / np.sqrt(values.size)
+        assert values.std() == pytest.approx(1, abs=0.02)
+        assert abs(np.corrcoef(values[:, 0, 0], values[:, 0, 1])[0, 1]) < 0.2
+
+    def test_a_run_in_parts_or_of_fewer_images_has_the_same_rows(self, root):
+        whole = wsol_bench.run(without_model(root, "random_map", part_size=7)).rows
+        parts = wsol_bench.run(without_model(root, "random_map", part_size=2, limit=5)).rows
+        assert whole[whole["image_id"].isin(parts["image_id"])].equals(parts)
+        assert len(parts) == 5
+        assert len({tuple(box) for box in (whole[list(BOXES)] / sizes()).to_numpy()}) == len(IMAGES)
+
+    def test_several_seeds_are_several_methods(self, root):
+        method = {"name": "random_map", "seeds": 3}
+        rows = wsol_bench.run(without_model(root, method)).rows
+        assert sorted(set(rows["method"])) == [f"random_map+seed={seed}" for seed in range(3)]
+        one = wsol_bench.run(without_model(root, {"name": "random_map", "seed": 2})).rows
+        there = rows[rows["method"] == "random_map+seed=2"].reset_index(drop=True)
+        assert there[list(BOXES)].equals(one[list(BOXES)])
+
+    @pytest.mark.parametrize("protocol", SWEPT)
+    def test_can_be_swept(self, root, protocol):
+        results = wsol_bench.run(without_model(root, "random_map", protocol=protocol))
+        assert set(results.rows["status"]) == {"swept"}
+        assert 0 < results.summary["max_box_acc"].iloc[0] <= 1
+
+
+@pytest.mark.parametrize("name", ["center_box", "full_image", "random_map"])
+def test_stored_results_are_scored_again(root, tmp_path, name):
+    there = wsol_bench.run(without_model(root, name), out=tmp_path / "run")
+    again = rescore(there.folder, "zhou-2016")
+    anew = wsol_bench.run(without_model(root, name, protocol="zhou-2016"))
+    assert again.rows[list(BOXES)].equals(anew.rows[list(BOXES)])
+    assert len(again.rows) == len(there.rows)

@@ -1,0 +1,338 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from wsol_bench.datasets.base import Dataset
+from wsol_bench.errors import PredictionError
+from wsol_bench.geometry import from_inclusive
+from wsol_bench.methods.imported.prediction_files import (
+    read_predictions,
+    score_predictions,
+    write_predictions,
+)
+
+
+def dataset(*, ids=("a_1", "a_2", "a_3"), ilsvrc_ids=(7, 9)):
+    """Three images of n00000001, n00000002, n00000001, a 10 x 10 box each (the third has two)."""
+    boxes = [[0, 0, 9, 9], [20, 20, 29, 29], [0, 0, 9, 9], [50, 50, 59, 59]]
+    wnids = ["n00000001", "n00000002"]
+    return Dataset(
+        name="three",
+        images=pd.DataFrame(
+            {
+                "image_id": list(ids),
+                "path": "",
+                "height": 100,
+                "width": 100,
+                "label": [wnids[0], wnids[1], wnids[0]],
+                "blacklisted": False,
+                "n_boxes": [1, 1, 2],
+            }
+        ),
+        boxes=from_inclusive(np.array(boxes, np.float64)),
+        box_labels=np.array([wnids[0], wnids[1], wnids[0], wnids[0]], dtype=object),
+        classes=pd.DataFrame({"wnid": wnids, "words": wnids, "ilsvrc_id": list(ilsvrc_ids)}),
+    )
+
+
+def score(tmp_path, text, data=None):
+    path = tmp_path / "predictions.txt"
+    path.write_text(text)
+    data = data or dataset()
+    return score_predictions(read_predictions(path, data), data, name="p").iloc[0]
+
+
+class TestDevkitFormat:
+    def test_line_i_is_image_i_and_labels_are_ids(self, tmp_path):
+        line = score(tmp_path, "7 0 0 9 9\n7 20 20 29 29 9 20 20 29 29\n7 50 50 59 59\n")
+        assert line["top1_cls_error"] == line["top1_loc_error"] == pytest.approx(1 / 3)
+        assert line["top5_cls_error"] == line["top5_loc_error"] == 0
+        assert line["gt_known_loc_error"] == 0  # every image has a guess of its class
+
+    def test_labels_0_and_1001_and_a_sixth_guess_are_taken_and_wrong(self, tmp_path):
+        sixth = " ".join(["9 0 0 9 9"] * 5 + ["7 0 0 9 9"])
+        line = score(tmp_path, f"0 0 0 9 9\n1001 20 20 29 29\n{sixth}\n")
+        assert line["top5_cls_error"] == line["top5_loc_error"] == 1
+
+    def test_inverted_outside_and_not_finite_boxes_are_taken_and_miss(self, tmp_path):
+        line = score(tmp_path, "7 9 9 0 0\n9 -500 -500 -400 9999\n7 nan 0 inf 9\n")
+        assert line["top1_cls_error"] == 0
+        assert line["top1_loc_error"] == 1
+
+    def test_an_empty_line_in_the_middle_is_an_image_without_a_guess(self, tmp_path):
+        assert score(tmp_path, "7 0 0 9 9\n\n7 0 0 9 9\n")["top5_cls_error"] == pytest.approx(1 / 3)
+
+    def test_an_empty_line_at_the_end_may_be_the_last_image_or_none(self, tmp_path):
+        assert score(tmp_path, "7 0 0 9 9\n9 20 20 29 29\n\n")["top5_cls_error"] == 1 / 3
+        full = "7 0 0 9 9\n9 20 20 29 29\n7 0 0 9 9\n"
+        assert score(tmp_path, full + "\n\n")["top5_cls_error"] == 0
+
+    def test_a_byte_order_mark_and_windows_lines_are_no_part_of_it(self, tmp_path):
+        text = "\ufeff7 0 0 9 9\r\n9 20 20 29 29\r\n7 0 0 9 9\r\n"
+        assert score(tmp_path, text)["top1_loc_error"] == 0
+
+    def test_numbers_may_be_written_as_matlab_does(self, tmp_path):
+        assert (
+            score(tmp_path, "7e0 0.0 0 9.0 9\n9 20 20 2.9e1 29\n7 0 0 9 9\n")["top1_loc_error"] == 0
+        )
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("7 0 0 9 9\n", "expected one line an image, 3 in the data set, found 1"),
+            ("7 0 0 9\n9 0 0 9 9\n7 0 0 9 9\n", r":1: expected groups of 5 .* found 4 fields"),
+            ("7 0 0 9 9\nx 0 0 9 9\n7 0 0 9 9\n", r":2: expected an ILSVRC2012_ID and 4 numbers"),
+            ("7 0 0 9 9\n9 0 0 ? 9\n7 0 0 9 9\n", r":2: .* found '9 0 0 \? 9'"),
+        ],
+    )
+    def test_a_malformed_file_says_line_expected_and_found(self, tmp_path, text, message):
+        with pytest.raises(PredictionError, match=message):
+            score(tmp_path, text)
+
+    def test_a_root_without_ids_says_how_to_point_at_a_devkit(self, tmp_path):
+        with pytest.raises(PredictionError, match="devkit=DIR"):
+            score(tmp_path, "7 0 0 9 9\n", dataset(ilsvrc_ids=(0, 0)))
+
+
+class TestKaggleFormat:
+    HEADER = "ImageId,PredictionString\n"
+
+    def test_any_subset_in_any_order_by_image_id(self, tmp_path):
+        text = "a_3,n00000001 50 50 59 59\na_1,n00000002 0 0 9 9 n00000001 0 0 9 9 \n"
+        line = score(tmp_path, self.HEADER + text)
+        assert (line["n_images"], line["n_skipped"]) == (2, 1)
+        assert line["top1_cls_error"] == line["top1_loc_error"] == 0.5
+        assert line["top5_loc_error"] == 0
+
+    def test_any_of_several_boxes_may_match(self, tmp_path):
+        text = "a_3,n00000001 0 0 9 9\n"
+        assert score(tmp_path, self.HEADER + text)["top1_loc_error"] == 0
+
+    def test_the_best_overlap_is_taken_over_the_boxes_of_the_image_alone(self, tmp_path):
+        text = "a_1,n00000001 50 50 59 59\na_2,n00000002 0 0 9 9\n"
+        assert score(tmp_path, self.HEADER + text)["top1_loc_error"] == 1
+
+    def test_a_quoted_file_and_one_with_a_byte_order_mark(self, tmp_path):
+        text = '"ImageId","PredictionString"\n"a_1","n00000001 0 0 9 9"\n'
+        assert score(tmp_path, text)["top1_loc_error"] == 0
+        assert score(tmp_path, "\ufeff" + text)["n_images"] == 1
+
+    def test_images_without_a_guess_are_wrong_also_where_no_image_has_one(self, tmp_path):
+        line = score(tmp_path, self.HEADER + "a_1,\na_2,\n")
+        assert line["n_images"] == 2
+        assert line["top5_cls_error"] == line["top5_loc_error"] == 1
+
+    def test_the_own_class_guessed_twice_counts_for_gt_known_by_its_first_guess(self, tmp_path):
+        text = "a_1,n00000001 50 50 59 59 n00000001 0 0 9 9\n"
+        line = score(tmp_path, self.HEADER + text)
+        assert line["top5_loc_error"] == 0
+        assert line["gt_known_loc_error"] == 1
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (HEADER + "a_1," + "9" * 200_000 + "\n", "field larger than field limit"),
+            ("Id,Box\n", "expected the header ImageId,PredictionString, found 'Id,Box'"),
+            (HEADER + "a_9,n00000001 0 0 9 9\n", ":2: image 'a_9' is not in data set three"),
+            (HEADER + "a_1,\na_1,\n", ":3: image 'a_1' has two lines"),
+            (HEADER + "a_1,n1 0 0 9\n", ":2: expected groups of 5"),
+            (HEADER + "a_1,x,y\n", ":2: expected 2 columns, found 3"),
+            (HEADER, "no image is predicted"),
+        ],
+    )
+    def test_a_malformed_file_says_line_expected_and_found(self, tmp_path, text, message):
+        path = tmp_path / "p.csv"
+        path.write_text(text)
+        with pytest.raises(PredictionError, match=message):
+            found = read_predictions(path, dataset(), format="kaggle")
+            score_predictions(found, dataset(), name="p")
+
+
+class TestBoxesFormat:
+    """An image's box, whatever its class, on each line."""
+
+    HEADER = "image_id,x0,y0,x1,y1\n"
+
+    def read(self, tmp_path, text, **options):
+        path = tmp_path / "p.csv"
+        path.write_text(text)
+        return read_predictions(path, dataset(), **options)
+
+    @pytest.mark.parametrize(
+        ("header", "line"),
+        [
+            ("image_id,xmin,ymin,xmax,ymax", "a_3,50,50,59,59"),
+            ("image_id,x0,y0,x1,y1", "a_3,50,50,60,60"),
+            ('"image_id", x0 ,"y0","x1","y1"', '" a_3 ",5e1,50.0,60,60'),
+            ("\ufeffimage_id,xmin,ymin,xmax,ymax", "a_3,50,50,59,59\r\n"),
+        ],
+    )
+    def test_the_header_says_whether_the_last_pixel_is_meant(self, tmp_path, header, line):
+        found = self.read(tmp_path, f"{header}\n{line}\n")
+        table = found.table
+        [row] = table.to_dict(orient="records")
+        assert (row["image_id"], row["rank"], row["class"]) == ("a_3", 0, "")
+        assert table[["x0", "y0", "x1", "y1"]].to_numpy().tolist() == [[50, 50, 60, 60]]
+        assert (found.image_ids, found.ranked) == (("a_3",), False)
+
+    def test_images_stand_in_the_files_order(self, tmp_path):
+        found = self.read(tmp_path, self.HEADER + "a_3,0,0,1,1\n\na_1,0,0,2,2\n")
+        assert found.table["image_id"].tolist() == [*found.image_ids] == ["a_3", "a_1"]
+        assert found.table["x1"].tolist() == [1, 2]
+
+    def test_any_finite_box_is_taken_as_it_is(self, tmp_path):
+        text = self.HEADER + "a_1,9,9,0,0\na_2,-500,1e300,-400.25,9999\n"
+        table = self.read(tmp_path, text).table
+        boxes = table[["x0", "y0", "x1", "y1"]].to_numpy().tolist()
+        assert boxes == [[9, 9, 0, 0], [-500, 1e300, -400.25, 9999]]
+
+    def test_files_of_guesses_are_ranked(self, tmp_path):
+        assert self.read(tmp_path, "ImageId,PredictionString\na_1,\n").ranked
+        assert self.read(tmp_path, "\n\n\n").ranked
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (
+                "image_id,x,y,w,h\n",
+                r"p\.csv:1: expected the header image_id,xmin,.* or image",
+            ),
+            ("image_id,x0,y0,x1\n", r":1: expected the header .*found image_id,x0,y0,x1$"),
+            (HEADER + "a_1,0,0,9\n", r":2: expected 5 columns, found 4"),
+            (HEADER + "a_1,0,0,9,9\na_9,0,0,9,9\n", r":3: image 'a_9' is not in data set three"),
+            (HEADER + "a_1,0,0,9,9\n\na_2,0,0,?,9\n", r":4: expected 4 numbers, found .*'\?'"),
+            (HEADER + "a_1,,,,\n", r":2: expected 4 numbers"),
+            (HEADER + "a_1,0,0,9,9\n\na_1,0,0,9,9\n", r"p\.csv:4: image 'a_1' has two lines"),
+            (HEADER + "a_1,0,0,nan,5\n", r"p\.csv:2: expected 4 finite numbers, found .*'nan'"),
+            (HEADER + "a_1,-inf,0,9,9\n", r":2: expected 4 finite numbers, found .*'-inf'"),
+            (HEADER + "a_2,0,0,9,9\na_1,0,0,9,1e999\n", r":3: expected 4 finite numbers"),
+        ],
+    )
+    def test_a_malformed_file_says_line_expected_and_found(self, tmp_path, text, message):
+        with pytest.raises(PredictionError, match=message):
+            self.read(tmp_path, text, format="boxes")
+
+
+class TestWriting:
+    ROWS = pd.DataFrame(
+        {
+            "image_id": ["a_1", "a_1", "a_2", "a_3", "a_3"],
+            "rank": [2, 1, 1, 1, 17],
+            "class": ["n00000001", "n00000002", "n00000002", "n00000001", "n00000001"],
+            "x0": [0.1, 5.0, np.nan, 50.0, 0.0],
+            "y0": [0.2, 5.0, np.nan, 50.0, 0.0],
+            "x1": [9.7, 8.0, np.nan, 60.0, 1.0],
+            "y1": [9.9, 8.0, np.nan, 60.0, 1.0],
+        }
+    )
+
+    def write(self, path, format, status="evaluated"):
+        data = dataset()
+        images = data.images.assign(status=status)
+        evaluated = images.loc[images["status"] == "evaluated", "image_id"]
+        rows = self.ROWS[self.ROWS["image_id"].isin(evaluated)]
+        write_predictions(path, rows, images, data.classes, format=format)
+        return data
+
+    @pytest.mark.parametrize("format", ["devkit", "kaggle"])
+    def test_what_is_written_reads_back(self, tmp_path, format):
+        data = self.write(tmp_path / "p", format)
+        table = read_predictions(tmp_path / "p", data).table.sort_values(["image_id", "rank"])
+        first = table[table["image_id"] == "a_1"]
+        assert first["class"].tolist() == ["n00000002", "n00000001"]
+        boxes = first[["x0", "y0", "x1", "y1"]].to_numpy()
+        assert np.abs(boxes - [[5, 5, 8, 8], [0.1, 0.2, 9.7, 9.9]]).max() < 1e-12
+        assert len(table) == 4  # the row of rank 17 is no prediction
+
+    def test_a_guess_without_a_box_keeps_its_class_and_overlaps_nothing(self, tmp_path):
+        data = self.write(tmp_path / "p", "devkit")
+        assert (tmp_path / "p").read_text().splitlines()[1] == "9 0 0 -1 -1"
+        line = score_predictions(read_predictions(tmp_path / "p", data), data, name="p").iloc[0]
+        assert line["top1_cls_error"] == pytest.approx(1 / 3)
+        assert line["top1_loc_error"] == pytest.approx(2 / 3)
+
+    def test_a_class_without_an_id_is_an_error_in_devkit_format_alone(self, tmp_path):
+        data = dataset()
+        images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(**{"class": "n9"})
+        write_predictions(tmp_path / "p", rows, images, data.classes, format="kaggle")
+        assert "n9 5.0 5.0 7.0 7.0" in (tmp_path / "p").read_text()
+        with pytest.raises(PredictionError, match="held none for n9"):
+            write_predictions(tmp_path / "p", rows, images, data.classes, format="devkit")
+
+    def test_an_image_id_with_a_comma_reads_back(self, tmp_path):
+        data = dataset(ids=("a,1", "a_2", "a_3"))
+        rows = self.ROWS.replace({"a_1": "a,1"})
+        images = data.images.assign(status="evaluated")
+        write_predictions(tmp_path / "p", rows, images, data.classes, format="kaggle")
+        assert set(read_predictions(tmp_path / "p", data).table["image_id"]) == {
+            "a,1",
+            "a_2",
+            "a_3",
+        }
+
+    def test_images_that_were_not_evaluated_are_not_written(self, tmp_path):
+        self.write(tmp_path / "p", "kaggle", status=["evaluated", "unreadable", "evaluated"])
+        lines = (tmp_path / "p").read_text().splitlines()
+        assert [line.partition(",")[0] for line in lines] == ["ImageId", "a_1", "a_3"]
+
+    def test_a_row_that_nobody_ranked_is_no_guess(self, tmp_path):
+        data = dataset()
+        images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(rank=0)
+        write_predictions(tmp_path / "p", rows, images, data.classes, format="kaggle")
+        assert (tmp_path / "p").read_text().splitlines()[1:] == ["a_1,", "a_2,", "a_3,"]
+
+    @pytest.mark.parametrize("format", ["devkit", "kaggle"])
+    @pytest.mark.parametrize("without", ["a_1", "a_3"])
+    def test_an_image_without_a_guess_reads_back(self, tmp_path, format, without):
+        """Sources give such an image one row, of no class and without a box."""
+        data = dataset()
+        rows = self.ROWS[self.ROWS["image_id"] != without]
+        none = pd.DataFrame([{"image_id": without, "rank": 1, "class": ""}])
+        images = data.images.assign(status="evaluated")
+        rows = pd.concat([none, rows], ignore_index=True)
+        write_predictions(tmp_path / "p", rows, images, data.classes, format=format)
+        found = read_predictions(tmp_path / "p", data)
+        assert found.image_ids == ("a_1", "a_2", "a_3")
+        assert set(found.table["image_id"]) == {"a_1", "a_2", "a_3"} - {without}
+        first = (tmp_path / "p").read_text().splitlines()
+        assert (f"{without}," if format == "kaggle" else "") in first
+
+    @pytest.mark.parametrize("format", ["devkit", "kaggle"])
+    def test_where_no_image_has_a_guess_it_reads_back(self, tmp_path, format):
+        data = dataset()
+        images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(**{"class": ""})
+        for some in (rows, rows[:0]):
+            write_predictions(tmp_path / "p", some, images, data.classes, format=format)
+            found = read_predictions(tmp_path / "p", data)
+            assert len(found.table) == 0
+            assert len(found.image_ids) == 3
+
+    @pytest.mark.parametrize("format", ["devkit", "kaggle"])
+    def test_a_label_of_no_class_leaves_the_guesses_behind_it_at_their_ranks(
+        self, tmp_path, format
+    ):
+        data = dataset()
+        text = "0 0 0 9 9 7 0 0 9 9 0 1 1 2 2\n1001 20 20 29 29\n7 0 0 9 9 0 5 5 6 6\n"
+        (tmp_path / "given").write_text(text)
+        given = read_predictions(tmp_path / "given", data)
+        images = data.images.assign(status="evaluated")
+        write_predictions(tmp_path / "p", given.table, images, data.classes, format=format)
+        written = read_predictions(tmp_path / "p", data)
+        table = written.table
+        own = table[table["class"].isin(data.classes["wnid"])]
+        assert own[["image_id", "rank"]].to_numpy().tolist() == [["a_1", 2], ["a_3", 1]]
+        assert len(table) == 4  # nothing stands behind an image's last class
+        before, after = (score_predictions(one, data, name="p") for one in (given, written))
+        pd.testing.assert_frame_equal(before, after)
+        assert after["top1_cls_error"].iloc[0] == pytest.approx(2 / 3)
+
+    @pytest.mark.parametrize("format", ["devkit", "kaggle"])
+    def test_a_rank_without_a_row_keeps_its_place(self, tmp_path, format):
+        """A method that makes maps of the own class alone has no other rows."""
+        data = dataset()
+        images = data.images.assign(status="evaluated")
+        rows = self.ROWS[self.ROWS["class"] == "n00000001"]
+        write_predictions(tmp_path / "p", rows, images, data.classes, format=format)
+        table = read_predictions(tmp_path / "p", data).table
+        own = table[table["class"] == "n00000001"]
+        assert own[["image_id", "rank"]].to_numpy().tolist() == [["a_1", 2], ["a_3", 1]]

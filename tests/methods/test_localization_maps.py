@@ -1,0 +1,236 @@
+"""wsol_bench.localization_maps: any methods, layers and classes, in one forward pass."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+import wsol_bench
+from wsol_bench.capture import Plan, Record
+from wsol_bench.errors import ConfigError, ModelError, NotApplicableError
+from wsol_bench.methods.base import MapMethod, cam_method, cam_methods
+
+N_CLASSES = 12
+
+
+@cache
+def resnet() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return models.resnet18(num_classes=N_CLASSES).eval()
+
+
+@cache
+def vgg() -> nn.Module:
+    return models.vgg11(num_classes=N_CLASSES, init_weights=False).eval()
+
+
+def images(n: int = 2) -> Tensor:
+    return torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(7))
+
+
+def cam_by_hand(batch: Tensor) -> Tensor:
+    """CAM of every class: (batch, n, h, w)."""
+    net = resnet()
+    with torch.no_grad():
+        features = nn.Sequential(*list(net.children())[:-2])(batch)
+        return torch.einsum("nc,bchw->bnhw", net.fc.weight, features)
+
+
+@contextmanager
+def forward_passes(net: nn.Module) -> Iterator[list[int]]:
+    """The batch size of each pass."""
+    sizes: list[int] = []
+    first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
+    handle = first.register_forward_hook(lambda _, inputs, output: sizes.append(len(inputs[0])))
+    yield sizes
+    handle.remove()
+
+
+# ---- classes
+
+
+def test_maps_are_of_the_k_best_classes_best_first() -> None:
+    with torch.no_grad():
+        best = resnet()(images()).argsort(dim=1, descending=True)
+    for k in (1, 3, N_CLASSES):
+        maps = wsol_bench.localization_maps(resnet(), images(), ("cam",), k=k)["cam"]
+        expected = torch.stack(
+            [cam_by_hand(images())[b, best[b, :k]] for b in range(len(images()))]
+        )
+        torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("classes", "of_each_image"),
+    [
+        ([4, 0, 4], [[4, 0, 4], [4, 0, 4]]),
+        ((7,), [[7], [7]]),
+        ([[4, 0], [9, 11]], [[4, 0], [9, 11]]),
+        (torch.tensor([3, 2]), [[3, 2], [3, 2]]),
+        (torch.tensor([[3, 2], [2, 3]]), [[3, 2], [2, 3]]),
+    ],
+    ids=["a list for all", "a tuple for all", "a list each", "a tensor for all", "a tensor each"],
+)
+def test_classes_are_given_for_all_images_or_for_each(
+    classes: object, of_each_image: list[list[int]]
+) -> None:
+    maps = wsol_bench.localization_maps(resnet(), images(), ("cam",), classes=classes)["cam"]
+    every = cam_by_hand(images())
+    expected = torch.stack([every[b, of_each_image[b]] for b in range(2)])
+    torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("classes", [[[1, 2]], [[1], [2], [3]]])
+def test_classes_for_another_number_of_images_are_an_error(classes: object) -> None:
+    """Else the images without classes would have maps of zeros."""
+    with pytest.raises(ModelError, match=r"classes: expected \(k,\) or \(batch, k\)"):
+        wsol_bench.localization_maps(resnet(), images(), classes=classes)
+
+
+def test_a_class_that_is_no_output_is_an_error() -> None:
+    with pytest.raises(ModelError, match="ResNet has no output 12; its outputs are 0 to 11"):
+        wsol_bench.localization_maps(resnet(), images(), ("cam",), classes=[1, 12])
+
+
+# ---- methods
+
+
+def test_several_methods_share_one_forward_pass() -> None:
+    with forward_passes(resnet()) as sizes:
+        maps = wsol_bench.localization_maps(resnet(), images(3), ("grad_cam", "cam"))
+    assert sizes == [3]
+    assert list(maps) == ["grad_cam", "cam"]
+    alone = wsol_bench.localization_maps(resnet(), images(3), ("cam",))
+    torch.testing.assert_close(maps["cam"], alone["cam"], rtol=1e-5, atol=1e-5)
+    # grad_cam = ReLU(cam) / number of positions, 4
+    torch.testing.assert_close(maps["grad_cam"], maps["cam"].relu() / 4, rtol=1e-4, atol=1e-5)
+
+
+def test_a_method_without_its_head_is_an_error_that_says_what_is_missing() -> None:
+    with pytest.raises(ModelError, match=r"cam is not applicable to VGG: .*behind 'features\.19'"):
+        wsol_bench.localization_maps(vgg(), images(), ("grad_cam", "cam"))
+    with pytest.raises(ModelError, match=r"cam is not applicable to ResNet: .*behind 'layer3'"):
+        wsol_bench.localization_maps(resnet(), images(), ("cam",), layer="layer3")
+
+
+def test_an_unknown_method_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="unknown map method 'gradcam'; did you mean 'grad_cam'"):
+        wsol_bench.localization_maps(resnet(), images(), ("gradcam",))
+
+
+def test_what_the_decorator_made_is_a_method_without_a_name_in_any_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        cam_methods, "_things", {name: cam_methods.get(name) for name in cam_methods}
+    )
+    monkeypatch.setattr(cam_methods.catalog, "registered", set(cam_methods.catalog.registered))
+
+    @cam_method("loudest_channel", plan=Plan(), paper="this test")
+    def loudest_channel(record: Record) -> Tensor:
+        return record.activations.amax(1, keepdim=True).expand(-1, record.classes.shape[1], -1, -1)
+
+    monkeypatch.undo()
+    assert "loudest_channel" not in set(cam_methods)
+    maps = wsol_bench.localization_maps(resnet(), images(), (loudest_channel,), k=2)
+    with torch.no_grad():
+        features = nn.Sequential(*list(resnet().children())[:-2])(images())
+    torch.testing.assert_close(
+        maps["loudest_channel"], features.amax(1, keepdim=True).expand(-1, 2, -1, -1)
+    )
+
+
+def test_options_of_a_method_are_bound_before() -> None:
+    def power(record: Record, *, exponent: int) -> Tensor:
+        return record.activations.pow(exponent).mean(1, keepdim=True)
+
+    method = MapMethod("power", power, Plan(), "this test")
+    squared = method.with_options({"exponent": 2}, "methods[0]")
+    maps = wsol_bench.localization_maps(resnet(), images(), (squared,), k=1)["power+exponent=2"]
+    with torch.no_grad():
+        features = nn.Sequential(*list(resnet().children())[:-2])(images())
+    torch.testing.assert_close(maps, features.square().mean(1, keepdim=True))
+
+
+# ---- layers and networks
+
+
+def test_another_layer_gives_maps_of_its_own_size() -> None:
+    net, classes = resnet(), [5, 0, 9]
+    maps = wsol_bench.localization_maps(net, images(), layer="layer2", classes=classes)["grad_cam"]
+    first, last = list(net.children())[:6], list(net.children())[6:-1]
+    activation = nn.Sequential(*first)(images()).detach().requires_grad_()
+    scores = nn.Sequential(*last, nn.Flatten(), net.fc)(activation)
+    expected = torch.empty(2, 3, 8, 8)
+    for slot, output in enumerate(classes):
+        (gradient,) = torch.autograd.grad(scores[:, output].sum(), activation, retain_graph=True)
+        weighted = gradient.mean((2, 3), keepdim=True) * activation.detach()
+        expected[:, slot] = weighted.sum(1).relu()
+    size = expected.max()
+    assert size > 0
+    torch.testing.assert_close(maps / size, expected / size, rtol=0, atol=1e-4)
+
+
+def test_a_wrong_layer_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(ModelError, match="no layer 'layer44'; did you mean 'layer4'"):
+        wsol_bench.localization_maps(resnet(), images(), layer="layer44")
+
+
+def test_an_unknown_architecture_needs_a_layer_and_then_works() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    with pytest.raises(ModelError, match="no target layer is known for Sequential"):
+        wsol_bench.localization_maps(net, images())
+    maps = wsol_bench.localization_maps(net, images(), layer="1", classes=[2])["grad_cam"]
+    with torch.no_grad():
+        by_hand = torch.einsum("c,bchw->bhw", net[4].weight[2], net[:2](images())).relu()
+    torch.testing.assert_close(maps[:, 0] * 62 * 62, by_hand, rtol=1e-4, atol=1e-5)
+
+
+def test_maps_are_float32_and_without_a_graph_in_every_precision() -> None:
+    for precision in ("fp32", "bf16", "fp16"):
+        maps = wsol_bench.localization_maps(resnet(), images(), precision=precision)["grad_cam"]
+        assert maps.dtype == torch.float32
+        assert not maps.requires_grad
+
+
+def test_one_method_needs_no_list() -> None:
+    assert list(wsol_bench.localization_maps(resnet(), images(), "grad_cam")) == ["grad_cam"]
+
+
+def test_no_class_slot_is_an_error() -> None:
+    with pytest.raises(ValueError, match="k: expected at least 1, found 0"):
+        wsol_bench.localization_maps(resnet(), images(), k=0)
+
+
+def test_a_map_comes_without_a_graph_and_in_float32() -> None:
+    def attached(record: Record) -> Tensor:
+        maps = record.activations[:, :1].expand(-1, record.classes.shape[1], -1, -1)
+        return maps.clone().requires_grad_().half()
+
+    method = MapMethod("attached", attached, Plan(), "this test")
+    maps = wsol_bench.localization_maps(resnet(), images(), method)["attached"]
+    assert maps.dtype == torch.float32
+    assert not maps.requires_grad
+
+
+def test_sanity_rows_that_would_be_ordinary_maps_are_refused() -> None:
+    grad_cam = cam_methods.get("grad_cam")
+    permuted = replace(grad_cam, sanity="randomized_weights")
+    with pytest.raises(ConfigError, match="an experiment makes"):
+        wsol_bench.localization_maps(resnet(), images(), permuted)
+    swapped = replace(grad_cam, sanity="class_swapped")
+    plain, other = (
+        wsol_bench.localization_maps(resnet(), images(), one, classes=[2, 0])["grad_cam"]
+        for one in (grad_cam, swapped)
+    )
+    torch.testing.assert_close(other, plain.flip(1))
+    with pytest.raises(NotApplicableError, match="another class"):
+        wsol_bench.localization_maps(resnet(), images(), swapped, classes=[2, 2])

@@ -1,0 +1,426 @@
+"""Excitation backprop: how probable each neuron is to win, from a class downward.
+
+Marginal winning probabilities p travel down the network as gradients do, by rules of their own. A
+function mode puts these rules in the place of the functions that run between the map layer and the
+logits; what has no rule there is refused by name.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64, Shaped
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, resolve_name
+
+from wsol_bench.capture.cost import Cost
+from wsol_bench.capture.cotangents import one_hot, pulled_back
+from wsol_bench.capture.network import evaluation_mode, logits_of, uncompiled
+from wsol_bench.capture.one_pass import RELUS
+from wsol_bench.errors import ModelError, NotApplicableError
+from wsol_bench.models.hooks import hooked
+from wsol_bench.models.target_layers import find_module
+
+__all__ = ["excitation", "without_rule"]
+
+# Modules that architectures without a map layer of their own are made of, and what is in the way.
+_WITHOUT_RULE = {
+    "InvertedResidual": "a linear bottleneck",
+    "_InvertedResidual": "a linear bottleneck",
+    "MBConv": "a linear bottleneck",
+    "DepthwiseSeparableConv": "a linear bottleneck",
+    "SqueezeExcitation": "squeeze-excite",
+    "SqueezeExcite": "squeeze-excite",
+    "LayerNorm": "layer normalization",
+    "LayerNorm2d": "layer normalization",
+}
+
+# Below it a neuron counts as not excited and passes nothing on: p / (W+ x) stays finite.
+_LEAST_EXCITATION = 1e-20
+
+
+@torch.inference_mode(False)  # a caller's inference mode forbids gradients for good
+def excitation(
+    model: nn.Module,
+    images: Float[Tensor, "batch 3 height width"],
+    classes: Int64[Tensor, "batch k"],
+    map_layer: str,
+    contrast_layer: str | None = None,
+    *,
+    cost: Cost | None = None,
+) -> Float[Tensor, "batch k c h w"]:
+    """Marginal winning probabilities at a layer (Zhang et al., ECCV 2016, arXiv:1608.00507).
+
+    From ``p = 1`` at the logit of the class, ``p'_j = x_j * sum_i W+_ij p_i / (W+ x)_i`` through a
+    layer ``y = W x + b`` with inputs x >= 0; W+ is max(W, 0), and b is left out. Max pooling passes
+    p to the winner, average pooling is a layer with equal weights, ReLU and batch normalization
+    pass p as it is, and a sum shares it out by what each summand adds. Two points on which
+    implementations differ:
+
+    * W of a convolution takes the signs of the scales of the batch normalization directly behind
+      it, as the authors rewrite a network: with a negative scale, what excites inhibits.
+    * A negative summand adds nothing and gets nothing. (TorchRay's shares are a / (a + b), below 0
+      and above 1 then; the authors' code gives all to the residual branch.)
+
+    The sum over the layer is 1 if every neuron that gets a share is excited, W+ x > 0.
+
+    Args:
+        model: runs in evaluation mode and float32, and comes back as it was, also after an
+            exception.
+        images: normalized input, on the model's device.
+        classes: output index of each class slot.
+        map_layer: dotted name; its output has shape (batch, c, h, w).
+        contrast_layer: the map layer or one behind it. With it p is contrastive (c-MWP): what the
+            negated weights of the last layer give is subtracted there. p may be negative then.
+        cost: what the passes are added to; c-MWP takes the way down from the logits twice.
+
+    Raises:
+        NotApplicableError: something between the map layer and the logits has no rule, or a layer
+            with weights takes negative values there.
+        ModelError: a layer did not run, ran twice, has no such shape, or the logits do not depend
+            on it.
+    """
+    mode = _Rules(model, map_layer, contrast_layer)
+    by_slot = []
+    with torch.autocast(images.device.type, enabled=False):
+        with evaluation_mode(model), uncompiled(model), torch.no_grad(), mode.watching():
+            logits = logits_of(model, images, cost)
+        outputs = mode.taken()
+        at_map, at_top = outputs[0], outputs[-1]
+        layer = contrast_layer or map_layer
+        for start in one_hot(classes, logits).to(logits.dtype).unbind(1):
+            p = _down(logits, start, at_top, layer, cost)
+            if contrast_layer is not None:
+                with mode.last_weights_negated():
+                    p = p - _down(logits, start, at_top, layer, cost)
+                p = _down(at_top, p, at_map, map_layer, None)
+            by_slot.append(p.float())
+    return torch.stack(by_slot, dim=1)
+
+
+def without_rule(model: nn.Module) -> str:
+    """The first module that no rule is defined for, for people; "" where none is known."""
+    for name, module in model.named_modules():
+        if what := _WITHOUT_RULE.get(type(module).__name__):
+            return f"{name} is {what} ({type(module).__name__}), which has no rule"
+    return ""
+
+
+def _down(
+    upper: Shaped[Tensor, "..."],
+    p: Shaped[Tensor, "..."],
+    lower: Shaped[Tensor, "..."],
+    name: str,
+    cost: Cost | None,
+) -> Shaped[Tensor, "..."]:
+    """From p at one place to p at a lower one; the graph stays for the next class."""
+    found: Tensor | None
+    (found,) = pulled_back(upper, [lower], p, cost, retain=True, allow_unused=True)
+    if found is None:
+        raise ModelError(f"the logits do not depend on layer {name!r} by differentiable operations")
+    return found
+
+
+class _Rules(TorchFunctionMode):
+    """Puts the rules in place behind the map layer, and knows which module is running."""
+
+    def __init__(self, model: nn.Module, map_layer: str, contrast_layer: str | None) -> None:
+        super().__init__()
+        self._model = model
+        self._names = [map_layer] if contrast_layer is None else [map_layer, contrast_layer]
+        self._taken: list[list[Tensor]] = [[] for _ in self._names]
+        self._running: list[str] = []
+        # The output of the last layer with weights, and these.
+        self._last: tuple[Tensor, _Weights] | None = None
+
+    # -- the pass
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """The rules are in place; all hooks are gone afterwards."""
+        begins = [(module, self._entering(name)) for name, module in self._model.named_modules()]
+        ends = [(module, self._leaving) for module in self._model.modules()]
+        for position, name in enumerate(self._names):
+            ends.append((find_module(self._model, name), self._taking(position)))
+        with hooked(before=begins, after=ends), self:
+            yield
+
+    def _entering(self, name: str) -> Any:
+        return lambda module, inputs: self._running.append(name)
+
+    def _leaving(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        self._running.pop()
+
+    def _taking(self, position: int) -> Any:
+        def take(module: nn.Module, inputs: Any, output: Any) -> Tensor:
+            if not isinstance(output, Tensor):
+                raise ModelError(
+                    f"layer {self._names[position]!r} returns {type(output).__name__}, not a tensor"
+                )
+            if position == 0 and not self._taken[0]:
+                # From here on, what depends on the output is tracked. The enclosing no_grad
+                # restores the mode when the pass is over, also by an exception.
+                output = output.detach().clone().requires_grad_(True)
+                torch.set_grad_enabled(True)
+            self._taken[position].append(output)
+            self._last = None
+            # The network goes on with a copy: what follows may work in place.
+            return output.clone()
+
+        return take
+
+    def taken(self) -> list[Tensor]:
+        """The output of the map layer, and of the contrast layer if there is one."""
+        for name, outputs in zip(self._names, self._taken, strict=True):
+            if len(outputs) != 1:
+                times = f"ran {len(outputs)} times" if outputs else "did not run"
+                raise ModelError(f"layer {name!r} {times} in one forward pass")
+        if self._taken[0][0].ndim != 4:
+            shape = tuple(self._taken[0][0].shape)
+            raise ModelError(f"layer {self._names[0]!r} gives {shape}, expected (b, c, h, w)")
+        if not self._taken[-1][0].requires_grad:
+            raise ModelError(
+                f"contrast layer {self._names[-1]!r} does not depend on layer {self._names[0]!r}"
+            )
+        return [outputs[0] for outputs in self._taken]
+
+    @contextmanager
+    def last_weights_negated(self) -> Iterator[None]:
+        """The layer that gives the logits passes p by (-W)+ in the place of W+."""
+        if self._last is None:
+            raise ModelError(f"no layer with weights stands behind layer {self._names[-1]!r}")
+        _, weights = self._last
+        weights.value = -weights.value
+        try:
+            yield
+        finally:
+            weights.value = -weights.value
+
+    # -- what a rule asks for
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        tensors = list(_tensors([args, kwargs]))
+        if not tensors:  # a switch, as set_grad_enabled is
+            return func(*args, **kwargs)
+        if not any(self.tracked(tensor) for tensor in tensors):
+            with torch.no_grad():
+                return func(*args, **kwargs)
+        if "input" in kwargs:
+            args = (kwargs.pop("input"), *args)
+        if func in _RULES:
+            return _RULES[func](self, func, *args, **kwargs)
+        with torch.no_grad():
+            result = func(*args, **kwargs)
+        if any(tensor.is_floating_point() for tensor in _tensors(result)):
+            self.refuse(f"{resolve_name(func) or func.__name__} has no rule")
+        return result  # a shape, a comparison: nothing that p could take
+
+    def tracked(self, value: Any) -> bool:
+        """Whether a value depends on the map layer. Parameters, which have no history, do not."""
+        return isinstance(value, Tensor) and (
+            value.grad_fn is not None or any(value is one for one in self._taken[0])
+        )
+
+    def refuse(self, reason: str) -> NoReturn:
+        """NotApplicableError with the name of the module that is running."""
+        name = self._running[-1] if self._running else ""
+        kind = type(self._model.get_submodule(name)).__name__
+        where = f"{name} ({kind})" if name else f"{kind}.forward"
+        raise NotApplicableError(
+            f"excitation backprop is not defined between layer {self._names[0]!r} of "
+            f"{type(self._model).__name__} and the logits: {where}: {reason}"
+        )
+
+    def check_inputs(self, x: Shaped[Tensor, "..."]) -> None:
+        """NotApplicableError where x < 0; an image that is not a number is not the network's."""
+        least = x.detach().nan_to_num(0.0).amin().item()
+        if least < 0:
+            self.refuse(f"its inputs reach down to {least:.3g}; the rule takes x >= 0")
+
+    def remember(self, output: Shaped[Tensor, "..."], weights: "_Weights") -> None:
+        """A layer with weights gave this output."""
+        self._last = output, weights
+
+    def weights_of(self, output: Shaped[Tensor, "..."]) -> "_Weights | None":
+        """The weights that gave this output, where nothing with weights ran since."""
+        return self._last[1] if self._last is not None and self._last[0] is output else None
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in nested sequences and mappings."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(one)
+
+
+# ---- how p passes
+
+
+class _Marginal(torch.autograd.Function):
+    """``layer(x)``; p passes as ``x * W+^T (p / (W+ x))``, where ``excite(x)`` is W+ x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: Any, excite: Any) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.excite = excite
+        return layer(x)
+
+    @staticmethod
+    def backward(ctx: Any, p: Tensor) -> tuple[Tensor, None, None]:
+        with torch.enable_grad():
+            x = ctx.saved_tensors[0].detach().requires_grad_(True)
+            excited = ctx.excite(x)
+        each = torch.where(excited > _LEAST_EXCITATION, p / excited, 0.0)
+        (passed,) = torch.autograd.grad(excited, x, each)
+        return x.detach() * passed, None, None
+
+
+class _Unchanged(torch.autograd.Function):
+    """``layer(x)``; p passes as it is."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
+        return layer(x)
+
+    @staticmethod
+    def backward(ctx: Any, p: Tensor) -> tuple[Tensor, None]:
+        return p, None
+
+
+class _Shared(torch.autograd.Function):
+    """``a + b``; a gets ``p * a+ / (a+ + b+)``, and b the rest."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        added = a.clamp(min=0), b.clamp(min=0)
+        both = added[0] + added[1]
+        # The shares are kept, not the summands: the sum may take the place of one.
+        ctx.save_for_backward(*(torch.where(both > 0, one / both, 0.0) for one in added))
+        return a + b
+
+    @staticmethod
+    def backward(ctx: Any, p: Tensor) -> tuple[Tensor, Tensor]:
+        of_a, of_b = ctx.saved_tensors
+        return p * of_a, p * of_b
+
+
+@dataclass
+class _Weights:
+    """W of a layer, and the linear function with it."""
+
+    value: Tensor
+    linear: Callable[[Tensor, Tensor], Tensor]
+
+    def excite(self, x: Tensor) -> Tensor:
+        """W+ x."""
+        return self.linear(x, self.value.clamp(min=0))
+
+
+# ---- which function has which rule
+
+
+def _weighted(
+    mode: _Rules,
+    func: Any,
+    /,
+    x: Tensor,
+    weight: Tensor,
+    bias: Any = None,
+    *args: Any,
+    **kwargs: Any,
+) -> Tensor:
+    if mode.tracked(weight) or mode.tracked(bias):
+        mode.refuse("weights that depend on the image have no rule")
+    mode.check_inputs(x)
+    weights = _Weights(weight.detach(), lambda x, w: func(x, w, None, *args, **kwargs))
+    output = _Marginal.apply(x, lambda x: func(x, weight, bias, *args, **kwargs), weights.excite)
+    mode.remember(output, weights)
+    return output
+
+
+def _averaged(mode: _Rules, func: Any, /, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    mode.check_inputs(x)
+
+    def layer(x: Tensor) -> Tensor:
+        return func(x, *args, **kwargs)
+
+    return _Marginal.apply(x, layer, layer)
+
+
+def _scaled(
+    mode: _Rules, func: Any, /, x: Tensor, mean: Any, var: Any, weight: Any = None, *args: Any,
+    **kwargs: Any,
+) -> Tensor:  # fmt: skip
+    weights = mode.weights_of(x)
+    if weights is not None and weight is not None:
+        negative = weight.detach().reshape(-1, *[1] * (weights.value.ndim - 1)) < 0
+        weights.value = torch.where(negative, -weights.value, weights.value)
+    return _Unchanged.apply(x, lambda x: func(x, mean, var, weight, *args, **kwargs))
+
+
+def _rectified(mode: _Rules, func: Any, /, x: Tensor, inplace: bool = False) -> Tensor:
+    output = _Unchanged.apply(x, F.relu)
+    return x.copy_(output) if inplace or func in _IN_PLACE else output
+
+
+def _dropped(
+    mode: _Rules,
+    func: Any,
+    /,
+    x: Tensor,
+    p: Any = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+) -> Tensor:
+    if training:
+        mode.refuse("dropout at random has no rule")
+    return x
+
+
+def _added(mode: _Rules, func: Any, /, x: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    for one in (x, other):  # a parameter is a bias, whatever its shape
+        if not isinstance(one, Tensor) or isinstance(one, nn.Parameter):
+            mode.refuse("a sum of anything but two activations has no rule")
+    if x.shape != other.shape or alpha != 1:
+        mode.refuse("a sum with weights or of different shapes has no rule")
+    output = _Shared.apply(x, other)
+    return x.copy_(output) if func in _IN_PLACE else output
+
+
+def _plain(mode: _Rules, func: Any, /, *args: Any, **kwargs: Any) -> Any:
+    return func(*args, **kwargs)
+
+
+_IN_PLACE = {torch.relu_, Tensor.relu_, Tensor.add_, Tensor.__iadd__}
+
+_RULES: dict[Any, Callable[..., Any]] = {
+    **dict.fromkeys([F.conv2d, F.linear], _weighted),
+    **dict.fromkeys([F.avg_pool2d, F.adaptive_avg_pool2d, torch.mean, Tensor.mean], _averaged),
+    F.batch_norm: _scaled,
+    **dict.fromkeys(RELUS, _rectified),
+    **dict.fromkeys([F.dropout, F.dropout2d], _dropped),
+    **dict.fromkeys(
+        [
+            torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__,
+        ],
+        _added,
+    ),
+    # Gradients carry p where values are only chosen or moved.
+    **dict.fromkeys(
+        [
+            F.max_pool2d, torch.max_pool2d, F.adaptive_max_pool2d, F.pad, torch.flatten,
+            Tensor.flatten, Tensor.unflatten, torch.reshape, Tensor.reshape, Tensor.view,
+            torch.permute, Tensor.permute, torch.transpose, Tensor.transpose, torch.squeeze,
+            Tensor.squeeze, torch.unsqueeze, Tensor.unsqueeze, torch.cat, torch.chunk, Tensor.chunk,
+            torch.split, Tensor.split, Tensor.__getitem__, Tensor.contiguous, torch.clone,
+            Tensor.clone,
+        ],
+        _plain,
+    ),
+}  # fmt: skip

@@ -1,0 +1,227 @@
+"""What runs behind the target layer, alone: the network with its activations replaced."""
+
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64, Shaped
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from wsol_bench.capture.cost import Cost
+from wsol_bench.capture.network import evaluation_mode, logits_of, uncompiled, without
+from wsol_bench.capture.one_pass import RELUS
+from wsol_bench.errors import ModelError
+from wsol_bench.models.hooks import hooked
+from wsol_bench.models.target_layers import Target, find_module, from_grid
+
+__all__ = ["Head"]
+
+
+class Head:
+    """The network from its target layer on.
+
+    One pass notes what the largest modules before the layer return. Later passes do not run these
+    modules: they return what was noted, for the images that are asked for, where an operation
+    outside of them takes it (the residual stream around a block's layer norm), and an empty tensor
+    of the same shape where only each other do. That one tensor goes by several names is not seen:
+    what is done to it in place by one, after an operation has taken it by another, is done to one.
+
+    Args:
+        model: the network.
+        images: the batch whose activations are replaced.
+        target: the layer.
+        cost: what the one pass is added to.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Float[Tensor, "batch 3 height width"],
+        target: Target,
+        cost: Cost | None = None,
+    ) -> None:
+        self._model = model
+        self._images = images
+        self._target = target
+        self._layer = find_module(model, target.layer)
+        self._noted = dict[nn.Module, list[Any]]()
+        self._output: Tensor = self._note(cost)
+
+    @torch.no_grad()
+    def _note(self, cost: Cost | None) -> Tensor:
+        outputs: list[Tensor] = []
+        used = _Used()
+
+        def enter(module: nn.Module, inputs: Any) -> None:
+            used.depth += 1
+
+        def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+            # What runs within another of these modules, or within the layer, is not replayed.
+            if not outputs and used.depth == 1:
+                self._noted.setdefault(module, []).append(tree_map(used.note, output))
+            used.depth -= 1
+
+        def end(module: nn.Module, inputs: Any, output: Any) -> None:
+            outputs.append(output.clone())
+            used.depth -= 1
+
+        modules = without(self._model, [self._layer])
+        begins = [(module, enter) for module in (*modules, self._layer)]
+        ends = [*((module, leave) for module in modules), (self._layer, end)]
+        with (
+            hooked(before=begins, after=ends),
+            evaluation_mode(self._model),
+            uncompiled(self._model),
+            used,
+        ):
+            logits_of(self._model, self._images, cost)
+        return outputs[0]
+
+    def __call__(
+        self,
+        grid: Float[Tensor, "n c h w"],
+        of: Int64[Tensor, " n"],
+        cost: Cost | None = None,
+    ) -> Float[Tensor, "n classes"]:
+        """Logits for activations in the place of the layer's own; differentiable.
+
+        Args:
+            grid: the activations.
+            of: the image in the batch that each belongs to.
+            cost: what the activations are added to.
+        """
+        if cost is not None:
+            cost.head += len(grid)
+        replaced = from_grid(grid, self._output[of], self._target.layout)
+        # A batch of the right size: what the first module sees of it does not matter.
+        images = self._images.new_zeros(()).expand(len(of), *self._images.shape[1:])
+        with (
+            evaluation_mode(self._model),
+            uncompiled(self._model),
+            self._replaying(of),
+            _in_place(self._layer, replaced, then_relu=self._target.then_relu),
+        ):
+            return logits_of(self._model, images, None)  # no image passes
+
+    @contextmanager
+    def _replaying(self, of: Int64[Tensor, " n"]) -> Iterator[None]:
+        def rows(leaf: Any) -> Any:
+            return leaf.rows(of, len(self._images)) if isinstance(leaf, _Noted) else leaf
+
+        def stub(module: nn.Module, calls: list[Any]) -> Any:
+            remaining = iter(calls)
+            own = module.forward
+
+            def forward(*args: Any, **kwargs: Any) -> Any:
+                for output in remaining:
+                    return tree_map(rows, output)
+                return own(*args, **kwargs)
+
+            return forward
+
+        with ExitStack() as stack:
+            for module, calls in self._noted.items():
+                stack.enter_context(_forward(module, stub(module, calls)))
+            yield
+
+
+@contextmanager
+def _forward(module: nn.Module, forward: Any) -> Iterator[None]:
+    """The module with another forward; its own afterwards."""
+    own = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.__dict__["forward"]
+        else:
+            module.forward = own
+
+
+class _Noted:
+    """A tensor that a module returned; its value is kept where an operation took it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.reference = weakref.ref(tensor)
+        self.like = torch.zeros((), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)
+        self.value: Tensor | None = None
+
+    def is_of(self, tensor: Tensor) -> bool:
+        """Whether it is this very tensor, and not one that took its address."""
+        return self.reference() is tensor
+
+    def rows(self, of: Int64[Tensor, " n"], batch: int) -> Tensor:
+        """Of some images."""
+        if self.like.ndim == 0:
+            return self.like if self.value is None else self.value
+        if len(self.like) != batch:
+            found = tuple(self.like.shape)
+            raise ModelError(f"a module returns {found}, where the batch of {batch} comes first")
+        if self.value is None:
+            return self.like[:1].expand(len(of), *self.like.shape[1:])
+        return self.value[of]
+
+
+class _Used(TorchFunctionMode):
+    """Keeps the tensors of modules that operations outside of these modules take.
+
+    Attributes:
+        depth: of modules that are running, one within another; 0 is outside.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = 0
+        self._known = dict[int, list[_Noted]]()
+
+    def note(self, leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        noted = _Noted(leaf)
+        # Several modules may return one tensor: dropout and what stands before it.
+        self._known[id(leaf)] = [*self._notes_of(leaf), noted]
+        return noted
+
+    def _notes_of(self, leaf: Any) -> list[_Noted]:
+        notes = self._known.get(id(leaf), []) if isinstance(leaf, Tensor) else []
+        return [noted for noted in notes if noted.reference() is leaf]
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for leaf in tree_leaves((args, kwargs or {})) if not self.depth else ():
+            waiting = [noted for noted in self._notes_of(leaf) if noted.value is None]
+            if waiting:
+                value = leaf.clone()  # as it is now: what takes it may work in place
+                for noted in waiting:
+                    noted.value = value
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _in_place(
+    layer: nn.Module, replaced: Shaped[Tensor, "..."], *, then_relu: bool
+) -> Iterator[None]:
+    """A tensor in the place of a layer's output, or of the functional ReLU of that."""
+    output = replaced.clone()  # what follows may work in place
+    with ExitStack() as stack:
+        stack.enter_context(_forward(layer, lambda *args, **kwargs: output))
+        if then_relu:
+            stack.enter_context(_NoRelu(output))
+        yield
+
+
+class _NoRelu(TorchFunctionMode):
+    """Functions as they are, but a ReLU of one tensor is that tensor."""
+
+    def __init__(self, tensor: Shaped[Tensor, "..."]) -> None:
+        super().__init__()
+        self._tensor = tensor
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in RELUS and args and args[0] is self._tensor:
+            return self._tensor
+        return func(*args, **(kwargs or {}))

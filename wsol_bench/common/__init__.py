@@ -1,0 +1,1 @@
+"""Parts that every room uses, none of which knows what localization is."""

@@ -1,0 +1,214 @@
+"""The names of built-in things, read from their sources without importing them."""
+
+import ast
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wsol_bench.errors import ConfigError, did_you_mean
+
+__all__ = ["DATASETS", "METHODS", "METRICS", "NETWORK_FREE", "Catalog", "Description"]
+
+
+class Description(NamedTuple):
+    """What a list says of a thing.
+
+    Attributes:
+        about: the first line of its docstring.
+        paper: where it is defined; "" where its decorator names none.
+        words: other words that its decorator says, by parameter.
+        options: one line each: name, type, default.
+    """
+
+    about: str
+    paper: str
+    words: Mapping[str, Any]
+    options: list[str]
+
+
+class _BuiltIn(NamedTuple):
+    """A decorated function as its source has it, and the module that it is in."""
+
+    module: str
+    function: ast.FunctionDef
+    decorator: ast.Call
+
+
+class Catalog:
+    """The names of things of one kind, known without importing any of them.
+
+    A built-in thing is one function with one decorator in a file of ``package``, and stands in no
+    second list: names, papers and options are read from the sources. The methods need torch, which
+    takes seconds to import; checking a configuration's names and listing them do not.
+
+    Args:
+        kind: what a thing is called in messages.
+        package: the package whose modules hold the built-in ones.
+        group: the entry point group by which other distributions offer theirs.
+        decorator: the name of the decorator that registers a function. The registry's own name is
+            its plural, by which ``families`` finds the calls of ``registry.family``.
+    """
+
+    def __init__(self, kind: str, *, package: str, group: str, decorator: str) -> None:
+        self.kind = kind
+        self.package = package
+        self.group = group
+        self.decorator = decorator
+        self.registered: set[str] = set()  # by code that runs, as in a notebook
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._built_in, *self.registered, *self.entry_points()}))
+
+    @property
+    def built_in(self) -> list[str]:
+        """The names of what lies in the package."""
+        return sorted(self._built_in)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether ``name`` is listed, or of a family."""
+        if not isinstance(name, str):
+            return False
+        if name in self._built_in or name in self.registered:
+            return True
+        prefix, _, rest = name.partition("/")  # as entry points and members of families have it
+        return bool(rest) and (prefix in self.families or name in self.entry_points())
+
+    def require(self, name: str, *, also: "Catalog | None" = None) -> None:
+        """Raise ConfigError where nothing can bear the name; an import path is not followed.
+
+        Args:
+            name: in a configuration.
+            also: other things that may stand there, for the message.
+        """
+        if name not in self and ":" not in name:
+            catalogs = (self, *([also] if also else []))
+            known = [one for catalog in catalogs for one in catalog]
+            known += [f"{prefix}/..." for catalog in catalogs for prefix in catalog.families]
+            raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, known)}")
+
+    def is_taken(self, name: str) -> bool:
+        """Whether ``name`` is of something built in whose module nobody has imported yet."""
+        built_in = self._built_in.get(name)
+        return built_in is not None and built_in.module not in sys.modules
+
+    def find(self, name: str) -> Any:
+        """The built-in thing called ``name``, or None; imports the one module that it is in."""
+        built_in = self._built_in.get(name)
+        if built_in is None:
+            return None
+        return getattr(importlib.import_module(built_in.module), built_in.function.name)
+
+    def describe(self, name: str) -> Description | None:
+        """What the source of a built-in thing says of it; None of anything else."""
+        built_in = self._built_in.get(name)
+        if built_in is None:
+            return None
+        function, words = built_in.function, {}
+        for keyword in built_in.decorator.keywords:
+            if keyword.arg and isinstance(keyword.value, ast.Constant):
+                words[keyword.arg] = keyword.value.value
+        about = (ast.get_docstring(function) or "").strip().partition("\n")[0]
+        return Description(about, str(words.get("paper", "")), words, _options_of(function))
+
+    def entry_points(self) -> dict[str, EntryPoint]:
+        """What installed distributions offer, by ``distribution/name``."""
+        return {
+            f"{point.dist.name if point.dist else '?'}/{point.name}": point
+            for point in entry_points(group=self.group)
+        }
+
+    @cached_property
+    def families(self) -> dict[str, str]:
+        """The modules that make the things called ``prefix/rest``, by prefix."""
+        found = {}
+        for module, tree in self._trees:
+            for node in ast.walk(tree):
+                if (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Attribute)
+                    and node.func.attr == "family"
+                    and ast.unparse(node.func.value) == f"{self.decorator}s"
+                    and isinstance(node.args[0], ast.Constant)
+                ):
+                    found[str(node.args[0].value)] = module
+        return found
+
+    @cached_property
+    def _built_in(self) -> dict[str, _BuiltIn]:
+        found: dict[str, _BuiltIn] = {}
+        for module, tree in self._trees:
+            for node in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+                for call in node.decorator_list:
+                    if (
+                        isinstance(call, ast.Call)
+                        and isinstance(call.func, ast.Name)
+                        and call.func.id == self.decorator
+                        and isinstance(call.args[0], ast.Constant)
+                    ):
+                        name = str(call.args[0].value)
+                        if name in found:
+                            raise ConfigError(f"{self.kind} {name!r} is registered twice")
+                        found[name] = _BuiltIn(module, node, call)
+        return found
+
+    @cached_property
+    def _trees(self) -> list[tuple[str, ast.Module]]:
+        """The modules of the package by name, parsed."""
+        spec = find_spec(self.package)  # which imports what holds the package, not itself
+        folders = list(spec.submodule_search_locations or []) if spec else []
+        return [
+            (module.name, ast.parse(_source_of(module).read_text(encoding="utf-8")))
+            for module in _modules(folders, f"{self.package}.")
+            if not module.name.endswith("__main__")
+        ]
+
+
+def _modules(folders: Iterable[str], prefix: str) -> Iterator[pkgutil.ModuleInfo]:
+    """As ``pkgutil.walk_packages``, which imports every package on its way."""
+    for module in pkgutil.iter_modules(folders, prefix):
+        yield module
+        if module.ispkg:
+            yield from _modules([str(_source_of(module).parent)], f"{module.name}.")
+
+
+def _source_of(module: pkgutil.ModuleInfo) -> Path:
+    finder: Any = module.module_finder
+    name = module.name.rpartition(".")[2]
+    inside = f"{name}/__init__.py" if module.ispkg else f"{name}.py"
+    return Path(finder.path, inside)
+
+
+def _options_of(function: ast.FunctionDef) -> list[str]:
+    lines = []
+    for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
+        kind = argument.annotation
+        if isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "Annotated":
+            kind = kind.slice.elts[0] if isinstance(kind.slice, ast.Tuple) else kind.slice
+        said = f": {ast.unparse(kind)}" if kind is not None else ""
+        lines.append(
+            f"  {argument.arg}{said}{'' if default is None else f' = {ast.unparse(default)}'}"
+        )
+    return lines
+
+
+METHODS = Catalog(
+    "map method", package="wsol_bench.methods", group="wsol_bench.cams", decorator="cam_method"
+)
+NETWORK_FREE = Catalog(
+    "map method",
+    package="wsol_bench.methods",
+    group="wsol_bench.sources",
+    decorator="network_free_method",
+)
+METRICS = Catalog(
+    "metric", package="wsol_bench.metrics", group="wsol_bench.metrics", decorator="metric"
+)
+DATASETS = Catalog(
+    "data set", package="wsol_bench.datasets", group="wsol_bench.datasets", decorator="dataset"
+)

@@ -1,0 +1,64 @@
+"""The options of a plug-in: the keyword-only parameters of its function."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, get_args, get_origin
+
+from wsol_bench.errors import ConfigError, did_you_mean
+
+__all__ = ["bind_options", "has_option", "option_lines"]
+
+
+def bind_options(
+    function: Callable[..., Any], options: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """The options, converted by the annotations of ``function``'s keyword-only parameters.
+
+    Raises:
+        ConfigError: an option the function does not have, lacks, or of the wrong type.
+    """
+    import pydantic
+
+    parameters = _options(function)
+    bound = {}
+    for name, value in options.items():
+        if name not in parameters:
+            raise ConfigError(f"{where}: unknown option {name!r}; {did_you_mean(name, parameters)}")
+        try:
+            annotation = parameters[name].annotation
+            kind = Any if annotation is inspect.Parameter.empty else annotation
+            bound[name] = pydantic.TypeAdapter(kind).validate_python(value)
+        except pydantic.ValidationError as error:
+            reason = "; ".join(item["msg"] for item in error.errors())
+            raise ConfigError(f"{where}.{name}: {reason}, found {value!r}") from error
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is inspect.Parameter.empty and name not in bound
+    ]
+    if missing:
+        raise ConfigError(f"{where}: missing option {missing[0]!r}")
+    return bound
+
+
+def has_option(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has a keyword-only parameter of this name."""
+    return name in _options(function)
+
+
+def option_lines(function: Callable[..., Any]) -> list[str]:
+    """The options of a function for people, one a line: name, type, default."""
+    lines = []
+    for name, parameter in _options(function).items():
+        kind = parameter.annotation
+        kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        kind = inspect.formatannotation(kind).replace("pathlib.", "")
+        required = parameter.default is inspect.Parameter.empty
+        lines.append(f"  {name}: {kind}{'' if required else f' = {parameter.default!r}'}")
+    return lines
+
+
+def _options(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    signature = inspect.signature(function, eval_str=True)
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
+    return {name: p for name, p in signature.parameters.items() if p.kind is keyword_only}

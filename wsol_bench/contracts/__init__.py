@@ -1,0 +1,1 @@
+"""The contracts that plug-ins keep, and the checks of them: ``wsol-bench check``."""

@@ -1,0 +1,1 @@
+"""ImageNet: the loader, the layouts of its folders, and the devkit's class list."""

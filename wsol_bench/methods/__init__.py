@@ -1,0 +1,1 @@
+"""Map methods, one file each; importing the package imports none of them."""

@@ -1,0 +1,16 @@
+"""Map methods of other libraries, by the names of their classes: ``captum/LayerGradCam``.
+
+The libraries are imported when a method of theirs is asked for. ``pip install 'wsol-bench[peers]'``
+installs them.
+"""
+
+from wsol_bench.methods.adapters.captum import captum_method
+from wsol_bench.methods.adapters.grad_cam import pytorch_grad_cam_method
+from wsol_bench.methods.adapters.torchcam import torchcam_method
+from wsol_bench.methods.base import cam_methods
+
+__all__ = ["captum_method", "pytorch_grad_cam_method", "torchcam_method"]
+
+cam_methods.family("captum")(captum_method)
+cam_methods.family("pytorch_grad_cam")(pytorch_grad_cam_method)
+cam_methods.family("torchcam")(torchcam_method)

@@ -1,0 +1,1 @@
+"""Baselines: maps that depend neither on a network nor on the object in the image."""

@@ -1,0 +1,30 @@
+"""The whole image as the box: what is gained by no localization at all."""
+
+from pathlib import Path
+
+import numpy as np
+
+from wsol_bench.common.files import digest
+from wsol_bench.datasets import Dataset
+from wsol_bench.methods.network_free import ImageMaps, network_free_method
+
+__all__ = ["full_image"]
+
+_SIZE = 224
+
+
+@network_free_method("full_image", gives="maps")
+def full_image(dataset: Dataset | None) -> ImageMaps:
+    """The whole image as the box, whatever it shows, at every threshold.
+
+    A map of ones with a zero in its last corner: a protocol that scales maps by their range finds
+    nothing in one that is constant (wsolevaluation makes it zeros), and a box of all pixels but a
+    corner's is that of all. The maximum is the first pixel. It is the whole of the network's input,
+    and so of the image unless the protocol crops.
+
+    Args:
+        dataset: not needed.
+    """
+    map = np.ones((_SIZE, _SIZE), np.float32)
+    map[-1, -1] = 0
+    return ImageMaps(lambda image_id: map, digest(Path(__file__).read_bytes()))

@@ -1,0 +1,37 @@
+"""A random map: what is gained by chance."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from jaxtyping import Float32
+from pydantic import Field
+
+from wsol_bench.common.files import digest
+from wsol_bench.datasets import Dataset
+from wsol_bench.methods.network_free import ImageMaps, network_free_method
+
+__all__ = ["random_map"]
+
+
+@network_free_method("random_map", gives="maps")
+def random_map(
+    dataset: Dataset | None, *, size: Annotated[int, Field(ge=2)] = 7, seed: int = 0
+) -> ImageMaps:
+    """Independent standard normal numbers on a grid, which the protocol's upsampling makes smooth.
+
+    They are keyed by the seed and the image's id, so an image has the same map in any data set,
+    order and part of a run.
+
+    Args:
+        dataset: not needed.
+        size: side of the grid, at least 2; 7 is that of most networks' last layer.
+        seed: another one has other maps.
+    """
+
+    def map(image_id: str) -> Float32[np.ndarray, "h w"]:
+        key = int.from_bytes(hashlib.sha256(f"{seed} {image_id}".encode()).digest(), "big")
+        return np.random.default_rng(key).standard_normal((size, size), dtype=np.float32)
+
+    return ImageMaps(map, digest(Path(__file__).read_bytes()))

@@ -1,0 +1,25 @@
+"""Deconvolutional network."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from wsol_bench.capture import Plan, Record
+from wsol_bench.methods.backprop import strongest_channel
+from wsol_bench.methods.base import cam_method
+
+__all__ = ["deconvnet"]
+
+
+@cam_method("deconvnet", plan=Plan(), scope="image", classes="label", paper="arXiv:1311.2901")
+def deconvnet(record: Record) -> Float[Tensor, "batch k height width"]:
+    """DeconvNet (Zeiler and Fergus, ECCV 2014, section 2.1), from the class score to the pixels.
+
+    A gradient ``R^l`` to whose rectifiers nothing matters but their own sign: where backpropagation
+    has ``R^l = 1[f^l > 0] R^(l+1)``, it is ``R^l = max(R^(l+1), 0)`` (Simonyan et al.,
+    arXiv:1312.6034, section 4; Springenberg et al., arXiv:1412.6806, figure 1). Max pooling
+    passes it to the maximum, by the paper's switches. The map is ``max_rgb |R^0|``, as of backprop.
+
+    Raises:
+        NotApplicableError: a network without rectifiers.
+    """
+    return strongest_channel(record.probe.pixel_gradients(record.classes, rule="deconvnet"))

@@ -1,0 +1,32 @@
+"""Eigen-Grad-CAM: the first principal component of gradients times activations."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wsol_bench.capture import Plan, Record
+from wsol_bench.methods.base import cam_method
+from wsol_bench.methods.eigen_cam import first_component
+
+__all__ = ["eigen_grad_cam"]
+
+
+@cam_method(
+    "eigen_grad_cam",
+    plan=Plan(gradients=True),
+    paper="https://github.com/jacobgil/pytorch-grad-cam",
+)
+def eigen_grad_cam(record: Record, *, centered: bool = True) -> Float[Tensor, "batch k h w"]:
+    """EigenGradCAM of pytorch-grad-cam: Eigen-CAM of ``dy^c / dA_k A_k``, signed.
+
+    Without a paper. The sign is that of the class's own sum over the channels, where
+    pytorch-grad-cam leaves it to the decomposition.
+
+    Args:
+        record: of one layer.
+        centered: whether each channel's mean over the positions is subtracted first, as
+            pytorch-grad-cam does.
+    """
+    # Slot by slot: all products at once are as large as the gradients.
+    products = (of_slot * record.activations for of_slot in record.gradients.unbind(dim=1))
+    return torch.stack([first_component(one, centered=centered) for one in products], dim=1)

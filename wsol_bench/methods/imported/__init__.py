@@ -1,0 +1,1 @@
+"""Maps and boxes that other tools made: folders of maps, tables of boxes, prediction files."""

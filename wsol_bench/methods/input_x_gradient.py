@@ -1,0 +1,30 @@
+"""Input times gradient."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from wsol_bench.capture import Plan, Record
+from wsol_bench.methods.base import cam_method
+
+__all__ = ["input_x_gradient", "size_of_sum"]
+
+
+@cam_method(
+    "input_x_gradient", plan=Plan(), scope="image", classes="label", paper="arXiv:1605.01713"
+)
+def input_x_gradient(record: Record) -> Float[Tensor, "batch k height width"]:
+    """Input times gradient (Shrikumar et al., 2016): ``|sum_rgb x dS_c / dx|``.
+
+    S is the score before softmax and x the normalized input, so a pixel of the mean color counts
+    for nothing. The channels of a pixel are parts of one contribution to the score: they add up,
+    signs and all, and the size of the sum is the map (as captum shows attributions by default).
+    """
+    gradients = record.probe.pixel_gradients(record.classes)
+    return size_of_sum(gradients * record.probe.images[:, None])
+
+
+def size_of_sum(
+    contributions: Float[Tensor, "batch k 3 height width"],
+) -> Float[Tensor, "batch k height width"]:
+    """The absolute value of the sum over the color channels, at each pixel."""
+    return contributions.sum(dim=2).abs()

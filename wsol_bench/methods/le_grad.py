@@ -1,0 +1,33 @@
+"""LeGrad: the sensitivity of each layer's score to its attention."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wsol_bench.capture import Plan, Record
+from wsol_bench.capture.backward.attention import on_grid
+from wsol_bench.methods.base import cam_method
+
+__all__ = ["le_grad"]
+
+
+@cam_method("le_grad", plan=Plan(), scope="image", classes="label", paper="arXiv:2404.03214")
+def le_grad(record: Record) -> Float[Tensor, "batch k h w"]:
+    """LeGrad (Bousselham et al., ICCV 2025), for classifiers that read a class token.
+
+    ``s_l^c`` is the score of layer l: the final norm and the head applied to the class token of
+    block l instead of the last. With ``G_l = ds_l^c / dA_l``, (heads, n, n),
+    ``E_l(j) = 1 / (heads n) sum_h sum_i ReLU(G_l)_hij`` and ``L^c = 1 / layers sum_l E_l``, over
+    the patch tokens j.
+
+    All blocks count, as in the paper; the authors' code takes the last ones that it is told, and
+    for CLIP scores a layer by the mean of all its tokens. The paper's min-max normalization of the
+    map is left to what comes after, as with every method here.
+    """
+    per_block = []
+    for block in record.probe.attention(record.classes):
+        gradients = block.layer_gradients
+        assert gradients is not None
+        # Rows that are not recorded are zero, and count in the mean over the n query tokens.
+        per_block.append(gradients.relu().sum(-2).mean(-2) / gradients.shape[-1])
+    return on_grid(torch.stack(per_block).mean(0))

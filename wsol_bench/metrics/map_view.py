@@ -1,0 +1,86 @@
+"""What a metric of maps sees: one localization map beside the ground truth of its image."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import no_type_check
+
+import numba
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from wsol_bench.datasets.ground_truth import ImageTruth
+from wsol_bench.geometry import Boxes, Placement, to_input
+from wsol_bench.images.masks import OBJECT, mask_of
+
+__all__ = ["MapView"]
+
+
+@dataclass(frozen=True, eq=False)
+class MapView:
+    """One localization map beside the ground truth of its image: what a metric of maps sees.
+
+    Attributes:
+        values: the map at the input's size, as the protocol upsamples it.
+        truth: of the image.
+        placement: where the network's input lies in the image.
+    """
+
+    values: Float32[np.ndarray, "height width"]
+    truth: ImageTruth
+    placement: Placement
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether all values are finite."""
+        return bool(np.isfinite(self.values).all())
+
+    @cached_property
+    def boxes(self) -> Boxes:
+        """The ground-truth boxes in pixels of the input, half-open xyxy."""
+        boxes = self.truth.boxes
+        return to_input(boxes, [self.placement], np.zeros(len(boxes), np.int64))
+
+    @cached_property
+    def pixels(self) -> UInt8[np.ndarray, "height width"]:
+        """The ground truth as pixels: 1 object, 0 background, 255 counts neither way.
+
+        The image's mask in a data set of masks; else a pixel is object where its center lies in a
+        ground-truth box.
+        """
+        if self.truth.mask is not None:
+            return mask_of(self.truth.mask, self.placement)
+        height, width = self.values.shape[0], self.values.shape[1]
+        pixels = np.zeros((height, width), np.uint8)
+        for x0, y0, x1, y1 in np.ceil(self.boxes - 0.5).tolist():
+            rows = slice(max(0, int(y0)), min(height, max(0, int(y1))))
+            columns = slice(max(0, int(x0)), min(width, max(0, int(x1))))
+            pixels[rows, columns] = OBJECT
+        return pixels
+
+    @cached_property
+    def peak(self) -> tuple[int, int] | None:
+        """(x, y) of the first maximum in raster order; None without a positive, finite maximum.
+
+        The latter is said of the sum of the positive values, so a map with a NaN or an infinite
+        value has no peak.
+        """
+        x, y, whole = _peak(self.values)
+        return (x, y) if whole > 0 and np.isfinite(whole) else None
+
+
+@no_type_check
+@numba.njit(nogil=True, cache=True)
+def _peak(values):
+    height, width = values.shape
+    whole = 0.0
+    top_x, top_y = 0, 0
+    for y in range(height):
+        row = 0.0
+        for x in range(width):
+            value = values[y, x]
+            if value > values[top_y, top_x]:
+                top_x, top_y = x, y
+            # Not a number stays one in the sum.
+            row += 0.0 if value <= 0 else value
+        whole += row
+    return top_x, top_y, whole

@@ -1,0 +1,156 @@
+"""The summary as a table for people: numbers in percent, as papers print them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import pandas as pd
+
+from wsol_bench.metrics.seeds import over_seeds
+from wsol_bench.runs.schema import MethodStatus
+
+__all__ = [
+    "SEEDS_TITLE",
+    "columns_for_people",
+    "footer",
+    "markdown",
+    "markdown_table",
+    "records",
+    "seeds_for_people",
+]
+
+_COUNTS = {
+    "n_skipped": "skipped",
+    "n_blacklisted": "blacklisted",
+    "n_without_box": "without box",
+    "n_missing": "missing",
+    "n_held_out": "held out",
+}
+# Pairs stand in one column, as top-1/top-5 do in papers.
+_ERRORS = {
+    "cls error top-1/top-5": ("top1_cls_error", "top5_cls_error"),
+    "loc error top-1/top-5": ("top1_loc_error", "top5_loc_error"),
+    "GT-known loc error": ("gt_known_loc_error",),
+}
+_ACCURACIES = {
+    "MaxBoxAcc": ("max_box_acc",),
+    "at selected threshold": ("selected_box_acc",),
+    "max top-1/top-5 loc": ("max_top1_loc", "max_top5_loc"),
+    "at selected thresholds": ("selected_top1_loc", "selected_top5_loc"),
+    "MaxBoxAccV2": ("max_box_acc_v2",),
+    "V2 at selected thresholds": ("selected_box_acc_v2",),
+    "IoU .3/.5/.7": ("max_box_acc_iou30", "max_box_acc_iou50", "max_box_acc_iou70"),
+    "PxAP": ("px_ap",),
+    "pIoU": ("p_iou",),
+}
+# Of these the spread over seeds is shown; the table of all is a file.
+_SPREAD = ("top1_loc_error", "top5_loc_error", "gt_known_loc_error", "max_box_acc_v2", "px_ap")
+SEEDS_TITLE = "Mean and standard deviation over seeds, in %"
+_FAITHFULNESS = {
+    "insertion/deletion": ("insertion", "deletion"),
+    "average drop/increase": ("average_drop", "increase_in_confidence"),
+}
+
+
+_SHOWN_ANYWAY = {
+    name for names in {**_ERRORS, **_ACCURACIES, **_FAITHFULNESS}.values() for name in names
+}
+
+
+def columns_for_people(
+    summary: pd.DataFrame, named: Mapping[str, bool] = MappingProxyType({})
+) -> pd.DataFrame:
+    """The summary as text: one column a kind of number, percent with two decimals.
+
+    Args:
+        summary: of a run.
+        named: metrics that the experiment asks for by name, and whether each is a share, shown in
+            percent.
+    """
+    table = summary[["model", "method", "layer"]].copy()
+    table["images"] = summary["n_images"]
+    for title, names in {**_ERRORS, **_ACCURACIES, **_FAITHFULNESS}.items():
+        if set(names) <= set(summary.columns):
+            table[title] = _percents(summary, names)
+    for name, is_share in named.items():
+        if name in summary and name not in _SHOWN_ANYWAY:
+            cells = _percents(summary, (name,)) if is_share else _numbers(summary, (name,), ".4g")
+            table[name] = cells
+    inapplicable = summary["status"] == MethodStatus.NOT_APPLICABLE
+    for title in ("loc error top-1/top-5", *_ACCURACIES):
+        if title in table:
+            table.loc[inapplicable, title] = "not applicable"
+    if "seconds" in summary and summary["seconds"].notna().any():
+        table["passes fwd/bwd"] = _numbers(summary, ("forward_passes", "backward_passes"), ".4g")
+        table["s/image"] = _numbers(summary, ("seconds",), ".2g")
+    for name, title in _COUNTS.items():
+        if name in summary and (summary[name] > 0).any():
+            table[title] = ["-" if pd.isna(n) else f"{n:.0f}" for n in summary[name]]
+    return table.astype(str)
+
+
+def footer(summary: pd.DataFrame) -> str:
+    """What the numbers are, and by which protocols."""
+    kind = "Errors" if "top1_loc_error" in summary else "Accuracies"
+    protocols = summary[["protocol", "protocol_hash"]].drop_duplicates().to_numpy().tolist()
+    stamp = ", ".join(f"{name} ({digest})" if digest else name for name, digest in protocols)
+    lines = [f"{kind} in %. Protocol: {stamp}."]
+    if "reason" in summary:
+        lines += sorted({f"{reason}." for reason in summary["reason"].dropna() if reason})
+    return "\n\n".join(lines)
+
+
+def markdown(summary: pd.DataFrame, named: Mapping[str, bool] = MappingProxyType({})) -> str:
+    """The summary as a Markdown table, with protocol and hash, and the spread over seeds."""
+    spread = seeds_for_people(summary)
+    seeds = f"\n{SEEDS_TITLE}:\n\n{markdown_table(spread)}\n" if len(spread) else ""
+    return f"{markdown_table(columns_for_people(summary, named))}\n\n{footer(summary)}\n{seeds}"
+
+
+def seeds_for_people(summary: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over seeds as text; no line where no method has several."""
+    table = over_seeds(summary)
+    table = table[table["number"].isin(_SPREAD)]
+    bounds = zip(table["mean"], table["sd"], strict=True)
+    text = [f"{100 * mean:.2f} ± {100 * sd:.2f}" for mean, sd in bounds]
+    keys = ["model", "method", "layer"]
+    shown = table[keys].assign(
+        seeds=table["n_seeds"].astype(str), number=table["number"], text=text
+    )
+    wide = shown.pivot_table(
+        index=[*keys, "seeds"], columns="number", values="text", aggfunc="first", sort=False
+    )
+    return wide.reset_index().fillna("-").rename_axis(columns=None)
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """Any table of text in Markdown."""
+    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
+    )
+
+
+def records(summary: pd.DataFrame) -> list[dict[str, object]]:
+    """The summary as JSON-ready records: fractions in [0, 1], null where there is no number."""
+    return [
+        {
+            str(key): None if pd.isna(value) or value in (math.inf, -math.inf) else value
+            for key, value in line.items()
+        }
+        for line in summary.to_dict(orient="records")
+    ]
+
+
+def _numbers(summary: pd.DataFrame, names: Sequence[str], form: str) -> list[str]:
+    columns = [["-" if pd.isna(v) else f"{v:{form}}" for v in summary[name]] for name in names]
+    return ["/".join(cells) for cells in zip(*columns, strict=True)]
+
+
+def _percents(summary: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    columns = [[_percent(value) for value in summary[name]] for name in names]
+    return ["/".join(cells) for cells in zip(*columns, strict=True)]
+
+
+def _percent(fraction: float) -> str:
+    return "-" if pd.isna(fraction) else f"{100 * fraction:.2f}"
