@@ -25,18 +25,7 @@ from wsol_bench.runs.folder import RunFolder
 BATCHES = [[0, 1, 2], [3], [4, 0], [2, 1]]
 
 
-@pytest.fixture(autouse=True)
-def deadline():
-    """Nothing here may hang."""
-
-    def over(number, frame):
-        raise TimeoutError("still not done after 100 seconds")
-
-    before = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, 100)
-    yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, before)
+pytestmark = pytest.mark.timeout(100)  # nothing here may hang
 
 
 @pytest.fixture(scope="module")

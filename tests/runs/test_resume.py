@@ -19,7 +19,7 @@ from wsol_bench.runs.config import load_config
 from wsol_bench.runs.experiment import Experiment
 from wsol_bench.runs.folder import RunFolder
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 EXPERIMENT = {
     "name": "resume",
@@ -27,11 +27,12 @@ EXPERIMENT = {
     "models": ["shapes_net"],
     "methods": ["cam", "grad_cam"],
     "protocol": "gradcam-2017",
-    "part_size": 16,
+    "limit": 150,
+    "part_size": 8,
     "workers": 2,
     "device": "cpu",
 }
-N_PARTS = 19  # of 300 images
+N_PARTS = 19  # of 150 images
 # The background jobs of a shell ignore Ctrl-C, and so would all that the tests start from there.
 MAIN = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "

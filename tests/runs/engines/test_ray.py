@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 
@@ -21,6 +20,9 @@ from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.engines.ray import RayEngine
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.manifest import Environment
+
+# Each starts actors, every one of which imports torch.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 # CAM, but as often as the file ``deaths_left`` says its process dies at a green image: the second.
 KILLER = """
@@ -48,18 +50,6 @@ def cluster():
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield
     ray.shutdown()
-
-
-@pytest.fixture(autouse=True)
-def nothing_hangs():
-    def stop(*_):
-        raise TimeoutError("this should have come to an end")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(240)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(autouse=True)
@@ -200,7 +190,6 @@ class TestDeaths:
     def experiment(self, root, deaths_left):
         return experiment_of(root, methods=["killer_module:killer_cam"])
 
-    @pytest.mark.slow
     def test_of_an_actor_change_no_row(self, experiment, deaths_left):
         local = wsol_bench.run(experiment)
         deaths_left.write_text("1")
@@ -208,7 +197,6 @@ class TestDeaths:
         assert deaths_left.read_text() == "0", "nobody died"
         assert_same(ours, local)
 
-    @pytest.mark.slow
     # Of two parts an actor gets one at a time; of four, two: then it runs ahead and dies before
     # part 0 is out, which is not to be blamed.
     @pytest.mark.parametrize(("limit", "n_deaths"), [(2, 3), (4, 4)])
@@ -229,7 +217,6 @@ class TestDeaths:
         assert_same(on, wsol_bench.run(experiment))
 
 
-@pytest.mark.slow
 def test_the_command_starts_ray_and_actors_work_where_it_was_called(local, tmp_path):
     """The method and the data lie in the working directory, under relative names."""
     write_colors(tmp_path / "data")
