@@ -58,7 +58,8 @@ def test_a_clause_that_does_not_hold_is_exit_code_1_and_the_others_are_checked(m
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["grad_kam"], "unknown map method 'grad_kam'; did you mean 'grad_cam'?"),
+        (["grad_kam"], "unknown map method or metric 'grad_kam'; did you mean 'grad_cam'?"),
+        (["mean_iuo"], "unknown map method or metric 'mean_iuo'; did you mean 'mean_iou'?"),
         (["nowhere:my_cam"], "cannot import 'nowhere'"),
         (["checked_cams:bare"], 'write above it: @cam_method("bare", plan=Plan('),
         (["grad_cam", "--option", "power=2"], "methods.grad_cam: unknown option 'power'"),

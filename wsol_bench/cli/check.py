@@ -10,7 +10,7 @@ import typer
 
 from wsol_bench.cli.options import ExperimentFile, Overrides
 from wsol_bench.cli.output import printable
-from wsol_bench.errors import ConfigError
+from wsol_bench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from wsol_bench.common.vocabulary import Verdict
@@ -67,14 +67,20 @@ def check(
 
 
 def _is_metric(name: str) -> bool:
-    """Whether a name is a metric's; a name that a map method bears, too, is the method's."""
+    """Whether a name is a metric's and no map method's; ConfigError if it is neither's."""
     from wsol_bench.common.catalog import METHODS, METRICS, NETWORK_FREE
     from wsol_bench.common.registry import import_object
     from wsol_bench.metrics.base import Metric
 
-    if name in METRICS and name not in METHODS and name not in NETWORK_FREE:
+    if name in METHODS or name in NETWORK_FREE:
+        return False
+    if name in METRICS:
         return True
-    return ":" in name and isinstance(import_object(name, "metric"), Metric)
+    if ":" not in name:
+        families = [f"{prefix}/..." for prefix in METHODS.families]
+        suggestion = did_you_mean(name, [*METHODS, *families, *METRICS])
+        raise ConfigError(f"unknown map method or metric {name!r}; {suggestion}")
+    return isinstance(import_object(name, "map method or metric"), Metric)
 
 
 def _check_metric(name: str, options: list[str] | None) -> list[bool]:
