@@ -33,7 +33,7 @@ def modules(tmp_path):
         yield tmp_path
 
 
-def test_a_line_a_clause_and_a_last_one(modules):
+def test_every_clause_has_a_line_and_the_last_line_counts_them(modules):
     arguments = ("check", "checked_cams:checked", "--option", "power=2")
     out, err = cli(*arguments, cwd=modules)
     first, *lines, last = out.splitlines()
@@ -48,7 +48,7 @@ def test_a_line_a_clause_and_a_last_one(modules):
     assert "hello from the method" in err
 
 
-def test_a_clause_that_does_not_hold_is_exit_code_1_and_the_others_are_checked(modules):
+def test_a_failed_clause_is_exit_code_1_and_the_others_are_checked(modules):
     out, _ = cli("check", "checked_cams:cursed", "checked_cams:checked", cwd=modules, code=1)
     assert "  FAILED  it gives a map of each class slot: ValueError: \\x1b[2Jon purpose" in out
     assert "cursed: 0 passed, 1 failed, 17 not applicable or not checked" in out
@@ -68,7 +68,7 @@ def test_a_clause_that_does_not_hold_is_exit_code_1_and_the_others_are_checked(m
         (["mean_iou", "--option", "power"], "expected key=value, such as k=500, found 'power'"),
     ],
 )
-def test_what_cannot_be_meant_is_one_clear_message(modules, arguments, message):
+def test_a_name_or_option_that_cannot_be_meant_is_one_clear_message(modules, arguments, message):
     out, err = cli("check", *arguments, cwd=modules, code=1)
     assert out == ""
     assert err.startswith("Error: ")

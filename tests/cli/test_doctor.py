@@ -5,7 +5,7 @@ from colors import color_experiment, write_colors
 from command_line import cli
 
 
-def test_counts_and_checks_the_label_order(world, tmp_path):
+def test_it_counts_images_and_checks_the_order_of_the_classes(world, tmp_path):
     out, _ = cli("doctor", world / "experiment.yaml")
     assert "4 images of 3 classes" in out
     assert "100% right at top-1" in out
@@ -15,7 +15,7 @@ def test_counts_and_checks_the_label_order(world, tmp_path):
     assert "SUSPICIOUS" in cli("doctor", world / "experiment.yaml", *wrong)[0]
 
 
-def test_says_what_is_odd_and_what_a_run_would_skip(tmp_path):
+def test_it_says_what_is_odd_and_what_a_run_would_skip(tmp_path):
     root = write_colors(tmp_path / "root")
     data = root / "ILSVRC/Data/CLS-LOC/val"
     (data / "ILSVRC2012_val_00000002.JPEG").write_bytes(b"no image")

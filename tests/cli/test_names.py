@@ -8,7 +8,7 @@ from command_line import cli
 import wsol_bench
 
 
-def test_version():
+def test_the_version_is_the_packages_own():
     assert cli("--version")[0].strip() == wsol_bench.__version__
 
 
@@ -26,6 +26,6 @@ def test_schema_is_json():
         ("metrics", ["max_top1_loc", "pointing_game", "top_k_intersection"]),
     ],
 )
-def test_list(kind, names):
+def test_a_list_has_the_names_of_its_kind(kind, names):
     listed = [line.split()[0] for line in cli("list", kind)[0].splitlines()]
     assert set(names) <= set(listed)

@@ -36,7 +36,7 @@ def test_export_then_score_gives_the_runs_own_numbers_in_both_formats(world, tmp
     assert json.loads(cli("score", file, *root, "--option", f"subset={subset}", "--json")[0])
 
 
-def test_a_tight_run_makes_five_guesses_an_image(world, tmp_path):
+def test_with_a_tight_run_every_image_has_five_boxes(world, tmp_path):
     tight = ("--set", "protocol.box.threshold=0.9", "--out", tmp_path / "tight")
     cli("rescore", world / "run", *tight)
     arguments = ("export", world / "run", "--format", "kaggle", "--out", tmp_path / "out")

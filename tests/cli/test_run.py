@@ -19,7 +19,7 @@ def test_json_is_all_of_standard_output(world):
         assert record["n_images"] == 4
 
 
-def test_progress_and_the_place_of_the_results_go_to_standard_error(world):
+def test_progress_and_the_folder_of_the_run_go_to_standard_error(world):
     text = (world / "err.txt").read_text()
     assert str(world / "run") in text
     assert "evaluating" in text
@@ -29,21 +29,21 @@ def test_progress_shows_a_rate(world):
     assert re.search(r"[\d.]+ images/s", (world / "err.txt").read_text())
 
 
-def test_without_json_a_person_gets_a_table(world, tmp_path):
+def test_without_json_a_table_is_printed(world, tmp_path):
     out, _ = cli("run", world / "experiment.yaml", "--out", tmp_path / "run", "--limit", "2")
     assert "color_net" in out
     assert "0.00/0.00" in out
     assert "gradcam-2017+map.upsample=nearest" in out
 
 
-def test_results_go_below_results_and_the_experiments_name(world, tmp_path):
+def test_without_out_a_run_goes_to_a_folder_of_the_experiments_name(world, tmp_path):
     cli("run", world / "experiment.yaml", "--limit", "1", cwd=tmp_path)
     [run] = (tmp_path / "results/colors").iterdir()
     assert (run / "tables/summary.csv").is_file()
     assert yaml.safe_load((run / "config.yaml").read_text())["limit"] == 1
 
 
-def test_set_overrides_and_the_config_in_the_folder_says_so(world, tmp_path):
+def test_set_changes_a_key_and_the_folder_records_it(world, tmp_path):
     out, _ = cli(
         "run", world / "experiment.yaml", "--out", tmp_path / "run", "--json",
         "--set", "methods=[cam]", "--set", "protocol=zhou-2016", "--device", "cpu",

@@ -34,7 +34,7 @@ def test_json_is_all_of_standard_output(world, maps):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_by_another_protocol(world, maps, version):
+def test_maps_are_scored_by_another_protocol(world, maps, version):
     arguments = ("score-maps", maps, "--root", world / "root", "--json")
     out, _ = cli(*arguments, "--protocol", f"choe-2020-v{version}")
     [record] = json.loads(out)
@@ -46,7 +46,7 @@ def test_by_another_protocol(world, maps, version):
     assert record["protocol"].startswith(f"choe-2020-v{version}+box.threshold.step=")
 
 
-def test_the_run_is_kept_where_out_says(world, maps, tmp_path):
+def test_the_run_is_kept_if_out_names_its_folder(world, maps, tmp_path):
     arguments = ("score-maps", maps, "--root", world / "root", "--out", tmp_path / "run")
     out, err = cli(*arguments, cwd=tmp_path)
     assert "my_tool" in out
@@ -61,7 +61,7 @@ def test_the_run_is_kept_where_out_says(world, maps, tmp_path):
     assert json.loads(cli("rescore", tmp_path / "run", "--protocol", "zhou-2016", "--json")[0])
 
 
-def test_a_part_of_the_data_set_is_named_by_an_option(world, maps, tmp_path):
+def test_an_option_of_the_data_set_chooses_some_of_its_images(world, maps, tmp_path):
     (tmp_path / "subset.txt").write_text("ILSVRC2012_val_00000002\n")
     option = ("--option", f"subset={tmp_path / 'subset.txt'}")
     out, _ = cli("score-maps", maps, "--root", world / "root", *option, "--json")

@@ -32,6 +32,41 @@ __all__ = ["demo", "merge", "rescore", "run"]
 
 EngineName = Literal["local", "ray"]
 
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Stop at the first image that cannot be evaluated; by default it is counted and "
+        "reported.",
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Evaluate the I-th of N shards of the run only; merge puts the shards together.",
+    ),
+]
+EngineOption = Annotated[
+    EngineName, typer.Option(help="Where images are evaluated: in this process, or by Ray workers.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Address of the Ray cluster, or auto. By default Ray is started on this machine.",
+    ),
+]
+Actors = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Number of Ray workers. By default one for each GPU, or one for each CPU core if "
+        "there is no GPU.",
+    ),
+]
+
 
 def demo(
     out: Out = None, limit: Limit = None, device: Device = None, as_json: AsJson = False
@@ -60,43 +95,14 @@ def run(
     overrides: Overrides = None,
     limit: Limit = None,
     device: Device = None,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict", help="Stop at the first image that cannot be evaluated; by default it is "
-            "counted and reported.",
-        ),
-    ] = False,
+    strict: Strict = False,
     force: Force = False,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N",
-            help="Evaluate the I-th of N shards of the run only; merge puts the shards together.",
-        ),
-    ] = None,
-    engine: Annotated[
-        EngineName,
-        typer.Option(help="Where images are evaluated: in this process, or by Ray workers."),
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Address of the Ray cluster, or auto. By default Ray is started on this machine.",
-        ),
-    ] = None,
-    actors: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Number of Ray workers. By default one for each GPU, or one for each CPU core "
-            "if there is no GPU.",
-        ),
-    ] = None,
+    shard: Shard = None,
+    engine: EngineOption = "local",
+    address: Address = None,
+    actors: Actors = None,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Evaluate an experiment, or go on with an interrupted run.
 
     Reads the experiment file and the data and weights that it names. Makes a localization map for
