@@ -1,14 +1,17 @@
-"""Time and memory of the summary and of `wsol-bench analyze` on a large stored run.
+"""Measure time and memory of the summary and of `wsol-bench analyze` on a large stored run.
 
-    python benchmarks/analysis.py make FOLDER                         a one-threshold protocol
+    python benchmarks/analysis.py make FOLDER                         under gradcam-2017
     python benchmarks/analysis.py make FOLDER --protocol choe-2020-v2
     python benchmarks/analysis.py summary FOLDER
     python benchmarks/analysis.py analyze FOLDER
+    python benchmarks/analysis.py start
 
 `make` writes a synthetic run of 50,000 images x 30 methods, as a real run would have written it
-(391 parts; a few minutes, 0.5 GB; 2 GB under a sweep). The other two read it as the commands do and
-print CPU and wall seconds and the largest resident memory; goals: below 1 GB, and below 30 s under
-a one-threshold protocol. `start` prints the same of a command that needs no network.
+(391 parts; a few minutes, 0.5 GB; 2 GB under a sweep). `summary` and `analyze` read the run as the
+commands do, and print CPU seconds, wall seconds and the largest resident memory. `start` prints the
+same for a command that needs no network.
+
+Expected: below 1 GB, and below 30 s under a protocol of one threshold.
 """
 
 import argparse
@@ -22,7 +25,7 @@ N_IMAGES, N_METHODS, PART = 50_000, 30, 128
 
 
 def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> None:
-    """Write the run."""
+    """Write the synthetic run."""
     import numpy as np
 
     from wsol_bench.datasets import Sample
@@ -92,7 +95,7 @@ def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> Non
 
 
 def _group(samples, names, scoring, classes, rng):  # type: ignore[no-untyped-def]
-    """What 30 methods would be worth on some images, as drawn numbers."""
+    """The random scores of all methods on the images of a part."""
     import numpy as np
 
     from wsol_bench.datasets.ground_truth import ImageTruth
@@ -147,7 +150,7 @@ def _group(samples, names, scoring, classes, rng):  # type: ignore[no-untyped-de
 
 
 def _hits(rng) -> bytes:  # type: ignore[no-untyped-def]
-    """Six curves of 1000 thresholds, each right within an interval of its own."""
+    """Six curves of 1000 thresholds; each is a hit within one random interval."""
     import numpy as np
 
     thresholds = np.arange(1000)
@@ -159,7 +162,7 @@ def _hits(rng) -> bytes:  # type: ignore[no-untyped-def]
 
 
 def measure(code: str) -> None:
-    """Run code in a process of its own; print what it took."""
+    """Run code in a process of its own; print its time and memory."""
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
     wall = time.perf_counter() - began
@@ -168,12 +171,18 @@ def measure(code: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["make", "summary", "analyze", "start"])
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("synthetic"))
-    parser.add_argument("--protocol", default="gradcam-2017")
-    parser.add_argument("--images", type=int, default=N_IMAGES)
-    parser.add_argument("--methods", type=int, default=N_METHODS)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "what", choices=["make", "summary", "analyze", "start"], help="Step to carry out."
+    )
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path("synthetic"), help="Folder of the run."
+    )
+    parser.add_argument("--protocol", default="gradcam-2017", help="Protocol of the run.")
+    parser.add_argument("--images", type=int, default=N_IMAGES, help="Number of images.")
+    parser.add_argument("--methods", type=int, default=N_METHODS, help="Number of methods.")
     given = parser.parse_args()
     if given.what == "make":
         make(given.folder, given.protocol, given.images, given.methods)

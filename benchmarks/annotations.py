@@ -1,11 +1,11 @@
-"""How long the imagenet loader takes for 50,000 annotations, parsed and from its cache.
+"""Measure how long the imagenet loader takes for 50,000 annotations, parsed and from its cache.
 
     python benchmarks/annotations.py DIR --markdown results/benchmark_annotations.md
 
-DIR is an annotations-only root (docs/datasets.md) of the whole validation set. Its boxes are
-written as 50,000 XML files beside 50,000 blank JPEG files of the official sizes, in a temporary
-folder, in Kaggle's layout; both roots are loaded with an empty cache and then again. Runtime: half
-a minute.
+DIR is an annotations-only root (docs/datasets.md) of the whole validation set. The benchmark writes
+its boxes as 50,000 XML files beside 50,000 blank JPEG files of the official sizes, in a temporary
+folder, in Kaggle's layout. It loads both roots with an empty cache and then twice more. Runtime:
+half a minute.
 
 Expected: every second load under one second.
 """
@@ -40,7 +40,7 @@ def blank(width: int, height: int) -> bytes:
 
 
 def write_kaggle(truth: Dataset, source: Path, root: Path) -> None:
-    """Write the ground truth as XML files with an image file each."""
+    """Write the ground truth as XML files, each with an image file."""
     folders = [root / "ILSVRC" / kind / "CLS-LOC/val" for kind in ("Data", "Annotations")]
     for folder in folders:
         folder.mkdir(parents=True)
@@ -61,7 +61,7 @@ def write_kaggle(truth: Dataset, source: Path, root: Path) -> None:
 
 
 def loads(root: Path) -> Iterator[tuple[str, float, float]]:
-    """Wall and CPU seconds of a load with an empty cache and of two more."""
+    """Wall and CPU seconds of a load with an empty cache, then of two more loads."""
     for which in ("first", "second", "third"):
         wall, cpu = time.perf_counter(), time.process_time()
         datasets.get("imagenet")(root=root)
@@ -73,8 +73,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("root", type=Path, help="annotations-only root")
-    parser.add_argument("--markdown", type=Path, help="write the table here, too")
+    parser.add_argument(
+        "root", type=Path, help="Annotations-only root of the whole validation set."
+    )
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="Also write the table to a file."
+    )
     args = parser.parse_args()
     lines = ["| root | load | wall, s | CPU, s |", "|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:

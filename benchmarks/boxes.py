@@ -1,23 +1,24 @@
-"""What boxes cost: all thresholds, one threshold, and scores of a prediction file.
+"""Measure what boxes cost: all thresholds, one threshold, and the scores of a prediction file.
 
     python benchmarks/boxes.py --markdown results/benchmark_boxes.md
 
-Needs the extra ``test`` (OpenCV, scikit-image). Runtime: two minutes on one core.
+Needs the extra ``test`` (OpenCV, scikit-image). Runtime: two to ten minutes on one core.
 
 Everything runs on one thread, on 224 x 224 float32 maps of four kinds: Gaussian noise of 7 x 7,
 14 x 14 and 28 x 28 cells, rectified and upsampled bilinearly as CAMs are, and white noise, the
-worst case. Each repetition times everybody on all maps in turn; a ratio is taken within its
-repetition, so that a slow phase of the machine cancels; the median ratio counts.
+worst case. Each repetition times all programs on all maps in turn. Ratios are taken within a
+repetition, so that a slow phase of the machine cancels; the median ratio is reported.
 
-- all thresholds: ``threshold_sweep`` at 1000 thresholds; against a loop of thresholding at each of
-  them and taking the largest of OpenCV's contours (as wsolevaluation does, on 8-bit maps), and
-  against the same loop over the 256 levels that an 8-bit map has. The sweep is exact on floats.
-- one threshold: ``largest_components``; against thresholding and OpenCV's
-  connectedComponentsWithStats, and against scikit-image's label and regionprops.
-- a file: reading and scoring 50,000 images' 5 guesses, after start-up. Ground truth is made up.
+- All thresholds: ``threshold_sweep`` at 1000 thresholds, compared with a loop that cuts the map at
+  each threshold and takes the largest of OpenCV's contours (as wsolevaluation does, on 8-bit maps),
+  and with the same loop over the 256 levels that an 8-bit map has. The sweep is exact on floats.
+- One threshold: ``largest_components``, compared with OpenCV's connectedComponentsWithStats on the
+  cut map, and with scikit-image's label and regionprops.
+- A file: reading and scoring 5 guesses for each of 50,000 images, after start-up, against random
+  ground truth.
 
-Expected: the sweep at least 10 times as fast as the loop; one threshold at most 1.2 times the
-faster of the others; a file under 5 s.
+Expected: the sweep is at least 10 times as fast as the loop; one threshold takes at most 1.2 times
+the faster of the others; a file takes less than 5 s.
 """
 
 import argparse
@@ -49,7 +50,7 @@ N_IMAGES, N_CLASSES = 50_000, 1000
 
 
 def maps_of(kind: str, n: int) -> np.ndarray:
-    """Maps of a kind: the side of the low resolution, or ``noise``."""
+    """Maps of a kind, which is the side of the low resolution or ``noise``."""
     rng = np.random.default_rng(0)
     if kind == "noise":
         return rng.random((n, SIDE, SIDE), np.float32)
@@ -72,7 +73,7 @@ def contour_loop(map: np.ndarray, thresholds: np.ndarray) -> list[tuple[int, int
 
 
 def opencv_component(map: np.ndarray) -> np.ndarray | None:
-    """The box of the largest component of one map."""
+    """The box of the largest component of one map, by OpenCV."""
     mask = (map >= 0.15 * map.max()).astype(np.uint8)
     n, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if n == 1:
@@ -82,7 +83,7 @@ def opencv_component(map: np.ndarray) -> np.ndarray | None:
 
 
 def skimage_component(map: np.ndarray) -> np.ndarray | None:
-    """The same by scikit-image."""
+    """The box of the largest component of one map, by scikit-image."""
     regions = regionprops(label(map >= 0.15 * map.max(), connectivity=2))
     if not regions:
         return None
@@ -91,7 +92,7 @@ def skimage_component(map: np.ndarray) -> np.ndarray | None:
 
 
 def our_components(maps: np.ndarray) -> np.ndarray:
-    """All of them in one call, levels included."""
+    """The boxes of the largest components of all maps in one call, levels included."""
     highest = maps.reshape(len(maps), -1).max(axis=1).astype(np.float64)
     return largest_components(maps, 0.15 * highest)
 
@@ -106,7 +107,7 @@ def seconds(work: Callable[[], object]) -> float:
 def compare(
     contestants: dict[str, Callable[[np.ndarray], object]], kind: str, n: int, repeats: int
 ) -> dict[str, tuple[float, float]]:
-    """Milliseconds a map, and the time over the first one's (medians)."""
+    """Median milliseconds for a map, and the median ratio to the time of the first program."""
     maps = maps_of(kind, n)
     for work in contestants.values():
         work(maps)
@@ -125,7 +126,7 @@ def compare(
 
 
 def each(work: Callable[[np.ndarray], object]) -> Callable[[np.ndarray], object]:
-    """The work on every map."""
+    """A function that does the work on every map."""
     return lambda maps: [work(map) for map in maps]
 
 
@@ -147,7 +148,7 @@ SINGLES = {
 
 
 def made_up(folder: Path) -> tuple[Dataset, Path]:
-    """Ground truth of 50,000 images, and a Kaggle file of five guesses for each."""
+    """Random ground truth of 50,000 images, and a Kaggle file of five guesses for each."""
     rng = np.random.default_rng(0)
     wnids = np.array([f"n{number:08d}" for number in range(N_CLASSES)], dtype=object)
     corners = np.sort(rng.integers(0, 400, (N_IMAGES, 2, 2)), axis=1)
@@ -175,7 +176,7 @@ def made_up(folder: Path) -> tuple[Dataset, Path]:
 
 
 def score_file() -> float:
-    """Wall seconds to read and score it."""
+    """Wall seconds to read and score the prediction file."""
     with tempfile.TemporaryDirectory() as folder:
         dataset, file = made_up(Path(folder))
         start = time.perf_counter()
@@ -186,7 +187,7 @@ def score_file() -> float:
 def table(
     contestants: dict[str, Callable[[np.ndarray], object]], n: int, repeats: int
 ) -> list[str]:
-    """Milliseconds a map, and ratios, by kind of map."""
+    """A Markdown table of milliseconds for a map, and ratios, by kind of map."""
     kinds = ["7", "14", "28", "noise"]
     measured = {kind: compare(contestants, kind, n, repeats) for kind in kinds}
     titles = [f"{kind} x {kind}" if kind != "noise" else kind for kind in kinds]
@@ -204,8 +205,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page there, too")
+    parser.add_argument("--repeats", type=int, default=5, help="Number of repetitions.")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="Also write the page to a file."
+    )
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     for map in maps_of("7", 20):  # the same box for all

@@ -1,20 +1,20 @@
-"""What maps of the five best classes cost, beside captum, grad-cam and torchcam, in forward passes.
+"""Measure what maps of the five best classes cost, beside captum, grad-cam and torchcam.
 
     python benchmarks/maps.py --markdown results/benchmark_maps.md
 
 Needs the extra ``peers``. Runtime: about 15 minutes for both networks on one core.
 
-Expected: Grad-CAM on ResNet-50 takes at most 1.10 forward passes and on VGG-16 at most 1.20, by one
-forward pass and one backward pass (all classes batched) that ends at the target layer. torchcam
-needs one backward pass a class, captum a forward and a backward pass a class, grad-cam a forward
-pass and a backward pass through the whole network a class. All maps agree: correlation 1.000.
-Eight gradient methods together take at most 1.25 forward passes; Score-CAM for five classes at most
-1.05 times what it takes for one.
+Expected: Grad-CAM costs at most 1.10 forward passes on ResNet-50 and at most 1.20 on VGG-16: one
+forward pass, and one backward pass (all classes in a batch) that ends at the target layer. For each
+class, torchcam needs a backward pass, captum a forward and a backward pass, and grad-cam a forward
+pass and a backward pass through the whole network. All maps agree: correlation 1.000. Eight
+gradient methods together cost at most 1.25 forward passes. Score-CAM for five classes takes at most
+1.05 times as long as for one.
 
-Unit: process CPU time of one bare forward pass (no_grad, evaluation mode) of the same batch on one
-thread. Each repetition times the forward pass and then everybody in turn; a ratio is taken within
-its repetition, so that a slow phase of the machine cancels. Weights are random: they change neither
-the work nor who agrees with whom.
+The unit of cost is the process CPU time of one bare forward pass (no_grad, evaluation mode) of the
+same batch on one thread. Each repetition times the forward pass and then all libraries in turn.
+Ratios are taken within a repetition, so that a slow phase of the machine cancels. Weights are
+random: that changes neither the work nor the agreement.
 """
 
 import argparse
@@ -63,12 +63,12 @@ MakeMaps = Callable[[nn.Module, nn.Module, Tensor, Tensor], Tensor]
 
 
 def by_wsol_bench(model: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
-    """Finds the classes itself: they come out of its one forward pass."""
+    """Grad-CAM by wsol_bench, which takes the classes from its one forward pass."""
     return localization_maps(model, images, methods=("grad_cam",), k=TOP_K)["grad_cam"]
 
 
 def by_captum(model: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
-    """One ``attribute`` a class: it takes one target an image."""
+    """Grad-CAM by captum: one ``attribute`` for each class, since it takes one target an image."""
     from captum.attr import LayerGradCam
 
     explainer = LayerGradCam(model, layer)
@@ -81,7 +81,7 @@ def by_captum(model: nn.Module, layer: nn.Module, images: Tensor, classes: Tenso
 def by_grad_cam(
     model: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor, name: str = "GradCAM"
 ) -> Tensor:
-    """One call a class; its maps are of the input's size, and each from 0 to 1."""
+    """Grad-CAM by grad-cam: one call for each class; maps have the input's size, 0 to 1."""
     import pytorch_grad_cam
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -96,7 +96,7 @@ def by_grad_cam(
 def by_torchcam(
     model: nn.Module, layer: nn.Module, images: Tensor, classes: Tensor, name: str = "GradCAM"
 ) -> Tensor:
-    """One forward pass, then a backward pass a class on the retained graph."""
+    """Grad-CAM by torchcam: a forward pass, then a backward pass for each class."""
     from torchcam import methods
 
     with getattr(methods, name)(model, target_layer=layer) as explainer:
@@ -118,7 +118,7 @@ CONTESTANTS: dict[str, tuple[str, MakeMaps]] = {
 
 
 class Line(NamedTuple):
-    """What is known of one contestant on one network."""
+    """The measurements of one library on one network."""
 
     forwards: int
     backwards: int
@@ -129,7 +129,7 @@ class Line(NamedTuple):
 
 
 def missing_peers() -> dict[str, str]:
-    """Contestants that cannot be imported, and why."""
+    """The libraries that cannot be imported, and why."""
     missing = {}
     for name, (module, _) in CONTESTANTS.items():
         try:
@@ -141,7 +141,7 @@ def missing_peers() -> dict[str, str]:
 
 @contextmanager
 def passes_counted(model: nn.Module) -> Iterator[Counter[str]]:
-    """Forward passes, by the network's first layer, and backward passes, by calls of autograd."""
+    """Count forward passes by the first layer, and backward passes by calls of autograd."""
     counts: Counter[str] = Counter()
 
     def counted(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -165,7 +165,7 @@ def passes_counted(model: nn.Module) -> Iterator[Counter[str]]:
 
 
 def in_unit_range(maps: Tensor) -> Tensor:
-    """Maps of the input's size, each from 0 to 1: what grad-cam returns, made of everybody's."""
+    """Maps at the size of the input, each scaled from 0 to 1, as grad-cam returns them."""
     if maps.shape[-1] != SIDE:
         maps = F.interpolate(maps, (SIDE, SIDE), mode="bilinear", align_corners=False)
     low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
@@ -173,7 +173,7 @@ def in_unit_range(maps: Tensor) -> Tensor:
 
 
 def agreement(ours: Tensor, theirs: Tensor) -> tuple[int, float, float]:
-    """Number of maps that are not zero, their lowest correlation, largest difference of all."""
+    """The number of maps that are not zero, their lowest correlation, the largest difference."""
     ours = in_unit_range(ours).flatten(2).double()
     theirs = in_unit_range(theirs).flatten(2).double()
     live = (ours.amax(2) > 0) | (theirs.amax(2) > 0)
@@ -191,7 +191,7 @@ def cpu_seconds(run: Callable[[], object]) -> float:
 def measure(
     name: str, batch_size: int, repeats: int, contestants: dict[str, MakeMaps]
 ) -> dict[str, Line]:
-    """All contestants on one network."""
+    """The measurements of all libraries on one network."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None).eval()
     target = target_of(model)
@@ -231,7 +231,7 @@ def measure(
 def measure_eight(
     name: str, batch_size: int, repeats: int, contestants: dict[str, MakeMaps]
 ) -> dict[str, tuple[int, Counter[str], list[float]]]:
-    """By library: how many of the eight it has, passes they take, and their cost together."""
+    """For each library: how many of the eight methods it has, their passes, their total cost."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(name, weights=None).eval()
     layer = find_module(model, target_of(model).layer)
@@ -336,7 +336,7 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
 def page(
     arguments: argparse.Namespace, table: str, n_live: dict[str, int], eight: str, score_cam: str
 ) -> str:
-    """The table with everything that is needed to measure it again."""
+    """The page: the tables, and what is needed to measure them again."""
     packages = ("torch", "torchvision", "numpy", *(name for name in CONTESTANTS))
     versions = ", ".join(f"{name} {installed_version(name)}" for name in packages)
     live = ", ".join(f"{count} on {network}" for network, count in n_live.items())
@@ -392,10 +392,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--models", nargs="+", default=list(GOALS), metavar="NAME")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there, too")
+    parser.add_argument("--repeats", type=int, default=7, help="Number of repetitions.")
+    parser.add_argument(
+        "--models", nargs="+", default=list(GOALS), metavar="NAME", help="Names of networks."
+    )
+    parser.add_argument("--batch-size", type=int, default=8, help="Number of images in a batch.")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="Also write the page to a file."
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
 

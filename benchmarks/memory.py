@@ -1,13 +1,13 @@
-"""Whether the memory of a process stays flat over many images, for every family of map methods.
+"""Measure whether memory stays flat over many images, for every family of map methods.
 
     python benchmarks/memory.py --markdown results/benchmark_memory.md
 
-Runtime: about 3 minutes on one core. Expected: after the first tenth of the images the resident
-memory grows by less than 2% a family: nothing of an image outlives its batch.
+Runtime: about 3 minutes on one core. Expected: after the first tenth of the images, the resident
+memory of each family grows by less than 2%: nothing of an image outlives its batch.
 
-Images are synthetic, the networks small ones of random weights, and perturbation methods make few
-masks: what is watched is what remains, not what is computed. Each family runs in a process of its
-own, batch after batch as a run does it, with maps of the five best classes and of the image's own.
+Images are synthetic, networks are small with random weights, and perturbation methods use few
+masks, because only the memory that remains is of interest. Each family runs in a process of its
+own, batch after batch as in a run, with maps of the five best predictions and of the label.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from wsol_bench.models.target_layers import Target
 
 SIDE, BATCH, N_CLASSES = 64, 8, 10
 
-# Of each family all methods, with options that make few passes.
+# All methods of each family, with options that make few passes.
 FAMILIES: dict[str, dict[str, dict[str, Any]]] = {
     "activation and gradient": {
         name: {}
@@ -76,7 +76,7 @@ def network(family: str) -> nn.Module:
 
 
 class _SmallNet(nn.Module):
-    """Two convolutions, a residual sum, an average, a linear layer."""
+    """A network of two convolutions, a residual sum, an average and a linear layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def resident() -> float:
 
 
 def watch(family: str, n_images: int) -> Line:
-    """Run a family on so many images, in this process."""
+    """Run the methods of a family on many images, in this process."""
     torch.set_num_threads(1)
     methods: list[MapMethod] = [
         cam_methods.get(name).with_options(options, name)
@@ -127,7 +127,7 @@ def watch(family: str, n_images: int) -> Line:
 
 
 def in_process(family: str, n_images: int) -> Line:
-    """``watch`` in a new process, whose memory is its own."""
+    """``watch`` in a new process, so that no other family adds to its memory."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(watch, family, n_images).result()
 
@@ -150,9 +150,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there, too")
+    parser.add_argument("--images", type=int, default=10_000, help="Number of images.")
+    parser.add_argument(
+        "--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES), metavar="FAMILY",
+        help=f"Families of methods: {', '.join(FAMILIES)}.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="Also write the table to a file."
+    )
     arguments = parser.parse_args()
     lines = {}
     for family in arguments.families:

@@ -1,4 +1,4 @@
-"""What a whole run costs beside its decoding and forward passes, in time and memory.
+"""Measure the time and memory of a whole run, beside decoding and forward passes alone.
 
     WSOL_BENCH_DATA=<folder of the real data> python benchmarks/pipeline.py cost
     WSOL_BENCH_DATA=<folder of the real data> python benchmarks/pipeline.py options
@@ -7,30 +7,32 @@
     python benchmarks/pipeline.py rescore
     WSOL_BENCH_DATA=<folder of the real data> python benchmarks/pipeline.py pieces
 
-Each prints a Markdown table; results/benchmark_pipeline.md holds one of each. Runtime on 2 cores:
-about 4, 12, 2, 4, 1 and 1 minutes.
+Each command prints a Markdown table; results/benchmark_pipeline.md holds all of them. Runtime on 2
+cores: about 4, 12, 2, 4, 1 and 1 minutes.
 
-cost: wall time of a run (grad_cam + cam, top-5 and the own class; written to a folder, summary and
-all) over that of decoding and bare forward passes of the same images by the same processes, batches
-and memory format. Start-up (loading data set and network) is in neither. Goal: at most 1.25 for
-mobilenet_v2 and resnet50; squeezenet1_1, whose head is most of its cost, has no goal. Beside it the
-same of CPU time, user and system, of the process and of those that decode: what a run takes from
-whoever shares the machine, and what others' load moves less.
+cost: the wall time of a run (grad_cam + cam, the five best predictions and the label; with a run
+folder and a summary), divided by the wall time of decoding and bare forward passes of the same
+images, by the same processes, batches and memory format. Neither includes start-up (loading data
+set and network). Goal: at most 1.25 for mobilenet_v2 and resnet50; squeezenet1_1, whose head is
+most of its cost, has no goal. The table also has the ratio of CPU time (user and system, decoding
+processes included), which the load of other users changes less.
 
-options: the same wall time with one option changed, over that of the defaults.
+options: the wall time of a run with one option changed, divided by that with the defaults.
 
-memory: largest resident memory of a run on 500 and on 20,000 synthetic images. Goal: within 10%.
+memory: the largest resident memory of a run on 500 and on 20,000 synthetic images. Goal: within
+10% of each other.
 
-ray: images a second of two Ray workers over that of one, with one thread each. Goal: at least 1.6.
+ray: images per second of two Ray workers, divided by those of one, with one thread each. Goal: at
+least 1.6.
 
 rescore: seconds to score 50,000 stored maps by another protocol. Goal: under a minute.
 
-pieces: what docs/scaling.md reckons with, of mobilenet_v2 on ilsvrc-mini: one thread's time to
-decode an image and to take a box from a map (beside torch's interpolation and scikit-image's
-labels, by which boxes were taken before), and bytes stored.
+pieces: the numbers that docs/scaling.md calculates with, for mobilenet_v2 on ilsvrc-mini: the time
+of one thread to decode an image and to take a box from a map (beside torch's interpolation and
+scikit-image's labels, by which boxes were taken before), and the bytes stored.
 
-Repetitions are interleaved and ratios taken within each, so that a slow phase of the machine
-cancels; the median is reported.
+Repetitions are interleaved and ratios are taken within each repetition, so that a slow phase of the
+machine cancels; the median is reported.
 """
 
 import argparse
@@ -68,7 +70,7 @@ REPEATS = 3
 
 
 class Spent(NamedTuple):
-    """Seconds: by the clock, and of all processes on all cores together."""
+    """Seconds by the clock, and CPU seconds of all processes together."""
 
     wall: float
     cpu: float
@@ -84,7 +86,7 @@ class Spent(NamedTuple):
 
 
 class Timed:
-    """An engine that notes when it begins, when each part arrives, and how many images it holds."""
+    """An engine that notes when it begins, and when each part arrives with how many images."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -104,7 +106,7 @@ class Timed:
 
 
 def real(model: str, **changes: Any) -> dict[str, Any]:
-    """An experiment on ilsvrc-mini: 500 images of 20 classes, or all 510."""
+    """An experiment on ilsvrc-mini, with 500 images of 20 classes or all 510 images."""
     data = Path(os.environ["WSOL_BENCH_DATA"])
     weights = {
         "mobilenet_v2": str(data / "weights/mobilenet_v2_20cls.pth"),
@@ -142,7 +144,7 @@ def synthetic(root: Path, n_images: int) -> Path:
 
 
 def whole_run(experiment: dict[str, Any]) -> Spent:
-    """From the first image to the finished run."""
+    """The time of a run from the first image to the finished folder."""
     engine = Timed(LocalEngine())
     with tempfile.TemporaryDirectory() as folder:
         wsol_bench.run(experiment, out=Path(folder) / "run", engine=engine)
@@ -150,7 +152,7 @@ def whole_run(experiment: dict[str, Any]) -> Spent:
 
 
 def decode_and_forward(content: dict[str, Any]) -> Spent:
-    """What no benchmark can do without."""
+    """The time of decoding and bare forward passes, which every benchmark needs."""
     experiment = Experiment.resolve(wsol_bench.load_config(content))
     config, dataset = experiment.config, experiment.dataset
     classifier = experiment.classifier(0)
@@ -192,7 +194,7 @@ def cost() -> Iterator[str]:
 
 
 def ratio_cells(pairs: Sequence[tuple[float, float]]) -> str:
-    """Medians of both, median of their ratio, and all ratios."""
+    """Cells of a table: the medians of both times, the median of their ratio, all ratios."""
     ratios = sorted(whole / bare for bare, whole in pairs)
     bare, whole = (statistics.median(times) for times in zip(*pairs, strict=True))
     listed = ", ".join(f"{ratio:.3f}" for ratio in ratios)
@@ -246,7 +248,7 @@ def on_synthetic(root: Path, model: str, **changes: Any) -> dict[str, Any]:
 
 
 def memory_of(root: Path, n_images: int) -> dict[str, float]:
-    """Largest resident memory of a run in a process of its own, in MiB."""
+    """The largest resident memory of a run in a process of its own, in MiB."""
     experiment = on_synthetic(root, "shapes_net", limit=n_images, workers=2)
     code = (
         "import json, resource, sys, wsol_bench\n"
@@ -274,7 +276,7 @@ def memory() -> Iterator[str]:
 
 
 def rate_of(experiment: dict[str, Any], n_actors: int) -> float:
-    """Images a second of all but the first arrival, until the last."""
+    """Images per second, from the arrival of the first part to that of the last."""
     from wsol_bench.runs.engines.ray import RayEngine
 
     engine = Timed(RayEngine(n_actors=n_actors))
@@ -373,7 +375,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("table", choices=TABLES, help="Table to measure.")
     table = parser.parse_args().table
     for line in TABLES[table]():
         print(line, flush=True)

@@ -1,8 +1,9 @@
-"""wsol_bench: localization numbers that can be trusted.
+"""wsol_bench measures how well classifiers and map methods localize objects.
 
-(classifier, map method, data set, protocol) -> maps -> boxes -> localization error.
+A classifier, a map method, a data set and a protocol give localization maps, boxes and errors:
+``run`` evaluates an experiment, ``localization_maps`` makes maps for a batch of images.
 
-The public names are loaded at first use, so that ``import wsol_bench`` is instant.
+The public names are imported at first use, so that ``import wsol_bench`` is instant.
 """
 
 import importlib
@@ -40,7 +41,9 @@ __all__ = ["__version__", *_HOMES]
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'wsol_bench' has no attribute {name!r}")
+        raise AttributeError(
+            f"module 'wsol_bench' has no attribute {name!r}; it has {', '.join(__all__)}"
+        )
     home = importlib.import_module(_HOMES[name])
     return home if _HOMES[name] == f"wsol_bench.{name}" else getattr(home, name)
 

@@ -1,0 +1,75 @@
+"""The command that checks map methods and metrics."""
+
+import re
+import textwrap
+
+import pytest
+from command_line import cli
+from user_modules import importable
+
+
+@pytest.fixture
+def modules(tmp_path):
+    head = "import torch\nfrom wsol_bench import Plan, cam_method\n"
+    (tmp_path / "checked_cams.py").write_text(
+        head
+        + textwrap.dedent(
+            """
+            @cam_method("checked", plan=Plan(gradients=True))
+            def checked(record, *, power: float = 1.0):
+                print("hello from the method")
+                return (record.gradients.relu() ** power * record.activations[:, None]).sum(2)
+
+            @cam_method("cursed", plan=Plan(gradients=True))
+            def cursed(record):
+                raise ValueError("\\x1b[2Jon purpose")
+
+            def bare(record):
+                return record.activations
+            """
+        )
+    )
+    with importable(tmp_path):
+        yield tmp_path
+
+
+def test_every_clause_has_a_line_and_the_last_line_counts_them(modules):
+    arguments = ("check", "checked_cams:checked", "--option", "power=2")
+    out, err = cli(*arguments, cwd=modules)
+    first, *lines, last = out.splitlines()
+    assert first.startswith("checked+power=2")
+    assert "  passed  maps are finite" in lines
+    assert lines[-1].startswith("  -       where it generalizes class activation mapping it")
+    assert re.fullmatch(
+        r"checked\+power=[\d.]+: \d+ passed, 0 failed, 1 not applicable or not checked, in "
+        r"\d+\.\d s",
+        last,
+    )
+    assert "hello from the method" in err
+
+
+def test_a_failed_clause_is_exit_code_1_and_the_others_are_checked(modules):
+    out, _ = cli("check", "checked_cams:cursed", "checked_cams:checked", cwd=modules, code=1)
+    assert "  FAILED  it gives a map of each class slot: ValueError: \\x1b[2Jon purpose" in out
+    assert "cursed: 0 passed, 1 failed, 17 not applicable or not checked" in out
+    assert re.search(r"checked: 17 passed, 0 failed", out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["grad_kam"], "unknown map method or metric 'grad_kam'; did you mean 'grad_cam'?"),
+        (["mean_iuo"], "unknown map method or metric 'mean_iuo'; did you mean 'mean_iou'?"),
+        (["nowhere:my_cam"], "cannot import 'nowhere'"),
+        (["checked_cams:bare"], 'write above it: @cam_method("bare", plan=Plan('),
+        (["grad_cam", "--option", "power=2"], "methods.grad_cam: unknown option 'power'"),
+        (["grad_cam", "--option", "power"], "expected key.path=value"),
+        (["center_gaussian"], "'center_gaussian' needs no network, so it has no contract to check"),
+        (["mean_iou", "--option", "power"], "expected key=value, such as k=500, found 'power'"),
+    ],
+)
+def test_a_name_or_option_that_cannot_be_meant_is_one_clear_message(modules, arguments, message):
+    out, err = cli("check", *arguments, cwd=modules, code=1)
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert message in err

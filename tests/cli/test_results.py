@@ -1,0 +1,64 @@
+"""Commands that read stored runs, and the way from a run through a file to its scores."""
+
+import json
+import shutil
+
+from command_line import SUMMARY_KEYS, cli
+
+
+def test_export_then_score_gives_the_runs_own_numbers_in_both_formats(world, tmp_path):
+    """A devkit file too: the IDs come from a devkit beside the root."""
+    devkit = tmp_path / "devkit"
+    devkit.mkdir()
+    (devkit / "synsets.csv").write_text(
+        "ilsvrc2012_id,wnid,sorted_index,words\n"
+        "2,n00000001,0,red\n3,n00000002,1,green\n1,n00000003,2,blue\n"
+    )
+    (devkit / "ILSVRC2014_clsloc_validation_blacklist.txt").write_text("3\n")
+    option = f"devkit={devkit}"
+    out, _ = cli(
+        "run", world / "experiment.yaml", "--out", tmp_path / "run", "--json",
+        "--set", f"dataset.{option}", "--set", "protocol.box={threshold: 0.9}",
+    )  # fmt: skip
+    run = json.loads(out)[0]
+    assert run["n_blacklisted"] == 1
+    root = ("--dataset", "imagenet", "--root", world / "root", "--option", option)
+    for format, suffix in (("devkit", "txt"), ("kaggle", "csv")):
+        listing, _ = cli("export", tmp_path / "run", "--format", format)
+        assert f"color_net-cam-cells.{suffix}" in listing
+        file = tmp_path / f"run/predictions/color_net-cam-cells.{suffix}"
+        [scored] = json.loads(cli("score", file, *root, "--json")[0])
+        assert set(SUMMARY_KEYS) <= set(scored)
+        for key in (*SUMMARY_KEYS[4:10], *SUMMARY_KEYS[11:]):
+            assert scored[key] == run[key], (format, key)
+    subset = tmp_path / "run/predictions/color_net-cam-cells.images.txt"
+    file = tmp_path / "run/predictions/color_net-cam-cells.txt"
+    assert json.loads(cli("score", file, *root, "--option", f"subset={subset}", "--json")[0])
+
+
+def test_with_a_tight_run_every_image_has_five_boxes(world, tmp_path):
+    tight = ("--set", "protocol.box.threshold=0.9", "--out", tmp_path / "tight")
+    cli("rescore", world / "run", *tight)
+    arguments = ("export", world / "run", "--format", "kaggle", "--out", tmp_path / "out")
+    out, _ = cli(*arguments, "--tight", tmp_path / "tight")
+    assert "color_net-cam-cells.csv: 4 images" in out
+    lines = (tmp_path / "out/color_net-cam-cells.csv").read_text().splitlines()[1:]
+    assert [len(line.split()) for line in lines] == [25] * 4
+    cli("run", world / "experiment.yaml", "--limit", "2", "--out", tmp_path / "other")
+    _, err = cli(*arguments, "--tight", tmp_path / "other", code=1)
+    assert "is not" in err
+    assert "rescored" in err
+
+
+def test_an_unfinished_or_damaged_run_is_not_exported(world, tmp_path):
+    shutil.copytree(world / "run", tmp_path / "unfinished")
+    manifest = tmp_path / "unfinished/manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "finished": None}))
+    shutil.copytree(world / "run", tmp_path / "damaged")
+    (tmp_path / "damaged/rows/000000.parquet").write_bytes(b"PAR1 and no more")
+    for name, message in (
+        ("unfinished", "is not finished"),
+        ("damaged", r"rows/000000.parquet cannot be read"),
+    ):
+        _, err = cli("export", tmp_path / name, "--format", "kaggle", code=1)
+        assert message in err

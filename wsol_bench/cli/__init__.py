@@ -1,0 +1,8 @@
+"""The command line: ``program`` lists the commands, and each group of them is a module.
+
+The commands import what they need when they are called, so that ``--help`` is instant.
+"""
+
+from wsol_bench.cli.program import app, main
+
+__all__ = ["app", "main"]

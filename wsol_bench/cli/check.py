@@ -1,0 +1,155 @@
+"""Commands that check before a run: doctor (an experiment), check (a map method or a metric)."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wsol_bench.cli.options import ExperimentFile, Overrides
+from wsol_bench.cli.output import printable
+from wsol_bench.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from wsol_bench.common.vocabulary import Verdict
+    from wsol_bench.methods.base import MapMethod
+
+__all__ = ["check", "doctor"]
+
+
+def doctor(config: ExperimentFile, overrides: Overrides = None) -> None:
+    """Check an experiment and its data before it is run.
+
+    Reads the experiment file, the annotations, the weights and some of the images. Prints what is
+    odd about the data, which images a run would skip and why, and whether the order of each model's
+    classes is plausible. Writes nothing. The exit code is 1 if a run would stop.
+    """
+    from wsol_bench.runs.config import load_config
+    from wsol_bench.runs.doctor import diagnose
+
+    for line in diagnose(load_config(config, overrides or [])):
+        print(printable(line))
+
+
+def check(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME",
+            help="Names as an experiment has them: grad_cam, mean_iou, my_module:my_cam.",
+            show_default=False,
+        ),
+    ],
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="KEY=VALUE",
+            help="Option of the methods or metrics, such as samples=4. May be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Check that a map method or a metric keeps its contract.
+
+    Runs the method on small networks, or the metric on drawn maps; nothing is downloaded or
+    written. Prints a line for each clause: passed, FAILED with what was expected and found, or -
+    if the clause does not apply. The exit code is 1 if a clause failed.
+    """
+    passed = []
+    for name in names:
+        passed += (
+            _check_metric(name, options) if _is_metric(name) else _check_methods(name, options)
+        )
+    if not all(passed):
+        sys.exit(1)
+
+
+def _is_metric(name: str) -> bool:
+    """Whether a name is a metric's and no map method's; ConfigError if it is neither's."""
+    from wsol_bench.common.catalog import METHODS, METRICS, NETWORK_FREE
+    from wsol_bench.common.registry import import_object
+    from wsol_bench.metrics.base import Metric
+
+    if name in METHODS or name in NETWORK_FREE:
+        return False
+    if name in METRICS:
+        return True
+    if ":" not in name:
+        families = [f"{prefix}/..." for prefix in METHODS.families]
+        suggestion = did_you_mean(name, [*METHODS, *families, *METRICS])
+        raise ConfigError(f"unknown map method or metric {name!r}; {suggestion}")
+    return isinstance(import_object(name, "map method or metric"), Metric)
+
+
+def _check_metric(name: str, options: list[str] | None) -> list[bool]:
+    """Whether each clause of the contract of a metric holds, as one value."""
+    from wsol_bench.contracts.metric import check_metric
+    from wsol_bench.metrics.base import metrics
+
+    metric = metrics.get(name).with_options(_values_of(options), f"metrics.{name}")
+    return [_print_verdicts(metric.name, check_metric(metric))]
+
+
+def _check_methods(name: str, options: list[str] | None) -> list[bool]:
+    """Whether the contract of each map method of a name holds: several if it has seeds."""
+    from wsol_bench.contracts.map_method import check as check_method
+
+    return [
+        _print_verdicts(method.name, check_method(method)) for method in _methods(name, options)
+    ]
+
+
+def _values_of(options: list[str] | None) -> dict[str, Any]:
+    """The values of ``key=value`` options, each in YAML."""
+    from wsol_bench.common.validation import parse_yaml
+
+    pairs = [option.partition("=") for option in options or []]
+    for key, equals, value in pairs:
+        if not key or not equals:
+            raise ConfigError(
+                f"--option: expected key=value, such as k=500, found {key + equals + value!r}"
+            )
+    return {key: parse_yaml(value, f"--option {key}") for key, _, value in pairs}
+
+
+def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
+    """The map methods that an experiment makes of a name."""
+    from wsol_bench.runs.config import load_config
+    from wsol_bench.runs.experiment import build_methods
+
+    # Only the methods of this experiment are built; its other keys are there to make it whole.
+    content = {"name": "check", "dataset": "shapes", "protocol": "gradcam-2017"}
+    changes = [f"methods.0.{option}" for option in options or []]
+    experiment = load_config({**content, "models": ["shapes_net"], "methods": [name]}, changes)
+    methods, network_free = build_methods(experiment)
+    if network_free:
+        raise ConfigError(
+            f"{network_free[0].name!r} needs no network, so it has no contract to check: expected "
+            "a map method that uses a network, or a metric; wsol-bench list methods and list "
+            "metrics name them"
+        )
+    return methods
+
+
+def _print_verdicts(name: str, verdicts: "Iterable[Verdict]") -> bool:
+    """Print verdicts as they come, then their counts; False if a clause failed."""
+    words = {True: "passed", False: "FAILED", None: "-"}
+    counts = dict.fromkeys(words, 0)
+    start = time.perf_counter()
+    output = sys.stdout
+    print(f"{name}:")
+    # Standard output is for the verdicts: what a method prints goes elsewhere.
+    with contextlib.redirect_stdout(sys.stderr):
+        for verdict in verdicts:
+            counts[verdict.ok] += 1
+            detail = f": {verdict.detail}" if verdict.detail else ""
+            line = printable(f"  {words[verdict.ok]:7} {verdict.clause}{detail}")
+            print(line, file=output, flush=True)
+    seconds = time.perf_counter() - start
+    print(
+        f"{name}: {counts[True]} passed, {counts[False]} failed, {counts[None]} not "
+        f"applicable or not checked, in {seconds:.1f} s"
+    )
+    return not counts[False]

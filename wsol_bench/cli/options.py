@@ -1,0 +1,95 @@
+"""Options that several commands share, each with its one help text."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = [
+    "AsJson",
+    "DatasetName",
+    "DatasetOptions",
+    "DatasetRoot",
+    "Device",
+    "ExperimentFile",
+    "FileFormat",
+    "Force",
+    "Limit",
+    "Out",
+    "Overrides",
+    "ProtocolOverrides",
+    "RunFolderPath",
+]
+
+FileFormat = Literal["devkit", "kaggle"]
+
+ExperimentFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="EXPERIMENT", help="Experiment file in YAML (docs/experiments.md).",
+        show_default=False,
+    ),
+]  # fmt: skip
+RunFolderPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)
+]
+
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Folder of the run: new, empty, or the run to go on with. By default a new folder "
+        "below results/.",
+    ),
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Delete the run in the folder that --out names first.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON records and nothing else on standard output.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the experiment, such as models.0.name=vgg16. May be repeated.",
+    ),
+]
+ProtocolOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key, such as protocol.box.threshold=0.2 or metrics=[mean_iou]. May be "
+        "repeated.",
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, help="Evaluate the first N images only."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME",
+        help="Device of the network: cpu, cuda, cuda:1, or auto (the first GPU, else the CPU). By "
+        "default the experiment's.",
+    ),
+]  # fmt: skip
+
+DatasetName = Annotated[
+    str, typer.Option("--dataset", metavar="NAME", help="Name of the data set.")
+]
+DatasetRoot = Annotated[
+    Path | None, typer.Option("--root", metavar="FOLDER", help="Root folder of the data set.")
+]
+DatasetOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="KEY=VALUE",
+        help="Option of the data set, such as subset=FILE or devkit=FOLDER. May be repeated.",
+    ),
+]

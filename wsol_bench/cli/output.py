@@ -1,0 +1,77 @@
+"""What commands print: results on standard output, messages on standard error."""
+
+import json
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from wsol_bench.runs.results import Results
+
+__all__ = ["print_message", "print_results", "print_summary", "print_table", "printable"]
+
+# Columns of a table that goes to a file or a pipe, where a terminal's width is not known.
+_WIDTH_OF_FILES = 160
+
+
+def print_results(results: "Results", as_json: bool) -> None:
+    """Print the summary of a run, with the metrics that its experiment names."""
+    print_summary(results.summary, as_json, results.folder.identity.named_metrics)
+
+
+def print_summary(
+    summary: "pd.DataFrame",
+    as_json: bool,
+    named_metrics: Mapping[str, bool] = MappingProxyType({}),
+) -> None:
+    """Print a summary as a table for people, or as JSON records.
+
+    Args:
+        summary: one line a model, method and layer.
+        as_json: print JSON and nothing else.
+        named_metrics: metrics that the experiment names, and whether each is a share, which people
+            read in percent.
+    """
+    from wsol_bench.report.tables import (
+        SEEDS_TITLE,
+        columns_for_people,
+        footer,
+        records,
+        seeds_for_people,
+    )
+
+    if as_json:
+        print(json.dumps(records(summary), indent=2))
+        return
+    print_table(columns_for_people(summary, named_metrics))
+    print(footer(summary))
+    if len(spread := seeds_for_people(summary)):
+        print_table(spread, SEEDS_TITLE)
+
+
+def print_table(table: "pd.DataFrame", title: str | None = None) -> None:
+    """Print a table of text with lines around its cells."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*table.columns, title=title, title_justify="left")
+    for line in table.itertuples(index=False):
+        drawn.add_row(*(Text(str(cell)) for cell in line))
+    Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES).print(drawn)
+
+
+def printable(text: str) -> str:
+    """The text with control characters escaped.
+
+    File names and words come from other people: nothing in them may steer the terminal.
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def print_message(text: str) -> None:
+    """Print a line for the person at the keyboard, on standard error."""
+    print(text, file=sys.stderr)

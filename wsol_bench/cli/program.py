@@ -1,0 +1,105 @@
+"""The program ``wsol-bench``: its commands in the order of ``--help``, and its entry point."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from wsol_bench import __version__
+from wsol_bench.cli.check import check, doctor
+from wsol_bench.cli.names import list_names, schema
+from wsol_bench.cli.output import print_message
+from wsol_bench.cli.results import analyze, export
+from wsol_bench.cli.run import demo, merge, rescore, run
+from wsol_bench.cli.score import score, score_maps
+from wsol_bench.errors import WsolBenchError
+
+__all__ = ["app", "main"]
+
+
+class Command(NamedTuple):
+    """A command of the program.
+
+    Attributes:
+        name: the word that is typed.
+        function: what is called; its docstring is the command's help.
+        example: a command line that help shows, of at most 76 characters.
+    """
+
+    name: str
+    function: Callable[..., None]
+    example: str
+
+
+COMMANDS = (
+    Command("demo", demo, "wsol-bench demo --limit 50"),
+    Command("run", run, "wsol-bench run my.yaml --out runs/first --set batch_size=32"),
+    Command("rescore", rescore, "wsol-bench rescore runs/first --protocol zhou-2016"),
+    Command("merge", merge, "wsol-bench merge runs/part.1 runs/part.2 --out runs/whole"),
+    Command("score", score, "wsol-bench score predictions.txt --root /data/imagenet"),
+    Command(
+        "score-maps",
+        score_maps,
+        "wsol-bench score-maps maps --root /data/imagenet --protocol choe-2020-v2",
+    ),
+    Command("analyze", analyze, "wsol-bench analyze runs/first runs/second"),
+    Command("export", export, "wsol-bench export runs/first --format kaggle"),
+    Command("list", list_names, "wsol-bench list methods"),
+    Command("schema", schema, "wsol-bench schema > experiment.schema.json"),
+    Command("doctor", doctor, "wsol-bench doctor my.yaml"),
+    Command("check", check, "wsol-bench check my_module:my_cam --option power=2"),
+)
+
+
+def _example(line: str) -> str:
+    """The last lines of a command's help, which are printed as they are (a backspace says so)."""
+    return f"\b\nExample:\n  {line}"
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+    return wanted
+
+
+app = typer.Typer(
+    name="wsol-bench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in COMMANDS:
+    app.command(command.name, epilog=_example(command.example))(command.function)
+
+
+@app.callback(epilog=_example("wsol-bench demo"))
+def program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Measure how well classifiers and map methods localize objects.
+
+    An experiment names a data set, classifiers, map methods and a protocol. A run of it makes a
+    localization map for every image and class, takes boxes from the maps, scores them as the
+    protocol says, and keeps maps, boxes and scores in a folder.
+    """
+
+
+def main() -> None:
+    """Run the command that was typed; an error of this package is a message, not a traceback."""
+    # ``my_module:my_cam`` may lie in the working directory, as with ``python -m``; last, so that
+    # nothing there hides an installed module.
+    sys.path.append(str(Path.cwd()))
+    try:
+        app()
+    except (WsolBenchError, OSError) as error:
+        print_message(f"Error: {error}")
+        sys.exit(1)

@@ -1,0 +1,85 @@
+"""Commands that read stored runs: analyze, export."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wsol_bench.cli.options import AsJson, FileFormat, RunFolderPath
+from wsol_bench.cli.output import print_message, print_table
+
+__all__ = ["analyze", "export"]
+
+
+def analyze(
+    run_folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
+    ],
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the bootstrap's random numbers.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compute intervals, paired tests and failure modes of runs.
+
+    Reads the stored rows of one or several runs; no network is needed. Prints 95% bootstrap
+    intervals of every number, paired tests of every method against the first one, and how often
+    each reason made a box fail. Writes the tables of a single run to RUN/tables.
+    """
+    from wsol_bench.report.analysis import analyze as analyze_runs
+    from wsol_bench.report.analysis import for_people, write_tables
+    from wsol_bench.report.tables import records
+    from wsol_bench.runs.folder import RunFolder
+
+    runs = [RunFolder(path) for path in run_folders]
+    tables = analyze_runs(runs, seed=seed)
+    if len(runs) == 1:
+        write_tables(runs[0], tables)
+        print_message(f"Tables: {runs[0].path / 'tables'}")
+    if as_json:
+        print(json.dumps({name: records(table) for name, table in tables.items()}, indent=2))
+        return
+    named_metrics = [name for run in runs for name in run.identity.named_metrics]
+    for title, table in for_people(tables, named_metrics):
+        print_table(table, title)
+
+
+def export(
+    run_folder: RunFolderPath,
+    file_format: Annotated[FileFormat, typer.Option("--format", help="Format of the files.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of the files. By default RUN/predictions."),
+    ] = None,
+    devkit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="ILSVRC devkit folder, for the class IDs of the devkit format if the run's data "
+            "set has none.",
+        ),
+    ] = None,
+    tight: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="The same run rescored at a higher threshold. Each image then has five boxes: "
+            "two of each of the two best classes, one of the third (Zhou et al., 2016).",
+        ),
+    ] = None,
+) -> None:
+    """Write the boxes of a run as files that official tools read.
+
+    Reads the rows of a finished run. Writes a prediction file for each model, method and layer, in
+    the format of the ILSVRC devkit or of Kaggle, and prints the path of each.
+    """
+    from wsol_bench.report.export import export_run
+    from wsol_bench.runs.folder import RunFolder
+
+    folder = RunFolder(run_folder)
+    target = out or folder.path / "predictions"
+    tight_run = None if tight is None else RunFolder(tight)
+    for line in export_run(folder, target, format=file_format, devkit=devkit, tight=tight_run):
+        print(line)

@@ -1,0 +1,232 @@
+"""Commands that make runs: demo, run, rescore, merge.
+
+A command has a parameter for each of its options, which may be more than eight.
+"""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from wsol_bench.cli.options import (
+    AsJson,
+    Device,
+    ExperimentFile,
+    Force,
+    Limit,
+    Out,
+    Overrides,
+    ProtocolOverrides,
+    RunFolderPath,
+)
+from wsol_bench.cli.output import print_message, print_results
+from wsol_bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsol_bench.runs.config import ExperimentConfig
+    from wsol_bench.runs.run import Engine, Results
+
+__all__ = ["demo", "merge", "rescore", "run"]
+
+EngineName = Literal["local", "ray"]
+
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Stop at the first image that cannot be evaluated; by default it is counted and "
+        "reported.",
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Evaluate the I-th of N shards of the run only; merge puts the shards together.",
+    ),
+]
+EngineOption = Annotated[
+    EngineName, typer.Option(help="Where images are evaluated: in this process, or by Ray workers.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Address of the Ray cluster, or auto. By default Ray is started on this machine.",
+    ),
+]
+Actors = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Number of Ray workers. By default one for each GPU, or one for each CPU core if "
+        "there is no GPU.",
+    ),
+]
+
+
+def demo(
+    out: Out = None, limit: Limit = None, device: Device = None, as_json: AsJson = False
+) -> None:
+    """Evaluate CAM and Grad-CAM on the embedded data set.
+
+    Nothing is read or downloaded: the 300 drawn images and the small network come with the package.
+    Prints a table of localization errors, and writes a run folder with a picture of maps and boxes
+    (figures/contact_sheet.png).
+    """
+    from wsol_bench.report.figures import contact_sheet
+
+    experiment = _experiment(
+        Path(__file__).with_name("demo.yaml"), None, limit=limit, device=device
+    )
+    results = _carry_out(experiment, out)
+    picture = results.folder.path / "figures/contact_sheet.png"
+    contact_sheet(results.folder, picture, method="grad_cam")
+    print_results(results, as_json)
+    print_message(f"Picture: {picture}")
+
+
+def run(
+    config: ExperimentFile,
+    out: Out = None,
+    overrides: Overrides = None,
+    limit: Limit = None,
+    device: Device = None,
+    strict: Strict = False,
+    force: Force = False,
+    shard: Shard = None,
+    engine: EngineOption = "local",
+    address: Address = None,
+    actors: Actors = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate an experiment, or go on with an interrupted run.
+
+    Reads the experiment file and the data and weights that it names. Makes a localization map for
+    every image, model, method and class, and scores the maps by the protocol. Prints a summary, and
+    writes a run folder with rows, maps and tables.
+
+    The same command goes on with a run that was interrupted. A finished run is read, not evaluated
+    again.
+    """
+    chosen: Engine | None = None
+    if engine == "ray":
+        from wsol_bench.runs.engines.ray import RayEngine
+
+        chosen = RayEngine(address=address, n_actors=actors)
+    elif address is not None or actors is not None:
+        option = "--address" if address is not None else "--actors"
+        raise ConfigError(
+            f"{option} needs --engine ray, found --engine {engine}; add --engine ray, or leave "
+            f"{option} out"
+        )
+    experiment = _experiment(config, overrides, limit=limit, device=device, strict=strict or None)
+    results = _carry_out(experiment, out, engine=chosen, shard=shard, force=force)
+    print_results(results, as_json)
+
+
+def rescore(
+    run_folder: RunFolderPath,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name or file of the protocol. By default the run's own protocol."
+        ),
+    ] = None,
+    overrides: ProtocolOverrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of the new run. By default RUN/rescored/<protocol>."
+        ),
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score the stored maps of a run again, without the network.
+
+    Reads the maps of a finished run, and scores them by another protocol, by a changed one, or for
+    other metrics. Prints a summary, and writes a new run folder.
+    """
+    from wsol_bench.runs.folder import RunFolder
+    from wsol_bench.runs.rescore import rescore as rescore_run
+
+    results = rescore_run(
+        RunFolder(run_folder), protocol, overrides=overrides or (), out=out, force=force
+    )
+    print_results(results, as_json)
+    print_message(f"Results: {results.folder.path}")
+
+
+def merge(
+    run_folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Folders of all shards of one run.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the whole run.")],
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put the shards of a run together into one run.
+
+    Reads the folders that run --shard 1/N, 2/N, ... N/N wrote. Prints a summary, and writes the
+    folder of the whole run, as if it had never been split. The shards stay as they are.
+    """
+    from wsol_bench.runs.folder import RunFolder
+    from wsol_bench.runs.run import merge as merge_runs
+
+    results = merge_runs([RunFolder(path) for path in run_folders], out, force=force)
+    print_results(results, as_json)
+    print_message(f"Results: {results.folder.path}")
+
+
+def _experiment(config: Path, overrides: list[str] | None, **flags: object) -> "ExperimentConfig":
+    """The experiment of a file, changed by ``--set`` and by the flags that are not None."""
+    from wsol_bench.runs.config import load_config
+
+    changes = {key: value for key, value in flags.items() if value is not None}
+    return load_config(config, overrides or []).model_copy(update=changes)
+
+
+def _carry_out(
+    experiment: "ExperimentConfig",
+    out: Path | None,
+    *,
+    engine: "Engine | None" = None,
+    shard: str | None = None,
+    force: bool = False,
+) -> "Results":
+    """Run an experiment in ``out``, or in a folder below results/."""
+    from wsol_bench.runs.run import run as run_experiment
+    from wsol_bench.runs.run import run_below
+
+    # Standard output is for results: what libraries print there (downloads) goes elsewhere.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            if out is not None:
+                results = run_experiment(
+                    experiment, out=out, engine=engine, shard=shard, force=force
+                )
+            elif force:
+                raise ConfigError(
+                    "--force deletes the run in the folder that --out names: expected --out "
+                    "FOLDER, found none"
+                )
+            else:
+                parent = Path("results") / experiment.name
+                results = run_below(experiment, parent, engine=engine, shard=shard)
+        except KeyboardInterrupt:
+            without = " without --force" if force else ""
+            print_message(f"Interrupted. The same command{without} goes on where this one stood.")
+            sys.exit(130)
+    if results.n_before:
+        n_parts, began = len(results.folder.parts()), results.folder.manifest.started
+        print_message(
+            f"{results.n_before} of {n_parts} parts were done before; the run began {began}. To "
+            "evaluate everything anew: --force, or another --out"
+        )
+    print_message(f"Results: {results.folder.path}")
+    return results

@@ -1,0 +1,114 @@
+"""Commands that score what other tools have made: score (boxes), score-maps (maps).
+
+A command has a parameter for each of its options, which may be more than eight.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wsol_bench.cli.options import (
+    AsJson,
+    DatasetName,
+    DatasetOptions,
+    DatasetRoot,
+    FileFormat,
+    Force,
+    ProtocolOverrides,
+)
+from wsol_bench.cli.output import print_message, print_results, print_summary
+from wsol_bench.errors import PredictionError
+
+__all__ = ["score", "score_maps"]
+
+
+def score(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="Prediction file in devkit or Kaggle format.", show_default=False
+        ),
+    ],
+    dataset: DatasetName = "imagenet",
+    root: DatasetRoot = None,
+    options: DatasetOptions = None,
+    file_format: Annotated[
+        FileFormat | None,
+        typer.Option(
+            "--format", help="Format of the file. By default it is told from the first line."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a file of predicted boxes as ILSVRC does.
+
+    Reads a prediction file and the ground truth of the data set. Prints top-1 and top-5
+    classification and localization errors. Writes nothing.
+    """
+    if not file.is_file():
+        raise PredictionError(
+            f"prediction file {file} does not exist; expected the path of a file in devkit or "
+            "Kaggle format"
+        )
+    from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
+    from wsol_bench.runs.config import load_dataset
+
+    truth = load_dataset(_dataset_content(dataset, root), options or [])
+    predictions = read_predictions(file, truth, format=file_format)
+    print_summary(score_predictions(predictions, truth, name=file.name), as_json)
+
+
+def score_maps(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Folder of maps, a file for each image: <image id>.npy, .npz, .pt or .png.",
+            show_default=False,
+        ),
+    ],
+    dataset: DatasetName = "imagenet",
+    root: DatasetRoot = None,
+    options: DatasetOptions = None,
+    protocol: Annotated[
+        str, typer.Option(metavar="NAME", help="Name or file of the protocol.")
+    ] = "gradcam-2017",
+    overrides: ProtocolOverrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder that keeps the run. By default no run is kept."
+        ),
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score localization maps that another tool has made.
+
+    Reads a map for each image and the ground truth of the data set; no network is needed. Takes
+    boxes from the maps by the protocol and prints localization errors. Writes a run folder if --out
+    names one.
+    """
+    from wsol_bench.runs.config import load_config
+    from wsol_bench.runs.run import run as run_experiment
+
+    config = {
+        "name": "score-maps",
+        "dataset": _dataset_content(dataset, root),
+        "methods": [{"name": "maps_from", "path": str(folder), "label": folder.resolve().name}],
+        "protocol": {"name": protocol},
+    }
+    changes = [f"dataset.{option}" for option in options or []] + (overrides or [])
+    experiment = load_config(config, changes)
+    with tempfile.TemporaryDirectory(prefix="wsol_bench-") as temporary:
+        results = run_experiment(experiment, out=out or Path(temporary, "run"), force=force)
+    print_results(results, as_json)
+    if out is not None:
+        print_message(f"Results: {out}")
+
+
+def _dataset_content(name: str, root: Path | None) -> dict[str, Any]:
+    """A data set as an experiment names it."""
+    return {"name": name} if root is None else {"name": name, "root": str(root)}
