@@ -14,7 +14,7 @@ from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
 from wsol_bench.metrics.number import Best, Number
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.scoring import scoring_of
-from wsol_bench.statistics import Hits
+from wsol_bench.statistics.hits import Hits
 
 NAN = float("nan")
 GROUP = {"model": "m", **GROUP_OF_TEST}

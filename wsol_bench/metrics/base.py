@@ -24,7 +24,7 @@ from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.map_view import MapView
 from wsol_bench.metrics.number import Best, Number, PerImageValues
 from wsol_bench.runs.schema import Column
-from wsol_bench.statistics import Statistic
+from wsol_bench.statistics.columns import Statistic
 
 __all__ = ["Metric", "metric", "metrics"]
 

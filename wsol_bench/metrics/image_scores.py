@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float64, Int64
 from wsol_bench.errors import ConfigError
 from wsol_bench.geometry import Boxes, box_area
 from wsol_bench.runs.schema import ImageStatus, RowStatus
-from wsol_bench.statistics import Hits
+from wsol_bench.statistics.hits import Hits
 
 __all__ = ["EvaluatedImages", "ImageScores", "LabelBoxes"]
 

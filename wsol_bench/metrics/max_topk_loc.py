@@ -5,7 +5,7 @@ import numpy as np
 from wsol_bench.metrics.base import metric
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.max_box_acc import V1
-from wsol_bench.statistics import Hits
+from wsol_bench.statistics.hits import Hits
 
 __all__ = ["max_top1_loc", "max_top5_loc"]
 

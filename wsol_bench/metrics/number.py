@@ -13,7 +13,9 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Real
 
 from wsol_bench.common.vocabulary import Better
-from wsol_bench.statistics import N_RESAMPLES, Columns, Hits, Statistic, column_means
+from wsol_bench.statistics.bootstrap import N_RESAMPLES
+from wsol_bench.statistics.columns import Columns, Statistic, column_means
+from wsol_bench.statistics.hits import Hits
 
 __all__ = ["Best", "Number", "PerImageValues"]
 

@@ -15,13 +15,10 @@ from wsol_bench.metrics.number import Number
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.schema import GROUP
-from wsol_bench.statistics import (
-    Resampler,
-    holm,
-    mcnemar_exact,
-    paired_statistic,
-    statistic_interval,
-)
+from wsol_bench.statistics.correction import holm
+from wsol_bench.statistics.intervals import statistic_interval
+from wsol_bench.statistics.paired_tests import mcnemar_exact, paired_statistic
+from wsol_bench.statistics.resampler import Resampler
 
 __all__ = ["analyze", "for_people", "write_tables"]
 
