@@ -524,7 +524,7 @@ def _described_plugin(catalog: "Catalog", name: str) -> list[str]:
         from wsol_bench.metrics.base import metrics
 
         metric = metrics.get(name)
-        said = f"{metric.better} is better, per {metric.per}: {metric.about}"
+        said = f"{metric.better} is better, per {metric.per}: {metric.summary}"
         return [f"{name:24} {said}", *option_lines(metric.function)]
     from wsol_bench.datasets import datasets
 

@@ -5,8 +5,9 @@ from method_results import errors_of, method_of
 from metric_tables import each_method, images, rows
 
 from wsol_bench.metrics.breakdown import breakdown
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.failure_modes import failure_counts
-from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.runs.schema import GROUP
 
 NUMBERS = ["n_images", "gt_known_loc_error", "top1_loc_error", "mean_iou"]

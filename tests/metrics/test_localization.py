@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from method_results import errors_of, method_of
 
-from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.localization import localization_numbers
 
 

@@ -68,7 +68,7 @@ class TestOfMaps:
     def test_is_found_by_its_name_and_says_what_it_is(self):
         measure = peak_value(unit="degrees")
         assert metrics.get("peak_value") is measure
-        assert measure.about == "The largest value of a map."
+        assert measure.summary == "The largest value of a map."
         assert measure.column == ("peak_value", "real", "The largest value of a map", "degrees")
 
     def test_may_have_a_column_of_another_name(self):

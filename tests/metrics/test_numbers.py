@@ -10,7 +10,8 @@ from metric_tables import GROUP_OF_TEST
 
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import metrics
-from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.number import Best, Number
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.scoring import scoring_of

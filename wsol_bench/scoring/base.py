@@ -330,7 +330,7 @@ class Scoring(ABC):
         swept = self.swept_images(images, held_out=False)
         held_out = self.swept_images(images, held_out=True)
         for metric in self.metrics:
-            if "hits" not in metric.needs:
+            if not metric.reads_hits:
                 number = metric.number(images.scored)
             elif swept is None or not len(swept):
                 number = None
