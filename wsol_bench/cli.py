@@ -234,7 +234,8 @@ def analyze(
 ) -> None:
     """Say how sure the numbers are, which methods differ, and why boxes failed."""
     from wsol_bench.report.analysis import analyze as analyze_runs
-    from wsol_bench.report.analysis import for_people, write_tables
+    from wsol_bench.report.analysis import write_tables
+    from wsol_bench.report.analysis_text import for_people
     from wsol_bench.report.tables import records
     from wsol_bench.runs.folder import RunFolder
 
