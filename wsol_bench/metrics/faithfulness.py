@@ -47,7 +47,7 @@ COLUMNS = (
     needs=("insertion",),
 )
 def insertion(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
-    """Area under the class's probability as the highest pixels replace those of a blurred input."""
+    """Area under the class's probability as the map's highest pixels are put into a blurred input."""
     return _measured(images, images.first("insertion"))
 
 
@@ -60,7 +60,7 @@ def insertion(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     needs=("deletion",),
 )
 def deletion(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
-    """Area under the class's probability as the highest pixels of the map become the mean color."""
+    """Area under the class's probability as the map's highest pixels become the mean color."""
     return _measured(images, images.first("deletion"))
 
 
