@@ -47,7 +47,7 @@ COLUMNS = (
     needs=("insertion",),
 )
 def insertion(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
-    """Area under the class's probability as the map's highest pixels are put into a blurred input."""
+    """Area under the class's probability as the map's highest pixels enter a blurred input."""
     return _measured(images, images.first("insertion"))
 
 
