@@ -126,16 +126,17 @@ class TestLines:
             {"name": "shapes_net", "label": label, "layer": layer}
             for label, layer in (("z", "features.block5"), ("a", "features.block3"))
         ]
-        for name in ("gradcam-2017", "choe-2020-v2"):
-            protocol = load_protocol(name)
+        few = {"box": {"threshold": {"step": 0.1}}}
+        for name, changes in (("gradcam-2017", {}), ("choe-2020-v2", few)):
+            protocol = load_protocol(name, changes)
             results = run(
                 {
                     "name": "two",
                     "dataset": "shapes",
-                    "limit": 6,
+                    "limit": 3,
                     "models": networks,
                     "methods": ["grad_cam", "eigen_cam"],
-                    "protocol": name,
+                    "protocol": {"name": name, **changes},
                 }
             )
             tables = (results.rows, results.curves, results.costs)

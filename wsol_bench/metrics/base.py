@@ -51,8 +51,8 @@ class Metric:
         paper: identifier of the paper that defines it.
         needs: for a metric per image, the columns of ``rows`` or ``curves`` that it reads; a
             protocol without them has no such number.
-        truth: for a metric per map, the ground truth that it is about: ``boxes``, or ``any``, boxes
-            or a mask. An image without it does not count.
+        truth: for a metric per map, the ground truth that it needs: ``boxes``, or ``any``, boxes or
+            a mask. An image without it does not count.
         column: for a metric per map, the column that its values are stored in.
         statistic: function from the means of the columns to the number; None for the mean of the
             one column. ``best`` takes the largest mean over thresholds, one a column.
@@ -149,10 +149,10 @@ class Metric:
             )
         if self.statistic is None:
             if not isinstance(values, np.ndarray) or values.ndim != 1:
-                found = values.shape if hasattr(values, "shape") else type(values).__name__
+                shape = values.shape if hasattr(values, "shape") else type(values).__name__
                 raise ValueError(
                     f"metric {self.name!r}: expected one value an image, of shape (n,), found "
-                    f"{found}; several columns need a 'statistic'"
+                    f"{shape}; several columns need a 'statistic'"
                 )
             self._require_range(values)
         return values

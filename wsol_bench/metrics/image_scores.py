@@ -178,7 +178,7 @@ class ImageScores:
     def label_rows(self) -> Int64[np.ndarray, " n"]:
         """The position of each image's first row of its label, by rank; -1 if it has none.
 
-        Of rows of one rank the first in the table counts.
+        If several of them have the same rank, the first in the table counts.
         """
         return self._first_of(self.is_label)
 

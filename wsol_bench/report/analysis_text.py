@@ -21,8 +21,8 @@ _QUESTIONS = {
     "top1": "the first prediction's box (top-1)",
 }
 _BINS = {
-    "size": "area of the label's largest box, as a fraction of the image",
-    "instances": "number of the label's boxes in the image",
+    "size": "area of the largest box (fraction of the image)",
+    "instances": "number of instances",
 }
 
 
@@ -47,9 +47,8 @@ def for_people(
     if len(table):
         yield (
             "Differences to the first method in percentage points, on the images of both. "
-            "p: corrected by Holm. effect: number of images that only this method gets right : "
-            "number that only the first method gets right; or Cohen's d; or the 95% interval of "
-            "the difference",
+            "p: corrected by Holm. effect: number of images that only this method : only the "
+            "first method gets right, or Cohen's d, or the 95% interval of the difference",
             _differences(table[table["number"].isin(shown)].reset_index(drop=True)),
         )
     if "failure_modes" in tables:
@@ -58,7 +57,7 @@ def for_people(
             table = table[table["of"] == question]
             text = [_percent(value) for value in table["share"]]
             yield (
-                f"Failure modes of {title}, in % of the images",
+                f"Failure modes of {title}, in % of images",
                 _side_by_side(table.assign(text=text), "failure_mode", "text"),
             )
     for by, title in _BINS.items():
@@ -66,7 +65,7 @@ def for_people(
             table = tables[f"by_{by}"]
             text = [_percent(value) for value in table["gt_known_loc_error"]]
             yield (
-                f"GT-known localization error in %, by {title}",
+                f"GT-known error in % by {title}",
                 _side_by_side(table.assign(text=text), by, "text"),
             )
 

@@ -52,9 +52,9 @@ def export_run(
             or the tight run has other maps.
         PredictionError: a class has no ILSVRC2012_ID, which the devkit format needs.
     """
-    for source in (run,) if tight is None else (run, tight):
-        source.require_finished()
-        source.scoring.require_boxes(source.path, source.identity.protocol.name)
+    for stored in (run,) if tight is None else (run, tight):
+        stored.require_finished()
+        stored.scoring.require_boxes(stored.path, stored.identity.protocol.name)
     if tight is not None:
         _require_same_maps(run, tight)
     classes = run.read("classes") if devkit is None else read_classes(find_class_ids(devkit))
