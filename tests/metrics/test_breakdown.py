@@ -268,8 +268,8 @@ def test_all_bins_together_are_the_localization_error(by):
     together = list(lines.groupby(["model", "method"]))
     assert len(together) == 4
     for (model, method), bins in together:
-        mine = table[(table["model"] == model) & (table["method"] == method)]
-        errors = errors_of(mine, of_image[of_image["model"] == model])
+        method_rows = table[(table["model"] == model) & (table["method"] == method)]
+        errors = errors_of(method_rows, of_image[of_image["model"] == model])
         of_bins = [
             np.average(bins[name], weights=bins["n_images"])
             for name in ("gt_known_loc_error", "top1_loc_error")
@@ -278,11 +278,11 @@ def test_all_bins_together_are_the_localization_error(by):
 
 
 def random_guesses(rng, of_image, method, kind):
-    """Rows of a method: ranked guesses of a prediction file in any order, or rows of own classes.
+    """Rows of a method: ranked guesses of a prediction file in any order, or rows of labels.
 
     Args:
-        kind: "any": none to eight guesses, of a class several or none; "own": with the own class
-            among them; "unranked": the own class alone, of the rank 0.
+        kind: "any": none to eight guesses, of a class several or none; "own": with the label
+            among them; "unranked": the label alone, of the rank 0.
     """
     lines = []
     for _, image in of_image[of_image["status"] == "evaluated"].iterrows():

@@ -23,8 +23,8 @@ class TestNumber:
         assert number.means().tolist() == [0.5]
         assert number.columns.shape == (3, 1)
         assert number.selected() is None
-        some = number.take(np.array([2, 1]))
-        assert some.value() == 0.75 and some.image_ids.tolist() == ["k", "j"]
+        two_images = number.take(np.array([2, 1]))
+        assert two_images.value() == 0.75 and two_images.image_ids.tolist() == ["k", "j"]
         assert np.isnan(number.take(np.array([1])).value())
         assert np.isnan(number.take(np.array([], int)).value())
 

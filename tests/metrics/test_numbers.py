@@ -54,7 +54,7 @@ def random_rows(rng, images, *, own):
     """Guesses ranked from 1, several of one class among them, or none; in any order.
 
     Args:
-        own: whether the image's own class is always among them, as in a run.
+        own: whether the image's label is always among them, as in a run.
     """
     lines = []
     for image in images[images["status"] == "evaluated"].to_dict(orient="records"):
@@ -65,10 +65,10 @@ def random_rows(rng, images, *, own):
             status = str(rng.choice(["box", "box", "no_box", "missing"]))
             iou = float(rng.choice([0.3, 0.5, 0.7, 1.0])) if status == "box" else 0.0
             line = {"image_id": image["image_id"], "rank": rank, "class": guess, "iou": iou}
-            mine = guess == image["label"]
-            some = mine and status != "missing" and rng.random() < 0.8
-            has_box = mine and image["n_label_boxes"] > 0
-            points = rng.integers(0, 2, 2).astype(float) if some else np.zeros(2)
+            is_label = guess == image["label"]
+            has_map = is_label and status != "missing" and rng.random() < 0.8
+            has_box = is_label and image["n_label_boxes"] > 0
+            points = rng.integers(0, 2, 2).astype(float) if has_map else np.zeros(2)
             asked = rank == 1 and rng.random() < 0.8
             lines.append(
                 {
@@ -78,7 +78,7 @@ def random_rows(rng, images, *, own):
                     "score": float(rng.random()),
                     "pointing_game": points.min() if has_box else NAN,
                     "pointing_game_15px": points.max() if has_box else NAN,
-                    "energy": float(some * rng.random()) if has_box else NAN,
+                    "energy": float(has_map * rng.random()) if has_box else NAN,
                     **{
                         name: float(rng.random()) if asked else NAN
                         for name in ("insertion", "deletion", "masked_score")
@@ -101,13 +101,15 @@ def by_loops(rows, images, least):
     }
     values = {}
     for image in evaluated:
-        its = guesses[image["image_id"]]
-        own = next((row for row in its if row["class"] == image["label"]), None)
-        first = next((row for row in its if row["rank"] == 1), {})
+        image_rows = guesses[image["image_id"]]
+        own = next((row for row in image_rows if row["class"] == image["label"]), None)
+        first = next((row for row in image_rows if row["rank"] == 1), {})
         counted = image["n_label_boxes"] > 0 and not image["blacklisted"]
         line = {}
         for k in range(1, 6):
-            right = [row for row in its if row["class"] == image["label"] and row["rank"] <= k]
+            right = [
+                row for row in image_rows if row["class"] == image["label"] and row["rank"] <= k
+            ]
             line[f"top{k}_cls_error"] = not right
             missed = not any(row["iou"] >= least for row in right)
             line[f"top{k}_loc_error"] = missed if counted else NAN
@@ -313,13 +315,14 @@ class TestSweep:
         rows = random_rows(rng, images, own=True).assign(status="swept", iou=NAN)
         protocol = load_protocol("choe-2020-v1", {"box": {"threshold": {"step": 0.5}}})
         curves = pd.DataFrame({"image_id": images["image_id"], "hits": b"\xc0"})
-        for some, n in ((curves, len(images)), (curves[1:], 0)):
-            method = method_of(rows, images, some, protocol=protocol)
+        for some_curves, n in ((curves, len(images)), (curves[1:], 0)):
+            method = method_of(rows, images, some_curves, protocol=protocol)
             line = method.line()
             assert line["n_scored"] == n
             found = {one.name for one in method.numbers() if one.best is not None}
-            there = {"max_box_acc", "max_box_acc_iou50", "max_top1_loc", "max_top5_loc"}
-            assert found == {name for name in there if name in line} == (there if n else set())
+            expected_names = {"max_box_acc", "max_box_acc_iou50", "max_top1_loc", "max_top5_loc"}
+            assert found == (expected_names if n else set())
+            assert found == {name for name in expected_names if name in line}
 
     def test_without_curves_there_are_no_hits(self):
         images = random_images(np.random.default_rng(0))

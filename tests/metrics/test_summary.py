@@ -150,8 +150,8 @@ class TestLines:
                     table[(table["model"] == line["model"]) & (table["method"] == line["method"])]
                     for table in tables
                 )
-                mine = images[images["model"] == line["model"]]
-                method = method_of(rows, mine, curves, protocol=protocol, names=names)
+                model_images = images[images["model"] == line["model"]]
+                method = method_of(rows, model_images, curves, protocol=protocol, names=names)
                 expected = method.line(costs)
                 assert expected == pytest.approx(line, abs=0, nan_ok=True)
                 assert list(expected) == list(line)
@@ -194,7 +194,7 @@ class TestCosts:
 
 
 def test_a_method_that_is_not_applicable_to_some_images_has_no_number():
-    some = rows(("x", 1, "a", 0.9), ("y", 1, "a", 0.9, {"status": "not_applicable"}))
-    line = line_of(some, images({"image_id": "x"}, {"image_id": "y"}))
+    row_table = rows(("x", 1, "a", 0.9), ("y", 1, "a", 0.9, {"status": "not_applicable"}))
+    line = line_of(row_table, images({"image_id": "x"}, {"image_id": "y"}))
     assert line["status"] == "not_applicable"
     assert pd.isna(line["top1_loc_error"])

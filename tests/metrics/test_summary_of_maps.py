@@ -30,7 +30,7 @@ class TestOfMaps:
         assert line["pointing_game_15px"] == pytest.approx(2 / 3)
         assert line["energy_pointing_game"] == pytest.approx(0.9 / 3)
 
-    def test_pointing_is_asked_of_the_own_class_in_images_with_a_box(self):
+    def test_pointing_is_asked_of_the_label_in_images_with_a_box(self):
         others = rows(("i", 1, "b", 0.9), ("i", 7, "a", 0.9), ("boxless", 1, "a", 0.0))
         table = others.assign(pointing_game=[NAN, 1, NAN], energy=[NAN, 0.5, NAN])
         line = line_of(table, images({"image_id": "i"}, {"image_id": "boxless", "boxes": []}))
@@ -66,9 +66,9 @@ class TestOfMaps:
         line = line_of(rows(("i", 1, "a", 0.9)), images({"image_id": "i"}), protocol=protocol)
         names = {"insertion", "deletion", "average_drop", "increase_in_confidence"}
         assert not names & set(line)
-        found = {one.name for one in build_metrics(None, protocol, faithfulness=False)}
-        more = {one.name for one in build_metrics(None, protocol, faithfulness=True)}
-        assert more - found == names
+        without = {one.name for one in build_metrics(None, protocol, faithfulness=False)}
+        with_faithfulness = {one.name for one in build_metrics(None, protocol, faithfulness=True)}
+        assert with_faithfulness - without == names
 
     def test_an_image_held_out_of_a_sweep_is_in_none(self):
         """The one left points right; with the other no number would be the same."""

@@ -33,8 +33,8 @@ class TestIntervals:
         assert by_method["center_gaussian"] == set(names) - set(FAITHFULNESS)
 
     def test_have_a_width_where_images_differ(self, tables):
-        mine = lines(tables["intervals"], method="center_gaussian").set_index("number")
-        low, value, high = mine.loc["mean_iou", ["low", "value", "high"]]
+        by_number = lines(tables["intervals"], method="center_gaussian").set_index("number")
+        low, value, high = by_number.loc["mean_iou", ["low", "value", "high"]]
         assert low < value < high
 
     def test_say_of_how_many_images(self, run, tables):

@@ -31,8 +31,8 @@ class TestCommand:
         assert {name: len(table) for name, table in content.items()} == {
             name: len(table) for name, table in tables.items()
         }
-        found = [line["value"] for line in content["intervals"]]
-        assert found == tables["intervals"]["value"].tolist()
+        values = [line["value"] for line in content["intervals"]]
+        assert values == tables["intervals"]["value"].tolist()
         assert str(folder / "tables") in err
         assert (folder / "tables/intervals.csv").is_file()
 

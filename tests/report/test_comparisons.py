@@ -71,15 +71,14 @@ class TestComparisons:
         own = rows[rows["class"] == rows["label"]].pivot(
             index="image_id", columns="method", values="iou"
         )
-        ours, theirs = own["center_gaussian"], own["cam"]
+        ours, reference = own["center_gaussian"], own["cam"]
         hits = table.loc["gt_known_loc_error"]
-        assert hits["n10"] == ((ours >= 0.5) & (theirs < 0.5)).sum()
-        assert hits["n01"] == ((ours < 0.5) & (theirs >= 0.5)).sum() > 0
-        expected = (ours - theirs).mean() / (ours - theirs).std()
+        assert hits["n10"] == ((ours >= 0.5) & (reference < 0.5)).sum()
+        assert hits["n01"] == ((ours < 0.5) & (reference >= 0.5)).sum() > 0
+        expected = (ours - reference).mean() / (ours - reference).std()
         assert table.loc["mean_iou", "effect_size"] == pytest.approx(expected)
-        assert (
-            table.loc["mean_iou", "low"] <= (ours - theirs).mean() <= table.loc["mean_iou", "high"]
-        )
+        low, high = table.loc["mean_iou", ["low", "high"]]
+        assert low <= (ours - reference).mean() <= high
 
     def test_p_is_adjusted_for_all_comparisons_of_a_number(self, run, experiment, tmp_path):
         """Of three methods in two runs, five are compared with the first."""
@@ -87,10 +86,12 @@ class TestComparisons:
         table = analyze([run.folder, again.folder])["comparisons"]
         assert (table["p_holm"] >= table["p"]).all()
         adjusted = 0
-        for number, mine in table.groupby("number"):
-            assert len(mine) == (5 if number not in FAITHFULNESS else 3)
-            assert mine["p_holm"].tolist() == pytest.approx(by_holm(mine["p"].to_numpy()).tolist())
-            adjusted += (mine["p_holm"] > mine["p"]).sum()
+        for number, run_lines in table.groupby("number"):
+            assert len(run_lines) == (5 if number not in FAITHFULNESS else 3)
+            assert run_lines["p_holm"].tolist() == pytest.approx(
+                by_holm(run_lines["p"].to_numpy()).tolist()
+            )
+            adjusted += (run_lines["p_holm"] > run_lines["p"]).sum()
         assert adjusted > 0
 
     def test_of_one_method_are_none(self, experiment, tmp_path):
@@ -117,29 +118,29 @@ class TestTwoRuns:
         for name in ("intervals", "failure_modes", "by_class", "by_size", "by_instances"):
             assert set(tables[name]["run"]) == names, name
         for results in (first, second):
-            mine = lines(tables["intervals"], run=str(results.folder.path))
-            assert_intervals_are_of(mine, results.summary, (*ONE_BOX, *OF_MAPS))
+            run_lines = lines(tables["intervals"], run=str(results.folder.path))
+            assert_intervals_are_of(run_lines, results.summary, (*ONE_BOX, *OF_MAPS))
 
     def test_are_compared_on_the_images_of_both(self, both):
         first, second, tables = both
         table = tables["comparisons"]
         assert set(lines(table, run=str(first.folder.path))["n"]) == {10}
         assert set(table["against"]) == {f"{first.folder.path} color_net cam"}
-        theirs = lines(table, run=str(second.folder.path))
-        assert set(theirs["n"]) == {6}
-        assert set(theirs["method"]) == {"cam", "grad_cam", "center_gaussian"}
-        assert set(theirs["protocol"]) == {"zhou-2016"}
+        second_lines = lines(table, run=str(second.folder.path))
+        assert set(second_lines["n"]) == {6}
+        assert set(second_lines["method"]) == {"cam", "grad_cam", "center_gaussian"}
+        assert set(second_lines["protocol"]) == {"zhou-2016"}
 
     def test_differ_by_the_summarys_numbers_of_the_shared_images(self, both, experiment):
         _, second, tables = both
         few = wsol_bench.run({**experiment, "limit": 6})
-        theirs = few.summary.set_index("method")
+        reference = few.summary.set_index("method")
         ours = second.summary.set_index("method")
         table = lines(tables["comparisons"], run=str(second.folder.path))
         assert {*ONE_BOX, *OF_MAPS} <= set(table["number"])
         for line in table.to_dict(orient="records"):
             number = line["number"]
-            expected = ours.loc[line["method"], number] - theirs.loc["cam", number]
+            expected = ours.loc[line["method"], number] - reference.loc["cam", number]
             assert line["difference"] == pytest.approx(expected, abs=1e-12), number
             if number.endswith(("_error", "_error_all")):
                 wrong_alone = (line["n01"] - line["n10"]) / line["n"]
@@ -151,12 +152,12 @@ class TestTwoRuns:
         whole, part = (rescore(one.folder, grid) for one in (run, few))
         table = analyze([whole.folder, part.folder])["comparisons"]
         numbers = part.summary.set_index("method")
-        mine = lines(table, run=str(part.folder.path))
+        run_lines = lines(table, run=str(part.folder.path))
         names = ("max_box_acc", "max_box_acc_v2", "max_box_acc_iou70")
-        mine = mine[mine["number"].isin(names)]
-        assert len(mine) == 9
-        assert set(mine["n"]) == {6}
-        for method, number, found in mine[["method", "number", "difference"]].itertuples(
+        run_lines = run_lines[run_lines["number"].isin(names)]
+        assert len(run_lines) == 9
+        assert set(run_lines["n"]) == {6}
+        for method, number, found in run_lines[["method", "number", "difference"]].itertuples(
             index=False
         ):
             expected = numbers.loc[method, number] - numbers.loc["cam", number]

@@ -119,10 +119,10 @@ class TestStatistic:
         (low, high), error = scipy_interval(
             np.arange(300), lambda images: hits[images].mean(axis=0).max(), vectorized=False
         )
-        found = statistic_interval(hits, largest)
-        assert found.value == hits.mean(axis=0).max()
-        assert found.n == 300
-        assert (found.low, found.high) == pytest.approx((low, high), abs=0.15 * error + 1 / 300)
+        result = statistic_interval(hits, largest)
+        assert result.value == hits.mean(axis=0).max()
+        assert result.n == 300
+        assert (result.low, result.high) == pytest.approx((low, high), abs=0.15 * error + 1 / 300)
 
     def test_a_statistic_may_compare_methods(self):
         first, second = curves(500, 40, seed=1), curves(500, 40, seed=2)
@@ -130,9 +130,9 @@ class TestStatistic:
         def gain(means):
             return largest(means[:, :40]) - largest(means[:, 40:])
 
-        found = bootstrap_statistic(np.concatenate([first, second], axis=1), gain)
+        result = bootstrap_statistic(np.concatenate([first, second], axis=1), gain)
         separate = [bootstrap_means(both, seed=0).max(axis=1) for both in (first, second)]
-        assert np.allclose(found, separate[0] - separate[1], atol=1e-12)
+        assert np.allclose(result, separate[0] - separate[1], atol=1e-12)
 
     def test_a_column_is_its_own_maximum(self):
         values = np.random.default_rng(0).random(300)
@@ -140,8 +140,8 @@ class TestStatistic:
 
     def test_images_that_count_in_some_column_count(self):
         values = np.array([[1.0, np.nan], [np.nan, np.nan], [0.5, 2.0]])
-        found = statistic_interval(values, largest)
-        assert (found.value, found.n) == (2.0, 2)
+        result = statistic_interval(values, largest)
+        assert (result.value, result.n) == (2.0, 2)
 
     def test_a_statistic_gives_a_number_a_row(self):
         with pytest.raises(ValueError, match=r"shape \(100,\) for means of shape \(100, 4\)"):

@@ -61,17 +61,17 @@ class TestPackedHits:
     def test_pairs_may_differ_in_their_thresholds(self):
         first, second = (swept(200, 2, t, kind="intervals", seed=t) for t in (20, 50))
         ours = paired_statistic(packed(first), packed(second), lambda means: means[:, 0])
-        theirs = paired_statistic(
+        unpacked_result = paired_statistic(
             first.reshape(200, -1), second.reshape(200, -1), lambda means: means[:, 0]
         )
-        assert str(ours) == str(theirs)
+        assert str(ours) == str(unpacked_result)
 
     def test_curves_are_chosen_by_place(self):
         hits = swept(20, 4, 13, kind="random", seed=0)
         for chosen in (slice(1, 3), [2, 0], slice(-1, None)):
-            found = packed(hits).curves(chosen)
-            assert np.array_equal(found.unpacked(), hits[:, chosen].reshape(20, -1))
-            assert found.shape == found.unpacked().shape
+            result = packed(hits).curves(chosen)
+            assert np.array_equal(result.unpacked(), hits[:, chosen].reshape(20, -1))
+            assert result.shape == result.unpacked().shape
 
     # The matrix would be 48 MB, its differences as much again, as floats eight times as much. Of
     # random hits the sparse differences are 36 MB before they turn out to be too many.

@@ -21,26 +21,26 @@ class TestInterval:
     def test_equals_scipy_on_real_values(self, n):
         values = np.random.default_rng(n).beta(2, 5, n)
         (low, high), error = scipy_interval(values, np.mean)
-        found = confidence_interval(values)
-        assert found.value == pytest.approx(values.mean())
-        assert found.n == n
+        result = confidence_interval(values)
+        assert result.value == pytest.approx(values.mean())
+        assert result.n == n
         # Two quantiles of 10,000 resamples each: 0.04 standard errors apart, or 4 times that.
-        assert (found.low, found.high) == pytest.approx((low, high), abs=0.15 * error)
+        assert (result.low, result.high) == pytest.approx((low, high), abs=0.15 * error)
 
     def test_equals_scipy_at_another_level(self):
         values = np.random.default_rng(0).beta(2, 5, 300)
         (low, high), error = scipy_interval(values, np.mean, confidence_level=0.5)
-        found = confidence_interval(values, level=0.5)
-        assert (found.low, found.high) == pytest.approx((low, high), abs=0.1 * error)
+        result = confidence_interval(values, level=0.5)
+        assert (result.low, result.high) == pytest.approx((low, high), abs=0.1 * error)
 
     @pytest.mark.parametrize("n", [100, 6400])
     def test_a_resample_of_hits_is_a_binomial_number(self, n):
         hits = np.arange(n) < 0.3 * n
-        found = confidence_interval(hits, n_resamples=40_000)
+        result = confidence_interval(hits, n_resamples=40_000)
         exact = scipy.stats.binom.ppf([0.025, 0.975], n, 0.3) / n
         error = math.sqrt(0.3 * 0.7 / n)
-        assert found.value == 0.3
-        assert (found.low, found.high) == pytest.approx(exact, abs=0.08 * error + 1 / n)
+        assert result.value == 0.3
+        assert (result.low, result.high) == pytest.approx(exact, abs=0.08 * error + 1 / n)
 
     @pytest.mark.parametrize("beside", [False, True])
     def test_the_standard_error_of_hits_is_known(self, beside):

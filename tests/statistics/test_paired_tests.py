@@ -36,21 +36,21 @@ class TestMcNemar:
         ],
     )
     def test_by_hand(self, n01, n10, p):
-        found = mcnemar_exact(*hits_of(n01, n10, both=7, neither=2))
-        assert found.p == pytest.approx(p, rel=1e-12)
-        assert found.p <= 1
-        assert (found.n, found.n01, found.n10) == (n01 + n10 + 9, n01, n10)
-        assert found.difference == pytest.approx((n10 - n01) / found.n)
-        assert found.odds_ratio == (n10 / n01 if n01 else math.inf)
+        result = mcnemar_exact(*hits_of(n01, n10, both=7, neither=2))
+        assert result.p == pytest.approx(p, rel=1e-12)
+        assert result.p <= 1
+        assert (result.n, result.n01, result.n10) == (n01 + n10 + 9, n01, n10)
+        assert result.difference == pytest.approx((n10 - n01) / result.n)
+        assert result.odds_ratio == (n10 / n01 if n01 else math.inf)
 
     @given(st.integers(0, 300), st.integers(0, 300))
     def test_equals_the_sum_of_binomial_coefficients(self, n01, n10):
         """The sum is one of whole numbers, which are exact."""
-        found = mcnemar_exact(*hits_of(n01, n10, both=1))
+        result = mcnemar_exact(*hits_of(n01, n10, both=1))
         n = n01 + n10
         as_extreme = 2 * sum(math.comb(n, k) for k in range(min(n01, n10) + 1))
         exact = float(min(Fraction(1), Fraction(as_extreme, 2**n)))
-        assert found.p == pytest.approx(exact, rel=1e-12, abs=1e-300)
+        assert result.p == pytest.approx(exact, rel=1e-12, abs=1e-300)
 
     def test_of_as_many_images_as_imagenet_has(self):
         n01, n10 = 4900, 5100
@@ -63,19 +63,19 @@ class TestMcNemar:
 
     def test_the_difference_is_that_of_the_hit_rates(self):
         first, second = hits_of(30, 10, both=40, neither=20)
-        found = mcnemar_exact(first, second)
-        assert found.difference == pytest.approx(first.mean() - second.mean()) == -0.2
+        result = mcnemar_exact(first, second)
+        assert result.difference == pytest.approx(first.mean() - second.mean()) == -0.2
 
     def test_the_same_hits_are_no_difference(self):
-        found = mcnemar_exact(*hits_of(0, 0, both=3, neither=4))
-        assert found[:4] == (7, 0, 0, 0.0)
-        assert math.isnan(found.odds_ratio)
-        assert found.p == 1
+        result = mcnemar_exact(*hits_of(0, 0, both=3, neither=4))
+        assert result[:4] == (7, 0, 0, 0.0)
+        assert math.isnan(result.odds_ratio)
+        assert result.p == 1
 
     def test_no_images_are_no_test(self):
-        found = mcnemar_exact(*hits_of(0, 0))
-        assert found[:3] == (0, 0, 0)
-        assert np.isnan(found[3:]).all()
+        result = mcnemar_exact(*hits_of(0, 0))
+        assert result[:3] == (0, 0, 0)
+        assert np.isnan(result[3:]).all()
 
     def test_what_are_not_hits_of_the_same_images_is_refused(self):
         unchecked = inspect.unwrap(mcnemar_exact)
@@ -89,16 +89,16 @@ class TestMcNemar:
 
 class TestPairedBootstrap:
     def test_difference_and_effect_by_hand(self):
-        found = paired_bootstrap(np.array([0.3, 0.6, 0.5]), np.array([0.2, 0.4, 0.2]))
-        assert found.n == 3
-        assert found.difference == pytest.approx(0.2)
-        assert found.effect_size == pytest.approx(0.2 / 0.1)
+        result = paired_bootstrap(np.array([0.3, 0.6, 0.5]), np.array([0.2, 0.4, 0.2]))
+        assert result.n == 3
+        assert result.difference == pytest.approx(0.2)
+        assert result.effect_size == pytest.approx(0.2 / 0.1)
 
     def test_the_interval_is_that_of_the_differences(self):
         first, second = np.random.default_rng(0).random((2, 300))
-        found = paired_bootstrap(first, second, level=0.8)
+        result = paired_bootstrap(first, second, level=0.8)
         alone = confidence_interval(first - second, level=0.8)
-        assert (found.difference, found.low, found.high, found.n) == alone
+        assert (result.difference, result.low, result.high, result.n) == alone
 
     @pytest.mark.parametrize(
         "tenths", [[1, 1, 1, -1, 3], [1, -1, 0, 0, 1], [2, 2, 2, -1], [-3, 1, 0, 1, 1]]
@@ -109,8 +109,8 @@ class TestPairedBootstrap:
         sums = tenths[every_resample(len(tenths))].sum(axis=1)
         p = (abs(sums - tenths.sum()) >= abs(tenths.sum())).mean()
         second = np.array([0.3, 0.7, 0.1, 0.6, 0.4])[: len(tenths)]
-        found = paired_bootstrap(second + tenths / 10, second, n_resamples=40_000)
-        assert found.p == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 40_000) + 1 / 40_000)
+        result = paired_bootstrap(second + tenths / 10, second, n_resamples=40_000)
+        assert result.p == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 40_000) + 1 / 40_000)
 
     def test_p_is_near_that_of_the_t_test_where_images_are_many(self):
         rng = np.random.default_rng(0)
@@ -144,10 +144,10 @@ class TestPairedBootstrap:
 
     def test_no_difference_at_all(self):
         values = np.random.default_rng(0).random(300)
-        found = paired_bootstrap(values, values)
-        assert found[:4] == (300, 0, 0, 0)
-        assert math.isnan(found.effect_size)
-        assert found.p == 1
+        result = paired_bootstrap(values, values)
+        assert result[:4] == (300, 0, 0, 0)
+        assert math.isnan(result.effect_size)
+        assert result.p == 1
 
     def test_an_image_without_a_value_of_both_does_not_count(self):
         first, second = np.random.default_rng(0).random((2, 300))
@@ -159,22 +159,22 @@ class TestPairedBootstrap:
 
     def test_hits_may_be_bool(self):
         first, second = hits_of(30, 10, both=40, neither=20)
-        found = paired_bootstrap(first, second)
-        assert found == paired_bootstrap(first.astype(float), second.astype(float))
-        assert found.difference == pytest.approx(-0.2)
+        result = paired_bootstrap(first, second)
+        assert result == paired_bootstrap(first.astype(float), second.astype(float))
+        assert result.difference == pytest.approx(-0.2)
 
     @pytest.mark.parametrize("n", [0, 1])
     def test_too_few_images_are_no_test(self, n):
-        found = paired_bootstrap(np.full(n, 0.5), np.full(n, 0.25))
-        assert found.n == n
-        assert np.isnan([found.p, found.effect_size]).all()
-        assert str(found[1:4]) == str((0.25,) * 3 if n else (math.nan,) * 3)
+        result = paired_bootstrap(np.full(n, 0.5), np.full(n, 0.25))
+        assert result.n == n
+        assert np.isnan([result.p, result.effect_size]).all()
+        assert str(result[1:4]) == str((0.25,) * 3 if n else (math.nan,) * 3)
 
     def test_seeds_decide(self):
         first, second = np.random.default_rng(0).random((2, 300))
-        found = paired_bootstrap(first, second, seed=1)
-        assert found == paired_bootstrap(first, second, seed=1)
-        assert found != paired_bootstrap(first, second, seed=2)
+        result = paired_bootstrap(first, second, seed=1)
+        assert result == paired_bootstrap(first, second, seed=1)
+        assert result != paired_bootstrap(first, second, seed=2)
 
     def test_what_are_not_values_of_the_same_images_is_refused(self):
         with pytest.raises(ValueError, match=r"found shapes \(1,\) and \(3,\)"):
@@ -190,9 +190,9 @@ class TestPairedStatistic:
         rng = np.random.default_rng(0)
         first, second = rng.random((2, 200))
         ours = paired_statistic(first[:, None], second[:, None], lambda means: means[:, 0])
-        theirs = paired_bootstrap(first, second)
-        assert ours[:4] == pytest.approx(theirs[:4], abs=1e-12)
-        assert ours.p == theirs.p
+        expected = paired_bootstrap(first, second)
+        assert ours[:4] == pytest.approx(expected[:4], abs=1e-12)
+        assert ours.p == expected.p
         assert np.isnan(ours.effect_size)
 
     def test_of_a_maximum_is_that_of_resamples_drawn_one_by_one(self):
@@ -237,8 +237,8 @@ class TestPairedStatistic:
 
     def test_of_methods_that_are_one_is_no_difference(self):
         hits = np.random.default_rng(0).random((50, 8)) < 0.5
-        found = paired_statistic(hits, hits, lambda means: means.max(axis=1), n_resamples=100)
-        assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
+        result = paired_statistic(hits, hits, lambda means: means.max(axis=1), n_resamples=100)
+        assert (result.difference, result.low, result.high, result.p) == (0, 0, 0, 1)
 
     def test_of_different_images_is_an_error(self):
         with pytest.raises(ValueError, match="as many images, found 3 and 2"):

@@ -50,8 +50,8 @@ class TestTogether:
         for names in pairs:
             pair = [columns[name] for name in names]
             alone = paired_bootstrap(*pair, n_resamples=200, seed=3)
-            found = resampler.paired_difference(*pair)
-            assert found == pytest.approx(alone, rel=1e-12, abs=1e-14, nan_ok=True), names
+            result = resampler.paired_difference(*pair)
+            assert result == pytest.approx(alone, rel=1e-12, abs=1e-14, nan_ok=True), names
 
     def test_the_difference_of_two_resampled_means_is_not_resampled(self, monkeypatch):
         resampled = []
@@ -79,8 +79,8 @@ class TestTogether:
         resampler.run()
         for values in methods[1:]:
             alone = paired_bootstrap(values, methods[0], n_resamples=50_000)
-            found = resampler.paired_difference(values, methods[0])
-            assert found == pytest.approx(alone, rel=1e-12, abs=1e-14)
+            result = resampler.paired_difference(values, methods[0])
+            assert result == pytest.approx(alone, rel=1e-12, abs=1e-14)
 
     def test_differences_of_differences(self):
         first, second, third = np.random.default_rng(0).random((3, 500))
@@ -90,8 +90,8 @@ class TestTogether:
         resampler.run()
         for pair in ((first - second, third), (first, second)):
             alone = paired_bootstrap(*pair, n_resamples=100)
-            found = resampler.paired_difference(*pair)
-            assert found == pytest.approx(alone, rel=1e-12, abs=1e-14)
+            result = resampler.paired_difference(*pair)
+            assert result == pytest.approx(alone, rel=1e-12, abs=1e-14)
 
     def test_differences_that_are_small_against_the_values(self):
         """Many resamples tie exactly with the mean; rounding of the large values decides none."""
@@ -103,8 +103,8 @@ class TestTogether:
             resampler = Resampler()
             resampler.add_pair(first, second)
             resampler.run()
-            found = resampler.paired_difference(first, second)
-            assert found == pytest.approx(paired_bootstrap(first, second), rel=1e-12)
+            result = resampler.paired_difference(first, second)
+            assert result == pytest.approx(paired_bootstrap(first, second), rel=1e-12)
 
     def test_where_no_image_counts(self):
         nothing = np.full(3, np.nan)
@@ -114,8 +114,8 @@ class TestTogether:
         resampler.run()
         assert resampler.interval(nothing) == pytest.approx((np.nan,) * 3 + (0,), nan_ok=True)
         alone = paired_bootstrap(nothing, np.ones(3), n_resamples=10)
-        found = resampler.paired_difference(nothing, np.ones(3))
-        assert found == pytest.approx(alone, nan_ok=True)
+        result = resampler.paired_difference(nothing, np.ones(3))
+        assert result == pytest.approx(alone, nan_ok=True)
 
     def test_hits_as_flags(self):
         first, second = np.random.default_rng(0).random((2, 200)) < 0.5

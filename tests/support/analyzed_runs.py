@@ -19,15 +19,15 @@ GRID = {"step": 0.05}
 def scenes(n=10):
     """Rectangles on the cells' grid, of one color each, some with a second one of their class."""
     rng = np.random.default_rng(0)
-    made = []
+    scene_list = []
     for index in range(n):
         boxes = []
         for _ in range(1 + index % 2):
             x0, y0 = 32 * rng.integers(0, 5, 2)
             width, height = 32 * rng.integers(1, 4, 2)
             boxes.append(tuple(map(int, (x0, y0, min(224, x0 + width), min(224, y0 + height)))))
-        made.append(((224, 224), index % 3, boxes))
-    return tuple(made)
+        scene_list.append(((224, 224), index % 3, boxes))
+    return tuple(scene_list)
 
 
 def lines(table, **which):
@@ -39,14 +39,14 @@ def lines(table, **which):
 def assert_intervals_are_of(intervals, summary, names, *, within=True):
     """One line a number, with the value of the summary, and within its interval."""
     for line in summary.to_dict(orient="records"):
-        mine = lines(intervals, method=line["method"]).set_index("number")
-        assert mine.index.is_unique
+        by_number = lines(intervals, method=line["method"]).set_index("number")
+        assert by_number.index.is_unique
         for number in names:
             expected = line[number]
             if np.isnan(expected):
-                assert number not in mine.index
+                assert number not in by_number.index
                 continue
-            assert mine.loc[number, "value"] == pytest.approx(expected, abs=1e-12), number
-            low, high = mine.loc[number, ["low", "high"]]
+            assert by_number.loc[number, "value"] == pytest.approx(expected, abs=1e-12), number
+            low, high = by_number.loc[number, ["low", "high"]]
             assert low <= high, number
             assert not within or low - 1e-12 <= expected <= high + 1e-12, number
