@@ -5,8 +5,9 @@ from method_results import errors_of, method_of
 from metric_tables import each_method, images, rows
 
 from wsol_bench.metrics.breakdown import breakdown
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.failure_modes import failure_counts
-from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.runs.schema import GROUP
 
 NUMBERS = ["n_images", "gt_known_loc_error", "top1_loc_error", "mean_iou"]
@@ -267,8 +268,8 @@ def test_all_bins_together_are_the_localization_error(by):
     together = list(lines.groupby(["model", "method"]))
     assert len(together) == 4
     for (model, method), bins in together:
-        mine = table[(table["model"] == model) & (table["method"] == method)]
-        errors = errors_of(mine, of_image[of_image["model"] == model])
+        method_rows = table[(table["model"] == model) & (table["method"] == method)]
+        errors = errors_of(method_rows, of_image[of_image["model"] == model])
         of_bins = [
             np.average(bins[name], weights=bins["n_images"])
             for name in ("gt_known_loc_error", "top1_loc_error")
@@ -277,11 +278,11 @@ def test_all_bins_together_are_the_localization_error(by):
 
 
 def random_guesses(rng, of_image, method, kind):
-    """Rows of a method: ranked guesses of a prediction file in any order, or rows of own classes.
+    """Rows of a method: ranked guesses of a prediction file in any order, or rows of labels.
 
     Args:
-        kind: "any": none to eight guesses, of a class several or none; "own": with the own class
-            among them; "unranked": the own class alone, of the rank 0.
+        kind: "any": none to eight guesses, of a class several or none; "own": with the label
+            among them; "unranked": the label alone, of the rank 0.
     """
     lines = []
     for _, image in of_image[of_image["status"] == "evaluated"].iterrows():
@@ -297,12 +298,12 @@ def random_guesses(rng, of_image, method, kind):
     return [lines[index] for index in rng.permutation(len(lines))]
 
 
-@pytest.mark.parametrize("by", ["class", "size", "instances"])
-def test_all_bins_together_are_the_summary(by):
+def test_all_bins_together_are_the_summary():
     """On random tables, with images and guesses of every kind; failure modes agree."""
     names = [name for name in NUMBERS if name != "n_images"]
     seen = dict.fromkeys(names, 0)
-    for seed in range(20):
+    n_tables = 6
+    for seed in range(n_tables):
         rng = np.random.default_rng(seed)
         _, of_image = random_run(rng)
         of_image = of_image.groupby("model").head(20).reset_index(drop=True)
@@ -320,27 +321,39 @@ def test_all_bins_together_are_the_summary(by):
         table = pd.concat([table, na], ignore_index=True)
         counted = of_image[of_image["status"] == "evaluated"]
         counted = counted[~counted["blacklisted"] & (counted["n_label_boxes"] > 0)]
-        lines = each_method(breakdown, table, of_image, by=by)
+        bins_by = {
+            by: each_method(breakdown, table, of_image, by=by)
+            for by in ("class", "size", "instances")
+        }
         modes = {
             of: each_method(failure_counts, table, of_image, of=of) for of in ("top1", "gt_known")
         }
-        found = set()
-        for (model, method), bins in lines.groupby(["model", "method"]):
-            found.add((model, method))
-            mine = table[(table["model"] == model) & (table["method"] == method)]
-            line = method_of(mine, of_image[of_image["model"] == model]).line()
-            assert bins["n_images"].sum() == (counted["model"] == model).sum()
+        expected = {(model, method) for model in "mn" for method in kinds}
+        for by, lines in bins_by.items():
+            methods = lines[["model", "method"]].itertuples(index=False, name=None)
+            assert set(methods) == expected, by
+        for model, method in expected:
+
+            def of_method(lines, model=model, method=method):
+                return lines[(lines["model"] == model) & (lines["method"] == method)]
+
+            line = method_of(of_method(table), of_image[of_image["model"] == model]).line()
+            n_counted = (counted["model"] == model).sum()
             for name in names:
-                together = np.average(bins[name], weights=bins["n_images"])
-                assert together == pytest.approx(line[name], nan_ok=True), (seed, method, name)
                 seen[name] += not np.isnan(line[name])
-            for of, counts in modes.items():
-                counts = counts[(counts["model"] == model) & (counts["method"] == method)]
+            for by, lines in bins_by.items():
+                bins = of_method(lines)
+                assert bins["n_images"].sum() == n_counted
+                for name in names:
+                    together = np.average(bins[name], weights=bins["n_images"])
+                    where = (seed, by, method, name)
+                    assert together == pytest.approx(line[name], nan_ok=True), where
+            for of, lines in modes.items():
+                counts = of_method(lines)
                 error = line[f"{of}_loc_error"]
                 assert (len(counts) == 0) == np.isnan(error)
                 if len(counts):
-                    assert counts["n_images"].sum() == bins["n_images"].sum()
+                    assert counts["n_images"].sum() == n_counted
                     assert counts["share"].iloc[0] == pytest.approx(1 - error)
-        assert found == {(model, method) for model in "mn" for method in kinds}
-    # Each number of two methods a model: in each file the own class of some image is not guessed.
-    assert set(seen.values()) == {20 * 2 * 2}
+    # Each number of two methods a model: in each file the label of some image is not guessed.
+    assert set(seen.values()) == {n_tables * 2 * 2}

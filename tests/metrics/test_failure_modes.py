@@ -8,8 +8,9 @@ from method_results import errors_of
 from metric_tables import each_method, images, rows
 
 from wsol_bench.geometry import pairwise_iou
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.failure_modes import FAILURE_MODES, failure_counts, failure_modes
-from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.runs.schema import GROUP
 
 OBJECT = (20, 0, 30, 10)
@@ -263,7 +264,7 @@ class TestCounts:
 
     of_image = images(*({"image_id": name, "boxes": [OBJECT]} for name in "ijk"))
 
-    def test_the_first_guess_and_the_own_class_are_two_questions(self):
+    def test_the_first_guess_and_the_label_are_two_questions(self):
         table = rows(
             {"image_id": "i", "rank": 1, "class": "b", "box": OBJECT, "iou": 1.0},
             {"image_id": "i", "rank": 17, "class": "a", "box": OBJECT, "iou": 1.0},
@@ -354,7 +355,7 @@ class TestCounts:
             ("m", "cam", "hit"): 1,
         }
 
-    def test_no_own_class_of_one_image_leaves_the_group_without_a_gt_known_number(self):
+    def test_no_row_of_the_label_of_one_image_leaves_the_group_without_a_gt_known_number(self):
         table = rows(
             *({"image_id": name, "method": "all"} for name in "ijk"),
             *({"image_id": name, "method": "some"} for name in "ij"),
@@ -409,8 +410,8 @@ class TestCounts:
         table.loc[with_box, "iou"] = rng.random(with_box.sum()).round(1)
         in_error = of_image[~of_image["blacklisted"] & (of_image["n_label_boxes"] > 0)]
         for model, method in itertools.product("mn", ["cam", "grad_cam"]):
-            mine = table[(table["model"] == model) & (table["method"] == method)]
-            errors = errors_of(mine, of_image[of_image["model"] == model], iou=iou)
+            method_rows = table[(table["model"] == model) & (table["method"] == method)]
+            errors = errors_of(method_rows, of_image[of_image["model"] == model], iou=iou)
             for of, error in (("top1", errors.loc[0]), ("gt_known", errors.gt_known)):
                 counts = each_method(failure_counts, table, of_image, of=of, iou=iou)
                 counts = counts[(counts["model"] == model) & (counts["method"] == method)]

@@ -1,9 +1,11 @@
-"""Average drop and increase in confidence of hand-solved confidences."""
+"""Hand-solved confidences: the average drop and the increase in confidence of their images."""
 
-import numpy as np
 import pytest
+from metric_tables import images, rows
 
-from wsol_bench.metrics.confidence import average_drop, increase_in_confidence
+from wsol_bench.metrics.base import metrics
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
+from wsol_bench.metrics.image_scores import ImageScores
 
 NAN = float("nan")
 
@@ -23,7 +25,12 @@ CASES = {
 
 
 @pytest.mark.parametrize(("score", "masked", "drop", "increase"), CASES.values(), ids=CASES)
-def test_hand_solved(score: list[float], masked: list[float], drop: float, increase: float) -> None:
-    of_both = np.array(score, np.float64), np.array(masked, np.float64)
-    assert average_drop(*of_both) == pytest.approx(drop, abs=1e-12, nan_ok=True)
-    assert increase_in_confidence(*of_both) == pytest.approx(increase, abs=1e-12, nan_ok=True)
+def test_hand_solved(score, masked, drop, increase):
+    ids = [{"image_id": f"i{index}"} for index in range(len(score))]
+    # Insertion says that the network was asked about the maps.
+    table = rows(*ids).assign(score=score, masked_score=masked, insertion=0.5)
+    scores = ImageScores.of(EvaluatedImages.of(images(*ids)), table)
+    for name, expected in (("average_drop", drop), ("increase_in_confidence", increase)):
+        number = metrics.get(name).number(scores)
+        value = NAN if number is None else number.value()
+        assert value == pytest.approx(expected, abs=1e-12, nan_ok=True)

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from method_results import errors_of, method_of
 
-from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.localization import localization_numbers
 
 
@@ -41,7 +42,7 @@ def test_class_and_box_must_be_right_in_the_same_guess():
     assert errors.loc.tolist() == [1, 1, 0, 0, 0]
 
 
-def test_the_own_class_beyond_the_fifth_rank_counts_for_gt_known_alone():
+def test_a_label_beyond_the_fifth_rank_counts_for_gt_known_alone():
     table = rows((0, 1, "b", 0.9), (0, 117, "a", 0.9))
     errors = errors_of(table, images("a"))
     assert errors.cls[4] == errors.loc[4] == 1

@@ -68,14 +68,14 @@ class TestOfMaps:
     def test_is_found_by_its_name_and_says_what_it_is(self):
         measure = peak_value(unit="degrees")
         assert metrics.get("peak_value") is measure
-        assert measure.about == "The largest value of a map."
+        assert measure.summary == "The largest value of a map."
         assert measure.column == ("peak_value", "real", "The largest value of a map", "degrees")
 
     def test_may_have_a_column_of_another_name(self):
         assert peak_value(column="peak").column.name == "peak"
 
     @pytest.mark.parametrize("protocol", [ILSVRC, SWEEP])
-    def test_is_measured_of_the_map_of_the_own_class(self, protocol):
+    def test_is_measured_of_the_map_of_the_label(self, protocol):
         maps = np.stack([np.full((7, 7), value) for value in (1.0, 2.0, 3.0)])
         scores = scored(
             peak_value(), maps, some_truths(3), protocol=protocol, own=[True, False, True]
@@ -113,8 +113,8 @@ class TestOfMaps:
         assert measure.counts(masked) is counts
         assert measure.counts(truth_of([[0, 0, 1, 1]]))
         assert not measure.counts(truth_of())
-        found = measure.measure(view_of(np.ones((9, 9)), masked))
-        assert found == 1 if counts else np.isnan(found)
+        result = measure.measure(view_of(np.ones((9, 9)), masked))
+        assert result == 1 if counts else np.isnan(result)
 
     @pytest.mark.parametrize("value", [-0.5, 10.5, INF])
     def test_that_leaves_its_range_is_an_error_that_names_metric_and_value(self, value):
@@ -128,8 +128,8 @@ class TestOfMaps:
     @pytest.mark.parametrize("value", [0, 10, 10 + 1e-12, -1e-12, NAN])
     def test_may_be_at_the_ends_of_its_range_or_no_number(self, value):
         measure = metric("edge", per="map", better="higher", range=(0, 10))(lambda view: value)
-        found = measure.measure(view_of(np.ones((9, 9)), truth_of([[0, 0, 1, 1]])))
-        assert found == pytest.approx(value, nan_ok=True)
+        result = measure.measure(view_of(np.ones((9, 9)), truth_of([[0, 0, 1, 1]])))
+        assert result == pytest.approx(value, nan_ok=True)
 
     @pytest.mark.parametrize(
         ("better", "range", "worst"),
@@ -145,8 +145,8 @@ class TestOfMaps:
         assert measure.worst == pytest.approx(worst, nan_ok=True)
         maps = np.full((3, 7, 7), 0.5)
         maps[0, 3, 3], maps[1, 3, 3] = np.nan, np.inf
-        found = scored(measure, maps, some_truths(3)).rows["peak_value"].tolist()
-        assert found == pytest.approx([worst, worst, 0.5], nan_ok=True)
+        result = scored(measure, maps, some_truths(3)).rows["peak_value"].tolist()
+        assert result == pytest.approx([worst, worst, 0.5], nan_ok=True)
         truths = [*some_truths(2), truth_of()]
         batch = row_batch(image_batch(truths, ILSVRC), own=[True, False, True])
         missing = scoring_of(ILSVRC, [measure]).missing(batch).rows["peak_value"].tolist()
@@ -275,8 +275,8 @@ class TestOptions:
     def test_make_two_metrics_of_one(self):
         peak_value()
         named = [MetricConfig(name="peak_value", times=times) for times in (1, 2)]
-        found = build_metrics(named, ILSVRC, faithfulness=False)
-        assert [one.name for one in found] == ["peak_value+times=1", "peak_value+times=2"]
+        result = build_metrics(named, ILSVRC, faithfulness=False)
+        assert [one.name for one in result] == ["peak_value+times=1", "peak_value+times=2"]
         with pytest.raises(ConfigError, match=r"metric .peak_value\+times=2. is listed twice"):
             build_metrics([*named, named[1]], ILSVRC, faithfulness=False)
 

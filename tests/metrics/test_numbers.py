@@ -10,11 +10,10 @@ from metric_tables import GROUP_OF_TEST
 
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import metrics
-from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
-from wsol_bench.metrics.number import Best, Number
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.scoring import scoring_of
-from wsol_bench.statistics import Hits
 
 NAN = float("nan")
 GROUP = {"model": "m", **GROUP_OF_TEST}
@@ -55,7 +54,7 @@ def random_rows(rng, images, *, own):
     """Guesses ranked from 1, several of one class among them, or none; in any order.
 
     Args:
-        own: whether the image's own class is always among them, as in a run.
+        own: whether the image's label is always among them, as in a run.
     """
     lines = []
     for image in images[images["status"] == "evaluated"].to_dict(orient="records"):
@@ -66,10 +65,10 @@ def random_rows(rng, images, *, own):
             status = str(rng.choice(["box", "box", "no_box", "missing"]))
             iou = float(rng.choice([0.3, 0.5, 0.7, 1.0])) if status == "box" else 0.0
             line = {"image_id": image["image_id"], "rank": rank, "class": guess, "iou": iou}
-            mine = guess == image["label"]
-            some = mine and status != "missing" and rng.random() < 0.8
-            has_box = mine and image["n_label_boxes"] > 0
-            points = rng.integers(0, 2, 2).astype(float) if some else np.zeros(2)
+            is_label = guess == image["label"]
+            has_map = is_label and status != "missing" and rng.random() < 0.8
+            has_box = is_label and image["n_label_boxes"] > 0
+            points = rng.integers(0, 2, 2).astype(float) if has_map else np.zeros(2)
             asked = rank == 1 and rng.random() < 0.8
             lines.append(
                 {
@@ -79,7 +78,7 @@ def random_rows(rng, images, *, own):
                     "score": float(rng.random()),
                     "pointing_game": points.min() if has_box else NAN,
                     "pointing_game_15px": points.max() if has_box else NAN,
-                    "energy": float(some * rng.random()) if has_box else NAN,
+                    "energy": float(has_map * rng.random()) if has_box else NAN,
                     **{
                         name: float(rng.random()) if asked else NAN
                         for name in ("insertion", "deletion", "masked_score")
@@ -102,13 +101,15 @@ def by_loops(rows, images, least):
     }
     values = {}
     for image in evaluated:
-        its = guesses[image["image_id"]]
-        own = next((row for row in its if row["class"] == image["label"]), None)
-        first = next((row for row in its if row["rank"] == 1), {})
+        image_rows = guesses[image["image_id"]]
+        own = next((row for row in image_rows if row["class"] == image["label"]), None)
+        first = next((row for row in image_rows if row["rank"] == 1), {})
         counted = image["n_label_boxes"] > 0 and not image["blacklisted"]
         line = {}
         for k in range(1, 6):
-            right = [row for row in its if row["class"] == image["label"] and row["rank"] <= k]
+            right = [
+                row for row in image_rows if row["class"] == image["label"] and row["rank"] <= k
+            ]
             line[f"top{k}_cls_error"] = not right
             missed = not any(row["iou"] >= least for row in right)
             line[f"top{k}_loc_error"] = missed if counted else NAN
@@ -144,10 +145,10 @@ def mean(column):
 
 @pytest.mark.parametrize("own", [True, False])
 def test_each_image_contributes_what_loops_say_and_the_means_are_the_summary(own):
-    """On 50 random tables; where the summary refuses a number so do the images."""
+    """On 20 random tables; where the summary refuses a number so do the images."""
     names = (*ERRORS, *OF_BOXES, *OF_MAPS)
     seen = dict.fromkeys(names, 0)
-    for seed in range(50):
+    for seed in range(20):
         rng = np.random.default_rng(seed)
         images = random_images(rng).assign(held_out=False)
         rows = random_rows(rng, images, own=own)
@@ -166,7 +167,7 @@ def test_each_image_contributes_what_loops_say_and_the_means_are_the_summary(own
             assert found == pytest.approx(mean(expected[name]), nan_ok=True), (seed, name)
             seen[name] += not np.isnan(found)
     # The identities are not between numbers that are never there.
-    rare = {name for name, n in seen.items() if n < 30}
+    rare = {name for name, n in seen.items() if n < 12}
     assert rare == (set() if own else {"gt_known_loc_error", *OF_BOXES})
 
 
@@ -252,7 +253,7 @@ class TestSweep:
         ious = protocol.scoring.ious
         every = protocol.box.component == "all"
         n_curves = len(ious) * (2 if every else 1)
-        for seed in range(10):
+        for seed in range(4):
             rng = np.random.default_rng(seed)
             images = random_images(rng)
             if select_on is None:
@@ -314,13 +315,14 @@ class TestSweep:
         rows = random_rows(rng, images, own=True).assign(status="swept", iou=NAN)
         protocol = load_protocol("choe-2020-v1", {"box": {"threshold": {"step": 0.5}}})
         curves = pd.DataFrame({"image_id": images["image_id"], "hits": b"\xc0"})
-        for some, n in ((curves, len(images)), (curves[1:], 0)):
-            method = method_of(rows, images, some, protocol=protocol)
+        for some_curves, n in ((curves, len(images)), (curves[1:], 0)):
+            method = method_of(rows, images, some_curves, protocol=protocol)
             line = method.line()
             assert line["n_scored"] == n
             found = {one.name for one in method.numbers() if one.best is not None}
-            there = {"max_box_acc", "max_box_acc_iou50", "max_top1_loc", "max_top5_loc"}
-            assert found == {name for name in there if name in line} == (there if n else set())
+            expected_names = {"max_box_acc", "max_box_acc_iou50", "max_top1_loc", "max_top5_loc"}
+            assert found == (expected_names if n else set())
+            assert found == {name for name in expected_names if name in line}
 
     def test_without_curves_there_are_no_hits(self):
         images = random_images(np.random.default_rng(0))
@@ -342,89 +344,6 @@ class TestSweep:
         scores = ImageScores.of(EvaluatedImages.of(images), rows)
         for held_out in (True, False):
             assert scoring.swept_images(scores, held_out=held_out) is None
-
-
-class TestNumber:
-    """A number by itself, of hand-made values."""
-
-    IDS = np.array(["i", "j", "k"], dtype=object)
-    GRID = np.array([0.0, 0.25, 0.5])
-    BEST = Best("at", "selected", "selected_at", "gap")
-
-    def test_of_one_value_an_image_is_their_mean_without_those_that_do_not_count(self):
-        number = Number("x", np.array([0.25, NAN, 0.75]), self.IDS, better="higher")
-        assert number.is_mean and number.value() == 0.5
-        assert number.line() == {"x": 0.5}
-        assert number.means().tolist() == [0.5]
-        assert number.columns.shape == (3, 1)
-        assert number.selected() is None
-        some = number.take(np.array([2, 1]))
-        assert some.value() == 0.75 and some.image_ids.tolist() == ["k", "j"]
-        assert np.isnan(number.take(np.array([1])).value())
-        assert np.isnan(number.take(np.array([], int)).value())
-
-    def test_of_several_columns_is_what_the_statistic_makes_of_their_means(self):
-        values = np.array([[1.0, 0.0], [0.0, 0.5], [0.5, 1.0]])
-        number = Number(
-            "x", values, self.IDS, better="lower", statistic=lambda means: means[:, 0] / means[:, 1]
-        )
-        assert not number.is_mean
-        assert number.value() == 1
-        assert number.take(np.array([1, 2])).value() == pytest.approx(0.25 / 0.75)
-        assert number.of_means(np.array([[1.0, 2.0], [3.0, 4.0]])).tolist() == [0.5, 0.75]
-
-    def test_that_is_not_computed_from_means_is_so_for_some_of_the_images(self):
-        number = Number(
-            "x", np.ones((3, 1)), self.IDS, better="higher", statistic=lambda means: means[:, 0],
-            point=0.9, beside={"y": 7.0},
-        )  # fmt: skip
-        assert number.line() == {"x": 0.9, "y": 7.0}
-        assert number.take(np.array([0, 1])).value() == 1
-
-    @pytest.mark.parametrize("packed", [True, False])
-    def test_at_the_best_threshold_by_hand(self, packed):
-        """Hits 1/3, 2/3, 2/3; others are best at the last threshold but one of two curves."""
-        hits = np.array([[False, True, True], [True, True, False], [False, False, True]])
-        values = Hits(np.packbits(hits[:, None], axis=2), 3) if packed else hits
-        number = Number(
-            "max", values, self.IDS, better="higher", hits=True, best=self.BEST,
-            thresholds=self.GRID,
-        )  # fmt: skip
-        assert number.line() == {"max": pytest.approx(2 / 3), "at": 0.25}
-        assert number.selected() is None
-        chosen = Number(
-            "max", values, self.IDS, better="higher", hits=True, best=self.BEST,
-            thresholds=self.GRID, selection=np.array([0.9, 0.1, 0.9]),
-        )  # fmt: skip
-        assert chosen.line() == {
-            "max": pytest.approx(2 / 3),
-            "at": 0.25,
-            "selected": pytest.approx(1 / 3),
-            "selected_at": 0.0,
-            "gap": pytest.approx(1 / 3),
-        }
-        selected = chosen.selected()
-        assert (selected.name, selected.hits, selected.is_mean) == ("selected", True, True)
-        assert selected.values.tolist() == [0, 1, 0]
-        assert selected.image_ids.tolist() == ["i", "j", "k"]
-        assert chosen.take(np.array([0, 2])).line()["selected"] == 0
-        assert chosen.take(np.array([0, 2])).line()["max"] == 1
-
-    def test_of_several_curves_is_the_mean_of_separate_maxima(self):
-        hits = np.zeros((2, 2, 3), bool)
-        hits[:, 0, 2] = True
-        hits[0, 1, :2] = True
-        number = Number(
-            "v2", Hits(np.packbits(hits, axis=2), 3), self.IDS[:2], better="higher",
-            best=Best("", "selected", "", "gap"), thresholds=self.GRID,
-            selection=np.array([0.0, 0.1, 0.9, 0.0, 0.9, 0.1]),
-        )  # fmt: skip
-        line = number.line()
-        assert line == {"v2": 0.75, "selected": 0.75, "gap": 0}
-        assert number.selected().values.tolist() == [1, 0.5]
-        assert not number.selected().hits
-        resampled = np.array([[0.0, 1, 0, 0, 0, 0.5], [0.2, 0, 0, 0, 0.4, 0]])
-        assert number.of_means(resampled) == pytest.approx([0.75, 0.3])
 
 
 def test_pixels_are_pooled_over_some_of_the_images_too():
@@ -466,22 +385,3 @@ def test_the_numbers_of_a_method_have_its_images_and_say_which_way_is_good():
         assert number.better == ("lower" if lower else "higher"), number.name
         values = number.values[~np.isnan(number.values)]
         assert number.hits <= set(values.tolist()).issubset({0, 1}), number.name
-
-
-class TestEvaluatedImages:
-    table = pd.DataFrame(
-        {"image_id": ["i", "j"], "label": ["b", "a"], "n_label_boxes": 1, "blacklisted": False}
-    ).assign(status="evaluated", held_out=False)
-
-    def test_a_metric_cannot_change_the_images_of_the_next_method(self):
-        images = EvaluatedImages.of(self.table)
-        scores = ImageScores.of(images, pd.DataFrame({"image_id": ["i"]}))
-        for name in ("image_ids", "has_box", "counted", "held_out"):
-            with pytest.raises(ValueError, match="read-only"):
-                getattr(scores, name)[0] = False
-        assert self.table["held_out"].tolist() == [False, False]
-
-    def test_an_image_without_a_class_is_of_none(self):
-        images = EvaluatedImages.of(self.table.assign(label=[None, "a"]))
-        assert images.label_codes(pd.Index(["c", "a"])).tolist() == [-2, 1]
-        assert images.label_codes(pd.Index(["c"])).tolist() == [-2, -2]

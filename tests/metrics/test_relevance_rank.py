@@ -78,7 +78,7 @@ def test_nine_pixels_with_ties_by_hand():
 )
 def test_ties_count_as_the_mean_over_all_orders_of_the_pixels(pixels):
     values, truth = pixels
-    known = [(value, kind) for value, kind in zip(values, truth, strict=True) if kind != 255]
+    counted = [(value, kind) for value, kind in zip(values, truth, strict=True) if kind != 255]
     size = truth.count(1)
     ours = rank_accuracy(np.array([values], np.float32), np.array([truth], np.uint8))
     if size == 0:
@@ -86,7 +86,7 @@ def test_ties_count_as_the_mean_over_all_orders_of_the_pixels(pixels):
         return
     hits = [
         sum(kind for _, kind in sorted(order, key=lambda pixel: -pixel[0])[:size])
-        for order in permutations(known)
+        for order in permutations(counted)
     ]
     assert ours == float(Fraction(sum(hits), len(hits) * size))
 

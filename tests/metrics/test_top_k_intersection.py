@@ -70,13 +70,13 @@ def test_nine_pixels_by_hand():
 )
 def test_ties_count_as_the_mean_over_all_orders_of_the_pixels(pixels, k):
     values, truth = pixels
-    known = [(value, kind) for value, kind in zip(values, truth, strict=True) if kind != 255]
+    counted = [(value, kind) for value, kind in zip(values, truth, strict=True) if kind != 255]
     ours = share_of_top_k(np.array([values], np.float32), np.array([truth], np.uint8), k=k)
     if 1 not in truth:
         assert np.isnan(ours)
         return
     shares = []
-    for order in permutations(known):
+    for order in permutations(counted):
         taken = sorted(order, key=lambda pixel: -pixel[0])[:k]  # stable: ties stay in their order
         shares.append(Fraction(sum(kind for _, kind in taken), len(taken)))
     assert ours == float(sum(shares) / len(shares))

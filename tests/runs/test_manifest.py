@@ -187,7 +187,13 @@ class TestSources:
         assert self.digest() == run.folder.identity.environment.sources
 
     @pytest.mark.parametrize(
-        "name", ["cams/cam.py", "statistics.py", "protocols/gradcam-2017.yaml", "scoring/base.py"]
+        "name",
+        [
+            "methods/cam.py",
+            "statistics/bootstrap.py",
+            "protocols/gradcam-2017.yaml",
+            "scoring/base.py",
+        ],
     )
     def test_changes_with_code_and_protocols(self, copy, name):
         before = self.digest()

@@ -10,7 +10,7 @@ from colors import color_experiment, write_colors
 
 import wsol_bench
 from wsol_bench.errors import RunError
-from wsol_bench.metrics.image_scores import EvaluatedImages
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.results import _RowsByMethod, methods_of
 from wsol_bench.runs.schema import GROUP
@@ -63,9 +63,9 @@ def test_rows_and_images_are_those_of_the_tables(folder):
             found = scores.rows[name].astype(mine[name].dtype).reset_index(drop=True)
             assert found.equals(mine[name]), name
         ids = evaluated["image_id"].to_numpy()
-        assert (ids[scores.place] == mine["image_id"].to_numpy()).all()
+        assert (ids[scores.image_position] == mine["image_id"].to_numpy()).all()
         assert (mine["rank"].to_numpy()[scores.first_rows] == 1).all()
-        of_own = mine["class"].to_numpy()[scores.own_rows]
+        of_own = mine["class"].to_numpy()[scores.label_rows]
         assert of_own.tolist() == evaluated["label"].tolist()
 
 

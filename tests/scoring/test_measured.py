@@ -7,7 +7,7 @@ from scoring_cases import blobs, peaks_in, scored, some_truths, truth_of
 
 from wsol_bench.datasets import MaskFiles
 from wsol_bench.geometry import Placement
-from wsol_bench.metrics.pointing import pointing_hits
+from wsol_bench.metrics.pointing_game import pointing_hits
 from wsol_bench.protocols.load import load_protocol
 
 

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.localization import localization_numbers
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.metrics import build_metrics

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.runs.schema import GROUP
 
 GROUP_OF_TEST = {"method": "cam", "layer": "l", "protocol": "p", "protocol_hash": "h"}

@@ -99,7 +99,7 @@ def _plugin_lines(catalog: "Catalog", name: str) -> list[str]:
         from wsol_bench.metrics.base import metrics
 
         metric = metrics.get(name)
-        text = f"{metric.better} is better, per {metric.per}: {metric.about}"
+        text = f"{metric.better} is better, per {metric.per}: {metric.summary}"
         return [f"{name:24} {text}", *option_lines(metric.function)]
     from wsol_bench.datasets import datasets
 

@@ -29,7 +29,8 @@ def analyze(
     each reason made a box fail. Writes the tables of a single run to RUN/tables.
     """
     from wsol_bench.report.analysis import analyze as analyze_runs
-    from wsol_bench.report.analysis import for_people, write_tables
+    from wsol_bench.report.analysis import write_tables
+    from wsol_bench.report.analysis_text import for_people
     from wsol_bench.report.tables import records
     from wsol_bench.runs.folder import RunFolder
 

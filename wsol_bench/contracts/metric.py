@@ -15,8 +15,8 @@ from wsol_bench.common.vocabulary import Verdict
 from wsol_bench.datasets import Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.metrics.base import Metric
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
-from wsol_bench.metrics.image_scores import EvaluatedImages
 from wsol_bench.metrics.map_view import MapView
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.rescore import scored_again
@@ -111,7 +111,7 @@ class _Case:
     def of(cls, metric: Metric) -> "_Case":
         changes = {}
         name = "gradcam-2017"
-        if "hits" in metric.needs:
+        if metric.reads_hits:
             name, changes = "choe-2020-v1", {"box": {"threshold": {"step": 0.05}}}
         protocol = load_protocol(name, changes)
         measured = {column.name for column in FAITHFULNESS}

@@ -1,7 +1,7 @@
-"""What a metric is: one function, with what results need to know of it.
+"""What a metric is: one function, with the facts that results need to know of it.
 
 There are two kinds. A metric **per map** is a function of a ``MapView``, one localization map of
-the image's own class beside its ground truth; it is measured where maps are scored, and stored in a
+the image's label beside its ground truth; it is measured when maps are scored, and stored in a
 column of ``rows``. A metric **per image** is a function of ``ImageScores``, the stored rows of one
 method, and gives each image a value, or several columns from whose means a statistic makes the
 number of the set.
@@ -10,7 +10,7 @@ number of the set.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.map_view import MapView
 from wsol_bench.metrics.number import Best, Number, PerImageValues
 from wsol_bench.runs.schema import Column
-from wsol_bench.statistics import Statistic
+from wsol_bench.statistics.columns import Statistic
 
 __all__ = ["Metric", "metric", "metrics"]
 
@@ -37,26 +37,27 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric.
+    """A metric: its function, and what results need to know of its values.
 
     Attributes:
-        name: in configurations, tables and results.
-        function: ``(view, **options) -> float`` of a metric per map, where NaN is a map that does
-            not count; ``(images, **options) -> (n,) or (n, m) values`` of a metric per image, where
-            NaN is an image that does not count, and None says that the method has no such number.
+        name: name in configurations, tables and results.
+        function: for a metric per map, ``(view, **options) -> float``, NaN if the map does not
+            count; for a metric per image, ``(images, **options) -> (n,) or (n, m) values``, NaN if
+            an image does not count, and None if the method has no such number.
         per: ``map`` or ``image``.
         better: whether higher or lower values are good.
-        range: least and greatest value; infinite where there is no bound.
+        range: least and greatest value; infinite if there is no bound.
         hits: whether each image's value is 0 or 1, so that methods are compared by McNemar's test.
-        paper: where it is defined.
-        needs: of a metric per image, the columns of rows or curves that it reads: a protocol
-            without them has no such number.
-        truth: the ground truth that a metric per map is about: ``boxes``, or ``any``, boxes or a
-            mask. An image without does not count.
-        column: of a metric per map, where its values are stored.
-        statistic: from the means of the columns to the number; by default the mean of the one
-            column. ``best`` takes the largest mean over thresholds, one a column.
-        about: the first line of its docstring.
+        paper: identifier of the paper that defines it.
+        needs: for a metric per image, the columns of ``rows`` or ``curves`` that it reads; a
+            protocol without them has no such number.
+        truth: for a metric per map, the ground truth that it needs: ``boxes``, or ``any``, boxes or
+            a mask. An image without it does not count.
+        column: for a metric per map, the column that its values are stored in.
+        statistic: function from the means of the columns to the number; None for the mean of the
+            one column. ``best`` takes the largest mean over thresholds, one a column.
+        summary: first line of the function's docstring.
+        options: the keyword-only options that are bound to the function.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Metric:
     truth: Truth = "any"
     column: Column | None = None
     statistic: Statistic | Literal["best"] | None = None
-    about: str = ""
+    summary: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -78,15 +79,20 @@ class Metric:
         """The value of an image without a map, or whose map has a value that is not finite."""
         return self.range[0 if self.better == "higher" else 1]
 
+    @property
+    def reads_hits(self) -> bool:
+        """Whether it reads the hits at each threshold, which only a sweep of thresholds has."""
+        return "hits" in self.needs
+
     def counts(self, truth: ImageTruth) -> bool:
         """Whether an image with this ground truth counts in a metric per map."""
         return len(truth.boxes) > 0 or (self.truth == "any" and truth.mask is not None)
 
     def measure(self, view: MapView) -> float:
-        """The value of one map; NaN where its image has no ground truth.
+        """The value of one map; NaN if its image has no ground truth.
 
         Raises:
-            ValueError: the function returns no number of the metric's range.
+            ValueError: the function's value is no number in the metric's range.
         """
         if not self.counts(view.truth):
             return float("nan")
@@ -97,41 +103,23 @@ class Metric:
         return value
 
     def number(self, images: ImageScores) -> Number | None:
-        """The number of a method, image by image; None where the method has no such number.
+        """The number of a method, image by image; None if the method has no such number.
 
         Raises:
-            ValueError: the function does not return values of each image, or one that is outside
-                of the metric's range.
+            ValueError: the function does not return values of each image, or one of them is outside
+                the metric's range.
         """
-        values: PerImageValues | None
-        if self.column is not None:
-            values = images.of_maps(self.column.name)
-        else:
-            values = self.function(images)
-            if values is None:
-                return None
-            if isinstance(values, list | tuple):
-                values = np.array(values, np.float64)
-            if len(values) != len(images):
-                raise ValueError(
-                    f"metric {self.name!r}: expected a value for each of {len(images)} images, "
-                    f"found {len(values)}"
-                )
-            if self.statistic is None:
-                if not isinstance(values, np.ndarray) or values.ndim != 1:
-                    found = values.shape if hasattr(values, "shape") else type(values).__name__
-                    raise ValueError(
-                        f"metric {self.name!r}: expected one value an image, of shape (n,), found "
-                        f"{found}; several columns need a 'statistic'"
-                    )
-                self._require_range(values)
+        values = self._values(images)
+        if values is None:
+            return None
         best = None
         statistic = self.statistic
         if statistic == "best":
+            selected = f"selected_{self.name.removeprefix('max_')}"
             best = Best(
                 threshold=f"{self.name}_threshold",
-                selected=f"selected_{self.name.removeprefix('max_')}",
-                selected_threshold=f"selected_{self.name.removeprefix('max_')}_threshold",
+                selected=selected,
+                selected_threshold=f"{selected}_threshold",
                 gap=f"gap_{self.name.removeprefix('max_')}",
             )
             statistic = None
@@ -145,12 +133,36 @@ class Metric:
             best=best,
         )
 
+    def _values(self, images: ImageScores) -> PerImageValues | None:
+        """What each image contributes, checked; None if the method has no such number."""
+        if self.column is not None:
+            return images.of_maps(self.column.name)
+        values: PerImageValues | None = self.function(images)
+        if values is None:
+            return None
+        if isinstance(values, list | tuple):
+            values = np.array(values, np.float64)
+        if len(values) != len(images):
+            raise ValueError(
+                f"metric {self.name!r}: expected a value for each of {len(images)} images, "
+                f"found {len(values)}"
+            )
+        if self.statistic is None:
+            if not isinstance(values, np.ndarray) or values.ndim != 1:
+                shape = values.shape if hasattr(values, "shape") else type(values).__name__
+                raise ValueError(
+                    f"metric {self.name!r}: expected one value an image, of shape (n,), found "
+                    f"{shape}; several columns need a 'statistic'"
+                )
+            self._require_range(values)
+        return values
+
     def _require_range(self, values: np.ndarray) -> None:
         low, high = self.range
-        if self.hits and (either := values[~np.isin(values, (0, 1)) & ~np.isnan(values)]).size:
+        if self.hits and (no_hits := values[~np.isin(values, (0, 1)) & ~np.isnan(values)]).size:
             raise ValueError(
                 f"metric {self.name!r} says that its values are hits (hits=True), which are 0 or "
-                f"1, found {either[0]:g}"
+                f"1, found {no_hits[0]:g}"
             )
         outside = values[(values < low - _ROUNDING) | (values > high + _ROUNDING)]
         if len(outside):
@@ -160,7 +172,15 @@ class Metric:
             )
 
     def with_options(self, options: Mapping[str, Any], where: str) -> "Metric":
-        """The metric with its keyword-only options bound; ConfigError where they do not fit."""
+        """The metric with its keyword-only options bound.
+
+        Args:
+            options: value of each option, by name.
+            where: place in the configuration, for messages.
+
+        Raises:
+            ConfigError: an option is unknown, or its value does not fit.
+        """
         bound = bind_options(self.function, options, where)
         name = "+".join([self.name, *(f"{key}={value}" for key, value in options.items())])
         column = self.column
@@ -182,6 +202,58 @@ metrics: Registry[Metric] = Registry(
 )
 
 
+class _OfMaps(TypedDict, total=False):
+    """Facts that only a metric per map has."""
+
+    truth: Truth
+    column: str
+    unit: str
+
+
+class _OfImages(TypedDict, total=False):
+    """Facts that only a metric per image has."""
+
+    needs: tuple[str, ...]
+    statistic: Statistic | Literal["best"] | None
+
+
+@dataclass(frozen=True)
+class _KindFacts:
+    """The facts of one of the two kinds, with the defaults of those that are not named."""
+
+    truth: Truth = "any"
+    column: str = ""
+    unit: str = ""
+    needs: tuple[str, ...] = ()
+    statistic: Statistic | Literal["best"] | None = None
+
+
+@overload
+def metric(
+    name: str,
+    *,
+    per: Literal["map"],
+    better: Better,
+    range: tuple[float | int, float | int],
+    hits: bool = False,
+    paper: str = "",
+    **kind_facts: Unpack[_OfMaps],
+) -> Callable[[Callable[..., Any]], Metric]: ...
+
+
+@overload
+def metric(
+    name: str,
+    *,
+    per: Literal["image"],
+    better: Better,
+    range: tuple[float | int, float | int],
+    hits: bool = False,
+    paper: str = "",
+    **kind_facts: Unpack[_OfImages],
+) -> Callable[[Callable[..., Any]], Metric]: ...
+
+
 def metric(
     name: str,
     *,
@@ -190,32 +262,35 @@ def metric(
     range: tuple[float | int, float | int],
     hits: bool = False,
     paper: str = "",
-    needs: tuple[str, ...] = (),
-    truth: Truth = "any",
-    column: str = "",
-    unit: str = "",
-    statistic: Statistic | Literal["best"] | None = None,
+    **kind_facts: Any,
 ) -> Callable[[Callable[..., Any]], Metric]:
-    """Register a metric under ``name``.
+    """Register a function as a metric under ``name``.
 
     Args:
-        name, per, better, range, hits, paper, needs, truth, statistic: see ``Metric``.
-        column: of a metric per map, the name of its column in ``rows`` where it is not ``name``.
-        unit: of that column.
+        name, per, better, range, hits, paper: see ``Metric``.
+        kind_facts: for a metric per map, ``truth`` (see ``Metric``), ``column``, the name of its
+            column in ``rows`` if it is not ``name``, and ``unit`` of that column; for a metric per
+            image, ``needs`` and ``statistic`` (see ``Metric``).
+
+    Raises:
+        ConfigError: facts that contradict each other.
     """
+    facts = _KindFacts(**kind_facts)
 
     def register(function: Callable[..., Any]) -> Metric:
-        if per == "map" and (needs or statistic is not None):
+        if per == "map" and (facts.needs or facts.statistic is not None):
             raise ConfigError(f"metric {name!r}: 'needs' and 'statistic' are of metrics per image")
-        if statistic == "best" and better == "lower":
+        if facts.statistic == "best" and better == "lower":
             raise ConfigError(f"metric {name!r}: the best of several means is the highest one")
         if per == "map" and not np.isfinite(range[0 if better == "higher" else 1]):
             raise ConfigError(
                 f"metric {name!r}: the worse end of the range of a metric per map must be finite: "
                 "it is the value of an image without a map"
             )
-        about = (function.__doc__ or "").strip().partition("\n")[0]
-        stored = Column(column or name, "real", about.rstrip("."), unit) if per == "map" else None
+        summary = (function.__doc__ or "").strip().partition("\n")[0]
+        column = None
+        if per == "map":
+            column = Column(facts.column or name, "real", summary.rstrip("."), facts.unit)
         return metrics.register(
             name,
             Metric(
@@ -226,11 +301,11 @@ def metric(
                 (float(range[0]), float(range[1])),
                 hits=hits,
                 paper=paper,
-                needs=needs,
-                truth=truth,
-                column=stored,
-                statistic=statistic,
-                about=about,
+                needs=facts.needs,
+                truth=facts.truth,
+                column=column,
+                statistic=facts.statistic,
+                summary=summary,
             ),
         )
 

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
-from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
+from wsol_bench.metrics.image_scores import ImageScores
 
 __all__ = ["INSTANCE_EDGES", "SIZE_EDGES", "By", "breakdown"]
 
 By = Literal["class", "size", "instances"]
 
 # The largest ground-truth box as a fraction of the image: squares of tenths, so that the side of
-# the object (the root of the fraction) moves on by a tenth a bin.
+# the object (the root of the fraction) grows by a tenth from bin to bin.
 SIZE_EDGES = (0.0, 0.01, 0.04, 0.09, 0.16, 0.25, 0.36, 0.49, 0.64, 0.81, 1.0)
 
 # Least number of instances of each bin.
@@ -29,38 +30,39 @@ def breakdown(
     iou: float = 0.5,
     measured: Mapping[str, Float64[np.ndarray, " n"]] | None = None,
 ) -> pd.DataFrame:
-    """Average the errors of a method over the images of each bin.
+    """The mean errors of a method over the images of each bin.
 
     The bins have fixed edges and depend on the ground truth alone, so that they hold the same
-    images for all methods, and numbers of different runs compare:
+    images for all methods, and numbers of different runs can be compared:
 
-        class        the image's class
-        size         area of the largest ground-truth box of the image's class over that of the
+        class        the image's label
+        size         area of the largest ground-truth box of the image's label over that of the
                      image: ``SIZE_EDGES``, ``low <= size < high``, the last bin with its end
-        instances    ground-truth boxes of the image's class: 1, 2, 3-4, 5+
+        instances    number of ground-truth boxes of the image's label: 1, 2, 3-4, 5+
 
     The edges of the sizes are those of Hwang, Oh and Choe, "Small Object Matters in WSOL"
-    (Neurocomputing 2025), in their code; there an image with several boxes counts by the one that
-    the prediction matches (or, by an option, the largest, as here).
+    (Neurocomputing 2025), in their code; there an image with several boxes counts by the box that
+    the prediction matches (or, by an option, the largest box, as here).
 
     Args:
-        images: of the method.
-        by: what the bins are of.
+        images: images and rows of the method.
+        by: property of the images by which they are binned.
         iou: least IoU that is a hit.
-        measured: by name, other values of the images that are not held out; NaN where an image
-            does not count. Each becomes a column, the mean of a bin's counted images that have a
+        measured: other values of the images that are not held out, by name; NaN if an image does
+            not count. Each becomes a column, the mean over a bin's counted images that have a
             value.
 
     Returns:
-        One line a bin with a counted image (in the order of the bins, classes sorted): the bin, in
-        a categorical column that is called as ``by``; n_images; gt_known_loc_error and
-        top1_loc_error; mean_iou, the mean of the best IoU of the own class's first box. Fractions
-        in [0, 1]. Counted is each evaluated image with a box of its class that is neither
-        blacklisted nor held out, whatever rows it has; one whose first guess (the first row of
-        rank 1) is absent is wrong. So the mean of a number over the bins, weighted by n_images, is
-        that of the summary. In all bins top1_loc_error is NaN where nobody has ranked classes (all
-        ranks 0), and the other two where a counted image has no row of its own class. There are no
-        lines where the method is not applicable to some image.
+        One row a bin with a counted image (in the order of the bins, classes sorted): the bin, in a
+        categorical column named ``by``; n_images; gt_known_loc_error and top1_loc_error; mean_iou,
+        the mean of the best IoU of the label's first box. Fractions in [0, 1].
+
+        An image is counted if it is evaluated, has a box of its label, and is neither blacklisted
+        nor held out, whatever rows it has; it is wrong if its first guess (the first row of rank 1)
+        is absent. So the mean of a number over the bins, weighted by n_images, is the number of the
+        summary. In all bins top1_loc_error is NaN if the rows have no ranks (all ranks 0), and the
+        other two are NaN if a counted image has no row of its label. The table is empty if the
+        method is not applicable to some image.
     """
     images = images.scored
     bins = _bins_of(images.evaluated, by)
@@ -72,30 +74,35 @@ def breakdown(
     table["n_images"] = n_images[filled]
     columns = _errors(images, iou)
     for name, values in (measured or {}).items():
-        columns.setdefault(name, values)  # as mean_iou, which is a metric as well
+        columns.setdefault(name, values)  # mean_iou is a metric as well
     for name, values in columns.items():
         counted = values[images.counted][: len(cell)]
-        has = ~np.isnan(counted)
-        sums = np.bincount(cell, weights=np.where(has, counted, 0.0))[filled]
-        n_values = np.bincount(cell, weights=has)[filled]
+        has_value = ~np.isnan(counted)
+        sums = np.bincount(cell, weights=np.where(has_value, counted, 0.0))[filled]
+        n_values = np.bincount(cell, weights=has_value)[filled]
         table[name] = np.divide(sums, n_values, out=np.full(len(sums), np.nan), where=n_values > 0)
     return table
 
 
 def _errors(images: ImageScores, iou: float) -> dict[str, Float64[np.ndarray, " n"]]:
-    """Compute the errors that every breakdown has, image by image; NaN where one is not defined."""
-    known = images.own_iou
-    first_right = np.append(images.right, False)[images.first_rows]  # -1 is of no row
+    """The errors that every breakdown has, image by image; NaN if an error is not defined."""
+    label_iou = images.label_iou
+    first_right = np.append(images.is_label, False)[images.first_rows]  # row -1 is no row
     missed = ~(first_right & (images.first("iou") >= iou))
     return {
-        "gt_known_loc_error": np.where(np.isnan(known), np.nan, known < iou),
+        "gt_known_loc_error": np.where(np.isnan(label_iou), np.nan, label_iou < iou),
         "top1_loc_error": np.where(images.ranked, missed, np.nan),
-        "mean_iou": known,
+        "mean_iou": label_iou,
     }
 
 
 class _Bins(NamedTuple):
-    """The bin of each counted image, and the names of all bins in order."""
+    """The bins of the counted images.
+
+    Attributes:
+        number: bin of each counted image, an index into ``names``.
+        names: names of all bins, in order.
+    """
 
     number: Int64[np.ndarray, " n"]
     names: list[str]

@@ -1,61 +1,48 @@
-"""Average drop and increase in confidence, from the confidences of each image."""
+"""How the confidence of a network changes when it sees only what a map leaves of an image.
+
+Source: Chattopadhay et al., Grad-CAM++, WACV 2018, "Objective Evaluation for Object Recognition".
+"""
 
 import numpy as np
 from jaxtyping import Float64
 
-__all__ = ["average_drop", "drops", "increase_in_confidence", "increases"]
+__all__ = ["confidence_drops", "confidence_increases"]
 
 
-def average_drop(
-    score: Float64[np.ndarray, " n"], masked_score: Float64[np.ndarray, " n"]
-) -> float:
-    """Average drop: the share of the confidence that is lost when only the map's part is seen.
-
-    ``mean over images of max(0, Y - O) / Y``; a fraction in [0, 1], less is better. The paper
-    prints it times 100. It is 0 where Y is 0.
-
-    Args:
-        score: Y, probability of the class given the image, in [0, 1].
-        masked_score: O, probability of the same class given what the map leaves of the image. NaN
-            (a map that ranks no pixels) leaves the image out.
-
-    Returns:
-        NaN where no image is left.
-
-    Source: Chattopadhay et al., Grad-CAM++, WACV 2018, "Objective Evaluation for Object
-    Recognition", (i).
-    """
-    return _mean(drops(score, masked_score))
-
-
-def increase_in_confidence(
-    score: Float64[np.ndarray, " n"], masked_score: Float64[np.ndarray, " n"]
-) -> float:
-    """Increase in confidence: how often the class is surer when only the map's part is seen.
-
-    ``mean over images of [Y < O]``; a fraction in [0, 1], more is better. The paper prints it
-    times 100.
-
-    Args, Returns, NetworkFreeMethod: as for ``average_drop``; (ii) of the paper.
-    """
-    return _mean(increases(score, masked_score))
-
-
-def drops(
+def confidence_drops(
     score: Float64[np.ndarray, " n"], masked_score: Float64[np.ndarray, " n"]
 ) -> Float64[np.ndarray, " n"]:
-    """What each image contributes to ``average_drop``; NaN where it does not count."""
+    """The share of the confidence that each image loses when only the map's part is seen.
+
+    ``max(0, Y - O) / Y``; 0 if Y is 0. Its mean over images is the average drop (the paper's (i)),
+    which the paper prints times 100; less is better.
+
+    Args:
+        score: Y, probability of the class for the image, in [0, 1].
+        masked_score: O, probability of the same class for what the map leaves of the image; NaN if
+            the map ranks no pixels.
+
+    Returns:
+        Fractions in [0, 1]; NaN if an image does not count, since Y or O is NaN.
+    """
     return np.maximum(score - masked_score, 0) / np.where(score > 0, score, 1)
 
 
-def increases(
+def confidence_increases(
     score: Float64[np.ndarray, " n"], masked_score: Float64[np.ndarray, " n"]
 ) -> Float64[np.ndarray, " n"]:
-    """What each image contributes to ``increase_in_confidence``: 0, 1, or NaN."""
+    """Whether the network is surer of each image's class when only the map's part is seen.
+
+    ``[Y < O]``. Its mean over images is the increase in confidence (the paper's (ii)), which the
+    paper prints times 100; more is better.
+
+    Args:
+        score: Y, probability of the class for the image, in [0, 1].
+        masked_score: O, probability of the same class for what the map leaves of the image; NaN if
+            the map ranks no pixels.
+
+    Returns:
+        0 or 1; NaN if an image does not count, since Y or O is NaN.
+    """
     unknown = np.isnan(score) | np.isnan(masked_score)
     return np.where(unknown, np.nan, score < masked_score)
-
-
-def _mean(values: Float64[np.ndarray, " n"]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

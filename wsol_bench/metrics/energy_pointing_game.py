@@ -21,10 +21,10 @@ __all__ = ["energy_pointing_game"]
     truth="boxes",
 )
 def energy_pointing_game(view: MapView) -> float:
-    """Share of the map's positive values that lies in the ground-truth boxes of the image's class.
+    """Share of the sum of the map's positive values that lies in ground-truth boxes of the label.
 
-    Wang et al., Score-CAM, CVPR workshops 2020, section 4.3. A pixel is in a box where its center
-    is. A map without a positive value has no share there: 0. An image without boxes does not count.
+    Wang et al., Score-CAM, CVPR workshops 2020, section 4.3. A pixel lies in a box if its center
+    does. A map without a positive value has the share 0. An image without boxes does not count.
     """
     inside, whole = _energy(view.values, view.boxes)
     return inside / whole if whole > 0 and np.isfinite(whole) else 0.0
@@ -33,7 +33,7 @@ def energy_pointing_game(view: MapView) -> float:
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _energy(values, boxes):
-    """Sums of positive values: in boxes, and in all."""
+    """The sum of the positive values in the boxes, and the sum of all positive values."""
     height, width = values.shape
     whole = 0.0
     inside = 0.0

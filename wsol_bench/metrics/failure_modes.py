@@ -1,4 +1,4 @@
-"""Why a predicted box is wrong: one label a row, and how often each occurs."""
+"""Failure modes: why a predicted box is wrong, and how often each reason occurs."""
 
 from typing import Literal
 
@@ -7,7 +7,8 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.geometry import Boxes, box_area, box_intersection, box_iou, image_pairs
-from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores, LabelBoxes
+from wsol_bench.metrics.evaluated_images import EvaluatedImages, LabelBoxes
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.runs.schema import CORNERS, SCORED, RowStatus
 
 __all__ = [
@@ -44,54 +45,56 @@ def failure_modes(
     *,
     iou: float = 0.5,
 ) -> pd.Series:
-    """Label each row's box by why it is right or wrong, each row by itself.
+    """The failure mode of each row's box, which says why it is right or wrong.
 
-    With the predicted box P, the ground-truth boxes G_1, G_2, ... of the image's own class,
+    With the predicted box P, the ground-truth boxes G_1, G_2, ... of the image's label,
     IoG_j = |P n G_j| / |G_j|, IoP_j = |P n G_j| / |P|, and G* the box of the best IoU (the first of
-    equals), a row has the first label that holds:
+    equals), a row has the first mode that holds:
 
-        hit              class right, IoU >= ``iou``
-        wrong_class      class other than the image's
-        no_box           the map gave no box, or there is none
-        multi_instance   IoG_j > 0.3 for two boxes or more: P lies over several instances
+        hit              the class is right, and IoU >= ``iou``
+        wrong_class      the class is not the image's label
+        no_box           the map gave no box, or there is no map
+        multi_instance   IoG_j > 0.3 for two boxes or more: P covers several instances
         part             IoP* > 0.5: most of P is object, and P is too small
         too_large        IoG* >= 0.7: P holds the object, and background or neighbors with it
-        background       the rest: half of P or more is no object, and much of the object is outside
+        background       otherwise: half of P or more is no object, and much of the object is
+                         outside P
 
     Source: the error types of Pan et al., "Unveiling the Potential of Structure Preserving for
     WSOL" (SPA, CVPR 2021), ``get_badcase_detail`` of their code, which TS-CAM (Gao et al., ICCV
     2021) took over: Cls, M-Ins, Part, More, others. Here an IoU of exactly ``iou`` is a hit, as for
-    the ILSVRC devkit (theirs must exceed 0.5), and a map without a box has a label of its own.
+    the ILSVRC devkit (in their code it must exceed 0.5), and a map without a box has its own mode.
 
     Args:
-        rows: model, image_id, class, x0, y0, x1, y1, iou (best over the boxes of the image's
-            class), status.
-        images: model, image_id, label, boxes; see docs/rows.md.
+        rows: table with the columns model, image_id, class, x0, y0, x1, y1, iou (best over the
+            boxes of the image's label), status.
+        images: table with the columns model, image_id, label, boxes; see docs/rows.md.
         iou: least IoU that is a hit.
 
     Returns:
-        A categorical of ``FAILURE_MODES`` with the index of ``rows``; missing where a row has no
-        IoU (status other than ``box`` and ``no_box``) or its image no box of its class. Blacklisted
-        images have labels; ``failure_counts`` leaves them out.
+        A categorical of ``FAILURE_MODES`` with the index of ``rows``; missing if the row has no IoU
+        (a status other than ``box`` and ``no_box``) or its image has no box of its label.
+        Blacklisted images have modes; ``failure_counts`` leaves them out.
 
     Raises:
-        ValueError: rows hold an image that the images table does not.
+        ValueError: the rows hold an image that the images table does not.
     """
     code = np.full(len(rows), -1, np.int64)
     for model in rows["model"].unique():
-        mine = np.flatnonzero((rows["model"] == model).to_numpy(bool))
+        position = np.flatnonzero((rows["model"] == model).to_numpy(bool))
         of_model = EvaluatedImages(images[(images["model"] == model).to_numpy(bool)])
-        code[mine] = _codes(ImageScores(of_model, rows.iloc[mine]), np.arange(len(mine)), iou)
-    labels = pd.Categorical.from_codes(code, dtype=_DTYPE)
-    return pd.Series(labels, index=rows.index, name="failure_mode")
+        scores = ImageScores(of_model, rows.iloc[position])
+        code[position] = _codes(scores, np.arange(len(position)), iou)
+    modes = pd.Categorical.from_codes(code, dtype=_DTYPE)
+    return pd.Series(modes, index=rows.index, name="failure_mode")
 
 
 def _codes(
     images: ImageScores, chosen: Int64[np.ndarray, " r"], iou: float
 ) -> Int64[np.ndarray, " r"]:
-    """Return positions in ``FAILURE_MODES`` of some rows; -1 of a row that has no label."""
+    """The failure modes of the chosen rows, as positions in ``FAILURE_MODES``; -1 if undefined."""
     rows, truth = images.rows.iloc[chosen], images.evaluated.label_boxes
-    position, right_class = images.place[chosen], images.right[chosen]
+    position, right_class = images.image_position[chosen], images.is_label[chosen]
     hit = right_class & (rows["iou"].to_numpy(np.float64) >= iou)
     code = np.full(len(rows), -1, np.int64)
     code[hit] = FAILURE_MODES.index("hit")
@@ -107,19 +110,22 @@ def _codes(
 
 
 def _has(rows: pd.DataFrame, *statuses: RowStatus) -> Bool[np.ndarray, " r"]:
-    """Return whether each row has one of some statuses."""
+    """Whether each row has one of the statuses."""
     return np.asarray(rows["status"].isin(statuses).to_numpy(bool))
 
 
 def _misplaced(
     boxes: Boxes, image: Int64[np.ndarray, " n"], truth: LabelBoxes
 ) -> Int64[np.ndarray, " n"]:
-    """Positions in ``FAILURE_MODES`` of boxes that hit nothing, from where they lie.
+    """The failure modes of boxes of the right class that are no hits, from where they lie.
 
     Args:
-        boxes: predicted, of the right class.
-        image: position of each one's image, which has a ground-truth box.
-        truth: of all images.
+        boxes: predicted boxes, half-open xyxy.
+        image: position of each box's image, which has a ground-truth box.
+        truth: ground-truth boxes of all images.
+
+    Returns:
+        Positions in ``FAILURE_MODES``.
     """
     pairs = image_pairs(image, truth.per_image)
     guess, target = boxes[pairs.guess], truth.boxes[pairs.box]
@@ -144,36 +150,36 @@ def _misplaced(
 def _share(
     part: Float64[np.ndarray, " n"], whole: Float64[np.ndarray, " n"]
 ) -> Float64[np.ndarray, " n"]:
-    """``part / whole``; 0 where there is no part, whatever the whole."""
+    """``part / whole``; 0 if the part is 0, whatever the whole."""
     return np.divide(part, whole, out=np.zeros_like(part), where=part > 0)
 
 
 def failure_counts(
     images: ImageScores, *, of: Literal["top1", "gt_known"], iou: float = 0.5
 ) -> pd.DataFrame:
-    """Count how often each failure mode occurs among the boxes of a method.
+    """How often each failure mode occurs among the boxes of a method.
 
-    Each counted image counts once, as in the localization errors: evaluated, with a box of its
-    class, neither blacklisted nor held out. So the share of ``hit`` is one minus the top-1
+    Each counted image counts once, as in the localization errors: it is evaluated, has a box of its
+    label, and is neither blacklisted nor held out. So the share of ``hit`` is one minus the top-1
     (GT-known) localization error.
 
     Args:
-        images: of the method.
-        of: ``top1``: why did the first guess fail (the first row of rank 1)? Its class may be
-            wrong, and ``wrong_class`` too is an image without a first guess; ``gt_known``: why did
-            the map of the image's own class fail (its first row)? It is never ``wrong_class``.
+        images: images and rows of the method.
+        of: which box of an image is asked about. ``top1``: that of its first guess (the first row
+            of rank 1), whose class may be wrong; an image without a first guess is ``wrong_class``.
+            ``gt_known``: that of its label (the label's first row), which is never ``wrong_class``.
         iou: least IoU that is a hit.
 
     Returns:
-        One line a failure mode, in the order of ``FAILURE_MODES``: failure_mode, n_images, and
-        share, the fraction in [0, 1] of the counted images. There are no lines without a counted
-        image, or where there is no such error: the method is not applicable to some image; of
-        ``top1``, nobody has ranked classes (all ranks 0); of ``gt_known``, a counted image has no
-        row of its own class.
+        One row a failure mode, in the order of ``FAILURE_MODES``: failure_mode, n_images, and
+        share, the fraction in [0, 1] of the counted images. The table is empty if no image counts,
+        or if the error is not defined: the method is not applicable to some image; for ``top1``,
+        the rows have no ranks (all ranks 0); for ``gt_known``, a counted image has no row of its
+        label.
     """
     images = images.scored
     defined = images.ranked if of == "top1" else images.complete
-    row = (images.first_rows if of == "top1" else images.own_rows)[images.counted]
+    row = (images.first_rows if of == "top1" else images.label_rows)[images.counted]
     if not (defined and images.applicable):
         row = row[:0]
     code = np.full(len(row), FAILURE_MODES.index("wrong_class"), np.int64)

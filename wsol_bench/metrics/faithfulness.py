@@ -1,14 +1,15 @@
-"""Faithfulness: what the network itself says of the map of its first prediction.
+"""Faithfulness: how the network's confidence changes when a map decides which pixels it sees.
 
-The columns that these metrics read are measured in the network's pass
-(``wsol_bench.capture.faithfulness``) where the experiment has ``faithfulness: STEPS``.
+It is measured for the map of the network's first prediction. The columns that these metrics read
+are measured in the network's pass (``wsol_bench.capture.faithfulness``) if the experiment has
+``faithfulness: STEPS``.
 """
 
 import numpy as np
 from jaxtyping import Float64
 
 from wsol_bench.metrics.base import metric
-from wsol_bench.metrics.confidence import drops, increases
+from wsol_bench.metrics.confidence import confidence_drops, confidence_increases
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.runs.schema import Column
 
@@ -18,11 +19,22 @@ COLUMNS = (
     Column(
         "insertion",
         "real",
-        "[faithfulness](metrics.md), in rows of rank 1; NaN elsewhere",
+        "area under the insertion curve ([faithfulness](metrics.md)); NaN except in rows of rank 1",
         "0 to 1",
     ),
-    Column("deletion", "real", "likewise", "0 to 1"),
-    Column("masked_score", "real", "likewise", "0 to 1"),
+    Column(
+        "deletion",
+        "real",
+        "area under the deletion curve; NaN except in rows of rank 1",
+        "0 to 1",
+    ),
+    Column(
+        "masked_score",
+        "real",
+        "softmax probability of the class if the network sees only the map's part of the image; "
+        "NaN except in rows of rank 1",
+        "0 to 1",
+    ),
 )
 
 
@@ -35,7 +47,7 @@ COLUMNS = (
     needs=("insertion",),
 )
 def insertion(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
-    """Area under the class's probability while the best pixels replace those of a blurred input."""
+    """Area under the class's probability as the map's highest pixels enter a blurred input."""
     return _measured(images, images.first("insertion"))
 
 
@@ -48,7 +60,7 @@ def insertion(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     needs=("deletion",),
 )
 def deletion(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
-    """Area under the class's probability while the best pixels become the mean color."""
+    """Area under the class's probability as the map's highest pixels become the mean color."""
     return _measured(images, images.first("deletion"))
 
 
@@ -61,8 +73,9 @@ def deletion(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     needs=("score", "masked_score", "insertion"),
 )
 def average_drop(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
-    """Mean share of the class's probability that is lost when only the map's part is seen."""
-    return _measured(images, drops(images.first("score"), images.first("masked_score")))
+    """Mean share of the class's probability that is lost if only the map's part is seen."""
+    score, masked_score = images.first("score"), images.first("masked_score")
+    return _measured(images, confidence_drops(score, masked_score))
 
 
 @metric(
@@ -75,12 +88,13 @@ def average_drop(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     needs=("score", "masked_score", "insertion"),
 )
 def increase_in_confidence(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
-    """How often the network is surer of the class when only the map's part is seen."""
-    return _measured(images, increases(images.first("score"), images.first("masked_score")))
+    """Share of images whose class is more probable if only the map's part is seen."""
+    score, masked_score = images.first("score"), images.first("masked_score")
+    return _measured(images, confidence_increases(score, masked_score))
 
 
 def _measured(
     images: ImageScores, values: Float64[np.ndarray, " n"]
 ) -> Float64[np.ndarray, " n"] | None:
-    """The values; None where the network was not asked about any map, as of stored ones."""
+    """The values; None if no map was measured, as for maps that are scored from a stored run."""
     return None if np.isnan(images.first("insertion")).all() else values

@@ -1,4 +1,4 @@
-"""ILSVRC classification and localization error, and GT-known localization error."""
+"""ILSVRC's classification and localization errors, and the GT-known localization error."""
 
 import numpy as np
 import pandas as pd
@@ -17,24 +17,25 @@ LOCALIZATION_NUMBERS = frozenset(
 
 
 def localization_numbers(images: ImageScores, *, iou: float = 0.5) -> list[Number]:
-    """The errors of ILSVRC's devkit (``eval_clsloc``) image by image, and GT-known.
+    """The errors of ILSVRC's devkit (``eval_clsloc``) and the GT-known error, image by image.
 
     ``err_i = min over the first k guesses j of max(class_j != label_i, best IoU_j < iou)``, where
-    an IoU of exactly ``iou`` is right. Missing guesses are wrong, those past k are ignored, and
+    an IoU of exactly ``iou`` is right. Missing guesses are wrong, guesses past k are ignored, and
     each of several guesses of one class counts by itself. The classification error averages all
     images; the localization error leaves out blacklisted images (numerator and denominator) and
-    images without a box of their class, for which it is not defined; ``_all`` keeps the blacklisted
-    ones. GT-known is the error of the own class's first box, whatever its rank.
+    images without a box of their label, for which it is not defined; ``_all`` keeps the blacklisted
+    images. GT-known is the error of the first box of the label, whatever its rank.
 
     Args:
-        images: of one method, whose rows have the column ``iou``: the best over the boxes of the
-            image's class.
+        images: images and rows of one method; the rows have the column ``iou``, the best IoU over
+            the boxes of the image's label.
         iou: least IoU that is a hit.
 
     Returns:
-        Errors, 0 or 1; NaN where an image does not count. All NaN where nobody has ranked classes
-        (but for GT-known), where the method is not applicable to some image (but for the
-        classification error), and in GT-known unless each image that counts has a row of its class.
+        One number an error; its values are 0 or 1, and NaN if an image does not count. All values
+        are NaN if the rows have no ranks (except GT-known), if the method is not applicable to some
+        image (except the classification error), and for GT-known if an image that counts has no row
+        of its label.
     """
     n = len(images)
     nothing = np.full(n, np.nan)
@@ -44,15 +45,15 @@ def localization_numbers(images: ImageScores, *, iou: float = 0.5) -> list[Numbe
     for k in range(1, TOP_K + 1):
         wrong = (images.known_rank > k).astype(np.float64)
         values[f"top{k}_cls_error"] = wrong if images.ranked else nothing
-    of_all = {k: np.where(images.has_box, hit_rank > k, np.nan) for k in range(1, TOP_K + 1)}
-    for k, missed in of_all.items():
+    missed_at = {k: np.where(images.has_box, hit_rank > k, np.nan) for k in range(1, TOP_K + 1)}
+    for k, missed in missed_at.items():
         values[f"top{k}_loc_error"] = (
             np.where(images.counted, missed, np.nan) if localized else nothing
         )
-    own_iou = images.own_iou
-    values["gt_known_loc_error"] = np.where(np.isnan(own_iou), np.nan, own_iou < iou)
+    label_iou = images.label_iou
+    values["gt_known_loc_error"] = np.where(np.isnan(label_iou), np.nan, label_iou < iou)
     for k in (1, TOP_K):
-        values[f"top{k}_loc_error_all"] = of_all[k] if localized else nothing
+        values[f"top{k}_loc_error_all"] = missed_at[k] if localized else nothing
     return [
         Number(name, errors, images.image_ids, better="lower", hits=True)
         for name, errors in values.items()
@@ -60,22 +61,22 @@ def localization_numbers(images: ImageScores, *, iou: float = 0.5) -> list[Numbe
 
 
 def two_two_one(loose: pd.DataFrame, tight: pd.DataFrame) -> pd.DataFrame:
-    """Five guesses an image: two boxes of the first class, two of the second, one of the third.
+    """Five guesses an image: two boxes of its first class, two of its second, one of its third.
 
     The heuristic of CAM (Zhou et al., CVPR 2016, section 3.2) for the top-5 localization error: a
-    tight and a loose box of the two best classes, and a loose one of the third. The paper does not
-    say by which thresholds; a loose box stands before the tight one here, which decides nothing
-    among five.
+    tight and a loose box of the two best classes, and a loose box of the third. The paper does not
+    give the thresholds; a loose box comes before the tight one here, which decides nothing among
+    five.
 
     Args:
         loose: rows of one model and method; see docs/rows.md.
-        tight: the same rows with the boxes of a higher threshold.
+        tight: the same rows, with the boxes of a higher threshold.
 
     Returns:
         The rows that are guesses, ranked 1 to 5.
 
     Raises:
-        ValueError: tight rows that are not of the same images and classes.
+        ValueError: the tight rows have other images or classes.
     """
     keys = ["image_id", "rank", "class"]
     first = loose[loose["rank"].between(1, 3)].sort_values(["image_id", "rank"], kind="stable")

@@ -1,4 +1,4 @@
-"""What a metric of maps sees: one localization map beside the ground truth of its image."""
+"""What a metric per map is given: one localization map beside its image's ground truth."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +17,12 @@ __all__ = ["MapView"]
 
 @dataclass(frozen=True, eq=False)
 class MapView:
-    """One localization map beside the ground truth of its image: what a metric of maps sees.
+    """One localization map of an image's label, beside the ground truth of the image.
 
     Attributes:
-        values: the map at the input's size, as the protocol upsamples it.
-        truth: of the image.
-        placement: where the network's input lies in the image.
+        values: the map at the size of the network's input, as the protocol upsamples it.
+        truth: ground truth of the image, in pixels of the image.
+        placement: position of the network's input in the image.
     """
 
     values: Float32[np.ndarray, "height width"]
@@ -36,16 +36,16 @@ class MapView:
 
     @cached_property
     def boxes(self) -> Boxes:
-        """The ground-truth boxes in pixels of the input, half-open xyxy."""
+        """The ground-truth boxes in pixels of the network's input, half-open xyxy."""
         boxes = self.truth.boxes
         return to_input(boxes, [self.placement], np.zeros(len(boxes), np.int64))
 
     @cached_property
     def pixels(self) -> UInt8[np.ndarray, "height width"]:
-        """The ground truth as pixels: 1 object, 0 background, 255 counts neither way.
+        """The ground truth of each pixel: 1 object, 0 background, 255 counts neither way.
 
-        The image's mask in a data set of masks; else a pixel is object where its center lies in a
-        ground-truth box.
+        It is the image's mask in a data set of masks; otherwise a pixel is object if its center
+        lies in a ground-truth box.
         """
         if self.truth.mask is not None:
             return mask_of(self.truth.mask, self.placement)
@@ -59,10 +59,10 @@ class MapView:
 
     @cached_property
     def peak(self) -> tuple[int, int] | None:
-        """(x, y) of the first maximum in raster order; None without a positive, finite maximum.
+        """(x, y) of the first maximum in raster order; None without a positive value.
 
-        The latter is said of the sum of the positive values, so a map with a NaN or an infinite
-        value has no peak.
+        A map whose positive values have no finite sum, as with a NaN or an infinite value, has no
+        peak.
         """
         x, y, whole = _peak(self.values)
         return (x, y) if whole > 0 and np.isfinite(whole) else None

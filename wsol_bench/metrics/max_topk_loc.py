@@ -1,11 +1,11 @@
-"""Top-1 and top-5 localization under a sweep of thresholds."""
+"""Top-1 and top-5 localization accuracy under a sweep of thresholds."""
 
 import numpy as np
 
 from wsol_bench.metrics.base import metric
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.max_box_acc import V1
-from wsol_bench.statistics import Hits
+from wsol_bench.statistics.hits import Hits
 
 __all__ = ["max_top1_loc", "max_top5_loc"]
 
@@ -23,11 +23,11 @@ __all__ = ["max_top1_loc", "max_top5_loc"]
 def max_top1_loc(images: ImageScores) -> Hits | None:
     """Top-1 localization accuracy at the best threshold.
 
-    ``max_t 1/n sum_i [class_i first] [IoU_i(t) >= 0.5]``: an image is right where its own class is
-    the network's first prediction and the box of the largest component at threshold t, of the map
-    of that class, has an IoU of at least 0.5 with a ground-truth box. Papers on weakly-supervised
+    ``max_t 1/n sum_i [class_i first] [IoU_i(t) >= 0.5]``: an image is right if its label is the
+    network's first prediction and the box of the largest component at threshold t, of the map of
+    the label, has an IoU of at least 0.5 with a ground-truth box. Papers on weakly-supervised
     localization report it beside GT-known localization, which is MaxBoxAcc (Choe et al., CVPR
-    2020): the threshold is an oracle's there, too.
+    2020), whose threshold is an oracle's, too.
     """
     return _right_among(images, 1)
 
@@ -45,15 +45,15 @@ def max_top1_loc(images: ImageScores) -> Hits | None:
 def max_top5_loc(images: ImageScores) -> Hits | None:
     """Top-5 localization accuracy at the best threshold.
 
-    As ``max_top1_loc``, of images whose own class is among the network's first five predictions.
+    It is ``max_top1_loc`` for images whose label is among the network's first five predictions.
     """
     return _right_among(images, 5)
 
 
 def _right_among(images: ImageScores, k: int) -> Hits | None:
-    """Hits at IoU 0.5 of the images whose own class is among the first k predictions.
+    """Hits at IoU 0.5 of the images whose label is among the first k predictions.
 
-    None where nobody has ranked classes.
+    None if the rows have no ranks.
     """
     if not images.ranked:
         return None

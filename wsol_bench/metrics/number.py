@@ -1,7 +1,7 @@
-"""A number of a method: what each image contributes to it, and how their means become it.
+"""A number of a method: what each image contributes to it, and how the means become the number.
 
-Summary, intervals, paired tests and selected thresholds all derive from this one thing, so they
-cannot be about different numbers.
+The summary, intervals, paired tests and selected thresholds all derive from the same ``Number``, so
+they cannot be about different numbers.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,9 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Real
 
 from wsol_bench.common.vocabulary import Better
-from wsol_bench.statistics import N_RESAMPLES, Columns, Hits, Statistic, column_means
+from wsol_bench.statistics.bootstrap import N_RESAMPLES
+from wsol_bench.statistics.columns import Columns, Statistic, column_means
+from wsol_bench.statistics.hits import Hits
 
 __all__ = ["Best", "Number", "PerImageValues"]
 
@@ -27,13 +29,13 @@ PerImageValues: TypeAlias = (
 
 
 class Best(NamedTuple):
-    """What stands beside a number at its best threshold, by the names of a summary's columns.
+    """The names of the summary's columns beside a number at its best threshold; "" for no column.
 
     Attributes:
-        threshold: the threshold that is best for the images that are scored.
-        selected: the number at the threshold that is best for other images.
-        selected_threshold: that threshold.
-        gap: how much less the selected number is.
+        threshold: column of the threshold that is best for the images that are scored.
+        selected: column of the number at the threshold that is best for other images.
+        selected_threshold: column of that threshold.
+        gap: column of the number minus the selected number.
     """
 
     threshold: str
@@ -44,24 +46,24 @@ class Best(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Number:
-    """A number of one method.
+    """A number of one method, image by image.
 
     Attributes:
-        name: in summaries and tables.
-        values: what each image contributes: a value, or several columns; NaN where an image does
-            not count.
-        image_ids: of these images.
+        name: name in summaries and tables.
+        values: what each image contributes: one value, or several columns; NaN if an image does not
+            count.
+        image_ids: ids of these images.
         better: whether higher or lower is good.
-        hits: whether a value is 0 or 1, to be compared by McNemar's test.
-        statistic: from means of shape (r, m) to numbers of shape (r,); None for the mean of the one
-            column.
-        best: says that columns are hits at ascending thresholds, all of a curve side by side, and
-            that the number is the mean over curves of the largest mean over thresholds.
-        thresholds: of the columns of each curve, where ``best`` is said.
+        hits: whether each value is 0 or 1, so that methods are compared by McNemar's test.
+        statistic: function from means of shape (r, m) to numbers of shape (r,); None for the mean
+            of the one column.
+        best: if set, the columns are hits at ascending thresholds, the curves side by side, and the
+            number is the mean over curves of the largest mean over thresholds.
+        thresholds: thresholds of the columns of each curve, if ``best`` is set.
         selection: means of the same columns over the images that a threshold is selected on.
-        point: the number over all images, where it is not to be computed from means.
+        point: the number over all images, if it is not to be computed from means.
         beside: other columns of the summary.
-        n_resamples: of the bootstrap.
+        n_resamples: number of resamples of the bootstrap.
     """
 
     name: str
@@ -91,17 +93,17 @@ class Number:
 
     @property
     def of_means(self) -> Statistic:
-        """From means of the columns to numbers: what a bootstrap resamples."""
+        """The function from means of the columns to numbers, which a bootstrap applies."""
         if self.best is not None:
             return self._mean_of_best
         return self.statistic or (lambda means: means[:, 0])
 
     def means(self) -> Float64[np.ndarray, " m"]:
-        """The means of the columns over all images; NaN where there is no image."""
+        """The means of the columns over all images; NaN without images."""
         return column_means(self.columns)
 
     def value(self) -> float:
-        """The number over all images that count; NaN where there are none."""
+        """The number over all images that count; NaN if none does."""
         if self.point is not None:
             return self.point
         if self.is_mean:
@@ -109,7 +111,7 @@ class Number:
         return float(self.of_means(self.means()[None])[0]) if len(self) else float("nan")
 
     def line(self) -> dict[str, float]:
-        """The columns of a summary: the number, and what stands beside it."""
+        """The columns of a summary: the number, and the columns beside it."""
         value = self.value()
         line = {self.name: value, **self.beside}
         if self.best is None or self.thresholds is None:
@@ -128,7 +130,7 @@ class Number:
         return line
 
     def selected(self) -> "Number | None":
-        """The number at the selected threshold, image by image; None where none is selected."""
+        """The number at the selected threshold, image by image; None if none is selected."""
         if self.best is None or self.selection is None:
             return None
         chosen = self._curves(self.selection).argmax(axis=1)
@@ -145,7 +147,7 @@ class Number:
         )
 
     def take(self, positions: np.ndarray) -> "Number":
-        """The number of some of the images."""
+        """The number of the images at the positions."""
         return replace(
             self, values=self.values[positions], image_ids=self.image_ids[positions], point=None
         )

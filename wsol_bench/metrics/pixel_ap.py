@@ -1,4 +1,4 @@
-"""PxAP and peak IoU: the scores of all pixels of all images against masks."""
+"""PxAP and peak IoU: how well the scores of all pixels of a set separate object and background."""
 
 from typing import NamedTuple
 
@@ -11,11 +11,11 @@ Counts = Int64[np.ndarray, " t"] | Float64[np.ndarray, " t"]
 
 
 class PeakIou(NamedTuple):
-    """The best pooled IoU of a set.
+    """The best IoU at any threshold, with the pixels of a set of images pooled.
 
     Attributes:
-        iou: in [0, 1]; NaN where no pixel is foreground.
-        threshold: index of the bin from which on pixels count as object.
+        iou: the best IoU, in [0, 1]; NaN if no pixel is foreground.
+        threshold: index of the first bin whose pixels count as object.
     """
 
     iou: float
@@ -29,16 +29,17 @@ def pixel_average_precision(foreground: Counts, background: Counts) -> float:
     precision and recall are those of all pixels of the set at or above the threshold.
 
     Args:
-        foreground, background: pixels of objects, and others, in bins of ascending scores.
+        foreground, background: number of object pixels, and of other pixels, in bins of ascending
+            scores.
 
     Returns:
-        In [0, 1]; NaN where no pixel is foreground.
+        A fraction in [0, 1]; NaN if no pixel is foreground.
     """
-    right, all_found, whole = _cumulative(foreground, background)
-    if whole == 0:
+    n_right, n_above, n_foreground = _cumulative(foreground, background)
+    if n_foreground == 0:
         return float("nan")
-    precision = np.divide(right, all_found, out=np.zeros(len(right)), where=all_found > 0)
-    gained = np.diff(right, prepend=0.0) / whole
+    precision = np.divide(n_right, n_above, out=np.zeros(len(n_right)), where=n_above > 0)
+    gained = np.diff(n_right, prepend=0.0) / n_foreground
     return float((precision * gained).sum())
 
 
@@ -48,12 +49,12 @@ def peak_iou(foreground: Counts, background: Counts) -> PeakIou:
     ``max_t TP(t) / (TP(t) + FP(t) + FN(t))``, with counts of pixels over the whole set.
 
     Args:
-        foreground, background: as in ``pixel_average_precision``.
+        foreground, background: see ``pixel_average_precision``.
     """
-    right, all_found, whole = _cumulative(foreground, background)
-    if whole == 0:
+    n_right, n_above, n_foreground = _cumulative(foreground, background)
+    if n_foreground == 0:
         return PeakIou(float("nan"), 0)
-    iou = right / (whole + all_found - right)
+    iou = n_right / (n_foreground + n_above - n_right)
     best = int(np.argmax(iou))
     return PeakIou(float(iou[best]), len(iou) - 1 - best)
 
@@ -61,7 +62,10 @@ def peak_iou(foreground: Counts, background: Counts) -> PeakIou:
 def _cumulative(
     foreground: Counts, background: Counts
 ) -> tuple[Float64[np.ndarray, " t"], Float64[np.ndarray, " t"], float]:
-    """Pixels of objects, and all, at or above each threshold from the highest; and all objects'."""
+    """Count the object pixels and all pixels at or above each threshold, and all object pixels.
+
+    Thresholds descend.
+    """
     right = np.cumsum(foreground[::-1]).astype(np.float64)
     wrong = np.cumsum(background[::-1]).astype(np.float64)
     return right, right + wrong, float(foreground.sum())

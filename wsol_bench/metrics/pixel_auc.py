@@ -1,4 +1,4 @@
-"""Pixel AUC: how well a map's values tell the pixels of the object from the others."""
+"""Pixel ROC AUC: how well a map's values separate the pixels of the object from the others."""
 
 from typing import no_type_check
 
@@ -46,11 +46,11 @@ def roc_auc(
 
     Args:
         values: localization map, finite, in any unit: only the order of its values counts.
-        truth: 1 object, 0 background, 255 ignored: such a pixel is in no pair.
+        truth: class of each pixel: 1 object, 0 background, 255 ignored (in no pair).
 
     Returns:
-        A fraction in [0, 1], more is better; 1/2 is chance, and a constant map's. NaN where no
-        pixel is object, or none background.
+        A fraction in [0, 1], more is better; 1/2 for chance, and for a constant map. NaN if no
+        pixel is object, or none is background.
     """
     on_object, elsewhere = values[truth == OBJECT], values[truth == BACKGROUND]
     pairs = len(on_object) * len(elsewhere)
@@ -62,15 +62,18 @@ def roc_auc(
 
 @no_type_check
 @numba.njit(nogil=True, cache=True)
-def _twice_won(ours, theirs):
-    """Pairs of which ours is higher, twice, and those that are equal, once; both ascend."""
+def _twice_won(on_object, elsewhere):
+    """Twice the pairs whose object value is higher, plus the pairs of equal values.
+
+    Both arrays ascend.
+    """
     won = 0
-    lower = 0  # of theirs that are below the current one of ours
-    up_to = 0  # of theirs that are not above it
-    for value in ours:
-        while lower < len(theirs) and theirs[lower] < value:
-            lower += 1
-        while up_to < len(theirs) and theirs[up_to] <= value:
-            up_to += 1
-        won += lower + up_to
+    n_lower = 0  # values elsewhere that are below the current object value
+    n_up_to = 0  # values elsewhere that are not above it
+    for value in on_object:
+        while n_lower < len(elsewhere) and elsewhere[n_lower] < value:
+            n_lower += 1
+        while n_up_to < len(elsewhere) and elsewhere[n_up_to] <= value:
+            n_up_to += 1
+        won += n_lower + n_up_to
     return won

@@ -44,12 +44,12 @@ def mass_accuracy(
     Args:
         values: localization map, finite, in any unit: a positive factor changes nothing, an offset
             does.
-        truth: 1 object, 0 background, 255 ignored: such a pixel is in neither sum.
+        truth: class of each pixel: 1 object, 0 background, 255 ignored (in neither sum).
 
     Returns:
-        A fraction in [0, 1], more is better. It is 0 where no value is positive: nothing lies on
-        the object. (0 / 0 is NaN in quantus and an error in the authors' code.) NaN where no pixel
-        is object.
+        A fraction in [0, 1], more is better. It is 0 if no value is positive: nothing lies on the
+        object. (0 / 0 is NaN in quantus and an error in the authors' code.) NaN if no pixel is
+        object.
     """
     on_object = values[truth == OBJECT]
     if len(on_object) == 0:

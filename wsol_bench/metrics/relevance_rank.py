@@ -1,4 +1,4 @@
-"""Relevance rank accuracy: the share of the highest pixels, as many as the object's, inside it."""
+"""Relevance rank accuracy: the share of the highest pixels that lie on the object."""
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -35,9 +35,9 @@ def rank_accuracy(
     ``|P_topK ∩ GT| / K``, where K is the number of object pixels and P_topK are the K pixels of
     the highest values.
 
-    Of pixels that are tied at the cut, the expectation over all their orders counts: see
+    Pixels that are tied at the cut count by the expectation over all their orders: see
     ``object_share_of_top``. Negative values keep their order; the authors make them 0 first (their
-    "sum,pos" pooling), which differs only where fewer than K values are positive.
+    "sum,pos" pooling), which differs only if fewer than K values are positive.
 
     >>> values = np.array([[0.9, 0.8], [0.3, 0.1]], np.float32)
     >>> rank_accuracy(values, np.array([[1, 0], [1, 0]], np.uint8))
@@ -45,10 +45,10 @@ def rank_accuracy(
 
     Args:
         values: localization map, finite, in any unit: only the order of its values counts.
-        truth: 1 object, 0 background, 255 ignored: such a pixel is in neither set.
+        truth: class of each pixel: 1 object, 0 background, 255 ignored (in neither set).
 
     Returns:
-        A fraction in [0, 1], more is better; NaN where no pixel is object.
+        A fraction in [0, 1], more is better; NaN if no pixel is object.
     """
     size = int(np.count_nonzero(truth == OBJECT))
     return object_share_of_top(values, truth, size) if size else float("nan")

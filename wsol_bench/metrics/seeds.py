@@ -1,4 +1,4 @@
-"""What chance does to a stochastic method: the spread of its numbers over seeds."""
+"""The spread of a stochastic method's numbers over its seeds."""
 
 import re
 
@@ -9,24 +9,25 @@ from wsol_bench.runs.schema import GROUP
 __all__ = ["over_seeds"]
 
 _SEED = re.compile(r"\+seed=\d+")
-# Numbers of a summary that are not of maps.
-_OTHERS = r"^(n_|forward_|backward_|head_|seconds$)"
+# Numbers of a summary that do not depend on the maps.
+_INDEPENDENT = r"^(n_|forward_|backward_|head_|seconds$)"
 
 
 def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
-    """One line a method that was made with several seeds, and number of the summary.
+    """The mean and spread of each number of each method that was run with several seeds.
 
     Args:
-        summary: of ``summarize``; methods that differ in nothing but ``+seed=N`` in their names are
-            one method.
+        summary: summary of a run; methods that differ only in ``+seed=N`` in their names are one
+            method.
 
     Returns:
-        model, method (without its seed), layer, protocol, protocol_hash, number, n_seeds, mean, sd
-        (of a sample: n_seeds - 1 in the denominator), low, high (the extremes).
+        One row a method and number, with the columns model, method (without its seed), layer,
+        protocol, protocol_hash, number, n_seeds, mean, sd (of a sample: n_seeds - 1 in the
+        denominator), low and high (the extremes).
     """
     seeded = summary[summary["method"].str.contains(_SEED)]
     numbers = seeded.select_dtypes("number")
-    numbers = numbers[[name for name in numbers if not re.match(_OTHERS, str(name))]]
+    numbers = numbers[[name for name in numbers if not re.match(_INDEPENDENT, str(name))]]
     plain = seeded["method"].str.replace(_SEED, "", regex=True)
     long = seeded[GROUP].assign(method=plain).join(numbers).melt(GROUP, var_name="number")
     table = (

@@ -21,7 +21,7 @@ __all__ = ["object_share_of_top", "share_of_top_k", "top_k_intersection"]
     paper="arXiv:2104.14995",
 )
 def top_k_intersection(view: MapView, *, k: Annotated[int, Field(ge=1)] = 1000) -> float:
-    """Share of the k highest pixels that are object.
+    """Share of the map's k highest pixels that are object.
 
     Theiner, Müller-Budack & Ewerth, WACV 2022; see ``share_of_top_k``. The object is the image's
     mask, or the pixels whose centers lie in its ground-truth boxes. ``k`` counts pixels of the
@@ -38,10 +38,10 @@ def share_of_top_k(
 ) -> float:
     """Top-k intersection (Theiner, Müller-Budack & Ewerth, WACV 2022, arXiv:2104.14995).
 
-    ``|P_topk ∩ GT| / k``, where P_topk are the k pixels of the highest values. Of a map with fewer
-    than k pixels that count, all of them are taken, and the quotient is by their number.
+    ``|P_topk ∩ GT| / k``, where P_topk are the k pixels of the highest values. If fewer than k
+    pixels of the map count, all of them are taken, and k is their number.
 
-    Of pixels that are tied at the cut, the expectation over all their orders counts: see
+    Pixels that are tied at the cut count by the expectation over all their orders: see
     ``object_share_of_top``. The number is not divided by the object's share of the image, as the
     paper's "concept influence" is, so an object of fewer than k pixels cannot reach 1.
 
@@ -52,14 +52,14 @@ def share_of_top_k(
 
     Args:
         values: localization map, finite, in any unit: only the order of its values counts.
-        truth: 1 object, 0 background, 255 ignored: such a pixel is in neither set.
-        k: pixels of the map that are taken, at least 1; 1000 is quantus' default.
+        truth: class of each pixel: 1 object, 0 background, 255 ignored (in neither set).
+        k: number of pixels that are taken, at least 1; 1000 is quantus' default.
 
     Returns:
-        A fraction in [0, 1], more is better; NaN where no pixel is object.
+        A fraction in [0, 1], more is better; NaN if no pixel is object.
 
     Raises:
-        ValueError: k below 1.
+        ValueError: k is below 1.
     """
     if k < 1:
         raise ValueError(f"expected k of at least 1, found {k}")
@@ -74,31 +74,31 @@ def object_share_of_top(
     """The share of the k pixels of the highest values that are object, whatever their order.
 
     With the k-th highest value c, ``(above + (k - n_above) * tied / n_tied) / k``: the object
-    pixels above c, and of the places that are left the share of the object in the pixels that
+    pixels above c, and for the places that are left the share of the object in the pixels that
     equal c. That is the expectation over all orders of the tied pixels, so it depends on no order
     of pixels. Peers take whatever order their sort gives (quantus' and the CLEVR-XAI authors'
-    ``np.argsort``): they give the same number where no value outside the k highest equals c, and
-    may give another one elsewhere, as on a ReLU map with fewer than k positive values.
+    ``np.argsort``): they give the same number if no value outside the k highest equals c, and may
+    give another one otherwise, as for a ReLU map with fewer than k positive values.
 
     The whole map is sorted, in 0.2 ms or less at 224 x 224: ``np.partition`` takes 0.1 ms without
     ties, but 1 ms where a ReLU has left many zeros.
 
     Args:
         values: localization map, finite.
-        truth: 1 object, 0 background, 255 ignored.
-        k: at least 1; all pixels that count are taken where they are fewer.
+        truth: class of each pixel: 1 object, 0 background, 255 ignored.
+        k: number of pixels that are taken, at least 1; all pixels that count if they are fewer.
 
     Returns:
-        In [0, 1]; NaN where no pixel counts.
+        A fraction in [0, 1]; NaN if no pixel counts.
     """
-    known = np.sort(values[truth != IGNORED])
-    n = len(known)
+    ascending = np.sort(values[truth != IGNORED])
+    n = len(ascending)
     k = min(k, n)
     if k == 0:
         return float("nan")
-    cut = known[n - k]
-    n_above = n - int(np.searchsorted(known, cut, side="right"))
-    n_tied = n - n_above - int(np.searchsorted(known, cut, side="left"))
+    cut = ascending[n - k]
+    n_above = n - int(np.searchsorted(ascending, cut, side="right"))
+    n_tied = n - n_above - int(np.searchsorted(ascending, cut, side="left"))
     of_object = values[truth == OBJECT]
     above = int(np.count_nonzero(of_object > cut))
     tied = int(np.count_nonzero(of_object == cut))

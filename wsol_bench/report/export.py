@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
+
 from wsol_bench.common.files import write_atomically
 from wsol_bench.datasets.annotations import read_classes
 from wsol_bench.datasets.imagenet.layout import find_class_ids
@@ -18,7 +20,7 @@ from wsol_bench.runs.schema import GROUP, ImageStatus, RowStatus
 __all__ = ["export_run"]
 
 # What an identity says of the maps, whatever the protocol.
-_SAME = {"dataset", "models", "methods", "sources", "n_parts", "shard"}
+_MAPS_IDENTITY = {"dataset", "models", "methods", "sources", "n_parts", "shard"}
 
 
 def export_run(
@@ -29,39 +31,36 @@ def export_run(
     devkit: Path | None = None,
     tight: RunFolder | None = None,
 ) -> Iterator[str]:
-    """Write one prediction file a model x method x layer, and say what was written.
+    """Write one prediction file a model x method x layer, and report each in a line of text.
 
-    A file is called after them, ``model-method-layer``, without those that there are not.
-    A devkit file has no image ids: line i is image i of the images that were evaluated. Their list
-    stands beside it, to score it by where that is not the whole data set.
+    A file is named ``model-method-layer``, without empty parts. A devkit file has no image ids:
+    line i is image i of those evaluated. Scoring needs their list, which is written beside it.
 
     Args:
-        run: where rows are read.
-        folder: of the files.
-        format: devkit or kaggle.
-        devkit: folder with meta.mat or synsets.csv, for the ILSVRC2012_IDs of a run whose data set
-            held none.
+        run: run whose rows are read.
+        folder: folder that the files are written to.
+        format: ``devkit`` or ``kaggle``.
+        devkit: folder with meta.mat or synsets.csv, if the run's data set has no ILSVRC2012_IDs.
         tight: the same run, rescored at a higher threshold: guesses are then those of
             ``two_two_one``.
 
+    Yields:
+        A line for each file: its path, or why there is none.
+
     Raises:
-        RunError: a run that is not finished, or whose protocol takes no one box (many thresholds,
-            or pixels), or a tight one that is not of the same maps.
-        PredictionError: devkit format of a class without an ILSVRC2012_ID.
+        RunError: a run is not finished, its protocol takes no one box (many thresholds, or pixels),
+            or the tight run has other maps.
+        PredictionError: a class has no ILSVRC2012_ID, which the devkit format needs.
     """
-    for one in (run,) if tight is None else (run, tight):
-        one.require_finished()
-        one.scoring.require_boxes(one.path, one.identity.protocol.name)
+    for stored in (run,) if tight is None else (run, tight):
+        stored.require_finished()
+        stored.scoring.require_boxes(stored.path, stored.identity.protocol.name)
     if tight is not None:
-        other = differences(
-            *(one.identity.model_dump(mode="json", include=_SAME) for one in (run, tight))
-        )
-        if other:
-            raise RunError(f"{tight.path} is not {run.path} rescored:{listed(other)}")
+        _require_same_maps(run, tight)
     classes = run.read("classes") if devkit is None else read_classes(find_class_ids(devkit))
-    taken: set[str] = set()
+    names: set[str] = set()
     for model, parts in run.parts_by_model().items():
-        if not parts:  # a shard that has none of this model
+        if not parts:  # a shard may have no part of this model
             continue
         images = run.read("images", parts=parts)
         evaluated = images.loc[images["status"] == ImageStatus.EVALUATED, "image_id"]
@@ -71,31 +70,65 @@ def export_run(
         tight_rows = None if tight is None else tight.read("rows", parts=parts)
         for group, rows in run.read("rows", parts=parts).groupby(GROUP, sort=False):
             method, layer = map(str, group[1:3])
-            plain = _file_name("" if model == NO_MODEL else model, method, layer)
-            others = (f"{plain}-{number}" for number in itertools.count(2))
-            name = next(name for name in itertools.chain([plain], others) if name not in taken)
-            taken.add(name)
-            if (rows["status"] == RowStatus.NOT_APPLICABLE).all():
-                yield f"{name}: not applicable, nothing to export"
+            name = _free_name(("" if model == NO_MODEL else model, method, layer), names)
+            names.add(name)
+            if reason := _no_guesses(rows):
+                yield f"{name}: {reason}, nothing to export"
                 continue
-            if (rows["rank"] == 0).all():
-                yield f"{name}: nobody predicts classes, nothing to export"
-                continue
+            guesses = rows
             if tight is not None and tight_rows is not None:
                 same = (tight_rows["method"] == method) & (tight_rows["layer"] == layer)
-                try:
-                    rows = two_two_one(rows, tight_rows[same])
-                except ValueError as error:
-                    raise RunError(f"{tight.path} is not {run.path} rescored: {error}") from error
+                guesses = _five_guesses(run, rows, tight, tight_rows[same])
             path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
-            write_predictions(path, rows, images, classes, format=format)
-            how = ""
-            if format == "devkit":
-                listing = folder / f"{name}.images.txt"
-                write_atomically(listing, ("\n".join(evaluated) + "\n").encode())
-                ids = f" --option devkit={devkit}" if devkit else ""
-                how = f"; to score it: --option subset={listing}{ids}"
-            yield f"{path}: {len(evaluated)} images{how}"
+            write_predictions(path, guesses, images, classes, format=format)
+            hint = _write_image_list(path, evaluated, devkit) if format == "devkit" else ""
+            yield f"{path}: {len(evaluated)} images{hint}"
+
+
+def _require_same_maps(run: RunFolder, tight: RunFolder) -> None:
+    """Raise RunError if the two runs have other images, models or maps."""
+    changed = differences(
+        *(
+            folder.identity.model_dump(mode="json", include=_MAPS_IDENTITY)
+            for folder in (run, tight)
+        )
+    )
+    if changed:
+        raise RunError(f"{tight.path} is not {run.path} rescored:{listed(changed)}")
+
+
+def _five_guesses(
+    run: RunFolder, rows: pd.DataFrame, tight: RunFolder, tight_rows: pd.DataFrame
+) -> pd.DataFrame:
+    """The guesses of ``two_two_one``; RunError if the tight run has other images or classes."""
+    try:
+        return two_two_one(rows, tight_rows)
+    except ValueError as error:
+        raise RunError(f"{tight.path} is not {run.path} rescored: {error}") from error
+
+
+def _no_guesses(rows: pd.DataFrame) -> str:
+    """Why the rows of a method are no guesses; "" if they are."""
+    if (rows["status"] == RowStatus.NOT_APPLICABLE).all():
+        return "the method is not applicable"
+    if (rows["rank"] == 0).all():
+        return "no model predicts classes"
+    return ""
+
+
+def _write_image_list(path: Path, evaluated: "pd.Series[str]", devkit: Path | None) -> str:
+    """Write the list of images beside a devkit file, and return how to score the file."""
+    listing = path.with_name(f"{path.name.removesuffix('.txt')}.images.txt")
+    write_atomically(listing, ("\n".join(evaluated) + "\n").encode())
+    ids = f" --option devkit={devkit}" if devkit else ""
+    return f"; to score it: --option subset={listing}{ids}"
+
+
+def _free_name(parts: tuple[str, ...], taken: set[str]) -> str:
+    """A file name that is not taken: the parts joined, with a number if needed."""
+    plain = _file_name(*parts)
+    numbered = (f"{plain}-{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([plain], numbered) if name not in taken)
 
 
 def _file_name(*parts: str) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of stored runs."""
+"""Pictures of stored runs: a sheet of images with heatmaps and boxes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +9,8 @@ from jaxtyping import Float
 from PIL import Image
 
 from wsol_bench.errors import ImageError, RunError
+from wsol_bench.geometry import Placement
 from wsol_bench.images.decode import load_image
-from wsol_bench.protocols.model import OneBoxProtocol, Protocol
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.schema import ImageStatus, boxes_of
 
@@ -24,15 +24,15 @@ _THUMBNAIL = 320
 
 
 def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24) -> None:
-    """A sheet of images with the heatmap of the image's own class, ground truth and predicted box.
+    """Draw a sheet of images, each with the heatmap of its label, its ground truth and its box.
 
-    Images are taken evenly over the run's order, the first model's.
+    The images are those of the first model that has maps, taken evenly over the run's order.
 
     Args:
-        run: where rows and maps are read.
-        path: of the picture (.png or .pdf).
-        method: whose maps are shown.
-        n_images: at most.
+        run: run whose rows and maps are read.
+        path: file of the picture (.png or .pdf).
+        method: method whose maps are shown.
+        n_images: largest number of images.
 
     Raises:
         RunError: the run holds no map of the method.
@@ -44,7 +44,8 @@ def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24
 
     words: dict[str, str] = dict(run.read("classes")[["wnid", "words"]].itertuples(index=False))
     protocol = run.identity.protocol
-    chosen = _own_class(run, method, n_images)
+    least_iou = run.scoring.least_iou
+    chosen = _label_rows(run, method, n_images)
     columns = 6
     lines = -(-len(chosen) // columns)
     figure, grid = plt.subplots(
@@ -53,7 +54,17 @@ def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24
     for axes in grid.flat:
         axes.axis("off")
     for axes, line in zip(grid.flat, chosen.to_dict(orient="records"), strict=False):
-        _draw(axes, pd.Series(line), protocol, words)
+        image = _load(Path(line["path"]))
+        if image is None:
+            axes.text(0.5, 0.5, "image not found", ha="center")
+            continue
+        placement = protocol.input.place(image.height, image.width)
+        _draw_image(axes, image, pd.Series(line), placement)
+        _draw_boxes(axes, image, pd.Series(line), least_iou)
+        name = words.get(line["label"], line["label"]).split(",")[0]
+        fit = f", IoU {line['iou']:.3f}" if "iou" in line else ""
+        title = f"{name}\nrank {line['rank']}{fit}"
+        axes.set_title(title, fontsize=8, parse_math=False)  # a "$" in a name is a dollar
     model = chosen["model"].iloc[0]
     figure.suptitle(
         f"{model}, {method}, {protocol.name}: white ground truth, green hit, red miss",
@@ -65,8 +76,8 @@ def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24
     plt.close(figure)
 
 
-def _own_class(run: RunFolder, method: str, n_images: int) -> pd.DataFrame:
-    """Rows of the image's own class with their map and image, of the first model that has maps.
+def _label_rows(run: RunFolder, method: str, n_images: int) -> pd.DataFrame:
+    """The rows of images' labels with their map and image, for the first model that has maps.
 
     The images are taken evenly. Only the parts that hold the chosen images are read as a whole.
     """
@@ -80,7 +91,7 @@ def _own_class(run: RunFolder, method: str, n_images: int) -> pd.DataFrame:
         spread = np.linspace(0, len(images) - 1, n_images).round().astype(int)
         images = images.iloc[np.unique(spread) if len(images) else []]
         tables = [
-            _own_class_of_part(run, method, int(str(number)), wanted["image_id"])
+            _label_rows_of_part(run, method, int(str(number)), wanted["image_id"])
             for number, wanted in images.groupby("part")
         ]
         if any(map(len, tables)):
@@ -88,7 +99,7 @@ def _own_class(run: RunFolder, method: str, n_images: int) -> pd.DataFrame:
     raise RunError(f"{run.path} holds no map of method {method!r}")
 
 
-def _own_class_of_part(
+def _label_rows_of_part(
     run: RunFolder, method: str, number: int, image_ids: "pd.Series[str]"
 ) -> pd.DataFrame:
     images, rows, maps = (run.read_part(name, number) for name in ("images", "rows", "maps"))
@@ -102,26 +113,32 @@ def _own_class_of_part(
     return table[table["class"] == table["label"]]
 
 
-def _draw(axes: "Axes", line: pd.Series, protocol: Protocol, words: dict[str, str]) -> None:
+def _load(path: Path) -> Image.Image | None:
+    """The image; None if it cannot be read."""
     try:
-        image = load_image(Path(line["path"]))
+        return load_image(path)
     except ImageError:
-        axes.text(0.5, 0.5, "image not found", ha="center")
-        return
-    placement = protocol.input.place(image.height, image.width)
+        return None
+
+
+def _draw_image(axes: "Axes", image: Image.Image, line: pd.Series, placement: Placement) -> None:
+    """Draw an image, small, and over it the heatmap where the network's input lies."""
     shrink = min(1.0, _THUMBNAIL / max(image.size))
     small = image.resize(
         (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
     )
-    extent = (0, image.width, image.height, 0)
-    axes.imshow(small, extent=extent)
+    axes.imshow(small, extent=(0, image.width, image.height, 0))
     shape = (int(line["height_map"]), int(line["width_map"]))
     values = np.frombuffer(line["map"], dtype=np.float16).reshape(shape).astype(np.float32)
     whole = np.array([[0, 0, placement.input[1], placement.input[0]]], dtype=np.float64)
     x0, y0, x1, y1 = placement.to_original(whole)[0]
     heat = _heat(values, (image.height, image.width), shrink)
     axes.imshow(heat, cmap="inferno", alpha=0.6 * heat, extent=(x0, x1, y1, y0), vmin=0, vmax=1)
-    hit = isinstance(protocol, OneBoxProtocol) and line["iou"] >= protocol.scoring.iou
+
+
+def _draw_boxes(axes: "Axes", image: Image.Image, line: pd.Series, least_iou: float | None) -> None:
+    """Draw the ground-truth boxes and the predicted box, in the color of a hit or a miss."""
+    hit = least_iou is not None and line["iou"] >= least_iou
     for box in np.asarray(line["boxes"], dtype=float).reshape(-1, 4):
         _rectangle(axes, box, _TRUTH, 1.6)
     [predicted] = boxes_of(line.to_frame().T)
@@ -129,10 +146,6 @@ def _draw(axes: "Axes", line: pd.Series, protocol: Protocol, words: dict[str, st
         _rectangle(axes, predicted, _HIT if hit else _MISS, 2.0)
     axes.set_xlim(0, image.width)
     axes.set_ylim(image.height, 0)
-    name = words.get(line["label"], line["label"]).split(",")[0]
-    fits = f", IoU {line['iou']:.3f}" if "iou" in line else ""
-    title = f"{name}\nrank {line['rank']}{fits}"
-    axes.set_title(title, fontsize=8, parse_math=False)  # a "$" in a name is a dollar
 
 
 def _heat(

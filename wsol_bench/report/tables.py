@@ -1,4 +1,4 @@
-"""The summary as a table for people: numbers in percent, as papers print them."""
+"""A summary as a table of text: numbers in percent, as papers print them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ _ACCURACIES = {
     "PxAP": ("px_ap",),
     "pIoU": ("p_iou",),
 }
-# Of these the spread over seeds is shown; the table of all is a file.
+# Numbers whose spread over seeds is shown; the table of all numbers is a file.
 _SPREAD = ("top1_loc_error", "top5_loc_error", "gt_known_loc_error", "max_box_acc_v2", "px_ap")
 SEEDS_TITLE = "Mean and standard deviation over seeds, in %"
 _FAITHFULNESS = {
@@ -60,12 +60,12 @@ _SHOWN_ANYWAY = {
 def columns_for_people(
     summary: pd.DataFrame, named: Mapping[str, bool] = MappingProxyType({})
 ) -> pd.DataFrame:
-    """The summary as text: one column a kind of number, percent with two decimals.
+    """The summary as text: one column a kind of number, in percent with two decimals.
 
     Args:
-        summary: of a run.
-        named: metrics that the experiment asks for by name, and whether each is a share, shown in
-            percent.
+        summary: summary of a run.
+        named: metrics that the experiment names; each maps to whether it is a share, which is shown
+            in percent.
     """
     table = summary[["model", "method", "layer"]].copy()
     table["images"] = summary["n_images"]
@@ -90,7 +90,7 @@ def columns_for_people(
 
 
 def footer(summary: pd.DataFrame) -> str:
-    """What the numbers are, and by which protocols."""
+    """The lines below a summary: the unit of its numbers, its protocols, and why methods fail."""
     kind = "Errors" if "top1_loc_error" in summary else "Accuracies"
     protocols = summary[["protocol", "protocol_hash"]].drop_duplicates().to_numpy().tolist()
     stamp = ", ".join(f"{name} ({digest})" if digest else name for name, digest in protocols)
@@ -101,14 +101,14 @@ def footer(summary: pd.DataFrame) -> str:
 
 
 def markdown(summary: pd.DataFrame, named: Mapping[str, bool] = MappingProxyType({})) -> str:
-    """The summary as a Markdown table, with protocol and hash, and the spread over seeds."""
+    """The summary as a Markdown table, with its protocols and the spread over seeds."""
     spread = seeds_for_people(summary)
     seeds = f"\n{SEEDS_TITLE}:\n\n{markdown_table(spread)}\n" if len(spread) else ""
     return f"{markdown_table(columns_for_people(summary, named))}\n\n{footer(summary)}\n{seeds}"
 
 
 def seeds_for_people(summary: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over seeds as text; no line where no method has several."""
+    """Mean and standard deviation over seeds as text; no line if no method has several seeds."""
     table = over_seeds(summary)
     table = table[table["number"].isin(_SPREAD)]
     bounds = zip(table["mean"], table["sd"], strict=True)
@@ -124,7 +124,7 @@ def seeds_for_people(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """Any table of text in Markdown."""
+    """A table as Markdown."""
     lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
     return "\n".join(
         f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
@@ -132,7 +132,7 @@ def markdown_table(table: pd.DataFrame) -> str:
 
 
 def records(summary: pd.DataFrame) -> list[dict[str, object]]:
-    """The summary as JSON-ready records: fractions in [0, 1], null where there is no number."""
+    """A table as records for JSON: fractions in [0, 1], None if there is no number."""
     return [
         {
             str(key): None if pd.isna(value) or value in (math.inf, -math.inf) else value
@@ -143,11 +143,13 @@ def records(summary: pd.DataFrame) -> list[dict[str, object]]:
 
 
 def _numbers(summary: pd.DataFrame, names: Sequence[str], form: str) -> list[str]:
+    """Numbers in a format, the columns joined by slashes."""
     columns = [["-" if pd.isna(v) else f"{v:{form}}" for v in summary[name]] for name in names]
     return ["/".join(cells) for cells in zip(*columns, strict=True)]
 
 
 def _percents(summary: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Fractions in percent, the columns joined by slashes."""
     columns = [[_percent(value) for value in summary[name]] for name in names]
     return ["/".join(cells) for cells in zip(*columns, strict=True)]
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float64
 
 from wsol_bench.errors import RunError
-from wsol_bench.metrics.image_scores import EvaluatedImages
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.schema import GROUP, IMAGES
 from wsol_bench.scoring import Selection

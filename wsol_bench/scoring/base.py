@@ -142,6 +142,7 @@ class Scoring(ABC):
     Attributes:
         row_columns: what this kind adds to the table ``rows``.
         curve_columns: what it adds to the table ``curves``; a kind without any has no curves.
+        least_iou: IoU from which the one box of a map is a hit; None if no one box is chosen.
         number_names: the numbers that it defines, whatever the metrics, as far as they are known.
         every_row: whether the maps of all predicted classes are scored, or those of the images'
             own classes alone.
@@ -151,6 +152,7 @@ class Scoring(ABC):
     curve_columns: ClassVar[tuple[Column, ...]]
     every_row: ClassVar[bool]
     number_names: frozenset[str] = frozenset()
+    least_iou: float | None = None
 
     def __init__(self, map_rule: MapSection, metrics: Sequence[Metric]) -> None:
         self.map_rule = map_rule
@@ -330,7 +332,7 @@ class Scoring(ABC):
         swept = self.swept_images(images, held_out=False)
         held_out = self.swept_images(images, held_out=True)
         for metric in self.metrics:
-            if "hits" not in metric.needs:
+            if not metric.reads_hits:
                 number = metric.number(images.scored)
             elif swept is None or not len(swept):
                 number = None

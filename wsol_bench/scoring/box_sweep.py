@@ -28,7 +28,8 @@ from wsol_bench.scoring.base import Chunk, ScoreBuffer, Scores, Scoring, Selecti
 from wsol_bench.scoring.batches import RowBatch
 from wsol_bench.scoring.boxes import CONNECTIVITY, extrema, truth_in_frame
 from wsol_bench.scoring.upsampling import upsample
-from wsol_bench.statistics import Hits, column_means
+from wsol_bench.statistics.columns import column_means
+from wsol_bench.statistics.hits import Hits
 
 __all__ = ["BoxSweep"]
 

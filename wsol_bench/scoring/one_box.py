@@ -54,6 +54,7 @@ class OneBox(Scoring):
         super().__init__(protocol.map, metrics)
         self._box = protocol.box
         self._rule = protocol.scoring
+        self.least_iou = protocol.scoring.iou
 
     def status(self, rows: Mapping[str, np.ndarray], n: int) -> np.ndarray:
         """``box``, or ``no_box`` where a map has none."""

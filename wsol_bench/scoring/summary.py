@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.number import Number
 from wsol_bench.runs.schema import COSTS, GROUP, MethodStatus
 from wsol_bench.scoring.base import Scoring, Selection

@@ -27,7 +27,7 @@ from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import PredictionError
 from wsol_bench.geometry import from_inclusive, to_inclusive
 from wsol_bench.metrics.base import metrics
-from wsol_bench.metrics.image_scores import EvaluatedImages
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.protocols.model import OneBoxProtocol

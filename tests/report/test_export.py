@@ -1,5 +1,6 @@
+"""Prediction files of runs: the official scorer gives the run's own numbers for them."""
+
 import numpy as np
-import pandas as pd
 import pytest
 from annotations_only import IMAGES, image_id, without_model, write_annotations_only
 from colors import color_experiment, write_colors, write_masks
@@ -8,130 +9,9 @@ from PIL import Image
 import wsol_bench
 from wsol_bench.errors import RunError
 from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
-from wsol_bench.metrics.localization import two_two_one
 from wsol_bench.report.export import export_run
-from wsol_bench.report.figures import contact_sheet
-from wsol_bench.report.tables import columns_for_people, markdown, records
 from wsol_bench.runs.config import load_dataset
 from wsol_bench.runs.rescore import rescore
-
-
-def summary(**changes):
-    line = {
-        "model": "m", "method": "cam", "layer": "l", "protocol": "p", "protocol_hash": "h",
-        "status": "ok", "n_images": 510, "n_skipped": 0, "n_blacklisted": 0, "n_without_box": 0,
-        "top1_cls_error": 0.464706, "top5_cls_error": 0.192157,
-        "top1_loc_error": 0.629412, "top5_loc_error": 0.445098, "gt_known_loc_error": np.nan,
-        "top1_loc_error_all": 0.6, "top5_loc_error_all": 0.4, **changes,
-    }  # fmt: skip
-    return pd.DataFrame([line])
-
-
-class TestTables:
-    def test_errors_are_shown_in_percent_as_papers_print_them(self):
-        [line] = columns_for_people(summary()).to_dict(orient="records")
-        assert line["cls error top-1/top-5"] == "46.47/19.22"
-        assert line["loc error top-1/top-5"] == "62.94/44.51"
-        assert line["GT-known loc error"] == "-"
-        assert "skipped" not in line
-
-    def test_counts_are_shown_where_there_is_something_to_count(self):
-        [line] = columns_for_people(summary(n_skipped=3)).to_dict(orient="records")
-        assert line["skipped"] == "3"
-
-    def test_not_applicable_is_said(self):
-        [line] = columns_for_people(summary(status="not_applicable")).to_dict(orient="records")
-        assert line["loc error top-1/top-5"] == "not applicable"
-
-    def test_a_name_with_a_bar_does_not_break_the_table(self):
-        assert "| a&#124;b |" in markdown(summary(model="a|b"))
-
-    def test_records_hold_null_where_there_is_no_number(self):
-        assert records(summary())[0]["gt_known_loc_error"] is None
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sheet")
-    root = write_colors(folder / "root")
-    return wsol_bench.run(color_experiment(root), out=folder / "run").folder
-
-
-class TestContactSheet:
-    def test_shows_truth_and_hits_in_their_colors(self, run, tmp_path):
-        contact_sheet(run, tmp_path / "sheet.png", method="cam")
-        pixels = np.array(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int)
-        # Four hits: the green of a hit is there, the red of a miss (255, 77, 77) is not.
-        distance = {
-            name: np.abs(pixels - color).sum(axis=2).min()
-            for name, color in {"hit": (46, 230, 107), "miss": (255, 77, 77)}.items()
-        }
-        assert distance["hit"] < 12
-        assert distance["miss"] > 12
-
-    def test_survives_images_that_are_gone(self, run, tmp_path):
-        images = run.read("images")
-        path = run.path / "images/000000.parquet"
-        before = path.read_bytes()
-        images.assign(path="/nowhere/image.JPEG").to_parquet(path)
-        contact_sheet(run, tmp_path / "sheet.png", method="cam")
-        path.write_bytes(before)
-        pixels = np.array(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int)
-        assert np.abs(pixels - (46, 230, 107)).sum(axis=2).min() > 12  # no box, and no crash
-
-    def test_of_a_method_that_was_not_run_is_an_error(self, run, tmp_path):
-        with pytest.raises(RunError, match="no map of method 'score_cam'"):
-            contact_sheet(run, tmp_path / "sheet.png", method="score_cam")
-
-
-def line(image_id, rank, label, box):
-    """A row; its box is told by its left edge."""
-    return {"image_id": image_id, "rank": rank, "class": label, "x0": float(box)}
-
-
-class TestTwoTwoOne:
-    LOOSE = pd.DataFrame(
-        [
-            line("b", 1, "dog", 21), line("b", 2, "cat", 22), line("b", 3, "cow", 23),
-            line("a", 3, "cow", 13), line("a", 1, "cat", 11), line("a", 2, "dog", 12),
-            line("a", 4, "hen", 14), line("a", 5, "pig", 15), line("a", 17, "fox", 16),
-        ]
-    )  # fmt: skip
-    TIGHT = LOOSE.assign(x0=LOOSE["x0"] + 100)
-
-    def test_two_boxes_of_the_first_two_classes_and_one_of_the_third(self):
-        guesses = two_two_one(self.LOOSE, self.TIGHT)
-        assert guesses.to_numpy().tolist() == [
-            ["a", 1, "cat", 11], ["a", 2, "cat", 111],
-            ["a", 3, "dog", 12], ["a", 4, "dog", 112], ["a", 5, "cow", 13],
-            ["b", 1, "dog", 21], ["b", 2, "dog", 121],
-            ["b", 3, "cat", 22], ["b", 4, "cat", 122], ["b", 5, "cow", 23],
-        ]  # fmt: skip
-
-    def test_the_order_of_rows_says_nothing(self):
-        shuffled = self.TIGHT.sample(frac=1, random_state=0)
-        expected = two_two_one(self.LOOSE, self.TIGHT)
-        pd.testing.assert_frame_equal(two_two_one(self.LOOSE, shuffled), expected)
-
-    def test_a_network_of_two_classes_makes_four_guesses(self):
-        two = self.LOOSE["rank"] <= 2
-        guesses = two_two_one(self.LOOSE[two], self.TIGHT[two])
-        assert guesses["rank"].tolist() == [1, 2, 3, 4] * 2
-
-    @pytest.mark.parametrize(
-        "tight",
-        [
-            TIGHT[TIGHT["image_id"] == "a"],
-            TIGHT[TIGHT["rank"] != 2],
-            TIGHT.replace({"class": {"cat": "cow"}}),
-            TIGHT.replace({"image_id": {"a": "c"}}),
-            TIGHT[:0],
-        ],
-    )
-    def test_rows_of_something_else_are_an_error(self, tight):
-        with pytest.raises(ValueError, match="not of the same images and classes"):
-            two_two_one(self.LOOSE, tight)
-
 
 # What a picture shows beside its first box, and the class that it is of. Bright is 255, dim is 64:
 # above 15% of the maximum and below 50%. The left half of an image is 112 columns.
@@ -305,7 +185,7 @@ def test_where_nobody_predicts_classes_there_is_nothing_to_export(halos, tmp_pat
     experiment = {**halos[0], "models": [], "methods": ["center_gaussian"]}
     run = wsol_bench.run(experiment, out=tmp_path / "run").folder
     [said] = export_run(run, tmp_path / "out", format="kaggle")
-    assert "nobody predicts classes, nothing to export" in said
+    assert "no model predicts classes, nothing to export" in said
     assert not (tmp_path / "out").exists()
 
 

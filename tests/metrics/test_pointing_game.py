@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wsol_bench.metrics.pointing import pointing_hits
+from wsol_bench.metrics.pointing_game import pointing_hits
 
 BOX = np.array([[10.0, 20.0, 30.0, 40.0]])
 

@@ -1,0 +1,44 @@
+"""The contact sheet of a run."""
+
+import numpy as np
+import pytest
+from colors import color_experiment, write_colors
+from PIL import Image
+
+import wsol_bench
+from wsol_bench.errors import RunError
+from wsol_bench.report.figures import contact_sheet
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sheet")
+    root = write_colors(folder / "root")
+    return wsol_bench.run(color_experiment(root), out=folder / "run").folder
+
+
+class TestContactSheet:
+    def test_shows_truth_and_hits_in_their_colors(self, run, tmp_path):
+        contact_sheet(run, tmp_path / "sheet.png", method="cam")
+        pixels = np.array(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int)
+        # Four hits: the green of a hit is there, the red of a miss (255, 77, 77) is not.
+        distance = {
+            name: np.abs(pixels - color).sum(axis=2).min()
+            for name, color in {"hit": (46, 230, 107), "miss": (255, 77, 77)}.items()
+        }
+        assert distance["hit"] < 12
+        assert distance["miss"] > 12
+
+    def test_survives_images_that_are_gone(self, run, tmp_path):
+        images = run.read("images")
+        path = run.path / "images/000000.parquet"
+        before = path.read_bytes()
+        images.assign(path="/nowhere/image.JPEG").to_parquet(path)
+        contact_sheet(run, tmp_path / "sheet.png", method="cam")
+        path.write_bytes(before)
+        pixels = np.array(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int)
+        assert np.abs(pixels - (46, 230, 107)).sum(axis=2).min() > 12  # no box, and no crash
+
+    def test_of_a_method_that_was_not_run_is_an_error(self, run, tmp_path):
+        with pytest.raises(RunError, match="no map of method 'score_cam'"):
+            contact_sheet(run, tmp_path / "sheet.png", method="score_cam")

@@ -1,0 +1,171 @@
+"""Paired tests between methods of stored runs, number by number."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float64
+
+from wsol_bench.errors import RunError
+from wsol_bench.metrics.number import Number
+from wsol_bench.runs.schema import GROUP
+from wsol_bench.statistics.correction import holm
+from wsol_bench.statistics.paired_tests import mcnemar_exact, paired_statistic
+from wsol_bench.statistics.resampler import Resampler
+
+__all__ = [
+    "RUN_NAMES",
+    "MethodNumbers",
+    "NumberPair",
+    "corrected",
+    "line_names",
+    "paired_test",
+    "pairs_of",
+    "values_of",
+]
+
+# The columns that name a method among those of several runs and models.
+RUN_NAMES = ("run", "model", "method")
+
+
+@dataclass(frozen=True, eq=False)
+class MethodNumbers:
+    """The numbers of one method of a run, to be compared with those of others.
+
+    Attributes:
+        names: the columns ``GROUP``, and ``run`` if there are several runs.
+        numbers: the numbers of the method that have a value, by name.
+        images: images table of the images that it was scored on.
+        dataset: digest of their ground truth.
+    """
+
+    names: dict[str, str]
+    numbers: dict[str, Number]
+    images: pd.DataFrame
+    dataset: str
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """The ids of the images that were evaluated."""
+        return self.images["image_id"].to_numpy(object)
+
+
+class NumberPair(NamedTuple):
+    """One number of two methods, on the same images in the same order.
+
+    Attributes:
+        number: the number of the method that is compared.
+        reference: the number of the method that it is compared with.
+    """
+
+    number: Number
+    reference: Number
+
+
+def pairs_of(reference: MethodNumbers, method: MethodNumbers) -> Iterator[NumberPair]:
+    """The numbers that both methods have, on the images that count for both.
+
+    Raises:
+        RunError: the methods share no image, or differ in the ground truth of a shared image.
+    """
+    shared = pd.Index(reference.image_ids).intersection(pd.Index(method.image_ids))
+    if not len(shared):
+        raise RunError("the runs have no image in common, so there is nothing to compare")
+    if reference.dataset != method.dataset:
+        _require_same_truth(reference.images, method.images, shared)
+    for name, reference_number in reference.numbers.items():
+        if name not in method.numbers:
+            continue
+        pair = _on_same_images(NumberPair(method.numbers[name], reference_number))
+        if len(pair.number) and (not pair.number.is_mean or _counts_for_both(pair).any()):
+            yield pair
+
+
+def paired_test(pair: NumberPair, resampler: Resampler, seed: int) -> dict[str, Any]:
+    """The paired test of a number: McNemar's for hits, otherwise a bootstrap.
+
+    Args:
+        pair: the number of both methods.
+        resampler: resampler that the pair was added to, if its values are real and it is a mean.
+        seed: seed of the bootstrap of a number that is no mean.
+
+    Returns:
+        The columns of a line of ``comparisons``.
+    """
+    number, reference = pair
+    if number.is_mean and number.hits:
+        both = _counts_for_both(pair)
+        right = 1.0 if number.better == "higher" else 0.0
+        hits = mcnemar_exact(values_of(number)[both] == right, values_of(reference)[both] == right)
+        difference = hits.difference if number.better == "higher" else 0 - hits.difference
+        facts = {**hits._asdict(), "difference": difference}
+        return {"number": number.name, "test": "McNemar, exact", **facts}
+    if number.is_mean:
+        result = resampler.paired_difference(values_of(number), values_of(reference))
+    else:
+        result = paired_statistic(
+            number.columns,
+            reference.columns,
+            reference.of_means,
+            n_resamples=reference.n_resamples,
+            seed=seed,
+        )
+    return {"number": number.name, "test": "paired bootstrap", **result._asdict()}
+
+
+def line_names(reference: MethodNumbers, method: MethodNumbers) -> dict[str, str]:
+    """The columns that name the two methods of a comparison."""
+    return {
+        **{key: method.names[key] for key in ("run", *GROUP) if key in method.names},
+        "against": " ".join(reference.names[key] for key in RUN_NAMES if key in reference.names),
+    }
+
+
+def corrected(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons with p values adjusted for the number of comparisons of each number."""
+    if not len(comparisons):  # the file has its columns all the same
+        names = (*GROUP, "against", "number", "test", "n", "difference", "p", "p_holm")
+        return pd.DataFrame(columns=list(names))
+    adjusted = comparisons.groupby("number", sort=False)["p"].transform(
+        lambda p: holm(p.to_numpy(np.float64))
+    )
+    return comparisons.assign(p_holm=adjusted)
+
+
+def values_of(number: Number) -> Float64[np.ndarray, " n"]:
+    """The values of a number that is a mean; NaN if an image does not count."""
+    return np.asarray(number.values, np.float64)
+
+
+def _on_same_images(pair: NumberPair) -> NumberPair:
+    """The pair on the images of both, in one order."""
+    number, reference = pair
+    if number.image_ids is reference.image_ids or np.array_equal(
+        number.image_ids, reference.image_ids
+    ):
+        return pair
+    both = pd.Index(reference.image_ids).intersection(pd.Index(number.image_ids))
+    number, reference = (
+        either.take(pd.Index(either.image_ids).get_indexer(both)) for either in pair
+    )
+    return NumberPair(number, reference)
+
+
+def _counts_for_both(pair: NumberPair) -> Bool[np.ndarray, " n"]:
+    return ~np.isnan(values_of(pair.number)) & ~np.isnan(values_of(pair.reference))
+
+
+def _require_same_truth(first: pd.DataFrame, second: pd.DataFrame, shared: pd.Index) -> None:
+    """Raise RunError if two images tables differ in the ground truth of a shared image."""
+    tables = [images.set_index("image_id").loc[shared] for images in (first, second)]
+    for image_id, *lines in zip(
+        shared, *(zip(table["label"], table["boxes"], strict=True) for table in tables), strict=True
+    ):
+        (label, boxes), (second_label, second_boxes) = lines
+        if label != second_label or not np.array_equal(boxes, second_boxes):
+            raise RunError(
+                f"the runs differ in the ground truth of {image_id}; only runs on the same data "
+                "set can be compared"
+            )

@@ -1,0 +1,136 @@
+"""The bootstrap: means, and numbers made of means, in resamples of the images.
+
+A bootstrap resample draws n of n images with replacement (Efron & Tibshirani, An Introduction to
+the Bootstrap, 1993, chapter 6), so how often each image is in it is multinomial, and the means of
+all columns follow from these counts by one matrix product.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from jaxtyping import Float64
+
+from wsol_bench.statistics.columns import Columns, Sample, Statistic, apply_statistic, sample_of
+from wsol_bench.statistics.draws import BINOMIAL_COST, distinct_rows, draw_counts
+from wsol_bench.statistics.hits import Hits
+from wsol_bench.statistics.weighted_means import weighted_means
+
+__all__ = [
+    "COLUMNS_TOGETHER",
+    "N_RESAMPLES",
+    "bootstrap_means",
+    "bootstrap_statistic",
+    "resampled_means",
+    "resampled_numbers",
+]
+
+N_RESAMPLES = 10_000
+
+# Numbers in memory at a time, for the counts of some resamples: 4 MB.
+_CHUNK = 2**19
+# Columns in one product, and resamples, in memory twice: of 50,000 images 50 and 26 MB.
+COLUMNS_TOGETHER, _ROWS = 128, 32
+
+
+def bootstrap_means(
+    values: Columns | Hits, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Float64[np.ndarray, "n_resamples m"]:
+    """The mean of every column in every bootstrap resample of the images.
+
+    ``mean*_rj = sum_i w_ri v_ij / sum_i w_ri [v_ij counts]`` with
+    ``w_r ~ Multinomial(n; 1/n, ..., 1/n)`` (Efron & Tibshirani 1993, section 6.2). All columns see
+    the same resamples, so that ``means[:, 0] - means[:, 1]`` is the bootstrap of a paired
+    difference.
+
+    NaN is an image that does not count in a column: it is in neither sum. An image that counts in
+    no column is left out before n is counted, so it changes nothing at all.
+
+    Hits (bool) cost by their changes from one column to the next: ordered columns, such as hits at
+    increasing thresholds, cost little more than one. Memory does not grow with ``n_resamples``,
+    except for the result.
+
+    Args:
+        values: hits, real values, or packed ``Hits``; one row an image, one column a method, metric
+            or threshold.
+        n_resamples: number of resamples, at least 1.
+        seed: seed of the draws; equal seeds give equal resamples.
+
+    Returns:
+        One row a resample; NaN if the resample holds no image that counts in the column.
+
+    Raises:
+        ValueError: the values are no matrix or hold an infinite value, or there are no resamples.
+    """
+    return np.concatenate(list(resampled_means(sample_of(values), n_resamples, seed)))
+
+
+def bootstrap_statistic(
+    values: Columns | Hits, statistic: Statistic, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Float64[np.ndarray, " n_resamples"]:
+    """A number made of column means, in every bootstrap resample of the images.
+
+    It is computed from ``bootstrap_means``, but the means are never in memory all at once. Whatever
+    the statistic chooses, it chooses anew in each resample: for MaxBoxAcc (Choe et al., CVPR 2020),
+    the largest mean over thresholds, that is ``lambda means: means.max(axis=1)`` on hits of shape
+    (images, thresholds). The difference of two methods takes the columns of both, side by side.
+
+    Args:
+        values: hits or real values; one row an image, one column a threshold, method or metric.
+        statistic: function from means of shape (r, m) to numbers of shape (r,).
+        n_resamples: number of resamples, at least 1.
+        seed: seed of the draws; equal seeds give equal resamples.
+
+    Raises:
+        ValueError: see ``bootstrap_means``, or the statistic does not return one number a row.
+    """
+    return resampled_numbers(sample_of(values), statistic, n_resamples, seed)
+
+
+def resampled_numbers(
+    sample: Sample, statistic: Statistic, n_resamples: int, seed: int
+) -> Float64[np.ndarray, " r"]:
+    """``bootstrap_statistic`` of a sample, whose images all count."""
+    resampled = resampled_means(sample, n_resamples, seed)
+    return np.concatenate([apply_statistic(statistic, means) for means in resampled])
+
+
+def resampled_means(
+    sample: Sample, n_resamples: int, seed: int
+) -> Iterator[Float64[np.ndarray, "r m"]]:
+    """The rows of ``bootstrap_means``, as many at a time as memory is meant to hold."""
+    if n_resamples < 1:
+        raise ValueError(f"expected at least 1 resample, found {n_resamples}")
+    rng = np.random.default_rng(seed)
+    n, m = sample.shape
+    if n == 0:
+        yield np.full((n_resamples, m), np.nan)
+        return
+    distinct = distinct_rows(sample, n // BINOMIAL_COST)
+    rows = sample if distinct is None else sample[distinct.first]
+    means_by = weighted_means(rows, n)
+    n_drawn = min(n_resamples, max(1, _CHUNK // max(n, m)))
+    # A product reads all values, however few resamples it is of.
+    n_in_product = n_drawn * (max(1, _ROWS // n_drawn) if 1 < m <= COLUMNS_TOGETHER else 1)
+
+    def draw(counts: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, "r k"]:
+        for first in range(0, len(counts), n_drawn):
+            chunk = counts[first : first + n_drawn]
+            if distinct is None:
+                draw_counts(rng, chunk)
+            else:
+                chunk[:] = rng.multinomial(n, distinct.sizes / n, size=len(chunk))
+        return counts
+
+    # Counts are drawn beside the product with those before. Two buffers for all of them: fresh
+    # memory takes longer than what is written to it.
+    starts = range(0, n_resamples, n_in_product)
+    buffers = np.empty((min(2, len(starts)), min(n_resamples, n_in_product), len(rows)))
+    with ThreadPoolExecutor(1) as thread:
+        drawn: deque[Future[Float64[np.ndarray, "r k"]]] = deque()
+        for number, start in enumerate(starts):
+            drawn.append(thread.submit(draw, buffers[number % 2, : n_resamples - start]))
+            if number:
+                yield means_by(drawn.popleft().result())
+        yield means_by(drawn.popleft().result())
