@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 
-from wsol_bench.capture import Plan, capture
+from wsol_bench.capture import BestClasses, Plan, capture
 from wsol_bench.errors import ModelError
 from wsol_bench.models.target_layers import Target, target_of
 
@@ -113,7 +113,7 @@ def test_activations_and_gradients_are_those_of_plain_autograd_image_by_image_cl
 ) -> None:
     net, batch = network(name), images()
     cut, to_chw = ORACLES[name]
-    record = capture(net, batch, [target_of(net)], GRADIENTS, k=3)
+    record = capture(net, batch, [target_of(net)], GRADIENTS, classes=BestClasses(3))
     assert record.gradients is not None
     for b in range(len(batch)):
         activation, logits = cut(net, batch[b : b + 1])
@@ -308,8 +308,7 @@ def slots_of(scores: list[list[float]], *, k: int, labels: list[int] | None) -> 
         batch,
         [Target("features")],
         GRADIENTS,
-        k=k,
-        labels=None if labels is None else torch.tensor(labels),
+        classes=BestClasses(k, None if labels is None else torch.tensor(labels)),
     )
     return record.classes.tolist()
 
@@ -333,7 +332,11 @@ def test_the_own_class_has_its_own_gradient() -> None:
     batch = torch.zeros(2, 3, 8, 8)
     batch[:, 0, 0, 0] = 1.0
     record = capture(
-        Lookup(), batch, [Target("features")], GRADIENTS, k=1, labels=torch.tensor([5, 0])
+        Lookup(),
+        batch,
+        [Target("features")],
+        GRADIENTS,
+        classes=BestClasses(1, torch.tensor([5, 0])),
     )
     expected = torch.zeros(2, 2, 3, 8, 8)
     expected[0, 0, 0, 0, 0] = expected[0, 1, 0, 0, 5] = 1

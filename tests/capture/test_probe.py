@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from wsol_bench.capture import Plan, Probe, Record, capture
+from wsol_bench.capture import BestClasses, Plan, Probe, Record, capture
 from wsol_bench.errors import ModelError
 from wsol_bench.models.target_layers import Target, target_of
 
@@ -141,7 +141,7 @@ def test_half_precision_is_recorded_in_float32_at_each_layer() -> None:
 def test_slots_of_a_record() -> None:
     net = network("resnet18")
     targets = [target_of(net, layer="layer3"), target_of(net)]
-    record = capture(net, images(), targets, GRADIENTS, k=4).at_layer(0)
+    record = capture(net, images(), targets, GRADIENTS, classes=BestClasses(4)).at_layer(0)
     slots = torch.tensor([[2, 0, 2], [1, 3, 0]])
     some = record.select(slots)
     assert some.at == 0
@@ -155,7 +155,7 @@ def test_slots_of_a_record() -> None:
                 assert mine.activations is all_of_it.activations
     assert some.layers[0].class_weights is None
     assert torch.equal(some.layers[1].class_weights, net.fc.weight[some.classes])
-    without = capture(net, images(), targets, Plan(), k=4).select(slots)
+    without = capture(net, images(), targets, Plan(), classes=BestClasses(4)).select(slots)
     assert without.layer.gradients is None
 
 
