@@ -161,7 +161,7 @@ def test_slots_of_a_record() -> None:
 
 def test_a_record_by_hand_has_no_network_to_ask() -> None:
     record = Record(torch.zeros(1, 2), torch.zeros(1, 1, dtype=torch.long), ())
-    with pytest.raises(ModelError, match="not of a network"):
+    with pytest.raises(ModelError, match="record was made without a network"):
         _ = record.probe
 
 

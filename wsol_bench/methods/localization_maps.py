@@ -74,8 +74,8 @@ def localization_maps(
                 f"found {tuple(slots.shape)}"
             )
     best = BestClasses(k)
-    slots = best if slots is None else slots
     record = capture(
-        model, images, [target], merged_plan(chosen), classes=slots, precision=precision
-    )
+        model, images, [target], merged_plan(chosen),
+        classes=best if slots is None else slots, precision=precision,
+    )  # fmt: skip
     return {method.name: method(record).detach().float() for method in chosen}
