@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from wsol_bench.errors import ModelError
-from wsol_bench.models.classifiers import IMAGENET_MEAN, load_classifier, model_names
+from wsol_bench.models.build import model_names
+from wsol_bench.models.classifiers import IMAGENET_MEAN, load_classifier
 from wsol_bench.models.target_layers import Target
 
 WNIDS = tuple(f"n{index:08d}" for index in range(3, 15))
@@ -277,7 +278,7 @@ def test_a_missing_classes_file_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("\n\n", "names no classes"), ("n1\nn2\nn1\n", "'n1' stands twice")],
+    [("\n\n", "lists no classes"), ("n1\nn2\nn1\n", "lists class 'n1' twice")],
     ids=["empty", "twice"],
 )
 def test_a_classes_file_that_cannot_be_an_order_is_an_error(
