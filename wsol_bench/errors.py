@@ -33,7 +33,7 @@ class WsolBenchError(Exception):
 
 
 class ConfigError(WsolBenchError):
-    """A configuration is not valid; the message says where, what was expected and what was found."""
+    """A configuration is not valid; the message says where, what was expected, what was found."""
 
 
 class DatasetError(WsolBenchError):

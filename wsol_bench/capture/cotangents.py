@@ -127,7 +127,7 @@ def second_order(
 ) -> tuple[Float[Tensor, "batch c h w"], Float[Tensor, "batch c h w"]]:
     """The gradient g of one slot at A, and H A: its Hessian times A itself; in float32.
 
-    Two vector-Jacobian products. H is 0 where no path leads from A to its own gradient.
+    Two vector-Jacobian products. H is 0 if no path leads from A to its own gradient.
 
     Args:
         logits: scores before softmax, with the graph of the pass.

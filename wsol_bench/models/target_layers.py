@@ -255,7 +255,8 @@ def check_output(output: Shaped[Tensor, "..."], target: Target) -> None:
         }[target.layout]
         raise ModelError(
             f"layer {target.layer!r} returns {shape}, which is no grid in layout "
-            f"{target.layout!r}: expected {expected}; name another with 'layer:', or its layout with 'layout:'"
+            f"{target.layout!r}: expected {expected}; name another with 'layer:', or its layout "
+            "with 'layout:'"
         )
 
 
