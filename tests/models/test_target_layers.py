@@ -128,7 +128,7 @@ TIMM: dict[str, tuple[str, dict[str, object]]] = {
             "num_heads": (2, 4),
         },
     ),
-    "VGG": ("vgg11", {"num_features": 64}),
+    "VGG": ("vgg11", {"mlp_ratio": 1 / 64}),
     "VisionTransformer": ("vit_tiny_patch16_224", {"img_size": 64, "depth": 2}),
 }
 

@@ -205,7 +205,7 @@ class _Rules(TorchFunctionMode):
     def last_weights_negated(self) -> Iterator[None]:
         """Let the layer that gives the logits pass p by (-W)+ in the place of W+."""
         if self._last is None:
-            raise ModelError(f"no layer with weights runs behind layer {self._names[-1]!r}")
+            raise ModelError(f"no layer with weights stands behind layer {self._names[-1]!r}")
         _, weights = self._last
         weights.value = -weights.value
         try:
