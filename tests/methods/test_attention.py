@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 
-from wsol_bench.capture import Plan, Probe, Record, capture
+from wsol_bench.capture import BestClasses, Plan, Probe, Record, capture
 from wsol_bench.capture.backward.attention import Attention, attentions, on_grid
 from wsol_bench.capture.backward.relevance import relevances
 from wsol_bench.errors import NotApplicableError
@@ -457,7 +457,7 @@ REFUSED = {
     "SwinTransformer: .*no attention at all": lambda: models.swin_t(),
     "SwinTransformer: .*for one image: windows": fused_swin,
     "VisionTransformer: .*a head that pools the patch tokens": lambda: timm_vit(global_pool="avg"),
-    "VisionTransformer: .*no square number": lambda: timm_vit(
+    "VisionTransformer: .*not a square number": lambda: timm_vit(
         class_token=False, global_pool="avg", no_embed_class=True
     ),
     "VisionTransformer: .*more than one attention a block": lambda: seeded(
@@ -701,7 +701,13 @@ def test_patches_come_last_in_rows_of_the_image() -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_maps_stand_on_the_grid_of_patches(net: nn.Module, method: MapMethod) -> None:
-    record = capture(net, images(), [Target(name_of_last_norm(net), layout="tokens")], Plan(), k=3)
+    record = capture(
+        net,
+        images(),
+        [Target(name_of_last_norm(net), layout="tokens")],
+        Plan(),
+        classes=BestClasses(3),
+    )
     maps = method(record)
     assert maps.shape == (2, 3, 4, 4)
     assert (maps >= 0).all() and (maps.amax((2, 3)) > 0).all()
@@ -742,6 +748,8 @@ def test_a_map_points_at_the_one_patch_that_is_looked_at() -> None:
     batch = torch.zeros(1, 3, 64, 64)
     batch[:, :, 16:32, 32:48] = 2  # row 1, column 2 of the 4 x 4 patches
     net = Looks()
-    record = capture(net, batch, [Target("blocks.1", layout="tokens")], Plan(), k=1)
+    record = capture(
+        net, batch, [Target("blocks.1", layout="tokens")], Plan(), classes=BestClasses(1)
+    )
     for method in METHODS:
         assert method(record).flatten().argmax().item() == 6

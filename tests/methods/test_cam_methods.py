@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from wsol_bench.capture import Layer, Record, capture
+from wsol_bench.capture import BestClasses, Layer, Record, capture
 from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.cam import cam
 from wsol_bench.methods.grad_cam import grad_cam
@@ -180,7 +180,9 @@ def test_grad_cam_agrees_with_captum(builder: Callable[[], nn.Module], layer: st
     attr = pytest.importorskip("captum.attr")
     torch.manual_seed(0)
     net, batch = builder().eval(), images()
-    record = capture(net, batch, [target_of(net, layer=layer)], grad_cam.plan, k=3)
+    record = capture(
+        net, batch, [target_of(net, layer=layer)], grad_cam.plan, classes=BestClasses(3)
+    )
     explainer = attr.LayerGradCam(net, net.get_submodule(layer))
     for slot in range(3):
         theirs = explainer.attribute(

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 
-from wsol_bench.capture import Layer, Plan, Record, capture
+from wsol_bench.capture import BestClasses, Layer, Plan, Record, capture
 from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.base import MapMethod, cam_methods
 from wsol_bench.methods.cam import cam
@@ -345,7 +345,13 @@ def images(n: int = 3) -> Tensor:
 
 def record_of(net: nn.Module, batch: Tensor, classes: Tensor | None = None) -> Record:
     head = "head.2" if isinstance(net.get_submodule("head.0"), nn.AdaptiveAvgPool2d) else None
-    return capture(net, batch, [Target("features", head=head)], GRADIENTS, k=3, classes=classes)
+    return capture(
+        net,
+        batch,
+        [Target("features", head=head)],
+        GRADIENTS,
+        classes=BestClasses(3) if classes is None else classes,
+    )
 
 
 def in_units_of_its_maximum(maps: Tensor) -> Tensor:
@@ -442,7 +448,9 @@ def test_finer_cam_compares_with_all_other_classes_at_most() -> None:
 @pytest.mark.parametrize("method", [shapley_cam, finer_cam], ids=named)
 def test_the_head_of_a_layer_that_is_not_the_first_is_asked(method: MapMethod) -> None:
     net, batch = network(relu_head), images()
-    both = capture(net, batch, [Target("features.2"), Target("features")], GRADIENTS, k=3)
+    both = capture(
+        net, batch, [Target("features.2"), Target("features")], GRADIENTS, classes=BestClasses(3)
+    )
     maps = method(both.at_layer(1))
     torch.testing.assert_close(maps, method(record_of(net, batch)), rtol=1e-4, atol=1e-6)
     assert method(both.at_layer(0)).shape == (3, 3, 8, 8)
@@ -682,7 +690,9 @@ def test_all_are_registered_under_their_names() -> None:
 def test_maps_are_made_of_the_records_own_layer(at: int, layer: str) -> None:
     """Of several layers, with gradients at the same one."""
     net, batch = network(relu_head), images(2)
-    both = capture(net, batch, [Target("features.2"), Target("features")], GRADIENTS, k=2)
+    both = capture(
+        net, batch, [Target("features.2"), Target("features")], GRADIENTS, classes=BestClasses(2)
+    )
     alone = capture(net, batch, [Target(layer)], GRADIENTS, classes=both.classes)
     for method in [*OF_ONE_RECORD, with_options(smooth_grad_cam_pp, samples=2)]:
         torch.testing.assert_close(

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torchvision import models
 
-from wsol_bench.capture import Plan, Record, capture
+from wsol_bench.capture import BestClasses, Plan, Record, capture
 from wsol_bench.capture.head import Head
 from wsol_bench.errors import ConfigError
 from wsol_bench.methods.ablation_cam import ablation_cam
@@ -58,7 +58,9 @@ def record_of(net: nn.Module, batch: Tensor, classes: Tensor | None = None, k: i
     target = (
         target_of(net) if type(net).__module__.startswith("torchvision") else Target("features")
     )
-    return capture(net, batch, [target], Plan(), k=k, classes=classes)
+    return capture(
+        net, batch, [target], Plan(), classes=BestClasses(k) if classes is None else classes
+    )
 
 
 class SmallNet(nn.Module):
@@ -250,7 +252,13 @@ LAYERS = {
 
 def record_at(name: str, k: int = 2) -> Record:
     net = network(name)
-    return capture(net, square_images(side=32), [target_of(net, layer=LAYERS[name])], Plan(), k=k)
+    return capture(
+        net,
+        square_images(side=32),
+        [target_of(net, layer=LAYERS[name])],
+        Plan(),
+        classes=BestClasses(k),
+    )
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -326,7 +334,7 @@ def test_ablation_cam_of_a_pooled_linear_head_has_a_closed_form(bias: float) -> 
     net = network("resnet18")
     batch = square_images()
     net.fc.bias.data.fill_(bias)
-    of = capture(net, batch, [target_of(net)], Plan(), k=3)
+    of = capture(net, batch, [target_of(net)], Plan(), classes=BestClasses(3))
     signs = of.logits.gather(1, of.classes).sign()
     assert bias == 0 or (signs == math.copysign(1, bias)).all()
     weights = net.fc.weight.detach()[of.classes] * of.activations.mean((2, 3))[:, None]
@@ -560,7 +568,14 @@ def test_noise_depends_on_the_seed_and_the_image(method: MapMethod) -> None:
     other = with_options(method, **few, seed=1)(of)
     assert ((other - first).abs().amax((1, 2, 3)) > 1e-3 * first.amax((1, 2, 3))).all()
     batch = images(1).expand(2, -1, -1, -1)
-    twins = capture(small_net(), batch, [Target("features")], Plan(), k=1, image_ids=["one", "two"])
+    twins = capture(
+        small_net(),
+        batch,
+        [Target("features")],
+        Plan(),
+        classes=BestClasses(1),
+        image_ids=["one", "two"],
+    )
     maps = with_options(method, **few)(twins)
     assert not torch.allclose(maps[0], maps[1], rtol=1e-3)
 
@@ -677,7 +692,7 @@ WITH_GRADIENTS = Plan(gradients=True)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_head_of_the_recorded_activations_is_the_network(name: str) -> None:
     net = network(name)
-    of = capture(net, square_images(), [target_of(net)], WITH_GRADIENTS, k=2)
+    of = capture(net, square_images(), [target_of(net)], WITH_GRADIENTS, classes=BestClasses(2))
     order = torch.tensor([1, 0, 1])
     scores = of.head(of.activations[order], order)
     torch.testing.assert_close(scores, of.logits[order], rtol=1e-4, atol=1e-5)
@@ -695,8 +710,8 @@ def test_the_head_of_the_recorded_activations_is_the_network(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_head_sees_the_activations_that_it_is_given(name: str) -> None:
     net, batch = network(name), square_images()
-    of = capture(net, batch, [target_of(net)], Plan(), k=1)
-    other = capture(net, batch.flip(0), [target_of(net)], Plan(), k=1)
+    of = capture(net, batch, [target_of(net)], Plan(), classes=BestClasses(1))
+    other = capture(net, batch.flip(0), [target_of(net)], Plan(), classes=BestClasses(1))
     if name == "vit":  # other tokens, and the residual stream, stay those of the image
         changed = of.head(other.activations, torch.arange(2))
         assert (changed - of.logits).abs().max() > 1e-3

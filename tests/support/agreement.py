@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from wsol_bench.capture import Plan, Record, capture
+from wsol_bench.capture import BestClasses, Plan, Record, capture
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.preprocess import normalize
 from wsol_bench.methods.base import cam_methods
@@ -155,7 +155,9 @@ def network(data: Path, name: str) -> Network:
         ]
     )
     images = normalize(pixels, IMAGENET_MEAN, IMAGENET_STD).contiguous()
-    record = capture(model, images, [target], Plan(gradients=True), k=SPECIFICATION["k"])
+    record = capture(
+        model, images, [target], Plan(gradients=True), classes=BestClasses(SPECIFICATION["k"])
+    )
     return Network(model, images, target, record)
 
 
