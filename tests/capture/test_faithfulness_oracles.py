@@ -9,7 +9,7 @@ from faithfulness_cases import N_CLASSES, SIDE, blurred_by_rise, build, network,
 from torch import Tensor, nn
 
 from wsol_bench.capture.faithfulness import faithfulness
-from wsol_bench.metrics.confidence import average_drop, increase_in_confidence
+from wsol_bench.metrics.confidence import confidence_drops, confidence_increases
 
 # ---- other people's code
 
@@ -70,8 +70,8 @@ def test_confidences_are_those_of_torchcam() -> None:
             metric = metrics.ClassificationMetric(extractor, nn.Softmax(dim=1))
             metric.update(inputs, labels)
         reference = metric.summary()
-        drop = average_drop(result.score, result.masked_score)
-        increase = increase_in_confidence(result.score, result.masked_score)
+        drop = confidence_drops(result.score, result.masked_score).mean()
+        increase = confidence_increases(result.score, result.masked_score).mean()
         assert drop == pytest.approx(reference["avg_drop"], abs=1e-5)
         assert increase == reference["conf_increase"]
         drops.add(drop)
