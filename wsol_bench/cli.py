@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from wsol_bench.common.catalog import Catalog
-    from wsol_bench.common.vocabulary import Verdict
+    from wsol_bench.contracts.verdict import Verdict
     from wsol_bench.methods.base import MapMethod
     from wsol_bench.runs.run import Engine, Results
 
@@ -330,9 +330,9 @@ def check(
             metric = metrics.get(name).with_options(_options_of(options), f"metrics.{name}")
             passed.append(_passes(metric.name, check_metric(metric)))
         else:
-            from wsol_bench.contracts.map_method import check as check_method
+            from wsol_bench.contracts.map_method import check_map_method
 
-            passed += [_passes(one.name, check_method(one)) for one in _methods(name, options)]
+            passed += [_passes(one.name, check_map_method(one)) for one in _methods(name, options)]
     if not all(passed):
         sys.exit(1)
 

@@ -77,11 +77,11 @@ class TestCenterBox:
         expected = np.zeros((size, size), np.float32)
         expected[first : first + n, first : first + n] = 1
         assert np.array_equal(
-            center_box.opener(None, side=side, size=size).map("whatever"), expected
+            center_box.opener(None, side=side, size=size).map_of("whatever"), expected
         )
 
     def test_covers_half_of_the_image_by_default(self):
-        map = center_box.opener(None).map("whatever")
+        map = center_box.opener(None).map_of("whatever")
         assert map.shape == (224, 224)
         assert map.sum() == 158**2  # 224 * sqrt(0.5) = 158.4
         assert map.mean() == pytest.approx(0.5, abs=0.005)
@@ -153,22 +153,22 @@ class TestFullImage:
 class TestRandomMap:
     def test_is_keyed_by_seed_and_image_alone(self):
         one, again = random_map.opener(None), random_map.opener(None, seed=0)
-        assert np.array_equal(one.map("a"), again.map("a"))
-        again.map("b")
-        assert np.array_equal(one.map("a"), again.map("a"))
+        assert np.array_equal(one.map_of("a"), again.map_of("a"))
+        again.map_of("b")
+        assert np.array_equal(one.map_of("a"), again.map_of("a"))
         other = random_map.opener(None, seed=1)
-        maps = [one.map("a"), one.map("b"), other.map("a"), other.map("b")]
+        maps = [one.map_of("a"), one.map_of("b"), other.map_of("a"), other.map_of("b")]
         assert len({map.tobytes() for map in maps}) == 4
 
     def test_is_that_of_the_digest(self):
         key = int.from_bytes(hashlib.sha256(b"3 val/x.JPEG").digest(), "big")
         expected = np.random.default_rng(key).standard_normal((5, 5), dtype=np.float32)
-        map = random_map.opener(None, seed=3, size=5).map("val/x.JPEG")
+        map = random_map.opener(None, seed=3, size=5).map_of("val/x.JPEG")
         assert np.array_equal(map, expected)
 
     def test_is_standard_normal(self):
         given = random_map.opener(None)
-        values = np.array([given.map(str(number)) for number in range(400)])
+        values = np.array([given.map_of(str(number)) for number in range(400)])
         assert values.shape == (400, 7, 7)
         assert values.dtype == np.float32
         assert abs(values.mean()) < 4 / np.sqrt(values.size)

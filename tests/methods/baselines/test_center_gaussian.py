@@ -20,7 +20,7 @@ LEAST = (0.3, 0.5, 0.7)
 
 
 def bell(size=224):
-    return center_gaussian.opener(None, size=size).map("whatever")
+    return center_gaussian.opener(None, size=size).map_of("whatever")
 
 
 def hits_of(results):

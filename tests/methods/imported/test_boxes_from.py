@@ -310,7 +310,7 @@ class TestRefused:
                 rf"p\.csv:3: image '{image_id(1)}' has two lines",
             ),
             (f"image_id,x0,y0,x1,y1\n{image_id(1)},0,0,nan,5\n", r"p\.csv:2: expected 4 finite"),
-            ("1 0 0 9 9\n", r"p\.csv: expected one line an image, 8 in the data set, found 1"),
+            ("1 0 0 9 9\n", r"p\.csv: expected one line for each image, 8 in .*, found 1"),
             ("1 0 0 9\n" + 7 * "\n", r"p\.csv:1: expected groups of 5"),
         ],
     )
@@ -371,14 +371,15 @@ class TestWhole:
     def test_boxes_without_a_class_have_no_classification_error_to_score(self, root, tmp_path):
         path = tmp_path / "boxes.csv"
         path.write_text(f"image_id,x0,y0,x1,y1\n{image_id(1)},0,0,9,9\n")
-        with pytest.raises(PredictionError, match=r"of no class.*boxes_from"):
+        with pytest.raises(PredictionError, match=r"without a class.*boxes_from"):
             scored(root, path)
 
 
 def test_a_source_of_ones_own_is_found_by_its_import_path(root, monkeypatch, tmp_path):
     (tmp_path / "my_sources.py").write_text(
         "import numpy as np\n"
-        "from wsol_bench.methods.network_free import ImageMaps, network_free_method\n"
+        "from wsol_bench.methods.maps_or_boxes import ImageMaps\n"
+        "from wsol_bench.methods.network_free import network_free_method\n"
         "@network_free_method('flat', gives='maps')\n"
         "def flat(dataset, *, value: float = 1.0):\n"
         "    return ImageMaps(lambda image_id: np.full((7, 7), value, np.float32), 'flat')\n"

@@ -79,7 +79,7 @@ class TestDevkitFormat:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("7 0 0 9 9\n", "expected one line an image, 3 in the data set, found 1"),
+            ("7 0 0 9 9\n", "expected one line for each image, 3 in the data set, found 1"),
             ("7 0 0 9\n9 0 0 9 9\n7 0 0 9 9\n", r":1: expected groups of 5 .* found 4 fields"),
             ("7 0 0 9 9\nx 0 0 9 9\n7 0 0 9 9\n", r":2: expected an ILSVRC2012_ID and 4 numbers"),
             ("7 0 0 9 9\n9 0 0 ? 9\n7 0 0 9 9\n", r":2: .* found '9 0 0 \? 9'"),

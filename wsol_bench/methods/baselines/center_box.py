@@ -9,7 +9,8 @@ from pydantic import Field
 
 from wsol_bench.common.files import digest
 from wsol_bench.datasets import Dataset
-from wsol_bench.methods.network_free import ImageMaps, network_free_method
+from wsol_bench.methods.maps_or_boxes import ImageMaps
+from wsol_bench.methods.network_free import network_free_method
 
 __all__ = ["center_box"]
 
