@@ -1,4 +1,4 @@
-"""Baselines that no pixel is needed for: a center box, the whole image, chance."""
+"""Baselines that need no pixels: a center box, the whole image, chance."""
 
 import hashlib
 
@@ -55,7 +55,7 @@ def boxes_beside(root, tmp_path, shares, protocol):
 
 
 def build(**method):
-    """The sources of an experiment with this method alone."""
+    """The network-free methods of an experiment with this method alone."""
     content = {"name": "m", "dataset": "shapes", "methods": [method], "protocol": "gradcam-2017"}
     return build_methods(load_config(content))[1]
 

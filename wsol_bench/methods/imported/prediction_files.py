@@ -13,7 +13,7 @@ for its geometry, but a box whatever the class must be finite: the official tool
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -333,20 +333,6 @@ def write_predictions(
         PredictionError: the format is devkit, and a class has no ILSVRC2012_ID.
     """
     ids = {ROOT_SYNSET: ROOT_ID, **dict(zip(classes["wnid"], classes["ilsvrc_id"], strict=True))}
-
-    def label_of(wnid: str) -> str:
-        if wnid == _NO_CLASS:
-            return _NO_LABEL
-        if format == "kaggle":
-            return wnid
-        if not ids.get(wnid):
-            raise PredictionError(
-                "a devkit file names classes by ILSVRC2012_ID, and the run's data set held none "
-                f"for {wnid}: give a devkit (meta.mat or synsets.csv) with --devkit DIR, or export "
-                "--format kaggle"
-            )
-        return str(ids[wnid])
-
     evaluated = images.loc[images["status"] == ImageStatus.EVALUATED, "image_id"].tolist()
     predictions: dict[str, list[str]] = {image_id: [] for image_id in evaluated}
     best = rows[rows["rank"].between(1, TOP_K)].sort_values("rank", kind="stable")
@@ -359,7 +345,8 @@ def write_predictions(
         of_image += [f"{_NO_LABEL} {_NO_BOX}"] * (rank - 1 - len(of_image))
         # repr is the shortest text that reads back as the same number.
         corners = _NO_BOX if np.isnan(box).any() else " ".join(map(repr, box.tolist()))
-        of_image.append(f"{label_of(wnid)} {corners}")
+        label = wnid if format == "kaggle" and wnid != _NO_CLASS else _devkit_label(wnid, ids)
+        of_image.append(f"{label} {corners}")
     lines = [[" ".join(predictions[image_id])] for image_id in evaluated]
     text = io.StringIO()
     if format == "kaggle":
@@ -368,3 +355,16 @@ def write_predictions(
     else:
         text.writelines(f"{line}\n" for [line] in lines)
     write_atomically(path, text.getvalue().encode())
+
+
+def _devkit_label(wnid: str, ids: Mapping[str, int]) -> str:
+    """The ILSVRC2012_ID of a class; the label 0 of no class."""
+    if wnid == _NO_CLASS:
+        return _NO_LABEL
+    if not ids.get(wnid):
+        raise PredictionError(
+            "a devkit file names classes by ILSVRC2012_ID, and the run's data set held none for "
+            f"{wnid}: give a devkit (meta.mat or synsets.csv) with --devkit DIR, or export "
+            "--format kaggle"
+        )
+    return str(ids[wnid])
