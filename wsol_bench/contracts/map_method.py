@@ -294,7 +294,7 @@ def survives_a_failing_network(case: MethodCase) -> None:
 def agrees_with_cam(case: MethodCase) -> None:
     """Checked on a layer that global average pooling and a linear layer follow."""
     if not case.method.generalizes_cam:
-        raise InapplicableClauseError("it makes no such claim (generalizes_cam=True)")
+        raise InapplicableClauseError("it does not claim that (by generalizes_cam=True)")
     record = case.record()
     if record.layer.class_weights is None:
         raise InapplicableClauseError(

@@ -23,7 +23,7 @@ _GLOBAL_HOOKS = [name for name in vars(torch_module) if name.endswith("_hooks")]
 
 
 def record_snapshot(record: Record) -> dict[str, Any]:
-    """Copies of a record's tensors, by what they are called."""
+    """Copies of a record's tensors, by name."""
     state: dict[str, Any] = {"logits": record.logits.clone(), "classes": record.classes.clone()}
     for layer in record.layers:
         for name in ("activations", "gradients", "class_weights"):
@@ -34,10 +34,10 @@ def record_snapshot(record: Record) -> dict[str, Any]:
 
 
 def network_snapshot(network: nn.Module, images: Tensor) -> dict[str, Any]:
-    """The state of a network, of its input and of torch's modes, by what is in a state.
+    """The state of a network, of its input images and of torch's modes, by what has the state.
 
-    The state is copies of weights and gradients, flags, hooks, plain attributes, and the identity
-    of modules.
+    It holds copies of weights and gradients, flags, hooks, plain attributes and the identities of
+    modules.
     """
     state: dict[str, Any] = {
         "torch.is_grad_enabled()": torch.is_grad_enabled(),

@@ -50,8 +50,8 @@ class ToyNetwork(NamedTuple):
         target: the network's entry in the target-layer table.
         later_target: a layer that runs after it.
         images: normalized images.
-        classes: output indices of three class slots of each image. The second image has one class
-            in two slots, as an image has whose label is among the best predictions.
+        classes: output indices of three class slots of each image. Two slots of the second image
+            have one class, as in a run if the label is among the best predictions.
         other_classes: the same in slot 0, and other classes in the other slots.
     """
 

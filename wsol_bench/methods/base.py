@@ -53,8 +53,8 @@ class MapMethod:
     sanity: Sanity | None = None
     generalizes_cam: bool = False
 
-    # Gradients are on inside, whatever the caller has switched off: a method that takes gradients
-    # of its own need not think of it, and tensors of the record need none.
+    # Gradients are on inside, whatever the caller has switched off, so that a method can take
+    # gradients of its own. The tensors of the record need none.
     @torch.inference_mode(False)
     @torch.enable_grad()
     def __call__(
@@ -109,9 +109,10 @@ def _swapped(
     """For each slot, the slot of the best class that is not its own."""
     if classes.shape[1] < 2:
         raise NotApplicableError("class_swapped needs another class, and there is only one slot")
-    own = classes if slots is None else classes.gather(1, slots)
-    swapped = (own == classes[:, :1]).long()  # slot 0 holds the best class, slot 1 the second
-    if (classes.gather(1, swapped) == own).any():
+    slot_classes = classes if slots is None else classes.gather(1, slots)
+    # Slot 0 holds the best class, slot 1 the second.
+    swapped = (slot_classes == classes[:, :1]).long()
+    if (classes.gather(1, swapped) == slot_classes).any():
         raise NotApplicableError("class_swapped needs another class in the first two slots")
     return swapped
 

@@ -1,4 +1,4 @@
-"""Guided backpropagation: gradients that rectifiers pass only where positive."""
+"""Guided backpropagation: gradients, of which rectifiers pass only the positive ones."""
 
 from jaxtyping import Float
 from torch import Tensor

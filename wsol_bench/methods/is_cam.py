@@ -21,7 +21,7 @@ def is_cam(record: Record, *, steps: PositiveInt = 10) -> Float[Tensor, "batch k
     It is Score-CAM with ``S_k^c = 1/N sum_i=1^N f^c(sum_j=0^(i-1) j/N M_k X)``, where ``M_k``,
     (height, width), is the mask of channel k, X, (3, height, width), the input and ``f^c`` the
     score of class c before softmax. The inner sum is ``i (i - 1) / (2 N)``: as the paper defines
-    them, and not as its name has it, the steps do not lead from nothing to the mask, but on to
+    them, and contrary to its name, the steps do not lead from nothing to the mask, but on to
     ``(N - 1) / 2`` times the mask. The first step hides everything whatever the channel, and
     cancels in the softmax: it is not taken.
 

@@ -1,4 +1,4 @@
-"""What turns a class of another library into a map method: its import, name and options."""
+"""Makes a map method of a class of another library: import, name and options."""
 
 import importlib
 import inspect
