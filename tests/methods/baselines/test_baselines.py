@@ -32,7 +32,7 @@ def sizes():
 
 
 def best_iou(boxes):
-    """Of one box an image with its ground truth."""
+    """The best IoU of each image's box with its ground truth."""
     return [
         box_iou(box[None], np.array(truth, float)).max()
         for box, (_, _, truth) in zip(boxes, IMAGES, strict=True)
@@ -45,7 +45,7 @@ def hits_of(results):
 
 
 def boxes_beside(root, tmp_path, shares, protocol):
-    """The same boxes as given ones, which need no map."""
+    """A run over the same boxes, read from a file."""
     lines = ["image_id,x0,y0,x1,y1"]
     for number, box in enumerate(sizes() * np.array(shares), 1):
         lines.append(f"ILSVRC2012_val_{number:08d}," + ",".join(map(repr, box.tolist())))
@@ -108,11 +108,11 @@ class TestCenterBox:
     def test_under_a_sweep_it_is_the_same_at_every_threshold(self, root, tmp_path, protocol):
         method = {"name": "center_box", "side": 0.5}
         swept = wsol_bench.run(without_model(root, method, protocol=protocol))
-        given = boxes_beside(root, tmp_path, [0.25, 0.25, 0.75, 0.75], protocol)
+        boxes = boxes_beside(root, tmp_path, [0.25, 0.25, 0.75, 0.75], protocol)
         hits = hits_of(swept)
         # Contours end a pixel later (wsolevaluation's inclusive ends): 0.694 becomes 0.7.
         kept = [0] if protocol == "choe-2020-v1" else [0, 1, 3, 4]
-        assert np.array_equal(hits[:, kept], hits_of(given)[:, kept])
+        assert np.array_equal(hits[:, kept], hits_of(boxes)[:, kept])
         assert 0 < hits.mean() < 1
         assert (hits.min(axis=-1) == hits.max(axis=-1)).all()
 
@@ -136,8 +136,8 @@ class TestFullImage:
     @pytest.mark.parametrize("protocol", SWEPT)
     def test_under_a_sweep_it_is_the_same_at_every_threshold(self, root, tmp_path, protocol):
         swept = wsol_bench.run(without_model(root, "full_image", protocol=protocol))
-        given = boxes_beside(root, tmp_path, [0, 0, 1, 1], protocol)
-        assert np.array_equal(hits_of(swept), hits_of(given))
+        boxes = boxes_beside(root, tmp_path, [0, 0, 1, 1], protocol)
+        assert np.array_equal(hits_of(swept), hits_of(boxes))
         assert 0 < hits_of(swept).mean() < 1
 
     def test_its_maximum_is_the_first_pixel(self, root):
@@ -152,12 +152,12 @@ class TestFullImage:
 
 class TestRandomMap:
     def test_is_keyed_by_seed_and_image_alone(self):
-        one, again = random_map.opener(None), random_map.opener(None, seed=0)
-        assert np.array_equal(one.map_of("a"), again.map_of("a"))
+        first, again = random_map.opener(None), random_map.opener(None, seed=0)
+        assert np.array_equal(first.map_of("a"), again.map_of("a"))
         again.map_of("b")
-        assert np.array_equal(one.map_of("a"), again.map_of("a"))
+        assert np.array_equal(first.map_of("a"), again.map_of("a"))
         other = random_map.opener(None, seed=1)
-        maps = [one.map_of("a"), one.map_of("b"), other.map_of("a"), other.map_of("b")]
+        maps = [first.map_of("a"), first.map_of("b"), other.map_of("a"), other.map_of("b")]
         assert len({map.tobytes() for map in maps}) == 4
 
     def test_is_that_of_the_digest(self):
@@ -167,8 +167,8 @@ class TestRandomMap:
         assert np.array_equal(map, expected)
 
     def test_is_standard_normal(self):
-        given = random_map.opener(None)
-        values = np.array([given.map_of(str(number)) for number in range(400)])
+        maps = random_map.opener(None)
+        values = np.array([maps.map_of(str(number)) for number in range(400)])
         assert values.shape == (400, 7, 7)
         assert values.dtype == np.float32
         assert abs(values.mean()) < 4 / np.sqrt(values.size)
@@ -186,9 +186,9 @@ class TestRandomMap:
         method = {"name": "random_map", "seeds": 3}
         rows = wsol_bench.run(without_model(root, method)).rows
         assert sorted(set(rows["method"])) == [f"random_map+seed={seed}" for seed in range(3)]
-        one = wsol_bench.run(without_model(root, {"name": "random_map", "seed": 2})).rows
-        there = rows[rows["method"] == "random_map+seed=2"].reset_index(drop=True)
-        assert there[list(BOXES)].equals(one[list(BOXES)])
+        alone = wsol_bench.run(without_model(root, {"name": "random_map", "seed": 2})).rows
+        seeded = rows[rows["method"] == "random_map+seed=2"].reset_index(drop=True)
+        assert seeded[list(BOXES)].equals(alone[list(BOXES)])
 
     @pytest.mark.parametrize("protocol", SWEPT)
     def test_can_be_swept(self, root, protocol):
@@ -199,8 +199,8 @@ class TestRandomMap:
 
 @pytest.mark.parametrize("name", ["center_box", "full_image", "random_map"])
 def test_stored_results_are_scored_again(root, tmp_path, name):
-    there = wsol_bench.run(without_model(root, name), out=tmp_path / "run")
-    again = rescore(there.folder, "zhou-2016")
+    stored = wsol_bench.run(without_model(root, name), out=tmp_path / "run")
+    again = rescore(stored.folder, "zhou-2016")
     anew = wsol_bench.run(without_model(root, name, protocol="zhou-2016"))
     assert again.rows[list(BOXES)].equals(anew.rows[list(BOXES)])
-    assert len(again.rows) == len(there.rows)
+    assert len(again.rows) == len(stored.rows)

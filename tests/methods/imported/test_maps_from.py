@@ -54,7 +54,7 @@ NEAREST = {"name": "gradcam-2017", "map": {"upsample": "nearest"}}
 
 
 def run(folder, dataset, protocol=NEAREST, **changes):
-    method = {"name": "maps_from", "path": str(folder / "maps"), "label": "mine"}
+    method = {"name": "maps_from", "path": str(folder / "maps"), "label": "imported"}
     return wsol_bench.run(
         {"name": "m", "dataset": dataset, "methods": [method], "protocol": protocol, **changes}
     )
@@ -71,7 +71,7 @@ class TestRun:
         assert rows["iou"].tolist() == [1, 1, 1]
         assert rows["energy"].tolist() == [1, 1, 1]
         [line] = results.summary.to_dict(orient="records")
-        assert (line["method"], line["model"], line["layer"]) == ("mine", "-", "")
+        assert (line["method"], line["model"], line["layer"]) == ("imported", "-", "")
         assert (line["n_images"], line["n_missing"]) == (3, 0)
         assert line["gt_known_loc_error"] == 0
         assert (line["mean_iou"], line["pointing_game"]) == (1, 1)
@@ -100,13 +100,13 @@ class TestRun:
             save(tmp_path, name, right_map(name, 28))
         config = {
             "name": "m", "dataset": table, "protocol": protocol,
-            "methods": [{"name": "maps_from", "path": str(tmp_path / "maps"), "label": "mine"},
+            "methods": [{"name": "maps_from", "path": str(tmp_path / "maps"), "label": "imported"},
                         "center_gaussian"],
         }  # fmt: skip
         results = wsol_bench.run(config)
-        rows = results.rows[results.rows["method"] == "mine"]
+        rows = results.rows[results.rows["method"] == "imported"]
         assert rows["status"].tolist() == [status, status, "missing"]
-        line = results.summary.set_index("method").loc["mine"]
+        line = results.summary.set_index("method").loc["imported"]
         assert (line["n_images"], line["n_skipped"], line["n_missing"]) == (3, 0, 1)
         if status == "swept":
             assert line["n_scored"] == 3
@@ -224,8 +224,8 @@ class TestShorthand:
         (tmp_path / "some/maps").mkdir(parents=True)
         np.save(tmp_path / "some/maps/a.npy", RAMP)
         monkeypatch.chdir(tmp_path)
-        [method] = build(name="maps_from/some/maps", label="mine")
-        assert method.name == "mine"
+        [method] = build(name="maps_from/some/maps", label="imported")
+        assert method.name == "imported"
         maps = method.open(None)
         assert is_ramp(maps.map_of("a"))
         assert maps.fingerprint == maps_from.opener(None, path=Path("some/maps")).fingerprint

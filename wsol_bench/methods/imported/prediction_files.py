@@ -15,6 +15,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -74,17 +75,15 @@ class Predictions:
     ranked: bool
 
 
-class _Prediction(NamedTuple):
-    """One prediction in a file.
+class _ImagePredictions(NamedTuple):
+    """The predictions of one image in a file, best first.
 
     Attributes:
-        rank: rank among the image's predictions, from 1; 0 for a box whatever the class.
-        predicted_class: wnid; "" for no class.
-        corners: 0-based inclusive xyxy pixels.
+        classes: wnid of each prediction; "" for no class.
+        corners: 0-based inclusive xyxy pixels, four numbers for each prediction.
     """
 
-    rank: int
-    predicted_class: str
+    classes: list[str]
     corners: list[float]
 
 
@@ -110,19 +109,20 @@ def read_predictions(
         format = _format_of(lines[0].lstrip('" ') if lines else "")
     read = {"kaggle": _read_kaggle, "devkit": _read_devkit, "boxes": _read_boxes}[format]
     by_image = read(path, lines, dataset)
-    predictions = [
-        (image_id, *each) for image_id, of_image in by_image.items() for each in of_image
-    ]
-    corners = np.array([corners for *_, corners in predictions], dtype=np.float64).reshape(-1, 4)
+    images = by_image.values()
+    ranked = format != "boxes"
+    counts = np.array([len(image.classes) for image in images], np.int64)
+    ranks = [rank if ranked else 0 for count in counts for rank in range(1, count + 1)]
+    corners = np.array(list(chain.from_iterable(image.corners for image in images)), np.float64)
     table = pd.DataFrame(
         {
-            "image_id": np.array([image_id for image_id, *_ in predictions], dtype=object),
-            "rank": np.array([rank for _, rank, *_ in predictions], dtype=np.int64),
-            "class": [predicted_class for _, _, predicted_class, _ in predictions],
+            "image_id": np.repeat(np.array(list(by_image), dtype=object), counts),
+            "rank": np.array(ranks, dtype=np.int64),
+            "class": list(chain.from_iterable(image.classes for image in images)),
         }
     )
-    table[["x0", "y0", "x1", "y1"]] = from_inclusive(corners)
-    return Predictions(table, tuple(by_image), ranked=format != "boxes")
+    table[["x0", "y0", "x1", "y1"]] = from_inclusive(corners.reshape(-1, 4))
+    return Predictions(table, tuple(by_image), ranked)
 
 
 def _format_of(first_line: str) -> Readable:
@@ -132,7 +132,7 @@ def _format_of(first_line: str) -> Readable:
     return "boxes" if first_line.startswith("image_id") else "devkit"
 
 
-def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> dict[str, list[_Prediction]]:
+def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _ImagePredictions]:
     if not (dataset.classes["ilsvrc_id"] > 0).any():
         raise PredictionError(
             f"{path}: a devkit file names classes by ILSVRC2012_ID, which the data set's root does "
@@ -155,7 +155,7 @@ def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> dict[str, li
     }
 
 
-def _read_kaggle(path: Path, lines: list[str], dataset: Dataset) -> dict[str, list[_Prediction]]:
+def _read_kaggle(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _ImagePredictions]:
     header, *records = _records(path, lines)
     if header != ["ImageId", "PredictionString"]:
         raise PredictionError(
@@ -167,7 +167,7 @@ def _read_kaggle(path: Path, lines: list[str], dataset: Dataset) -> dict[str, li
     }
 
 
-def _read_boxes(path: Path, lines: list[str], dataset: Dataset) -> dict[str, list[_Prediction]]:
+def _read_boxes(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _ImagePredictions]:
     header, *records = _records(path, lines)
     if header not in (_INCLUSIVE_HEADER, _HALF_OPEN_HEADER):
         expected = f"{','.join(_INCLUSIVE_HEADER)} or {','.join(_HALF_OPEN_HEADER)}"
@@ -181,7 +181,7 @@ def _read_boxes(path: Path, lines: list[str], dataset: Dataset) -> dict[str, lis
             raise PredictionError(f"{place}: expected 4 numbers, found {fields}") from error
         if not all(map(math.isfinite, (x0, y0, x1, y1))):
             raise PredictionError(f"{place}: expected 4 finite numbers, found {fields}")
-        predictions[image_id] = [_Prediction(0, _NO_CLASS, [x0, y0, x1 - last, y1 - last])]
+        predictions[image_id] = _ImagePredictions([_NO_CLASS], [x0, y0, x1 - last, y1 - last])
     return predictions
 
 
@@ -222,7 +222,7 @@ def _image_records(
 
 def _predictions_in(
     fields: Sequence[str], place: str, wnid_of: dict[int, str] | None
-) -> list[_Prediction]:
+) -> _ImagePredictions:
     """The predictions on a line: groups of a label and four corners.
 
     Args:
@@ -234,7 +234,7 @@ def _predictions_in(
         raise PredictionError(
             f"{place}: expected groups of 5 (label xmin ymin xmax ymax), found {len(fields)} fields"
         )
-    predictions = []
+    predictions = _ImagePredictions([], [])
     for start in range(0, len(fields), 5):
         try:
             corners = [float(field) for field in fields[start + 1 : start + 5]]
@@ -248,7 +248,8 @@ def _predictions_in(
                 f"{place}: expected {expected} and 4 numbers, found "
                 f"{' '.join(fields[start : start + 5])!r}"
             ) from error
-        predictions.append(_Prediction(start // 5 + 1, label, corners))
+        predictions.classes.append(label)
+        predictions.corners.extend(corners)
     return predictions
 
 
