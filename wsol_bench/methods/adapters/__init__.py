@@ -5,7 +5,7 @@ installs all of them.
 """
 
 from wsol_bench.methods.adapters.captum import captum_method
-from wsol_bench.methods.adapters.grad_cam import pytorch_grad_cam_method
+from wsol_bench.methods.adapters.pytorch_grad_cam import pytorch_grad_cam_method
 from wsol_bench.methods.adapters.torchcam import torchcam_method
 from wsol_bench.methods.base import cam_methods
 
