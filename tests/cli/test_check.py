@@ -38,8 +38,8 @@ def test_every_clause_has_a_line_and_the_last_line_counts_them(modules):
     out, err = cli(*arguments, cwd=modules)
     first, *lines, last = out.splitlines()
     assert first.startswith("checked+power=2")
-    assert "  passed  maps are finite" in lines
-    assert lines[-1].startswith("  -       where it generalizes class activation mapping it")
+    assert "  passed  maps hold no NaN and no infinity" in lines
+    assert lines[-1].startswith("  -       if it claims to generalize CAM, its maps are ReLU(CAM)")
     assert re.fullmatch(
         r"checked\+power=[\d.]+: \d+ passed, 0 failed, 1 not applicable or not checked, in "
         r"\d+\.\d s",
@@ -50,7 +50,7 @@ def test_every_clause_has_a_line_and_the_last_line_counts_them(modules):
 
 def test_a_failed_clause_is_exit_code_1_and_the_others_are_checked(modules):
     out, _ = cli("check", "checked_cams:cursed", "checked_cams:checked", cwd=modules, code=1)
-    assert "  FAILED  it gives a map of each class slot: ValueError: \\x1b[2Jon purpose" in out
+    assert "  FAILED  it returns one map for each class slot: ValueError: \\x1b[2Jon purpose" in out
     assert "cursed: 0 passed, 1 failed, 17 not applicable or not checked" in out
     assert re.search(r"checked: 17 passed, 0 failed", out)
 

@@ -1,4 +1,4 @@
-"""Every metric keeps the contract, and who breaks a clause of it is told which."""
+"""Every metric keeps the contract, and a metric that breaks a clause fails that clause."""
 
 import re
 import sys
@@ -11,11 +11,11 @@ from wsol_bench.cli import main
 from wsol_bench.contracts.metric import check_metric
 from wsol_bench.metrics.base import metrics
 
-OUR_OWN = metrics.catalog.built_in
+BUILT_IN = metrics.catalog.built_in
 VALUES, FINITE, RANGE, ALONE, ORDER, AGAIN, LEAVES, DIRECTION = [
     verdict.clause for verdict in check_metric(metrics.get("mean_iou"))
 ]
-# By name in the plug-in: the clauses that it breaks, and what the first verdict says.
+# Metrics of the plug-in by name: the clauses that each breaks, and a pattern in the first verdict.
 BROKEN = {
     "raises_at_a_map": ({VALUES}, "ZeroDivisionError: on purpose"),
     "too_few": ({VALUES}, "expected a value for each of 7 images, found 6"),
@@ -30,7 +30,7 @@ BROKEN = {
 SOUND = ["box_height", "share_above_half", "some_hit"]
 
 
-@pytest.mark.parametrize("name", OUR_OWN)
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_every_metric_keeps_the_contract(name):
     assert [verdict for verdict in check_metric(metrics.get(name)) if verdict.ok is False] == []
 
@@ -54,21 +54,21 @@ def test_a_sound_plugin_passes(plugin, name):
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_bad_one_fails_its_clauses_and_no_other(plugin, name):
-    clauses, detail = BROKEN[name]
+def test_a_broken_metric_fails_its_clauses_and_no_other(plugin, name):
+    clauses, pattern = BROKEN[name]
     verdicts = list(check_metric(metrics.get(f"wsol-bench-example/{name}")))
     failed = [verdict for verdict in verdicts if verdict.ok is False]
     assert {verdict.clause for verdict in failed} == clauses
-    assert re.search(detail, failed[0].detail), failed[0].detail
+    assert re.search(pattern, failed[0].detail), failed[0].detail
 
 
-def test_every_clause_is_broken_by_one_of_them():
-    """But for the range: a value outside is an error where it is measured."""
+def test_every_clause_but_one_is_broken_by_a_metric():
+    """No metric can break that one: measuring a value outside of the range is an error."""
     broken = {clause for clauses, _ in BROKEN.values() for clause in clauses}
     assert broken == {VALUES, FINITE, ALONE, ORDER, AGAIN, LEAVES, DIRECTION}
 
 
-def test_the_command_line_says_so(plugin, capsys):
+def test_the_command_line_prints_the_verdicts(plugin, capsys):
     name = "wsol-bench-example/share_above_half"
     arguments = ["wsol-bench", "check", "pointing_game", name, "--option", "level=0.4"]
     with mock.patch.object(sys, "argv", arguments), pytest.raises(SystemExit) as end:

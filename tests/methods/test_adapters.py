@@ -16,7 +16,7 @@ from torchvision import models
 import wsol_bench
 from wsol_bench.capture import BestClasses, Plan, Record, capture
 from wsol_bench.errors import ConfigError, ModelError, NotApplicableError
-from wsol_bench.methods.adapters.foreign import library, options_of
+from wsol_bench.methods.adapters.library_method import import_library, options_of
 from wsol_bench.methods.base import MapMethod, cam_methods
 from wsol_bench.models.target_layers import Target, target_of
 from wsol_bench.runs.config import load_config
@@ -437,7 +437,7 @@ def test_a_library_that_is_missing_is_named_with_the_way_to_it(
         ):
             cam_methods.get(f"{name}/GradCAM")
     with pytest.raises(ConfigError, match="no_such_library"):
-        library("no_such_library", "no_such_library")
+        import_library("no_such_library", "no_such_library")
 
 
 def test_a_type_that_no_configuration_can_hold_is_not_checked() -> None:

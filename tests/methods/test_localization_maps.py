@@ -124,7 +124,7 @@ def test_an_unknown_method_is_an_error_that_names_the_nearest() -> None:
         wsol_bench.localization_maps(resnet(), images(), ("gradcam",))
 
 
-def test_what_the_decorator_made_is_a_method_without_a_name_in_any_list(
+def test_what_the_decorator_returns_needs_no_registered_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
@@ -224,12 +224,12 @@ def test_a_map_comes_without_a_graph_and_in_float32() -> None:
 def test_sanity_rows_that_would_be_ordinary_maps_are_refused() -> None:
     grad_cam = cam_methods.get("grad_cam")
     permuted = replace(grad_cam, sanity="randomized_weights")
-    with pytest.raises(ConfigError, match="an experiment makes"):
+    with pytest.raises(ConfigError, match="which only an experiment makes"):
         wsol_bench.localization_maps(resnet(), images(), permuted)
     swapped = replace(grad_cam, sanity="class_swapped")
     plain, other = (
-        wsol_bench.localization_maps(resnet(), images(), one, classes=[2, 0])["grad_cam"]
-        for one in (grad_cam, swapped)
+        wsol_bench.localization_maps(resnet(), images(), method, classes=[2, 0])["grad_cam"]
+        for method in (grad_cam, swapped)
     )
     torch.testing.assert_close(other, plain.flip(1))
     with pytest.raises(NotApplicableError, match="another class"):

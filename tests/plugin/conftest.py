@@ -1,3 +1,3 @@
-"""Nothing here is a test, and what is imported here would register."""
+"""Keeps pytest out of this folder: it holds no tests, and importing the plug-in registers it."""
 
 collect_ignore_glob = ["*.py"]

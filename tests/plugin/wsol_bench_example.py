@@ -1,4 +1,4 @@
-"""Methods and metrics of a plug-in: some are sound, each of the others breaks a clause."""
+"""Map methods and metrics of a plug-in: some keep their contract, each other breaks a clause."""
 
 import contextlib
 import itertools
@@ -20,7 +20,7 @@ def grad_cam(record: Record) -> Tensor:
 
 @cam_method("positive", plan=WITH_GRADIENTS, paper="none")
 def positive(record: Record, *, power: float = 1.0, samples: int = 1, seed: int = 0) -> Tensor:
-    """Grad-CAM weighted by positive gradients, averaged over noisy images where asked for."""
+    """Grad-CAM weighted by positive gradients, averaged over noisy images if there are several."""
     slopes = [record.gradients]
     noise = record.probe.noise(seed)
     images = record.probe.images
@@ -34,14 +34,14 @@ def positive(record: Record, *, power: float = 1.0, samples: int = 1, seed: int 
 
 @cam_method("by_autograd", plan=WITH_GRADIENTS, paper="none")
 def by_autograd(record: Record) -> Tensor:
-    """The gradient of each position's energy; needs no mode of the caller."""
+    """Grad-CAM scaled by the gradient of each position's energy, which it takes itself."""
     activations = record.activations.clone().requires_grad_(True)
     energy = activations.square().sum()
     [slopes] = torch.autograd.grad(energy, activations)
     return grad_cam(record) * slopes.mean(dim=1, keepdim=True)
 
 
-# ---- the maps
+# ---- methods that break a clause about the maps
 
 
 @cam_method("raises", plan=Plan())
@@ -86,7 +86,7 @@ def false_claim(record: Record) -> Tensor:
     return positive.function(record)
 
 
-# ---- what they must not depend on
+# ---- methods that depend on what they must not depend on
 
 
 @cam_method("unseeded", plan=WITH_GRADIENTS)
@@ -145,7 +145,7 @@ def of_memory(record: Record) -> Tensor:
     return grad_cam(record) * flat.mean(dim=1)[:, None, None, None]
 
 
-# ---- what they must leave as found
+# ---- methods that change what they must not change
 
 
 @cam_method("in_place", plan=WITH_GRADIENTS)
@@ -209,7 +209,7 @@ def patches(record: Record) -> Tensor:
     return grad_cam(record)
 
 
-# ---- metrics: three are sound, each of the others breaks a clause
+# ---- metrics: three keep the contract, each other breaks a clause
 
 
 @metric("share_above_half", per="map", better="higher", range=(0, 1), paper="none")

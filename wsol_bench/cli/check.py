@@ -13,7 +13,7 @@ from wsol_bench.cli.output import printable
 from wsol_bench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from wsol_bench.common.vocabulary import Verdict
+    from wsol_bench.contracts.verdict import Verdict
     from wsol_bench.methods.base import MapMethod
 
 __all__ = ["check", "doctor"]
@@ -94,10 +94,10 @@ def _check_metric(name: str, options: list[str] | None) -> list[bool]:
 
 def _check_methods(name: str, options: list[str] | None) -> list[bool]:
     """Whether the contract of each map method of a name holds: several if it has seeds."""
-    from wsol_bench.contracts.map_method import check as check_method
+    from wsol_bench.contracts.map_method import check_map_method
 
     return [
-        _print_verdicts(method.name, check_method(method)) for method in _methods(name, options)
+        _print_verdicts(method.name, check_map_method(method)) for method in _methods(name, options)
     ]
 
 

@@ -1,8 +1,8 @@
 """Words that configurations and code share, declared once and without importing torch."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
-__all__ = ["Better", "Classes", "Gives", "Layout", "Precision", "Sanity", "Scope", "Verdict"]
+__all__ = ["Better", "Classes", "Gives", "Layout", "Precision", "Sanity", "Scope"]
 
 # Of a network's pass: float32, or autocast to a half-precision type.
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -24,17 +24,3 @@ Gives = Literal["maps", "boxes"]
 
 # Which values of a metric are good.
 Better = Literal["higher", "lower"]
-
-
-class Verdict(NamedTuple):
-    """What became of a clause of a contract.
-
-    Attributes:
-        clause: the sentence.
-        ok: None where it does not apply, or could not be checked.
-        detail: what was expected and found, or why it does not apply.
-    """
-
-    clause: str
-    ok: bool | None
-    detail: str = ""

@@ -1,1 +1,1 @@
-"""The contracts that plug-ins keep, and the checks of them: ``wsol-bench check``."""
+"""The contracts that map methods and metrics keep, checked by ``wsol-bench check``."""

@@ -1,4 +1,4 @@
-"""The gradient of the class score at the pixels."""
+"""Gradient saliency: the gradient of the class score at the pixels."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,8 +13,8 @@ __all__ = ["backprop", "strongest_channel"]
 def backprop(record: Record) -> Float[Tensor, "batch k height width"]:
     """Image-specific class saliency (Simonyan et al., ICLR 2014 workshop, section 3.1).
 
-    ``M^c(i, j) = max_rgb |dS_c / dI(i, j, rgb)|``, with the score ``S_c`` before softmax and the
-    normalized input I.
+    ``M^c(i, j) = max_rgb |dS_c / dI(i, j, rgb)|``, where ``S_c`` is the score of class c before
+    softmax and I, (3, height, width), the normalized input.
     """
     return strongest_channel(record.probe.pixel_gradients(record.classes))
 

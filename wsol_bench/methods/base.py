@@ -1,4 +1,4 @@
-"""What a map method is: a function of a Record, with the plan it needs."""
+"""Map methods and their registry: a method is a function of a Record, with the plan it needs."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -13,20 +13,11 @@ from torch import Tensor
 from wsol_bench.capture import Plan, Record
 from wsol_bench.common.catalog import METHODS
 from wsol_bench.common.options import bind_options
-from wsol_bench.common.registry import Registry, distinct
+from wsol_bench.common.registry import Registry
 from wsol_bench.common.vocabulary import Classes, Sanity, Scope
 from wsol_bench.errors import ModelError, NotApplicableError
 
-__all__ = [
-    "Classes",
-    "MapMethod",
-    "Sanity",
-    "cam_method",
-    "cam_methods",
-    "distinct",
-    "merged_plan",
-]
-
+__all__ = ["MapMethod", "cam_method", "cam_methods", "merged_plan"]
 
 MapFunction = Callable[..., Float[Tensor, "batch k h w"]]
 
@@ -36,19 +27,21 @@ class MapMethod:
     """A localization map method.
 
     Attributes:
-        name: in configurations and results.
-        function: ``(record, **options) -> (batch, k, h, w)`` maps, one a class slot of the record:
-            the paper's map, its ReLU included, neither upsampled nor normalized.
-        plan: what it needs of the forward pass.
-        paper: where it is defined.
-        scope: a map of each recorded layer, or one of the image, whatever the layers.
-        classes: whose maps are made in a run: those of all predictions and of the image's own
-            class, or of that alone, where a map is costly. It decides every score.
-        sanity: what the map must not survive: ``class_swapped`` makes the map of a wrong class (the
-            best one that is not the slot's), ``randomized_weights`` one of a network whose weights
-            are permuted (Adebayo et al., NeurIPS 2018).
-        generalizes_cam: whether it claims that its map is ReLU(CAM) up to a positive factor where
-            global average pooling and a linear layer follow; ``wsol-bench check`` then holds it.
+        name: the method's name in configurations and results.
+        function: ``(record, **options)``; returns maps (batch, k, h, w), one for each class slot of
+            the record: the paper's map, its ReLU included, neither upsampled nor normalized.
+        plan: what the method needs of the forward pass.
+        paper: where the method is defined.
+        scope: whether there is a map of each recorded layer, or one of the image, whatever the
+            layers.
+        classes: the classes that a run makes maps for: all predictions and the image's label, or
+            the label alone if a map is costly. The label's map decides every score.
+        sanity: the change that a good map does not survive, if it is made: ``class_swapped`` makes
+            the map of a wrong class (the best one that is not the slot's), ``randomized_weights``
+            the map of a network whose weights are permuted (Adebayo et al., NeurIPS 2018).
+        generalizes_cam: whether the method claims that its map is ReLU(CAM) up to a positive factor
+            if global average pooling and a linear layer follow the target layer;
+            ``wsol-bench check`` then tests the claim.
     """
 
     name: str
@@ -60,18 +53,22 @@ class MapMethod:
     sanity: Sanity | None = None
     generalizes_cam: bool = False
 
-    # Gradients are on within, whatever the caller has switched off: what is recorded needs none,
-    # and a method that takes gradients of its own need not think of it.
+    # Gradients are on inside, whatever the caller has switched off, so that a method can take
+    # gradients of its own. The tensors of the record need none.
     @torch.inference_mode(False)
     @torch.enable_grad()
     def __call__(
         self, record: Record, slots: Int64[Tensor, "batch m"] | None = None
     ) -> Float[Tensor, "batch k h w"]:
-        """The maps of a record's class slots, or of some of them.
+        """The maps of a record's class slots.
+
+        Args:
+            record: the record of a forward pass.
+            slots: positions of the class slots to make maps for; by default all, in order.
 
         Raises:
-            NotApplicableError: the network has not got what the method needs.
-            ModelError: what the function returns are no maps.
+            NotApplicableError: the network lacks what the method needs.
+            ModelError: the function returns something else than a map for each class slot.
         """
         if self.sanity == "class_swapped":
             slots = _swapped(record.classes, slots)
@@ -89,19 +86,19 @@ class MapMethod:
             found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
             raise ModelError(
                 f"map method {self.name!r}: expected maps of shape "
-                f"({expected[0]}, {expected[1]}, h, w), one a class slot, found {found}"
+                f"({expected[0]}, {expected[1]}, h, w), one for each class slot, found {found}"
             )
         return maps
 
     @property
-    def is_of_randomized(self) -> bool:
-        """Whether the maps are of a network with permuted weights."""
+    def is_randomized(self) -> bool:
+        """Whether the maps are those of a network with permuted weights."""
         return self.sanity == "randomized_weights"
 
     def with_options(self, options: dict[str, Any], where: str) -> "MapMethod":
-        """The method with its keyword-only options bound; ConfigError where they do not fit."""
+        """The method with its keyword-only options bound; ConfigError if they do not fit."""
         bound = bind_options(self.function, options, where)
-        # Results tell options by the name: two settings of a method are two methods in a table.
+        # The name holds the options: two settings of a method are two methods in a table.
         name = "+".join([self.name, *(f"{key}={value}" for key, value in options.items())])
         return replace(self, name=name, function=partial(self.function, **bound))
 
@@ -109,12 +106,13 @@ class MapMethod:
 def _swapped(
     classes: Int64[Tensor, "batch k"], slots: Int64[Tensor, "batch m"] | None
 ) -> Int64[Tensor, "batch m"]:
-    """For each slot that of the best class which is not the slot's own."""
+    """For each slot, the slot of the best class that is not its own."""
     if classes.shape[1] < 2:
-        raise NotApplicableError("class_swapped needs another class, and there is one slot")
-    own = classes if slots is None else classes.gather(1, slots)
-    swapped = (own == classes[:, :1]).long()  # slot 0 holds the best class, slot 1 the second
-    if (classes.gather(1, swapped) == own).any():
+        raise NotApplicableError("class_swapped needs another class, and there is only one slot")
+    slot_classes = classes if slots is None else classes.gather(1, slots)
+    # Slot 0 holds the best class, slot 1 the second.
+    swapped = (slot_classes == classes[:, :1]).long()
+    if (classes.gather(1, swapped) == slot_classes).any():
         raise NotApplicableError("class_swapped needs another class in the first two slots")
     return swapped
 
@@ -135,7 +133,7 @@ def cam_method(
     classes: Classes = "all",
     generalizes_cam: bool = False,
 ) -> Callable[[MapFunction], MapMethod]:
-    """Register a map method under ``name``; the parameters are ``MapMethod``'s."""
+    """Register a function as a map method; the parameters are ``MapMethod``'s."""
 
     def register(function: MapFunction) -> MapMethod:
         method = MapMethod(
@@ -153,5 +151,5 @@ def cam_method(
 
 
 def merged_plan(methods: Iterable[MapMethod]) -> Plan:
-    """One plan that serves all methods, so that they share one forward pass."""
+    """One plan that serves all methods, so that they can share one forward pass."""
     return reduce(or_, (method.plan for method in methods), Plan())

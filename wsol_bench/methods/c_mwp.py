@@ -1,4 +1,4 @@
-"""Contrastive excitation backprop."""
+"""Contrastive excitation backprop: excitation for a class less that against it."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,15 +11,20 @@ __all__ = ["c_mwp"]
 
 @cam_method("c_mwp", plan=Plan(), scope="image", classes="label", paper="arXiv:1608.00507")
 def c_mwp(record: Record, *, map_layer: str | None = None) -> Float[Tensor, "batch k h w"]:
-    """Contrastive marginal winning probability (Zhang et al., ECCV 2016, section 3.3).
+    """Contrastive marginal winning probability, c-MWP (Zhang et al., ECCV 2016, section 3.3).
 
-    ``L^c = ReLU(sum_n (p_n^c - p_n^not-c))`` over the channels of a lower layer: excitation
-    backprop from class c, less that from a unit whose weights are those of c negated.
+    ``L^c = ReLU(sum_n (p_n^c - p_n^not-c))`` over the channels n of a lower layer, where ``p^c``,
+    (channels, h, w), is excitation backprop from class c, and ``p^not-c`` that from a unit whose
+    weights are those of c negated.
 
     Args:
-        record: of any layer.
-        map_layer: that lower layer, by its dotted name; by default the table's
+        record: a record of any layer.
+        map_layer: dotted name of that lower layer; by default the one in the target-layer table
             (``wsol_bench.models.target_layers``).
+
+    Raises:
+        NotApplicableError: a module behind the lower layer has no excitation rule, or the table
+            names no lower layer for the network.
     """
     p = record.probe.excitation(record.classes, contrastive=True, map_layer=map_layer)
     return p.sum(dim=2).relu()

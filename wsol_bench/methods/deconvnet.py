@@ -1,4 +1,4 @@
-"""Deconvolutional network."""
+"""DeconvNet: the class score projected back to the pixels."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,12 +14,14 @@ __all__ = ["deconvnet"]
 def deconvnet(record: Record) -> Float[Tensor, "batch k height width"]:
     """DeconvNet (Zeiler and Fergus, ECCV 2014, section 2.1), from the class score to the pixels.
 
-    A gradient ``R^l`` to whose rectifiers nothing matters but their own sign: where backpropagation
-    has ``R^l = 1[f^l > 0] R^(l+1)``, it is ``R^l = max(R^(l+1), 0)`` (Simonyan et al.,
-    arXiv:1312.6034, section 4; Springenberg et al., arXiv:1412.6806, figure 1). Max pooling
-    passes it to the maximum, by the paper's switches. The map is ``max_rgb |R^0|``, as of backprop.
+    At each rectifier l, ``R^l = max(R^(l+1), 0)``, where R is the signal that runs backward from
+    the class score (before softmax): nothing matters but its own sign. Backpropagation has
+    ``R^l = 1[f^l > 0] R^(l+1)`` there, f being the rectifier's input (Simonyan et al.,
+    arXiv:1312.6034, section 4; Springenberg et al., arXiv:1412.6806, figure 1). Max pooling passes
+    the signal to the maximum, by the paper's switches. The map is ``max_rgb |R^0|``,
+    (height, width), as of backprop.
 
     Raises:
-        NotApplicableError: a network without rectifiers.
+        NotApplicableError: the network runs no rectifier.
     """
     return strongest_channel(record.probe.pixel_gradients(record.classes, rule="deconvnet"))

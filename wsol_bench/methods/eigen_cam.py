@@ -13,14 +13,14 @@ __all__ = ["eigen_cam", "first_component"]
 
 @cam_method("eigen_cam", plan=Plan(), paper="arXiv:2008.00299")
 def eigen_cam(record: Record, *, centered: bool = False) -> Float[Tensor, "batch k h w"]:
-    """Eigen-CAM (Muhammad and Yeasin, IJCNN 2020): ``L = O v``.
+    """Eigen-CAM (Muhammad and Yeasin, IJCNN 2020): the activations' first principal component.
 
-    ``O`` (positions, channels) are the activations and ``v`` its first right singular vector. It
-    does not look at the class: all slots have the same map. Behind a ReLU no value of it is
-    negative; else it is signed.
+    ``L = O v``, where O, (positions, channels), are the activations of the target layer and v,
+    (channels,), their first right singular vector. The map does not depend on the class: all slots
+    have the same map. Behind a ReLU none of its values is negative; otherwise it is signed.
 
     Args:
-        record: of one layer.
+        record: a record of one layer.
         centered: whether each channel's mean over the positions is subtracted first, as
             pytorch-grad-cam does and the paper does not. The map is signed then.
     """
@@ -31,14 +31,18 @@ def eigen_cam(record: Record, *, centered: bool = False) -> Float[Tensor, "batch
 def first_component(
     channels: Float[Tensor, "*batch c h w"], *, centered: bool
 ) -> Float[Tensor, "*batch h w"]:
-    """Projection of each position's channels on their first right singular vector.
+    """The projection of each position's channels on their first right singular vector.
 
-    By the smaller of the two Gram matrices, (c, c) or (h w, h w). The sign, which a decomposition
-    leaves open, is that by which the inner product with the sum over the channels is positive.
+    It is computed from the smaller of the two Gram matrices, (c, c) or (h w, h w). The sign, which
+    a decomposition leaves open, makes the inner product with the sum over the channels positive.
+
+    Args:
+        channels: activations, or what takes their place.
+        centered: whether each channel's mean over the positions is subtracted first.
     """
     size = channels.abs().amax(dim=(-3, -2, -1), keepdim=True)
     # In units of the maximum: squares of gradients would leave the range of float32. Decompositions
-    # refuse what is not finite; it is zero here, and not finite again in the end.
+    # refuse values that are not finite: they are zero here, and become not finite again at the end.
     usable = size.isfinite() & (size > 0)
     rows = torch.where(usable, channels / size, 0.0).flatten(-2)
     if centered:

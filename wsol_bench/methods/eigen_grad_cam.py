@@ -17,16 +17,18 @@ __all__ = ["eigen_grad_cam"]
     paper="https://github.com/jacobgil/pytorch-grad-cam",
 )
 def eigen_grad_cam(record: Record, *, centered: bool = True) -> Float[Tensor, "batch k h w"]:
-    """EigenGradCAM of pytorch-grad-cam: Eigen-CAM of ``dy^c / dA_k A_k``, signed.
+    """EigenGradCAM of pytorch-grad-cam: Eigen-CAM of the gradients times the activations.
 
-    Without a paper. The sign is that of the class's own sum over the channels, where
-    pytorch-grad-cam leaves it to the decomposition.
+    It is Eigen-CAM with ``dy^c / dA_k A_k``, (h, w), in the place of the activations ``A_k`` of
+    each channel k, where ``y^c`` is the score of class c before softmax. The map is signed: its
+    sign is that of the class's own sum over the channels, where pytorch-grad-cam leaves it to the
+    decomposition. There is no paper.
 
     Args:
-        record: of one layer.
+        record: a record of one layer.
         centered: whether each channel's mean over the positions is subtracted first, as
             pytorch-grad-cam does.
     """
     # Slot by slot: all products at once are as large as the gradients.
-    products = (of_slot * record.activations for of_slot in record.gradients.unbind(dim=1))
-    return torch.stack([first_component(one, centered=centered) for one in products], dim=1)
+    products = (gradients * record.activations for gradients in record.gradients.unbind(dim=1))
+    return torch.stack([first_component(product, centered=centered) for product in products], 1)

@@ -1,4 +1,4 @@
-"""Element-wise Grad-CAM."""
+"""Element-wise Grad-CAM: the positive parts of gradients times activations."""
 
 import torch
 from jaxtyping import Float
@@ -16,11 +16,14 @@ __all__ = ["elementwise_grad_cam"]
     paper="https://github.com/jacobgil/pytorch-grad-cam",
 )
 def elementwise_grad_cam(record: Record) -> Float[Tensor, "batch k h w"]:
-    """GradCAMElementWise of pytorch-grad-cam: ``sum_k ReLU(dy^c / dA_k A_k)``.
+    """GradCAMElementWise of pytorch-grad-cam: positive parts of gradients times activations.
 
-    Without a paper. It differs from HiResCAM in that no channel's negative contribution cancels
-    another's positive one, and from LayerCAM only where activations are negative.
+    ``sum_k ReLU(dy^c / dA_k A_k)``, position by position, where ``A_k``, (h, w), is the activation
+    of channel k at the target layer and ``y^c`` the score of class c before softmax. There is no
+    paper. Unlike in HiResCAM, no channel's negative contribution cancels another's positive one;
+    LayerCAM differs only where activations are negative.
     """
-    # Slot by slot: no sum of products holds a ReLU, and all products at once are as large as g.
-    products = (of_slot * record.activations for of_slot in record.gradients.unbind(dim=1))
+    # Slot by slot: the ReLU keeps this from being an einsum, and all products at once are as large
+    # as the gradients.
+    products = (gradients * record.activations for gradients in record.gradients.unbind(dim=1))
     return torch.stack([product.relu().sum(dim=1) for product in products], dim=1)

@@ -1,4 +1,4 @@
-"""Excitation backprop."""
+"""Excitation backprop: probabilities passed from the class score down to a layer."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,13 +13,19 @@ __all__ = ["excitation_bp"]
 def excitation_bp(record: Record, *, map_layer: str | None = None) -> Float[Tensor, "batch k h w"]:
     """Excitation backprop (Zhang et al., ECCV 2016, section 3.2).
 
-    ``L^c = sum_n p_n^c`` over the channels of a lower layer, p being the marginal winning
-    probability: ``p'_j = x_j * sum_i W+_ij p_i / (W+ x)_i`` from ``p = 1`` at the logit of class c.
+    ``L^c = sum_n p_n^c`` over the channels n of a lower layer, where p, (channels, h, w), is the
+    marginal winning probability: ``p'_j = x_j * sum_i W+_ij p_i / (W+ x)_i`` from ``p = 1`` at the
+    logit of class c. x is the input of a layer and ``W+`` the positive part of its weights; p is
+    the probability of the layer's outputs i, and ``p'`` that of its inputs j.
 
     Args:
-        record: of any layer.
-        map_layer: that lower layer, by its dotted name; by default the table's
+        record: a record of any layer.
+        map_layer: dotted name of that lower layer; by default the one in the target-layer table
             (``wsol_bench.models.target_layers``).
+
+    Raises:
+        NotApplicableError: a module behind the lower layer has no excitation rule, or the table
+            names no lower layer for the network.
     """
     p = record.probe.excitation(record.classes, contrastive=False, map_layer=map_layer)
     return p.sum(dim=2)

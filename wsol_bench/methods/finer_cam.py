@@ -1,4 +1,4 @@
-"""Finer-CAM: what tells a class from those that are most like it."""
+"""Finer-CAM: Grad-CAM of the difference between a class and similar classes."""
 
 import torch
 from jaxtyping import Float
@@ -18,17 +18,17 @@ def finer_cam(
 ) -> Float[Tensor, "batch k h w"]:
     """Finer-CAM (Zhang et al., CVPR 2025): Grad-CAM of a class against similar classes.
 
-    Grad-CAM of ``y^c - alpha / n sum_d y^d``, where the n classes d are those whose scores are
-    nearest to ``y^c``. The comparisons have equal weights; the authors' code also has a variant
-    that weighs them by their probabilities.
+    It is Grad-CAM of ``y^c - alpha / n sum_d y^d``, where ``y^c`` is the score of class c before
+    softmax, and the n classes d are those whose scores are nearest to ``y^c``. The comparisons have
+    equal weights; the authors' code also has a variant that weights them by their probabilities.
 
     Args:
-        record: of one layer.
+        record: a record of one layer.
         alpha: strength of the comparison (the paper's gamma); with 0 it is Grad-CAM.
-        n_similar: number of classes that each is compared with, at most all others.
+        n_similar: n, the number of classes that each is compared with, at most all others.
     """
-    own = record.logits.gather(1, record.classes)
-    distances = (record.logits[:, None] - own[:, :, None]).abs()
+    scores = record.logits.gather(1, record.classes)
+    distances = (record.logits[:, None] - scores[:, :, None]).abs()
     distances = distances.scatter(2, record.classes[:, :, None], torch.inf)
     n = min(n_similar, record.logits.shape[1] - 1)
     # A stable sort: classes at equal distances rank by output index, in every batch.

@@ -13,12 +13,13 @@ __all__ = ["full_grad", "spatial_bias"]
 
 @cam_method("full_grad", plan=Plan(), scope="image", classes="label", paper="arXiv:1905.00780")
 def full_grad(record: Record) -> Float[Tensor, "batch k height width"]:
-    """FullGrad (Srinivas and Fleuret, NeurIPS 2019): ``psi(g_x x) + sum_l sum_c psi(g_l b_l)_c``.
+    """FullGrad (Srinivas and Fleuret, NeurIPS 2019): gradients of the input and of all biases.
 
-    ``g_x`` and ``g_l`` are the gradients of the class score (before softmax) with respect to the
-    input x and to the output of each convolution or batch normalization l, ``b_l`` are their
-    biases. As in the authors' code, psi is the absolute value, rescaled to 0..1 over all channels
-    and positions of the input or of a layer, then resized (bilinear, corners aligned) to the input;
+    ``psi(g_x x) + sum_l sum_c psi(g_l b_l)_c``, where ``g_x``, (3, height, width), and ``g_l``,
+    (c, h, w), are the gradients of the class score (before softmax) with respect to the input x and
+    to the output of each convolution or batch normalization l, and ``b_l``, (c,), are their biases.
+    As in the authors' code, psi is the absolute value, rescaled to 0..1 over all channels and
+    positions of the input or of a layer, then resized (bilinear, corners aligned) to the input;
     biases of linear layers have no positions and no share. No epsilon is added to the range, which
     is as small as the gradients are.
     """
@@ -32,22 +33,23 @@ def full_grad(record: Record) -> Float[Tensor, "batch k height width"]:
     }
     for name, (_, gradients) in probe.gradients_at(list(biases), record.classes).items():
         # Resizing is linear: the sum over the channels goes first, and one map is resized.
-        of_layer = _rescaled(gradients * biases[name][:, None, None]).sum(dim=2)
-        maps = maps + F.interpolate(of_layer, maps.shape[-2:], mode="bilinear", align_corners=True)
+        layer = _rescaled(gradients * biases[name][:, None, None]).sum(dim=2)
+        maps = maps + F.interpolate(layer, maps.shape[-2:], mode="bilinear", align_corners=True)
     return maps
 
 
 def spatial_bias(module: nn.Module) -> Float[Tensor, " c"] | None:
-    """What a module adds to each channel, whatever its input; None where that is nothing.
+    """The value that a module adds to each channel, whatever its input; None if it adds none.
 
-    A convolution's bias; of a batch normalization ``beta - mean gamma / sqrt(variance + eps)``.
+    It is a convolution's bias; of a batch normalization, ``beta - mean gamma / sqrt(variance +
+    eps)``.
     """
     if isinstance(module, nn.Conv2d):
         return None if module.bias is None else module.bias.detach().float()
-    # Without running statistics a normalization adds nothing that does not depend on the input.
+    # Without running statistics, all that a normalization adds depends on the input.
     if not isinstance(module, nn.BatchNorm2d) or module.running_mean is None:
         return None
-    with torch.no_grad():  # it is an affine map of each channel: its value at 0
+    with torch.no_grad():  # an affine function of each channel, evaluated at 0
         at_zero = F.batch_norm(
             torch.zeros_like(module.running_mean)[None],
             module.running_mean,
@@ -60,6 +62,7 @@ def spatial_bias(module: nn.Module) -> Float[Tensor, " c"] | None:
 
 
 def _rescaled(products: Float[Tensor, "batch k c h w"]) -> Float[Tensor, "batch k c h w"]:
+    """psi: absolute values, rescaled to 0..1 over channels and positions."""
     sizes = products.abs()
     sizes = sizes - sizes.amin(dim=(2, 3, 4), keepdim=True)
     maxima = sizes.amax(dim=(2, 3, 4), keepdim=True)

@@ -1,4 +1,4 @@
-"""Grad-CAM++: gradients weighed pixel by pixel."""
+"""Grad-CAM++: gradients weighted pixel by pixel."""
 
 import torch
 from jaxtyping import Float
@@ -15,8 +15,10 @@ def grad_cam_pp(record: Record) -> Float[Tensor, "batch k h w"]:
     """Grad-CAM++ (Chattopadhay et al., WACV 2018, eq. 7 and 19), as the paper prints it.
 
     ``w_k^c = sum_ij alpha_k^c(i, j) ReLU(dy^c / dA_k(i, j))``, ``L^c = ReLU(sum_k w_k^c A_k)``,
-    with the coefficients alpha of ``pixel_coefficients``. The paper's score is ``exp(y^c)``, whose
-    value cancels in alpha and is a positive factor of the whole map.
+    where ``A_k``, (h, w), is the activation of channel k at the target layer, ``y^c`` the score of
+    class c before softmax, and ``alpha_k^c``, (h, w), the coefficients of ``pixel_coefficients``.
+    The paper's score is ``exp(y^c)``, whose value cancels in alpha and is a positive factor of the
+    whole map.
     """
     coefficients = pixel_coefficients(record.gradients, record.activations)
     weights = (coefficients * record.gradients.relu()).sum(dim=(-2, -1))
@@ -26,12 +28,13 @@ def grad_cam_pp(record: Record) -> Float[Tensor, "batch k h w"]:
 def pixel_coefficients(
     slopes: Float[Tensor, "batch k c h w"], activations: Float[Tensor, "batch c h w"]
 ) -> Float[Tensor, "batch k c h w"]:
-    """Grad-CAM++'s alpha (eq. 19): ``g^2 / (2 g^2 + S g^3)``, S the sum of A over all positions.
+    """The coefficients alpha of Grad-CAM++ (eq. 19): ``g^2 / (2 g^2 + S g^3)``.
 
-    Computed as ``1 / (2 + S g)``: g^2 is about 2e-7 on real networks, so that no epsilon may stand
-    beside it. Where g is 0 its value does not matter. With activations that are not negative it
-    lies between 0 and 1/2 wherever g is positive; with a negative S (networks without a ReLU) the
-    formula has a pole, and at the pole itself the coefficient is 0.
+    g is the gradient, and S the sum of A over all positions. They are computed as
+    ``1 / (2 + S g)``: g^2 is about 2e-7 on real networks, so that no epsilon may stand beside it.
+    Where g is 0 their value does not matter. If no activation is negative, they lie between 0 and
+    1/2 wherever g is positive; with a negative S (networks without a ReLU) the formula has a pole,
+    and at the pole itself the coefficient is 0.
 
     Args:
         slopes: g; for averages over noisy images, the ratio of mean g^3 to mean g^2.

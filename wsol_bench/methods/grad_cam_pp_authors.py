@@ -17,11 +17,12 @@ __all__ = ["grad_cam_pp_authors"]
     paper="arXiv:1710.11063, https://github.com/adityac94/Grad_CAM_plus_plus",
 )
 def grad_cam_pp_authors(record: Record) -> Float[Tensor, "batch k h w"]:
-    """Grad-CAM++ with the normalization of the authors' code, which the paper does not print.
+    """Grad-CAM++ with the normalization of its authors' code, which the paper does not print.
 
-    In each channel, the coefficients alpha (eq. 19) are divided by their sum over the positions
-    where the gradient is positive: ``w_k^c`` is a mean of the positive gradients, and not a sum. On
-    a GAP + linear network it is exactly ReLU(g), the positive class weights of CAM.
+    In each channel, the coefficients alpha (eq. 19; see grad_cam_pp) are divided by their sum over
+    the positions where the gradient g is positive: the weight ``w_k^c`` is a mean of the positive
+    gradients, and not a sum. On a network of global average pooling and a linear layer it is
+    exactly ReLU(g), the positive class weights of CAM.
     """
     positive = record.gradients.relu()
     coefficients = pixel_coefficients(record.gradients, record.activations) * (positive > 0)

@@ -1,4 +1,4 @@
-"""Guided backpropagation."""
+"""Guided backpropagation: gradients, of which rectifiers pass only the positive ones."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,12 +14,13 @@ __all__ = ["guided_backprop"]
 def guided_backprop(record: Record) -> Float[Tensor, "batch k height width"]:
     """Guided backpropagation (Springenberg et al., ICLR 2015 workshop, section 3.4).
 
-    The gradient of the class score (before softmax), but rectifiers pass only what is positive:
-    ``R^l = 1[f^l > 0] 1[R^(l+1) > 0] R^(l+1)``. Smooth rectifiers (SiLU, GELU, ...) have their own
-    derivative in the place of the first factor. The paper shows R as a color image; the map is
+    At each rectifier l, ``R^l = 1[f^l > 0] 1[R^(l+1) > 0] R^(l+1)``, where R is the signal that
+    runs backward from the class score (before softmax) and f the rectifier's input. Elsewhere R is
+    the gradient. Smooth rectifiers (SiLU, GELU, ...) have their own derivative in the place of the
+    first factor. The paper shows ``R^0``, (3, height, width), as a color image; the map is
     ``max_rgb |R^0|``, as of backprop.
 
     Raises:
-        NotApplicableError: a network without rectifiers, where it were the plain gradient.
+        NotApplicableError: the network runs no rectifier; the map would be that of backprop.
     """
     return strongest_channel(record.probe.pixel_gradients(record.classes, rule="guided"))

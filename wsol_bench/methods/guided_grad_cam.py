@@ -16,15 +16,16 @@ __all__ = ["guided_grad_cam"]
 def guided_grad_cam(record: Record) -> Float[Tensor, "batch k height width"]:
     """Guided Grad-CAM (Selvaraju et al., ICCV 2017, section 3.2).
 
-    ``R^0 * up(L^c)``, pixel by pixel: guided backpropagation times Grad-CAM, bilinearly resized to
-    the input (pixel areas aligned, not corners). The map is its ``max_rgb |.|``, as of guided
-    backpropagation: Grad-CAM is positive and common to the colors, so the two maps are multiplied.
+    ``R^0 * up(L^c)``, pixel by pixel, where ``R^0``, (3, height, width), is guided backpropagation,
+    and ``up(L^c)`` is the map of Grad-CAM, bilinearly resized to the input (pixel areas aligned,
+    not corners). The map is its ``max_rgb |.|``, as of guided backpropagation: Grad-CAM is positive
+    and common to the colors, so the two maps are multiplied.
 
     Raises:
-        NotApplicableError: a network without rectifiers.
+        NotApplicableError: the network runs no rectifier.
     """
     guided = record.probe.pixel_gradients(record.classes, rule="guided")
-    of_layer = F.interpolate(
+    resized = F.interpolate(
         grad_cam(record), guided.shape[-2:], mode="bilinear", align_corners=False
     )
-    return strongest_channel(guided) * of_layer
+    return strongest_channel(guided) * resized

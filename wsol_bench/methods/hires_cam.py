@@ -1,4 +1,4 @@
-"""High-resolution class activation mapping."""
+"""HiResCAM: high-resolution class activation mapping."""
 
 import torch
 from jaxtyping import Float
@@ -12,10 +12,12 @@ __all__ = ["hires_cam"]
 
 @cam_method("hires_cam", plan=Plan(gradients=True), paper="arXiv:2011.08891", generalizes_cam=True)
 def hires_cam(record: Record) -> Float[Tensor, "batch k h w"]:
-    """HiResCAM (Draelos and Carin, 2020): ``ReLU(sum_k dy^c / dA_k A_k)``, position by position.
+    """HiResCAM (Draelos and Carin, 2020): gradients times activations, position by position.
 
-    Grad-CAM without the average of the gradients. What is summed is each position's contribution
-    to the score where the layer is followed by one linear layer; ReLU is for visualization, as in
-    Grad-CAM. On a GAP + linear network it is Grad-CAM.
+    ``ReLU(sum_k dy^c / dA_k A_k)``, where ``A_k``, (h, w), is the activation of channel k at the
+    target layer and ``y^c`` the score of class c before softmax. It is Grad-CAM without the average
+    of the gradients. If the layer is followed by one linear layer, what is summed is each
+    position's contribution to the score; ReLU is for visualization, as in Grad-CAM. On a network of
+    global average pooling and a linear layer it is Grad-CAM.
     """
     return torch.einsum("bkchw,bchw->bkhw", record.gradients, record.activations).relu()

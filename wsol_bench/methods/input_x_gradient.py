@@ -1,4 +1,4 @@
-"""Input times gradient."""
+"""Input times gradient: the contribution of each pixel to the class score."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,11 +13,12 @@ __all__ = ["input_x_gradient", "size_of_sum"]
     "input_x_gradient", plan=Plan(), scope="image", classes="label", paper="arXiv:1605.01713"
 )
 def input_x_gradient(record: Record) -> Float[Tensor, "batch k height width"]:
-    """Input times gradient (Shrikumar et al., 2016): ``|sum_rgb x dS_c / dx|``.
+    """Input times gradient (Shrikumar et al., 2016): each pixel's contribution to the score.
 
-    S is the score before softmax and x the normalized input, so a pixel of the mean color counts
-    for nothing. The channels of a pixel are parts of one contribution to the score: they add up,
-    signs and all, and the size of the sum is the map (as captum shows attributions by default).
+    ``|sum_rgb x dS_c / dx|``, where ``S_c`` is the score of class c before softmax and x,
+    (3, height, width), the normalized input, so that a pixel of the mean color counts for nothing.
+    The channels of a pixel are parts of one contribution to the score: they add up, signs and all,
+    and the size of the sum is the map (as captum shows attributions by default).
     """
     gradients = record.probe.pixel_gradients(record.classes)
     return size_of_sum(gradients * record.probe.images[:, None])

@@ -1,4 +1,4 @@
-"""Integrated Score-CAM: Score-CAM with masks of growing strength."""
+"""IS-CAM: Score-CAM with masks of growing strength."""
 
 from functools import partial
 
@@ -16,18 +16,20 @@ __all__ = ["is_cam"]
 
 @cam_method("is_cam", plan=Plan(), paper="arXiv:2010.03023")
 def is_cam(record: Record, *, steps: PositiveInt = 10) -> Float[Tensor, "batch k h w"]:
-    """IS-CAM (Naidu et al., 2020).
+    """Integrated Score-CAM, IS-CAM (Naidu et al., 2020): masks of growing strength.
 
-    Score-CAM with ``S_k^c = 1/N sum_i=1^N f^c(sum_j=0^(i-1) j/N M_k X)``. The inner sum is
-    ``i (i - 1) / (2 N)``: as the paper defines them, and not as its name has it, the steps do not
-    lead from nothing to the mask, but on to ``(N - 1) / 2`` times the mask. The first step hides
-    everything whatever the channel, and cancels in the softmax: it is not taken.
+    It is Score-CAM with ``S_k^c = 1/N sum_i=1^N f^c(sum_j=0^(i-1) j/N M_k X)``, where ``M_k``,
+    (height, width), is the mask of channel k, X, (3, height, width), the input and ``f^c`` the
+    score of class c before softmax. The inner sum is ``i (i - 1) / (2 N)``: as the paper defines
+    them, and contrary to its name, the steps do not lead from nothing to the mask, but on to
+    ``(N - 1) / 2`` times the mask. The first step hides everything whatever the channel, and
+    cancels in the softmax: it is not taken.
 
     torchcam's inner sum has one more term, ``j = i``.
 
     Args:
-        record: of one layer.
-        steps: N; with 1 all channels weigh the same.
+        record: a record of one layer.
+        steps: N; with 1 all channels have the same weight.
     """
     scores = torch.zeros_like(record.activations[:, None, :, 0, 0])
     scores = scores.expand(-1, record.classes.shape[1], -1)
@@ -38,6 +40,6 @@ def is_cam(record: Record, *, steps: PositiveInt = 10) -> Float[Tensor, "batch k
 
 
 def _times(
-    strength: float, masks: Float[Tensor, "n 1 height width"], of: Int64[Tensor, " n"]
+    strength: float, masks: Float[Tensor, "n 1 height width"], image: Int64[Tensor, " n"]
 ) -> Float[Tensor, "n 1 height width"]:
     return strength * masks

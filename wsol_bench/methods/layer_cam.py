@@ -17,30 +17,31 @@ __all__ = ["layer_cam"]
 def layer_cam(
     record: Record, *, fused: bool = False, gamma: float = 2.0
 ) -> Float[Tensor, "batch k h w"]:
-    """LayerCAM (Jiang et al., TIP 2021): each position is weighed by its own positive gradient.
+    """LayerCAM (Jiang et al., TIP 2021): each position is weighted by its own positive gradient.
 
-    ``M^c = ReLU(sum_k ReLU(dy^c / dA_k) A_k)``, position by position.
+    ``M^c = ReLU(sum_k ReLU(dy^c / dA_k) A_k)``, position by position, where ``A_k``, (h, w), is the
+    activation of channel k at the target layer and ``y^c`` the score of class c before softmax.
 
     Args:
-        record: of one layer; fused, of several stages.
+        record: a record of one layer; for a fused map, of several stages.
         fused: whether the map is the element-wise maximum of the layer's own and those of all
             layers recorded before it, each in units of its maximum and resized (bilinear) to the
             finest of their grids. Maps of shallow stages have few high values, and are scaled up as
-            ``tanh(gamma M / max M)``. Shallow are, as on the paper's VGG-16, the stages before the
-            last two: grids at least three times as fine as the layer's own.
-        gamma: that scale; the paper's is 2.
+            ``tanh(gamma M / max M)``. Shallow stages are, as on the paper's VGG-16, those before
+            the last two: grids at least three times as fine as the layer's own.
+        gamma: scale of the maps of shallow stages; the paper's is 2.
     """
     if not fused:
         return _map(record)
-    maps = [_map(record.at_layer(at)) for at in range(record.at + 1)]
+    layers = [_map(record.at_layer(at)) for at in range(record.at + 1)]
     scaled = [
-        _fraction_of_maximum(one)
-        if one.shape[-2] < 3 * maps[-1].shape[-2]
-        else torch.tanh(gamma * _fraction_of_maximum(one))
-        for one in maps
+        _fraction_of_maximum(maps)
+        if maps.shape[-2] < 3 * layers[-1].shape[-2]
+        else torch.tanh(gamma * _fraction_of_maximum(maps))
+        for maps in layers
     ]
-    finest = max((one.shape[-2:] for one in maps), key=lambda size: size[0] * size[1])
-    resized = [F.interpolate(one, finest, mode="bilinear", align_corners=False) for one in scaled]
+    finest = max((maps.shape[-2:] for maps in layers), key=lambda size: size[0] * size[1])
+    resized = [F.interpolate(maps, finest, mode="bilinear", align_corners=False) for maps in scaled]
     return reduce(torch.maximum, resized)
 
 

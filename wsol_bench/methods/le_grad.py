@@ -1,4 +1,4 @@
-"""LeGrad: the sensitivity of each layer's score to its attention."""
+"""LeGrad: the gradients of class scores with respect to the attention of each block."""
 
 import torch
 from jaxtyping import Float
@@ -13,16 +13,20 @@ __all__ = ["le_grad"]
 
 @cam_method("le_grad", plan=Plan(), scope="image", classes="label", paper="arXiv:2404.03214")
 def le_grad(record: Record) -> Float[Tensor, "batch k h w"]:
-    """LeGrad (Bousselham et al., ICCV 2025), for classifiers that read a class token.
+    """LeGrad (Bousselham et al., ICCV 2025), for vision transformers that read a class token.
 
-    ``s_l^c`` is the score of layer l: the final norm and the head applied to the class token of
-    block l instead of the last. With ``G_l = ds_l^c / dA_l``, (heads, n, n),
     ``E_l(j) = 1 / (heads n) sum_h sum_i ReLU(G_l)_hij`` and ``L^c = 1 / layers sum_l E_l``, over
-    the patch tokens j.
+    the patch tokens j. ``G_l = ds_l^c / dA_l``, (heads, n, n), where ``A_l`` is the attention of
+    block l over n tokens, and ``s_l^c`` the score of class c at that block: the final norm and the
+    head applied to the class token of block l instead of the last.
 
     All blocks count, as in the paper; the authors' code takes the last ones that it is told, and
     for CLIP scores a layer by the mean of all its tokens. The paper's min-max normalization of the
     map is left to what comes after, as with every method here.
+
+    Raises:
+        NotApplicableError: the network is no stack of self-attention blocks over one square grid of
+            patch tokens behind a class token.
     """
     per_block = []
     for block in record.probe.attention(record.classes):

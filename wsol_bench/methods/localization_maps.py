@@ -1,4 +1,4 @@
-"""Localization maps of a batch, for use in other people's code."""
+"""``localization_maps``: the maps of several methods for a batch of images, in one call."""
 
 from collections.abc import Sequence
 
@@ -14,6 +14,10 @@ from wsol_bench.models.target_layers import target_of
 
 __all__ = ["localization_maps"]
 
+ClassIndices = (
+    Int64[Tensor, "batch k"] | Int64[Tensor, " k"] | Sequence[int] | Sequence[Sequence[int]]
+)
+
 
 def localization_maps(
     model: nn.Module,
@@ -21,61 +25,67 @@ def localization_maps(
     methods: str | MapMethod | Sequence[str | MapMethod] = ("grad_cam",),
     *,
     layer: str | None = None,
-    classes: Int64[Tensor, "batch k"]
-    | Int64[Tensor, " k"]
-    | Sequence[int]
-    | Sequence[Sequence[int]]
-    | None = None,
+    classes: ClassIndices | None = None,
     k: int = 5,
     precision: Precision = "fp32",
 ) -> dict[str, Float[Tensor, "batch k h w"]]:
-    """Maps of several methods from one forward pass.
+    """The localization maps of several methods, from one forward pass of a network.
 
     Args:
-        model: maps images to (batch, n) logits; it comes back as it was.
+        model: a network that maps images to (batch, n) logits; it is unchanged afterwards.
         images: normalized input, on the model's device.
-        methods: names (``wsol-bench list methods``), import paths, or what ``@cam_method`` made;
-            one or several.
-        layer: target layer; by default the table's (``wsol_bench.models.target_layers``).
-        classes: output indices a map is made for: (batch, k), or (k,) for all images. By default
-            the k best of each image, best first.
+        methods: one method or several, as names (``wsol-bench list methods``), import paths
+            (``my_module:my_cam``), or the objects that ``@cam_method`` returns.
+        layer: dotted name of the target layer; by default the one in the target-layer table
+            (``wsol_bench.models.target_layers``).
+        classes: output indices to make maps for: (batch, k), or (k,) for all images. By default the
+            k best classes of each image, best first.
         k: number of best classes.
-        precision: ``bf16`` and ``fp16`` run the model under autocast.
+        precision: numeric format of the forward pass; ``bf16`` and ``fp16`` use autocast.
 
     Returns:
-        By method name, each map as its paper defines it, at the layer's resolution, in float32.
+        The maps by method name, in float32: each as its paper defines it, at the layer's
+        resolution.
 
     Raises:
-        ConfigError: an unknown method, or one that is listed twice.
-        ModelError: an architecture without a known layer; ``classes`` that do not fit.
-        NotApplicableError: a method that the network has not got what it takes for.
+        ConfigError: a method is unknown, or listed twice.
+        ModelError: the architecture is not in the table and ``layer`` is not given; or ``classes``
+            are no output indices for these images.
+        NotApplicableError: the network lacks what a method needs.
     """
     listed = [methods] if isinstance(methods, str | MapMethod) else methods
-    chosen = distinct(
+    resolved = distinct(
         method if isinstance(method, MapMethod) else cam_methods.get(method) for method in listed
     )
-    for method in chosen:
-        if method.is_of_randomized:
-            raise ConfigError(f"{method.name} is of a permuted network, which an experiment makes")
-    target = target_of(model, layer=layer)
-    slots = None
-    if classes is not None:
-        try:
-            slots = torch.as_tensor(classes, device=images.device)
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"classes: expected output indices: {error}") from error
-        if slots.is_floating_point():
-            raise ModelError(f"classes: expected output indices, found {classes}")
-        slots = slots.long()
-        slots = slots.expand(len(images), -1) if slots.ndim == 1 else slots
-        if slots.ndim != 2 or len(slots) != len(images):
-            raise ModelError(
-                f"classes: expected (k,) or (batch, k) output indices for {len(images)} images, "
-                f"found {tuple(slots.shape)}"
+    for method in resolved:
+        if method.is_randomized:
+            raise ConfigError(
+                f"{method.name} needs a network with permuted weights, which only an experiment "
+                "makes: set 'sanity: randomized_weights' there"
             )
-    best = BestClasses(k)
+    target = target_of(model, layer=layer)
+    slots = BestClasses(k) if classes is None else _class_slots(classes, images)
     record = capture(
-        model, images, [target], merged_plan(chosen),
-        classes=best if slots is None else slots, precision=precision,
-    )  # fmt: skip
-    return {method.name: method(record).detach().float() for method in chosen}
+        model, images, [target], merged_plan(resolved), classes=slots, precision=precision
+    )
+    return {method.name: method(record).detach().float() for method in resolved}
+
+
+def _class_slots(
+    classes: ClassIndices, images: Float[Tensor, "batch 3 height width"]
+) -> Int64[Tensor, "batch k"]:
+    """The output index of each class slot of each image."""
+    try:
+        slots = torch.as_tensor(classes, device=images.device)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"classes: expected output indices: {error}") from error
+    if slots.is_floating_point():
+        raise ModelError(f"classes: expected output indices, found {classes}")
+    slots = slots.long()
+    slots = slots.expand(len(images), -1) if slots.ndim == 1 else slots
+    if slots.ndim != 2 or len(slots) != len(images):
+        raise ModelError(
+            f"classes: expected (k,) or (batch, k) output indices for {len(images)} images, "
+            f"found {tuple(slots.shape)}"
+        )
+    return slots

@@ -1,4 +1,4 @@
-"""Occlusion: the drop of a class's probability where a window is covered."""
+"""Occlusion: the drop of a class's probability if a window is covered."""
 
 import torch
 from jaxtyping import Float
@@ -19,15 +19,19 @@ def occlusion(
     """Occlusion sensitivity (Zeiler and Fergus, ECCV 2014, section 4.2).
 
     A pixel's value is the mean of ``p^c(X) - p^c(X without w)`` over all windows w that cover it,
-    with the probability (softmax) of the class; signed. A covered window has the mean color: zeros
-    in the normalized input. The map has the input's size.
+    where ``p^c`` is the probability (softmax) of class c and X, (3, height, width), the input. It
+    is signed. A covered window has the mean color: zeros in the normalized input. The map has the
+    input's size.
 
     The paper gives neither a window's size nor a stride, and shows p^c at the windows' centers.
 
     Args:
-        record: of any layer.
-        window: side of the window, in pixels of the input; at most the input's own.
-        stride: pixels from one window to the next; the last ends where the input does.
+        record: a record of any layer.
+        window: side of the window in pixels of the input; at most the input's own.
+        stride: pixels from one window to the next; the last one ends where the input does.
+
+    Raises:
+        ConfigError: the stride is larger than the window.
     """
     if stride > window:
         raise ConfigError(
@@ -38,17 +42,18 @@ def occlusion(
     rows = _covered(images.shape[-2], window, stride).to(images)
     columns = _covered(images.shape[-1], window, stride).to(images)
     n_windows = len(rows) * len(columns)
-    probabilities = []
+    chunks = []
     for part in record.probe.chunks(len(images) * n_windows, "Occlusion: covered images"):
-        numbers = torch.arange(part.start, part.stop, device=images.device)
-        of, at = numbers // n_windows, numbers % n_windows
-        hidden = rows[at // len(columns), :, None] * columns[at % len(columns), None, :]
-        logits = record.probe.logits(images[of] * (1 - hidden[:, None]))
-        probabilities.append(logits.double().softmax(dim=1).gather(1, record.classes[of]))
-    # In double precision: of a probability close to 1, float32 would lose what a window costs.
-    own = record.logits.double().softmax(dim=1).gather(1, record.classes)
-    left = torch.cat(probabilities).unflatten(0, (len(images), len(rows), len(columns)))
-    drops = (own[:, None, None] - left).to(images)
+        occlusions = torch.arange(part.start, part.stop, device=images.device)
+        image, window_at = occlusions // n_windows, occlusions % n_windows
+        row, column = window_at // len(columns), window_at % len(columns)
+        hidden = rows[row, :, None] * columns[column, None, :]
+        logits = record.probe.logits(images[image] * (1 - hidden[:, None]))
+        chunks.append(logits.double().softmax(dim=1).gather(1, record.classes[image]))
+    # In double precision: float32 would lose the drop of a probability that is close to 1.
+    probabilities = record.logits.double().softmax(dim=1).gather(1, record.classes)
+    occluded = torch.cat(chunks).unflatten(0, (len(images), len(rows), len(columns)))
+    drops = (probabilities[:, None, None] - occluded).to(images)
     sums = torch.einsum("bijk,ih,jw->bkhw", drops, rows, columns)
     return sums / torch.outer(rows.sum(0), columns.sum(0))
 

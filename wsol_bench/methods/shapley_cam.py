@@ -16,9 +16,10 @@ __all__ = ["shapley_cam"]
 def shapley_cam(record: Record) -> Float[Tensor, "batch k h w"]:
     """ShapleyCAM (Cai, 2025): weights by a second-order expansion of the Shapley value.
 
-    ``w_k^c = mean_ij (g - 1/2 H A)_k(i, j)``, ``L^c = ReLU(sum_k w_k^c A_k)``, with the gradient g
-    and the Hessian H of ``y^c`` with respect to A, by one Hessian-vector product a class. Where the
-    network behind the layer is piecewise linear (ReLU, pooling, linear) H is 0 and it is Grad-CAM.
+    ``w_k^c = mean_ij (g - 1/2 H A)_k(i, j)``, ``L^c = ReLU(sum_k w_k^c A_k)``, where ``A_k``,
+    (h, w), is the activation of channel k at the target layer, and g and H are the gradient and the
+    Hessian of the score ``y^c`` with respect to A, by one Hessian-vector product a class. If the
+    network behind the layer is piecewise linear (ReLU, pooling, linear), H is 0 and it is Grad-CAM.
     ``y^c`` is the score before softmax, as for every other method here; the paper also proposes
     another one (ReST), which is not this.
 

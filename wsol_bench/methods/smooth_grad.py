@@ -19,16 +19,18 @@ __all__ = ["noisy_images", "smooth_grad"]
 def smooth_grad(
     record: Record, *, samples: PositiveInt = 25, noise: NonNegativeFloat = 0.15, seed: int = 0
 ) -> Float[Tensor, "batch k height width"]:
-    """SmoothGrad (Smilkov et al., 2017, section 3): ``M_n = 1/n sum_n M(x + N(0, sigma^2))``.
+    """SmoothGrad (Smilkov et al., 2017, section 3): gradients averaged over noisy images.
 
-    M is the gradient of the class score (before softmax), with its sign, as in the authors' code.
-    The map is ``max_rgb |M_n|``, as of backprop, which it is where there is no noise.
+    ``M_n = 1/n sum_n M(x + N(0, sigma^2))``, where x, (3, height, width), is the normalized input
+    and M the gradient of the class score (before softmax) there, with its sign, as in the authors'
+    code. The map is ``max_rgb |M_n|``, as of backprop, which it is if there is no noise.
 
     Args:
-        record: of any layer.
+        record: a record of any layer.
         samples: n, the number of noisy images; the authors' code takes 25, the paper 50.
         noise: sigma in units of the input's range; the paper finds 0.1 to 0.2 best.
-        seed: of the noise; with it each image's own id, so that its map is the same in any batch.
+        seed: seed of the noise. Noise also depends on the image's id, and on nothing else, so that
+            an image has the same map in any batch.
     """
     probe = record.probe
     mean = torch.zeros((), device=probe.images.device)
@@ -40,13 +42,13 @@ def smooth_grad(
 def noisy_images(
     probe: Probe, *, samples: int, noise: float, seed: int
 ) -> Iterator[Float[Tensor, "batch 3 height width"]]:
-    """The batch with Gaussian noise, several times, each image drawing from its own generator.
+    """Yield the batch with Gaussian noise, several times; each image has its own generator.
 
     Args:
-        probe: of the batch.
-        samples: number of times.
+        probe: the probe of the batch.
+        samples: number of noisy batches.
         noise: standard deviation in units of each image's range, ``max(x) - min(x)``.
-        seed: of the noise.
+        seed: seed of the noise.
     """
     images = probe.images
     spread = images.amax(dim=(1, 2, 3)) - images.amin(dim=(1, 2, 3))

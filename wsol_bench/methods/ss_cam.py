@@ -1,4 +1,4 @@
-"""Smoothed Score-CAM: Score-CAM with noisy masks."""
+"""SS-CAM: Score-CAM with noisy masks."""
 
 from functools import partial
 from typing import Annotated
@@ -23,22 +23,25 @@ def ss_cam(
     noise: Annotated[float, Field(ge=0)] = 2.0,
     seed: int = 0,
 ) -> Float[Tensor, "batch k h w"]:
-    """SS-CAM (Wang et al., 2020), smoothed on the feature maps: the paper's SS-CAM (1).
+    """Smoothed Score-CAM (Wang et al., 2020), on the feature maps: the paper's SS-CAM (1).
 
-    Score-CAM with ``S_k^c = 1/N sum_i f^c((M_k + d_i) X)``, where ``d_i ~ N(0, sigma^2)`` in each
-    pixel. With ``sigma = 0`` it is Score-CAM. It costs N times as much.
+    It is Score-CAM with ``S_k^c = 1/N sum_i f^c((M_k + d_i) X)``, where ``d_i ~ N(0, sigma^2)`` in
+    each pixel, ``M_k``, (height, width), is the mask of channel k, X, (3, height, width), the input
+    and ``f^c`` the score of class c before softmax. With ``sigma = 0`` it is Score-CAM. It costs N
+    times as much.
 
     All channels have the same N fields of noise: each score is distributed as with noise of its
     own, and what the noise alone does to a score does not tell channels apart.
 
     The authors' code adds the noise to activations that are not rescaled, with the square of
-    ``2 / (max - min)`` for a standard deviation, and weighs by probabilities, as their Score-CAM.
+    ``2 / (max - min)`` for a standard deviation, and weights by probabilities, as their Score-CAM.
 
     Args:
-        record: of one layer.
+        record: a record of one layer.
         samples: N, as in the authors' code.
         noise: sigma, in units of a mask's range.
-        seed: of the noise; with it each image's own id, so that its map is the same in any batch.
+        seed: seed of the noise. Noise also depends on the image's id, and on nothing else, so that
+            an image has the same map in any batch.
     """
     images = record.probe.images
     generators = record.probe.noise(seed)
@@ -55,6 +58,6 @@ def ss_cam(
 def _plus(
     fields: Float[Tensor, "batch 1 height width"],
     masks: Float[Tensor, "n 1 height width"],
-    of: Int64[Tensor, " n"],
+    image: Int64[Tensor, " n"],
 ) -> Float[Tensor, "n 1 height width"]:
-    return masks + fields[of]
+    return masks + fields[image]

@@ -1,4 +1,4 @@
-"""Attribution through a transformer's attention by gradients and relevance, or attention."""
+"""Transformer attribution: attention, weighted by the class score's gradients."""
 
 from typing import Literal
 
@@ -25,16 +25,21 @@ def transformer_attribution(
 ) -> Float[Tensor, "batch k h w"]:
     """Transformer attribution (Chefer et al., CVPR 2021 and ICCV 2021), for vision transformers.
 
-    ``A_l' = I + E_h[ReLU(dy^c / dA_l * R_l)]``, mean over heads, with the score ``y^c`` before
-    softmax, and ``C = A_L' ... A_1'``, rows not normalized. The map is the class token's row of C
-    over the patch tokens.
+    ``A_l' = I + E_h[ReLU(dy^c / dA_l * R_l)]`` and ``C = A_L' ... A_1'``, rows not normalized,
+    where ``A_l``, (heads, n, n), is the attention of block l of L over n tokens, ``R_l``,
+    (heads, n, n), its relevance, ``E_h`` the mean over heads, and ``y^c`` the score of class c
+    before softmax. The map is the class token's row of C over the patch tokens.
 
     Args:
-        record: its probe gives the attention ``A_l``, (batch, heads, n, n), of each block, and the
-            gradients.
-        relevance: what ``R_l`` is. ``lrp``: its layer-wise relevance, the CVPR 2021 paper (eq. 13
-            and 14) with the rules of the authors' code; networks without rules are refused.
-            ``attention``: ``A_l`` itself, the ICCV 2021 paper (eq. 5 and 6; any transformer).
+        record: a record of any layer.
+        relevance: what ``R_l`` is. ``lrp``: the attention's layer-wise relevance, the CVPR 2021
+            paper (eq. 13 and 14) with the rules of the authors' code. ``attention``: ``A_l``
+            itself, the ICCV 2021 paper (eq. 5 and 6; any transformer).
+
+    Raises:
+        NotApplicableError: the network is no stack of self-attention blocks over one square grid of
+            patch tokens behind a class token; or, with ``lrp``, it computes something without a
+            rule.
     """
     blocks = record.probe.attention(record.classes)
     if relevance == "lrp":
@@ -44,7 +49,7 @@ def transformer_attribution(
     batch, k = record.classes.shape
     row = blocks[0].weights.new_zeros(batch, k, blocks[0].weights.shape[-1])
     row[..., 0] = 1
-    # Of C only the class token's row is asked for: vector times matrix, from the left.
+    # The map is one row of C: vector times matrix, from the left.
     for block, factor in zip(reversed(blocks), reversed(factors), strict=True):
         assert block.gradients is not None
         relevant = (block.gradients * factor).relu().mean(2)

@@ -68,7 +68,7 @@ def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
     _, sources = build_methods(config)
     for source in sources:
         given = source.open(dataset)
-        n = sum(given.has(image_id) for image_id in dataset.images["image_id"])
+        n = sum(given.covers(image_id) for image_id in dataset.images["image_id"])
         yield f"Method {source.name}: {source.gives} of {n} of {len(dataset)} images"
     if config.models:
         dataset.require_pixels()

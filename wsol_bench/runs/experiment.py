@@ -20,11 +20,8 @@ from wsol_bench.common.options import has_option
 from wsol_bench.common.registry import distinct, import_object
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, DatasetError
-from wsol_bench.methods.network_free import (
-    MapsOrBoxes,
-    NetworkFreeMethod,
-    network_free_methods,
-)
+from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
+from wsol_bench.methods.network_free import NetworkFreeMethod, network_free_methods
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.model import AnyProtocol, PixelProtocol, Protocol
@@ -262,7 +259,7 @@ class Experiment:
         module = classifier.module.to(device)
         if config.channels_last:
             module = module.to(memory_format=torch.channels_last)
-        permuted = any(method.is_of_randomized for method in self.methods)
+        permuted = any(method.is_randomized for method in self.methods)
         return NetworkPass(
             classifier=replace(classifier, module=module),
             methods=self.methods,

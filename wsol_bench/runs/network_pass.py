@@ -23,7 +23,7 @@ from wsol_bench.geometry import Placement
 from wsol_bench.images.loading import Group, decoded
 from wsol_bench.images.preprocess import normalize
 from wsol_bench.methods.base import MapMethod, merged_plan
-from wsol_bench.methods.network_free import MapsOrBoxes
+from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.models.classifiers import Classifier
@@ -119,7 +119,7 @@ class NetworkPass:
         labels = torch.tensor([output_of[sample.label] for sample in samples], device=self.device)
         inputs = self._inputs(group)
         ids = [sample.image_id for sample in samples]
-        targets, own = self.classifier.targets, [m for m in self.methods if not m.is_of_randomized]
+        targets, own = self.classifier.targets, [m for m in self.methods if not m.is_randomized]
         with self._blaming(self.name, inputs):
             record = capture(
                 self.classifier.module, inputs, targets, merged_plan(own),
@@ -127,7 +127,7 @@ class NetworkPass:
             )  # fmt: skip
         made = self._maps(own, record, inputs)
         if self.randomized is not None:
-            others = [method for method in self.methods if method.is_of_randomized]
+            others = [method for method in self.methods if method.is_randomized]
             with self._blaming(self.name, inputs):
                 of_randomized = capture(
                     self.randomized, inputs, targets, merged_plan(others),

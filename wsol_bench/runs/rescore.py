@@ -15,7 +15,7 @@ from wsol_bench.common.progress import progress
 from wsol_bench.datasets import MaskFiles
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import ConfigError, RunError
-from wsol_bench.methods.network_free import MapsOrBoxes, score_image_boxes
+from wsol_bench.methods.maps_or_boxes import MapsOrBoxes, score_image_boxes
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.model import PixelProtocol, Protocol
 from wsol_bench.runs.config import ExperimentConfig, load_config

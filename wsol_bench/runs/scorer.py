@@ -11,7 +11,7 @@ from jaxtyping import Float16, Float64
 from wsol_bench.datasets import Dataset, Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import DatasetError
-from wsol_bench.methods.network_free import MapsOrBoxes
+from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.model import Protocol as MapProtocol
 from wsol_bench.runs.folder import rows_table
@@ -163,7 +163,7 @@ class NetworkFreePass:
             there: list[tuple[int, Sample]] = []
             for index in batch:
                 sample = dataset[index]
-                if not any(given.has(sample.image_id) for given in self.sources.values()):
+                if not any(given.covers(sample.image_id) for given in self.sources.values()):
                     reason = "there is neither a map nor a box for it"
                     failed.append(Outcome(index, sample, ImageStatus.NOT_PREDICTED, reason))
                 elif not (sample.height and sample.width):
@@ -196,7 +196,7 @@ class _NetworkFreeGroup:
             return ScoredGroup(outcomes, [])
         methods = []
         for source, given in self.alone.sources.items():
-            rows, scores = given.alone(images, scoring)
+            rows, scores = given.score_without_model(images, scoring)
             methods.append(ScoredMethod(source, "", rows, scores, CostLine(len(images))))
         return ScoredGroup(outcomes, methods)
 

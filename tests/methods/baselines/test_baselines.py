@@ -1,4 +1,4 @@
-"""Baselines that no pixel is needed for: a center box, the whole image, chance."""
+"""Baselines that need no pixels: a center box, the whole image, chance."""
 
 import hashlib
 
@@ -32,7 +32,7 @@ def sizes():
 
 
 def best_iou(boxes):
-    """Of one box an image with its ground truth."""
+    """The best IoU of each image's box with its ground truth."""
     return [
         box_iou(box[None], np.array(truth, float)).max()
         for box, (_, _, truth) in zip(boxes, IMAGES, strict=True)
@@ -45,7 +45,7 @@ def hits_of(results):
 
 
 def boxes_beside(root, tmp_path, shares, protocol):
-    """The same boxes as given ones, which need no map."""
+    """A run over the same boxes, read from a file."""
     lines = ["image_id,x0,y0,x1,y1"]
     for number, box in enumerate(sizes() * np.array(shares), 1):
         lines.append(f"ILSVRC2012_val_{number:08d}," + ",".join(map(repr, box.tolist())))
@@ -55,7 +55,7 @@ def boxes_beside(root, tmp_path, shares, protocol):
 
 
 def build(**method):
-    """The sources of an experiment with this method alone."""
+    """The network-free methods of an experiment with this method alone."""
     content = {"name": "m", "dataset": "shapes", "methods": [method], "protocol": "gradcam-2017"}
     return build_methods(load_config(content))[1]
 
@@ -77,11 +77,11 @@ class TestCenterBox:
         expected = np.zeros((size, size), np.float32)
         expected[first : first + n, first : first + n] = 1
         assert np.array_equal(
-            center_box.opener(None, side=side, size=size).map("whatever"), expected
+            center_box.opener(None, side=side, size=size).map_of("whatever"), expected
         )
 
     def test_covers_half_of_the_image_by_default(self):
-        map = center_box.opener(None).map("whatever")
+        map = center_box.opener(None).map_of("whatever")
         assert map.shape == (224, 224)
         assert map.sum() == 158**2  # 224 * sqrt(0.5) = 158.4
         assert map.mean() == pytest.approx(0.5, abs=0.005)
@@ -108,11 +108,11 @@ class TestCenterBox:
     def test_under_a_sweep_it_is_the_same_at_every_threshold(self, root, tmp_path, protocol):
         method = {"name": "center_box", "side": 0.5}
         swept = wsol_bench.run(without_model(root, method, protocol=protocol))
-        given = boxes_beside(root, tmp_path, [0.25, 0.25, 0.75, 0.75], protocol)
+        boxes = boxes_beside(root, tmp_path, [0.25, 0.25, 0.75, 0.75], protocol)
         hits = hits_of(swept)
         # Contours end a pixel later (wsolevaluation's inclusive ends): 0.694 becomes 0.7.
         kept = [0] if protocol == "choe-2020-v1" else [0, 1, 3, 4]
-        assert np.array_equal(hits[:, kept], hits_of(given)[:, kept])
+        assert np.array_equal(hits[:, kept], hits_of(boxes)[:, kept])
         assert 0 < hits.mean() < 1
         assert (hits.min(axis=-1) == hits.max(axis=-1)).all()
 
@@ -136,8 +136,8 @@ class TestFullImage:
     @pytest.mark.parametrize("protocol", SWEPT)
     def test_under_a_sweep_it_is_the_same_at_every_threshold(self, root, tmp_path, protocol):
         swept = wsol_bench.run(without_model(root, "full_image", protocol=protocol))
-        given = boxes_beside(root, tmp_path, [0, 0, 1, 1], protocol)
-        assert np.array_equal(hits_of(swept), hits_of(given))
+        boxes = boxes_beside(root, tmp_path, [0, 0, 1, 1], protocol)
+        assert np.array_equal(hits_of(swept), hits_of(boxes))
         assert 0 < hits_of(swept).mean() < 1
 
     def test_its_maximum_is_the_first_pixel(self, root):
@@ -152,23 +152,23 @@ class TestFullImage:
 
 class TestRandomMap:
     def test_is_keyed_by_seed_and_image_alone(self):
-        one, again = random_map.opener(None), random_map.opener(None, seed=0)
-        assert np.array_equal(one.map("a"), again.map("a"))
-        again.map("b")
-        assert np.array_equal(one.map("a"), again.map("a"))
+        first, again = random_map.opener(None), random_map.opener(None, seed=0)
+        assert np.array_equal(first.map_of("a"), again.map_of("a"))
+        again.map_of("b")
+        assert np.array_equal(first.map_of("a"), again.map_of("a"))
         other = random_map.opener(None, seed=1)
-        maps = [one.map("a"), one.map("b"), other.map("a"), other.map("b")]
+        maps = [first.map_of("a"), first.map_of("b"), other.map_of("a"), other.map_of("b")]
         assert len({map.tobytes() for map in maps}) == 4
 
     def test_is_that_of_the_digest(self):
         key = int.from_bytes(hashlib.sha256(b"3 val/x.JPEG").digest(), "big")
         expected = np.random.default_rng(key).standard_normal((5, 5), dtype=np.float32)
-        map = random_map.opener(None, seed=3, size=5).map("val/x.JPEG")
+        map = random_map.opener(None, seed=3, size=5).map_of("val/x.JPEG")
         assert np.array_equal(map, expected)
 
     def test_is_standard_normal(self):
-        given = random_map.opener(None)
-        values = np.array([given.map(str(number)) for number in range(400)])
+        maps = random_map.opener(None)
+        values = np.array([maps.map_of(str(number)) for number in range(400)])
         assert values.shape == (400, 7, 7)
         assert values.dtype == np.float32
         assert abs(values.mean()) < 4 / np.sqrt(values.size)
@@ -186,9 +186,9 @@ class TestRandomMap:
         method = {"name": "random_map", "seeds": 3}
         rows = wsol_bench.run(without_model(root, method)).rows
         assert sorted(set(rows["method"])) == [f"random_map+seed={seed}" for seed in range(3)]
-        one = wsol_bench.run(without_model(root, {"name": "random_map", "seed": 2})).rows
-        there = rows[rows["method"] == "random_map+seed=2"].reset_index(drop=True)
-        assert there[list(BOXES)].equals(one[list(BOXES)])
+        alone = wsol_bench.run(without_model(root, {"name": "random_map", "seed": 2})).rows
+        seeded = rows[rows["method"] == "random_map+seed=2"].reset_index(drop=True)
+        assert seeded[list(BOXES)].equals(alone[list(BOXES)])
 
     @pytest.mark.parametrize("protocol", SWEPT)
     def test_can_be_swept(self, root, protocol):
@@ -199,8 +199,8 @@ class TestRandomMap:
 
 @pytest.mark.parametrize("name", ["center_box", "full_image", "random_map"])
 def test_stored_results_are_scored_again(root, tmp_path, name):
-    there = wsol_bench.run(without_model(root, name), out=tmp_path / "run")
-    again = rescore(there.folder, "zhou-2016")
+    stored = wsol_bench.run(without_model(root, name), out=tmp_path / "run")
+    again = rescore(stored.folder, "zhou-2016")
     anew = wsol_bench.run(without_model(root, name, protocol="zhou-2016"))
     assert again.rows[list(BOXES)].equals(anew.rows[list(BOXES)])
-    assert len(again.rows) == len(there.rows)
+    assert len(again.rows) == len(stored.rows)

@@ -20,7 +20,7 @@ LEAST = (0.3, 0.5, 0.7)
 
 
 def bell(size=224):
-    return center_gaussian.opener(None, size=size).map("whatever")
+    return center_gaussian.opener(None, size=size).map_of("whatever")
 
 
 def hits_of(results):
@@ -63,16 +63,18 @@ def results(root):
 
 def hits_of_wsolevaluation():
     """The same hits by its authors' steps, one threshold at a time."""
-    found = [compute_bboxes_from_scoremaps(bell(), THRESHOLDS, every) for every in (False, True)]
+    contours = [compute_bboxes_from_scoremaps(bell(), THRESHOLDS, every) for every in (False, True)]
     hits = np.zeros((len(IMAGES), 2 * len(LEAST), len(THRESHOLDS)), bool)
     for index, ((height, width), _, boxes) in enumerate(IMAGES):
         truth = [
             resize_bbox((x0, y0, x1 - 1, y1 - 1), (width, height), (224, 224))
             for x0, y0, x1, y1 in boxes
         ]
-        for kind, at_thresholds in enumerate(found):
-            for t, ours in enumerate(at_thresholds):
-                best = max(calculate_iou(box, one) for box in ours for one in truth)
+        for kind, at_thresholds in enumerate(contours):
+            for t, contour_boxes in enumerate(at_thresholds):
+                best = max(
+                    calculate_iou(box, true_box) for box in contour_boxes for true_box in truth
+                )
                 for position, least in enumerate(LEAST):
                     hits[index, len(LEAST) * kind + position, t] = best >= least
     return hits
@@ -121,15 +123,15 @@ def test_the_same_map_from_files_has_the_same_hits(root, results, tmp_path):
     for name in results.images["image_id"]:
         np.save(tmp_path / f"{name}.npy", bell())
     method = {"name": "maps_from", "path": str(tmp_path), "label": "center_gaussian"}
-    ours = wsol_bench.run(without_model(root, method, protocol="choe-2020-v2"))
-    pd.testing.assert_frame_equal(ours.rows, results.rows)
-    pd.testing.assert_frame_equal(ours.folder.read("curves"), results.folder.read("curves"))
-    pd.testing.assert_frame_equal(timeless(ours.summary), timeless(results.summary))
+    from_files = wsol_bench.run(without_model(root, method, protocol="choe-2020-v2"))
+    pd.testing.assert_frame_equal(from_files.rows, results.rows)
+    pd.testing.assert_frame_equal(from_files.folder.read("curves"), results.folder.read("curves"))
+    pd.testing.assert_frame_equal(timeless(from_files.summary), timeless(results.summary))
 
 
 @pytest.fixture(scope="module")
 def baseline(data_dir):
-    """The committed experiment, and as many of its images as are asked for."""
+    """Runs the committed experiment, with changes to its configuration."""
     experiment = Path(__file__).parents[3] / "experiments/center_baseline.yaml"
     return lambda *overrides: wsol_bench.run(wsol_bench.load_config(experiment, overrides))
 
@@ -147,16 +149,18 @@ def test_on_ilsvrc_val_its_accuracy_is_the_published_one(baseline):
 @pytest.mark.slow
 def test_the_same_map_from_files_has_the_same_hits_on_real_images(baseline, tmp_path):
     n = 2000
-    there = baseline(f"limit={n}")
+    computed = baseline(f"limit={n}")
     np.save(tmp_path / "bell.npy", bell())
     (tmp_path / "maps").mkdir()
-    for name in there.images["image_id"]:
+    for name in computed.images["image_id"]:
         os.link(tmp_path / "bell.npy", tmp_path / f"maps/{name}.npy")
     method = f"methods=[{{name: maps_from, path: {tmp_path / 'maps'}}}]"
-    here = baseline(f"limit={n}", method)
-    curves = [one.folder.read("curves").drop(columns="method") for one in (here, there)]
+    from_files = baseline(f"limit={n}", method)
+    curves = [
+        results.folder.read("curves").drop(columns="method") for results in (from_files, computed)
+    ]
     assert len(curves[0]) == n
     pd.testing.assert_frame_equal(*curves)
-    columns = [name for name in here.summary if name.startswith("max_box_acc")]
+    columns = [name for name in from_files.summary if name.startswith("max_box_acc")]
     assert "max_box_acc_v2" in columns
-    assert here.summary[columns].equals(there.summary[columns])
+    assert from_files.summary[columns].equals(computed.summary[columns])

@@ -1,4 +1,4 @@
-"""Boxes that other tools made: scored alone as prediction files are, and beside a model."""
+"""Boxes that other tools made, scored without a model as prediction files are, and beside one."""
 
 import numpy as np
 import pandas as pd
@@ -28,41 +28,43 @@ N_IMAGES = len(IMAGES) + 1
 
 
 def run(root, path, protocol="gradcam-2017", **options):
-    method = {"name": "boxes_from", "path": str(path), "label": "theirs", **options}
+    method = {"name": "boxes_from", "path": str(path), "label": "imported", **options}
     return wsol_bench.run(without_model(root, method, protocol=protocol))
 
 
 def scored(root, path):
-    """The line of ``wsol-bench score``."""
+    """The summary line that ``wsol-bench score`` prints."""
     dataset = load_dataset({"name": "imagenet", "root": str(root)})
     return score_predictions(read_predictions(path, dataset), dataset, name="p").iloc[0]
 
 
-def random_guesses(seed):
-    """Of each image: 0 to 7 guesses of its own class, the other one, or none that there is.
+def random_predictions(seed):
+    """Predictions of each image: 0 to 7 of its label, of the other class, or of an unknown class.
 
-    Their boxes are jittered ground truth or anywhere; inclusive corners.
+    Their boxes are jittered ground truth or anywhere; corners are inclusive.
     """
     random = np.random.default_rng(seed)
-    guesses = []
+    predictions = []
     for (height, width), _, boxes in (*IMAGES[:2], ((80, 90), 1, []), *IMAGES[2:]):
-        mine = []
+        of_image = []
         for _ in range(random.integers(8)):
             box = random.uniform(0, [width, height, width, height])
             if boxes and random.random() < 0.7:
                 jitter = random.choice([0, 0.15]) * random.uniform(-1, 1, 4)
                 box = boxes[random.integers(len(boxes))] + jitter * [width, height, width, height]
-            mine.append((random.choice([*WNIDS, "n9"], p=[0.45, 0.45, 0.1]), box - [0, 0, 1, 1]))
-        guesses.append(mine)
-    return guesses
+            of_image.append(
+                (random.choice([*WNIDS, "n9"], p=[0.45, 0.45, 0.1]), box - [0, 0, 1, 1])
+            )
+        predictions.append(of_image)
+    return predictions
 
 
-def write_file(path, guesses, format):
+def write_file(path, predictions, format):
     """A prediction file; an ID that is no class stands for n9."""
     names = {**IDS, "n9": 0} if format == "devkit" else {name: name for name in (*WNIDS, "n9")}
     lines = [
-        " ".join(f"{names[wnid]} {' '.join(map(repr, map(float, box)))}" for wnid, box in mine)
-        for mine in guesses
+        " ".join(f"{names[wnid]} {' '.join(map(repr, map(float, box)))}" for wnid, box in of_image)
+        for of_image in predictions
     ]
     if format == "kaggle":
         lines = [f"{image_id(number)},{line}" for number, line in enumerate(lines, 1)]
@@ -75,7 +77,7 @@ class TestWithoutAModel:
     @pytest.mark.parametrize("format", ["kaggle", "devkit"])
     @pytest.mark.parametrize("seed", range(3))
     def test_errors_are_those_of_scoring_the_file(self, root, tmp_path, seed, format):
-        path = write_file(tmp_path / "p.txt", random_guesses(seed), format)
+        path = write_file(tmp_path / "p.txt", random_predictions(seed), format)
         [line] = run(root, path).summary.to_dict(orient="records")
         expected = scored(root, path)
         for name in (*ERRORS, *COUNTS):
@@ -84,26 +86,26 @@ class TestWithoutAModel:
         assert 0 < line["top1_cls_error"] < 1
 
     @pytest.mark.parametrize("format", ["kaggle", "devkit"])
-    def test_rows_are_the_guesses_as_they_are_ranked(self, root, tmp_path, format):
-        guesses = random_guesses(1)
-        rows = run(root, write_file(tmp_path / "p.txt", guesses, format)).rows
-        for number, mine in enumerate(guesses, 1):
-            ours = rows[rows["image_id"] == image_id(number)]
-            if not mine:
-                assert ours["status"].tolist() == ["missing"]
+    def test_rows_are_the_predictions_as_they_are_ranked(self, root, tmp_path, format):
+        predictions = random_predictions(1)
+        rows = run(root, write_file(tmp_path / "p.txt", predictions, format)).rows
+        for number, of_image in enumerate(predictions, 1):
+            image_rows = rows[rows["image_id"] == image_id(number)]
+            if not of_image:
+                assert image_rows["status"].tolist() == ["missing"]
                 continue
-            assert ours["rank"].tolist() == list(range(1, len(mine) + 1))
-            known = [wnid if wnid in IDS or format == "kaggle" else "" for wnid, _ in mine]
-            assert ours["class"].tolist() == known
-            boxes = np.array([box for _, box in mine])
+            assert image_rows["rank"].tolist() == list(range(1, len(of_image) + 1))
+            classes = [wnid if wnid in IDS or format == "kaggle" else "" for wnid, _ in of_image]
+            assert image_rows["class"].tolist() == classes
+            boxes = np.array([box for _, box in of_image])
             boxes[:, 2:] += 1
-            assert np.abs(ours[BOX].to_numpy() - boxes).max() < 1e-12
-            assert set(ours["status"]) == {"box"}
-        assert any(not mine for mine in guesses)
-        assert max(map(len, guesses)) > 5
+            assert np.abs(image_rows[BOX].to_numpy() - boxes).max() < 1e-12
+            assert set(image_rows["status"]) == {"box"}
+        assert any(not of_image for of_image in predictions)
+        assert max(map(len, predictions)) > 5
 
     @pytest.mark.parametrize("format", ["kaggle", "devkit"])
-    def test_a_file_without_any_guess_is_all_wrong(self, root, tmp_path, format):
+    def test_a_file_without_any_prediction_is_all_wrong(self, root, tmp_path, format):
         path = write_file(tmp_path / "p.txt", [[]] * N_IMAGES, format)
         results = run(root, path, format=format)
         [line] = results.summary.to_dict(orient="records")
@@ -111,16 +113,16 @@ class TestWithoutAModel:
         assert line["n_missing"] == N_IMAGES
         assert np.isnan(line["gt_known_loc_error"])
 
-    def test_guesses_and_other_sources_stand_side_by_side(self, root, tmp_path):
-        """An image that the file does not name is wrong, and is no error of the other source."""
+    def test_predictions_and_a_baseline_stand_side_by_side(self, root, tmp_path):
+        """An image that the file does not cover is wrong, but not for the baseline."""
         text = f"ImageId,PredictionString\n{image_id(1)},{WNIDS[0]} 20 10 179 89\n"
         (tmp_path / "p.csv").write_text(text)
-        method = {"name": "boxes_from", "path": str(tmp_path / "p.csv"), "label": "theirs"}
+        method = {"name": "boxes_from", "path": str(tmp_path / "p.csv"), "label": "imported"}
         results = wsol_bench.run(without_model(root, method, "center_gaussian"))
         summary = results.summary.set_index("method")
         assert summary["n_images"].tolist() == [N_IMAGES, N_IMAGES]
         assert summary["n_missing"].tolist() == [N_IMAGES - 1, 0]
-        assert summary.loc["theirs", "top1_cls_error"] == (N_IMAGES - 1) / N_IMAGES
+        assert summary.loc["imported", "top1_cls_error"] == (N_IMAGES - 1) / N_IMAGES
         assert np.isnan(summary.loc["center_gaussian", "top1_cls_error"])
 
     @pytest.mark.parametrize("header", ["xmin,ymin,xmax,ymax", "x0,y0,x1,y1"])
@@ -196,15 +198,15 @@ class TestSweep:
         assert 0 < line["max_box_acc"] < 1
         if version == 2:
             assert line["max_box_acc_v2"] == pytest.approx(
-                np.mean([(ious >= one).mean() for one in (0.3, 0.5, 0.7)])
+                np.mean([(ious >= least_iou).mean() for least_iou in (0.3, 0.5, 0.7)])
             )
         rows = results.rows
         assert rows[BOX].to_numpy().tolist() == [list(map(float, box)) for box in boxes.values()]
         assert "iou" not in rows
         assert set(rows["status"]) == {"swept"}
 
-    def test_a_class_that_is_guessed_twice_counts_once_by_its_first_box(self, root, tmp_path):
-        """One image of two is right: not two guesses of three."""
+    def test_a_class_that_is_predicted_twice_counts_once_by_its_first_box(self, root, tmp_path):
+        """One image of two is right, not two predictions of three."""
         right, wrong = f"{WNIDS[0]} 20 10 179 89", f"{WNIDS[0]} 0 0 5 5"
         text = f"{image_id(1)},{right} {right}\n{image_id(4)},{wrong} {WNIDS[0]} 50 60 189 169\n"
         (tmp_path / "p.csv").write_text("ImageId,PredictionString\n" + text)
@@ -224,14 +226,14 @@ def colors(tmp_path_factory):
 
 
 class TestBesideAModel:
-    """The color world: the model ranks all three classes of an image, its own first."""
+    """The model ranks all three classes of an image, and its label first."""
 
     def rows(self, colors, path, text, **options):
         path.write_text(text)
-        method = {"name": "boxes_from", "path": str(path), "label": "theirs", **options}
+        method = {"name": "boxes_from", "path": str(path), "label": "imported", **options}
         self.results = wsol_bench.run(color_experiment(colors, workers=0, methods=["cam", method]))
         rows = self.results.rows
-        rows = rows[rows["method"] == "theirs"]
+        rows = rows[rows["method"] == "imported"]
         cam = self.results.rows[self.results.rows["method"] == "cam"]
         keys = ["model", "image_id", "rank", "class", "score"]
         pd.testing.assert_frame_equal(
@@ -257,21 +259,21 @@ class TestBesideAModel:
         assert set(rest["status"]) == {"missing"}
         assert rest[BOX].isna().all(axis=None)
         assert set(rest["iou"]) == {0}
-        line = self.results.summary.set_index("method").loc["theirs"]
+        line = self.results.summary.set_index("method").loc["imported"]
         assert (line["top1_cls_error"], line["top1_loc_error"]) == (0, 0.75)
         assert line["gt_known_loc_error"] == 0.75
-        assert line["n_missing"] == 3  # the first image has that of its own class
+        assert line["n_missing"] == 3  # the first image has the box of its label
 
     def test_a_box_without_a_class_is_that_of_every_class(self, colors, tmp_path):
         lines = [f"{image_id(n)},{','.join(map(str, SCENES[n - 1][2][0]))}\n" for n in (1, 2, 4)]
         rows = self.rows(colors, tmp_path / "p.csv", "image_id,x0,y0,x1,y1\n" + "".join(lines))
         for number in (1, 2, 4):
-            mine = rows.loc[image_id(number)]
-            assert mine[BOX].to_numpy().tolist() == [list(SCENES[number - 1][2][0])] * 3
-            assert set(mine["status"]) == {"box"}
-            assert set(mine["iou"]) == {1}
+            of_image = rows.loc[image_id(number)]
+            assert of_image[BOX].to_numpy().tolist() == [list(SCENES[number - 1][2][0])] * 3
+            assert set(of_image["status"]) == {"box"}
+            assert set(of_image["iou"]) == {1}
         assert set(rows.loc[image_id(3), "status"]) == {"missing"}
-        line = self.results.summary.set_index("method").loc["theirs"]
+        line = self.results.summary.set_index("method").loc["imported"]
         assert line["top1_loc_error"] == line["gt_known_loc_error"] == 0.25
         assert line["n_missing"] == 1
 
@@ -310,7 +312,7 @@ class TestRefused:
                 rf"p\.csv:3: image '{image_id(1)}' has two lines",
             ),
             (f"image_id,x0,y0,x1,y1\n{image_id(1)},0,0,nan,5\n", r"p\.csv:2: expected 4 finite"),
-            ("1 0 0 9 9\n", r"p\.csv: expected one line an image, 8 in the data set, found 1"),
+            ("1 0 0 9 9\n", r"p\.csv: expected one line for each image, 8 in .*, found 1"),
             ("1 0 0 9\n" + 7 * "\n", r"p\.csv:1: expected groups of 5"),
         ],
     )
@@ -326,7 +328,7 @@ class TestRefused:
 
 
 class TestWhole:
-    """What a file of boxes is worth does not hang on how it is asked."""
+    """A file of boxes has the same scores however it is scored."""
 
     def test_an_iou_of_exactly_the_least_is_a_hit_at_every_threshold_in_the_images_own_pixels(
         self, tmp_path
@@ -342,13 +344,13 @@ class TestWhole:
         path = tmp_path / "boxes.csv"
         path.write_text("\n".join(["image_id,x0,y0,x1,y1", *halves]) + "\n")
         swept = {"name": "zhou-2016", "box": {"threshold": {"step": 0.1}}}
-        [one] = run(root, path, "zhou-2016").summary.to_dict(orient="records")
+        [line] = run(root, path, "zhou-2016").summary.to_dict(orient="records")
         [many] = run(root, path, swept).summary.to_dict(orient="records")
-        assert one["gt_known_loc_error"] == 0
+        assert line["gt_known_loc_error"] == 0
         assert many["max_box_acc_iou50"] == 1
 
     def test_the_first_images_alone_may_be_asked_for(self, root, tmp_path):
-        path = write_file(tmp_path / "p.csv", random_guesses(0), "devkit")
+        path = write_file(tmp_path / "p.csv", random_predictions(0), "devkit")
         method = {"name": "boxes_from", "path": str(path)}
         results = wsol_bench.run(without_model(root, method, limit=2))
         whole = run(root, path).rows
@@ -371,14 +373,15 @@ class TestWhole:
     def test_boxes_without_a_class_have_no_classification_error_to_score(self, root, tmp_path):
         path = tmp_path / "boxes.csv"
         path.write_text(f"image_id,x0,y0,x1,y1\n{image_id(1)},0,0,9,9\n")
-        with pytest.raises(PredictionError, match=r"of no class.*boxes_from"):
+        with pytest.raises(PredictionError, match=r"without a class.*boxes_from"):
             scored(root, path)
 
 
-def test_a_source_of_ones_own_is_found_by_its_import_path(root, monkeypatch, tmp_path):
+def test_a_network_free_method_of_a_user_is_found_by_its_import_path(root, monkeypatch, tmp_path):
     (tmp_path / "my_sources.py").write_text(
         "import numpy as np\n"
-        "from wsol_bench.methods.network_free import ImageMaps, network_free_method\n"
+        "from wsol_bench.methods.maps_or_boxes import ImageMaps\n"
+        "from wsol_bench.methods.network_free import network_free_method\n"
         "@network_free_method('flat', gives='maps')\n"
         "def flat(dataset, *, value: float = 1.0):\n"
         "    return ImageMaps(lambda image_id: np.full((7, 7), value, np.float32), 'flat')\n"

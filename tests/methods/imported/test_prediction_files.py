@@ -79,7 +79,7 @@ class TestDevkitFormat:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("7 0 0 9 9\n", "expected one line an image, 3 in the data set, found 1"),
+            ("7 0 0 9 9\n", "expected one line for each image, 3 in the data set, found 1"),
             ("7 0 0 9\n9 0 0 9 9\n7 0 0 9 9\n", r":1: expected groups of 5 .* found 4 fields"),
             ("7 0 0 9 9\nx 0 0 9 9\n7 0 0 9 9\n", r":2: expected an ILSVRC2012_ID and 4 numbers"),
             ("7 0 0 9 9\n9 0 0 ? 9\n7 0 0 9 9\n", r":2: .* found '9 0 0 \? 9'"),
@@ -144,12 +144,12 @@ class TestKaggleFormat:
         path = tmp_path / "p.csv"
         path.write_text(text)
         with pytest.raises(PredictionError, match=message):
-            found = read_predictions(path, dataset(), format="kaggle")
-            score_predictions(found, dataset(), name="p")
+            predictions = read_predictions(path, dataset(), format="kaggle")
+            score_predictions(predictions, dataset(), name="p")
 
 
 class TestBoxesFormat:
-    """An image's box, whatever its class, on each line."""
+    """Each line is the one box of an image, whatever its class."""
 
     HEADER = "image_id,x0,y0,x1,y1\n"
 
@@ -168,17 +168,17 @@ class TestBoxesFormat:
         ],
     )
     def test_the_header_says_whether_the_last_pixel_is_meant(self, tmp_path, header, line):
-        found = self.read(tmp_path, f"{header}\n{line}\n")
-        table = found.table
+        predictions = self.read(tmp_path, f"{header}\n{line}\n")
+        table = predictions.table
         [row] = table.to_dict(orient="records")
         assert (row["image_id"], row["rank"], row["class"]) == ("a_3", 0, "")
         assert table[["x0", "y0", "x1", "y1"]].to_numpy().tolist() == [[50, 50, 60, 60]]
-        assert (found.image_ids, found.ranked) == (("a_3",), False)
+        assert (predictions.image_ids, predictions.ranked) == (("a_3",), False)
 
     def test_images_stand_in_the_files_order(self, tmp_path):
-        found = self.read(tmp_path, self.HEADER + "a_3,0,0,1,1\n\na_1,0,0,2,2\n")
-        assert found.table["image_id"].tolist() == [*found.image_ids] == ["a_3", "a_1"]
-        assert found.table["x1"].tolist() == [1, 2]
+        predictions = self.read(tmp_path, self.HEADER + "a_3,0,0,1,1\n\na_1,0,0,2,2\n")
+        assert predictions.table["image_id"].tolist() == [*predictions.image_ids] == ["a_3", "a_1"]
+        assert predictions.table["x1"].tolist() == [1, 2]
 
     def test_any_finite_box_is_taken_as_it_is(self, tmp_path):
         text = self.HEADER + "a_1,9,9,0,0\na_2,-500,1e300,-400.25,9999\n"
@@ -284,16 +284,16 @@ class TestWriting:
     @pytest.mark.parametrize("format", ["devkit", "kaggle"])
     @pytest.mark.parametrize("without", ["a_1", "a_3"])
     def test_an_image_without_a_guess_reads_back(self, tmp_path, format, without):
-        """Sources give such an image one row, of no class and without a box."""
+        """Such an image has one row, of no class and without a box."""
         data = dataset()
         rows = self.ROWS[self.ROWS["image_id"] != without]
         none = pd.DataFrame([{"image_id": without, "rank": 1, "class": ""}])
         images = data.images.assign(status="evaluated")
         rows = pd.concat([none, rows], ignore_index=True)
         write_predictions(tmp_path / "p", rows, images, data.classes, format=format)
-        found = read_predictions(tmp_path / "p", data)
-        assert found.image_ids == ("a_1", "a_2", "a_3")
-        assert set(found.table["image_id"]) == {"a_1", "a_2", "a_3"} - {without}
+        predictions = read_predictions(tmp_path / "p", data)
+        assert predictions.image_ids == ("a_1", "a_2", "a_3")
+        assert set(predictions.table["image_id"]) == {"a_1", "a_2", "a_3"} - {without}
         first = (tmp_path / "p").read_text().splitlines()
         assert (f"{without}," if format == "kaggle" else "") in first
 
@@ -301,11 +301,11 @@ class TestWriting:
     def test_where_no_image_has_a_guess_it_reads_back(self, tmp_path, format):
         data = dataset()
         images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(**{"class": ""})
-        for some in (rows, rows[:0]):
-            write_predictions(tmp_path / "p", some, images, data.classes, format=format)
-            found = read_predictions(tmp_path / "p", data)
-            assert len(found.table) == 0
-            assert len(found.image_ids) == 3
+        for written in (rows, rows[:0]):
+            write_predictions(tmp_path / "p", written, images, data.classes, format=format)
+            predictions = read_predictions(tmp_path / "p", data)
+            assert len(predictions.table) == 0
+            assert len(predictions.image_ids) == 3
 
     @pytest.mark.parametrize("format", ["devkit", "kaggle"])
     def test_a_label_of_no_class_leaves_the_guesses_behind_it_at_their_ranks(
@@ -313,26 +313,26 @@ class TestWriting:
     ):
         data = dataset()
         text = "0 0 0 9 9 7 0 0 9 9 0 1 1 2 2\n1001 20 20 29 29\n7 0 0 9 9 0 5 5 6 6\n"
-        (tmp_path / "given").write_text(text)
-        given = read_predictions(tmp_path / "given", data)
+        (tmp_path / "original").write_text(text)
+        original = read_predictions(tmp_path / "original", data)
         images = data.images.assign(status="evaluated")
-        write_predictions(tmp_path / "p", given.table, images, data.classes, format=format)
+        write_predictions(tmp_path / "p", original.table, images, data.classes, format=format)
         written = read_predictions(tmp_path / "p", data)
         table = written.table
-        own = table[table["class"].isin(data.classes["wnid"])]
-        assert own[["image_id", "rank"]].to_numpy().tolist() == [["a_1", 2], ["a_3", 1]]
+        of_class = table[table["class"].isin(data.classes["wnid"])]
+        assert of_class[["image_id", "rank"]].to_numpy().tolist() == [["a_1", 2], ["a_3", 1]]
         assert len(table) == 4  # nothing stands behind an image's last class
-        before, after = (score_predictions(one, data, name="p") for one in (given, written))
+        before, after = (score_predictions(each, data, name="p") for each in (original, written))
         pd.testing.assert_frame_equal(before, after)
         assert after["top1_cls_error"].iloc[0] == pytest.approx(2 / 3)
 
     @pytest.mark.parametrize("format", ["devkit", "kaggle"])
     def test_a_rank_without_a_row_keeps_its_place(self, tmp_path, format):
-        """A method that makes maps of the own class alone has no other rows."""
+        """A method that makes the map of the label alone has no other rows."""
         data = dataset()
         images = data.images.assign(status="evaluated")
         rows = self.ROWS[self.ROWS["class"] == "n00000001"]
         write_predictions(tmp_path / "p", rows, images, data.classes, format=format)
         table = read_predictions(tmp_path / "p", data).table
-        own = table[table["class"] == "n00000001"]
-        assert own[["image_id", "rank"]].to_numpy().tolist() == [["a_1", 2], ["a_3", 1]]
+        of_class = table[table["class"] == "n00000001"]
+        assert of_class[["image_id", "rank"]].to_numpy().tolist() == [["a_1", 2], ["a_3", 1]]

@@ -1,11 +1,11 @@
 """Map methods of other libraries, by the names of their classes: ``captum/LayerGradCam``.
 
-The libraries are imported when a method of theirs is asked for. ``pip install 'wsol-bench[peers]'``
-installs them.
+A library is imported when one of its methods is asked for. ``pip install 'wsol-bench[peers]'``
+installs all of them.
 """
 
 from wsol_bench.methods.adapters.captum import captum_method
-from wsol_bench.methods.adapters.grad_cam import pytorch_grad_cam_method
+from wsol_bench.methods.adapters.pytorch_grad_cam import pytorch_grad_cam_method
 from wsol_bench.methods.adapters.torchcam import torchcam_method
 from wsol_bench.methods.base import cam_methods
 

@@ -1,4 +1,4 @@
-"""Attributions of captum (https://captum.ai): ``captum/<class>``."""
+"""Attributions of captum (https://captum.ai) as map methods: ``captum/<class>``."""
 
 import inspect
 from typing import Any
@@ -9,33 +9,32 @@ from torch import Tensor
 
 from wsol_bench.capture import Record
 from wsol_bench.errors import NotApplicableError
-from wsol_bench.methods.adapters.foreign import (
-    by_slot,
-    class_of,
-    foreign_method,
-    library,
+from wsol_bench.methods.adapters.lent_network import maps_by_slot, target_layer
+from wsol_bench.methods.adapters.library_method import (
+    import_library,
+    library_class,
+    library_method,
     options_of,
-    split,
-    target_layer,
+    split_options,
 )
 from wsol_bench.methods.base import MapMethod
 
 __all__ = ["captum_method"]
 
-# Of the constructor, what the adapter fills; of ``attribute``, also what changes the result's kind.
-_NETWORK = frozenset({"self", "forward_func", "model", "layer", "device_ids"})
-_CALL = frozenset(
+# Parameters that are no options: the adapter fills them, or they change the kind of the result.
+_OF_CONSTRUCTOR = frozenset({"self", "forward_func", "model", "layer", "device_ids"})
+_OF_CALL = frozenset(
     {"inputs", "target", "additional_forward_args", "return_convergence_delta", "show_progress",
      "return_input_shape", "verbose"}
 )  # fmt: skip
 
 
-def captum_method(called: str) -> MapMethod:
-    """The attribution of a class of ``captum.attr``.
+def captum_method(class_name: str) -> MapMethod:
+    """The attribution of a class of ``captum.attr`` as a map method.
 
     Options are those of its constructor and of ``attribute``, with captum's defaults but one:
     ``relu_attributions`` is true, which captum says makes ``LayerGradCam`` the original algorithm.
-    A layer's attribution is a map as it is, or where it has channels their sum, as captum shows
+    A layer's attribution is the map; if it has channels, the map is their sum, as captum shows
     them: signed. The map of pixel attributions is the largest magnitude over the channels, as
     Simonyan et al. (2014) make it.
 
@@ -43,18 +42,17 @@ def captum_method(called: str) -> MapMethod:
         ConfigError: captum is not installed, or has no such class that attributes a class score of
             a network without other functions.
     """
-    name = f"captum/{called}"
-    attr = library("captum", "captum.attr")
-    kind: Any = class_of(
-        name,
-        {one: found for one in attr.__all__ if _attributes(found := getattr(attr, one), attr)},
-    )
-    attributed = inspect.signature(kind.attribute).parameters
-    takes_layer = "layer" in inspect.signature(kind).parameters
-    has_channels = issubclass(kind, attr.LayerAttribution)
+    name = f"captum/{class_name}"
+    attr = import_library("captum", "captum.attr")
+    exported = {key: getattr(attr, key) for key in attr.__all__}
+    attributing = {key: value for key, value in exported.items() if _attributes(value, attr)}
+    attribution_class: Any = library_class(name, attributing)
+    attributed = inspect.signature(attribution_class.attribute).parameters
+    takes_layer = "layer" in inspect.signature(attribution_class).parameters
+    has_channels = issubclass(attribution_class, attr.LayerAttribution)
 
     def maps(record: Record, **options: Any) -> Float[Tensor, "batch k h w"]:
-        to_constructor, to_call = split(options, kind)
+        to_constructor, to_call = split_options(options, attribution_class)
         arguments: dict[str, Any] = {}
         if takes_layer:
             target, arguments["layer"] = target_layer(record)
@@ -64,32 +62,36 @@ def captum_method(called: str) -> MapMethod:
             to_call.setdefault("relu_attributions", True)
 
         def make(images: Tensor, classes: list[int]) -> Any:
-            attribution = kind(record.probe.model, **arguments, **to_constructor)
+            attribution = attribution_class(record.probe.model, **arguments, **to_constructor)
             if "target" in attributed:
                 to_call["target"] = torch.tensor(classes, device=images.device)
-            found = attribution.attribute(images, **to_call)
-            if isinstance(found, tuple) and len(found) == 1:
-                [found] = found
-            if not isinstance(found, Tensor) or found.ndim != 4:
-                return found
-            return found.sum(dim=1) if has_channels else found.abs().amax(dim=1)
+            values = attribution.attribute(images, **to_call)
+            if isinstance(values, tuple) and len(values) == 1:
+                [values] = values
+            if not isinstance(values, Tensor) or values.ndim != 4:
+                return values
+            return values.sum(dim=1) if has_channels else values.abs().amax(dim=1)
 
-        return by_slot(record, name, make)
+        return maps_by_slot(record, name, make)
 
-    return foreign_method(
+    callables = [attribution_class, attribution_class.attribute]
+    return library_method(
         name,
         "captum",
         maps,
-        options_of([kind, kind.attribute], _NETWORK | _CALL, relu_attributions=True),
+        options_of(callables, _OF_CONSTRUCTOR | _OF_CALL, relu_attributions=True),
         scope="layer" if takes_layer else "image",
     )
 
 
-def _attributes(found: Any, attr: Any) -> bool:
-    """Whether a class makes an attribution from a network, or a layer of it, and a class alone."""
-    if not isinstance(found, type) or not hasattr(found, "attribute"):
+def _attributes(candidate: Any, attr: Any) -> bool:
+    """Whether a class makes an attribution from a network (or a layer of it) and a class alone."""
+    if not isinstance(candidate, type) or not hasattr(candidate, "attribute"):
         return False
-    if not issubclass(found, attr.Attribution) or issubclass(found, attr.NeuronAttribution):
+    if not issubclass(candidate, attr.Attribution) or issubclass(candidate, attr.NeuronAttribution):
         return False
-    parameters = inspect.signature(found).parameters.values()
-    return all(one.default is not one.empty or one.name in _NETWORK for one in parameters)
+    parameters = inspect.signature(candidate).parameters.values()
+    return all(
+        parameter.default is not parameter.empty or parameter.name in _OF_CONSTRUCTOR
+        for parameter in parameters
+    )

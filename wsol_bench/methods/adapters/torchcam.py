@@ -1,4 +1,4 @@
-"""Class activation maps of torchcam (https://github.com/frgfm/torch-cam): ``torchcam/<class>``."""
+"""Maps of torchcam (https://github.com/frgfm/torch-cam) as map methods: ``torchcam/<class>``."""
 
 import inspect
 from functools import partial
@@ -9,66 +9,71 @@ from torch import Tensor
 
 from wsol_bench.capture import Record
 from wsol_bench.errors import NotApplicableError
-from wsol_bench.methods.adapters.foreign import (
-    by_slot,
-    class_of,
-    foreign_method,
-    library,
+from wsol_bench.methods.adapters.lent_network import maps_by_slot, target_layer
+from wsol_bench.methods.adapters.library_method import (
+    import_library,
+    library_class,
+    library_method,
     options_of,
-    split,
-    target_layer,
+    split_options,
 )
 from wsol_bench.methods.base import MapMethod
 from wsol_bench.models.target_layers import to_grid
 
 __all__ = ["torchcam_method"]
 
-_GIVEN = frozenset(
+# Parameters that the adapter fills, and which are no options.
+_FILLED = frozenset(
     {"model", "target_layer", "input_shape", "enable_hooks", "reshape_transform", "class_idx",
      "scores", "normalized", "targets", "retain_graph"}
 )  # fmt: skip
 
 
-def torchcam_method(called: str) -> MapMethod:
-    """The map of a class of ``torchcam.methods``, at the layer's resolution and not normalized.
+def torchcam_method(class_name: str) -> MapMethod:
+    """The map of a class of ``torchcam.methods`` as a map method.
 
-    Options are those of its constructor and call. ``CAM`` gets the head of the target-layer table
-    as its ``fc_layer``.
+    The map has the layer's resolution and is not normalized. Options are those of the class's
+    constructor and call. ``CAM`` gets the head in the target-layer table as its ``fc_layer``.
 
     Raises:
         ConfigError: torchcam is not installed, or has no such class.
     """
-    name = f"torchcam/{called}"
-    methods = library("torchcam", "torchcam.methods")
-    classes = {one: found for one, found in vars(methods).items() if _extracts(found)}
-    kind: Any = class_of(name, classes)
-    constructor = inspect.signature(kind).parameters
-    takes_layout = any(one.kind is one.VAR_KEYWORD for one in constructor.values())
+    name = f"torchcam/{class_name}"
+    methods = import_library("torchcam", "torchcam.methods")
+    classes = {key: value for key, value in vars(methods).items() if _makes_maps(value)}
+    extractor_class: Any = library_class(name, classes)
+    constructor = inspect.signature(extractor_class).parameters
+    takes_layout = any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in constructor.values()
+    )
 
     def maps(record: Record, **options: Any) -> Float[Tensor, "batch k h w"]:
-        to_constructor, to_call = split(options, kind)
+        to_constructor, to_call = split_options(options, extractor_class)
         target, _ = target_layer(record)
         if target.layout != "nchw" and takes_layout:
             to_constructor["reshape_transform"] = partial(to_grid, layout=target.layout)
         if "fc_layer" in constructor and target.head is not None:
             to_constructor.setdefault("fc_layer", target.head)
         elif "fc_layer" in constructor and "fc_layer" not in options:
-            raise NotApplicableError(f"no head is known behind {target.layer!r}; name 'fc_layer'")
+            raise NotApplicableError(
+                f"no head is known behind {target.layer!r}; set the option 'fc_layer'"
+            )
 
         def make(images: Tensor, classes: list[int]) -> Any:
-            with kind(record.probe.model, target.layer, **to_constructor) as extractor:
-                scores = record.probe.model(images)
-                found = extractor(classes, scores, normalized=False, **to_call)
-            return found[0] if isinstance(found, list) else found
+            model = record.probe.model
+            with extractor_class(model, target.layer, **to_constructor) as extractor:
+                scores = model(images)
+                maps = extractor(classes, scores, normalized=False, **to_call)
+            return maps[0] if isinstance(maps, list) else maps
 
-        return by_slot(record, name, make)
+        return maps_by_slot(record, name, make)
 
-    return foreign_method(
-        name, "torchcam", maps, options_of([kind, kind.__call__], _GIVEN), scope="layer"
-    )
+    options = options_of([extractor_class, extractor_class.__call__], _FILLED)
+    return library_method(name, "torchcam", maps, options, scope="layer")
 
 
-def _extracts(found: Any) -> bool:
-    if not isinstance(found, type) or found.__name__.startswith("_"):
+def _makes_maps(candidate: Any) -> bool:
+    """Whether a class makes maps of a target layer."""
+    if not isinstance(candidate, type) or candidate.__name__.startswith("_"):
         return False
-    return "target_layer" in inspect.signature(found).parameters
+    return "target_layer" in inspect.signature(candidate).parameters

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from wsol_bench.common.files import digest
 from wsol_bench.datasets import Dataset
-from wsol_bench.methods.network_free import ImageMaps, network_free_method
+from wsol_bench.methods.maps_or_boxes import ImageMaps
+from wsol_bench.methods.network_free import network_free_method
 
 __all__ = ["center_box"]
 
@@ -21,16 +22,16 @@ def center_box(
     side: Annotated[float, Field(gt=0, lt=1)] = math.sqrt(0.5),
     size: Annotated[int, Field(ge=2)] = 224,
 ) -> ImageMaps:
-    """A centered box of the image's aspect, at every threshold: a map of ones in it, zeros around.
+    """A box in the center of every image, of the image's aspect, at every threshold.
 
-    By default it covers half of the image's area. A pixel of the map is in the box where its center
-    is, so each side of the box is right to half a pixel of a map of the input's size; a larger
-    input has it interpolated. It lies in the network's input, which is the image unless the
-    protocol crops.
+    By default it covers half of the image's area. The map holds ones in the box and zeros around
+    it. A pixel of the map is in the box if its center is, so each side of the box is right to half
+    a pixel of a map of the input's size; a larger input has the map interpolated. The box lies in
+    the network's input, which is the image unless the protocol crops.
 
     Args:
         dataset: not needed.
-        side: of the box, as a fraction of the image's, in (0, 1); the whole image is
+        side: side of the box as a fraction of the image's, in (0, 1); for the whole image there is
             ``full_image``.
         size: side of the map in pixels, at least 2.
     """

@@ -1,4 +1,4 @@
-"""The center baseline: the same bell in the middle of every image."""
+"""The center baseline: the same Gaussian in the middle of every image."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,8 @@ from pydantic import Field
 
 from wsol_bench.common.files import digest
 from wsol_bench.datasets import Dataset
-from wsol_bench.methods.network_free import ImageMaps, network_free_method
+from wsol_bench.methods.maps_or_boxes import ImageMaps
+from wsol_bench.methods.network_free import network_free_method
 
 __all__ = ["center_gaussian"]
 
@@ -17,7 +18,7 @@ __all__ = ["center_gaussian"]
 def center_gaussian(
     dataset: Dataset | None, *, size: Annotated[int, Field(ge=2)] = 224
 ) -> ImageMaps:
-    """The center baseline of Choe et al. (CVPR 2020), whatever the image shows.
+    """The center baseline of Choe et al. (CVPR 2020): a Gaussian, whatever the image shows.
 
     ``exp(-(x^2 + y^2) / 2)`` for x and y from -1 to 1 across the input, scaled by its range.
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from wsol_bench.common.files import digest
 from wsol_bench.datasets import Dataset
-from wsol_bench.methods.network_free import ImageMaps, network_free_method
+from wsol_bench.methods.maps_or_boxes import ImageMaps
+from wsol_bench.methods.network_free import network_free_method
 
 __all__ = ["full_image"]
 
@@ -17,10 +18,10 @@ _SIZE = 224
 def full_image(dataset: Dataset | None) -> ImageMaps:
     """The whole image as the box, whatever it shows, at every threshold.
 
-    A map of ones with a zero in its last corner: a protocol that scales maps by their range finds
-    nothing in one that is constant (wsolevaluation makes it zeros), and a box of all pixels but a
-    corner's is that of all. The maximum is the first pixel. It is the whole of the network's input,
-    and so of the image unless the protocol crops.
+    The map holds ones, and a zero in its last corner: a protocol that scales maps by their range
+    finds nothing in a constant map (wsolevaluation makes it zeros), and the box of all pixels but a
+    corner's is the box of all. The maximum is the first pixel. The box is the whole of the
+    network's input, and so of the image unless the protocol crops.
 
     Args:
         dataset: not needed.

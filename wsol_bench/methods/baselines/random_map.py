@@ -1,4 +1,4 @@
-"""A random map: what is gained by chance."""
+"""The random map: what is gained by chance."""
 
 import hashlib
 from pathlib import Path
@@ -10,7 +10,8 @@ from pydantic import Field
 
 from wsol_bench.common.files import digest
 from wsol_bench.datasets import Dataset
-from wsol_bench.methods.network_free import ImageMaps, network_free_method
+from wsol_bench.methods.maps_or_boxes import ImageMaps
+from wsol_bench.methods.network_free import network_free_method
 
 __all__ = ["random_map"]
 
@@ -19,15 +20,15 @@ __all__ = ["random_map"]
 def random_map(
     dataset: Dataset | None, *, size: Annotated[int, Field(ge=2)] = 7, seed: int = 0
 ) -> ImageMaps:
-    """Independent standard normal numbers on a grid, which the protocol's upsampling makes smooth.
+    """A random map: independent standard normal numbers on a grid.
 
-    They are keyed by the seed and the image's id, so an image has the same map in any data set,
-    order and part of a run.
+    The protocol's upsampling makes the map smooth. Its numbers depend on the seed and the image's
+    id, and on nothing else, so an image has the same map in any data set, order and part of a run.
 
     Args:
         dataset: not needed.
         size: side of the grid, at least 2; 7 is that of most networks' last layer.
-        seed: another one has other maps.
+        seed: seed of the numbers; each seed gives other maps.
     """
 
     def map(image_id: str) -> Float32[np.ndarray, "h w"]:

@@ -13,8 +13,9 @@ for its geometry, but a box whatever the class must be finite: the official tool
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -30,7 +31,6 @@ from wsol_bench.metrics.base import metrics
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.protocols.load import load_protocol
-from wsol_bench.protocols.model import OneBoxProtocol
 from wsol_bench.runs.schema import GROUP, ImageStatus, boxes_of
 from wsol_bench.scoring import scoring_of
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
@@ -48,28 +48,26 @@ __all__ = [
 Format = Literal["devkit", "kaggle"]
 Readable = Literal["devkit", "kaggle", "boxes"]
 
-_BOX_HEADERS = (
-    ["image_id", "xmin", "ymin", "xmax", "ymax"],
-    ["image_id", "x0", "y0", "x1", "y1"],
-)
+_INCLUSIVE_HEADER = ["image_id", "xmin", "ymin", "xmax", "ymax"]
+_HALF_OPEN_HEADER = ["image_id", "x0", "y0", "x1", "y1"]
 
-# A label that names no class (0 is "no guess" to the devkit) is never right.
+# The class of a label that names none (to the devkit, 0 is "no prediction"): it is never right.
 _NO_CLASS = ""
 _NO_LABEL = "0"
 
-# Inclusive corners of a box without a pixel: what stands in a file where a guess has no box.
+# What a file holds for a prediction without a box: inclusive corners of a box without a pixel.
 _NO_BOX = "0 0 -1 -1"
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The guesses of a prediction file.
+    """The predictions in a file.
 
     Attributes:
-        table: one line a guess: image_id, rank, class (wnid), x0, y0, x1, y1 (half-open). A box
-            whatever the class has the rank 0 and the class "".
-        image_ids: of the images that the file covers, with guesses or without.
-        ranked: whether its boxes are guesses of classes.
+        table: one line for each prediction: image_id, rank, class (wnid), x0, y0, x1, y1
+            (half-open). A box whatever the class has rank 0 and class "".
+        image_ids: the images that the file covers, with predictions or without.
+        ranked: whether the predictions name classes, and are ranked.
     """
 
     table: pd.DataFrame
@@ -77,56 +75,64 @@ class Predictions:
     ranked: bool
 
 
-class _Guesses(NamedTuple):
-    """Guesses of several images, flat: one entry a guess."""
+class _ImagePredictions(NamedTuple):
+    """The predictions of one image in a file, best first.
 
-    image: list[int]
-    rank: list[int]
-    label: list[str]
-    box: list[list[float]]
+    Attributes:
+        classes: wnid of each prediction; "" for no class.
+        corners: 0-based inclusive xyxy pixels, four numbers for each prediction.
+    """
+
+    classes: list[str]
+    corners: list[float]
 
 
 def read_predictions(
     path: Path, dataset: Dataset, *, format: Readable | None = None
 ) -> Predictions:
-    """The guesses of a file.
+    """Read a prediction file.
 
     Args:
-        path: of the file.
-        dataset: what it predicts; gives the images' order and the classes' IDs.
-        format: by default told from the first line.
+        path: the file.
+        dataset: the data set that it predicts; gives the images' order and the classes' IDs.
+        format: the file's format; by default the first line decides.
 
     Raises:
-        PredictionError: with the line, what was expected and what was found.
+        PredictionError: the file has another format; the message names the line, what was expected
+            there and what was found.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise PredictionError(f"{path}: {error}") from error
     if format is None:
-        format = _told(lines[0].lstrip('" ') if lines else "")
+        format = _format_of(lines[0].lstrip('" ') if lines else "")
     read = {"kaggle": _read_kaggle, "devkit": _read_devkit, "boxes": _read_boxes}[format]
-    ids, guesses = read(path, lines, dataset)
-    boxes = from_inclusive(np.array(guesses.box, dtype=np.float64).reshape(-1, 4))
+    by_image = read(path, lines, dataset)
+    images = by_image.values()
+    ranked = format != "boxes"
+    counts = np.array([len(image.classes) for image in images], np.int64)
+    ranks = [rank if ranked else 0 for count in counts for rank in range(1, count + 1)]
+    corners = np.array(list(chain.from_iterable(image.corners for image in images)), np.float64)
     table = pd.DataFrame(
         {
-            "image_id": np.array(ids, dtype=object)[guesses.image],
-            "rank": np.array(guesses.rank, dtype=np.int64),
-            "class": guesses.label,
+            "image_id": np.repeat(np.array(list(by_image), dtype=object), counts),
+            "rank": np.array(ranks, dtype=np.int64),
+            "class": list(chain.from_iterable(image.classes for image in images)),
         }
     )
-    table[["x0", "y0", "x1", "y1"]] = boxes
-    return Predictions(table, tuple(ids), ranked=format != "boxes")
+    table[["x0", "y0", "x1", "y1"]] = from_inclusive(corners.reshape(-1, 4))
+    return Predictions(table, tuple(by_image), ranked)
 
 
-def _told(first_line: str) -> Readable:
-    """The format of a file, by its first line."""
+def _format_of(first_line: str) -> Readable:
+    """The format of a file with this first line."""
     if first_line.startswith("ImageId"):
         return "kaggle"
     return "boxes" if first_line.startswith("image_id") else "devkit"
 
 
-def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[str], _Guesses]:
+def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _ImagePredictions]:
     if not (dataset.classes["ilsvrc_id"] > 0).any():
         raise PredictionError(
             f"{path}: a devkit file names classes by ILSVRC2012_ID, which the data set's root does "
@@ -138,81 +144,49 @@ def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[s
         lines.pop()
     if len(lines) != len(dataset):
         raise PredictionError(
-            f"{path}: expected one line an image, {len(dataset)} in the data set, "
+            f"{path}: expected one line for each image, {len(dataset)} in the data set, "
             f"found {len(lines)}; a part of the data set is named with --option subset=FILE "
             "(image ids, one a line)"
         )
-    guesses = _Guesses([], [], [], [])
-    for index, line in enumerate(lines):
-        _append(guesses, index, line.split(), f"{path}:{index + 1}", wnid_of)
-    return dataset.images["image_id"].tolist(), guesses
+    image_ids = dataset.images["image_id"].tolist()
+    return {
+        image_id: _predictions_in(line.split(), f"{path}:{number}", wnid_of)
+        for number, (image_id, line) in enumerate(zip(image_ids, lines, strict=True), start=1)
+    }
 
 
-def _read_kaggle(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[str], _Guesses]:
+def _read_kaggle(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _ImagePredictions]:
     header, *records = _records(path, lines)
     if header != ["ImageId", "PredictionString"]:
         raise PredictionError(
             f"{path}:1: expected the header ImageId,PredictionString, found {','.join(header)!r}"
         )
-    known = set(dataset.images["image_id"])
-    ids: list[str] = []
-    seen: set[str] = set()
-    guesses = _Guesses([], [], [], [])
-    for number, record in enumerate(records, start=2):
-        if not record:
-            continue
-        where = f"{path}:{number}"
-        if len(record) != 2:
-            raise PredictionError(f"{where}: expected 2 columns, found {len(record)}")
-        image_id, text = record[0].strip(), record[1]
-        if image_id in seen:
-            raise PredictionError(f"{where}: image {image_id!r} has two lines")
-        if image_id not in known:
-            raise PredictionError(f"{where}: image {image_id!r} is not in data set {dataset.name}")
-        seen.add(image_id)
-        _append(guesses, len(ids), text.split(), where, None)
-        ids.append(image_id)
-    return ids, guesses
+    return {
+        image_id: _predictions_in(text.split(), place, None)
+        for place, image_id, (text,) in _image_records(path, records, 2, dataset)
+    }
 
 
-def _read_boxes(path: Path, lines: list[str], dataset: Dataset) -> tuple[list[str], _Guesses]:
+def _read_boxes(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _ImagePredictions]:
     header, *records = _records(path, lines)
-    if header not in _BOX_HEADERS:
-        expected = " or ".join(",".join(names) for names in _BOX_HEADERS)
+    if header not in (_INCLUSIVE_HEADER, _HALF_OPEN_HEADER):
+        expected = f"{','.join(_INCLUSIVE_HEADER)} or {','.join(_HALF_OPEN_HEADER)}"
         raise PredictionError(f"{path}:1: expected the header {expected}, found {','.join(header)}")
-    last = 0.0 if header == _BOX_HEADERS[0] else 1.0
-    known = set(dataset.images["image_id"])
-    ids: list[str] = []
-    seen: set[str] = set()
-    guesses = _Guesses([], [], [], [])
-    for number, record in enumerate(records, start=2):
-        if not record:
-            continue
-        where = f"{path}:{number}"
-        if len(record) != len(header):
-            raise PredictionError(f"{where}: expected {len(header)} columns, found {len(record)}")
-        image_id = record[0].strip()
-        if image_id in seen:
-            raise PredictionError(f"{where}: image {image_id!r} has two lines")
-        if image_id not in known:
-            raise PredictionError(f"{where}: image {image_id!r} is not in data set {dataset.name}")
+    last = 0.0 if header == _INCLUSIVE_HEADER else 1.0
+    predictions = {}
+    for place, image_id, fields in _image_records(path, records, len(header), dataset):
         try:
-            x0, y0, x1, y1 = map(float, record[1:])
+            x0, y0, x1, y1 = map(float, fields)
         except ValueError as error:
-            raise PredictionError(f"{where}: expected 4 numbers, found {record[1:]}") from error
+            raise PredictionError(f"{place}: expected 4 numbers, found {fields}") from error
         if not all(map(math.isfinite, (x0, y0, x1, y1))):
-            raise PredictionError(f"{where}: expected 4 finite numbers, found {record[1:]}")
-        seen.add(image_id)
-        guesses.image.append(len(ids))
-        guesses.rank.append(0)
-        guesses.label.append(_NO_CLASS)
-        guesses.box.append([x0, y0, x1 - last, y1 - last])
-        ids.append(image_id)
-    return ids, guesses
+            raise PredictionError(f"{place}: expected 4 finite numbers, found {fields}")
+        predictions[image_id] = _ImagePredictions([_NO_CLASS], [x0, y0, x1 - last, y1 - last])
+    return predictions
 
 
 def _records(path: Path, lines: list[str]) -> list[list[str]]:
-    """The records of a CSV file, its header first and stripped."""
+    """The records of a CSV file, the first of which is its header, stripped."""
     try:
         header, *records = list(csv.reader(lines)) or [[]]
     except csv.Error as error:
@@ -220,17 +194,50 @@ def _records(path: Path, lines: list[str]) -> list[list[str]]:
     return [[name.strip() for name in header], *records]
 
 
-def _append(
-    guesses: _Guesses, image: int, fields: Sequence[str], where: str, wnid_of: dict[int, str] | None
-) -> None:
-    """Add a line's groups of five; ``wnid_of`` translates labels that are numbers."""
+def _image_records(
+    path: Path, records: list[list[str]], n_columns: int, dataset: Dataset
+) -> Iterator[tuple[str, str, list[str]]]:
+    """The records behind the header of a CSV file: place in the file, image id, other fields.
+
+    Raises:
+        PredictionError: a record has another number of columns, or its image is not in the data set
+            or has another record.
+    """
+    image_ids = set(dataset.images["image_id"])
+    earlier_ids: set[str] = set()
+    for number, record in enumerate(records, start=2):
+        if not record:
+            continue
+        place = f"{path}:{number}"
+        if len(record) != n_columns:
+            raise PredictionError(f"{place}: expected {n_columns} columns, found {len(record)}")
+        image_id = record[0].strip()
+        if image_id in earlier_ids:
+            raise PredictionError(f"{place}: image {image_id!r} has two lines")
+        if image_id not in image_ids:
+            raise PredictionError(f"{place}: image {image_id!r} is not in data set {dataset.name}")
+        earlier_ids.add(image_id)
+        yield place, image_id, record[1:]
+
+
+def _predictions_in(
+    fields: Sequence[str], place: str, wnid_of: dict[int, str] | None
+) -> _ImagePredictions:
+    """The predictions on a line: groups of a label and four corners.
+
+    Args:
+        fields: the line, split at white space.
+        place: file and line, for messages.
+        wnid_of: the wnid of each label that is a number; None if labels are wnids.
+    """
     if len(fields) % 5:
         raise PredictionError(
-            f"{where}: expected groups of 5 (label xmin ymin xmax ymax), found {len(fields)} fields"
+            f"{place}: expected groups of 5 (label xmin ymin xmax ymax), found {len(fields)} fields"
         )
+    predictions = _ImagePredictions([], [])
     for start in range(0, len(fields), 5):
         try:
-            box = [float(field) for field in fields[start + 1 : start + 5]]
+            corners = [float(field) for field in fields[start + 1 : start + 5]]
             label = fields[start]
             if wnid_of is not None:
                 number = float(label)  # matlab writes 1e2 for 100
@@ -238,73 +245,67 @@ def _append(
         except (ValueError, OverflowError) as error:
             expected = "an ILSVRC2012_ID" if wnid_of else "a wnid"
             raise PredictionError(
-                f"{where}: expected {expected} and 4 numbers, found "
+                f"{place}: expected {expected} and 4 numbers, found "
                 f"{' '.join(fields[start : start + 5])!r}"
             ) from error
-        guesses.image.append(image)
-        guesses.rank.append(start // 5 + 1)
-        guesses.label.append(label)
-        guesses.box.append(box)
+        predictions.classes.append(label)
+        predictions.corners.extend(corners)
+    return predictions
 
 
 def score_predictions(predictions: Predictions, dataset: Dataset, *, name: str) -> pd.DataFrame:
-    """The summary of guesses from a file, as ILSVRC scores them.
+    """The summary of a file's predictions, scored as ILSVRC does.
 
     Args:
-        predictions: the images that they cover are scored, the others counted in ``n_skipped``.
+        predictions: the predictions. Images that they do not cover are counted in ``n_skipped``.
         dataset: the ground truth.
-        name: of the predictions in the table.
+        name: the name of the predictions in the summary.
 
     Raises:
-        PredictionError: no image is predicted, or boxes are of no class.
+        PredictionError: no image is predicted, or the boxes have no classes.
     """
     if not predictions.ranked:
         raise PredictionError(
-            f"{name}: these boxes are of no class: there is no error to count but GT-known; "
-            "score them as an experiment, methods: [{name: boxes_from, path: FILE}]"
+            f"{name}: expected predictions of classes, found boxes without a class, of which "
+            "GT-known localization alone is defined; score them as an experiment, "
+            "methods: [{name: boxes_from, path: FILE}]"
         )
     image_ids = dataset.images["image_id"]
     covered = image_ids.isin(predictions.image_ids).to_numpy()
     if not covered.any():
         raise PredictionError(f"{name}: no image is predicted")
-    guesses = predictions.table
-    protocol = _clsloc()
+    table = predictions.table
+    # ILSVRC's rule for boxes: IoU 0.5 in pixels of the image. No map is made by this protocol.
+    protocol = load_protocol("gradcam-2017").model_copy(update={"name": "ilsvrc-clsloc"})
     truth = ImageTruth.of_all(dataset)
     sizes = dataset.images[["height", "width"]].itertuples(index=False)
-    places = tuple(protocol.input.place(int(height), int(width)) for height, width in sizes)
+    placements = tuple(protocol.input.place(int(height), int(width)) for height, width in sizes)
     rows = RowBatch(
-        ImageBatch(tuple(image_ids), tuple(truth), places),
-        pd.Index(image_ids).get_indexer(guesses["image_id"]).astype(np.int64),
-        guesses["rank"].to_numpy(np.int64),
-        guesses["class"].to_numpy(object),
-        np.full(len(guesses), np.nan),
+        ImageBatch(tuple(image_ids), tuple(truth), placements),
+        pd.Index(image_ids).get_indexer(table["image_id"]).astype(np.int64),
+        table["rank"].to_numpy(np.int64),
+        table["class"].to_numpy(object),
+        np.full(len(table), np.nan),
     )
     scoring = scoring_of(protocol, [metrics.get("mean_iou"), metrics.get("box_acc_area")])
-    scores = scoring.score_boxes(boxes_of(guesses), rows, rows.own)
+    scores = scoring.score_boxes(boxes_of(table), rows, rows.own)
     images = pd.DataFrame(
         {
             "model": name,
             "image_id": image_ids,
             "label": dataset.images["label"],
             "blacklisted": dataset.images["blacklisted"],
-            "n_label_boxes": [len(one.boxes) for one in truth],
+            "n_label_boxes": [len(of_image.boxes) for of_image in truth],
             "held_out": False,
             "status": np.where(
                 covered, ImageStatus.EVALUATED.value, ImageStatus.NOT_PREDICTED.value
             ),
         }
     )
-    names = dict(zip(GROUP, (name, "predictions", "", protocol.name, ""), strict=True))
-    table = guesses[["image_id", "rank", "class"]].assign(**scores.rows, status=scores.status)
-    results = MethodResults(names, EvaluatedImages.of(images), table, None, scoring)
+    keys = dict(zip(GROUP, (name, "predictions", "", protocol.name, ""), strict=True))
+    scored = table[["image_id", "rank", "class"]].assign(**scores.rows, status=scores.status)
+    results = MethodResults(keys, EvaluatedImages.of(images), scored, None, scoring)
     return pd.DataFrame([results.line()])
-
-
-def _clsloc() -> OneBoxProtocol:
-    """ILSVRC's rule for boxes: IoU 0.5 in pixels of the image; no map is made by it."""
-    protocol = load_protocol("gradcam-2017")
-    assert isinstance(protocol, OneBoxProtocol)
-    return protocol.model_copy(update={"name": "ilsvrc-clsloc"})
 
 
 def write_predictions(
@@ -315,51 +316,39 @@ def write_predictions(
     *,
     format: Format,
 ) -> None:
-    """Write the first five guesses of each evaluated image.
+    """Write the first five predictions of each evaluated image.
 
-    A guess without a box keeps its class and gets a box without a pixel, which overlaps nothing. A
-    row without a rank or a class is no guess; before a guess of a class it keeps its place, with
-    the label 0. So does a rank without a row (a method that made the map of the own class alone).
+    A prediction without a box keeps its class and gets a box without a pixel, which overlaps
+    nothing. A row without a rank or a class is no prediction, but before a prediction of a class it
+    keeps its place, with the label 0. So does a rank without a row, as of a method that makes the
+    map of the label alone.
 
     Args:
-        path: of the file.
-        rows: of one model x method x layer.
-        images: of the model, in the data set's order.
-        classes: wnid, ilsvrc_id.
+        path: the file.
+        rows: the rows of one model x method x layer.
+        images: the images of the model, in the data set's order.
+        classes: the columns wnid and ilsvrc_id.
         format: devkit or kaggle.
 
     Raises:
-        PredictionError: devkit format without ILSVRC2012_IDs.
+        PredictionError: the format is devkit, and a class has no ILSVRC2012_ID.
     """
     ids = {ROOT_SYNSET: ROOT_ID, **dict(zip(classes["wnid"], classes["ilsvrc_id"], strict=True))}
-
-    def name_of(wnid: str) -> str:
-        if wnid == _NO_CLASS:
-            return _NO_LABEL
-        if format == "kaggle":
-            return wnid
-        if not ids.get(wnid):
-            raise PredictionError(
-                "a devkit file names classes by ILSVRC2012_ID, and the run's data set held none "
-                f"for {wnid}: give a devkit (meta.mat or synsets.csv) with --devkit DIR, or export "
-                "--format kaggle"
-            )
-        return str(ids[wnid])
-
     evaluated = images.loc[images["status"] == ImageStatus.EVALUATED, "image_id"].tolist()
-    guesses: dict[str, list[str]] = {image_id: [] for image_id in evaluated}
+    predictions: dict[str, list[str]] = {image_id: [] for image_id in evaluated}
     best = rows[rows["rank"].between(1, TOP_K)].sort_values("rank", kind="stable")
     last = best["rank"].where(best["class"] != _NO_CLASS).groupby(best["image_id"]).transform("max")
-    best = best[best["rank"] <= last]  # which is NaN where an image has no guess of a class
+    best = best[best["rank"] <= last]  # NaN if an image has no prediction of a class
     boxes = to_inclusive(boxes_of(best))
     lines_of = zip(best["image_id"], best["rank"], best["class"], boxes, strict=True)
     for image_id, rank, wnid, box in lines_of:
-        its = guesses[image_id]
-        its += [f"{_NO_LABEL} {_NO_BOX}"] * (rank - 1 - len(its))
+        of_image = predictions[image_id]
+        of_image += [f"{_NO_LABEL} {_NO_BOX}"] * (rank - 1 - len(of_image))
         # repr is the shortest text that reads back as the same number.
         corners = _NO_BOX if np.isnan(box).any() else " ".join(map(repr, box.tolist()))
-        its.append(f"{name_of(wnid)} {corners}")
-    lines = [[" ".join(guesses[image_id])] for image_id in evaluated]
+        label = wnid if format == "kaggle" and wnid != _NO_CLASS else _devkit_label(wnid, ids)
+        of_image.append(f"{label} {corners}")
+    lines = [[" ".join(predictions[image_id])] for image_id in evaluated]
     text = io.StringIO()
     if format == "kaggle":
         table = [[image_id, *line] for image_id, line in zip(evaluated, lines, strict=True)]
@@ -367,3 +356,16 @@ def write_predictions(
     else:
         text.writelines(f"{line}\n" for [line] in lines)
     write_atomically(path, text.getvalue().encode())
+
+
+def _devkit_label(wnid: str, ids: Mapping[str, int]) -> str:
+    """The ILSVRC2012_ID of a class; the label 0 of no class."""
+    if wnid == _NO_CLASS:
+        return _NO_LABEL
+    if not ids.get(wnid):
+        raise PredictionError(
+            "a devkit file names classes by ILSVRC2012_ID, and the run's data set held none for "
+            f"{wnid}: give a devkit (meta.mat or synsets.csv) with --devkit DIR, or export "
+            "--format kaggle"
+        )
+    return str(ids[wnid])

@@ -16,7 +16,7 @@ from typing import Any
 
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, WorkerError
-from wsol_bench.methods.network_free import MapsOrBoxes
+from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.runs.config import ExperimentConfig
 from wsol_bench.runs.experiment import Experiment, Part
 from wsol_bench.runs.manifest import Environment, differences
