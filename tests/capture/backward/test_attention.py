@@ -1,88 +1,38 @@
-"""Attention is what the network computes, its gradients are differences; maps from it by hand."""
+"""Attention is what the network computes; its gradients are differences of logits."""
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import pytest
 import timm
 import torch
-import torch.nn.functional as F
+from attention_networks import (
+    CLASSES,
+    N_CLASSES,
+    NETWORKS,
+    Masked,
+    blocks_of,
+    sharp,
+    timm_deit,
+    timm_vit,
+    torchvision_vit,
+)
+from networks import (
+    images,
+    seeded,
+)
 from torch import Tensor, nn
 from torchvision import models
+from traces import unchanged
 
-from wsol_bench.capture import Plan, Probe, Record, capture
-from wsol_bench.capture.backward.attention import Attention, attentions, on_grid
-from wsol_bench.capture.backward.relevance import relevances
+from wsol_bench.capture.backward.attention import attentions, on_grid
 from wsol_bench.errors import NotApplicableError
-from wsol_bench.methods.attention_rollout import attention_rollout
-from wsol_bench.methods.base import MapMethod
-from wsol_bench.methods.le_grad import le_grad
-from wsol_bench.methods.transformer_attribution import transformer_attribution
-from wsol_bench.models.target_layers import Target
-
-N_CLASSES = 7
-METHODS = (attention_rollout, le_grad, transformer_attribution)
-
-
-def images(n: int = 2, side: int = 64) -> Tensor:
-    return torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(7))
-
-
-CLASSES = torch.tensor([[0, 3], [5, 1]])
-
-
-def seeded(make: Callable[[], nn.Module], scale: float = 3.0) -> nn.Module:
-    """With weights so large that attention is far from uniform, and a head that is not zero."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = make().eval()
-        with torch.no_grad():
-            for name, parameter in net.named_parameters():
-                if parameter.ndim == 2:
-                    nn.init.normal_(parameter, std=scale / parameter.shape[1] ** 0.5)
-                elif name.endswith(("class_token", "cls_token", "dist_token", "pos_embed")):
-                    nn.init.normal_(parameter)
-                elif name.endswith("bias"):
-                    nn.init.normal_(parameter, std=0.1)
-    return net
-
-
-def torchvision_vit() -> nn.Module:
-    return seeded(
-        lambda: models.VisionTransformer(
-            image_size=64, patch_size=16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32,
-            num_classes=N_CLASSES,
-        )
-    )  # fmt: skip
-
-
-def timm_vit(name: str = "vit_tiny_patch16_224", depth: int = 2, **options: Any) -> nn.Module:
-    small = {"img_size": 64, "embed_dim": 16, "num_heads": 2, "depth": depth}
-    return seeded(lambda: timm.create_model(name, num_classes=N_CLASSES, **small, **options))
-
-
-def timm_deit() -> nn.Module:
-    return timm_vit("deit_tiny_distilled_patch16_224")
-
-
-NETWORKS = {
-    "torchvision": torchvision_vit,
-    "timm": timm_vit,
-    "timm distilled": timm_deit,
-    "timm registers": lambda: timm_vit(reg_tokens=4, depth=3),
-    "timm one block": lambda: timm_vit(depth=1),
-}
 
 
 @pytest.fixture(params=NETWORKS)
 def net(request: pytest.FixtureRequest) -> nn.Module:
     return NETWORKS[request.param]()
-
-
-def blocks_of(net: nn.Module) -> list[nn.Module]:
-    return list(net.encoder.layers if hasattr(net, "encoder") else net.blocks)
 
 
 # ---- what is recorded
@@ -132,31 +82,6 @@ def test_the_network_computes_the_logits_it_always_does(net: nn.Module) -> None:
     assert expected.std() > 0.1
 
 
-class Masked(nn.Module):
-    """Two blocks of bare attention under a mask."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList([Bare(options), Bare(options)])
-
-    def forward(self, images: Tensor) -> Tensor:
-        tokens = images[:, :, 0, :5].transpose(1, 2)  # 5 tokens of 3 channels
-        for block in self.blocks:
-            tokens = block(tokens)
-        return tokens[:, 0]
-
-
-class Bare(nn.Module):
-    def __init__(self, options: dict[str, Any]) -> None:
-        super().__init__()
-        self.options = options
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        heads = tokens[:, None]
-        mixed = F.scaled_dot_product_attention(heads, 2 * heads, heads, **self.options)
-        return tokens + mixed[:, 0]
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -203,7 +128,7 @@ class AskingBlock(nn.Module):
 
 @pytest.mark.parametrize("average", [True, False])
 def test_a_network_that_asks_for_the_weights_gets_them(average: bool) -> None:
-    net, seen = seeded(lambda: Asks(average=average)), list[Tensor]()
+    net, seen = sharp(lambda: Asks(average=average)), list[Tensor]()
     expected = net(images())
     net.register_forward_hook(lambda module, inputs, logits: seen.append(logits))
     attentions(net, images(), torch.tensor([[0], [1]]))
@@ -382,27 +307,6 @@ def test_a_frozen_network_has_gradients_too() -> None:
     torch.testing.assert_close(attentions(net.requires_grad_(False), images(), CLASSES), expected)
 
 
-# ---- the network comes back as it was
-
-
-def state_of(net: nn.Module) -> list[Any]:
-    modules = [
-        (m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks))
-        for m in net.modules()
-    ]
-    parameters = [(p.requires_grad, p.grad is None, p.clone()) for p in net.parameters()]
-    flags = [torch.is_grad_enabled(), torch.backends.mha.get_fastpath_enabled()]
-    n_modes = torch._C._len_torch_function_stack()
-    return [modules, flags, n_modes, *(part for each in parameters for part in each)]
-
-
-def same(one: list[Any], other: list[Any]) -> bool:
-    return all(
-        torch.equal(a, b) if isinstance(a, Tensor) else a == b
-        for a, b in zip(one, other, strict=True)
-    )
-
-
 class FailsAt(nn.Module):
     """A head that fails the n-th time."""
 
@@ -422,30 +326,27 @@ def test_the_network_comes_back_as_it_was(net: nn.Module, classes: Tensor | None
     net.train()
     blocks_of(net)[0].eval()
     next(net.parameters()).requires_grad_(False)
-    before = state_of(net)
-    attentions(net, images(), classes)
-    assert same(state_of(net), before)
+    with unchanged(net):
+        attentions(net, images(), classes)
     for n in (1, 2):
         if hasattr(net, "heads"):
             net.heads = FailsAt(n)
         else:
             net.head = FailsAt(n)
         net.train()
-        before = state_of(net)
-        with pytest.raises(RuntimeError, match="the head fails"):
+        with unchanged(net), pytest.raises(RuntimeError, match="the head fails"):
             attentions(net, images(), classes)
-        assert same(state_of(net), before)
 
 
 # ---- refusals
 
 
-def small_swin() -> nn.Module:
+def timm_swin() -> nn.Module:
     return timm.create_model("swin_tiny_patch4_window7_224", img_size=64, window_size=2)
 
 
 def fused_swin() -> nn.Module:
-    net = small_swin()
+    net = timm_swin()
     for module in net.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = True
@@ -507,241 +408,5 @@ def test_other_forms_of_multihead_attention_are_refused_by_name(
         attentions(Crossed(options, call, other=other), images(1))
 
 
-# ---- relevance
-
-
-def divided(a: Tensor, b: Tensor) -> Tensor:
-    return a / (b.clamp(min=1e-9) + b.clamp(max=1e-9))
-
-
-def by_product(R: Tensor, function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
-    """x * dz / dx by autograd, as the authors write it."""
-    leaves = [each.detach().requires_grad_() for each in inputs]
-    z = function(*leaves)
-    gradients = torch.autograd.grad(z, leaves, divided(R, z.detach()))
-    return [x.detach() * g for x, g in zip(leaves, gradients, strict=True)]
-
-
-def by_linear(R: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Each positive product takes its part of all positive products, one by one."""
-    products = (x[..., None, :] * weight).clamp(min=0)
-    return (products * divided(R, products.sum(-1))[..., None]).sum(-2)
-
-
-def by_sum(R: Tensor, x: Tensor, y: Tensor) -> list[Tensor]:
-    a, b = by_product(R, torch.add, x, y)
-    both = a.sum().abs() + b.sum().abs()
-    return [part * (part.sum().abs() / both * R.sum() / part.sum()) for part in (a, b)]
-
-
-@torch.no_grad()
-def explicit_relevance(net: nn.Module, image: Tensor, target: int) -> list[Tensor]:
-    """Layer by layer through torchvision's vision transformer, of one image and one class."""
-    tokens = net.conv_proj(image).flatten(2).transpose(1, 2)
-    x = torch.cat([net.class_token, tokens], dim=1) + net.encoder.pos_embedding
-    passed = []
-    for block in blocks_of(net):
-        attention, n1 = block.self_attention, block.ln_1(x)
-        qkv = F.linear(n1, attention.in_proj_weight, attention.in_proj_bias)
-        q, k, v = qkv.reshape(17, 3, 2, 8).permute(1, 2, 0, 3)
-        A = torch.softmax(q @ k.mT / 8**0.5, dim=-1)
-        mixed = (A @ v).transpose(0, 1).reshape(1, 17, 16)
-        o = attention.out_proj(mixed)
-        n2 = block.ln_2(x + o)
-        hidden = block.mlp[1](block.mlp[0](n2))
-        f = block.mlp[3](hidden)
-        passed.append((block, x, n1, q, k, v, A, mixed, o, n2, hidden, f))
-        x = x + o + f
-    R = torch.zeros_like(x)
-    one_hot = F.one_hot(torch.tensor(target), N_CLASSES).to(x)
-    R[:, 0] = by_linear(one_hot, net.encoder.ln(x)[0, 0], net.heads.head.weight)
-    found = []
-    with torch.enable_grad():
-        for block, x, n1, q, k, v, A, mixed, o, n2, hidden, f in reversed(passed):
-            R, part = by_sum(R, x + o, f)
-            R = R + by_linear(by_linear(part, hidden, block.mlp[3].weight), n2, block.mlp[0].weight)
-            R, part = by_sum(R, x, o)
-            part = by_linear(part, mixed, block.self_attention.out_proj.weight)
-            part = part.reshape(17, 2, 8).transpose(0, 1)
-            of_A, of_v = (each / 2 for each in by_product(part, torch.matmul, A, v))
-            found.append(of_A)
-            of_q, of_k = (each / 2 for each in by_product(of_A, lambda q, k: q @ k.mT, q, k))
-            of_qkv = torch.stack([of_q, of_k, of_v]).permute(2, 0, 1, 3).reshape(1, 17, 48)
-            R = R + by_linear(of_qkv, n1, block.self_attention.in_proj_weight)
-    return found[::-1]
-
-
-def test_relevance_is_that_of_an_explicit_network() -> None:
-    net, batch = torchvision_vit().double(), images().double()
-    recorded = relevances(net, batch, CLASSES)
-    for index in range(2):
-        for slot in range(2):
-            expected = explicit_relevance(net, batch[index, None], int(CLASSES[index, slot]))
-            for found, relevance in zip(recorded, expected, strict=True):
-                assert relevance.abs().max() > 1e-3
-                torch.testing.assert_close(
-                    found[index, slot], relevance.float(), rtol=1e-4, atol=1e-6
-                )
-
-
-def test_attribution_by_relevance_takes_it_in_the_place_of_attention(net: nn.Module) -> None:
-    layer = Target(name_of_last_norm(net), layout="tokens")
-    record = capture(net, images(), [layer], Plan(), classes=CLASSES)
-    maps = transformer_attribution.function(record, relevance="lrp")
-    rollout = torch.eye(record.probe.attention(CLASSES)[0].weights.shape[-1])
-    for block, relevance in zip(
-        record.probe.attention(CLASSES), relevances(net, images(), CLASSES), strict=True
-    ):
-        rollout = rollout + (block.gradients * relevance).clamp(min=0).mean(2) @ rollout
-    assert (maps.amax((2, 3)) > 0).all()
-    torch.testing.assert_close(maps, rollout[:, :, 0, -16:].unflatten(-1, (4, 4)))
-    assert not torch.allclose(maps, transformer_attribution.function(record, relevance="attention"))
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: timm_vit(act_layer=nn.SiLU), "VisionTransformer: .*silu, which has no rule"),
-        (lambda: timm_vit(mlp_layer=timm.layers.GluMlp), "VisionTransformer: .*has no rule"),
-        (lambda: Masked(attn_mask=torch.zeros(5, 5)), "Masked: .*a mask, which has no rule"),
-        (models.resnet18, "ResNet: .*no attention at all"),
-    ],
-)
-def test_what_has_no_rule_of_relevance_is_refused_by_name(
-    make: Callable[[], nn.Module], message: str
-) -> None:
-    net = make()
-    before = state_of(net)
-    with pytest.raises(NotApplicableError, match=message):
-        relevances(net, images(), CLASSES)
-    assert same(state_of(net), before)
-
-
-# ---- maps by hand
-
-
-class Known(Probe):
-    """Knows what the attention is."""
-
-    def __init__(self, blocks: list[Attention]) -> None:
-        super().__init__(nn.Identity(), torch.zeros(1, 3, 1, 1), [Target("")])
-        self.blocks = blocks
-
-    def attention(self, classes: Tensor) -> list[Attention]:
-        return self.blocks
-
-
-def record_of(*blocks: Attention, k: int = 1) -> Record:
-    return Record(torch.zeros(1, 9), torch.arange(k)[None], (), _probe=Known(list(blocks)))
-
-
-def block(
-    heads: list[Any], gradients: list[Any] | None = None, layer: list[Any] | None = None
-) -> Attention:
-    """One image; gradients of each slot."""
-    return Attention(
-        torch.tensor(heads)[None],
-        None if gradients is None else torch.tensor(gradients)[None],
-        None if layer is None else torch.tensor(layer)[None],
-    )
-
-
-# A class token and one patch; two heads and one head.
-FIRST = [[[0.5, 0.5], [0.1, 0.9]], [[0.5, 0.5], [0.3, 0.7]]]
-SECOND = [[[0.6, 0.4], [0.0, 1.0]]]
-
-
-def test_rollout_mixes_with_the_identity_and_multiplies() -> None:
-    """A_1' = ((.75, .25), (.1, .9)), A_2' = ((.8, .2), (0, 1)): .8 * .25 + .2 * .9 = .38."""
-    maps = attention_rollout(record_of(block(FIRST), block(SECOND), k=2))
-    torch.testing.assert_close(maps, torch.full((1, 2, 1, 1), 0.38))
-
-
-@pytest.mark.parametrize(
-    ("fusion", "first"),
-    [
-        # Fused by the larger weight ((.5, .5), (.3, .9)), by the smaller ((.5, .5), (.1, .7)):
-        # half of it and half of the identity, rows in units of their sums.
-        ("max", [0.25, 0.95 / 1.1]),
-        ("min", [0.25, 0.85 / 0.9]),
-    ],
-)
-def test_rollout_normalizes_rows_of_other_fusions(fusion: Any, first: list[float]) -> None:
-    maps = attention_rollout.function(record_of(block(FIRST), block(SECOND)), fusion=fusion)
-    torch.testing.assert_close(maps, torch.full((1, 1, 1, 1), 0.8 * first[0] + 0.2 * first[1]))
-
-
-def test_attribution_weighs_attention_by_its_gradient() -> None:
-    """A_1' = ((.5, .25), (0, .8)), the mean over heads of what is positive; A_2' = ((0, .8), 0).
-
-    R = (I + A_2') (I + A_1'), of which the class token's row is (1, .8) (I + A_1').
-    """
-    gradients_1 = [[[[2.0, 1.0], [-1.0, 1.0]], [[0.0, -3.0], [0.0, 1.0]]]]
-    gradients_2 = [[[[-1.0, 2.0], [5.0, 0.0]]]]
-    made = record_of(block(FIRST, gradients_1), block(SECOND, gradients_2))
-    maps = transformer_attribution.function(made, relevance="attention")
-    torch.testing.assert_close(maps, torch.full((1, 1, 1, 1), 1 * 0.25 + 0.8 * 1.8))
-
-
-def test_le_grad_is_the_mean_positive_gradient() -> None:
-    """Per block over 2 heads (or 1) and 2 query tokens, then over 2 blocks; slots by themselves."""
-    first = [[[[9.0, 4.0]], [[9.0, -6.0]]], [[[0.0, 1.0]], [[0.0, 2.0]]]]
-    second = [[[[9.0, 5.0]]], [[[0.0, -1.0]]]]
-    maps = le_grad(record_of(block(FIRST, None, first), block(SECOND, None, second), k=2))
-    expected = [[[[(4 / 4 + 5 / 2) / 2]], [[(3 / 4 + 0) / 2]]]]
-    assert maps.tolist() == expected
-
-
 def test_patches_come_last_in_rows_of_the_image() -> None:
     assert on_grid(torch.tensor([8.0, 9.0, 0, 1, 2, 3])).tolist() == [[0, 1], [2, 3]]
-
-
-# ---- maps of networks
-
-
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_maps_stand_on_the_grid_of_patches(net: nn.Module, method: MapMethod) -> None:
-    record = capture(net, images(), [Target(name_of_last_norm(net), layout="tokens")], Plan(), k=3)
-    maps = method(record)
-    assert maps.shape == (2, 3, 4, 4)
-    assert (maps >= 0).all() and (maps.amax((2, 3)) > 0).all()
-    if method is attention_rollout:
-        assert all(torch.equal(one, other) for one, other in pairwise(maps.unbind(1)))
-        assert (maps.sum((2, 3)) < 1).all()  # the rest is the prefix tokens' share
-    else:
-        assert not torch.allclose(maps[:, 0], maps[:, 1])
-
-
-def name_of_last_norm(net: nn.Module) -> str:
-    return next(
-        name
-        for name, module in net.named_modules()
-        if module is (blocks_of(net)[-1].ln_1 if hasattr(net, "encoder") else net.blocks[-1].norm1)
-    )
-
-
-def test_a_map_points_at_the_one_patch_that_is_looked_at() -> None:
-    """Keys of patch 6 answer to each query, and its value makes the logit."""
-
-    class Looks(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.blocks = nn.ModuleList([Look(), Look()])
-
-        def forward(self, images: Tensor) -> Tensor:
-            tokens = F.pad(F.avg_pool2d(images, 16).flatten(2).transpose(1, 2), (0, 0, 1, 0))
-            for block in self.blocks:
-                tokens = block(tokens)
-            return tokens[:, 0]
-
-    class Look(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            heads = x[:, None]
-            return x + F.scaled_dot_product_attention(torch.ones_like(heads), heads, heads)[:, 0]
-
-    batch = torch.zeros(1, 3, 64, 64)
-    batch[:, :, 16:32, 32:48] = 2  # row 1, column 2 of the 4 x 4 patches
-    net = Looks()
-    record = capture(net, batch, [Target("blocks.1", layout="tokens")], Plan(), k=1)
-    for method in METHODS:
-        assert method(record).flatten().argmax().item() == 6
