@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 import torch
 from masked_networks import GREEN, LAYERS, RED, RED_AND_GREEN, SIZE, Sums, record_at, record_of
-from networks import (
-    calibrated_network,
-    curved_net,
-    images,
-    residual,
-)
+from networks import calibrated_network, curved_net, images, residual
 from torch import Tensor, nn
 
 from wsol_bench.capture import Plan, Record, capture

@@ -5,13 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gradient_worlds import (
-    ACTIVATIONS,
-    network_with,
-    record,
-    record_of,
-    relu_head,
-)
+from gradient_worlds import ACTIVATIONS, network_with, record, record_of, relu_head
 from map_methods import assert_correlated, named, with_options
 from networks import images
 from torch import Tensor

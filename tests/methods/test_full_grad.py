@@ -5,15 +5,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from gradient_worlds import (
-    gap_head,
-    network_with,
-    record_of,
-    relu_head,
-)
-from networks import (
-    images,
-)
+from gradient_worlds import gap_head, network_with, record_of, relu_head
+from networks import images
 from torch import Tensor, nn
 
 from wsol_bench.methods.full_grad import full_grad, spatial_bias

@@ -6,15 +6,8 @@ import math
 import pytest
 import torch
 from map_methods import with_options
-from masked_networks import (
-    SIZE,
-    one_pixel,
-    record_of,
-)
-from networks import (
-    curved_net,
-    images,
-)
+from masked_networks import SIZE, one_pixel, record_of
+from networks import curved_net, images
 from torch import Tensor, nn
 
 from wsol_bench.errors import ConfigError

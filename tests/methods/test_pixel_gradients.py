@@ -8,17 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from map_methods import assert_same, named
-from networks import (
-    calibrated_network,
-    images,
-)
-from rectifiers import (
-    CLASSES,
-    by_captum,
-    record_of,
-    tiny,
-    without_work_in_place,
-)
+from networks import calibrated_network, images
+from rectifiers import CLASSES, by_captum, record_of, tiny, without_work_in_place
 from torch import nn
 from traces import fail, unchanged
 

@@ -7,21 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from map_methods import with_options
-from masked_networks import (
-    GREEN,
-    LAYERS,
-    RED,
-    RED_AND_GREEN,
-    SIZE,
-    Sums,
-    record_at,
-    record_of,
-)
-from networks import (
-    N_CLASSES,
-    curved_net,
-    images,
-)
+from masked_networks import GREEN, LAYERS, RED, RED_AND_GREEN, SIZE, Sums, record_at, record_of
+from networks import N_CLASSES, curved_net, images
 from torch import Tensor, nn
 
 from wsol_bench.capture import Record

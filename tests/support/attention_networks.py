@@ -6,10 +6,7 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
-from networks import (
-    seeded,
-    small_vit,
-)
+from networks import seeded, small_vit
 from torch import Tensor, nn
 
 N_CLASSES = 7

@@ -5,23 +5,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from networks import (
-    FeaturesAndHead,
-    seeded,
-)
+from networks import FeaturesAndHead, seeded
 from torch import Tensor, nn
 
 from wsol_bench.capture import Layer, Plan, Record, capture
 from wsol_bench.models.target_layers import Target
 
 N_CLASSES = 7
-
 GRADIENTS = Plan(gradients=True)
 
-# ---- by hand: two channels over 2 x 2 positions, one image, two classes
-
+# By hand: two channels over 2 x 2 positions, one image, two classes.
 ACTIVATIONS = torch.tensor([[[[1.0, 0.0], [2.0, 4.0]], [[3.0, 1.0], [0.0, 2.0]]]])  # sums: 7 and 6
-
 SLOPES = torch.tensor(
     [
         [
@@ -98,9 +92,6 @@ def network_with(head: Callable[[], nn.Module]) -> FeaturesAndHead:
 def record_of(net: nn.Module, batch: Tensor, classes: Tensor | None = None) -> Record:
     head = "head.2" if isinstance(net.get_submodule("head.0"), nn.AdaptiveAvgPool2d) else None
     return capture(net, batch, [Target("features", head=head)], GRADIENTS, k=3, classes=classes)
-
-
-# ---- other libraries
 
 
 def maps_of_pytorch_grad_cam(extractor: Any, call: Callable[[], Any]) -> Tensor:

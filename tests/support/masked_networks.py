@@ -18,11 +18,8 @@ def record_of(net: nn.Module, batch: Tensor, classes: Tensor | None = None, k: i
 SIZE = (10, 12)  # height and width of images for `curved_net`: a side mistaken for the other shows
 
 
-# ---- by hand: the layer is the image's red and green, a score is the sum of one of them
-
-
+# By hand: the layer is the image's red and green, a score is the sum of one of them.
 RED, GREEN = torch.tensor([[0.0, 4.0], [2.0, 2.0]]), torch.tensor([[3.0, 0.0], [0.0, 3.0]])
-
 RED_AND_GREEN = torch.stack([RED, GREEN, torch.zeros(2, 2)])[None]
 
 
@@ -52,9 +49,6 @@ def record_at(name: str, k: int = 2) -> Record:
     """The record of two small images at the layer of `LAYERS`."""
     net = calibrated_network(name)
     return capture(net, images(2, 32), [target_of(net, layer=LAYERS[name])], Plan(), k=k)
-
-
-# ---- RISE
 
 
 class Linear(nn.Module):

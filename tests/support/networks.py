@@ -85,6 +85,9 @@ def small_vgg11(num_classes: int = N_CLASSES) -> models.VGG:
         net = models.VGG(nn.Identity(), init_weights=False)
     widths = [8, "M", 16, "M", 32, 32, "M", 64, 64, "M", 64, 64, "M"]
     net.features = models.vgg.make_layers(widths)
+    for module in net.features:
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     net.classifier = nn.Sequential(
         nn.Linear(64 * 7 * 7, 64), nn.ReLU(True), nn.Dropout(),
         nn.Linear(64, 64), nn.ReLU(True), nn.Dropout(), nn.Linear(64, num_classes),

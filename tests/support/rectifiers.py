@@ -16,6 +16,7 @@ from wsol_bench.capture import Plan, Record, capture
 from wsol_bench.models.target_layers import Target, target_of
 
 RULES = ["plain", "guided", "deconvnet"]
+CLASSES = [[4, 1], [0, 5]]  # two slots of two images
 
 
 def record_of(net: nn.Module, batch: Tensor, classes: list[list[int]], **options: Any) -> Record:
@@ -28,6 +29,8 @@ def record_of(net: nn.Module, batch: Tensor, classes: list[list[int]], **options
 
 
 class Rectifier(nn.Module):
+    """A function as a module."""
+
     def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()
         self.function = function
@@ -67,11 +70,8 @@ BY_HAND = {
 }
 
 
-# ---- what a rectifier is, however it is written
-
-
 def dropped(method: str, **arguments: float) -> Callable[[Tensor], Tensor]:
-    """In place; what the method returns is not used."""
+    """A method of a tensor in place; what it returns is not used."""
 
     def work(x: Tensor) -> Tensor:
         getattr(x, method)(**arguments)
@@ -122,13 +122,8 @@ def by_hooks(net: nn.Module, batch: Tensor, classes: list[list[int]], rule: str)
     return torch.stack(slots, dim=1)
 
 
-CLASSES = [[4, 1], [0, 5]]
-
-
-# ---- captum
-
-
 def without_work_in_place(net: nn.Module) -> nn.Module:
+    """A copy of the network whose ReLUs do not work in place."""
     net = deepcopy(net)
     for module in net.modules():
         if isinstance(module, nn.ReLU):
@@ -137,6 +132,7 @@ def without_work_in_place(net: nn.Module) -> nn.Module:
 
 
 def by_captum(name: str, net: nn.Module, batch: Tensor, **options: Any) -> Tensor:
+    """(batch, k, 3, h, w) attributions of a class of captum."""
     captum = pytest.importorskip("captum.attr")
     method = getattr(captum, name)(without_work_in_place(net))
     slots = []

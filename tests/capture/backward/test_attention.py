@@ -18,10 +18,7 @@ from attention_networks import (
     timm_vit,
     torchvision_vit,
 )
-from networks import (
-    images,
-    seeded,
-)
+from networks import images, seeded
 from torch import Tensor, nn
 from torchvision import models
 from traces import unchanged
