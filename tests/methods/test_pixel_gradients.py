@@ -57,6 +57,10 @@ def test_maps_by_hand(method: MapMethod, expected: list[float]) -> None:
         lambda x: x.clamp(max=0), lambda x: x.clamp(min=torch.zeros(1)),
         lambda x: x + torch.relu(torch.ones(1)),
     ],
+    ids=[
+        "identity", "sigmoid", "hardsigmoid", "tanh", "hardtanh", "clamp to 0..1", "clamp to 0..6",
+        "clamp above 0.001", "clamp below 0", "clamp by a tensor", "relu of a constant",
+    ],
 )  # fmt: skip
 @pytest.mark.parametrize("method", [guided_backprop, deconvnet, guided_grad_cam], ids=named)
 def test_a_network_without_rectifiers_is_refused(method: MapMethod, function: Any) -> None:

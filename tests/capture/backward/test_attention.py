@@ -14,7 +14,6 @@ from attention_networks import (
     Masked,
     blocks_of,
     sharp,
-    timm_deit,
     timm_vit,
     torchvision_vit,
 )
@@ -54,11 +53,9 @@ def test_weights_are_those_of_the_attention_module() -> None:
     assert (found[0].amax(-1) > 0.5).any()  # not uniform: scale and softmax count
 
 
-@pytest.mark.parametrize("make", [timm_vit, timm_deit])
-def test_weights_are_those_of_an_attention_that_is_not_fused(
-    make: Callable[[], nn.Module],
-) -> None:
-    net, found = make(), list[Tensor]()
+@pytest.mark.parametrize("name", ["timm", "timm distilled"])
+def test_weights_are_those_of_an_attention_that_is_not_fused(name: str) -> None:
+    net, found = NETWORKS[name](), list[Tensor]()
     recorded = attentions(net, images())
     for block in blocks_of(net):
         block.attn.fused_attn = False
@@ -200,9 +197,9 @@ class Nudge(nn.Module):
         return nudged
 
 
-@pytest.mark.parametrize("make", [timm_vit, timm_deit, NETWORKS["timm registers"]])
-def test_gradients_are_differences_of_logits(make: Callable[[], nn.Module]) -> None:
-    net = make().double()
+@pytest.mark.parametrize("name", ["timm", "timm distilled", "timm registers"])
+def test_gradients_are_differences_of_logits(name: str) -> None:
+    net = NETWORKS[name]().double()
     n_prefix = net.num_prefix_tokens
     recorded = attentions(net, images().double(), CLASSES)
     all_blocks = net.blocks

@@ -38,7 +38,12 @@ from wsol_bench.errors import ModelError, NotApplicableError
         (lambda x: nn.functional.avg_pool2d(x - x.detach(), 2), "sub|detach"),
         (lambda x: nn.functional.conv2d(x, x[:1]), "weights that depend on the image"),
     ],
-)
+    ids=[
+        "product", "product in place", "sum with a number", "sum with a parameter",
+        "sum of other shapes", "weighted sum", "detach", "matmul", "dropout", "softmax",
+        "difference", "convolution with the image",
+    ],
+)  # fmt: skip
 def test_whatever_has_no_rule_is_refused(
     function: Callable[[Tensor], Tensor], message: str
 ) -> None:

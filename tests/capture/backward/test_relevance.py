@@ -132,6 +132,7 @@ def test_attribution_by_relevance_takes_it_in_the_place_of_attention(net: nn.Mod
         (lambda: Masked(attn_mask=torch.zeros(5, 5)), "Masked: .*a mask, which has no rule"),
         (models.resnet18, "ResNet: .*no attention at all"),
     ],
+    ids=["silu", "gated", "mask", "no attention"],
 )
 def test_what_has_no_rule_of_relevance_is_refused_by_name(
     make: Callable[[], nn.Module], message: str
