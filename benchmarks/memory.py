@@ -24,7 +24,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from wsol_bench.capture import capture
+from wsol_bench.capture import BestClasses, capture
 from wsol_bench.methods.base import MapMethod, cam_methods, merged_plan
 from wsol_bench.models.target_layers import Target
 
@@ -115,7 +115,9 @@ def watch(family: str, n_images: int) -> Line:
     for done in range(0, n_images, BATCH):
         images = torch.randn(BATCH, 3, SIDE, SIDE, generator=generator)
         labels = torch.randint(N_CLASSES, (BATCH,), generator=generator)
-        record = capture(model, images, [target], merged_plan(methods), labels=labels)
+        record = capture(
+            model, images, [target], merged_plan(methods), classes=BestClasses(labels=labels)
+        )
         for method in methods:
             last = torch.full_like(labels[:, None], record.classes.shape[1] - 1)
             maps = method(record, last if method.classes == "label" else None)

@@ -483,7 +483,7 @@ def _names(kind: Kind) -> Iterable[str]:
     if kind == "metrics":
         return [line for name in METRICS for line in _described(METRICS, name)]
     if kind == "models":
-        from wsol_bench.models.classifiers import model_names
+        from wsol_bench.models.build import model_names
 
         return [*model_names(), "timm/<name>", "<module>:<builder>"]
     if kind == "datasets":

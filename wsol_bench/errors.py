@@ -1,14 +1,14 @@
-"""Every error this package raises on purpose.
+"""The errors that this package raises on purpose.
 
 WsolBenchError
-├── ConfigError          an experiment, an option or a name that cannot be meant
-├── DatasetError         a data root, an annotation or a list of images
-│   └── ImageError       one image that cannot be read; a run counts it and goes on
-├── ModelError           a network, its weights, its classes or its layers
-│   └── NotApplicableError   a map method that the network has not got what it takes for
-├── PredictionError      a prediction file that is not in the format it claims
-├── RunError             a run that is missing, incomplete, in the way, or failed
-└── WorkerError          a process of a run that died
+├── ConfigError          an experiment, an option or a name is not valid
+├── DatasetError         a data root, an annotation or a list of images cannot be used
+│   └── ImageError       an image cannot be read; a run counts it and goes on
+├── ModelError           a network, its weights, its classes or its layers cannot be used
+│   └── NotApplicableError   a network lacks what a map method needs; a run notes why and goes on
+├── PredictionError      a prediction file cannot be parsed, or does not fit its data set
+├── RunError             a run is missing, incomplete or of another identity, or it failed
+└── WorkerError          a process of a run died; its work can be done again
 """
 
 import difflib
@@ -29,35 +29,35 @@ __all__ = [
 
 
 class WsolBenchError(Exception):
-    """Base of all errors of this package; its message is for the person at the keyboard."""
+    """The base of all errors of this package; the message tells the user what to mend."""
 
 
 class ConfigError(WsolBenchError):
-    """A configuration that cannot be carried out: file, key, expected and found."""
+    """A configuration is not valid; the message says where, what was expected, what was found."""
 
 
 class DatasetError(WsolBenchError):
-    """A data set that cannot be loaded."""
+    """A data set cannot be loaded."""
 
 
 class ImageError(DatasetError):
-    """One image that cannot be decoded."""
+    """An image cannot be decoded."""
 
 
 class ModelError(WsolBenchError):
-    """A classifier that cannot be built, loaded or looked into."""
+    """A classifier cannot be built, loaded or run, or a layer of it cannot be recorded."""
 
 
 class NotApplicableError(ModelError):
-    """A network without what a map method is defined on; a run says so and goes on."""
+    """A network lacks what a map method needs; a run notes the reason and goes on."""
 
 
 class PredictionError(WsolBenchError):
-    """A prediction file that cannot be parsed or does not fit its data set."""
+    """A prediction file cannot be parsed, or does not fit its data set."""
 
 
 class RunError(WsolBenchError):
-    """A run that cannot be read, written, continued, scored again or merged, or that failed."""
+    """A run failed, or cannot be read, written, continued, scored again or merged."""
 
 
 class WorkerError(WsolBenchError):
@@ -65,7 +65,12 @@ class WorkerError(WsolBenchError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence that names the nearest known name (if one is near) and the list of all."""
+    """The end of an error message: the known name nearest to an unknown one, and all known names.
+
+    Args:
+        name: the unknown name.
+        known: the names that are known. If none of them is near, the list alone is given.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     suggestion = f"did you mean {near[0]!r}? " if near else ""

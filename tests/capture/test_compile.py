@@ -92,9 +92,20 @@ def test_a_module_that_runs_before_and_behind_is_not_compiled():
 def test_a_compiled_run_has_the_boxes_of_one_that_is_not(tmp_path):
     from torch._dynamo.utils import counters
 
-    net = {"name": "resnet18", "weights": "random", "arguments": {"num_classes": 3}}
+    # An early layer: each module before it takes seconds to compile.
+    net = {
+        "name": "resnet18",
+        "weights": "random",
+        "arguments": {"num_classes": 3},
+        "layer": "layer2",
+    }
     experiment = color_experiment(
-        write_colors(tmp_path), models=[net], protocol="gradcam-2017", workers=0, batch_size=4
+        write_colors(tmp_path),
+        models=[net],
+        methods=["grad_cam", "layer_cam"],
+        protocol="gradcam-2017",
+        workers=0,
+        batch_size=4,
     )
     plain = wsol_bench.run(experiment)
     torch._dynamo.reset()

@@ -1,249 +1,16 @@
-"""Faithfulness: what the network says of inputs that a map changes."""
+"""Faithfulness: how a map changes inputs, and what the network is shown of them."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from scipy.ndimage import gaussian_filter
+from faithfulness_cases import N_CLASSES, SIDE, blurred_by_rise, build, close, network, world
 from torch import Tensor, nn
 
 from wsol_bench.capture.faithfulness import Faithfulness, faithfulness
 from wsol_bench.errors import ModelError
-from wsol_bench.metrics.confidence import average_drop, increase_in_confidence
-
-N_CLASSES = 4
-SIDE = 28
-
-
-def build() -> nn.Module:
-    """Its layer "0" sees the whole input at full size; dropout and batch norm tell the modes."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        net = nn.Sequential(
-            nn.Conv2d(3, 8, 5, padding=2),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.Conv2d(8, 16, 3, stride=2),
-            nn.ReLU(inplace=True),
-            nn.AdaptiveAvgPool2d(3),
-            nn.Flatten(),
-            nn.Dropout(),
-            nn.Linear(144, N_CLASSES),
-        )
-        # Confident enough that a changed input is another probability.
-        nn.init.normal_(net[-1].weight, std=1.0)
-        net[1].running_mean += torch.randn(8) / 4
-    return net
-
-
-@cache
-def network() -> nn.Module:
-    return build().eval()
-
-
-@cache
-def world(n: int = 5) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs with structure (so that a blur changes them), maps without ties, and classes."""
-    generator = torch.Generator().manual_seed(11)
-    coarse = torch.randn(n, 3, 7, 7, generator=generator)
-    inputs = F.interpolate(coarse, (SIDE, SIDE)) + torch.randn(
-        n, 3, SIDE, SIDE, generator=generator
-    )
-    maps = torch.randn(n, SIDE, SIDE, generator=generator)
-    classes = torch.randint(N_CLASSES, (n,), generator=generator)
-    return inputs, maps, classes
-
-
-def close(one: Faithfulness, other: Faithfulness, *, within: float = 1e-6) -> bool:
-    return all(
-        np.allclose(a, b, rtol=0, atol=within, equal_nan=True)
-        for a, b in zip(one, other, strict=True)
-    )
-
-
-# ---- oracles
-
-
-def blurred_by_rise(image: Tensor) -> Tensor:
-    """RISE's substrate of insertion: a Gaussian-filtered impulse of 11 x 11 as the kernel."""
-    impulse = np.zeros((11, 11))
-    impulse[5, 5] = 1
-    kernel = torch.from_numpy(gaussian_filter(impulse, 5)).float()
-    weight = torch.zeros(3, 3, 11, 11)
-    for channel in range(3):
-        weight[channel, channel] = kernel
-    return F.conv2d(image, weight, padding=5)
-
-
-def rise(image: Tensor, explanation: np.ndarray, label: int, step: int, *, delete: bool) -> float:
-    """RISE's CausalMetric: one image, one network call a step, pixels copied one by one."""
-    model = nn.Sequential(network(), nn.Softmax(dim=1))
-    current = image[None].clone()
-    final = torch.zeros_like(current)
-    if not delete:
-        current, final = blurred_by_rise(current), image[None].clone()
-    order = np.argsort(explanation.reshape(-1))[::-1]
-    scores = []
-    n_steps = (SIDE * SIDE + step - 1) // step
-    for i in range(n_steps + 1):
-        with torch.no_grad():
-            scores.append(float(model(current)[0, label]))
-        for position in order[step * i : step * (i + 1)]:
-            y, x = divmod(int(position), SIDE)
-            current[0, :, y, x] = final[0, :, y, x]
-    return (sum(scores) - scores[0] / 2 - scores[-1] / 2) / (len(scores) - 1)
-
-
-@pytest.mark.parametrize("steps", [1, 4, 28])
-def test_insertion_and_deletion_are_those_of_rise(steps: int) -> None:
-    inputs, maps, classes = world()
-    found = faithfulness(network(), inputs, maps, classes, steps=steps, batch_size=7)
-    for index, label in enumerate(classes.tolist()):
-        of_image = inputs[index], maps[index].numpy(), label, SIDE * SIDE // steps
-        assert found.insertion[index] == pytest.approx(rise(*of_image, delete=False), abs=1e-6)
-        assert found.deletion[index] == pytest.approx(rise(*of_image, delete=True), abs=1e-6)
-
-
-def torchcam_extractor() -> Any:
-    """Grad-CAM at a layer of the input's size, where nothing is upsampled."""
-    methods = pytest.importorskip("torchcam.methods")
-    return methods.GradCAM(build().eval(), target_layer="0")
-
-
-def torchcam_maps(inputs: Tensor, labels: list[int]) -> Tensor:
-    """As the metrics make them: gradients of the probabilities, and then scaled to [0, 1]."""
-    with torchcam_extractor() as extractor:
-        scores = extractor.model(inputs).softmax(dim=1)
-        return extractor(labels, scores, normalized=False)[0].detach()
-
-
-def test_confidences_are_those_of_torchcam() -> None:
-    metrics = pytest.importorskip("torchcam.metrics")
-    inputs, _, _ = world()
-    # Of several classes some images lose confidence and some gain.
-    drops, increases = set(), set()
-    for label in range(N_CLASSES):
-        labels = [label] * len(inputs)
-        maps = torchcam_maps(inputs, labels)
-        assert (maps == 0).any()  # Grad-CAM's ReLU: plateaus
-        found = faithfulness(network(), inputs, maps, torch.tensor(labels), steps=1)
-        with torchcam_extractor() as extractor:
-            metric = metrics.ClassificationMetric(extractor, nn.Softmax(dim=1))
-            metric.update(inputs, labels)
-        theirs = metric.summary()
-        drop = average_drop(found.score, found.masked_score)
-        increase = increase_in_confidence(found.score, found.masked_score)
-        assert drop == pytest.approx(theirs["avg_drop"], abs=1e-5)
-        assert increase == theirs["conf_increase"]
-        drops.add(drop)
-        increases.add(increase)
-    assert len(drops) > 1
-    assert len(increases) > 1
-
-
-@pytest.mark.parametrize("curve", ["insertion", "deletion"])
-def test_curves_over_plateaus_are_those_of_torchcam(curve: str) -> None:
-    metrics = pytest.importorskip("torchcam.metrics")
-    inputs, _, classes = world()
-    maps = torchcam_maps(inputs, classes.tolist())
-    assert (maps == 0).float().mean() > 0.2
-    found = faithfulness(network(), inputs, maps, classes, steps=14)
-    with torchcam_extractor() as extractor:
-        metric = metrics.DeletionInsertionMetric(
-            extractor,
-            nn.Softmax(dim=1),
-            steps=14,
-            baseline=blurred_by_rise if curve == "insertion" else None,
-        )
-        metric.update(inputs, classes.tolist())
-    assert getattr(found, curve).mean() == pytest.approx(metric.summary()[f"{curve}_auc"], abs=1e-6)
-
-
-# ---- hand-solved: a network that sees one pixel
-
-
-class OnePixel(nn.Module):
-    """P(class 1) is the logistic function of the red value at row 9, column 12."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        value = images[:, 0, 9, 12]
-        return torch.stack([torch.zeros_like(value), value], dim=1)
-
-
-def logistic(value: float) -> float:
-    return 1 / (1 + float(np.exp(-value)))
-
-
-def spot() -> tuple[Tensor, Tensor]:
-    """An image that is nothing but that pixel, of value 2, and the map that knows it."""
-    inputs = torch.zeros(1, 3, 20, 20)
-    inputs[0, 0, 9, 12] = 2.0
-    return inputs, (inputs[:, 0] > 0).float()
-
-
-# The kernel at its center, from the published recipe: an impulse, filtered within 11 x 11 pixels.
-CENTER = 0.008832628216191647
-
-
-def test_the_map_that_knows_the_pixel() -> None:
-    inputs, best = spot()
-    found = faithfulness(OnePixel(), inputs, best, torch.tensor([1]), steps=5)
-    seen, gone, blurred = logistic(2), 0.5, logistic(2 * CENTER)
-    # insertion rises at the first step: blurred, seen, seen, seen, seen, seen
-    assert found.insertion[0] == pytest.approx((blurred / 2 + 4 * seen + seen / 2) / 5, abs=1e-6)
-    # deletion falls at the first step: seen, gone, gone, gone, gone, gone
-    assert found.deletion[0] == pytest.approx((seen / 2 + 4 * gone + gone / 2) / 5, abs=1e-6)
-    assert found.score[0] == pytest.approx(seen, abs=1e-7)
-    assert found.masked_score[0] == pytest.approx(seen, abs=1e-7)
-
-
-def test_its_reverse_sees_the_pixel_last() -> None:
-    inputs, best = spot()
-    found = faithfulness(OnePixel(), inputs, -best, torch.tensor([1]), steps=5)
-    seen, gone, blurred = logistic(2), 0.5, logistic(2 * CENTER)
-    assert found.insertion[0] == pytest.approx((blurred / 2 + 4 * blurred + seen / 2) / 5, abs=1e-6)
-    assert found.deletion[0] == pytest.approx((seen / 2 + 4 * seen + gone / 2) / 5, abs=1e-6)
-    assert found.score[0] == pytest.approx(seen, abs=1e-7)
-    assert found.masked_score[0] == pytest.approx(gone, abs=1e-7)
-
-
-def test_every_number_is_of_the_class_that_is_asked_for() -> None:
-    inputs, best = spot()
-    yes = faithfulness(OnePixel(), inputs, best, torch.tensor([1]), steps=5)
-    no = faithfulness(OnePixel(), inputs, best, torch.tensor([0]), steps=5)
-    assert all(a + b == pytest.approx(1) for a, b in zip(yes, no, strict=True))
-
-
-@pytest.mark.parametrize("value", [0.25, 0.5])
-def test_the_input_is_multiplied_by_the_map_between_its_minimum_and_maximum(value: float) -> None:
-    inputs, _ = spot()
-    maps = torch.zeros(1, 20, 20)
-    maps[0, 0, 0], maps[0, 9, 12] = 1.0, value
-    for same in (maps, 8 * maps, maps - 3):
-        found = faithfulness(OnePixel(), inputs, same, torch.tensor([1]), steps=1)
-        assert found.masked_score[0] == pytest.approx(logistic(2 * value), abs=1e-6)
-
-
-def test_a_map_that_knows_beats_its_reverse() -> None:
-    """Saliency of a linear network, from its own weights, in every one of the four senses."""
-    inputs, _, _ = world()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 2))
-    difference = (linear[1].weight[1] - linear[1].weight[0]).view(3, SIDE, SIDE)
-    best = (inputs * difference).sum(dim=1).detach()
-    ones = torch.ones(len(inputs), dtype=torch.int64)
-    good = faithfulness(linear, inputs, best, ones)
-    bad = faithfulness(linear, inputs, -best, ones)
-    assert (good.insertion > bad.insertion).all()
-    assert (good.deletion < bad.deletion).all()
-    assert (good.masked_score > bad.masked_score).all()
-    assert (good.masked_score > good.score).all()  # only what speaks for the class is left
-
 
 # ---- what the network is shown
 
@@ -272,7 +39,7 @@ def removed_in_order(maps: Tensor, *, steps: int, batch_size: int) -> list[list[
     assert torch.equal(shown[:n], inputs)
     gone = shown[n : n + n * steps].view(n, steps, 3, -1) == 0
     assert torch.equal(gone.all(dim=2), gone.any(dim=2))  # all channels of a pixel at once
-    found = []
+    steps_of_images = []
     for of_image in gone.all(dim=2):
         before = torch.zeros_like(of_image[0])
         added = []
@@ -280,8 +47,8 @@ def removed_in_order(maps: Tensor, *, steps: int, batch_size: int) -> list[list[
             assert (after | ~before).all()  # what is gone stays gone
             added.append((after & ~before).nonzero()[:, 0].tolist())
             before = after
-        found.append(added)
-    return found
+        steps_of_images.append(added)
+    return steps_of_images
 
 
 def test_equal_pixels_go_in_raster_order() -> None:
@@ -346,8 +113,8 @@ def test_the_cost_is_2_steps_and_2_inputs_an_image_in_bounded_batches(batch_size
 def test_no_images_cost_nothing() -> None:
     inputs, maps, classes = world()
     witness = Witness()
-    found = faithfulness(witness, inputs[:0], maps[:0], classes[:0])
-    assert [len(values) for values in found] == [0, 0, 0, 0]
+    result = faithfulness(witness, inputs[:0], maps[:0], classes[:0])
+    assert [len(values) for values in result] == [0, 0, 0, 0]
     assert not witness.shown
 
 
@@ -381,22 +148,22 @@ def test_a_map_that_ranks_no_pixels_has_only_a_score(
     sound = faithfulness(network(), inputs, maps, classes, steps=7)
     spoiled = maps.clone()
     spoiled[2] = spoil(maps[2])
-    found = faithfulness(network(), inputs, spoiled, classes, steps=7)
-    assert np.isfinite(found.score).all()
-    for values in (found.insertion, found.deletion, found.masked_score):
+    result = faithfulness(network(), inputs, spoiled, classes, steps=7)
+    assert np.isfinite(result.score).all()
+    for values in (result.insertion, result.deletion, result.masked_score):
         assert np.isnan(values).tolist() == [False, False, True, False, False]
     others = [0, 1, 3, 4]
     assert close(
-        Faithfulness(*(values[others] for values in found)),
+        Faithfulness(*(values[others] for values in result)),
         Faithfulness(*(values[others] for values in sound)),
     )
 
 
 def test_a_map_without_a_positive_value_still_ranks() -> None:
     inputs, maps, classes = world()
-    found = faithfulness(network(), inputs, maps, classes, steps=7)
+    result = faithfulness(network(), inputs, maps, classes, steps=7)
     below = faithfulness(network(), inputs, (maps - maps.max()) / 2, classes, steps=7)
-    assert close(found, below)
+    assert close(result, below)
 
 
 # ---- the module comes back as it was
@@ -423,13 +190,13 @@ def test_it_runs_in_evaluation_mode_and_leaves_no_trace() -> None:
     inputs, maps, classes = world()
     net = partly_training()
     before = state(net)
-    given = [tensor.clone() for tensor in (inputs, maps, classes)]
+    originals = [tensor.clone() for tensor in (inputs, maps, classes)]
     tracked = maps.clone().requires_grad_()
-    found = faithfulness(net, inputs, tracked, classes, steps=7)
+    result = faithfulness(net, inputs, tracked, classes, steps=7)
     assert tracked.requires_grad
     assert state(net) == before
-    assert all(map(torch.equal, (inputs, tracked, classes), given))
-    assert close(found, faithfulness(network(), inputs, maps, classes, steps=7))
+    assert all(map(torch.equal, (inputs, tracked, classes), originals))
+    assert close(result, faithfulness(network(), inputs, maps, classes, steps=7))
 
 
 def test_a_failure_comes_through_and_leaves_no_trace() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from traces import fail, unchanged
 
-from wsol_bench.capture import Plan, capture
+from wsol_bench.capture import BestClasses, Plan, capture
 from wsol_bench.capture.head import Head
 from wsol_bench.models.target_layers import target_of
 
@@ -37,7 +37,7 @@ WITH_GRADIENTS = Plan(gradients=True)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_head_of_the_recorded_activations_is_the_network(name: str) -> None:
     net = calibrated_network(name)
-    of = capture(net, images(), [target_of(net)], WITH_GRADIENTS, k=2)
+    of = capture(net, images(), [target_of(net)], WITH_GRADIENTS, classes=BestClasses(2))
     order = torch.tensor([1, 0, 1])
     scores = of.head(of.activations[order], order)
     torch.testing.assert_close(scores, of.logits[order], rtol=1e-4, atol=1e-5)
@@ -55,8 +55,8 @@ def test_the_head_of_the_recorded_activations_is_the_network(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_head_sees_the_activations_that_it_is_given(name: str) -> None:
     net, batch = calibrated_network(name), images()
-    of = capture(net, batch, [target_of(net)], Plan(), k=1)
-    other = capture(net, batch.flip(0), [target_of(net)], Plan(), k=1)
+    of = capture(net, batch, [target_of(net)], Plan(), classes=BestClasses(1))
+    other = capture(net, batch.flip(0), [target_of(net)], Plan(), classes=BestClasses(1))
     if (
         name == "VisionTransformer"
     ):  # other tokens, and the residual stream, stay those of the image

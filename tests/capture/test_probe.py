@@ -1,168 +1,22 @@
-"""What a probe finds when it asks the network again, and what it charges for that."""
+"""A probe asks the network again, counts what that costs, and leaves the network as it was."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import pytest
 import torch
+from layered_networks import CLASSES, N_CLASSES, assert_same, build, images, network
 from torch import Tensor, nn
-from torchvision import models
 
-from wsol_bench.capture import Plan, Probe, Record, capture
+from wsol_bench.capture import Plan, Probe, capture
 from wsol_bench.errors import ModelError
 from wsol_bench.models.target_layers import Target, target_of
 
-N_CLASSES = 6
 GRADIENTS = Plan(gradients=True)
-CLASSES = torch.tensor([[4, 1], [0, 5]])
-
-
-def images(n: int = 2, *, seed: int = 5) -> Tensor:
-    return torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
-
-
-class Parallel(nn.Module):
-    """Two branches of one stem; the second does not depend on the first."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3)
-        self.left = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Tanh())
-        self.right = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.Sigmoid())
-        self.fc = nn.Linear(4, N_CLASSES)
-
-    def forward(self, batch: Tensor) -> Tensor:
-        x = self.stem(batch)
-        left = self.left(x).mean((2, 3))
-        return self.fc(left * self.right(x).mean((2, 3)))
-
-
-def small_vit() -> nn.Module:
-    vit = models.VisionTransformer(64, 16, 3, 2, 32, 64, num_classes=N_CLASSES)
-    nn.init.normal_(vit.heads.head.weight)  # it is zero at first, and so were every gradient
-    return vit
-
-
-BUILDERS: dict[str, Callable[[], nn.Module]] = {
-    "resnet18": lambda: models.resnet18(num_classes=N_CLASSES),
-    "densenet": lambda: models.DenseNet(8, (2, 2), 16, num_classes=N_CLASSES),
-    "vit": small_vit,
-    "parallel": Parallel,
-}
-LAYERS = {
-    "resnet18": ["layer2", "layer4.1", "layer4"],
-    "densenet": ["features.denseblock1", "features"],
-    "vit": ["encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_2.ln_1"],
-    "parallel": ["left", "right"],
-}
-
-
-def build(name: str) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return BUILDERS[name]().eval()
-
-
-@cache
-def network(name: str) -> nn.Module:
-    return build(name)
-
-
-def targets_of(net: nn.Module, name: str) -> list[Target]:
-    if name == "parallel":
-        return [Target(layer) for layer in LAYERS[name]]
-    return [target_of(net, layer=layer) for layer in LAYERS[name]]
 
 
 def probe_of(net: nn.Module, batch: Tensor, **options: object) -> Probe:
     return Probe(net, batch, [target_of(net)], **options)  # type: ignore[arg-type]
-
-
-def assert_same(found: Tensor | None, expected: Tensor | None) -> None:
-    assert found is not None and expected is not None
-    size = expected.abs().max()
-    assert size > 0
-    torch.testing.assert_close(found / size, expected / size, rtol=0, atol=1e-4)
-
-
-# ---- several layers of one pass
-
-
-@pytest.mark.parametrize("turned", [False, True], ids=["as they run", "turned round"])
-@pytest.mark.parametrize("frozen", [False, True], ids=["", "frozen"])
-@pytest.mark.parametrize("name", LAYERS)
-def test_each_of_several_layers_is_what_it_is_alone(name: str, frozen: bool, turned: bool) -> None:
-    net = build(name).requires_grad_(not frozen)
-    targets = targets_of(net, name)
-    asked = targets[::-1] if turned else targets
-    together = capture(net, images(), asked, GRADIENTS, classes=CLASSES)
-    assert [layer.name for layer in together.layers] == LAYERS[name]
-    for at, target in enumerate(targets):
-        alone = capture(net, images(), [target], GRADIENTS, classes=CLASSES)
-        of_layer = together.at_layer(at)
-        assert of_layer.layer.name == target.layer
-        assert_same(of_layer.logits, alone.logits)
-        assert_same(of_layer.activations, alone.activations)
-        assert_same(of_layer.gradients, alone.gradients)
-        assert (of_layer.layer.class_weights is None) == (target.head is None)
-    assert together.layer is together.layers[-1]
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_without_a_plan_for_gradients_several_layers_have_none(name: str) -> None:
-    net = network(name)
-    record = capture(net, images(), targets_of(net, name), Plan(), classes=CLASSES)
-    for at, layer in enumerate(record.layers):
-        assert layer.gradients is None
-        with pytest.raises(ModelError, match="no gradients were recorded"):
-            _ = record.at_layer(at).gradients
-
-
-@pytest.mark.parametrize("missing", ["first", "second"])
-def test_each_of_several_layers_must_run(missing: str) -> None:
-    net = build("resnet18")
-    net.unused = nn.Identity()
-    targets = [Target("unused"), Target("layer4")]
-    with pytest.raises(ModelError, match="layer 'unused' did not run"):
-        capture(net, images(), targets if missing == "first" else targets[::-1], GRADIENTS)
-
-
-def test_half_precision_is_recorded_in_float32_at_each_layer() -> None:
-    net = network("resnet18")
-    targets = targets_of(net, "resnet18")
-    record = capture(net, images(), targets, GRADIENTS, precision="bf16")
-    assert record.logits.dtype == torch.float32
-    for layer in record.layers:
-        assert layer.gradients is not None
-        assert layer.activations.dtype == layer.gradients.dtype == torch.float32
-
-
-def test_slots_of_a_record() -> None:
-    net = network("resnet18")
-    targets = [target_of(net, layer="layer3"), target_of(net)]
-    record = capture(net, images(), targets, GRADIENTS, k=4).at_layer(0)
-    slots = torch.tensor([[2, 0, 2], [1, 3, 0]])
-    some = record.select(slots)
-    assert some.at == 0
-    assert some.probe is record.probe
-    for b, row in enumerate(slots.tolist()):
-        for position, slot in enumerate(row):
-            assert some.classes[b, position] == record.classes[b, slot]
-            for mine, all_of_it in zip(some.layers, record.layers, strict=True):
-                assert mine.gradients is not None and all_of_it.gradients is not None
-                assert torch.equal(mine.gradients[b, position], all_of_it.gradients[b, slot])
-                assert mine.activations is all_of_it.activations
-    assert some.layers[0].class_weights is None
-    assert torch.equal(some.layers[1].class_weights, net.fc.weight[some.classes])
-    without = capture(net, images(), targets, Plan(), k=4).select(slots)
-    assert without.layer.gradients is None
-
-
-def test_a_record_by_hand_has_no_network_to_ask() -> None:
-    record = Record(torch.zeros(1, 2), torch.zeros(1, 1, dtype=torch.long), ())
-    with pytest.raises(ModelError, match="not of a network"):
-        _ = record.probe
 
 
 # ---- gradients inside of the network
@@ -199,13 +53,13 @@ def by_autograd(
 
 def test_gradients_at_modules_are_those_of_autograd() -> None:
     net, names = network("resnet18"), ["layer3", "conv1", "fc", "layer1.0.bn1", "layer3.0.conv1"]
-    found = probe_of(net, images()).gradients_at(names, CLASSES)
+    result = probe_of(net, images()).gradients_at(names, CLASSES)
     expected = by_autograd(net, images(), names, CLASSES)
-    assert set(found) == set(names)
+    assert set(result) == set(names)
     for name in names:
-        assert_same(found[name][0], expected[name][0])
-        assert_same(found[name][1], expected[name][1])
-    assert torch.equal(found["fc"][1], nn.functional.one_hot(CLASSES, N_CLASSES).float())
+        assert_same(result[name][0], expected[name][0])
+        assert_same(result[name][1], expected[name][1])
+    assert torch.equal(result["fc"][1], nn.functional.one_hot(CLASSES, N_CLASSES).float())
 
 
 def test_of_a_module_that_runs_twice_the_last_time_counts() -> None:
@@ -242,15 +96,15 @@ def test_a_record_of_other_images_is_their_capture() -> None:
     targets = [target_of(net, layer="layer2"), target_of(net)]
     other = images(seed=6)
     record = capture(net, images(), targets, Plan(), classes=CLASSES)
-    found = record.probe.record(other, CLASSES.flip(1))
+    result = record.probe.record(other, CLASSES.flip(1))
     expected = capture(net, other, targets, GRADIENTS, classes=CLASSES.flip(1))
-    assert torch.equal(found.classes, expected.classes)
-    assert_same(found.logits, expected.logits)
-    for mine, theirs in zip(found.layers, expected.layers, strict=True):
-        assert mine.name == theirs.name
-        assert_same(mine.activations, theirs.activations)
-        assert_same(mine.gradients, theirs.gradients)
-    assert torch.equal(found.probe.images, other)
+    assert torch.equal(result.classes, expected.classes)
+    assert_same(result.logits, expected.logits)
+    for layer, expected_layer in zip(result.layers, expected.layers, strict=True):
+        assert layer.name == expected_layer.name
+        assert_same(layer.activations, expected_layer.activations)
+        assert_same(layer.gradients, expected_layer.gradients)
+    assert torch.equal(result.probe.images, other)
     assert torch.equal(record.probe.images, images())
 
 
@@ -260,10 +114,10 @@ def test_other_images_may_be_any_number() -> None:
     with torch.no_grad():
         assert_same(probe.logits(other), net(other))
     classes = torch.tensor([[1], [4], [0]])
-    found = probe.pixel_gradients(classes, images=other)
+    result = probe.pixel_gradients(classes, images=other)
     pixels = other.clone().requires_grad_()
     (expected,) = torch.autograd.grad(net(pixels).gather(1, classes).sum(), pixels)
-    assert_same(found[:, 0], expected)
+    assert_same(result[:, 0], expected)
 
 
 # ---- what keys the noise

@@ -86,12 +86,14 @@ def test_its_experiment_on_ilsvrc_can_be_built(page):
 
 def test_my_cam_is_what_the_page_says(page):
     """Channels weighed by positive gradients: on a GAP net CAM with positive weights."""
-    from wsol_bench.capture import capture
+    from wsol_bench.capture import BestClasses, capture
     from wsol_bench.models.target_layers import target_of
 
     method = sys.modules["my_cam"].my_cam
     net = ShapesNet(4).eval()
-    record = capture(net, torch.randn(2, 3, 64, 64), [target_of(net)], method.plan, k=2)
+    record = capture(
+        net, torch.randn(2, 3, 64, 64), [target_of(net)], method.plan, classes=BestClasses(2)
+    )
     expected = torch.einsum("bkc,bchw->bkhw", record.class_weights.relu(), record.activations)
     positions = record.activations.shape[-2:].numel()
     torch.testing.assert_close(method(record) * positions, expected, rtol=1e-4, atol=1e-5)

@@ -10,7 +10,7 @@ from masked_networks import GREEN, LAYERS, RED, RED_AND_GREEN, SIZE, Sums, recor
 from networks import calibrated_network, curved_net, images, residual
 from torch import Tensor, nn
 
-from wsol_bench.capture import Plan, Record, capture
+from wsol_bench.capture import BestClasses, Plan, Record, capture
 from wsol_bench.methods.ablation_cam import ablation_cam
 from wsol_bench.models.target_layers import find_module, target_of
 
@@ -55,7 +55,7 @@ def test_ablation_cam_of_a_pooled_linear_head_has_a_closed_form(bias: float) -> 
     net = copy.deepcopy(calibrated_network("ResNet"))
     batch = images()
     net.fc.bias.data.fill_(bias)
-    of = capture(net, batch, [target_of(net)], Plan(), k=3)
+    of = capture(net, batch, [target_of(net)], Plan(), classes=BestClasses(3))
     signs = of.logits.gather(1, of.classes).sign()
     assert bias == 0 or (signs == math.copysign(1, bias)).all()
     weights = net.fc.weight.detach()[of.classes] * of.activations.mean((2, 3))[:, None]

@@ -14,7 +14,7 @@ from networks import build_network, images, network
 from torch import Tensor, nn
 
 import wsol_bench
-from wsol_bench.capture import Plan, Record, capture
+from wsol_bench.capture import BestClasses, Plan, Record, capture
 from wsol_bench.errors import ConfigError, ModelError, NotApplicableError
 from wsol_bench.methods.adapters.foreign import library, options_of
 from wsol_bench.methods.base import MapMethod, cam_methods
@@ -36,7 +36,9 @@ LIBRARIES = ("captum", "pytorch_grad_cam", "torchcam")
 
 
 def record_of(model: nn.Module, images: Tensor, layer: str | None = None) -> Record:
-    return capture(model, images, [target_of(model, layer=layer)], Plan(gradients=True), k=3)
+    return capture(
+        model, images, [target_of(model, layer=layer)], Plan(gradients=True), classes=BestClasses(3)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +78,9 @@ def test_grad_cam_of_other_libraries_is_ours(name: str, architecture: str) -> No
 def test_what_works_in_place_behind_a_layer_does_not_change_it(name: str) -> None:
     """DenseNet's last norm is followed by a ReLU in place; the layer is what is before that."""
     model = network("DenseNet")
-    record = capture(model, images(), [Target("features")], Plan(gradients=True), k=2)
+    record = capture(
+        model, images(), [Target("features")], Plan(gradients=True), classes=BestClasses(2)
+    )
     assert record.activations.min() < 0
     ours = cam_methods.get("grad_cam")(record)
     torch.testing.assert_close(method(name)(record), ours, rtol=1e-3, atol=1e-6)

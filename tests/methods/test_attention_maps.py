@@ -10,7 +10,7 @@ from attention_networks import NETWORKS, name_of_last_norm
 from networks import images
 from torch import Tensor, nn
 
-from wsol_bench.capture import Plan, Probe, Record, capture
+from wsol_bench.capture import BestClasses, Plan, Probe, Record, capture
 from wsol_bench.capture.backward.attention import Attention
 from wsol_bench.methods.attention_rollout import attention_rollout
 from wsol_bench.methods.base import MapMethod
@@ -107,7 +107,13 @@ def test_le_grad_is_the_mean_positive_gradient() -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_maps_stand_on_the_grid_of_patches(net: nn.Module, method: MapMethod) -> None:
-    record = capture(net, images(), [Target(name_of_last_norm(net), layout="tokens")], Plan(), k=3)
+    record = capture(
+        net,
+        images(),
+        [Target(name_of_last_norm(net), layout="tokens")],
+        Plan(),
+        classes=BestClasses(3),
+    )
     maps = method(record)
     assert maps.shape == (2, 3, 4, 4)
     assert (maps >= 0).all() and (maps.amax((2, 3)) > 0).all()
@@ -140,6 +146,8 @@ def test_a_map_points_at_the_one_patch_that_is_looked_at() -> None:
     batch = torch.zeros(1, 3, 64, 64)
     batch[:, :, 16:32, 32:48] = 2  # row 1, column 2 of the 4 x 4 patches
     net = Looks()
-    record = capture(net, batch, [Target("blocks.1", layout="tokens")], Plan(), k=1)
+    record = capture(
+        net, batch, [Target("blocks.1", layout="tokens")], Plan(), classes=BestClasses(1)
+    )
     for method in METHODS:
         assert method(record).flatten().argmax().item() == 6

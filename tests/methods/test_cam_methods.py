@@ -6,7 +6,7 @@ from map_methods import in_units_of_the_maximum
 from networks import build_network, calibrated_network, images, network, side_of
 from torch import Tensor, nn
 
-from wsol_bench.capture import Layer, Record, capture
+from wsol_bench.capture import BestClasses, Layer, Record, capture
 from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.cam import cam
 from wsol_bench.methods.grad_cam import grad_cam
@@ -118,7 +118,9 @@ def test_a_method_that_needs_a_head_is_not_applicable_without_one() -> None:
 def test_grad_cam_agrees_with_captum(name: str, layer: str) -> None:
     attr = pytest.importorskip("captum.attr")
     net, batch = network(name), images()
-    record = capture(net, batch, [target_of(net, layer=layer)], grad_cam.plan, k=3)
+    record = capture(
+        net, batch, [target_of(net, layer=layer)], grad_cam.plan, classes=BestClasses(3)
+    )
     explainer = attr.LayerGradCam(net, net.get_submodule(layer))
     for slot in range(3):
         theirs = explainer.attribute(

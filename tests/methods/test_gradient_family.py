@@ -23,7 +23,7 @@ from map_methods import assert_correlated, named, with_options
 from networks import images
 from torch import nn
 
-from wsol_bench.capture import capture
+from wsol_bench.capture import BestClasses, capture
 from wsol_bench.methods.base import MapMethod, cam_methods
 from wsol_bench.methods.cam import cam
 from wsol_bench.methods.eigen_cam import eigen_cam
@@ -107,7 +107,9 @@ def test_on_a_gap_network_these_are_grad_cam_and_cam(method: MapMethod) -> None:
 @pytest.mark.parametrize("method", [shapley_cam, finer_cam], ids=named)
 def test_the_head_of_a_layer_that_is_not_the_first_is_asked(method: MapMethod) -> None:
     net, batch = network_with(relu_head), images(3, 8)
-    both = capture(net, batch, [Target("features.2"), Target("features")], GRADIENTS, k=3)
+    both = capture(
+        net, batch, [Target("features.2"), Target("features")], GRADIENTS, classes=BestClasses(3)
+    )
     maps = method(both.at_layer(1))
     torch.testing.assert_close(maps, method(record_of(net, batch)), rtol=1e-4, atol=1e-6)
     assert method(both.at_layer(0)).shape == (3, 3, 8, 8)
@@ -179,7 +181,9 @@ def test_all_are_registered_under_their_names() -> None:
 def test_maps_are_made_of_the_records_own_layer(at: int, layer: str) -> None:
     """Of several layers, with gradients at the same one."""
     net, batch = network_with(relu_head), images(2, 8)
-    both = capture(net, batch, [Target("features.2"), Target("features")], GRADIENTS, k=2)
+    both = capture(
+        net, batch, [Target("features.2"), Target("features")], GRADIENTS, classes=BestClasses(2)
+    )
     alone = capture(net, batch, [Target(layer)], GRADIENTS, classes=both.classes)
     for method in [*OF_ONE_RECORD, with_options(smooth_grad_cam_pp, samples=2)]:
         torch.testing.assert_close(

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from traces import fail, unchanged
 
-from wsol_bench.capture import Plan, capture
+from wsol_bench.capture import BestClasses, Plan, capture
 from wsol_bench.errors import ConfigError
 from wsol_bench.methods.ablation_cam import ablation_cam
 from wsol_bench.methods.base import MapMethod, cam_methods
@@ -95,7 +95,12 @@ def test_noise_depends_on_the_seed_and_the_image(method: MapMethod) -> None:
     assert ((other - first).abs().amax((1, 2, 3)) > 1e-3 * first.amax((1, 2, 3))).all()
     batch = images(1, *SIZE).expand(2, -1, -1, -1)
     twins = capture(
-        curved_net(), batch, [Target("features")], Plan(), k=1, image_ids=["one", "two"]
+        curved_net(),
+        batch,
+        [Target("features")],
+        Plan(),
+        classes=BestClasses(1),
+        image_ids=["one", "two"],
     )
     maps = with_options(method, **few)(twins)
     assert not torch.allclose(maps[0], maps[1], rtol=1e-3)

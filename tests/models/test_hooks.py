@@ -10,7 +10,9 @@ from wsol_bench.models.hooks import hooked
 
 
 def n_hooks(net: nn.Module) -> int:
-    return sum(len(one._forward_hooks) + len(one._forward_pre_hooks) for one in net.modules())
+    return sum(
+        len(module._forward_hooks) + len(module._forward_pre_hooks) for module in net.modules()
+    )
 
 
 def test_hooks_are_called_around_modules_and_what_they_return_goes_on() -> None:
@@ -36,7 +38,7 @@ def test_hooks_are_called_around_modules_and_what_they_return_goes_on() -> None:
 
 def test_hooks_of_one_module_are_called_in_their_order() -> None:
     net, called = nn.Identity(), []
-    with hooked(after=((net, lambda *_, one=one: called.append(one)) for one in range(3))):
+    with hooked(after=((net, lambda *_, index=index: called.append(index)) for index in range(3))):
         net(torch.zeros(1))
     assert called == [0, 1, 2]
 

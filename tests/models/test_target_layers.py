@@ -128,7 +128,7 @@ TIMM: dict[str, tuple[str, dict[str, object]]] = {
             "num_heads": (2, 4),
         },
     ),
-    "VGG": ("vgg11", {}),
+    "VGG": ("vgg11", {"mlp_ratio": 1 / 64}),
     "VisionTransformer": ("vit_tiny_patch16_224", {"img_size": 64, "depth": 2}),
 }
 
@@ -368,8 +368,8 @@ def test_a_layer_of_another_layout_is_refused_until_its_layout_is_said() -> None
     target = target_of(net, layer="conv_proj", layout="nchw")
     with torch.no_grad():
         expected = net.conv_proj(images(""))
-    found = capture(net, images(""), [target], Plan()).activations
-    torch.testing.assert_close(found, expected)
+    activations = capture(net, images(""), [target], Plan()).activations
+    torch.testing.assert_close(activations, expected)
 
 
 def test_tokens_of_a_grid_that_is_not_square_are_refused() -> None:

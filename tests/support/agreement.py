@@ -16,7 +16,7 @@ from networks import seeded, small_vit
 from PIL import Image
 from torch import Tensor, nn
 
-from wsol_bench.capture import Plan, Record, capture
+from wsol_bench.capture import BestClasses, Plan, Record, capture
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.preprocess import normalize
 from wsol_bench.methods.base import cam_methods
@@ -142,7 +142,9 @@ def network(data: Path, name: str) -> Network:
         ]
     )
     images = normalize(pixels, IMAGENET_MEAN, IMAGENET_STD).contiguous()
-    record = capture(model, images, [target], Plan(gradients=True), k=SPECIFICATION["k"])
+    record = capture(
+        model, images, [target], Plan(gradients=True), classes=BestClasses(SPECIFICATION["k"])
+    )
     return Network(model, images, target, record)
 
 

@@ -8,7 +8,7 @@ import torch
 from networks import FeaturesAndHead, seeded
 from torch import Tensor, nn
 
-from wsol_bench.capture import Layer, Plan, Record, capture
+from wsol_bench.capture import BestClasses, Layer, Plan, Record, capture
 from wsol_bench.models.target_layers import Target
 
 N_CLASSES = 7
@@ -91,7 +91,13 @@ def network_with(head: Callable[[], nn.Module]) -> FeaturesAndHead:
 
 def record_of(net: nn.Module, batch: Tensor, classes: Tensor | None = None) -> Record:
     head = "head.2" if isinstance(net.get_submodule("head.0"), nn.AdaptiveAvgPool2d) else None
-    return capture(net, batch, [Target("features", head=head)], GRADIENTS, k=3, classes=classes)
+    return capture(
+        net,
+        batch,
+        [Target("features", head=head)],
+        GRADIENTS,
+        classes=BestClasses(3) if classes is None else classes,
+    )
 
 
 def maps_of_pytorch_grad_cam(extractor: Any, call: Callable[[], Any]) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from networks import calibrated_network, images
 from torch import Tensor, nn
 
-from wsol_bench.capture import Plan, Record, capture
+from wsol_bench.capture import BestClasses, Plan, Record, capture
 from wsol_bench.models.target_layers import Target, target_of
 
 
@@ -12,7 +12,9 @@ def record_of(net: nn.Module, batch: Tensor, classes: Tensor | None = None, k: i
     """The record of a batch at the layer of the table, or at `features` of a network by hand."""
     by_table = type(net).__module__.startswith("torchvision")
     target = target_of(net) if by_table else Target("features")
-    return capture(net, batch, [target], Plan(), k=k, classes=classes)
+    return capture(
+        net, batch, [target], Plan(), classes=BestClasses(k) if classes is None else classes
+    )
 
 
 SIZE = (10, 12)  # height and width of images for `curved_net`: a side mistaken for the other shows
@@ -48,7 +50,9 @@ LAYERS = {
 def record_at(name: str, k: int = 2) -> Record:
     """The record of two small images at the layer of `LAYERS`."""
     net = calibrated_network(name)
-    return capture(net, images(2, 32), [target_of(net, layer=LAYERS[name])], Plan(), k=k)
+    return capture(
+        net, images(2, 32), [target_of(net, layer=LAYERS[name])], Plan(), classes=BestClasses(k)
+    )
 
 
 class Linear(nn.Module):

@@ -1,4 +1,4 @@
-"""What asking a network costs: passes, and time by the device's clock."""
+"""The cost of asking a network: counts of what passed it, and time by the device's clock."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ __all__ = ["Cost", "Timestamp"]
 
 @dataclass
 class Cost:
-    """Work that was done for a batch.
+    """Work that a network did for a batch.
 
-    It is counted where it is done: images by ``network.passed``, cotangents by
-    ``cotangents.pulled_back``, activations by ``replay.Head``.
+    Each kind is counted in one place: images by ``network.passed``, cotangents by
+    ``cotangents.pulled_back``, activations by ``head.Head``.
 
     Attributes:
-        forward: images that passed the network.
-        backward: (image, cotangent) pairs that passed back, as far as the layer or to the pixels.
-        head: activations that passed the part behind the target layer alone.
-        spans: of time, by a device's clock.
+        forward: number of images that passed the network.
+        backward: number of (image, cotangent) pairs that passed back, to a layer or to the pixels.
+        head: number of activations that passed the part behind the target layer alone.
+        spans: time spent, as pairs of a begin and an end.
     """
 
     forward: int = 0
@@ -36,12 +36,17 @@ class Cost:
         return self
 
     def seconds(self) -> float:
-        """The sum of the spans; waits for a GPU that is still at them."""
+        """The sum of the spans in seconds; waits for a GPU that has not finished them."""
         return sum((begin.until(end) for begin, end in self.spans), 0.0)
 
 
 class Timestamp:
-    """A moment in what a device does; taking one does not wait for the device."""
+    """A moment on a device's clock; taking one does not wait for the device.
+
+    Args:
+        device: the device whose work is timed. On CUDA the moment is when the device has done all
+            work that was queued before; elsewhere it is now.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._event: Any = None
@@ -51,7 +56,7 @@ class Timestamp:
         self._time = time.perf_counter()
 
     def until(self, end: "Timestamp") -> float:
-        """Seconds from this moment to another."""
+        """Seconds from this moment to a later one of the same device; waits for the device."""
         if self._event is None:
             return end._time - self._time
         end._event.synchronize()

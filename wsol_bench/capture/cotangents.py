@@ -1,4 +1,4 @@
-"""Vector-Jacobian products: cotangents on their way back through a network, scaled and counted."""
+"""Vector-Jacobian products, which carry cotangents back through a network, scaled and counted."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ _SCALE = 2.0**10
 def one_hot(
     classes: Int64[Tensor, "batch k"], logits: Float[Tensor, "batch n"]
 ) -> Float[Tensor, "batch k n"]:
-    """The cotangent of each slot's own logit."""
+    """The cotangent of each class slot: 1 at the logit of its class, 0 elsewhere."""
     shape = (*classes.shape, logits.shape[1])
     zeros = torch.zeros(shape, device=logits.device)
     return zeros.scatter_(2, classes[:, :, None], 1.0)
@@ -30,12 +30,12 @@ def one_hot(
 def scaled(
     cotangents: Float[Tensor, "batch k n"], logits: Float[Tensor, "batch n"]
 ) -> Float[Tensor, "k batch n"]:
-    """Cotangents of logits as they pass back: scaled, in the logits' own format, slots first."""
+    """Cotangents ready to pass back: scaled, in the float format of the logits, slots first."""
     return (cotangents * _SCALE).transpose(0, 1).to(logits.dtype)
 
 
 def unscaled(gradient: Float[Tensor, "k batch ..."]) -> Float[Tensor, "batch k ..."]:
-    """What scaled cotangents have become, in float32 and scaled back."""
+    """Gradients that scaled cotangents have become, in float32, scaled back, the batch first."""
     return gradient.transpose(0, 1).float() / _SCALE
 
 
@@ -49,19 +49,19 @@ def pulled_back(
     create: bool = False,
     allow_unused: bool = False,
 ) -> Sequence[Any]:
-    """What cotangents of a tensor become at others, in whose graph it is.
+    """The cotangents of lower tensors that cotangents of an upper one become.
 
     Args:
-        upper: the batch comes first.
-        lowers: of its graph.
-        cotangents: of ``upper``; or, with one dimension more in front, of several slots at once,
-            and so are those that are returned.
-        cost: the (image, cotangent) pairs are added to its ``backward``; None where they go on
-            from where they were counted.
+        upper: its first dimension is the batch.
+        lowers: tensors in the graph of ``upper``.
+        cotangents: of the shape of ``upper``; or with one more dimension in front, for several
+            slots at once, which the results then have, too.
+        cost: the (image, cotangent) pairs are added to its ``backward``; None if these cotangents
+            were counted at a place above.
         retain: whether the graph is needed again.
-        create: whether what is returned is differentiable itself.
-        allow_unused: whether a tensor that ``upper`` does not depend on gets None; else it is a
-            RuntimeError.
+        create: whether the results are differentiable themselves.
+        allow_unused: whether the result is None for a tensor that ``upper`` does not depend on;
+            otherwise it is a RuntimeError.
     """
     n_slots = cotangents.ndim - upper.ndim
     if cost is not None:
@@ -89,18 +89,18 @@ def gradients(
     cost: Cost | None = None,
     retain: bool = False,
 ) -> list[Float[Tensor, "batch k ..."]]:
-    """Gradients by one vector-Jacobian product batched over slots, in float32.
+    """Gradients of the class slots at layers, by one batched vector-Jacobian product, in float32.
 
     An image's logits depend on its own activations only (evaluation mode), so one cotangent a slot
     serves the whole batch.
 
     Args:
-        logits: of the pass.
-        outputs: of layers, in its graph.
-        cotangents: of each image and slot.
-        names: of the layers, for errors.
-        model: for errors.
-        cost: what the passes are added to.
+        logits: scores before softmax, with the graph of the pass.
+        outputs: outputs of the layers, in that graph.
+        cotangents: one for each image and slot.
+        names: names of the layers, for errors.
+        model: the network, for errors.
+        cost: the passes are added to it.
         retain: whether the graph is needed again.
 
     Raises:
@@ -127,16 +127,16 @@ def second_order(
 ) -> tuple[Float[Tensor, "batch c h w"], Float[Tensor, "batch c h w"]]:
     """The gradient g of one slot at A, and H A: its Hessian times A itself; in float32.
 
-    Two vector-Jacobian products. H is 0 where no path leads from A to its own gradient.
+    Two vector-Jacobian products. H is 0 if no path leads from A to its own gradient.
 
     Args:
-        logits: of the pass.
-        at: A, in its graph.
-        cotangent: of each image.
-        cost: what the passes are added to.
+        logits: scores before softmax, with the graph of the pass.
+        at: A, in that graph.
+        cotangent: one for each image.
+        cost: the passes are added to it.
 
     Raises:
-        NotApplicableError: something between A and the logits has no second derivative.
+        NotApplicableError: an operation between A and the logits has no second derivative.
     """
     (first,) = pulled_back(logits, [at], scaled(cotangent[:, None], logits)[0], cost, create=True)
     try:
@@ -145,7 +145,7 @@ def second_order(
         if "is not implemented" not in str(error):
             raise
         raise NotApplicableError(
-            f"behind the layer runs what has no second derivative: {error}"
+            f"an operation behind the layer has no second derivative: {error}"
         ) from error
     second = torch.zeros_like(at) if second is None else second
     return first.detach().float() / _SCALE, second.detach().float() / _SCALE

@@ -1,4 +1,4 @@
-"""What runs behind the target layer, alone: the network with its activations replaced."""
+"""The part of a network behind its target layer, run alone on replaced activations."""
 
 import weakref
 from collections.abc import Iterator
@@ -25,16 +25,17 @@ class Head:
     """The network from its target layer on.
 
     One pass notes what the largest modules before the layer return. Later passes do not run these
-    modules: they return what was noted, for the images that are asked for, where an operation
-    outside of them takes it (the residual stream around a block's layer norm), and an empty tensor
-    of the same shape where only each other do. That one tensor goes by several names is not seen:
-    what is done to it in place by one, after an operation has taken it by another, is done to one.
+    modules. A module returns its noted output, for the images asked for, if an operation outside of
+    such modules took it (the residual stream around a block's layer norm); if only other such
+    modules took it, it returns an empty tensor of the same shape. Views are not tracked: if a
+    tensor is changed in place under one name, after an operation has taken it under another, only
+    one of the two is changed.
 
     Args:
         model: the network.
         images: the batch whose activations are replaced.
-        target: the layer.
-        cost: what the one pass is added to.
+        target: the target layer.
+        cost: the one pass is added to it.
     """
 
     def __init__(
@@ -48,11 +49,12 @@ class Head:
         self._images = images
         self._target = target
         self._layer = find_module(model, target.layer)
-        self._noted = dict[nn.Module, list[Any]]()
-        self._output: Tensor = self._note(cost)
+        self._noted, self._output = self._note(cost)
 
     @torch.no_grad()
-    def _note(self, cost: Cost | None) -> Tensor:
+    def _note(self, cost: Cost | None) -> tuple[dict[nn.Module, list[Any]], Tensor]:
+        """What each module before the layer returns, call by call, and the layer's output."""
+        noted: dict[nn.Module, list[Any]] = {}
         outputs: list[Tensor] = []
         used = _Used()
 
@@ -62,7 +64,7 @@ class Head:
         def leave(module: nn.Module, inputs: Any, output: Any) -> None:
             # What runs within another of these modules, or within the layer, is not replayed.
             if not outputs and used.depth == 1:
-                self._noted.setdefault(module, []).append(tree_map(used.note, output))
+                noted.setdefault(module, []).append(tree_map(used.note, output))
             used.depth -= 1
 
         def end(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -79,7 +81,7 @@ class Head:
             used,
         ):
             logits_of(self._model, self._images, cost)
-        return outputs[0]
+        return noted, outputs[0]
 
     def __call__(
         self,
@@ -87,12 +89,12 @@ class Head:
         of: Int64[Tensor, " n"],
         cost: Cost | None = None,
     ) -> Float[Tensor, "n classes"]:
-        """Logits for activations in the place of the layer's own; differentiable.
+        """Logits for activations that replace the layer's output; differentiable.
 
         Args:
             grid: the activations.
-            of: the image in the batch that each belongs to.
-            cost: what the activations are added to.
+            of: position in the batch of the image that each activation belongs to.
+            cost: the activations are added to it.
         """
         if cost is not None:
             cost.head += len(grid)
@@ -109,6 +111,8 @@ class Head:
 
     @contextmanager
     def _replaying(self, of: Int64[Tensor, " n"]) -> Iterator[None]:
+        """Modules before the layer return their noted outputs for some images; they do not run."""
+
         def rows(leaf: Any) -> Any:
             return leaf.rows(of, len(self._images)) if isinstance(leaf, _Noted) else leaf
 
@@ -131,7 +135,7 @@ class Head:
 
 @contextmanager
 def _forward(module: nn.Module, forward: Any) -> Iterator[None]:
-    """The module with another forward; its own afterwards."""
+    """Give a module another forward function, and its own afterwards."""
     own = module.__dict__.get("forward")
     module.forward = forward
     try:
@@ -144,58 +148,69 @@ def _forward(module: nn.Module, forward: Any) -> Iterator[None]:
 
 
 class _Noted:
-    """A tensor that a module returned; its value is kept where an operation took it."""
+    """A tensor that a module returned; its value is kept only if an operation took it.
+
+    Attributes:
+        like: a tensor of the same shape, format and device that takes no memory.
+        value: the tensor as it was when an operation took it; None until one does.
+    """
 
     def __init__(self, tensor: Tensor) -> None:
         self.reference = weakref.ref(tensor)
         self.like = torch.zeros((), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)
         self.value: Tensor | None = None
 
-    def is_of(self, tensor: Tensor) -> bool:
-        """Whether it is this very tensor, and not one that took its address."""
-        return self.reference() is tensor
-
     def rows(self, of: Int64[Tensor, " n"], batch: int) -> Tensor:
-        """Of some images."""
+        """The tensor's rows for some images of the batch.
+
+        Args:
+            of: positions of the images in the batch.
+            batch: number of images in the batch.
+        """
         if self.like.ndim == 0:
             return self.like if self.value is None else self.value
         if len(self.like) != batch:
             found = tuple(self.like.shape)
-            raise ModelError(f"a module returns {found}, where the batch of {batch} comes first")
+            raise ModelError(
+                f"a module before the target layer returns a tensor of shape {found}; expected the "
+                f"batch of {batch} as its first dimension"
+            )
         if self.value is None:
             return self.like[:1].expand(len(of), *self.like.shape[1:])
         return self.value[of]
 
 
 class _Used(TorchFunctionMode):
-    """Keeps the tensors of modules that operations outside of these modules take.
+    """Keeps those outputs of modules that operations outside of the modules take.
 
     Attributes:
-        depth: of modules that are running, one within another; 0 is outside.
+        depth: number of modules that are running, one within another; 0 is outside of all.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.depth = 0
-        self._known = dict[int, list[_Noted]]()
+        self._notes_by_id = dict[int, list[_Noted]]()
 
     def note(self, leaf: Any) -> Any:
+        """Wait for operations that take a tensor; other values come back as they are."""
         if not isinstance(leaf, Tensor):
             return leaf
         noted = _Noted(leaf)
-        # Several modules may return one tensor: dropout and what stands before it.
-        self._known[id(leaf)] = [*self._notes_of(leaf), noted]
+        # Several modules may return one tensor: dropout and the module before it.
+        self._notes_by_id[id(leaf)] = [*self._notes_of(leaf), noted]
         return noted
 
     def _notes_of(self, leaf: Any) -> list[_Noted]:
-        notes = self._known.get(id(leaf), []) if isinstance(leaf, Tensor) else []
+        notes = self._notes_by_id.get(id(leaf), []) if isinstance(leaf, Tensor) else []
+        # Another tensor may have taken the address of one that is gone.
         return [noted for noted in notes if noted.reference() is leaf]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for leaf in tree_leaves((args, kwargs or {})) if not self.depth else ():
             waiting = [noted for noted in self._notes_of(leaf) if noted.value is None]
             if waiting:
-                value = leaf.clone()  # as it is now: what takes it may work in place
+                value = leaf.clone()  # as it is now: the operation may work in place
                 for noted in waiting:
                     noted.value = value
         return func(*args, **(kwargs or {}))
@@ -205,7 +220,7 @@ class _Used(TorchFunctionMode):
 def _in_place(
     layer: nn.Module, replaced: Shaped[Tensor, "..."], *, then_relu: bool
 ) -> Iterator[None]:
-    """A tensor in the place of a layer's output, or of the functional ReLU of that."""
+    """Put a tensor in the place of a layer's output, or of the functional ReLU behind it."""
     output = replaced.clone()  # what follows may work in place
     with ExitStack() as stack:
         stack.enter_context(_forward(layer, lambda *args, **kwargs: output))
@@ -215,7 +230,7 @@ def _in_place(
 
 
 class _NoRelu(TorchFunctionMode):
-    """Functions as they are, but a ReLU of one tensor is that tensor."""
+    """Leaves out the ReLU of one tensor; all other functions run as they are."""
 
     def __init__(self, tensor: Shaped[Tensor, "..."]) -> None:
         super().__init__()

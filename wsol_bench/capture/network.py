@@ -1,4 +1,4 @@
-"""Running somebody's network: as it is evaluated, and so that it comes back as it was."""
+"""How a network is run: in evaluation mode and a precision, counted, and left as it was."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -29,7 +29,7 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
-    """The context in which a network runs in a precision."""
+    """The context in which a network runs in a precision; for ``fp32`` it does nothing."""
     return (
         torch.autocast(device.type, _AUTOCAST[precision]) if precision != "fp32" else nullcontext()
     )
@@ -37,7 +37,7 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and each module's own mode afterwards."""
+    """Put a network into evaluation mode, and each module back into its own mode afterwards."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -49,7 +49,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def uncompiled(model: nn.Module) -> Iterator[None]:
-    """The network without what ``compile_up_to`` did: compiled code is deaf to function modes."""
+    """Run a network's own code in place of compiled code, which function modes do not reach."""
     compiled = {
         module: module._compiled_call_impl
         for module in model.modules()
@@ -65,9 +65,13 @@ def uncompiled(model: nn.Module) -> Iterator[None]:
 
 
 def passed(model: nn.Module, images: Float[Tensor, "n 3 height width"], cost: Cost | None) -> Any:
-    """What the network makes of images, which are added to a cost.
+    """The network's output for a batch of images.
 
-    Nobody is charged (None) for a look at how the network is built, nor where no image passes.
+    Args:
+        model: the network.
+        images: normalized.
+        cost: the images are added to its ``forward``; None for a look at how the network is built,
+            or if no image really passes.
     """
     if cost is not None:
         cost.forward += len(images)
@@ -77,7 +81,11 @@ def passed(model: nn.Module, images: Float[Tensor, "n 3 height width"], cost: Co
 def logits_of(
     model: nn.Module, images: Float[Tensor, "n 3 height width"], cost: Cost | None
 ) -> Float[Tensor, "n c"]:
-    """As ``passed``; ModelError where what comes is no (n, classes) logits."""
+    """The network's logits for a batch of images; arguments as of ``passed``.
+
+    Raises:
+        ModelError: the output is not a tensor of shape (batch, classes).
+    """
     logits = passed(model, images, cost)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -86,25 +94,25 @@ def logits_of(
 
 
 def without(model: nn.Module, layers: Sequence[nn.Module]) -> set[nn.Module]:
-    """The largest modules that hold none of these layers."""
-    over = {module for module in model.modules() if not set(layers).isdisjoint(module.modules())}
-    return {child for module in over for child in module.children()} - over
+    """The largest modules of a network that hold none of these layers."""
+    holders = {module for module in model.modules() if not set(layers).isdisjoint(module.modules())}
+    return {child for module in holders for child in module.children()} - holders
 
 
 @torch.inference_mode()
 def compile_up_to(
     model: nn.Module, targets: Sequence[Target], images: Float[Tensor, "batch 3 height width"]
 ) -> None:
-    """Let torch.compile work on what runs before the first target layer is through, in place.
+    """Compile the modules that run before the first target layer has run, in place.
 
-    Each of these modules is compiled by itself, the largest that do not hold a target. What runs
-    behind the first target (too) stays as it is: gradients of all classes at once pass there, which
+    Each of the largest modules that hold no target is compiled by itself. A module that runs (also)
+    behind the first target is not compiled: gradients of all classes at once pass there, which
     compiled code does not support.
 
     Args:
-        model: of it, modules that do not hold a target.
+        model: the network.
         targets: the layers to record.
-        images: any, to see what runs before the targets.
+        images: any batch; it passes once to see what runs before the targets.
     """
     layers = [find_module(model, target.layer) for target in targets]
     before, behind = dict[nn.Module, None](), set[nn.Module]()

@@ -1,4 +1,4 @@
-"""The one forward pass: the activations of the target layers, and the graph behind them.
+"""The one forward pass of a batch: its logits and class slots, and what the target layers hold.
 
 The pass runs without gradient tracking up to the first target layer; from there the graph is small,
 and one batched vector-Jacobian product gives the gradients of all classes at once.
@@ -6,33 +6,139 @@ and one batched vector-Jacobian product gives the gradients of all classes at on
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wsol_bench.capture.cost import Cost
+from wsol_bench.capture.cotangents import gradients, one_hot
 from wsol_bench.capture.network import Precision, autocast, evaluation_mode, logits_of
+from wsol_bench.capture.record import Layer, Plan, Record
 from wsol_bench.errors import ModelError
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_layers import Target, check_output, find_module
+from wsol_bench.models.target_layers import Target, check_output, find_module, to_grid
 
-__all__ = ["RELUS", "forward"]
+__all__ = ["RELUS", "BestClasses", "one_pass"]
 
 RELUS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
 
 
-def forward(
+@dataclass(frozen=True)
+class BestClasses:
+    """Class slots that the logits decide: the best classes of each image, and maybe its label.
+
+    Attributes:
+        k: number of best classes, at least 1, best first; fewer if the network has fewer outputs.
+        labels: output index of each image's label, which takes one slot more, the last.
+    """
+
+    k: int = 5
+    labels: Int64[Tensor, " batch"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k: expected at least 1, found {self.k}")
+
+    def slots(self, logits: Float[Tensor, "batch n"]) -> Int64[Tensor, "batch k"]:
+        """Output index of each class slot; equal logits rank by output index."""
+        # A stable sort: equal logits rank alike on every device and in every batch.
+        best = logits.sort(dim=1, descending=True, stable=True).indices[:, : self.k]
+        # Always, though most labels are among the best: to look would be to wait for the GPU.
+        return best if self.labels is None else torch.cat([best, self.labels[:, None]], dim=1)
+
+
+@torch.inference_mode(False)  # a caller's inference mode forbids gradients for good
+def one_pass(
+    model: nn.Module,
+    images: Float[Tensor, "batch 3 height width"],
+    targets: Sequence[Target],
+    plan: Plan,
+    classes: Int64[Tensor, "batch k"] | BestClasses,
+    *,
+    precision: Precision,
+    cost: Cost,
+) -> Record:
+    """Run the model once on a batch and record what a plan asks for.
+
+    The record has no probe: whoever makes one attaches it. See ``capture`` for the arguments.
+
+    Args:
+        model: maps images to (batch, n) logits.
+        images: normalized input, on the model's device.
+        targets: the layers to record.
+        plan: what to record of them.
+        classes: output index of each class slot, or which classes the logits decide.
+        precision: of the pass.
+        cost: the pass is added to it.
+    """
+    logits, outputs = _forward(
+        model, images, targets, track=plan.gradients, precision=precision, cost=cost
+    )
+    scores = logits.detach().float()
+    if isinstance(classes, BestClasses):
+        classes = classes.slots(scores)
+    elif bool((wrong := (classes < 0) | (classes >= scores.shape[1])).any()):
+        raise ModelError(
+            f"classes: {type(model).__name__} has no output {classes[wrong][0]}; its "
+            f"outputs are 0 to {scores.shape[1] - 1}"
+        )
+    gradients_of: list[Any] = [None] * len(outputs)
+    if plan.gradients:
+        names = [target.layer for target, _ in outputs]
+        tensors = [output for _, output in outputs]
+        cotangents = one_hot(classes, logits)
+        gradients_of = gradients(logits, tensors, cotangents, names, model, cost=cost)
+    layers = []
+    for (target, output), gradient in zip(outputs, gradients_of, strict=True):
+        grid = to_grid(output.detach().float(), target.layout)
+        layers.append(
+            Layer(
+                target.layer,
+                grid,
+                None if gradient is None else to_grid(gradient, target.layout),
+                _class_weights(model, target, classes, scores, grid),
+            )
+        )
+    return Record(scores, classes, tuple(layers), len(layers) - 1)
+
+
+def _class_weights(
+    model: nn.Module,
+    target: Target,
+    classes: Int64[Tensor, "batch k"],
+    logits: Float[Tensor, "batch n"],
+    grid: Float[Tensor, "batch c h w"],
+) -> Float[Tensor, "batch k c"] | None:
+    """Rows of the weights of the target's head, one for each class slot; None without a head."""
+    if target.head is None:
+        return None
+    head = find_module(model, target.head)
+    weight = getattr(head, "weight", None)
+    if not isinstance(weight, Tensor) or weight.flatten(1).shape[1] != weight.shape[1]:
+        raise ModelError(f"the head {type(head).__name__} is neither linear nor a 1x1 convolution")
+    weight = weight.detach().flatten(1).float()
+    if weight.shape != (logits.shape[1], grid.shape[1]):
+        raise ModelError(
+            f"head {target.head!r} has weights {tuple(weight.shape)}, but CAM at "
+            f"{target.layer!r} needs one row an output and one column a channel, "
+            f"{(logits.shape[1], grid.shape[1])}; name another with 'head:'"
+        )
+    return weight[classes]
+
+
+def _forward(
     model: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
     targets: Sequence[Target],
     *,
     track: bool,
-    precision: Precision = "fp32",
-    cost: Cost | None = None,
+    precision: Precision,
+    cost: Cost,
 ) -> tuple[Float[Tensor, "batch n"], list[tuple[Target, Tensor]]]:
     """Logits, and the targets with their outputs in the order in which they ran.
 
@@ -42,44 +148,50 @@ def forward(
         targets: layers to record.
         track: whether the graph from the layers to the logits is kept.
         precision: of the pass.
-        cost: what the pass is added to.
+        cost: the pass is added to it.
 
     Raises:
-        ModelError: a layer did not run, ran twice, or its output is no spatial grid; the model
+        ModelError: a layer did not run, ran twice, or its output is no spatial grid; or the model
             returns no logits.
     """
     recorder = _Recorder(targets, track=track)
     running = autocast(images.device, precision)
     with evaluation_mode(model), torch.no_grad(), running, recorder.watching(model):
         logits = logits_of(model, images, cost)
-    taken = recorder.taken()
-    for target, output in taken:
+    outputs = recorder.outputs()
+    for target, output in outputs:
         check_output(output, target)
-    return logits, taken
+    return logits, outputs
 
 
 class _Recorder:
-    """Takes the outputs as the pass goes by, and starts gradient tracking at the first."""
+    """Takes the target layers' outputs during the pass, and tracks gradients from the first on."""
 
     def __init__(self, targets: Sequence[Target], *, track: bool) -> None:
         self._targets = targets
         self._track = track
-        self._taken: list[tuple[Target, Tensor]] = []
+        self._outputs: list[tuple[Target, Tensor]] = []
 
-    def taken(self) -> list[tuple[Target, Tensor]]:
+    def outputs(self) -> list[tuple[Target, Tensor]]:
+        """Each target with its output, in the order in which they ran.
+
+        Raises:
+            ModelError: a target did not run exactly once.
+        """
         for target in self._targets:
-            n_times = sum(one is target for one, _ in self._taken)
+            n_times = sum(recorded is target for recorded, _ in self._outputs)
             if n_times != 1:
                 times = f"ran {n_times} times" if n_times else "did not run"
-                what = " followed by a functional ReLU" if target.then_relu else ""
+                relu = " followed by a functional ReLU" if target.then_relu else ""
                 raise ModelError(
-                    f"layer {target.layer!r}{what} {times} in one forward pass; name "
+                    f"layer {target.layer!r}{relu} {times} in one forward pass; name "
                     "another with 'layer:'"
                 )
-        return self._taken
+        return self._outputs
 
     @contextmanager
     def watching(self, model: nn.Module) -> Iterator[None]:
+        """Hooks at the target layers of a model; they are gone afterwards."""
         mode = _AfterRelu(self) if any(target.then_relu for target in self._targets) else None
         hooks = (
             (find_module(model, target.layer), self._hook(target, mode)) for target in self._targets
@@ -96,6 +208,7 @@ class _Recorder:
         return hook
 
     def take(self, output: Any, target: Target) -> Tensor:
+        """Keep a target's output, and return the copy with which the network goes on."""
         if not isinstance(output, Tensor):
             raise ModelError(
                 f"layer {target.layer!r} returns {type(output).__name__}, not a tensor; name "
@@ -105,7 +218,7 @@ class _Recorder:
             output = output.detach().requires_grad_(True)
             # The enclosing no_grad restores the mode when the pass is over, also by an exception.
             torch.set_grad_enabled(True)
-        self._taken.append((target, output))
+        self._outputs.append((target, output))
         # The network goes on with a copy: what follows may work in place (a ReLU, a residual sum),
         # and A must stay what it was when g is taken.
         return output.clone()
@@ -120,6 +233,7 @@ class _AfterRelu(TorchFunctionMode):
         self._expected: list[tuple[Tensor, Target]] = []
 
     def expect(self, output: Tensor, target: Target) -> None:
+        """Wait for the ReLU of this output of a target's module."""
         self._expected.append((output, target))
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from wsol_bench.capture import Precision, capture
+from wsol_bench.capture import BestClasses, Precision, capture
 from wsol_bench.common.registry import distinct
 from wsol_bench.errors import ConfigError, ModelError
 from wsol_bench.methods.base import MapMethod, cam_methods, merged_plan
@@ -73,7 +73,9 @@ def localization_maps(
                 f"classes: expected (k,) or (batch, k) output indices for {len(images)} images, "
                 f"found {tuple(slots.shape)}"
             )
+    best = BestClasses(k)
     record = capture(
-        model, images, [target], merged_plan(chosen), k=k, classes=slots, precision=precision
-    )
+        model, images, [target], merged_plan(chosen),
+        classes=best if slots is None else slots, precision=precision,
+    )  # fmt: skip
     return {method.name: method(record).detach().float() for method in chosen}

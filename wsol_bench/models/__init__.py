@@ -1,1 +1,1 @@
-"""Classifiers and the layers their maps come from."""
+"""Classifiers: networks by name, their weights, their classes and their target layers."""

@@ -1,4 +1,4 @@
-"""Hooks on modules: there within a context, and gone afterwards."""
+"""Hooks on modules that last for a context and are removed afterwards."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,12 +13,14 @@ Hooks = Iterable[tuple[nn.Module, Callable[..., Any]]]
 
 @contextmanager
 def hooked(*, before: Hooks = (), after: Hooks = ()) -> Iterator[None]:
-    """Functions are called whenever modules run within; none is left, also after an exception.
+    """Call functions whenever modules run within the context.
+
+    The hooks are removed at its end, also after an exception.
 
     Args:
-        before: modules, and what is called with ``(module, inputs)`` before each runs.
-        after: modules, and what is called with ``(module, inputs, output)`` when each has run. What
-            it returns takes the place of the output, unless it is None.
+        before: pairs of a module and a function, called with ``(module, inputs)`` before it runs.
+        after: pairs of a module and a function, called with ``(module, inputs, output)`` after it
+            has run. The function's result replaces the output, unless it is None.
     """
     with ExitStack() as stack:
         for module, hook in before:

@@ -1,4 +1,4 @@
-"""A network without what it has learned, for the sanity check of map methods."""
+"""A network whose weights are permuted, for the sanity check of map methods."""
 
 import copy
 
@@ -10,7 +10,7 @@ __all__ = ["randomized"]
 
 @torch.no_grad()
 def randomized(module: nn.Module, *, seed: int = 0) -> nn.Module:
-    """A copy whose weights are permuted, each tensor within itself.
+    """A copy of a network in which the values of each weight tensor are permuted.
 
     Adebayo et al., "Sanity checks for saliency maps" (NeurIPS 2018, section 3) initialize the
     layers anew. A permutation leaves every tensor its distribution, so that the activations of any
@@ -18,8 +18,8 @@ def randomized(module: nn.Module, *, seed: int = 0) -> nn.Module:
     than 1) stay.
 
     Args:
-        module: of which the copy is made, on its device.
-        seed: of the permutation, which is the same on all devices.
+        module: the network; the copy is on its device.
+        seed: seed of the permutations, which are the same on all devices.
     """
     copied = copy.deepcopy(module)
     generator = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""A small classifier of the embedded data set "shapes", weights included.
+"""ShapesNet: a small classifier of the embedded data set "shapes", with its weights.
 
 Global average pooling and one linear layer stand behind the last features, which are not negative,
 so that CAM and Grad-CAM agree up to a scale and every map method can be tried without a download.
@@ -76,5 +76,5 @@ def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int = 1) -> 
 
 
 def shapes_net(num_classes: int = 16) -> ShapesNet:
-    """A `ShapesNet` with weights at random; `WEIGHTS` holds the trained ones."""
+    """A `ShapesNet` with random weights; the file `WEIGHTS` holds the trained ones."""
     return ShapesNet(num_classes)

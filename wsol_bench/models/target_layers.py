@@ -1,7 +1,7 @@
 """The target-layer table: where each architecture's localization map comes from.
 
-An explicit table, extended by a configuration's ``layer:`` and ``head:``, never a guess in silence:
-the last pooling, a permutation or the class layer are the wrong answers that guessing gives.
+The table is explicit, and a configuration's ``layer:`` and ``head:`` extend it. Nothing is guessed:
+guessing finds the last pooling, a permutation or the class layer, which are wrong.
 """
 
 import math
@@ -18,6 +18,7 @@ from wsol_bench.errors import ModelError, did_you_mean
 from wsol_bench.models.hooks import hooked
 
 __all__ = [
+    "MOST_PREFIX_TOKENS",
     "Layout",
     "Target",
     "candidate_layers",
@@ -28,27 +29,28 @@ __all__ = [
     "to_grid",
 ]
 
-# A class token, a distillation token and registers; more is a grid that is not square.
-_MOST_PREFIX_TOKENS = 8
+# A class token, a distillation token and registers. If more tokens are left over from a square, the
+# grid is not square.
+MOST_PREFIX_TOKENS = 8
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where activations and gradients are taken.
+    """A target layer: where activations and gradients are taken.
 
     Attributes:
         layer: dotted module name. In the table a position may count from the end (``features.-2``);
             a resolved target holds the plain name.
-        then_relu: the activation is what the functional ReLU makes of the module's output, which
-            no module holds.
-        layout: of the module's output: ``nchw``; ``nhwc``; ``tokens`` (n, prefix + h * w, c) with a
-            square grid last.
+        then_relu: whether the activation is the functional ReLU of the module's output, which is
+            the output of no module.
+        layout: layout of the module's output: ``nchw``; ``nhwc``; ``tokens`` (n, prefix + h * w, c)
+            with a square grid last.
         head: the linear layer (or 1x1 convolution) of a GAP + linear (or class convolution + GAP)
-            head that directly follows the layer: the class weights of CAM. None where the network
-            has no such head.
-        excitation: map and contrast layer of excitation backprop. None where it is not defined:
-            linear bottlenecks, squeeze-excite and LayerNorm have no rule. It is the network's, and
-            targets of one layer are equal without it.
+            head that directly follows the layer: the class weights of CAM. None if the network has
+            no such head.
+        excitation: map layer and contrast layer of excitation backprop; None if it is not defined
+            for the network: linear bottlenecks, squeeze-excite and LayerNorm have no rule. It
+            belongs to the network, so comparing targets leaves it out.
     """
 
     layer: str
@@ -62,10 +64,10 @@ class Target:
 # GoogLeNet (pool2, pool5) as in the authors' evaluation. By analogy: AlexNet the last pooling but
 # one, as VGG, SqueezeNet its last, of the same stride; Inception the pooling before its first
 # block; RegNet the stage before the last. DenseNet's transitions average values of both signs,
-# which has no rule: it is left with what lies behind its last block.
+# which has no rule: its map layer is the end of its last block.
 _POOL4 = "features.MaxPool2d-2"
 
-# Keyed by package and class name of the model. Activations are post-ReLU where the network has one.
+# Keyed by package and class name of the model. Activations are post-ReLU if the network has a ReLU.
 _TARGETS = {
     "torchvision/AlexNet": Target("features.-2", excitation=(_POOL4, "classifier.-2")),
     "torchvision/ConvNeXt": Target("features"),
@@ -112,15 +114,21 @@ def target_of(
     layout: Layout | None = None,
     head: str | None = None,
 ) -> Target:
-    """The target of a model by the table; ``layer``, ``layout`` and ``head`` override it.
+    """The target layer of a model: the table's, but for ``layer``, ``layout`` or ``head``.
 
-    A layer that is not the table's has the layout of the table's, and no ``head`` unless one is
-    given: CAM needs the layer that feeds the head.
+    A named layer keeps the table's layout, and has no ``head`` unless one is named, too: CAM needs
+    the layer that feeds the head.
+
+    Args:
+        model: the network.
+        layer, head: dotted module names; a position may count from the end (``features.-2``).
+        layout: layout of the layer's output.
 
     Raises:
-        ModelError: an architecture that is not in the table, or a name that is no module of it.
+        ModelError: the architecture is not in the table and no layer is named, or the model has no
+            module of a name.
     """
-    known = next(
+    target = next(
         (
             _TARGETS[key]
             for base in type(model).__mro__
@@ -128,58 +136,65 @@ def target_of(
         ),
         None,
     )
-    if known is not None:
-        known = replace(
-            known,
-            layer=_plain_name(model, known.layer),
-            head=None if known.head is None else _plain_name(model, known.head),
-            excitation=_plain_names(model, known.excitation),
+    if target is not None:
+        target = replace(
+            target,
+            layer=_plain_name(model, target.layer),
+            head=None if target.head is None else _plain_name(model, target.head),
+            excitation=_plain_names(model, target.excitation),
         )
-    if layer is None and known is None:
+    if layer is None and target is None:
         raise ModelError(
             f"no target layer is known for {type(model).__name__}: name one with 'layer:'. "
             f"Layers with spatial output, last first: {', '.join(candidate_layers(model))}"
         )
     if layer is not None:
         layer = _plain_name(model, layer)
-        if known is None or known.layer != layer:
-            # A network mostly keeps one layout: a block of a transformer gives tokens, too.
-            known = replace(known or Target(layer), layer=layer, then_relu=False, head=None)
-    assert known is not None
+        if target is None or target.layer != layer:
+            # A network mostly keeps one layout: each block of a transformer returns tokens.
+            target = replace(target or Target(layer), layer=layer, then_relu=False, head=None)
+    assert target is not None
     if layout is not None:
-        known = replace(known, layout=layout)
-    return known if head is None else replace(known, head=_plain_name(model, head))
+        target = replace(target, layout=layout)
+    return target if head is None else replace(target, head=_plain_name(model, head))
 
 
 def find_module(model: nn.Module, name: str) -> nn.Module:
-    """The module called ``name``; ModelError with the nearest name where there is none."""
+    """The module called ``name``.
+
+    Raises:
+        ModelError: the model has no such module; the message has the nearest name.
+    """
     modules = dict(model.named_modules())
     if name not in modules:
         depth = name.count(".")
-        near = [known for known in modules if known and known.count(".") <= depth]
+        candidates = [module for module in modules if module and module.count(".") <= depth]
         raise ModelError(
-            f"{type(model).__name__} has no layer {name!r}; {did_you_mean(name, near)}"
+            f"{type(model).__name__} has no layer {name!r}; {did_you_mean(name, candidates)}"
         )
     return modules[name]
 
 
 def _plain_name(model: nn.Module, name: str) -> str:
-    """``features.-2`` as ``features.29``: positions from the end resolved to module names.
+    """A module name without positions from the end: ``features.29`` for ``features.-2``.
 
     ``MaxPool2d-2`` counts the modules of that class only.
+
+    Raises:
+        ModelError: the model has no such module.
     """
     path: list[str] = []
     for part in name.split("."):
-        if found := re.fullmatch(r"([A-Z]\w*)?(-\d+)", part):
-            kind, position = found[1], int(found[2])
+        if match := re.fullmatch(r"([A-Z]\w*)?(-\d+)", part):
+            kind, position = match[1], int(match[2])
             children = [
                 child
                 for child, module in find_module(model, ".".join(path)).named_children()
                 if kind is None or type(module).__name__ == kind
             ]
             if -position > len(children):
-                what = "children" if kind is None else f"{kind} children"
-                raise ModelError(f"{name!r}: {'.'.join(path)} has only {len(children)} {what}")
+                noun = "children" if kind is None else f"{kind} children"
+                raise ModelError(f"{name!r}: {'.'.join(path)} has only {len(children)} {noun}")
             part = children[position]
         path.append(part)
     plain = ".".join(path)
@@ -188,7 +203,7 @@ def _plain_name(model: nn.Module, name: str) -> str:
 
 
 def _plain_names(model: nn.Module, names: tuple[str, str] | None) -> tuple[str, str] | None:
-    """Both names resolved; None where an altered network lacks a layer that few methods need."""
+    """Both names without positions; None if an altered network lacks a layer, which few need."""
     try:
         return names and (_plain_name(model, names[0]), _plain_name(model, names[1]))
     except ModelError:
@@ -197,13 +212,19 @@ def _plain_names(model: nn.Module, names: tuple[str, str] | None) -> tuple[str, 
 
 @torch.no_grad()
 def candidate_layers(model: nn.Module, *, size: int = 224, at_most: int = 12) -> list[str]:
-    """Names and shapes of modules with a spatial output, last first: a pass on a blank image."""
-    found: list[str] = []
+    """Modules with a spatial output, as "name (c, h, w)", the last to run first.
+
+    Args:
+        model: passes one blank image, in evaluation mode; its modes and hooks stay as they were.
+        size: side of that image in pixels.
+        at_most: length of the list.
+    """
+    candidates: list[str] = []
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and output.ndim == 4 and output.shape[-1] > 1:
-                found.append(f"{name} {tuple(output.shape[1:])}")
+                candidates.append(f"{name} {tuple(output.shape[1:])}")
 
         return hook
 
@@ -213,11 +234,11 @@ def candidate_layers(model: nn.Module, *, size: int = 224, at_most: int = 12) ->
         with hooked(after=((module, note(name)) for name, module in model.named_modules() if name)):
             model.eval()(parameter.new_zeros(1, 3, size, size))
     except Exception as error:  # a list of candidates is a help, never a second failure
-        found.append(f"(the pass stopped: {error})")
+        candidates.append(f"(the pass stopped: {error})")
     finally:
         for module in training:
             module.training = True
-    return found[::-1][:at_most]
+    return candidates[::-1][:at_most]
 
 
 def check_output(output: Shaped[Tensor, "..."], target: Target) -> None:
@@ -225,21 +246,22 @@ def check_output(output: Shaped[Tensor, "..."], target: Target) -> None:
     shape = tuple(output.shape)
     fits = len(shape) == (3 if target.layout == "tokens" else 4)
     if fits and target.layout == "tokens":
-        fits = shape[1] - math.isqrt(shape[1]) ** 2 <= _MOST_PREFIX_TOKENS
+        fits = shape[1] - math.isqrt(shape[1]) ** 2 <= MOST_PREFIX_TOKENS
     if not fits:
         expected = {
             "nchw": "(b, c, h, w)",
             "nhwc": "(b, h, w, c)",
-            "tokens": f"(b, tokens, c) with a square grid after at most {_MOST_PREFIX_TOKENS}",
+            "tokens": f"(b, tokens, c) with a square grid after at most {MOST_PREFIX_TOKENS}",
         }[target.layout]
         raise ModelError(
-            f"layer {target.layer!r} gives {shape}, which is no grid in layout {target.layout!r}: "
-            f"expected {expected}; name another with 'layer:', or its layout with 'layout:'"
+            f"layer {target.layer!r} returns {shape}, which is no grid in layout "
+            f"{target.layout!r}: expected {expected}; name another with 'layer:', or its layout "
+            "with 'layout:'"
         )
 
 
 def to_grid(tensor: Shaped[Tensor, "..."], layout: Layout) -> Shaped[Tensor, "*lead c h w"]:
-    """A layer's output (or gradient), any leading dimensions, as channels over a spatial grid."""
+    """A layer's output, or its gradient, as channels over a grid, with its leading dimensions."""
     if layout == "tokens":
         side = math.isqrt(tensor.shape[-2])
         patches = tensor[..., -side * side :, :]  # class and register tokens come first
@@ -252,12 +274,12 @@ def to_grid(tensor: Shaped[Tensor, "..."], layout: Layout) -> Shaped[Tensor, "*l
 def from_grid(
     grid: Shaped[Tensor, "n c h w"], output: Shaped[Tensor, "..."], layout: Layout
 ) -> Shaped[Tensor, "..."]:
-    """A grid as a layer's output: ``to_grid`` undone.
+    """A grid in the layout of a layer's output, the inverse of ``to_grid``.
 
     Args:
-        grid: what stands in the place of the output.
-        output: of the layer, n images; its class and register tokens stay.
-        layout: of the output.
+        grid: channels over the layer's spatial grid.
+        output: the layer's output for the same n images; its class and register tokens are kept.
+        layout: layout of the output.
     """
     if layout == "nchw":
         return grid

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Float16, Float64, Int64
 from torch import Tensor, nn
 
-from wsol_bench.capture import Cost, Precision, Record, autocast, capture
+from wsol_bench.capture import BestClasses, Cost, Precision, Record, autocast, capture
 from wsol_bench.capture.faithfulness import Faithfulness, faithfulness
 from wsol_bench.datasets import Dataset, Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
@@ -122,8 +122,8 @@ class NetworkPass:
         targets, own = self.classifier.targets, [m for m in self.methods if not m.is_of_randomized]
         with self._blaming(self.name, inputs):
             record = capture(
-                self.classifier.module, inputs, targets, merged_plan(own), k=TOP_K,
-                labels=labels, precision=self.precision, image_ids=ids,
+                self.classifier.module, inputs, targets, merged_plan(own),
+                classes=BestClasses(TOP_K, labels), precision=self.precision, image_ids=ids,
             )  # fmt: skip
         made = self._maps(own, record, inputs)
         if self.randomized is not None:

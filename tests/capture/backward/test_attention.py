@@ -352,7 +352,7 @@ REFUSED = {
     "SwinTransformer: .*no attention at all": lambda: models.swin_t(),
     "SwinTransformer: .*for one image: windows": fused_swin,
     "VisionTransformer: .*a head that pools the patch tokens": lambda: timm_vit(global_pool="avg"),
-    "VisionTransformer: .*no square number": lambda: timm_vit(
+    "VisionTransformer: .*not a square number": lambda: timm_vit(
         class_token=False, global_pool="avg", no_embed_class=True
     ),
     "VisionTransformer: .*more than one attention a block": lambda: seeded(

@@ -1,6 +1,6 @@
 """The attention matrices of a vision transformer, and the gradients of class scores in them.
 
-Networks compute attention by fused functions that never hold the matrix. While these run, they are
+Networks compute attention by fused functions that never hold the matrix. During a pass, these are
 replaced by the explicit ``softmax(q k^T / sqrt(d) + mask) v``, so that the matrix of each block is
 a tensor of the graph; the logits are the network's, up to rounding.
 """
@@ -22,22 +22,21 @@ from wsol_bench.capture.cotangents import one_hot, pulled_back, scaled, unscaled
 from wsol_bench.capture.network import evaluation_mode, logits_of, passed, uncompiled
 from wsol_bench.errors import NotApplicableError
 from wsol_bench.models.hooks import hooked
+from wsol_bench.models.target_layers import MOST_PREFIX_TOKENS
 
 __all__ = ["Attention", "ExplicitAttention", "attentions", "blocks_of", "on_grid", "refuse"]
 
-# A class token, a distillation token and registers; more is a grid that is not square.
-_MOST_PREFIX_TOKENS = 8
-
 
 class Attention(NamedTuple):
-    """What a block's attention was, over n tokens: the class token, further prefix tokens, patches.
+    """A block's attention over n tokens: the class token, further prefix tokens, patches.
 
     Attributes:
         weights: A, after softmax: row i is what token i takes from each token; rows sum to 1.
-        gradients: dy_k / dA, of the logit of each class slot; None where no classes were given.
-        layer_gradients: ds_k / dA, where s_k is the layer's own score: what the network behind the
-            last block makes of this block's tokens instead (final norm, then head). Rows of the
-            prefix tokens alone: the head reads nothing else, so that all other rows are zero.
+        gradients: dy_k / dA, for the logit of each class slot; None if no classes were given.
+        layer_gradients: ds_k / dA, where s_k is the layer's own score: the logit that the network
+            behind the last block (final norm, then head) makes of this block's tokens. Rows of the
+            prefix tokens alone: the head reads nothing else, so that all other rows are zero. None
+            if no classes were given.
     """
 
     weights: Float[Tensor, "batch heads n n"]
@@ -46,7 +45,7 @@ class Attention(NamedTuple):
 
 
 def on_grid(row: Float[Tensor, "*lead n"]) -> Float[Tensor, "*lead h w"]:
-    """A value a token as a square map of the patch tokens, which come last."""
+    """Values of n tokens as a square map of the patch tokens, which come last."""
     side = math.isqrt(row.shape[-1])
     return row[..., -side * side :].unflatten(-1, (side, side))
 
@@ -68,9 +67,10 @@ def attentions(
     Args:
         model: runs in evaluation mode, and comes back as it was, also after an exception.
         images: normalized input, on the model's device.
-        classes: of each image; None for the attention alone, without a backward pass.
-        cost: what the pass of the batch is added to, and the way back from the logits to all
-            blocks; neither the pass of a single image nor the ways back within blocks.
+        classes: output index of each class slot; None for the weights alone, without a backward
+            pass.
+        cost: the pass of the batch and the backward pass from the logits to all blocks are added to
+            it; neither the pass of a single image nor the backward passes within blocks are.
 
     Raises:
         NotApplicableError: the network is no stack of self-attention blocks over one square grid of
@@ -87,20 +87,20 @@ def attentions(
         with explicit, tail.watching():
             logits = passed(model, images, cost)
     weights = explicit.taken
-    found = [Attention(each.detach().float(), None, None) for each in weights]
+    detached = [matrix.detach().float() for matrix in weights]
     if classes is None:
         tail.check(logits)
-        return found
+        return [Attention(matrix, None, None) for matrix in detached]
     by_block = tail.gradients(logits, classes)
     of_logits = _gradients(tail.outputs[-1], by_block[-1], weights, cost)
     return [
         Attention(
-            one.weights,
+            matrix,
             gradients,
             _gradients(output, cotangents, [tensor], None)[0][..., :n_prefix, :].clone(),
         )
-        for one, gradients, output, cotangents, tensor in zip(
-            found, of_logits, tail.outputs, by_block, weights, strict=True
+        for matrix, gradients, output, cotangents, tensor in zip(
+            detached, of_logits, tail.outputs, by_block, weights, strict=True
         )
     ]
 
@@ -111,16 +111,21 @@ def _gradients(
     weights: Sequence[Tensor],
     cost: Cost | None,
 ) -> list[Float[Tensor, "batch k heads n n"]]:
-    """What scaled cotangents of a block's tokens become on their way back to attention."""
+    """Gradients in attention weights, from scaled cotangents of a block's tokens."""
     by_slot = pulled_back(tokens, weights, cotangents, cost, retain=True)
     return [unscaled(gradient) for gradient in by_slot]
 
 
-def refuse(model: nn.Module, found: str) -> NoReturn:
-    """Raise NotApplicableError: the network is no vision transformer of this kind."""
+def refuse(model: nn.Module, finding: str) -> NoReturn:
+    """Raise NotApplicableError because the network is not a vision transformer of this kind.
+
+    Args:
+        model: the network.
+        finding: what it has or does instead, a noun phrase.
+    """
     raise NotApplicableError(
-        f"{type(model).__name__}: maps from attention take blocks of self-attention over one "
-        f"square grid of patch tokens behind a class token; found {found}"
+        f"{type(model).__name__}: maps from attention need blocks of self-attention over one "
+        f"square grid of patch tokens behind a class token; found {finding}"
     )
 
 
@@ -128,6 +133,10 @@ class ExplicitAttention(TorchFunctionMode):
     """Computes attention step by step, and takes each matrix.
 
     Under any function mode nn.MultiheadAttention leaves its native fast path, which no mode sees.
+
+    Attributes:
+        taken: the attention weights, in the order in which they were computed.
+        track: whether gradients are tracked from the first attention on.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -204,7 +213,7 @@ class ExplicitAttention(TorchFunctionMode):
         average_attn_weights: bool = True,
         **rare: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        odd = {
+        unsupported = {
             "nn.MultiheadAttention of different queries, keys and values": not (
                 query is key and key is value
             ),
@@ -217,10 +226,10 @@ class ExplicitAttention(TorchFunctionMode):
                 for name, option in rare.items()
             },
         }
-        for what, is_so in odd.items():
+        for finding, is_so in unsupported.items():
             if is_so:
-                refuse(self._model, what)
-        assert in_proj_weight is not None  # None comes with use_separate_proj_weight
+                refuse(self._model, finding)
+        assert in_proj_weight is not None  # it is None only with use_separate_proj_weight
         # Tokens come before the batch: (n, batch, heads * d) to (batch, heads, n, d).
         q, k, v = (
             part.unflatten(-1, (num_heads, -1)).permute(1, 2, 0, 3)
@@ -237,7 +246,11 @@ class ExplicitAttention(TorchFunctionMode):
 def blocks_of(
     model: nn.Module, image: Float[Tensor, "1 3 height width"]
 ) -> tuple[list[nn.Module], int]:
-    """The blocks that hold one attention each, in order, and the number of prefix tokens."""
+    """The blocks of a vision transformer, one attention each, and its number of prefix tokens.
+
+    Raises:
+        NotApplicableError: the network is not such a transformer.
+    """
     running: list[str] = []
     places: list[list[str]] = []
     explicit = ExplicitAttention(model)
@@ -262,8 +275,8 @@ def blocks_of(
     leaving = ((module, leave) for module in model.modules())
     with hooked(before=entering, after=leaving), explicit:
         logits_of(model, image, None)
-    n_prefix = _n_prefix(model, [tuple(each.shape) for each in explicit.taken])
-    # Blocks are the children, one an attention, of what all of these have in common.
+    n_prefix = _n_prefix(model, [tuple(matrix.shape) for matrix in explicit.taken])
+    # Blocks are children, with one attention each, of the deepest module that holds all attention.
     levels = zip(*places, strict=False)
     depth = 1 + sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, levels))
     if len(places) == 1:
@@ -284,7 +297,7 @@ def blocks_of(
 
 
 def _n_prefix(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> int:
-    """How many tokens come before the patches, by the shapes of all attention of one image."""
+    """The number of tokens before the patches, by the shapes of one image's attention matrices."""
     distinct = list(dict.fromkeys(shapes))
     if not distinct:
         refuse(
@@ -300,10 +313,10 @@ def _n_prefix(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> int:
         refuse(model, f"grids that change between blocks ({sorted(n_tokens)} tokens)")
     n = n_tokens.pop()
     n_prefix = n - math.isqrt(n) ** 2
-    if not 1 <= n_prefix <= _MOST_PREFIX_TOKENS:
+    if not 1 <= n_prefix <= MOST_PREFIX_TOKENS:
         refuse(
             model,
-            f"{n} tokens, which is no square number and 1 to {_MOST_PREFIX_TOKENS} more",
+            f"{n} tokens, which is not a square number plus 1 to {MOST_PREFIX_TOKENS}",
         )
     return n_prefix
 
@@ -326,7 +339,7 @@ class _Tail:
         self._seen: Tensor
 
     def watching(self) -> AbstractContextManager[None]:
-        """Let it see the tokens of all blocks as one batch (or, not stacked, the last block's)."""
+        """Let it take the tokens of all blocks as one batch (or, not stacked, the last block's)."""
         return hooked(after=((block, self._hook) for block in self._blocks))
 
     def _hook(self, module: nn.Module, inputs: Any, output: Any) -> Tensor:
@@ -335,7 +348,7 @@ class _Tail:
         self.outputs.append(output)
         if len(self.outputs) == len(self._blocks):
             output = torch.cat(self.outputs) if self._stacked else output
-            # The way back is taken in two parts, to the tokens and from there on.
+            # Gradients pass back in two parts: to the tokens, and from there on.
             self._seen = output.detach().requires_grad_(True)
             torch.set_grad_enabled(True)
             output = self._seen
@@ -344,7 +357,7 @@ class _Tail:
     def gradients(
         self, logits: Shaped[Tensor, "..."], classes: Int64[Tensor, "batch k"]
     ) -> Float[Tensor, "layers k batch n c"]:
-        """Of the logits that it makes of each block's tokens, in these tokens; scaled."""
+        """Gradients of the logits that it makes of each block's tokens, in these tokens; scaled."""
         self._check_shape(logits)
         n_blocks = len(self._blocks)
         cotangents = scaled(one_hot(classes.repeat(n_blocks, 1), logits), logits)

@@ -1,13 +1,12 @@
-"""Excitation backprop: how probable each neuron is to win, from a class downward.
+"""Excitation backprop: the probability of each neuron to win, from a class down to a layer.
 
-Marginal winning probabilities p travel down the network as gradients do, by rules of their own. A
-function mode puts these rules in the place of the functions that run between the map layer and the
-logits; what has no rule there is refused by name.
+Marginal winning probabilities p travel down the network as gradients do, by rules of their own
+(``winning_probability``). A function mode puts these rules in the place of the functions that run
+between the map layer and the logits; a function that has no rule is refused by name.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import torch
@@ -16,6 +15,12 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
+from wsol_bench.capture.backward.winning_probability import (
+    MarginalLayer,
+    SharedSum,
+    Unchanged,
+    Weights,
+)
 from wsol_bench.capture.cost import Cost
 from wsol_bench.capture.cotangents import one_hot, pulled_back
 from wsol_bench.capture.network import evaluation_mode, logits_of, uncompiled
@@ -26,7 +31,7 @@ from wsol_bench.models.target_layers import find_module
 
 __all__ = ["excitation", "without_rule"]
 
-# Modules that architectures without a map layer of their own are made of, and what is in the way.
+# By class name, modules that have no rule: they make up the architectures without a map layer.
 _WITHOUT_RULE = {
     "InvertedResidual": "a linear bottleneck",
     "_InvertedResidual": "a linear bottleneck",
@@ -37,9 +42,6 @@ _WITHOUT_RULE = {
     "LayerNorm": "layer normalization",
     "LayerNorm2d": "layer normalization",
 }
-
-# Below it a neuron counts as not excited and passes nothing on: p / (W+ x) stays finite.
-_LEAST_EXCITATION = 1e-20
 
 
 @torch.inference_mode(False)  # a caller's inference mode forbids gradients for good
@@ -74,14 +76,14 @@ def excitation(
         classes: output index of each class slot.
         map_layer: dotted name; its output has shape (batch, c, h, w).
         contrast_layer: the map layer or one behind it. With it p is contrastive (c-MWP): what the
-            negated weights of the last layer give is subtracted there. p may be negative then.
-        cost: what the passes are added to; c-MWP takes the way down from the logits twice.
+            negated weights of the last layer give is subtracted there, so that p may be negative.
+        cost: the passes are added to it; c-MWP passes down from the logits twice.
 
     Raises:
-        NotApplicableError: something between the map layer and the logits has no rule, or a layer
-            with weights takes negative values there.
-        ModelError: a layer did not run, ran twice, has no such shape, or the logits do not depend
-            on it.
+        NotApplicableError: an operation between the map layer and the logits has no rule, or a
+            layer with weights has negative inputs there.
+        ModelError: a layer did not run, ran twice, or its output has another shape; or the logits
+            do not depend on it.
     """
     mode = _Rules(model, map_layer, contrast_layer)
     by_slot = []
@@ -102,10 +104,10 @@ def excitation(
 
 
 def without_rule(model: nn.Module) -> str:
-    """The first module that no rule is defined for, for people; "" where none is known."""
+    """A sentence that names the first module without a rule; "" if no such module is known."""
     for name, module in model.named_modules():
-        if what := _WITHOUT_RULE.get(type(module).__name__):
-            return f"{name} is {what} ({type(module).__name__}), which has no rule"
+        if kind := _WITHOUT_RULE.get(type(module).__name__):
+            return f"{name} is {kind} ({type(module).__name__}), which has no rule"
     return ""
 
 
@@ -116,16 +118,24 @@ def _down(
     name: str,
     cost: Cost | None,
 ) -> Shaped[Tensor, "..."]:
-    """From p at one place to p at a lower one; the graph stays for the next class."""
-    found: Tensor | None
-    (found,) = pulled_back(upper, [lower], p, cost, retain=True, allow_unused=True)
-    if found is None:
+    """The p of a lower tensor, from the p of an upper one; the graph stays for the next class.
+
+    Args:
+        upper: a tensor in the graph.
+        p: its marginal winning probabilities.
+        lower: a tensor on which it depends.
+        name: name of the layer whose output ``lower`` is, for errors.
+        cost: as for ``pulled_back``.
+    """
+    lower_p: Tensor | None
+    (lower_p,) = pulled_back(upper, [lower], p, cost, retain=True, allow_unused=True)
+    if lower_p is None:
         raise ModelError(f"the logits do not depend on layer {name!r} by differentiable operations")
-    return found
+    return lower_p
 
 
 class _Rules(TorchFunctionMode):
-    """Puts the rules in place behind the map layer, and knows which module is running."""
+    """Puts the rules in place behind the map layer, and knows the module that is running."""
 
     def __init__(self, model: nn.Module, map_layer: str, contrast_layer: str | None) -> None:
         super().__init__()
@@ -133,14 +143,14 @@ class _Rules(TorchFunctionMode):
         self._names = [map_layer] if contrast_layer is None else [map_layer, contrast_layer]
         self._taken: list[list[Tensor]] = [[] for _ in self._names]
         self._running: list[str] = []
-        # The output of the last layer with weights, and these.
-        self._last: tuple[Tensor, _Weights] | None = None
+        # The output of the last layer with weights, and its weights.
+        self._last: tuple[Tensor, Weights] | None = None
 
     # -- the pass
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """The rules are in place; all hooks are gone afterwards."""
+        """Put the rules in place for a pass; all hooks are gone afterwards."""
         begins = [(module, self._entering(name)) for name, module in self._model.named_modules()]
         ends = [(module, self._leaving) for module in self._model.modules()]
         for position, name in enumerate(self._names):
@@ -173,7 +183,11 @@ class _Rules(TorchFunctionMode):
         return take
 
     def taken(self) -> list[Tensor]:
-        """The output of the map layer, and of the contrast layer if there is one."""
+        """The output of the map layer, and that of the contrast layer if there is one.
+
+        Raises:
+            ModelError: a layer did not run exactly once, or its output cannot be used.
+        """
         for name, outputs in zip(self._names, self._taken, strict=True):
             if len(outputs) != 1:
                 times = f"ran {len(outputs)} times" if outputs else "did not run"
@@ -189,7 +203,7 @@ class _Rules(TorchFunctionMode):
 
     @contextmanager
     def last_weights_negated(self) -> Iterator[None]:
-        """The layer that gives the logits passes p by (-W)+ in the place of W+."""
+        """Let the layer that gives the logits pass p by (-W)+ in the place of W+."""
         if self._last is None:
             raise ModelError(f"no layer with weights stands behind layer {self._names[-1]!r}")
         _, weights = self._last
@@ -199,7 +213,7 @@ class _Rules(TorchFunctionMode):
         finally:
             weights.value = -weights.value
 
-    # -- what a rule asks for
+    # -- for the rules
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -220,13 +234,13 @@ class _Rules(TorchFunctionMode):
         return result  # a shape, a comparison: nothing that p could take
 
     def tracked(self, value: Any) -> bool:
-        """Whether a value depends on the map layer. Parameters, which have no history, do not."""
+        """Whether a value depends on the map layer; a parameter, which has no history, does not."""
         return isinstance(value, Tensor) and (
-            value.grad_fn is not None or any(value is one for one in self._taken[0])
+            value.grad_fn is not None or any(value is output for output in self._taken[0])
         )
 
     def refuse(self, reason: str) -> NoReturn:
-        """NotApplicableError with the name of the module that is running."""
+        """Raise NotApplicableError, with the name of the module that is running."""
         name = self._running[-1] if self._running else ""
         kind = type(self._model.get_submodule(name)).__name__
         where = f"{name} ({kind})" if name else f"{kind}.forward"
@@ -236,17 +250,17 @@ class _Rules(TorchFunctionMode):
         )
 
     def check_inputs(self, x: Shaped[Tensor, "..."]) -> None:
-        """NotApplicableError where x < 0; an image that is not a number is not the network's."""
+        """Raise NotApplicableError if an input is negative; NaN counts as 0."""
         least = x.detach().nan_to_num(0.0).amin().item()
         if least < 0:
-            self.refuse(f"its inputs reach down to {least:.3g}; the rule takes x >= 0")
+            self.refuse(f"its inputs reach down to {least:.3g}; the rule needs x >= 0")
 
-    def remember(self, output: Shaped[Tensor, "..."], weights: "_Weights") -> None:
-        """A layer with weights gave this output."""
+    def remember(self, output: Shaped[Tensor, "..."], weights: "Weights") -> None:
+        """Note that a layer with these weights gave this output."""
         self._last = output, weights
 
-    def weights_of(self, output: Shaped[Tensor, "..."]) -> "_Weights | None":
-        """The weights that gave this output, where nothing with weights ran since."""
+    def weights_of(self, output: Shaped[Tensor, "..."]) -> "Weights | None":
+        """The weights that gave this output; None if another layer with weights ran since."""
         return self._last[1] if self._last is not None and self._last[0] is output else None
 
 
@@ -255,74 +269,11 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict | list | tuple):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(one)
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)
 
 
-# ---- how p passes
-
-
-class _Marginal(torch.autograd.Function):
-    """``layer(x)``; p passes as ``x * W+^T (p / (W+ x))``, where ``excite(x)`` is W+ x."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Any, excite: Any) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.excite = excite
-        return layer(x)
-
-    @staticmethod
-    def backward(ctx: Any, p: Tensor) -> tuple[Tensor, None, None]:
-        with torch.enable_grad():
-            x = ctx.saved_tensors[0].detach().requires_grad_(True)
-            excited = ctx.excite(x)
-        each = torch.where(excited > _LEAST_EXCITATION, p / excited, 0.0)
-        (passed,) = torch.autograd.grad(excited, x, each)
-        return x.detach() * passed, None, None
-
-
-class _Unchanged(torch.autograd.Function):
-    """``layer(x)``; p passes as it is."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
-        return layer(x)
-
-    @staticmethod
-    def backward(ctx: Any, p: Tensor) -> tuple[Tensor, None]:
-        return p, None
-
-
-class _Shared(torch.autograd.Function):
-    """``a + b``; a gets ``p * a+ / (a+ + b+)``, and b the rest."""
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        added = a.clamp(min=0), b.clamp(min=0)
-        both = added[0] + added[1]
-        # The shares are kept, not the summands: the sum may take the place of one.
-        ctx.save_for_backward(*(torch.where(both > 0, one / both, 0.0) for one in added))
-        return a + b
-
-    @staticmethod
-    def backward(ctx: Any, p: Tensor) -> tuple[Tensor, Tensor]:
-        of_a, of_b = ctx.saved_tensors
-        return p * of_a, p * of_b
-
-
-@dataclass
-class _Weights:
-    """W of a layer, and the linear function with it."""
-
-    value: Tensor
-    linear: Callable[[Tensor, Tensor], Tensor]
-
-    def excite(self, x: Tensor) -> Tensor:
-        """W+ x."""
-        return self.linear(x, self.value.clamp(min=0))
-
-
-# ---- which function has which rule
+# ---- the rule of each function
 
 
 def _weighted(
@@ -338,8 +289,10 @@ def _weighted(
     if mode.tracked(weight) or mode.tracked(bias):
         mode.refuse("weights that depend on the image have no rule")
     mode.check_inputs(x)
-    weights = _Weights(weight.detach(), lambda x, w: func(x, w, None, *args, **kwargs))
-    output = _Marginal.apply(x, lambda x: func(x, weight, bias, *args, **kwargs), weights.excite)
+    weights = Weights(weight.detach(), lambda x, w: func(x, w, None, *args, **kwargs))
+    output = MarginalLayer.apply(
+        x, lambda x: func(x, weight, bias, *args, **kwargs), weights.excite
+    )
     mode.remember(output, weights)
     return output
 
@@ -350,7 +303,7 @@ def _averaged(mode: _Rules, func: Any, /, x: Tensor, *args: Any, **kwargs: Any) 
     def layer(x: Tensor) -> Tensor:
         return func(x, *args, **kwargs)
 
-    return _Marginal.apply(x, layer, layer)
+    return MarginalLayer.apply(x, layer, layer)
 
 
 def _scaled(
@@ -361,11 +314,11 @@ def _scaled(
     if weights is not None and weight is not None:
         negative = weight.detach().reshape(-1, *[1] * (weights.value.ndim - 1)) < 0
         weights.value = torch.where(negative, -weights.value, weights.value)
-    return _Unchanged.apply(x, lambda x: func(x, mean, var, weight, *args, **kwargs))
+    return Unchanged.apply(x, lambda x: func(x, mean, var, weight, *args, **kwargs))
 
 
 def _rectified(mode: _Rules, func: Any, /, x: Tensor, inplace: bool = False) -> Tensor:
-    output = _Unchanged.apply(x, F.relu)
+    output = Unchanged.apply(x, F.relu)
     return x.copy_(output) if inplace or func in _IN_PLACE else output
 
 
@@ -384,12 +337,12 @@ def _dropped(
 
 
 def _added(mode: _Rules, func: Any, /, x: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    for one in (x, other):  # a parameter is a bias, whatever its shape
-        if not isinstance(one, Tensor) or isinstance(one, nn.Parameter):
+    for term in (x, other):  # a parameter is a bias, whatever its shape
+        if not isinstance(term, Tensor) or isinstance(term, nn.Parameter):
             mode.refuse("a sum of anything but two activations has no rule")
     if x.shape != other.shape or alpha != 1:
         mode.refuse("a sum with weights or of different shapes has no rule")
-    output = _Shared.apply(x, other)
+    output = SharedSum.apply(x, other)
     return x.copy_(output) if func in _IN_PLACE else output
 
 
@@ -411,7 +364,7 @@ _RULES: dict[Any, Callable[..., Any]] = {
         ],
         _added,
     ),
-    # Gradients carry p where values are only chosen or moved.
+    # If values are only chosen or moved, the gradient carries p as it is.
     **dict.fromkeys(
         [
             F.max_pool2d, torch.max_pool2d, F.adaptive_max_pool2d, F.pad, torch.flatten,

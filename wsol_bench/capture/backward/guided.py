@@ -1,4 +1,4 @@
-"""Backward rules of rectifiers: what gradients to the pixels pass through."""
+"""Backward rules of rectifiers, by which guided backpropagation and deconvnet differ."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ __all__ = ["Rule", "backward_rule"]
 
 Rule = Literal["plain", "guided", "deconvnet"]
 
-# What modules call, and what people call themselves. A mode sees the outermost of nested functions:
+# Functions that modules call, and that users call. A mode sees the outermost of nested functions:
 # nn.ReLU6 calls F.hardtanh, but F.relu6 is seen as itself. Sigmoids, hard ones too, are gates.
 _RECTIFIERS = {
     *RELUS, F.relu6, F.hardswish, F.silu, F.gelu, F.mish, F.softplus,
@@ -26,7 +26,7 @@ _RECTIFIERS = {
     F.celu, F.celu_, torch.celu, torch.celu_, F.selu, F.selu_, torch.selu, torch.selu_,
 }  # fmt: skip
 
-# Rectifiers where their lower bound is 0. It is the second argument, or goes by this name.
+# Rectifiers if their lower bound is 0. It is the second argument, or has this name.
 _BOUNDED = {
     F.hardtanh: "min_val", F.hardtanh_: "min_val",
     F.threshold: "threshold", torch.threshold: "threshold",
@@ -34,8 +34,8 @@ _BOUNDED = {
     Tensor.clamp_min: "min", Tensor.clamp_min_: "min",
 }  # fmt: skip
 
-# So are these, where there is no upper bound besides: clamped at both ends, a tensor mostly is a
-# gate (a hard sigmoid written by hand) or an image.
+# These, too, if they have no upper bound: a tensor that is clamped at both ends is mostly a gate (a
+# hard sigmoid written by hand) or an image.
 _CLAMPS = {
     torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_,
     torch.clip, torch.clip_, Tensor.clip, Tensor.clip_,
@@ -44,19 +44,21 @@ _CLAMPS = {
 
 @contextmanager
 def backward_rule(rule: Rule) -> Iterator[None]:
-    """Networks that run within have another backward pass; their outputs are the same.
+    """Give networks that run within the context another backward pass; outputs stay the same.
 
     ``guided`` (Springenberg et al., ICLR 2015 workshop, section 3.4): a rectifier passes its
     derivative times the positive part of the gradient that comes from above. ``deconvnet`` (Zeiler
-    and Fergus, ECCV 2014): the positive part alone. Both are said for ReLU; smooth rectifiers
-    (SiLU, GELU, ...) follow the same rule with their own derivative.
+    and Fergus, ECCV 2014): the positive part alone. ``plain`` changes nothing. The papers define
+    the rules for ReLU; smooth rectifiers (SiLU, GELU, ...) follow the same rule with their own
+    derivative.
 
-    Rectifiers are told by the torch function that the network calls: ReLU and its relatives as
-    modules, functions, methods, in place or not, and ``clamp(min=0)``. What multiplies a tensor
-    with a sigmoid of it by hand is not among them.
+    Rectifiers are recognized by the torch function that the network calls: ReLU and its relatives
+    as modules, functions, methods, in place or not, and ``clamp(min=0)``. A product of a tensor and
+    its sigmoid, written by hand, is not recognized.
 
     Raises:
-        NotApplicableError: at the end, where nothing was rectified: the gradient is the plain one.
+        NotApplicableError: at the end, if the network ran no rectifier: its gradient is the plain
+            one.
     """
     if rule == "plain":
         yield
@@ -65,10 +67,14 @@ def backward_rule(rule: Rule) -> Iterator[None]:
     with mode:
         yield
     if not mode.n_changed:
-        raise NotApplicableError(f"the {rule} rule is about rectifiers, and the network runs none")
+        raise NotApplicableError(
+            f"the {rule} rule changes how rectifiers pass the gradient, and the network runs none"
+        )
 
 
 class _Rectifiers(TorchFunctionMode):
+    """Replaces the backward pass of rectifiers, and counts them."""
+
     def __init__(self, rule: Rule) -> None:
         super().__init__()
         self._rule = rule
@@ -96,6 +102,7 @@ class _Rectifiers(TorchFunctionMode):
 
 
 def _rectifies(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether a call of a torch function is a rectifier."""
     if func in _RECTIFIERS:
         return True
     if func in _BOUNDED:
@@ -110,7 +117,7 @@ def _rectifies(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
 
 
 class _PositiveGradient(torch.autograd.Function):
-    """The identity; its gradient is the positive part of what comes."""
+    """The identity; its backward pass keeps the positive part of the gradient alone."""
 
     generate_vmap_rule = True
 
@@ -128,7 +135,7 @@ class _PositiveGradient(torch.autograd.Function):
 
 
 class _GradientOf(torch.autograd.Function):
-    """The second argument; the first one gets the positive part of its gradient."""
+    """Returns its second argument; the first one gets the positive part of the gradient."""
 
     generate_vmap_rule = True
 

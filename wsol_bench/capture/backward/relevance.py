@@ -1,4 +1,4 @@
-"""Relevance of a vision transformer's attention, by layer-wise relevance propagation."""
+"""Relevance of a vision transformer's attention matrices, by layer-wise relevance propagation."""
 
 from typing import Any
 
@@ -26,26 +26,26 @@ def relevances(
     """The relevance of each block's attention matrix to each class slot, first block to last.
 
     Layer-wise relevance propagation by the rules of Chefer et al. (CVPR 2021, section 3.1 and
-    3.2), as in their code: a backward pass that carries relevance R in the place of gradients, one
-    for the logit of the class to begin with.
+    3.2), as in their code: a backward pass that carries relevance R in the place of gradients. It
+    begins with 1 at the logit of the class.
 
     - linear layers, without bias: ``R_j = sum_i (x_j w_ij)^+ / sum_j' (x_j' w_ij')^+ R_i``, the
-      positive products of all inputs alone;
+      positive products alone;
     - products of two matrices: ``R_x = x / 2 * d(sum S z) / dx`` with ``S = R / z``, and so for
       the other factor: each gets half;
     - residual sums z = x + y: ``R_x = x R / z`` and ``R_y = y R / z``, each then scaled so that
       all of an image's R is shared by ``|sum R_x| : |sum R_y|``;
-    - softmax, LayerNorm, GELU and factors: R passes.
+    - softmax, LayerNorm, GELU and multiplication by a constant: R passes as it is.
 
     Args:
         model: runs in evaluation mode, and comes back as it was, also after an exception.
         images: normalized input, on the model's device.
-        classes: of each image.
-        cost: what the pass of the batch and the ways back are added to.
+        classes: output index of each class slot.
+        cost: the pass of the batch and the backward passes are added to it.
 
     Raises:
-        NotApplicableError: as ``attentions``, or behind the first attention the network computes
-            what has no rule.
+        NotApplicableError: as for ``attentions``; or an operation behind the first attention has no
+            rule.
     """
     if images.is_inference():
         images = images.clone()
@@ -64,12 +64,12 @@ def relevances(
 
 
 _SUMS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__}
-# Each value goes through these by itself, up to a factor: so does its relevance.
+# These work on each value alone, or multiply it by a constant: relevance passes as it is.
 _PASSING = {
     F.layer_norm, F.gelu, F.relu, torch.relu, Tensor.relu, Tensor.mul, Tensor.__mul__, Tensor.div,
     Tensor.__rmul__, Tensor.__truediv__,
 }  # fmt: skip
-# These move values, whose relevance moves back; what is used twice collects both.
+# These move values, so that relevance moves back; a value that is used twice collects both.
 _MOVING = {
     torch.cat, torch.flatten, torch.permute, torch.reshape, torch.select, torch.squeeze,
     torch.transpose, torch.unbind, torch.unsqueeze, F.dropout, Tensor.__getitem__, Tensor.chunk,
@@ -115,7 +115,7 @@ class _Relevance(ExplicitAttention):
 
 
 def _are_alike(args: Any) -> bool:
-    """Whether they are two tensors of one shape."""
+    """Whether the arguments are two tensors of one shape."""
     return (
         len(args) == 2
         and all(isinstance(arg, Tensor) for arg in args)
@@ -124,13 +124,13 @@ def _are_alike(args: Any) -> bool:
 
 
 def _divided(a: Shaped[Tensor, "..."], b: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-    """The quotient a / b, 0 where b is; the authors' small number keeps it finite."""
+    """The quotient a / b, and 0 where b is 0; the authors' small number keeps it finite."""
     near = b + 1e-9
     return torch.where(b == 0, 0, a / torch.where(near == 0, 1e-9, near))
 
 
 class _RelevancePasses(torch.autograd.Function):
-    """The second argument, the first made into something."""
+    """Returns its second argument, which was computed from the first; R passes as it is."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Shaped[Tensor, "..."], output: Shaped[Tensor, "..."]) -> Any:
@@ -142,7 +142,7 @@ class _RelevancePasses(torch.autograd.Function):
 
 
 class _RelevanceOfLinear(torch.autograd.Function):
-    """The third argument, what a layer with a weight made of the first."""
+    """Returns its third argument, the output of a linear layer with the given input and weight."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Any, weight: Any, output: Any) -> Any:
@@ -159,7 +159,7 @@ class _RelevanceOfLinear(torch.autograd.Function):
 
 
 class _RelevanceOfProduct(torch.autograd.Function):
-    """A product of two matrices."""
+    """A product of two matrices; each factor gets half of R."""
 
     @staticmethod
     def forward(ctx: Any, left: Any, right: Any) -> Any:
@@ -175,7 +175,7 @@ class _RelevanceOfProduct(torch.autograd.Function):
 
 
 class _RelevanceOfSum(torch.autograd.Function):
-    """A sum of two tensors of one shape."""
+    """A sum of two tensors of one shape, which share R by the sizes of their contributions."""
 
     @staticmethod
     def forward(ctx: Any, left: Any, right: Any) -> Any:
@@ -187,7 +187,7 @@ class _RelevanceOfSum(torch.autograd.Function):
         terms = ctx.saved_tensors
         share = _divided(relevance, terms[0] + terms[1])
         parts = [term * share for term in terms]
-        # Of each image by itself, whatever its batch.
+        # For each image by itself, so that it does not depend on its batch.
         dims = tuple(range(1, relevance.ndim))
         total = relevance.sum(dims, keepdim=True)
         sums = [part.sum(dims, keepdim=True) for part in parts]

@@ -1,0 +1,182 @@
+"""A network is built by its name, with random weights that are always the same."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_squeezenet import SIDE, WNIDS, logits
+from torch import nn
+
+from wsol_bench.errors import ModelError
+from wsol_bench.models.build import model_names
+from wsol_bench.models.classifiers import load_classifier
+from wsol_bench.models.target_layers import Target
+
+# ---- random weights
+
+
+def random_squeezenet() -> nn.Module:
+    return load_classifier(
+        "squeezenet1_1",
+        weights="random",
+        dataset_classes=WNIDS,
+        arguments={"num_classes": len(WNIDS)},
+        input_size=SIDE,
+    ).module
+
+
+def test_random_weights_are_the_same_twice() -> None:
+    torch.manual_seed(1)
+    first = random_squeezenet()
+    torch.manual_seed(2)
+    assert torch.equal(logits(first), logits(random_squeezenet()))
+
+
+def test_random_weights_take_nothing_from_the_callers_random_numbers() -> None:
+    torch.manual_seed(1234)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    random_squeezenet()
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])
+
+
+# ---- names
+
+
+def test_an_unknown_network_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(ModelError, match="unknown model 'resnet81'; did you mean 'resnet18'"):
+        load_classifier("resnet81", weights="random")
+
+
+def test_the_list_of_networks_holds_classifiers_only() -> None:
+    assert {"shapes_net", "resnet50", "vgg16"} <= set(model_names())
+    assert not {"fcn_resnet50", "raft_small", "r3d_18"} & set(model_names())
+
+
+def test_unknown_weights_are_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(
+        ModelError, match=r"no weights 'IMAGENET1K_V3'.*did you mean 'IMAGENET1K_V1'"
+    ):
+        load_classifier("resnet18", weights="IMAGENET1K_V3")
+    with pytest.raises(
+        ModelError, match="shapes_net has no weights 'IMAGENET1K_V1' and no such file"
+    ):
+        load_classifier("shapes_net", weights="IMAGENET1K_V1")
+
+
+def test_an_unknown_timm_network_is_an_error_that_names_the_nearest() -> None:
+    pytest.importorskip("timm")
+    with pytest.raises(ModelError, match="timm has no model 'resnet81'; did you mean 'resnet18'"):
+        load_classifier("timm/resnet81", weights="random")
+
+
+def test_a_timm_network_is_built_by_its_name() -> None:
+    pytest.importorskip("timm")
+    loaded = load_classifier(
+        "timm/resnet18",
+        weights="random",
+        dataset_classes=WNIDS,
+        arguments={"num_classes": len(WNIDS)},
+        input_size=SIDE,
+        label="mine",
+    )
+    assert type(loaded.module).__module__.startswith("timm.")
+    assert loaded.targets == (Target("layer4", head="fc"),)
+    assert loaded.name == "mine"
+
+
+# ---- builders by import path
+
+
+BUILDERS = """
+import torchvision
+from torch import nn
+
+def sized(num_classes, width=64):
+    assert width == 48
+    return torchvision.models.squeezenet1_1(num_classes=num_classes)
+
+def fixed():
+    return torchvision.models.squeezenet1_1(num_classes=12)
+
+def nothing(**arguments):
+    return None
+
+class Wrapped(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.net = torchvision.models.squeezenet1_1(num_classes=num_classes)
+    def forward(self, x):
+        return {"logits": self.net(x)}
+
+class Failing(nn.Module):
+    def forward(self, x, more):
+        return x
+"""
+
+
+@pytest.fixture
+def builders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "their_builders.py").write_text(BUILDERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "their_builders", raising=False)
+    return "their_builders"
+
+
+def test_a_builder_gets_its_arguments_and_the_number_of_classes(
+    builders: str, net: nn.Module, classes: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(net.state_dict(), path)
+    loaded = load_classifier(
+        f"{builders}:sized",
+        weights=str(path),
+        classes=classes,
+        arguments={"width": 48},
+        input_size=SIDE,
+    )
+    assert torch.equal(logits(loaded.module), logits(net))
+
+
+def test_a_builder_need_not_take_the_number_of_classes(builders: str, classes: Path) -> None:
+    loaded = load_classifier(
+        f"{builders}:fixed", weights="random", classes=classes, input_size=SIDE
+    )
+    assert loaded.classes == WNIDS
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", "expected a torch.nn.Module, found NoneType"),
+        ("Wrapped", r"expected logits of shape \(b, n\), found dict"),
+        ("fixde", "has no 'fixde'; did you mean 'fixed'"),
+        ("sized", "cannot be built with .*num_classes.*unexpected keyword argument 'depth'"),
+    ],
+)
+def test_a_builder_that_gives_no_classifier_is_an_error(
+    name: str, message: str, builders: str, classes: Path
+) -> None:
+    arguments = {"depth": 3} if name == "sized" else None
+    with pytest.raises(ModelError, match=message):
+        load_classifier(
+            f"{builders}:{name}",
+            weights="random",
+            classes=classes,
+            arguments=arguments,
+            input_size=SIDE,
+        )
+
+
+def test_a_network_that_takes_no_image_is_an_error(builders: str) -> None:
+    with pytest.raises(ModelError, match=r"does not take a 64 x 64 image: .*'more'"):
+        load_classifier(
+            f"{builders}:Failing", weights="random", dataset_classes=WNIDS, input_size=SIDE
+        )
+
+
+def test_a_builder_in_no_module_is_an_error() -> None:
+    with pytest.raises(ModelError, match="cannot import 'no_module_of_theirs'"):
+        load_classifier("no_module_of_theirs:net", weights="random")

@@ -1,0 +1,21 @@
+"""A small SqueezeNet and its classes, whose weights files the tests of classifiers read."""
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+WNIDS = tuple(f"n{index:08d}" for index in range(3, 15))
+
+
+SIDE = 64
+
+
+def squeezenet(seed: int = 1) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return models.squeezenet1_1(num_classes=len(WNIDS)).eval()
+
+
+def logits(module: nn.Module) -> Tensor:
+    with torch.no_grad():
+        return module(torch.linspace(-1, 1, 3 * SIDE * SIDE).reshape(1, 3, SIDE, SIDE))

@@ -1,0 +1,117 @@
+"""Networks by name: shapes_net, torchvision's classifiers, timm's, and a user's own builders."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+from wsol_bench.common.registry import import_object
+from wsol_bench.errors import ConfigError, ModelError, did_you_mean
+from wsol_bench.models import shapes_net
+
+__all__ = ["build", "model_names", "takes_num_classes"]
+
+
+def model_names() -> list[str]:
+    """Sorted names of the networks that need no package prefix."""
+    return sorted(["shapes_net", *torchvision.models.list_models(module=torchvision.models)])
+
+
+def build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Module:
+    """Build a network.
+
+    Args:
+        name: ``shapes_net``, a torchvision classification model, ``timm/<name>`` or
+            ``my_module:builder``.
+        weights: name of a published set of weights; ``random``, or None if weights are loaded
+            afterwards. Random weights are the same in every run.
+        arguments: for the builder.
+
+    Raises:
+        ModelError: there is no such network or no such set of weights, or the builder fails.
+    """
+    published = weights if weights != "random" else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            module = _builder(name, published)(**arguments)
+        except ConfigError as error:
+            raise ModelError(str(error)) from error
+        except (TypeError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelError(f"{name}: cannot be built with {arguments}: {error}") from error
+        except OSError as error:
+            raise ModelError(
+                f"{name}: weights {weights!r} could not be downloaded ({error}); download the file "
+                "on a machine with internet access and give its path as 'weights:'"
+            ) from error
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"{name}: expected a torch.nn.Module, found {type(module).__name__}")
+    return module
+
+
+def takes_num_classes(name: str) -> bool:
+    """Whether a network's builder takes the number of classes.
+
+    All published networks' builders do; a user's own builder may fix the number itself.
+    """
+    if ":" not in name:
+        return True
+    try:
+        parameters = inspect.signature(import_object(name, "model builder")).parameters
+    except (ConfigError, TypeError, ValueError):  # an error that building it will report
+        return True
+    kinds = {parameter.kind for parameter in parameters.values()}
+    return "num_classes" in parameters or inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _builder(name: str, published: str | None) -> Callable[..., nn.Module]:
+    """The function that makes a network, with published weights if a set is named."""
+    if name == "shapes_net":
+        return shapes_net.shapes_net
+    if ":" in name:
+        builder: Callable[..., nn.Module] = import_object(name, "model builder")
+        return builder
+    if name.startswith("timm/"):
+        return _timm_builder(name.removeprefix("timm/"), published)
+    return _torchvision_builder(name, published)
+
+
+def _timm_builder(name: str, published: str | None) -> Callable[..., nn.Module]:
+    try:
+        import timm
+    except ImportError as error:
+        raise ModelError(f"timm/{name} needs timm: pip install 'wsol-bench[timm]'") from error
+    if not timm.is_model(name):
+        raise ModelError(
+            f"timm has no model {name!r}; {did_you_mean(name, timm.list_models())[:300]}"
+        )
+
+    def build(**arguments: Any) -> nn.Module:
+        module: nn.Module = timm.create_model(name, pretrained=published is not None, **arguments)
+        return module
+
+    return build
+
+
+def _torchvision_builder(name: str, published: str | None) -> Callable[..., nn.Module]:
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise ModelError(f"unknown model {name!r}; {did_you_mean(name, model_names())}")
+    if published is not None:
+        sets = [entry.name for entry in torchvision.models.get_model_weights(name)]
+        if published not in {"DEFAULT", *sets}:
+            raise ModelError(
+                f"{name} has no weights {published!r} and no such file exists; "
+                f"{did_you_mean(published, ['DEFAULT', 'random', *sets])}"
+            )
+
+    def build(**arguments: Any) -> nn.Module:
+        if published is None and name in {"googlenet", "inception_v3"}:
+            # Auxiliary classifiers never run in evaluation mode, and their initialization is slow.
+            arguments = {"aux_logits": False, "init_weights": False, **arguments}
+        module: nn.Module = torchvision.models.get_model(name, weights=published, **arguments)
+        return module
+
+    return build
