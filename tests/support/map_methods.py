@@ -23,8 +23,9 @@ def in_units_of_the_maximum(maps: Tensor) -> Tensor:
     return maps / torch.where(maxima > 0, maxima, 1)
 
 
-def assert_same(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> None:
+def assert_same(found: Tensor | None, expected: Tensor | None, tolerance: float = 1e-4) -> None:
     """The tensors differ by at most a fraction of the largest expected magnitude, not 0."""
+    assert found is not None and expected is not None
     size = expected.abs().max()
     assert size > 0
     torch.testing.assert_close(found / size, expected / size, rtol=0, atol=tolerance)

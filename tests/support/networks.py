@@ -252,3 +252,15 @@ class Residual(nn.Module):
 def residual(passing: nn.Module) -> nn.Module:
     """A residual stream that passes a module on its way."""
     return seeded(lambda: Residual(passing))
+
+
+class InPlaceBehind(nn.Module):
+    """A convolution, behind it a ReLU that works in place, and a pooled linear head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 4, 3)
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.fc(self.features(batch).relu_().mean((2, 3)))
