@@ -122,7 +122,7 @@ def test_a_residual_stream_around_the_layer_is_replayed(passing: nn.Module) -> N
     torch.testing.assert_close(scores, net(images(3, *SIZE)).detach())
 
 
-def test_the_model_is_left_as_found_where_its_head_fails_later() -> None:
+def test_the_model_is_left_as_found_when_its_head_fails_later() -> None:
     """In a replay, with the modules' own forwards replaced."""
     net = build_network("DenseNet").train()
     of = record_of(net, images(2, 32))

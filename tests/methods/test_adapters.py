@@ -87,7 +87,7 @@ def test_what_works_in_place_behind_a_layer_does_not_change_it(name: str) -> Non
 
 
 @pytest.mark.parametrize("architecture", ["ResNet", "VGG"])
-def test_that_of_pytorch_grad_cam_is_ours_scaled_and_upsampled(architecture: str) -> None:
+def test_grad_cam_of_pytorch_grad_cam_is_ours_scaled_and_upsampled(architecture: str) -> None:
     record = record_of(network(architecture), images())
     ours = scaled(cam_methods.get("grad_cam")(record))
     large = scaled(F.interpolate(ours, (SIZE, SIZE), mode="bilinear", align_corners=False))

@@ -55,7 +55,7 @@ def test_full_grad_sums_rescaled_layers_at_the_size_of_the_image() -> None:
             torch.testing.assert_close(maps[b, slot], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_what_a_module_adds_to_each_channel() -> None:
+def test_a_module_adds_its_bias_to_each_channel() -> None:
     norm = nn.BatchNorm2d(1).eval()
     norm.running_mean = torch.tensor([3.0])
     norm.running_var = torch.tensor([4.0 - norm.eps])

@@ -19,7 +19,7 @@ from wsol_bench.methods.occlusion import occlusion
 @pytest.mark.parametrize(
     ("window", "stride"), [(4, 3), (3, 3), (1, 1), (5, 2), (11, 4), (50, 50)], ids=str
 )
-def test_occlusion_by_loops(window: int, stride: int) -> None:
+def test_occlusion_is_what_loops_over_windows_give(window: int, stride: int) -> None:
     net, batch = curved_net(), images(2, *SIZE)
     of = record_of(net, batch)
     maps = with_options(occlusion, window=window, stride=stride)(of)
@@ -41,7 +41,7 @@ def test_occlusion_by_loops(window: int, stride: int) -> None:
         torch.testing.assert_close(maps[b], total / count, rtol=1e-3, atol=1e-6)
 
 
-def test_occlusion_of_one_pixel_by_hand() -> None:
+def test_a_pixel_counts_in_every_window_that_covers_it() -> None:
     """Windows of 4 x 4 at multiples of 2 that cover (3, 4): rows 0 and 2, columns 2 and 4."""
     net, batch = one_pixel()
     of = record_of(net, batch, torch.tensor([[0, 1]]))

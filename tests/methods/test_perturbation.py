@@ -206,7 +206,7 @@ def test_the_model_is_left_as_found(method: MapMethod) -> None:
 
 @pytest.mark.parametrize("where", ["features.conv0", "features", "classifier"])
 @pytest.mark.parametrize("method", METHODS, ids=named)
-def test_the_model_is_left_as_found_also_where_it_fails(method: MapMethod, where: str) -> None:
+def test_the_model_is_left_as_found_also_when_it_fails(method: MapMethod, where: str) -> None:
     net = build_network("DenseNet")
     of = record_of(net.train(), images(2, 32), k=2)
     net.get_submodule(where).register_forward_hook(fail)

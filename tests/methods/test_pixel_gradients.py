@@ -45,7 +45,7 @@ METHODS = [
     ],
     ids=lambda value: value.name if isinstance(value, MapMethod) else "",
 )
-def test_maps_by_hand(method: MapMethod, expected: list[float]) -> None:
+def test_maps_are_those_reckoned_by_hand(method: MapMethod, expected: list[float]) -> None:
     torch.testing.assert_close(method(tiny())[0, :, 0, 0], torch.tensor(expected).float())
 
 
@@ -71,7 +71,7 @@ def test_a_network_without_rectifiers_is_refused(method: MapMethod, function: An
 
 @pytest.mark.parametrize("grad_mode", [True, False])
 @pytest.mark.parametrize("method", METHODS, ids=named)
-def test_the_network_comes_back_as_it_was_also_where_it_fails(
+def test_the_network_comes_back_as_it_was_also_when_it_fails(
     method: MapMethod, grad_mode: bool
 ) -> None:
     net = deepcopy(calibrated_network("ResNet"))

@@ -27,14 +27,14 @@ def by_softmax(first: float, second: float) -> Tensor:
     return share * RED + (1 - share) * GREEN
 
 
-def test_score_cam_by_hand() -> None:
+def test_channels_weigh_their_share_of_the_score() -> None:
     maps = score_cam(record_of(Sums(), RED_AND_GREEN, torch.tensor([[0, 1]])))[0]
     expected = torch.stack([by_softmax(*SUM_OF_RED), by_softmax(*SUM_OF_GREEN)])
     torch.testing.assert_close(maps, expected)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10])
-def test_is_cam_by_hand(steps: int) -> None:
+def test_scores_that_are_linear_in_the_mask_are_a_fraction_of_score_cams(steps: int) -> None:
     """Scores are linear in the strength: 1/N sum_i i (i - 1) / 2N = binom(N + 1, 3) / N^2."""
     factor = math.comb(steps + 1, 3) / steps**2
     maps = with_options(is_cam, steps=steps)(

@@ -44,9 +44,7 @@ from wsol_bench.errors import ModelError, NotApplicableError
         "difference", "convolution with the image",
     ],
 )  # fmt: skip
-def test_whatever_has_no_rule_is_refused(
-    function: Callable[[Tensor], Tensor], message: str
-) -> None:
+def test_what_has_no_rule_is_refused(function: Callable[[Tensor], Tensor], message: str) -> None:
     net = Behind(Do(function), nn.AdaptiveAvgPool2d(1), *head(3, 1))
     with pytest.raises(NotApplicableError, match=rf"behind\.0 \(Do\): .*({message})"):
         p_of(net)
@@ -79,7 +77,9 @@ def test_what_runs_in_front_of_the_map_layer_needs_no_rule() -> None:
         (("here", "behind.3"), "no layer with weights stands behind layer 'behind.3'"),
     ],
 )
-def test_layers_that_cannot_be_meant(layers: tuple[str, str | None], message: str) -> None:
+def test_a_layer_that_cannot_be_meant_is_an_error(
+    layers: tuple[str, str | None], message: str
+) -> None:
     relu = nn.ReLU()
     net = Behind(nn.Sequential(relu), relu, *head(3, 6))
     net.unused = nn.ReLU()
@@ -95,7 +95,7 @@ def test_layers_that_cannot_be_meant(layers: tuple[str, str | None], message: st
         (("pixels", "behind.0"), "the logits do not depend on layer 'behind.0'"),
     ],
 )
-def test_logits_that_do_not_depend_on_the_layer(
+def test_logits_that_do_not_depend_on_the_layer_are_an_error(
     layers: tuple[str, str | None], message: str
 ) -> None:
     class Apart(Behind):
@@ -137,7 +137,7 @@ def test_the_model_comes_back_as_it_was(fails: bool, inference: bool) -> None:
             assert mass(p).abs().max() < 1e-4 and p.abs().max() > 0
 
 
-def test_a_network_made_in_inference_mode_and_a_pass_under_autocast() -> None:
+def test_inference_mode_and_autocast_change_nothing() -> None:
     with torch.inference_mode():
         net = at_random(Behind(nn.Conv2d(3, 4, 3), nn.ReLU(), *head(4, 4)))
     expected = p_of(at_random(Behind(nn.Conv2d(3, 4, 3), nn.ReLU(), *head(4, 4))))

@@ -16,7 +16,7 @@ from wsol_bench.capture.backward.guided import backward_rule
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_each_rule_on_units_and_gradients_of_both_signs(rule: Any) -> None:
+def test_each_rule_passes_the_gradients_reckoned_by_hand(rule: Any) -> None:
     record = tiny()
     found = record.probe.pixel_gradients(record.classes, rule=rule)
     assert found[0, :, :, 0, 0].tolist() == BY_HAND[rule]
