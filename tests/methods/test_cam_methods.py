@@ -123,11 +123,11 @@ def test_grad_cam_agrees_with_captum(name: str, layer: str) -> None:
     )
     explainer = attr.LayerGradCam(net, net.get_submodule(layer))
     for slot in range(3):
-        theirs = explainer.attribute(
+        peer_maps = explainer.attribute(
             batch, target=record.classes[:, slot], relu_attributions=True
         ).detach()
-        size = theirs.max()
+        size = peer_maps.max()
         assert size > 0
         torch.testing.assert_close(
-            grad_cam(record)[:, slot : slot + 1] / size, theirs / size, rtol=0, atol=1e-5
+            grad_cam(record)[:, slot : slot + 1] / size, peer_maps / size, rtol=0, atol=1e-5
         )

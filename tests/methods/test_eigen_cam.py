@@ -81,15 +81,17 @@ def test_an_image_that_is_not_finite_costs_no_other_its_map(
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"), [(eigen_cam, "EigenCAM"), (eigen_grad_cam, "EigenGradCAM")]
+    ("method", "peer_name"), [(eigen_cam, "EigenCAM"), (eigen_grad_cam, "EigenGradCAM")]
 )
-def test_centered_components_are_those_of_pytorch_grad_cam(ours: MapMethod, theirs: str) -> None:
+def test_centered_components_are_those_of_pytorch_grad_cam(
+    method: MapMethod, peer_name: str
+) -> None:
     """Up to the sign, which it leaves to the decomposition."""
     svd = pytest.importorskip("pytorch_grad_cam.utils.svd_on_activations")
     of = record_of(network_with(relu_head), images(3, 8))
     products = of.gradients[:, 0] * of.activations
-    channels = of.activations if ours is eigen_cam else products
+    channels = of.activations if method is eigen_cam else products
     maps = torch.from_numpy(svd.get_2d_projection(channels.numpy()))
-    found = with_options(ours, centered=True)(of)[:, 0]
-    signs = (maps * found).sum((1, 2), keepdim=True).sign()
-    assert_correlated(found, maps * signs)
+    actual = with_options(method, centered=True)(of)[:, 0]
+    signs = (maps * actual).sum((1, 2), keepdim=True).sign()
+    assert_correlated(actual, maps * signs)

@@ -41,7 +41,7 @@ def test_full_grad_sums_rescaled_layers_at_the_size_of_the_image() -> None:
         return size / size.max()
 
     names = ["features.0", "features.1", "features.4", "head.0"]
-    found = of.probe.gradients_at(names, of.classes)
+    actual = of.probe.gradients_at(names, of.classes)
     pixels = of.probe.pixel_gradients(of.classes)
     for b in range(2):
         for slot in range(3):
@@ -49,7 +49,7 @@ def test_full_grad_sums_rescaled_layers_at_the_size_of_the_image() -> None:
             for name in names:
                 bias = spatial_bias(net.get_submodule(name))
                 assert bias is not None
-                of_layer = psi(found[name][1][b, slot] * bias[:, None, None])
+                of_layer = psi(actual[name][1][b, slot] * bias[:, None, None])
                 resized = F.interpolate(of_layer[None], (8, 8), mode="bilinear", align_corners=True)
                 expected = expected + resized[0].sum(0)
             torch.testing.assert_close(maps[b, slot], expected, rtol=1e-4, atol=1e-4)

@@ -143,7 +143,7 @@ def test_a_network_that_ignores_its_layer_has_zero_maps(method: MapMethod) -> No
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
+    ("method", "peer_name"),
     [
         (xgrad_cam, "XGradCAM"),
         (layer_cam, "LayerCAM"),
@@ -155,18 +155,18 @@ def test_a_network_that_ignores_its_layer_has_zero_maps(method: MapMethod) -> No
     ids=lambda value: value if isinstance(value, str) else "",
 )
 @pytest.mark.parametrize("head", [relu_head, smooth_head])
-def test_agrees_with_pytorch_grad_cam(ours: MapMethod, theirs: str, head: Any) -> None:
+def test_agrees_with_pytorch_grad_cam(method: MapMethod, peer_name: str, head: Any) -> None:
     peer = pytest.importorskip("pytorch_grad_cam")
     targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
     net, batch = network_with(head), images(3, 8)
     with torch.no_grad():
         net.get_submodule("head.5").weight *= 100  # its epsilon beside g^2 then does not count
     of = record_of(net, batch)
-    extractor = getattr(peer, theirs)(net, [net.get_submodule("features")])
+    extractor = getattr(peer, peer_name)(net, [net.get_submodule("features")])
     for slot in range(3):
         wanted = [targets.ClassifierOutputTarget(int(c)) for c in of.classes[:, slot]]
         maps = maps_of_pytorch_grad_cam(extractor, lambda wanted=wanted: extractor(batch, wanted))
-        assert_correlated(ours(of)[:, slot], maps)
+        assert_correlated(method(of)[:, slot], maps)
     extractor.activations_and_grads.release()
 
 

@@ -15,8 +15,8 @@ from wsol_bench.models.target_layers import Target
 
 def test_a_path_that_crosses_a_kink_is_integrated_to_where_it_ends() -> None:
     """Blue falls from 1 to -1 and counts 5 half of the way: -2 * 5 / 2."""
-    found = attributions(tiny(), steps=2, baseline=(1.0, 2.0, 1.0))
-    assert found[0, 0, :, 0, 0].tolist() == [0, 0, -5]
+    actual = attributions(tiny(), steps=2, baseline=(1.0, 2.0, 1.0))
+    assert actual[0, 0, :, 0, 0].tolist() == [0, 0, -5]
 
 
 @pytest.mark.parametrize("name", ["VGG", "ResNet"])
@@ -26,8 +26,8 @@ def test_contributions_to_the_score_agree_with_captum(name: str) -> None:
     assert_same(input_x_gradient(record), expected.sum(dim=2).abs())
     options = {"n_steps": 4, "method": "riemann_middle", "baselines": 0.25}
     expected = by_captum("IntegratedGradients", calibrated_network(name), images(), **options)
-    found = attributions(record, steps=4, baseline=(0.25, 0.25, 0.25))
-    assert_same(found, expected)
+    actual = attributions(record, steps=4, baseline=(0.25, 0.25, 0.25))
+    assert_same(actual, expected)
     bound = integrated_gradients.with_options({"steps": 4, "baseline": [0.25] * 3}, "test")
     assert_same(bound(record), expected.sum(dim=2).abs())
 
@@ -51,7 +51,7 @@ def test_attributions_add_up_to_the_difference_of_the_scores(
     start = torch.tensor(baseline)[:, None, None].expand_as(batch)
     difference = (net(batch) - net(start)).detach().gather(1, torch.tensor(CLASSES))
     record = capture(net, batch, [Target("3")], Plan(), classes=torch.tensor(CLASSES))
-    found = attributions(record, steps=steps, baseline=baseline).sum(dim=(2, 3, 4))
+    actual = attributions(record, steps=steps, baseline=baseline).sum(dim=(2, 3, 4))
     torch.testing.assert_close(
-        found, difference, rtol=0, atol=error * float(difference.abs().max())
+        actual, difference, rtol=0, atol=error * float(difference.abs().max())
     )

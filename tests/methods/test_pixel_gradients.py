@@ -102,20 +102,20 @@ def test_maps_are_the_same_where_the_caller_has_switched_gradients_off(
 ) -> None:
     expected = method(record_of(calibrated_network("ResNet"), images(), CLASSES))
     with context():
-        found = method(record_of(calibrated_network("ResNet"), images(), CLASSES))
-    torch.testing.assert_close(found, expected)
+        actual = method(record_of(calibrated_network("ResNet"), images(), CLASSES))
+    torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("name", ["VGG", "ResNet"])
 @pytest.mark.parametrize(
-    ("method", "theirs"),
+    ("method", "peer_name"),
     [(backprop, "Saliency"), (guided_backprop, "GuidedBackprop"), (deconvnet, "Deconvolution")],
     ids=lambda value: value.name if isinstance(value, MapMethod) else "",
 )
-def test_agrees_with_captum(method: MapMethod, theirs: str, name: str) -> None:
-    found = method(record_of(calibrated_network(name), images(), CLASSES))
-    expected = by_captum(theirs, calibrated_network(name), images())
-    assert_same(found, expected.abs().amax(dim=2))
+def test_agrees_with_captum(method: MapMethod, peer_name: str, name: str) -> None:
+    actual = method(record_of(calibrated_network(name), images(), CLASSES))
+    expected = by_captum(peer_name, calibrated_network(name), images())
+    assert_same(actual, expected.abs().amax(dim=2))
 
 
 def test_guided_grad_cam_agrees_with_captum() -> None:
@@ -123,14 +123,14 @@ def test_guided_grad_cam_agrees_with_captum() -> None:
     captum = pytest.importorskip("captum.attr")
     net = without_work_in_place(calibrated_network("ResNet"))
     batch = images()
-    found = guided_grad_cam(record_of(net, batch, CLASSES))
+    actual = guided_grad_cam(record_of(net, batch, CLASSES))
     for slot, classes in enumerate(zip(*CLASSES, strict=True)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             expected = captum.GuidedGradCam(net, net.layer4).attribute(
                 batch.clone(), target=torch.tensor(classes), interpolate_mode="bilinear"
             )
-        assert_same(found[:, slot], expected.detach().abs().amax(dim=1))
+        assert_same(actual[:, slot], expected.detach().abs().amax(dim=1))
 
 
 def test_guided_grad_cam_is_of_the_records_own_layer() -> None:

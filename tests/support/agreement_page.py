@@ -61,18 +61,18 @@ def page(data: Path) -> str:
     lines = []
     for pair in all_pairs():
         net = network(data, pair.network)
-        found = compare(our_maps(pair, net), their_maps(pair, net), pair)
+        agreement = compare(our_maps(pair, net), their_maps(pair, net), pair)
         entry = pair.explained
         verdict = (
-            "agrees" if found.holds else f"differs: {entry['why'] if entry else 'unexplained'}"
+            "agrees" if agreement.holds else f"differs: {entry['why'] if entry else 'unexplained'}"
         )
         lines.append(
             {
                 "method": f"`{pair.ours}`",
                 "peer": f"`{pair.theirs}`",
                 "network": pair.network,
-                "correlation": f"{_rounded(found.correlation, np.floor):.4f}",
-                "difference": f"{_rounded(found.difference, np.ceil):.4f}",
+                "correlation": f"{_rounded(agreement.correlation, np.floor):.4f}",
+                "difference": f"{_rounded(agreement.difference, np.ceil):.4f}",
                 "verdict": verdict,
             }
         )

@@ -70,8 +70,8 @@ def linear(rows: list[list[float]], bias: float = 0) -> nn.Linear:
     return layer
 
 
-def assert_same(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+def assert_same(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
 
 
 def mass(p: Tensor) -> Tensor:

@@ -103,12 +103,12 @@ def record_of(net: nn.Module, batch: Tensor, classes: Tensor | None = None) -> R
 def maps_of_pytorch_grad_cam(extractor: Any, call: Callable[[], Any]) -> Tensor:
     """Maps before it resizes and scales them, cut at zero as it then does."""
     base = getattr(extractor, "base_cam", extractor)
-    found, own = [], base.get_cam_image
+    collected, own = [], base.get_cam_image
 
     def noted(*args: Any) -> Any:
-        found.append(own(*args))
-        return found[-1]
+        collected.append(own(*args))
+        return collected[-1]
 
     base.get_cam_image = noted
     call()
-    return torch.as_tensor(np.asarray(found[0])).relu()
+    return torch.as_tensor(np.asarray(collected[0])).relu()

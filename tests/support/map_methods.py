@@ -23,12 +23,12 @@ def in_units_of_the_maximum(maps: Tensor) -> Tensor:
     return maps / torch.where(maxima > 0, maxima, 1)
 
 
-def assert_same(found: Tensor | None, expected: Tensor | None, tolerance: float = 1e-4) -> None:
+def assert_same(actual: Tensor | None, expected: Tensor | None, tolerance: float = 1e-4) -> None:
     """The tensors differ by at most a fraction of the largest expected magnitude, not 0."""
-    assert found is not None and expected is not None
+    assert actual is not None and expected is not None
     size = expected.abs().max()
     assert size > 0
-    torch.testing.assert_close(found / size, expected / size, rtol=0, atol=tolerance)
+    torch.testing.assert_close(actual / size, expected / size, rtol=0, atol=tolerance)
 
 
 def assert_correlated(ours: Tensor, theirs: Tensor) -> None:

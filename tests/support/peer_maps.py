@@ -39,18 +39,18 @@ def their_maps(pair: Pair, net: Network) -> Tensor:
     for classes in net.record.classes.T.tolist():
         model, images = copy.deepcopy(net.model), net.images.clone().requires_grad_(True)
         with quiet():
-            found = make[library](pair, called, model, net.target, images, classes)
-        maps.append(_READ[pair.read](torch.as_tensor(found).detach()))
+            attribution = make[library](pair, called, model, net.target, images, classes)
+        maps.append(_READ[pair.read](torch.as_tensor(attribution).detach()))
     return torch.stack(maps, dim=1)
 
 
 _READ: dict[str, Callable[[Tensor], Tensor]] = {
-    "map": lambda found: found,
-    "strongest": lambda found: found.abs().amax(1),
-    "size_of_sum": lambda found: found.sum(1).abs(),
-    "relu_of_sum": lambda found: found.sum(1).relu(),
-    "sum_of_relu": lambda found: found.relu().sum(1),
-    "any_color": lambda found: found[:, 0],
+    "map": lambda maps: maps,
+    "strongest": lambda maps: maps.abs().amax(1),
+    "size_of_sum": lambda maps: maps.sum(1).abs(),
+    "relu_of_sum": lambda maps: maps.sum(1).relu(),
+    "sum_of_relu": lambda maps: maps.relu().sum(1),
+    "any_color": lambda maps: maps[:, 0],
 }
 
 
@@ -70,8 +70,8 @@ def _torchcam(
             )
     with kind(model, layer, **arguments) as extractor:
         scores = model(images)
-        found: Tensor = extractor(classes, scores, normalized=False, **pair.call)[0]
-    return found
+        attribution: Tensor = extractor(classes, scores, normalized=False, **pair.call)[0]
+    return attribution
 
 
 def _pytorch_grad_cam(
@@ -115,5 +115,5 @@ def _captum(
         explainer = getattr(library, called)(model, find_module(model, target.layer))
     else:
         explainer = getattr(library, called)(model)
-    found: Tensor = explainer.attribute(images, target=classes, **arguments)
-    return found[:, 0] if called == "LayerGradCam" else found
+    attribution: Tensor = explainer.attribute(images, target=classes, **arguments)
+    return attribution[:, 0] if called == "LayerGradCam" else attribution

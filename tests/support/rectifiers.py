@@ -139,6 +139,6 @@ def by_captum(name: str, net: nn.Module, batch: Tensor, **options: Any) -> Tenso
     for slot in zip(*CLASSES, strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it sets hooks, and requires_grad on the input
-            found = method.attribute(batch.clone(), target=torch.tensor(slot), **options)
-        slots.append(found.detach())
+            attribution = method.attribute(batch.clone(), target=torch.tensor(slot), **options)
+        slots.append(attribution.detach())
     return torch.stack(slots, dim=1)

@@ -36,11 +36,11 @@ def net(request: pytest.FixtureRequest) -> nn.Module:
 
 def test_weights_are_those_of_the_attention_module() -> None:
     """nn.MultiheadAttention returns them when asked; its network does not ask."""
-    net, found = torchvision_vit(), list[Tensor]()
+    net, collected = torchvision_vit(), list[Tensor]()
 
     def ask(module: nn.MultiheadAttention, inputs: tuple[Tensor, ...], output: Any) -> None:
         weights = module.forward(*inputs, need_weights=True, average_attn_weights=False)[1]
-        found.append(weights)
+        collected.append(weights)
 
     handles = [block.self_attention.register_forward_hook(ask) for block in blocks_of(net)]
     with torch.no_grad():
@@ -49,20 +49,20 @@ def test_weights_are_those_of_the_attention_module() -> None:
         handle.remove()
     for classes in (None, CLASSES):
         recorded = [block.weights for block in attentions(net, images(), classes)]
-        torch.testing.assert_close(recorded, found)
-    assert (found[0].amax(-1) > 0.5).any()  # not uniform: scale and softmax count
+        torch.testing.assert_close(recorded, collected)
+    assert (collected[0].amax(-1) > 0.5).any()  # not uniform: scale and softmax count
 
 
 @pytest.mark.parametrize("name", ["timm", "timm distilled"])
 def test_weights_are_those_of_an_attention_that_is_not_fused(name: str) -> None:
-    net, found = NETWORKS[name](), list[Tensor]()
+    net, collected = NETWORKS[name](), list[Tensor]()
     recorded = attentions(net, images())
     for block in blocks_of(net):
         block.attn.fused_attn = False
-        block.attn.attn_drop.register_forward_hook(lambda module, inputs, y: found.append(y))
+        block.attn.attn_drop.register_forward_hook(lambda module, inputs, y: collected.append(y))
     with torch.no_grad():
         net(images())
-    torch.testing.assert_close([block.weights for block in recorded], found)
+    torch.testing.assert_close([block.weights for block in recorded], collected)
 
 
 def test_the_network_computes_the_logits_it_always_does(net: nn.Module) -> None:
@@ -164,8 +164,8 @@ def test_gradients_are_those_of_an_explicit_network() -> None:
         expected = torch.autograd.grad(score, taken, retain_graph=True)
         for block, gradient in zip(recorded, expected, strict=True):
             assert gradient.abs().max() > 0.01
-            found = block.gradients[:, slot].double()  # recorded in float32
-            torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-7)
+            collected = block.gradients[:, slot].double()  # recorded in float32
+            torch.testing.assert_close(collected, gradient, rtol=1e-5, atol=1e-7)
 
 
 def test_layer_gradients_are_those_of_a_network_that_ends_with_the_layer() -> None:
@@ -219,13 +219,13 @@ def test_gradients_are_differences_of_logits(name: str) -> None:
         for at in [(0, 0, 0), (1, 0, n_prefix), (1, 0, 9), (0, n_prefix - 1, 4), (1, 7, 3)]:
             net.blocks = all_blocks
             expected = difference(nudge, at)
-            found = block.gradients[(slice(None), slice(None), *at)]
-            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+            actual = block.gradients[(slice(None), slice(None), *at)]
+            torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-5)
             net.blocks = all_blocks[: number + 1]
             expected = difference(nudge, at)
             if at[1] < n_prefix:
-                found = block.layer_gradients[(slice(None), slice(None), *at)]
-                torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+                actual = block.layer_gradients[(slice(None), slice(None), *at)]
+                torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-5)
             else:
                 assert not expected.any()
 
@@ -258,10 +258,10 @@ def test_the_callers_gradient_mode_does_not_matter(
     expected = attentions(net, images(), some)
     with mode():
         batch, classes = images(), some.clone()  # inference tensors, where it applies
-        found = attentions(net, batch, classes)
+        actual = attentions(net, batch, classes)
         assert not torch.is_grad_enabled()
         assert torch.is_inference_mode_enabled() == (mode is torch.inference_mode)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
 
 
 def test_it_runs_in_evaluation_mode() -> None:

@@ -175,8 +175,8 @@ def test_a_convolutional_net_follows_the_formula_neuron_by_neuron() -> None:
             expected[at] = value
         assert (expected > 0).sum() > 20
         by_class.append(expected)
-    found = excitation(net, images, torch.arange(N_CLASSES)[None], "here")
-    assert_same(found[0], torch.stack(by_class))
+    actual = excitation(net, images, torch.arange(N_CLASSES)[None], "here")
+    assert_same(actual[0], torch.stack(by_class))
 
 
 def test_batch_normalization_is_part_of_the_convolution_in_front_of_it() -> None:
@@ -293,11 +293,11 @@ def test_what_works_in_place_behind_a_layer_leaves_what_was_taken_there() -> Non
         )
 
     for layers in (("behind.0", None), ("behind.0", "behind.2"), ("here", "behind.2")):
-        found, expected = (
+        actual, expected = (
             excitation(net(inplace=inplace), uniform(2, 3, 6, 6), TWO_SLOTS, *layers)
             for inplace in (True, False)
         )
-        assert_same(found, expected)
+        assert_same(actual, expected)
 
 
 def test_arguments_may_be_named() -> None:
@@ -346,8 +346,8 @@ def test_class_maps_that_are_rectified_and_averaged_are_contrasted_by_their_weig
             drive = (sign * weights[c]).clamp(min=0)[:, None, None] * x[b]
             total = drive.sum(0)
             expected += sign * torch.where(total > 0, at_maps * drive / total, 0)
-        found = excitation(net, images, TWO_SLOTS, "behind.0", "behind.1")[b, k]
-        assert_same(found, expected)
+        actual = excitation(net, images, TWO_SLOTS, "behind.0", "behind.1")[b, k]
+        assert_same(actual, expected)
 
 
 # ---- probability

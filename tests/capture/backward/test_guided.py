@@ -18,8 +18,8 @@ from wsol_bench.capture.backward.guided import backward_rule
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_passes_the_gradients_reckoned_by_hand(rule: Any) -> None:
     record = tiny()
-    found = record.probe.pixel_gradients(record.classes, rule=rule)
-    assert found[0, :, :, 0, 0].tolist() == BY_HAND[rule]
+    actual = record.probe.pixel_gradients(record.classes, rule=rule)
+    assert actual[0, :, :, 0, 0].tolist() == BY_HAND[rule]
 
 
 def test_two_rectifiers_pass_the_gradient_one_after_the_other() -> None:
@@ -69,8 +69,8 @@ RELUS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("form", RELUS)
 def test_relu_is_the_same_however_it_is_written(form: str, rule: Any) -> None:
     record = tiny(RELUS[form])
-    found = record.probe.pixel_gradients(record.classes, rule=rule)
-    assert found[0, :, :, 0, 0].tolist() == BY_HAND[rule]
+    actual = record.probe.pixel_gradients(record.classes, rule=rule)
+    assert actual[0, :, :, 0, 0].tolist() == BY_HAND[rule]
 
 
 SMOOTH: dict[str, Callable[[], nn.Module]] = {
@@ -104,8 +104,8 @@ def test_other_rectifiers_have_their_own_derivative(form: str) -> None:
     for rule, derivative in (("guided", slopes), ("deconvnet", torch.ones(4))):
         passed = derivative * torch.tensor([[3.0, 0.0, 5.0, 0.0], [0.0, 4.0, 0.0, 6.0]])
         colors = passed[:, :3] - torch.tensor([1.0, 0.0, 0.0]) * passed[:, 3:]
-        found = record.probe.pixel_gradients(record.classes, rule=rule)[0, :, :, 0, 0]
-        torch.testing.assert_close(found, colors)
+        actual = record.probe.pixel_gradients(record.classes, rule=rule)[0, :, :, 0, 0]
+        torch.testing.assert_close(actual, colors)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -113,8 +113,8 @@ def test_other_rectifiers_have_their_own_derivative(form: str) -> None:
 def test_gradients_are_those_of_networks_with_hooks_at_each_rectifier(name: str, rule: Any) -> None:
     net = calibrated_network(name)
     record = record_of(net, images(), CLASSES)
-    found = record.probe.pixel_gradients(record.classes, rule=rule)
-    assert_same(found, by_hooks(net, images(), CLASSES, rule))
+    actual = record.probe.pixel_gradients(record.classes, rule=rule)
+    assert_same(actual, by_hooks(net, images(), CLASSES, rule))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -151,7 +151,7 @@ def test_rectifiers_of_timm_are_known(name: str) -> None:
     net = timm.create_model(name, pretrained=False, **options).eval()
     record = record_of(net, images(), CLASSES)
     for rule in RULES:
-        found = record.probe.pixel_gradients(record.classes, rule=rule)
+        actual = record.probe.pixel_gradients(record.classes, rule=rule)
         if rule != "plain":
-            assert not torch.allclose(found, by_hooks(net, images(), CLASSES, "plain"))
-        assert_same(found, by_hooks(net, images(), CLASSES, rule))
+            assert not torch.allclose(actual, by_hooks(net, images(), CLASSES, "plain"))
+        assert_same(actual, by_hooks(net, images(), CLASSES, rule))

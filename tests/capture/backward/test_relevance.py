@@ -81,7 +81,7 @@ def explicit_relevance(net: nn.Module, image: Tensor, target: int) -> list[Tenso
     R = torch.zeros_like(x)
     one_hot = F.one_hot(torch.tensor(target), N_CLASSES).to(x)
     R[:, 0] = by_linear(one_hot, net.encoder.ln(x)[0, 0], net.heads.head.weight)
-    found = []
+    collected = []
     with torch.enable_grad():
         for block, x, n1, q, k, v, A, mixed, o, n2, hidden, f in reversed(passed):
             R, part = by_sum(R, x + o, f)
@@ -90,11 +90,11 @@ def explicit_relevance(net: nn.Module, image: Tensor, target: int) -> list[Tenso
             part = by_linear(part, mixed, block.self_attention.out_proj.weight)
             part = part.reshape(17, 2, 8).transpose(0, 1)
             of_A, of_v = (each / 2 for each in by_product(part, torch.matmul, A, v))
-            found.append(of_A)
+            collected.append(of_A)
             of_q, of_k = (each / 2 for each in by_product(of_A, lambda q, k: q @ k.mT, q, k))
             of_qkv = torch.stack([of_q, of_k, of_v]).permute(2, 0, 1, 3).reshape(1, 17, 48)
             R = R + by_linear(of_qkv, n1, block.self_attention.in_proj_weight)
-    return found[::-1]
+    return collected[::-1]
 
 
 def test_relevance_is_that_of_an_explicit_network() -> None:
@@ -103,10 +103,10 @@ def test_relevance_is_that_of_an_explicit_network() -> None:
     for index in range(2):
         for slot in range(2):
             expected = explicit_relevance(net, batch[index, None], int(CLASSES[index, slot]))
-            for found, relevance in zip(recorded, expected, strict=True):
+            for actual, relevance in zip(recorded, expected, strict=True):
                 assert relevance.abs().max() > 1e-3
                 torch.testing.assert_close(
-                    found[index, slot], relevance.float(), rtol=1e-4, atol=1e-6
+                    actual[index, slot], relevance.float(), rtol=1e-4, atol=1e-6
                 )
 
 
