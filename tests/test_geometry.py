@@ -1,7 +1,11 @@
+"""Boxes: conventions, areas, IoU, repairs, and where the input lies in its image."""
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchvision.transforms.v2 import functional as tv
 
 from wsol_bench.geometry import (
     HALF_OPEN,
@@ -42,7 +46,7 @@ def pixel_iou(first, second, size=40):
         (ONE_BASED_INCLUSIVE, [11, 21, 30, 40]),
     ],
 )
-def test_one_box_in_every_convention(convention, corners):
+def test_a_box_is_the_same_in_every_convention(convention, corners):
     assert convention.to_half_open(boxes(corners)).tolist() == [[10, 20, 30, 40]]
     assert convention.to_corners(boxes([10, 20, 30, 40])).tolist() == [corners]
 
@@ -53,7 +57,7 @@ class TestIou:
         assert pairwise_iou(boxes([0, 0, 1, 1]), boxes()).shape == (1, 0)
 
     @given(st.lists(st.tuples(*[st.integers(0, 39)] * 4), min_size=2, max_size=2))
-    def test_equals_counting_pixels(self, corners):
+    def test_it_equals_counting_pixels(self, corners):
         first, second = [
             (min(a, c), min(b, d), max(a, c) + 1, max(b, d) + 1) for a, b, c, d in corners
         ]
@@ -68,12 +72,12 @@ class TestIou:
     def test_a_box_of_nan_overlaps_nothing(self):
         assert box_iou(np.full(4, np.nan), boxes([0, 0, 5, 5])[0]) == 0
 
-    def test_exactly_half_is_exact(self):
+    def test_an_iou_of_one_half_is_exact(self):
         assert pairwise_iou(boxes([0, 0, 10, 10]), boxes([0, 0, 10, 20]))[0, 0] == 0.5
 
 
 class TestIntersection:
-    def test_areas_of_hand_solved_boxes(self):
+    def test_boxes_share_the_area_counted_by_hand(self):
         first, second = boxes([0, 0, 10, 4], [0, 0, 10, 4]), boxes([8, 1, 12, 9], [10, 0, 12, 4])
         assert box_area(first).tolist() == [40, 40]
         assert box_area(second).tolist() == [32, 8]
@@ -121,7 +125,7 @@ class TestRepair:
             ([7, 7, 7, 7], [7, 7, 7, 7], None),  # one pixel is a box
         ],
     )
-    def test_odd_boxes(self, inclusive, expected, remark):
+    def test_odd_boxes_are_mended_or_dropped(self, inclusive, expected, remark):
         repaired = repair(from_inclusive(boxes(inclusive)), np.array([self.SIZE]))
         kept = to_inclusive(repaired.boxes[repaired.kept])
         assert kept.tolist() == ([expected] if expected else [])
@@ -135,7 +139,7 @@ class TestRepair:
             ([7, 7, 7.5, 9], [7, 7, 7.5, 9], None),
         ],
     )
-    def test_odd_half_open_boxes(self, written, expected, remark):
+    def test_odd_half_open_boxes_are_mended_or_dropped(self, written, expected, remark):
         repaired = repair(boxes(written), np.array([self.SIZE]), HALF_OPEN)
         assert repaired.boxes[repaired.kept].tolist() == ([expected] if expected else [])
         assert [remark in text for text in repaired.remarks.values()] == ([True] if remark else [])
@@ -164,7 +168,7 @@ class TestPlacement:
         placement = place(100, 400, geometry="squash", size=200)
         assert placement.to_original(boxes([10, 20, 30, 40])).tolist() == [[20, 10, 60, 20]]
 
-    def test_center_crop_of_a_wide_image(self):
+    def test_center_crop_cuts_the_middle_of_a_wide_image(self):
         # 300 x 600 is resized to 256 x 512; the window starts at (16, 144).
         placement = place(300, 600, geometry="center_crop", size=224, resize_to=256)
         assert placement.resized == (256, 512)
@@ -178,11 +182,7 @@ class TestPlacement:
     )
     @pytest.mark.parametrize("resize_to", [224, 256, 255])
     def test_center_crop_is_torchvision_resize_and_center_crop(self, height, width, resize_to):
-        from torchvision.transforms.v2 import functional as tv
-
         rows, columns = np.mgrid[0:height, 0:width]
-        import torch
-
         image = torch.tensor(np.stack([rows, columns]))
         resized = tv.resize(image, [resize_to], interpolation=tv.InterpolationMode.NEAREST)
         placement = place(height, width, geometry="center_crop", size=224, resize_to=resize_to)

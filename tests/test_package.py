@@ -1,6 +1,7 @@
 """The shape of the package: what it imports, in which direction, and what it promises."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -145,3 +146,76 @@ def names_order(name):
     """Constants, then classes, then functions: the order that the linter keeps."""
     kind = 0 if name.isupper() else 1 if name[:1].isupper() else 2
     return kind, name
+
+
+# ---- limits of size: whoever needs more says why, or divides
+
+MOST_LINES = 400
+MOST_LINES_OF_A_FUNCTION = 60
+MOST_PARAMETERS = 8
+MOST_LINES_OF_A_TEST_FILE = 500
+# A classifier is loaded by the keys of a configuration's entry; the other is torch's own signature.
+LONG_SIGNATURES = {"load_classifier", "_multi_head"}
+
+
+def functions_of(path):
+    return [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+
+
+def has_many_options(path, function):
+    """Whether it is a command, the loader of a data set, or one of `LONG_SIGNATURES`."""
+    decorators = [getattr(one, "func", None) for one in function.decorator_list]
+    is_dataset = any(getattr(decorator, "id", "") == "dataset" for decorator in decorators)
+    return is_dataset or PACKAGE / "cli" in path.parents or function.name in LONG_SIGNATURES
+
+
+def n_parameters(function):
+    arguments = function.args
+    names = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return len([one for one in names if one.arg not in ("self", "cls")])
+
+
+def test_no_module_is_long_unless_it_says_why():
+    too_long = {}
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        docstring = " ".join((ast.get_docstring(ast.parse(text)) or "").split())
+        explained = re.search(rf"(^|[.!?] )Longer than {MOST_LINES} lines because ", docstring)
+        if len(text.splitlines()) > MOST_LINES and not explained:
+            too_long[str(path.relative_to(PACKAGE))] = len(text.splitlines())
+    assert too_long == {}
+
+
+def test_no_function_is_long():
+    too_long = {
+        f"{path.relative_to(PACKAGE)}:{function.name}": function.end_lineno - function.lineno + 1
+        for path in PACKAGE.rglob("*.py")
+        for function in functions_of(path)
+        if function.end_lineno - function.lineno + 1 > MOST_LINES_OF_A_FUNCTION
+    }
+    assert too_long == {}
+
+
+def test_no_signature_is_long():
+    too_long = {
+        f"{path.relative_to(PACKAGE)}:{function.name}": n_parameters(function)
+        for path in PACKAGE.rglob("*.py")
+        for function in functions_of(path)
+        if n_parameters(function) > MOST_PARAMETERS and not has_many_options(path, function)
+    }
+    assert too_long == {}
+
+
+def test_no_test_file_is_long():
+    tests = Path(__file__).parent
+    lengths = {
+        str(path.relative_to(tests)): len(path.read_text().splitlines())
+        for path in tests.rglob("*.py")
+    }
+    assert {
+        name: length for name, length in lengths.items() if length > MOST_LINES_OF_A_TEST_FILE
+    } == {}

@@ -7,83 +7,86 @@ import sys
 import pytest
 from annotations_only import image_id, without_model, write_annotations_only
 
-# A command line in a process of its own: its exit code, and the heavy packages that it imported.
+# Command lines in one process, one after the other: of each its exit code, its output, and the
+# heavy packages that are imported when it ends. At last the map methods, which do need torch.
 CHILD = """
-import json, sys
-sys.argv = ["wsol-bench", *sys.argv[1:]]
+import contextlib, io, json, sys
 from wsol_bench.cli import main
-code = 0
-try:
-    main()
-except SystemExit as end:
-    code = end.code or 0
-heavy = [name for name in ("torch", "torchvision", "timm", "ray") if name in sys.modules]
-print("\\n" + json.dumps({"code": code, "heavy": heavy}), file=sys.stderr)
+
+def heavy():
+    return [name for name in ("torch", "torchvision", "timm", "ray") if name in sys.modules]
+
+results = {}
+for name, arguments in json.loads(sys.argv[1]).items():
+    sys.argv = ["wsol-bench", *arguments]
+    output, code = io.StringIO(), 0
+    with contextlib.redirect_stdout(output):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    results[name] = {"code": code, "output": output.getvalue(), "heavy": heavy()}
+import wsol_bench.methods.grad_cam
+results["the map methods"] = {"heavy": heavy()}
+print(json.dumps(results))
 """
-
-
-def command(*arguments):
-    """What the process says of itself, and its output."""
-    made = subprocess.run(
-        [sys.executable, "-c", CHILD, *map(str, arguments)], capture_output=True, text=True
-    )
-    assert made.returncode == 0, made.stderr
-    return json.loads(made.stderr.splitlines()[-1]), made.stdout
+LISTS = ("methods", "metrics", "datasets", "protocols")
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    """Maps of the input's size, of which no pixel is interpolated, and boxes of a file."""
+def results(tmp_path_factory):
+    """What became of each command line, by its name.
+
+    The run has maps of the input's size, of which no pixel is interpolated, and boxes of a file.
+    """
     folder = tmp_path_factory.mktemp("alone")
     root = write_annotations_only(folder / "root")
     (folder / "boxes.csv").write_text(f"image_id,x0,y0,x1,y1\n{image_id(1)},20,10,180,90\n")
     boxes = {"name": "boxes_from", "path": str(folder / "boxes.csv")}
     methods = ("center_gaussian", "full_image", boxes)
     experiment = without_model(root, *methods, protocol="choe-2020-v2")
-    path = folder / "config.yaml"
-    path.write_text(json.dumps(experiment))  # which is YAML
-    return path
+    config, run = str(folder / "config.yaml"), str(folder / "run")
+    (folder / "config.yaml").write_text(json.dumps(experiment))  # which is YAML
+    lines = {
+        **{f"list {kind}": ["list", kind] for kind in LISTS},
+        "doctor": ["doctor", config],
+        "a wrong name": ["run", config, "--set", "methods=[grad_camm]"],
+        "run": ["run", config, "--out", run],
+        "analyze": ["analyze", run],
+        "merge": ["merge", "--out", str(folder / "merged"), run],
+    }
+    process = subprocess.run(
+        [sys.executable, "-c", CHILD, json.dumps(lines)], capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    return json.loads(process.stdout)
 
 
-@pytest.fixture(scope="module")
-def run(config):
-    """What the process of a run of sources alone says, and the run's folder."""
-    out = config.parent / "run"
-    said, _ = command("run", config, "--out", out)
-    return said, out
+@pytest.mark.parametrize("kind", LISTS)
+def test_lists_need_none(results, kind):
+    result = results[f"list {kind}"]
+    assert (result["code"], result["heavy"]) == (0, [])
+    assert len(result["output"].splitlines()) >= 5
 
 
-@pytest.mark.parametrize("kind", ["methods", "metrics", "datasets", "protocols"])
-def test_lists_need_none(kind):
-    said, out = command("list", kind)
-    assert said == {"code": 0, "heavy": []}
-    assert len(out.splitlines()) >= 5
+def test_a_run_without_a_network_needs_none(results):
+    assert (results["run"]["code"], results["run"]["heavy"]) == (0, [])
 
 
-def test_a_run_of_sources_alone_needs_none(run):
-    assert run[0] == {"code": 0, "heavy": []}
+@pytest.mark.parametrize("command", ["analyze", "merge"])
+def test_what_reads_a_run_needs_none(results, command):
+    assert (results[command]["code"], results[command]["heavy"]) == (0, [])
 
 
-@pytest.mark.parametrize("command_of_run", [["analyze"], ["merge", "--out", "OUT"]])
-def test_what_reads_a_run_needs_none(run, command_of_run, tmp_path):
-    name, *options = [str(tmp_path / "out") if one == "OUT" else one for one in command_of_run]
-    said, _ = command(name, run[1], *options)
-    assert said == {"code": 0, "heavy": []}
+def test_the_doctor_needs_none_without_a_model(results):
+    assert (results["doctor"]["code"], results["doctor"]["heavy"]) == (0, [])
+    assert "Method center_gaussian: maps of 7 of 7 images" in results["doctor"]["output"]
 
 
-def test_the_doctor_needs_none_without_a_model(config):
-    said, out = command("doctor", config)
-    assert said == {"code": 0, "heavy": []}
-    assert "Method center_gaussian: maps of 7 of 7 images" in out
+def test_a_wrong_name_is_told_without_it(results):
+    assert (results["a wrong name"]["code"], results["a wrong name"]["heavy"]) == (1, [])
 
 
-def test_a_wrong_name_is_told_without_it(config):
-    said, _ = command("run", config, "--set", "methods=[grad_camm]")
-    assert said == {"code": 1, "heavy": []}
-
-
-def test_a_map_method_needs_it():
+def test_a_map_method_needs_it(results):
     """The other tests would pass if nothing could be seen here."""
-    code = "import sys, wsol_bench.methods.base; print('torch' in sys.modules)"
-    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert made.stdout == "True\n"
+    assert "torch" in results["the map methods"]["heavy"]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from capture_networks import N_CLASSES, images, network
+from networks import images, network
 from torch import Tensor, nn
 
 from wsol_bench.capture import BestClasses, Plan, capture
@@ -10,6 +10,7 @@ from wsol_bench.errors import ModelError
 from wsol_bench.models.target_layers import Target, target_of
 
 GRADIENTS = Plan(gradients=True)
+N_CLASSES = 12
 
 
 class Lookup(nn.Module):
@@ -72,15 +73,15 @@ def test_the_label_has_a_gradient_of_its_own() -> None:
 def test_given_classes_take_the_place_of_the_best() -> None:
     classes = torch.tensor([[3, 3], [0, 7]])
     record = capture(
-        network("resnet18"),
+        network("ResNet", N_CLASSES),
         images(),
-        [target_of(network("resnet18"))],
+        [target_of(network("ResNet", N_CLASSES))],
         Plan(),
         classes=classes,
     )
     assert torch.equal(record.classes, classes)
     assert record.class_weights is not None
-    assert torch.equal(record.class_weights, network("resnet18").fc.weight[classes])
+    assert torch.equal(record.class_weights, network("ResNet", N_CLASSES).fc.weight[classes])
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_given_classes_take_the_place_of_the_best() -> None:
     [([[1, N_CLASSES]], "12"), ([[-1, 1]], "-1")],
 )
 def test_a_class_that_is_no_output_is_an_error(classes: list[list[int]], message: str) -> None:
-    net = network("resnet18")
+    net = network("ResNet", N_CLASSES)
     for plan in (GRADIENTS, Plan()):
         with pytest.raises(ModelError, match=f"has no output {message}; its outputs are 0 to 11"):
             capture(net, images(1), [target_of(net)], plan, classes=torch.tensor(classes))

@@ -8,22 +8,15 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from networks import N_CLASSES, images, seeded, small_vit
 from torch import Tensor, nn
-from torchvision import models
 
 from wsol_bench.capture import Cost, Plan, Record, capture
 from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.base import cam_methods
 from wsol_bench.models.target_layers import target_of
 
-N_CLASSES = 6
-
-
 CLASSES = torch.tensor([[4, 1], [0, 5]])  # two slots of two images
-
-
-def images(n: int = 2) -> Tensor:
-    return torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(5))
 
 
 class Tiny(nn.Module):
@@ -49,22 +42,18 @@ def tanh_net() -> nn.Module:
 
 def vit() -> nn.Module:
     """Three blocks."""
-    net = models.VisionTransformer(32, 16, 3, 2, 8, 16, num_classes=N_CLASSES)
-    nn.init.normal_(net.heads.head.weight)
-    return net
+    return small_vit(image_size=32, num_layers=3, hidden_dim=8, mlp_dim=16)
 
 
 @cache
 def network(build: Callable[[], nn.Module]) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return build().eval()
+    return seeded(build)
 
 
 def record_of(build: Callable[[], nn.Module] = Tiny, plan: Plan = Plan()) -> Record:  # noqa: B008
     net = network(build)
     target = target_of(net, **({} if build is vit else {"layer": "features", "head": "fc"}))
-    return capture(net, images(), [target], plan, classes=CLASSES)
+    return capture(net, images(2, 32), [target], plan, classes=CLASSES)
 
 
 class Seen:
@@ -115,15 +104,15 @@ OF = torch.tensor([0, 1, 1, 0, 1])
 
 
 QUESTIONS = {
-    "logits": Question(lambda record: record.probe.logits(images(3)), (3, 0, 0), 3, 0),
+    "logits": Question(lambda record: record.probe.logits(images(3, 32)), (3, 0, 0), 3, 0),
     "record": Question(
-        lambda record: record.probe.record(images(3), torch.tensor([[0, 1]] * 3)), (3, 6, 0), 3, 6
+        lambda record: record.probe.record(images(3, 32), CLASSES[[0, 0, 1]]), (3, 6, 0), 3, 6
     ),
     "pixel_gradients": Question(
         lambda record: record.probe.pixel_gradients(CLASSES), (2, 4, 0), 2, 4
     ),
     "pixel_gradients of others": Question(
-        lambda record: record.probe.pixel_gradients(torch.tensor([[2]] * 3), images=images(3)),
+        lambda record: record.probe.pixel_gradients(torch.tensor([[2]] * 3), images=images(3, 32)),
         (3, 3, 0), 3, 3,
     ),
     "guided": Question(
@@ -237,7 +226,7 @@ def test_the_pass_that_all_share_is_charged_by_the_plan() -> None:
 def test_a_record_of_other_images_is_charged_to_who_asked_for_it() -> None:
     probe = record_of().probe
     with probe.metered() as cost:
-        other = probe.record(images(3), torch.tensor([[0, 1]] * 3))
+        other = probe.record(images(3, 32), torch.tensor([[0, 1]] * 3))
         assert counts(cost) == (3, 6, 0)
         other.probe.pixel_gradients(torch.tensor([[0]] * 3))
     assert counts(cost) == (6, 9, 0)

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from capture_networks import InPlaceBehind, images, network, traceless
+from networks import InPlaceBehind, images, network
 from torch import Tensor, nn
+from traces import unchanged
 
 from wsol_bench.capture import Plan, capture
 from wsol_bench.errors import ModelError
@@ -55,13 +56,13 @@ def test_a_layer_that_is_not_one_tensor_once_is_an_error(
 ) -> None:
     net = Twisted()
     net(images())
-    with traceless(net), pytest.raises(ModelError, match=message):
+    with unchanged(net), pytest.raises(ModelError, match=message):
         capture(net, images(), [Target(layer)], plan)
 
 
 @pytest.mark.parametrize("plan", [GRADIENTS, Plan()], ids=["tracked", "untracked"])
 def test_an_output_that_is_no_grid_is_an_error(plan: Plan) -> None:
-    net = network("vit")
+    net = network("VisionTransformer")
     with pytest.raises(
         ModelError, match=r"\(2, 17, 32\), which is no grid in layout .nchw.*\(b, c, h, w\)"
     ):
@@ -78,7 +79,7 @@ def test_logits_that_do_not_depend_on_the_layer_are_an_error() -> None:
 
 
 def test_a_functional_relu_that_never_comes_is_an_error() -> None:
-    net = network("resnet18")
+    net = network("ResNet")
     with pytest.raises(ModelError, match="followed by a functional ReLU did not run"):
         capture(net, images(), [Target("layer4", then_relu=True)], GRADIENTS)
 

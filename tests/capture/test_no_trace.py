@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from capture_networks import N_CLASSES, images, traceless
+from networks import N_CLASSES, build_network, images
 from torch import nn
 from torchvision import models
+from traces import fail, unchanged
 
 from wsol_bench.capture import Plan, capture
 from wsol_bench.models.target_layers import target_of
@@ -42,25 +43,21 @@ CONDITIONS = [as_trained, with_frozen_statistics, with_frozen_parameters, with_a
 def test_the_model_is_left_as_found(
     condition: Callable[[nn.Module], None], grad_mode: bool
 ) -> None:
-    net = models.resnet18(num_classes=N_CLASSES)
+    net = build_network("ResNet").train()
     condition(net)
     net.layer4.register_forward_hook(lambda module, inputs, output: None)
-    with torch.set_grad_enabled(grad_mode), traceless(net):
+    with torch.set_grad_enabled(grad_mode), unchanged(net):
         capture(net, images(), [target_of(net)], GRADIENTS)
-
-
-def fail(*_: object) -> None:
-    raise RuntimeError("out of luck")
 
 
 @pytest.mark.parametrize("grad_mode", [True, False])
 @pytest.mark.parametrize("where", ["layer1", "layer4", "avgpool", "fc"])
 def test_the_model_is_left_as_found_also_where_it_fails(where: str, grad_mode: bool) -> None:
-    net = models.resnet18(num_classes=N_CLASSES)
+    net = build_network("ResNet").train()
     with_frozen_statistics(net)
     with_a_frozen_stem(net)
     net.get_submodule(where).register_forward_hook(fail)
-    with torch.set_grad_enabled(grad_mode), traceless(net):  # noqa: SIM117
+    with torch.set_grad_enabled(grad_mode), unchanged(net):  # noqa: SIM117
         with pytest.raises(RuntimeError, match="out of luck"):
             capture(net, images(), [target_of(net)], GRADIENTS)
 
@@ -69,5 +66,5 @@ def test_the_model_is_left_as_found_also_where_it_fails(where: str, grad_mode: b
 def test_the_search_for_a_functional_relu_ends_where_the_model_fails(where: str) -> None:
     net = models.DenseNet(8, (2, 2), 16, num_classes=N_CLASSES)
     net.get_submodule(where).register_forward_hook(fail)
-    with traceless(net), pytest.raises(RuntimeError, match="out of luck"):
+    with unchanged(net), pytest.raises(RuntimeError, match="out of luck"):
         capture(net, images(), [target_of(net)], GRADIENTS)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from capture_networks import BUILDERS, N_CLASSES, InPlaceBehind, images, network
+from networks import InPlaceBehind, build_network, images, network
 from torch import Tensor, nn
 from torchvision import models
 
@@ -13,6 +13,7 @@ from wsol_bench.capture import BestClasses, Plan, capture
 from wsol_bench.models.target_layers import Target, target_of
 
 GRADIENTS = Plan(gradients=True)
+N_CLASSES = 12
 
 
 def cut_densenet(net: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,17 +39,17 @@ def as_it_is(grid: Tensor) -> Tensor:
 
 
 ORACLES = {
-    "resnet18": (hooked("layer4"), as_it_is),
-    "vgg11": (hooked("features.19"), as_it_is),
-    "densenet121": (cut_densenet, as_it_is),
-    "squeezenet1_1": (hooked("features.12"), as_it_is),
-    "mobilenet_v2": (hooked("features.18"), as_it_is),
+    "ResNet": (hooked("layer4"), as_it_is),
+    "VGG": (hooked("features.19"), as_it_is),
+    "DenseNet": (cut_densenet, as_it_is),
+    "SqueezeNet": (hooked("features.12"), as_it_is),
+    "MobileNetV2": (hooked("features.18"), as_it_is),
     # 1 class token, then 4 x 4 patches
-    "vit": (
+    "VisionTransformer": (
         hooked("encoder.layers.encoder_layer_1.ln_1"),
         lambda tokens: tokens[1:].T.reshape(-1, 4, 4),
     ),
-    "swin": (hooked("norm"), lambda grid: grid.permute(2, 0, 1)),
+    "SwinTransformer": (hooked("norm"), lambda grid: grid.permute(2, 0, 1)),
 }
 
 
@@ -56,7 +57,7 @@ ORACLES = {
 def test_activations_and_gradients_are_those_of_plain_autograd_image_by_image_class_by_class(
     name: str,
 ) -> None:
-    net, batch = network(name), images()
+    net, batch = network(name, N_CLASSES), images()
     cut, to_chw = ORACLES[name]
     record = capture(net, batch, [target_of(net)], GRADIENTS, classes=BestClasses(3))
     assert record.gradients is not None
@@ -76,9 +77,9 @@ def test_activations_and_gradients_are_those_of_plain_autograd_image_by_image_cl
             )
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "vit"])
+@pytest.mark.parametrize("name", ["ResNet", "DenseNet", "VisionTransformer"])
 def test_a_batch_is_its_images_one_by_one(name: str) -> None:
-    net, batch = network(name), images(3)
+    net, batch = network(name, N_CLASSES), images(3)
     together = capture(net, batch, [target_of(net)], GRADIENTS)
     assert together.gradients is not None
     for b in range(len(batch)):
@@ -89,11 +90,11 @@ def test_a_batch_is_its_images_one_by_one(name: str) -> None:
         torch.testing.assert_close(together.gradients[b], alone.gradients[0], rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
+@pytest.mark.parametrize("name", ["ResNet", "DenseNet"])
 def test_frozen_parameters_change_no_gradient(name: str) -> None:
-    net = network(name)
+    net = network(name, N_CLASSES)
     expected = capture(net, images(), [target_of(net)], GRADIENTS).gradients
-    frozen = BUILDERS[name]().eval().requires_grad_(False)
+    frozen = build_network(name, N_CLASSES).requires_grad_(False)
     frozen.load_state_dict(net.state_dict())
     torch.testing.assert_close(
         capture(frozen, images(), [target_of(frozen)], GRADIENTS).gradients, expected
@@ -104,7 +105,7 @@ def test_frozen_parameters_change_no_gradient(name: str) -> None:
 def test_gradients_are_the_same_where_the_caller_has_switched_them_off(
     context: Callable[[], torch.no_grad],
 ) -> None:
-    net, batch = network("resnet18"), images()
+    net, batch = network("ResNet", N_CLASSES), images()
     expected = capture(net, batch, [target_of(net)], GRADIENTS).gradients
     with context():
         record = capture(net, batch, [target_of(net)], GRADIENTS)
@@ -145,7 +146,7 @@ def test_without_a_plan_for_gradients_nothing_is_tracked_at_all() -> None:
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_is_close_to_full_and_recorded_in_float32(precision: str) -> None:
-    net, batch = network("resnet18"), images()
+    net, batch = network("ResNet", N_CLASSES), images()
     classes = torch.tensor([[0, 4], [9, 2]])
     full, half = (
         capture(net, batch, [target_of(net)], GRADIENTS, classes=classes, precision=each)
@@ -173,7 +174,7 @@ class TinyGradients(nn.Module):
 
 
 def test_gradients_too_small_for_float16_survive_it() -> None:
-    net, batch = TinyGradients(), images(1, side=8)
+    net, batch = TinyGradients(), images(1, 8)
     activation = net.features(batch).half().detach().requires_grad_()
     with torch.autocast("cpu", torch.float16):
         naive = torch.autograd.grad(net.fc(activation.mean((2, 3)))[0, 1], activation)[0]
@@ -210,11 +211,11 @@ def test_the_gradient_belongs_to_the_tensor_before_the_work_in_place() -> None:
 
 def test_densenets_gradient_is_not_cut_where_the_relu_is_zero() -> None:
     """Behind the ReLU there is only an average and a linear layer: one number a channel."""
-    net = network("densenet121")
+    net = network("DenseNet", N_CLASSES)
     record = capture(net, images(1), [target_of(net)], GRADIENTS, classes=torch.tensor([[3]]))
     assert record.gradients is not None
     assert record.activations.eq(0).any()
     weights = net.classifier.weight[3].detach()
     torch.testing.assert_close(
-        record.gradients[0, 0], (weights / 4)[:, None, None].expand(-1, 2, 2)
+        record.gradients[0, 0], (weights / 64)[:, None, None].expand(-1, 8, 8)
     )

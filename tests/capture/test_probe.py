@@ -1,12 +1,14 @@
 """A probe asks the network again, counts what that costs, and leaves the network as it was."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 import torch
-from layered_networks import CLASSES, N_CLASSES, assert_same, build, images, network
+from layered_networks import CLASSES
+from map_methods import assert_same
+from networks import N_CLASSES, build_network, images, network
 from torch import Tensor, nn
+from traces import fail, unchanged
 
 from wsol_bench.capture import Plan, Probe, capture
 from wsol_bench.errors import ModelError
@@ -52,7 +54,7 @@ def by_autograd(
 
 
 def test_gradients_at_modules_are_those_of_autograd() -> None:
-    net, names = network("resnet18"), ["layer3", "conv1", "fc", "layer1.0.bn1", "layer3.0.conv1"]
+    net, names = network("ResNet"), ["layer3", "conv1", "fc", "layer1.0.bn1", "layer3.0.conv1"]
     result = probe_of(net, images()).gradients_at(names, CLASSES)
     expected = by_autograd(net, images(), names, CLASSES)
     assert set(result) == set(names)
@@ -80,7 +82,7 @@ def test_of_a_module_that_runs_twice_the_last_time_counts() -> None:
 
 
 def test_what_did_not_run_is_left_out_and_what_is_no_module_is_an_error() -> None:
-    net = build("resnet18")
+    net = build_network("ResNet")
     net.unused = nn.Identity()
     probe = probe_of(net, images())
     assert list(probe.gradients_at(["unused", "layer4"], CLASSES)) == ["layer4"]
@@ -92,7 +94,7 @@ def test_what_did_not_run_is_left_out_and_what_is_no_module_is_an_error() -> Non
 
 
 def test_a_record_of_other_images_is_their_capture() -> None:
-    net = network("resnet18")
+    net = network("ResNet")
     targets = [target_of(net, layer="layer2"), target_of(net)]
     other = images(seed=6)
     record = capture(net, images(), targets, Plan(), classes=CLASSES)
@@ -109,7 +111,7 @@ def test_a_record_of_other_images_is_their_capture() -> None:
 
 
 def test_other_images_may_be_any_number() -> None:
-    net = network("resnet18")
+    net = network("ResNet")
     probe, other = probe_of(net, images()), images(3, seed=6)
     with torch.no_grad():
         assert_same(probe.logits(other), net(other))
@@ -128,7 +130,7 @@ def draws(probe: Probe, seed: int) -> Tensor:
 
 
 def test_noise_is_keyed_by_seed_and_image() -> None:
-    net = network("resnet18")
+    net = network("ResNet")
     both = probe_of(net, images(), image_ids=["a", "b"])
     noise = draws(both, 0)
     assert torch.equal(draws(both, 0), noise)  # from the start, whoever asks
@@ -140,7 +142,7 @@ def test_noise_is_keyed_by_seed_and_image() -> None:
 
 
 def test_nobodys_images_are_named_by_what_they_show() -> None:
-    net, batch = network("resnet18"), images(3)
+    net, batch = network("ResNet"), images(3)
     batch[2] = batch[0]
     ids = probe_of(net, batch).image_ids
     assert ids[0] == ids[2] != ids[1]
@@ -161,7 +163,7 @@ def counts(probe: Probe) -> tuple[int, int, int]:
 
 
 def test_each_question_has_its_price() -> None:
-    net = network("resnet18")
+    net = network("ResNet")
     record = capture(net, images(), [target_of(net)], Plan(), classes=CLASSES)
     probe = record.probe
     assert counts(probe) == (0, 0, 0)  # the pass that all share is nobody's question
@@ -187,7 +189,7 @@ def test_each_question_has_its_price() -> None:
 
 
 def test_what_is_metered_within_counts_around_it_too() -> None:
-    probe = probe_of(network("resnet18"), images())
+    probe = probe_of(network("ResNet"), images())
     with probe.metered() as outer:
         probe.logits(images(1))
         with probe.metered() as inner:
@@ -201,7 +203,7 @@ def test_what_is_metered_within_counts_around_it_too() -> None:
 
 
 def test_what_was_asked_before_is_charged_with_its_work_and_time() -> None:
-    net = build("resnet18")
+    net = build_network("ResNet")
     runs = []
     net.register_forward_hook(lambda module, inputs, output: runs.append(len(output)))
     probe = probe_of(net, images())
@@ -221,7 +223,7 @@ def test_what_was_asked_before_is_charged_with_its_work_and_time() -> None:
 
 
 def test_a_question_that_fails_is_over_and_can_be_asked_again() -> None:
-    net = build("resnet18")
+    net = build_network("ResNet")
     probe = probe_of(net, images())
     expected = probe_of(net, images()).pixel_gradients(CLASSES)
     before = probe.cost
@@ -234,32 +236,6 @@ def test_a_question_that_fails_is_over_and_can_be_asked_again() -> None:
 
 
 # ---- the network is left as it was found
-
-
-def fail(*_: object) -> None:
-    raise RuntimeError("out of luck")
-
-
-@contextmanager
-def traceless(net: nn.Module) -> Iterator[None]:
-    def trace() -> list[object]:
-        return [
-            [module.training for module in net.modules()],
-            [(value.requires_grad, value.grad) for value in net.parameters()],
-            [sorted(vars(module)) for module in net.modules()],
-            [
-                list(value)
-                for module in net.modules()
-                for kind, value in vars(module).items()
-                if kind.endswith("_hooks")
-            ],
-            torch.is_grad_enabled(),
-            torch.overrides._get_current_function_mode_stack(),
-        ]
-
-    before = trace()
-    yield
-    assert trace() == before
 
 
 QUESTIONS: dict[str, Callable[[Probe], object]] = {
@@ -276,14 +252,14 @@ QUESTIONS: dict[str, Callable[[Probe], object]] = {
 @pytest.mark.parametrize("grad_mode", [True, False])
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_the_network_is_left_as_it_was_found(question: str, grad_mode: bool, failing: bool) -> None:
-    net = build("resnet18").train()
+    net = build_network("ResNet").train()
     net.layer1.eval()
     for index, parameter in enumerate(net.parameters()):
         parameter.requires_grad_(index % 2 == 0)
     if failing:
         net.fc.register_forward_hook(fail)
     probe, batch = probe_of(net, images()), images()
-    with torch.set_grad_enabled(grad_mode), traceless(net):
+    with torch.set_grad_enabled(grad_mode), unchanged(net):
         if failing:
             with pytest.raises(RuntimeError, match="out of luck"):
                 QUESTIONS[question](probe)

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from layered_networks import CLASSES, LAYERS, assert_same, build, images, network, targets_of
+from layered_networks import CLASSES, LAYERS, build, network_of, targets_of
+from map_methods import assert_same
+from networks import images, network
 from torch import nn
 
 from wsol_bench.capture import BestClasses, Plan, Record, capture
@@ -34,7 +36,7 @@ def test_each_of_several_layers_is_what_it_is_alone(name: str, frozen: bool, tur
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_without_a_plan_for_gradients_several_layers_have_none(name: str) -> None:
-    net = network(name)
+    net = network_of(name)
     record = capture(net, images(), targets_of(net, name), Plan(), classes=CLASSES)
     for at, layer in enumerate(record.layers):
         assert layer.gradients is None
@@ -44,7 +46,7 @@ def test_without_a_plan_for_gradients_several_layers_have_none(name: str) -> Non
 
 @pytest.mark.parametrize("missing", ["first", "second"])
 def test_each_of_several_layers_must_run(missing: str) -> None:
-    net = build("resnet18")
+    net = build("ResNet")
     net.unused = nn.Identity()
     targets = [Target("unused"), Target("layer4")]
     with pytest.raises(ModelError, match="layer 'unused' did not run"):
@@ -52,8 +54,8 @@ def test_each_of_several_layers_must_run(missing: str) -> None:
 
 
 def test_half_precision_is_recorded_in_float32_at_each_layer() -> None:
-    net = network("resnet18")
-    targets = targets_of(net, "resnet18")
+    net = network("ResNet")
+    targets = targets_of(net, "ResNet")
     record = capture(net, images(), targets, GRADIENTS, precision="bf16")
     assert record.logits.dtype == torch.float32
     for layer in record.layers:
@@ -62,7 +64,7 @@ def test_half_precision_is_recorded_in_float32_at_each_layer() -> None:
 
 
 def test_slots_of_a_record() -> None:
-    net = network("resnet18")
+    net = network("ResNet")
     targets = [target_of(net, layer="layer3"), target_of(net)]
     record = capture(net, images(), targets, GRADIENTS, classes=BestClasses(4)).at_layer(0)
     slots = torch.tensor([[2, 0, 2], [1, 3, 0]])

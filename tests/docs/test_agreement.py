@@ -5,6 +5,8 @@ What is compared, how alike maps have to be, and why some differ: tests/referenc
 
 import agreement
 import pytest
+from peer_equations import EQUATIONS
+from peer_maps import their_maps
 
 from wsol_bench.methods.base import cam_methods
 
@@ -17,7 +19,7 @@ PAIRS = agreement.all_pairs()
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.key)
 def test_maps_are_those_of_the_peer_or_of_its_own_equation(data_dir, pair):
     net = agreement.network(data_dir, pair.network)
-    theirs = agreement.their_maps(pair, net)
+    theirs = their_maps(pair, net)
     assert bool((theirs.flatten(2).amax(2) > theirs.flatten(2).amin(2)).all())  # none is flat
     found = agreement.compare(agreement.our_maps(pair, net), theirs, pair)
     explained = pair.explained
@@ -29,7 +31,7 @@ def test_maps_are_those_of_the_peer_or_of_its_own_equation(data_dir, pair):
         measured = explained["correlation"][pair.network]
         assert found.correlation == pytest.approx(measured, abs=0.02 * (1 - measured) + 1e-4)
     if "equation" in explained:
-        by_equation = agreement.EQUATIONS[explained["equation"]](net, pair, theirs)
+        by_equation = EQUATIONS[explained["equation"]](net, pair, theirs)
         assert agreement.compare(by_equation, theirs, pair).holds
 
 
@@ -60,4 +62,4 @@ def test_every_explanation_is_of_a_pair():
     for entry in agreement.SPECIFICATION["explained"]:
         networks = {pair.network for pair in PAIRS if pair.explained == entry}
         assert networks == set(entry["correlation"]), (entry["method"], entry["peer"])
-        assert entry.get("equation", "cubes") in agreement.EQUATIONS
+        assert entry.get("equation", "cubes") in EQUATIONS

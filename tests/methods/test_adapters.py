@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import build_network, images, network
 from torch import Tensor, nn
-from torchvision import models
 
 import wsol_bench
 from wsol_bench.capture import BestClasses, Plan, Record, capture
@@ -25,7 +25,6 @@ from wsol_bench.runs.experiment import build_methods
 # What they warn of is theirs: hooks that they set, numpy's scalars.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-N_CLASSES = 5
 SIZE = 64
 EXPERIMENT = {
     "name": "peers",
@@ -36,16 +35,6 @@ EXPERIMENT = {
 LIBRARIES = ("captum", "pytorch_grad_cam", "torchcam")
 
 
-def network(name: str) -> nn.Module:
-    torch.manual_seed(0)
-    return models.get_model(name, num_classes=N_CLASSES).eval()
-
-
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-
-
 def record_of(model: nn.Module, images: Tensor, layer: str | None = None) -> Record:
     return capture(
         model, images, [target_of(model, layer=layer)], Plan(gradients=True), classes=BestClasses(3)
@@ -53,9 +42,9 @@ def record_of(model: nn.Module, images: Tensor, layer: str | None = None) -> Rec
 
 
 @pytest.fixture(scope="module")
-def small(images: Tensor) -> Record:
+def small() -> Record:
     """Of ResNet's first stage: 64 channels over 16 x 16 positions."""
-    return record_of(network("resnet18"), images, "layer1")
+    return record_of(build_network("ResNet", 5), images(seed=1), "layer1")
 
 
 def method(name: str, **options: Any) -> MapMethod:
@@ -75,33 +64,31 @@ def scaled(maps: Tensor) -> Tensor:
 # ---- against our own Grad-CAM
 
 
-@pytest.mark.parametrize("architecture", ["resnet18", "vgg11"])
+@pytest.mark.parametrize("architecture", ["ResNet", "VGG"])
 @pytest.mark.parametrize("name", ["captum/LayerGradCam", "torchcam/GradCAM"])
-def test_grad_cam_of_other_libraries_is_ours(name: str, architecture: str, images: Tensor) -> None:
+def test_grad_cam_of_other_libraries_is_ours(name: str, architecture: str) -> None:
     """At the layer's own resolution and scale."""
-    record = record_of(network(architecture), images)
+    record = record_of(network(architecture), images())
     ours = cam_methods.get("grad_cam")(record)
     assert ours.amax((-2, -1)).min() >= 0 and ours.max() > 0
     torch.testing.assert_close(method(name)(record), ours, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["captum/LayerGradCam", "torchcam/GradCAM"])
-def test_what_works_in_place_behind_a_layer_does_not_change_it(name: str, images: Tensor) -> None:
+def test_what_works_in_place_behind_a_layer_does_not_change_it(name: str) -> None:
     """DenseNet's last norm is followed by a ReLU in place; the layer is what is before that."""
-    model = network("densenet121")
+    model = network("DenseNet")
     record = capture(
-        model, images, [Target("features")], Plan(gradients=True), classes=BestClasses(2)
+        model, images(), [Target("features")], Plan(gradients=True), classes=BestClasses(2)
     )
     assert record.activations.min() < 0
     ours = cam_methods.get("grad_cam")(record)
     torch.testing.assert_close(method(name)(record), ours, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", ["resnet18", "vgg11"])
-def test_that_of_pytorch_grad_cam_is_ours_scaled_and_upsampled(
-    architecture: str, images: Tensor
-) -> None:
-    record = record_of(network(architecture), images)
+@pytest.mark.parametrize("architecture", ["ResNet", "VGG"])
+def test_grad_cam_of_pytorch_grad_cam_is_ours_scaled_and_upsampled(architecture: str) -> None:
+    record = record_of(network(architecture), images())
     ours = scaled(cam_methods.get("grad_cam")(record))
     large = scaled(F.interpolate(ours, (SIZE, SIZE), mode="bilinear", align_corners=False))
     theirs = method("pytorch_grad_cam/GradCAM")(record)
@@ -109,11 +96,8 @@ def test_that_of_pytorch_grad_cam_is_ours_scaled_and_upsampled(
     torch.testing.assert_close(theirs, large, rtol=0, atol=1e-4)
 
 
-def test_tokens_are_laid_out_for_the_libraries_that_take_them(images: Tensor) -> None:
-    torch.manual_seed(0)
-    vit = models.VisionTransformer(SIZE, 16, 2, 2, 32, 64, num_classes=N_CLASSES).eval()
-    nn.init.normal_(vit.heads.head.weight)
-    record = record_of(vit, images)
+def test_tokens_are_laid_out_for_the_libraries_that_take_them() -> None:
+    record = record_of(network("VisionTransformer"), images())
     ours = cam_methods.get("grad_cam")(record)
     assert ours.max() > 0
     torch.testing.assert_close(method("torchcam/GradCAM")(record), ours, rtol=1e-3, atol=1e-6)
@@ -128,8 +112,8 @@ def test_tokens_are_laid_out_for_the_libraries_that_take_them(images: Tensor) ->
     assert cost.forward == 2 * (1 + 1 + 32)
 
 
-def test_cam_has_the_head_of_the_table(images: Tensor, small: Record) -> None:
-    record = record_of(network("resnet18"), images)
+def test_cam_has_the_head_of_the_table(small: Record) -> None:
+    record = record_of(network("ResNet"), images())
     ours = cam_methods.get("cam")(record)
     assert ours.min() < 0
     torch.testing.assert_close(method("torchcam/CAM")(record), ours, rtol=1e-3, atol=1e-5)

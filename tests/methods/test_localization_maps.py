@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 
 import pytest
 import torch
+from networks import images, network
 from torch import Tensor, nn
-from torchvision import models
 
 import wsol_bench
 from wsol_bench.capture import Plan, Record
@@ -18,20 +17,12 @@ from wsol_bench.methods.base import MapMethod, cam_method, cam_methods
 N_CLASSES = 12
 
 
-@cache
 def resnet() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return models.resnet18(num_classes=N_CLASSES).eval()
+    return network("ResNet", N_CLASSES)
 
 
-@cache
 def vgg() -> nn.Module:
-    return models.vgg11(num_classes=N_CLASSES, init_weights=False).eval()
-
-
-def images(n: int = 2) -> Tensor:
-    return torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(7))
+    return network("VGG", N_CLASSES)
 
 
 def cam_by_hand(batch: Tensor) -> Tensor:

@@ -1,17 +1,16 @@
 """The target-layer table names, for each architecture, the layer that feeds its decision."""
 
 import re
-from collections.abc import Callable
 from functools import cache
 
 import pytest
 import torch
+from networks import ARCHITECTURES, calibrate, calibrated_network, images, seeded, side_of
 from torch import Tensor, nn
 from torchvision import models
 
 from wsol_bench.capture import Plan, Record, capture
 from wsol_bench.errors import ModelError
-from wsol_bench.models.shapes_net import ShapesNet
 from wsol_bench.models.target_layers import (
     Target,
     candidate_layers,
@@ -76,41 +75,6 @@ def test_the_layer_of_vgg_and_alexnet_is_the_last_relu_before_the_last_pooling(n
 # ---- what the layer holds, on small networks through which a signal goes
 
 
-def small_vit() -> nn.Module:
-    return models.VisionTransformer(64, 16, 2, 2, 32, 64, num_classes=N_CLASSES)
-
-
-def small_swin() -> nn.Module:
-    return models.SwinTransformer([4, 4], 24, [2, 2], [2, 4], [4, 4], num_classes=N_CLASSES)
-
-
-NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    "AlexNet": lambda: models.alexnet(num_classes=N_CLASSES),
-    "ConvNeXt": lambda: models.convnext_tiny(num_classes=N_CLASSES),
-    "DenseNet": lambda: models.DenseNet(8, (2, 2), 16, num_classes=N_CLASSES),
-    "EfficientNet": lambda: models.efficientnet_b0(num_classes=N_CLASSES),
-    "GoogLeNet": lambda: models.googlenet(
-        num_classes=N_CLASSES, aux_logits=False, init_weights=False
-    ),
-    "Inception3": lambda: models.inception_v3(
-        num_classes=N_CLASSES, aux_logits=False, init_weights=False
-    ),
-    "MNASNet": lambda: models.mnasnet0_5(num_classes=N_CLASSES),
-    "MaxVit": lambda: models.MaxVit(
-        (64, 64), 16, 2, [16, 32], [1, 1], 16, 0.0, num_classes=N_CLASSES
-    ),
-    "MobileNetV2": lambda: models.mobilenet_v2(num_classes=N_CLASSES, width_mult=0.5),
-    "MobileNetV3": lambda: models.mobilenet_v3_small(num_classes=N_CLASSES),
-    "RegNet": lambda: models.regnet_x_400mf(num_classes=N_CLASSES),
-    "ResNet": lambda: models.resnet18(num_classes=N_CLASSES),
-    "ShapesNet": lambda: ShapesNet(N_CLASSES),
-    "ShuffleNetV2": lambda: models.shufflenet_v2_x0_5(num_classes=N_CLASSES),
-    "SqueezeNet": lambda: models.squeezenet1_1(num_classes=N_CLASSES),
-    "SwinTransformer": small_swin,
-    "VGG": lambda: models.vgg11(num_classes=N_CLASSES, init_weights=False),
-    "VisionTransformer": small_vit,
-}
-
 TIMM: dict[str, tuple[str, dict[str, object]]] = {
     "ConvNeXt": ("convnext_atto", {}),
     "DenseNet": ("densenet121", {"growth_rate": 8, "block_config": (2, 2)}),
@@ -139,39 +103,23 @@ def timm_network(name: str) -> nn.Module:
     return timm.create_model(architecture, pretrained=False, num_classes=N_CLASSES, **arguments)
 
 
-def side_of(name: str) -> int:
-    return 128 if name == "Inception3" else 64
-
-
-def images(name: str) -> Tensor:
-    side = side_of(name)
-    return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(7))
-
-
 @cache
-def network(package: str, name: str) -> nn.Module:
+def calibrated(package: str, name: str) -> nn.Module:
     """With normalizations set to a batch, so that a signal comes through random weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = timm_network(name) if package == "timm" else NETWORKS[name]()
-        norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
-        for norm in norms:
-            norm.momentum = None
-        if norms:
-            with torch.no_grad():
-                net.train()(images(name))
-        return net.eval()
+    if package == "torchvision":
+        return calibrated_network(name, N_CLASSES)
+    return seeded(lambda: calibrate(timm_network(name), images()))
 
 
-ALL = [("torchvision", name) for name in NETWORKS] + [("timm", name) for name in TIMM]
+ALL = [("torchvision", name) for name in ARCHITECTURES] + [("timm", name) for name in TIMM]
 
 
 @pytest.mark.parametrize(("package", "name"), ALL)
 def test_the_layer_gives_a_grid_that_the_logits_depend_on(package: str, name: str) -> None:
-    net = network(package, name)
-    if name == "VisionTransformer":  # torchvision starts its head at zero
-        nn.init.normal_(net.get_submodule("head" if package == "timm" else "heads.head").weight)
-    record = capture(net, images(name), [target_of(net)], Plan(gradients=True))
+    net = calibrated(package, name)
+    if (package, name) == ("timm", "VisionTransformer"):  # its head is zero at first
+        nn.init.normal_(net.get_submodule("head").weight)
+    record = capture(net, images(2, side_of(name)), [target_of(net)], Plan(gradients=True))
     height, width = record.activations.shape[-2:]
     assert height == width > 1
     assert record.gradients is not None
@@ -181,7 +129,7 @@ def test_the_layer_gives_a_grid_that_the_logits_depend_on(package: str, name: st
 RECTIFIED = [
     *(
         ("torchvision", name)
-        for name in NETWORKS
+        for name in ARCHITECTURES
         if name
         not in {
             "ConvNeXt",
@@ -198,8 +146,8 @@ RECTIFIED = [
 
 @pytest.mark.parametrize(("package", "name"), RECTIFIED)
 def test_activations_stand_behind_the_relu_where_there_is_one(package: str, name: str) -> None:
-    net = network(package, name)
-    activations = capture(net, images(name), [target_of(net)], Plan()).activations
+    net = calibrated(package, name)
+    activations = capture(net, images(2, side_of(name)), [target_of(net)], Plan()).activations
     assert activations.min() == 0
     assert activations.max() > 0
 
@@ -207,7 +155,7 @@ def test_activations_stand_behind_the_relu_where_there_is_one(package: str, name
 HEADS = [
     *(
         ("torchvision", name)
-        for name in NETWORKS
+        for name in ARCHITECTURES
         if name
         not in {
             "AlexNet",
@@ -227,10 +175,14 @@ HEADS = [
 
 
 def with_head(package: str, name: str) -> tuple[nn.Module, nn.Module, Record]:
-    net = network(package, name)
+    net = calibrated(package, name)
     target = target_of(net)
     assert target.head is not None
-    return net, net.get_submodule(target.head), capture(net, images(name), [target], Plan())
+    return (
+        net,
+        net.get_submodule(target.head),
+        capture(net, images(2, side_of(name)), [target], Plan()),
+    )
 
 
 @pytest.mark.parametrize(("package", "name"), HEADS)
@@ -258,8 +210,8 @@ WITHOUT_HEAD = [each for each in ALL if each not in HEADS and each[1] != "Squeez
 def test_a_network_without_a_pooled_linear_head_has_no_class_weights(
     package: str, name: str
 ) -> None:
-    net = network(package, name)
-    record = capture(net, images(name), [target_of(net)], Plan())
+    net = calibrated(package, name)
+    record = capture(net, images(2, side_of(name)), [target_of(net)], Plan())
     assert record.layer.class_weights is None
 
 
@@ -345,30 +297,30 @@ def test_a_name_and_its_position_from_the_end_are_the_same_layer() -> None:
 
 
 def activations_of(net: nn.Module, layer: str) -> Tensor:
-    batch = images("")
+    batch = images()
     return capture(net, batch, [target_of(net, layer=layer)], Plan()).activations
 
 
 def test_a_named_layer_of_a_swin_transformer_is_read_with_its_channels_last() -> None:
-    net = network("torchvision", "SwinTransformer")
+    net = calibrated("torchvision", "SwinTransformer")
     with torch.no_grad():
-        expected = net.features[:2](images("")).permute(0, 3, 1, 2)
+        expected = net.features[:2](images()).permute(0, 3, 1, 2)
     torch.testing.assert_close(activations_of(net, "features.1"), expected)
 
 
 def test_a_named_layer_of_a_vision_transformer_is_read_as_tokens() -> None:
-    net = network("torchvision", "VisionTransformer")
+    net = calibrated("torchvision", "VisionTransformer")
     assert activations_of(net, "encoder.layers.-2.ln_1").shape == (2, 32, 4, 4)
 
 
 def test_a_layer_of_another_layout_is_refused_until_its_layout_is_said() -> None:
-    net = network("torchvision", "VisionTransformer")
+    net = calibrated("torchvision", "VisionTransformer")
     with pytest.raises(ModelError, match=r"no grid in layout 'tokens'.*'layout:'"):
         activations_of(net, "conv_proj")
     target = target_of(net, layer="conv_proj", layout="nchw")
     with torch.no_grad():
-        expected = net.conv_proj(images(""))
-    activations = capture(net, images(""), [target], Plan()).activations
+        expected = net.conv_proj(images())
+    activations = capture(net, images(), [target], Plan()).activations
     torch.testing.assert_close(activations, expected)
 
 

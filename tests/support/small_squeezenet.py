@@ -1,6 +1,7 @@
 """A small SqueezeNet and its classes, whose weights files the tests of classifiers read."""
 
 import torch
+from networks import seeded
 from torch import Tensor, nn
 from torchvision import models
 
@@ -11,9 +12,7 @@ SIDE = 64
 
 
 def squeezenet(seed: int = 1) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return models.squeezenet1_1(num_classes=len(WNIDS)).eval()
+    return seeded(lambda: models.squeezenet1_1(num_classes=len(WNIDS)), seed)
 
 
 def logits(module: nn.Module) -> Tensor:
