@@ -89,8 +89,9 @@ def test_rows_of_an_unknown_image_are_refused():
 
 def test_the_least_iou_is_a_parameter_and_equality_is_a_hit():
     table = rows((0, 1, "a", 0.7))
-    assert errors_of(table, images("a"), iou=0.7).loc[0] == 0
-    assert errors_of(table, images("a"), iou=0.70001).loc[0] == 1
+    equal, above = (errors_of(table, images("a"), iou=iou) for iou in (0.7, 0.70001))
+    assert (equal.loc[0], equal.gt_known) == (0, 0)
+    assert (above.loc[0], above.gt_known) == (1, 1)
 
 
 def test_a_method_that_is_not_applicable_has_no_localization_error():
