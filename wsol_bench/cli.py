@@ -339,7 +339,7 @@ def check(
 
 def _options_of(options: list[str] | None) -> dict[str, Any]:
     """``key=value`` each, the value in YAML."""
-    from wsol_bench.common.validation import parse_yaml
+    from wsol_bench.common.yaml_files import parse_yaml
 
     pairs = [option.partition("=") for option in options or []]
     for key, equals, _ in pairs:
@@ -497,13 +497,13 @@ def _described(catalog: "Catalog", name: str) -> list[str]:
     """What a list says of a thing: from its source where it is built in, else of the thing."""
     built_in = catalog.describe(name)
     if built_in is not None:
-        words = built_in.words
-        said = built_in.paper or built_in.about
+        words = built_in.arguments
+        said = built_in.paper or built_in.summary
         if "gives" in words and not built_in.paper:
             said = f"{words['gives']} without a network"
         if "better" in words:
             paper = f" ({built_in.paper})" if built_in.paper else ""
-            said = f"{words['better']} is better, per {words['per']}: {built_in.about}{paper}"
+            said = f"{words['better']} is better, per {words['per']}: {built_in.summary}{paper}"
         return [f"{name:24} {said}", *built_in.options]
     try:
         return _described_plugin(catalog, name)

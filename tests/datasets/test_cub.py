@@ -88,7 +88,7 @@ def test_the_test_split(root: Path) -> None:
     assert finding == (
         "odd_box",
         A95,
-        "box (5, 127, 501, 258) reaches outside the image: clipped",
+        "box (5, 127, 501, 258) reaches outside the image; clipped",
     )
 
 
@@ -120,8 +120,8 @@ def test_the_folder_above_and_images_elsewhere(root: Path, tmp_path: Path) -> No
     ("box", "remark"),
     [
         # Half-open boxes of no extent have no pixel; as inclusive ones they would have.
-        ("60.0 27.0 0.0 304.0", "box (60, 27, 60, 331) has no pixel in the image: dropped"),
-        ("500.0 27.0 9.0 9.0", "box (500, 27, 509, 36) has no pixel in the image: dropped"),
+        ("60.0 27.0 0.0 304.0", "box (60, 27, 60, 331) has no pixel in the image; dropped"),
+        ("500.0 27.0 9.0 9.0", "box (500, 27, 509, 36) has no pixel in the image; dropped"),
     ],
 )
 def test_a_box_without_a_pixel_is_dropped(root: Path, box: str, remark: str) -> None:

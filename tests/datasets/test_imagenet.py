@@ -426,8 +426,8 @@ class TestBoxes:
         ("box", "repaired", "remark"),
         [
             ((20, 30, 10, 5), [[10, 5, 21, 31]], "corners swapped"),
-            ((-3, 5, 60, 45), [[0, 5, 50, 40]], "reaches outside the image: clipped"),
-            ((60, 50, 70, 60), [], "no pixel in the image: dropped"),
+            ((-3, 5, 60, 45), [[0, 5, 50, 40]], "reaches outside the image; clipped"),
+            ((60, 50, 70, 60), [], "no pixel in the image; dropped"),
         ],
     )
     def test_odd_boxes_are_repaired_and_said(

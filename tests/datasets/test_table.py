@@ -107,7 +107,7 @@ class TestConventions:
         loaded = load(tmp_path, f"{HEADER}1,cat,7,9,4,5\n", convention)
         assert loaded.boxes.tolist() == [swapped]
         [finding] = loaded.findings
-        assert finding.detail == "box (7, 9, 4, 5) has minimum above maximum: corners swapped"
+        assert finding.detail == "box (7, 9, 4, 5) has its minimum above its maximum; corners swapped"
 
     def test_there_is_no_default(self, tmp_path: Path) -> None:
         with pytest.raises(TypeError, match="convention"):

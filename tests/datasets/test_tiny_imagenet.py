@@ -116,7 +116,7 @@ def test_corners_in_the_wrong_order_are_swapped_and_said(root: Path) -> None:
     assert finding == (
         "odd_box",
         "val_5",
-        "box (50, 10, 20, 30) has minimum above maximum: corners swapped",
+        "box (50, 10, 20, 30) has its minimum above its maximum; corners swapped",
     )
 
 

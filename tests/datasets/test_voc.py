@@ -130,9 +130,9 @@ def test_a_file_may_name_the_classes(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("box", "expected", "remark"),
     [
-        ((20, 10, 11, 5), [[10, 4, 20, 10]], "box (20, 10, 11, 5) has minimum above maximum"),
-        ((0, 1, 51, 40), [[0, 0, 50, 40]], "box (0, 1, 51, 40) reaches outside the image: clipped"),
-        ((51, 1, 60, 40), [], "box (51, 1, 60, 40) has no pixel in the image: dropped"),
+        ((20, 10, 11, 5), [[10, 4, 20, 10]], "box (20, 10, 11, 5) has its minimum above its maximum"),
+        ((0, 1, 51, 40), [[0, 0, 50, 40]], "box (0, 1, 51, 40) reaches outside the image; clipped"),
+        ((51, 1, 60, 40), [], "box (51, 1, 60, 40) has no pixel in the image; dropped"),
     ],
 )
 def test_odd_boxes(

@@ -274,7 +274,7 @@ class TestOddities:
             ("no_box", THIRD),
         ]
         assert "corners swapped" in loaded.findings[0].detail
-        assert "(45, 49, 500, 162) reaches outside the image: clipped" in loaded.findings[1].detail
+        assert "(45, 49, 500, 162) reaches outside the image; clipped" in loaded.findings[1].detail
 
     def test_an_image_without_a_line_has_no_annotation(self, tmp_path: Path) -> None:
         lines = ILSVRC["localization"][:3]

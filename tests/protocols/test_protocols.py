@@ -218,7 +218,7 @@ INVALID = [
     ("choe-2020-v1", {"scoring": {"iou": [0.5, 0]}}, "scoring.iou.1", "found 0"),
     ("choe-2020-v1", {"scoring": {"iou": 1.1}}, "scoring.iou", "found 1.1"),
     ("gradcam-2017", {"scoring": {"iou": 0}}, "scoring.iou", "found 0"),
-    ("gradcam-2017", {"scoring": {"iou": [0.3, 0.5]}}, "scoring.iou", "several belong to a sweep"),
+    ("gradcam-2017", {"scoring": {"iou": [0.3, 0.5]}}, "scoring.iou", "several need a sweep"),
     ("choe-2020-pxap", {"pixels": {"step": 0}}, "pixels.step", "found 0"),
     ("choe-2020-pxap", {"pixels": None}, "pixels", "either 'box' and 'scoring', or 'pixels'"),
     ("choe-2020-v1", {"pixels": {"step": 0.1}}, "pixels", "either 'box' and 'scoring'"),
@@ -284,7 +284,7 @@ class TestInvalid:
                 changed("choe-2020-v2", box=changes)
             [line] = str(error.value).splitlines()
             assert f"'{key}'" in line, line
-        with pytest.raises(ConfigError, match=r"'scoring\.iou' several belong to a sweep"):
+        with pytest.raises(ConfigError, match=r"'scoring\.iou' expected one number .*; several need a sweep"):
             changed("choe-2020-v2", box={"threshold": 0.2, "component": "largest"})
 
 
@@ -347,7 +347,7 @@ class TestHeldOutFile:
     def test_that_leaves_nothing_on_a_side_is_an_error(self, tmp_path, content, count):
         path = tmp_path / "ids.txt"
         path.write_text(content)
-        message = f"picks {count} of 2 images; some must be left on either side"
+        message = f"picks {count} of 2 images; it must pick at least one image and leave at least one"
         with pytest.raises(ConfigError, match=message):
             Sweep(step=0.1, select_on=str(path)).splits(["a", "b"])
 

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from wsol_bench.capture import Precision, capture
-from wsol_bench.common.registry import distinct
+from wsol_bench.common.registry import uniquely_named
 from wsol_bench.errors import ConfigError, ModelError
 from wsol_bench.methods.base import MapMethod, cam_methods, merged_plan
 from wsol_bench.models.target_layers import target_of
@@ -51,7 +51,7 @@ def localization_maps(
         NotApplicableError: a method that the network has not got what it takes for.
     """
     listed = [methods] if isinstance(methods, str | MapMethod) else methods
-    chosen = distinct(
+    chosen = uniquely_named(
         method if isinstance(method, MapMethod) else cam_methods.get(method) for method in listed
     )
     for method in chosen:
