@@ -130,7 +130,11 @@ class TestRepair:
     @pytest.mark.parametrize(
         ("written", "expected", "remark"),
         [
-            ([59, 10, 10, 20], [10, 10, 59, 20], "box (59, 10, 10, 20) has its minimum above its maximum"),
+            (
+                [59, 10, 10, 20],
+                [10, 10, 59, 20],
+                "box (59, 10, 10, 20) has its minimum above",
+            ),
             ([7, 7, 7, 9], None, "box (7, 7, 7, 9) has no pixel"),
             ([7, 7, 7.5, 9], [7, 7, 7.5, 9], None),
         ],

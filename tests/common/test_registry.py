@@ -148,7 +148,7 @@ class TestCatalogs:
             thing = registries[catalog].get(name)
             said = catalog.describe(name)
             function = getattr(thing, functions[catalog])
-            assert said.about == (function.__doc__ or "").strip().partition("\n")[0], name
+            assert said.summary == (function.__doc__ or "").strip().partition("\n")[0], name
             assert said.paper == getattr(thing, "paper", ""), name
             ours, theirs = ([line.split(":")[0] for line in lines] for lines in (
                 said.options, option_lines(function)

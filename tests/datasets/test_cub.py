@@ -227,7 +227,7 @@ class TestV2:
 
     @pytest.mark.parametrize("split", ["v2", "test"])
     def test_metadata_belong_to_it_alone(self, root: Path, metadata: Path, split: str) -> None:
-        with pytest.raises(DatasetError, match=f"needs metadata=.* found split='{split}'"):
+        with pytest.raises(DatasetError, match=f"expected metadata=.*, found split='{split}'"):
             cub(root=root, split=split, metadata=metadata if split == "test" else None)
 
 

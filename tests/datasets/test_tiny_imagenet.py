@@ -191,7 +191,9 @@ def test_a_missing_file_is_an_error_that_says_what_is_there(root: Path) -> None:
 def test_no_image_at_all_is_an_error(root: Path) -> None:
     for file in VAL:
         (root / "val/images" / file).unlink()
-    with pytest.raises(DatasetError, match=r"no image of split 'val' .* is left; missing_file: 4"):
+    with pytest.raises(
+        DatasetError, match=r"every image of split 'val' .* is left out; missing_file: 4"
+    ):
         tiny_imagenet(root=root)
 
 

@@ -12,9 +12,9 @@ from wsol_bench.protocols.model import (
     BoxSweepProtocol,
     OneBoxProtocol,
     PixelProtocol,
-    Sweep,
     parse_protocol,
 )
+from wsol_bench.protocols.sections import Sweep
 
 CHOE_INPUT = {
     "size": 224, "geometry": "squash", "resize_to": None, "filter": "bilinear", "antialias": True
@@ -91,9 +91,9 @@ class TestNamed:
 
     def test_hashes_differ_and_survive_a_manifest(self):
         protocols = [load_protocol(name) for name in protocol_names()]
-        assert len({one.hash for one in protocols}) == len(protocols)
-        for one in protocols:
-            assert parse_protocol(one.model_dump(mode="json"), "manifest") == one
+        assert len({protocol.hash for protocol in protocols}) == len(protocols)
+        for protocol in protocols:
+            assert parse_protocol(protocol.model_dump(mode="json"), "manifest") == protocol
 
     @pytest.mark.parametrize(
         ("name", "hash_"),
@@ -190,7 +190,7 @@ INVALID = [
     ("gradcam-2017", {"box": {"threshold": -0.1}}, "box.threshold", "found -0.1"),
     ("gradcam-2017", {"box": {"threshold": "high"}}, "box.threshold", "found 'high'"),
     ("gradcam-2017", {"box": {"threshold": {}}}, "box.threshold.step", "missing key"),
-    ("choe-2020-v1", {"scoring": {"iou": [0.5, 0.5]}}, "scoring.iou", "each once"),
+    ("choe-2020-v1", {"scoring": {"iou": [0.5, 0.5]}}, "scoring.iou", "expected each IoU once"),
     ("choe-2020-v1", {"box": {"threshold": {"step": 0}}}, "box.threshold.step", "found 0"),
     ("choe-2020-v1", {"box": {"threshold": {"step": 1.5}}}, "box.threshold.step", "found 1.5"),
     (
@@ -284,7 +284,9 @@ class TestInvalid:
                 changed("choe-2020-v2", box=changes)
             [line] = str(error.value).splitlines()
             assert f"'{key}'" in line, line
-        with pytest.raises(ConfigError, match=r"'scoring\.iou' expected one number .*; several need a sweep"):
+        with pytest.raises(
+            ConfigError, match=r"'scoring\.iou' expected one number .*; several need a sweep"
+        ):
             changed("choe-2020-v2", box={"threshold": 0.2, "component": "largest"})
 
 
@@ -347,7 +349,7 @@ class TestHeldOutFile:
     def test_that_leaves_nothing_on_a_side_is_an_error(self, tmp_path, content, count):
         path = tmp_path / "ids.txt"
         path.write_text(content)
-        message = f"picks {count} of 2 images; it must pick at least one image and leave at least one"
+        message = f"picks {count} of 2 images; it must pick at least one image and leave"
         with pytest.raises(ConfigError, match=message):
             Sweep(step=0.1, select_on=str(path)).splits(["a", "b"])
 

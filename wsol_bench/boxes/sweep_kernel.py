@@ -118,7 +118,7 @@ def _last_of_size(parent, size, first, n_hills, best):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _note_largest(spans, n, box, best, level):
-    """Begin a row for the largest component's box unless the last row has it; the number of rows."""
+    """Begin a row for the largest component's box if it is a new one; the number of rows."""
     changed = n == 0
     for side in range(4):
         changed = changed or spans[n - 1, side] != box[best, side]

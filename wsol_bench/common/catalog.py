@@ -172,7 +172,7 @@ class Catalog:
 
 
 def _modules(folders: Iterable[str], prefix: str) -> Iterator[pkgutil.ModuleInfo]:
-    """All modules in folders: ``pkgutil.walk_packages`` without importing the packages on the way."""
+    """All modules in folders, as ``pkgutil.walk_packages`` but without importing packages."""
     for module in pkgutil.iter_modules(folders, prefix):
         yield module
         if module.ispkg:

@@ -43,17 +43,17 @@ class Registry(Generic[T]):
         self._registered: dict[str, T] = {}
         self._families: dict[str, Callable[[str], T]] = {}
 
-    def register(self, name: str, thing: T) -> T:
+    def register(self, name: str, plugin: T) -> T:
         """Add a plug-in under ``name``.
 
         Raises:
             ConfigError: the name is taken.
         """
-        if self._registered.get(name, thing) is not thing or self.catalog.is_taken(name):
+        if self._registered.get(name, plugin) is not plugin or self.catalog.is_taken(name):
             raise ConfigError(f"{self.kind} {name!r} is registered twice")
-        self._registered[name] = thing
+        self._registered[name] = plugin
         self.catalog.registered.add(name)
-        return thing
+        return plugin
 
     def family(self, prefix: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
         """Let a function make the plug-ins called ``prefix/rest`` from the rest of their names.

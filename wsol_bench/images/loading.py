@@ -136,7 +136,7 @@ class _Decoder:
 
     def _load(self, path: str) -> tuple[Placement, Tensor]:
         if not path:
-            raise ImageError("expected an image file, but the data set has none for this image")
+            raise ImageError("the data set holds no pixels of this image")
         image = load_image(Path(path))
         placement = self._section.place(image.height, image.width)
         if max(placement.input) > _LONGEST * self._section.size:

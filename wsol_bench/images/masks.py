@@ -47,9 +47,7 @@ def nearest(
 
     Pillow and torch take the pixel whose center is nearest instead.
     """
-    rows, columns = (
-        _nearest_pixels(*lengths) for lengths in zip(pixels.shape, size, strict=True)
-    )
+    rows, columns = (_nearest_pixels(*lengths) for lengths in zip(pixels.shape, size, strict=True))
     return pixels[rows[:, None], columns]
 
 

@@ -62,7 +62,7 @@ class Protocol(Section):
 
     @property
     def selection(self) -> Sweep | None:
-        """The sweep whose threshold is chosen on images that are not scored; None if there is none."""
+        """The sweep whose threshold is chosen on images that are not scored, else None."""
         return None
 
 

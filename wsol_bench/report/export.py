@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wsol_bench.common.files import write_atomically
-from wsol_bench.datasets.annotations import read_classes
+from wsol_bench.datasets.formats.class_tables import read_classes
 from wsol_bench.datasets.imagenet.layout import find_class_ids
 from wsol_bench.errors import RunError
 from wsol_bench.methods.imported.prediction_files import Format, write_predictions
