@@ -249,10 +249,10 @@ def test_fifty_thousand_images_load_at_once(tmp_path: Path) -> None:
             for name, line in files.items()
         },
     )
-    started = time.perf_counter()
+    started = time.process_time()
     loaded = wsol_metadata(metadata=tmp_path)
-    # A second on an idle core; this only rules out work that grows with the square.
-    assert time.perf_counter() - started < 15
+    # About a second; this only rules out work that grows with the square.
+    assert time.process_time() - started < 15
     assert len(loaded) == len(loaded.boxes) == 50_000
     assert loaded[49_999].boxes.tolist() == [[99, 7, 400, 375]]
     assert np.unique(loaded.box_labels).size == 1000

@@ -94,7 +94,7 @@ def _around_holes(components: BoxSpans, width: int, height: int) -> BoxSpans:
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _without_holes(ranks, n_levels):
-    """Each pixel raised to the lowest maximum along any 4-connected way from it to the edge.
+    """The map in which each pixel is raised to the lowest pass on its 4-connected ways to the edge.
 
     A flood from the edge that always goes on at its lowest pixel (Barnes, Lehman & Mulla, Computers
     & Geosciences 2014), with a list of pixels for each level.

@@ -35,7 +35,7 @@ def _groups(connectivity: int) -> UInt8[np.ndarray, "256 5"]:
                 group = {
                     place: least if number == merged else number for place, number in group.items()
                 }
-        # Corners only touch the pixel itself where it is 8-connected.
+        # Corners touch the pixel itself only if it is 8-connected.
         ends = [place for place in group if connectivity == 2 or place % 2 == 1]
         chosen = list({group[place]: place for place in ends}.values())
         table[ring, : len(chosen) + 1] = (len(chosen), *chosen)

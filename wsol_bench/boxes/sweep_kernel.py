@@ -19,10 +19,12 @@ __all__ = ["raise_curve", "sweep_levels"]
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _order(ranks, n_levels, groups):
-    """Pixels in descending order of rank, in raster order where equal.
+    """The pixels in descending order of rank, in raster order if equal.
 
-    Each is ``y << 36 | x << 8 | ring``, with a bit for each neighbor that comes before it. With
-    where each rank starts, and the number of pixels before which no neighbor comes.
+    Returns:
+        The pixels, each as ``y << 36 | x << 8 | ring``, where the ring has a bit for each neighbor
+        that comes before the pixel; the position at which each rank starts; and the number of
+        pixels that no neighbor comes before.
     """
     height, width = ranks.shape
     starts = np.zeros(n_levels + 2, np.int32)

@@ -1,7 +1,7 @@
-"""The way of every loader from what it read, in any convention, to a ``Dataset``.
+"""The last step of every loader: a ``Dataset`` from tables of images and boxes in any convention.
 
-A loader says which images there are and which boxes its annotations draw; here files are looked up
-and measured, boxes repaired and converted, and oddities become findings.
+A loader reads which images there are and which boxes its annotations draw. Here files are looked up
+and measured, boxes are repaired and converted, and oddities become findings.
 """
 
 from collections.abc import Iterable, Mapping

@@ -28,7 +28,9 @@ def cub(
     metadata: Path | None = None,
     cache: bool = True,
 ) -> Dataset:
-    """CUB-200-2011 (Wah et al., 2011): 5,994 images in train, 5,794 in test; 1,000 in CUBV2.
+    """CUB-200-2011 (Wah et al., 2011), 200 species of birds, one box an image; and CUBV2.
+
+    The split "train" has 5,994 images, "test" 5,794, and "v2" 1,000.
 
     Images are sorted by id: their path in images.txt, without the extension. A class is its name in
     classes.txt (``001.Black_footed_Albatross``).

@@ -81,7 +81,7 @@ def _read_images(folder: Path, listed: set[str], tables: TableCache) -> ImageFil
 def _images_without_sample(
     images: pd.DataFrame, objects: pd.DataFrame, counted: pd.DataFrame
 ) -> list[Finding]:
-    """Findings of the images that are left out for want of an object.
+    """Findings of the images that are left out because no object of theirs counts.
 
     Args:
         images: table of ``ImageFiles``.

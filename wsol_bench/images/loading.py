@@ -22,11 +22,11 @@ from wsol_bench.errors import ImageError, WorkerError
 from wsol_bench.geometry import Placement
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.preprocess import window
-from wsol_bench.protocols.model import InputSection
+from wsol_bench.protocols.sections import InputSection
 
 __all__ = ["Batch", "Group", "decoded"]
 
-# Longest side of an input as a multiple of the protocol's size: where the input keeps the image's
+# Longest side of an input as a multiple of the protocol's size: if the input keeps the image's
 # shape, a thin file would fill the memory.
 _LONGEST = 16
 _BATCHES_AHEAD = 3  # per process

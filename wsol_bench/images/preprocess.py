@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from wsol_bench.geometry import Placement
-from wsol_bench.protocols.model import InputSection
+from wsol_bench.protocols.sections import InputSection
 
 __all__ = ["normalize", "window"]
 
