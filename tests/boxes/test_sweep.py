@@ -23,13 +23,13 @@ def test_every_component_exists_at_the_levels_at_which_it_is_labeled(ranks, conn
             box for _, _, box in labeled
         }
         exists = (swept.largest.low <= level) & (level <= swept.largest.high)
-        ours = [tuple(box) for box in swept.largest.boxes[exists].tolist()]
+        largest_boxes = [tuple(box) for box in swept.largest.boxes[exists].tolist()]
         ordered = sorted(labeled, key=lambda region: (-region[0], direction * region[1]))
         best = ordered[0][2] if ordered else None
-        assert ours == ([best] if best else [])
+        assert largest_boxes == ([best] if best else [])
 
 
-def test_boxes_of_all_components_are_kept_where_they_are_asked_for():
+def test_boxes_of_all_components_are_kept_only_with_every():
     ranks = np.array([[1, 0, 2]], np.int32)
     assert len(sweep(ranks, 2).all.boxes) == 0
     assert len(sweep(ranks, 2, every=True).all.boxes) == 2

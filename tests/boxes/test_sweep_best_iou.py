@@ -42,9 +42,9 @@ def assert_best_iou(values, thresholds, truth, which, choices):
             boxes = [largest(regions)]
         overlaps = pairwise_iou(np.array(boxes, float).reshape(-1, 4), truth)
         expected.append(overlaps.max(initial=0.0))
-    ours = sweep_best_iou(values, np.array(thresholds), truth, components=which, **choices)
-    assert ours.shape == (len(thresholds),)
-    assert np.array_equal(ours, expected), (values, thresholds, truth, which, choices)
+    curve = sweep_best_iou(values, np.array(thresholds), truth, components=which, **choices)
+    assert curve.shape == (len(thresholds),)
+    assert np.array_equal(curve, expected), (values, thresholds, truth, which, choices)
 
 
 def test_the_best_of_all_components_by_hand():
@@ -58,8 +58,8 @@ def test_the_best_of_all_components_by_hand():
     assert every.tolist() == [0.5, 1.0, 4 / 6, 1.0]
 
 
-def test_a_box_that_is_there_at_no_threshold_between_counts_at_none():
-    # The truth is the box of 3 3 alone, which lasts from above 2/3 down to above 1/3.
+def test_a_box_that_exists_between_thresholds_counts_at_none():
+    # The truth is the box of 3 3 alone, which exists from above 2/3 down to above 1/3.
     values = np.array([[0.0, 3.0, 3.0, 1.0, 0.0]])
     truth = np.array([[1.0, 0.0, 3.0, 1.0]])
     curve = sweep_best_iou(values, [1.0, 0.5, 0.34, 1 / 3, 0.0], truth, components="all")

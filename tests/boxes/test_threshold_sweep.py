@@ -59,14 +59,14 @@ def test_values_at_a_level_and_beside_it_are_told_apart():
 
 
 @pytest.mark.parametrize("choices", CUTS, ids=CUT_NAMES)
-def test_a_thousand_thresholds(choices):
+def test_a_thousand_thresholds_are_labeled_as_by_scikit_image(choices):
     random = np.random.default_rng(2)
     values = gaussian_filter(random.standard_normal((44, 37)), 2.0).astype(np.float32)
     thresholds = random.permutation(np.arange(0, 1, 0.001))
     assert_as_labeled(values, thresholds, choices)
 
 
-def test_the_same_regions_as_regionprops():
+def test_the_oracle_finds_the_regions_of_regionprops():
     # The oracle finds boxes and sizes without regionprops, which takes a hundred times as long.
     mask = np.random.default_rng(3).random((20, 20)) < 0.4
     for connectivity in (1, 2):
@@ -87,11 +87,11 @@ def test_the_same_regions_as_regionprops():
 @example(np.full((3, 4), 0.3, np.float32), [0.0, 0.15, 1.0], CUTS[0])
 @example(np.full((3, 4), 0.3, np.float32), [0.0, 0.15, 1.0], CUTS[2])
 @example(-np.ones((3, 4), np.int64), [0.0, 0.15, 1.0], CUTS[0])
-def test_equal_to_the_box_of_one_threshold_at_each(values, thresholds, choices):
+def test_each_box_is_that_of_its_threshold_alone(values, thresholds, choices):
     singles = [largest_component_box(values, threshold=level, **choices) for level in thresholds]
     expected = [NONE if box is None else box.tolist() for box in singles]
-    ours = threshold_sweep(values, np.array(thresholds), **choices)
-    assert np.array_equal(ours, np.array(expected, float).reshape(-1, 4), equal_nan=True)
+    boxes = threshold_sweep(values, np.array(thresholds), **choices)
+    assert np.array_equal(boxes, np.array(expected, float).reshape(-1, 4), equal_nan=True)
 
 
 # Hand-solved.
@@ -114,13 +114,13 @@ def test_a_map_of_one_row_by_hand():
     assert above[1:].tolist() == [[1, 0, 2, 1], [1, 0, 5, 1]]
 
 
-def test_thresholds_come_back_in_the_order_they_were_asked_for():
+def test_boxes_come_in_the_order_of_the_thresholds():
     values = np.random.default_rng(4).random((12, 12))
     thresholds = np.array([0.9, 0.1, 0.5, 0.1, 0.9, 0.3])
     ordered = threshold_sweep(values, np.sort(thresholds))
-    ours = threshold_sweep(values, thresholds)
-    assert ours[[1, 3, 5, 2, 0, 4]].tolist() == ordered.tolist()
-    assert ours[0].tolist() != ours[1].tolist()
+    boxes = threshold_sweep(values, thresholds)
+    assert boxes[[1, 3, 5, 2, 0, 4]].tolist() == ordered.tolist()
+    assert boxes[0].tolist() != boxes[1].tolist()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_thresholds_come_back_in_the_order_they_were_asked_for():
         (("....2", "33..3"), [4, 0, 5, 2]),
     ],
 )
-def test_of_several_largest_components_the_first_in_raster_order(lines, box):
+def test_the_first_in_raster_order_of_several_largest_components_counts(lines, box):
     values = np.array([[float("0" if c == "." else c) for c in line] for line in lines])
     level = 2 / values.max()
     assert threshold_sweep(values, [level]).tolist() == [box]
@@ -147,7 +147,7 @@ def test_of_several_largest_components_the_first_in_raster_order(lines, box):
     assert threshold_sweep(values, [1.0, level, 0.9, 0.01])[1].tolist() == box
 
 
-def test_of_equals_the_later_one_loses_once_the_earlier_one_has_caught_up():
+def test_the_earlier_of_two_components_wins_once_it_is_as_large():
     values = np.array([[3.0, 2.0, 0.0, 3.0, 3.0]])
     assert threshold_sweep(values, [1.0, 0.5]).tolist() == [[3, 0, 5, 1], [0, 0, 2, 1]]
 

@@ -128,8 +128,8 @@ def test_a_box_without_a_pixel_is_dropped(root: Path, box: str, remark: str) -> 
     change(root / "bounding_boxes.txt", "60.0 27.0 325.0 304.0", box)
     loaded = cub(root=root)
     assert loaded.select([A18])[0].boxes.shape == (0, 4)
-    found = [finding[::2] for finding in loaded.findings if finding.image_id == A18]
-    assert found == [("odd_box", remark), ("no_box", "no box")]
+    findings = [finding[::2] for finding in loaded.findings if finding.image_id == A18]
+    assert findings == [("odd_box", remark), ("no_box", "no box")]
 
 
 def test_a_box_thinner_than_a_pixel_is_a_box(root: Path) -> None:

@@ -39,7 +39,7 @@ def table(
     classes: Path | None = None,
     cache: bool = True,
 ) -> Dataset:
-    """A CSV or Parquet file of your own, one row a box: image, label, x0, y0, x1, y1.
+    """A CSV or Parquet file of your own with one row a box: image, label, x0, y0, x1, y1.
 
     Images come in the order of their first rows; ``image`` is the id, and the path in ``images``. A
     row without corners names an image that has no box. The columns width and height, if any, are

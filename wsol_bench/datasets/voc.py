@@ -26,9 +26,10 @@ def voc(
     classes: Path | None = None,
     cache: bool = True,
 ) -> Dataset:
-    """Pascal VOC: one sample for each class of an image, ``<image>/<class>``, with its boxes.
+    """Pascal VOC: one sample for each class of an image, with the boxes of that class.
 
-    That is the unit of CorLoc and of the pointing game. Samples are sorted by id. Corners are
+    That is the unit of CorLoc and of the pointing game. Samples are sorted by id,
+    ``<image>/<class>``. Corners are
     1-based and inclusive: a box may end at the image's width.
 
     Args:

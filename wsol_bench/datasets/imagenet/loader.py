@@ -43,14 +43,15 @@ def imagenet(
     subset: Path | None = None,
     cache: bool = True,
 ) -> Dataset:
-    """ILSVRC CLS-LOC: Kaggle, official tars, torchvision folders, or annotations only.
+    """ILSVRC CLS-LOC in Kaggle's, the official tars' or torchvision's layout, or annotations only.
 
     Images are sorted by id (the file's stem). Without image files the data set consists of
     annotations only and can score prediction files. Oddities of single files are repaired or left
     out, with a finding; what is wrong with the whole is an error.
 
     Args:
-        root: folder that holds the pieces, in any of the layouts.
+        root: folder that holds the pieces, in any of the layouts. Relative paths start from the
+            working directory.
         split: "val", "train", or the name of another split's folders.
         images: image folder (flat, or one folder a class); found under the root by default.
         annotations: folder of XML files, or a solution CSV; found under the root by default.
