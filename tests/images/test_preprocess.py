@@ -57,14 +57,14 @@ def test_without_antialias_a_reduction_by_four_reads_two_pixels_a_sample():
     pixels = noise(16, 16)
     section = load_protocol("gradcam-2017", {"input": {"size": 4, "antialias": False}}).input
     image = Image.fromarray(pixels)
-    pixels = window(image, section.place(16, 16), section)
+    sampled = window(image, section.place(16, 16), section)
     values = pixels.astype(np.float64)
     rows = (values[1::4] + values[2::4]) / 2
     expected = (rows[:, 1::4] + rows[:, 2::4]) / 2
-    assert np.abs(pixels.permute(1, 2, 0).numpy() - expected).max() < 1e-3
+    assert np.abs(sampled.permute(1, 2, 0).numpy() - expected).max() < 1e-3
     smooth = load_protocol("gradcam-2017", {"input": {"size": 4}}).input
     antialiased = window(image, smooth.place(16, 16), smooth)
-    assert (pixels - antialiased).abs().max() > 10
+    assert (sampled - antialiased).abs().max() > 10
 
 
 class TestFiles:
