@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 import wsolevaluation
 from hits import unpacked
+from overlaps import pairwise_iou
 
 import wsol_bench
-from wsol_bench.geometry import from_inclusive, pairwise_iou
+from wsol_bench.geometry import from_inclusive
 from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
 from wsol_bench.report.export import export_run
 from wsol_bench.runs.rescore import rescore

@@ -1,8 +1,8 @@
-"""Boxes and where they lie: conventions, overlap, and the network's input in the original image.
+"""Conventions of boxes, their overlap, and the place of a network's input in its original image.
 
 Past the loaders every box is half-open xyxy: ``x0 <= x < x1``, ``y0 <= y < y1``, float64 pixels of
-the original image, origin at the outer corner of the first pixel. Published conventions are
-converted at the door, once, by the functions below.
+the original image, origin at the outer corner of the first pixel. The loaders convert published
+conventions, once, by the functions below.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,6 @@ __all__ = [
     "box_iou",
     "from_inclusive",
     "image_pairs",
-    "pairwise_iou",
     "place",
     "repair",
     "to_inclusive",
@@ -40,7 +39,7 @@ GeometryName = Literal["squash", "center_crop", "shorter_side"]
 
 
 def from_inclusive(boxes: Float64[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n 4"]:
-    """Half-open boxes from 0-based inclusive corners (ILSVRC), where the last pixel belongs."""
+    """Half-open boxes from 0-based inclusive corners (ILSVRC), whose last pixel is in the box."""
     return boxes + np.array([0.0, 0.0, 1.0, 1.0])
 
 
@@ -50,22 +49,22 @@ def to_inclusive(boxes: Float64[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n 
 
 
 class Convention(NamedTuple):
-    """How a source writes the two corners of a box.
+    """How a data set's annotations write the two corners of a box.
 
     Attributes:
-        origin: coordinate of the first pixel.
-        last: 1 where the far corner is the last pixel of the box, 0 where it is the end behind it.
+        origin: coordinate of an image's first pixel.
+        last: 1 if the far corner is the last pixel of the box, 0 if it is the end behind it.
     """
 
     origin: float
     last: float
 
     def to_half_open(self, corners: Float64[np.ndarray, "n 4"]) -> Boxes:
-        """Half-open boxes from corners as they stand in the source."""
+        """Half-open boxes from corners as the annotations write them."""
         return corners + self._shift()
 
     def to_corners(self, boxes: Boxes) -> Float64[np.ndarray, "n 4"]:
-        """Corners as they stand in the source from half-open boxes."""
+        """Corners as the annotations write them, from half-open boxes."""
         return boxes - self._shift()
 
     def _shift(self) -> Float64[np.ndarray, " 4"]:
@@ -79,12 +78,12 @@ ONE_BASED_INCLUSIVE = Convention(origin=1.0, last=1.0)  # Pascal VOC
 
 
 class Repaired(NamedTuple):
-    """Ground-truth boxes made proper.
+    """Ground-truth boxes after repair.
 
     Attributes:
-        boxes: corners in order, inside the image.
-        kept: which of them have an area there; the others are to be dropped.
-        remarks: by position, what was wrong with a box.
+        boxes: half-open xyxy, corners in order, inside the image.
+        kept: whether each box has an area in its image; the others are to be dropped.
+        remarks: what was wrong with a box, by its position.
     """
 
     boxes: Float64[np.ndarray, "n 4"]
@@ -99,11 +98,11 @@ def repair(
 
     Args:
         boxes: half-open xyxy.
-        sizes: width and height of each box's image in pixels; infinite where it is not known.
-        convention: of the source; the remarks show corners as they stand there.
+        sizes: width and height of each box's image in pixels; infinite if unknown.
+        convention: of the annotations; the remarks show corners as they stand there.
     """
     # A half-open box from swapped inclusive corners is off by the pixel that the conversion added
-    # to the wrong side, so the corners are put in order in the source's convention.
+    # to the wrong side, so the corners are put in order in the annotations' convention.
     corners = convention.to_corners(boxes)
     ordered = convention.to_half_open(
         np.concatenate(
@@ -120,23 +119,23 @@ def repair(
     for index in np.flatnonzero(~kept | (clipped != boxes).any(axis=1)).tolist():
         box = ", ".join(f"{value:g}" for value in corners[index])
         if not kept[index]:
-            remarks[index] = f"box ({box}) has no pixel in the image: dropped"
+            remarks[index] = f"box ({box}) has no pixel in the image; dropped"
         elif not np.array_equal(ordered[index], boxes[index]):
-            remarks[index] = f"box ({box}) has minimum above maximum: corners swapped"
+            remarks[index] = f"box ({box}) has its minimum above its maximum; corners swapped"
         else:
-            remarks[index] = f"box ({box}) reaches outside the image: clipped"
+            remarks[index] = f"box ({box}) reaches outside the image; clipped"
     return Repaired(clipped, kept, remarks)
 
 
 def box_area(boxes: Float64[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n"]:
-    """Area of half-open boxes with x0 <= x1 and y0 <= y1, in square pixels."""
+    """The area of half-open boxes with x0 <= x1 and y0 <= y1, in square pixels."""
     return np.asarray((boxes[..., 2:] - boxes[..., :2]).prod(axis=-1))
 
 
 def box_intersection(
     first: Float64[np.ndarray, "*#n 4"], second: Float64[np.ndarray, "*#n 4"]
 ) -> Float64[np.ndarray, "*n"]:
-    """Area that half-open boxes share, in square pixels, over broadcast leading dimensions.
+    """The area that half-open boxes share, in square pixels, over broadcast leading dimensions.
 
     Inverted boxes and boxes of NaN share nothing.
     """
@@ -149,30 +148,23 @@ def box_intersection(
 def box_iou(
     first: Float64[np.ndarray, "*#n 4"], second: Float64[np.ndarray, "*#n 4"]
 ) -> Float64[np.ndarray, "*n"]:
-    """Intersection over union of half-open boxes, in [0, 1], over broadcast leading dimensions.
+    """The intersection over union of half-open boxes, in [0, 1], over broadcast leading dimensions.
 
-    Equal to the ILSVRC devkit's ``compute_overlap`` on inclusive corners (its ``+1`` is the
-    half-open end), except that no overlap is 0 here and -1 there. Inverted boxes and boxes of NaN
-    overlap nothing.
+    It equals the ILSVRC devkit's ``compute_overlap`` on inclusive corners (its ``+1`` is the
+    half-open end), except that no overlap is 0 here and -1 in the devkit. Inverted boxes and boxes
+    of NaN overlap nothing.
     """
     intersection = box_intersection(first, second)
     union = box_area(first) + box_area(second) - intersection
     return np.divide(intersection, union, out=np.zeros_like(union), where=intersection > 0)
 
 
-def pairwise_iou(
-    first: Float64[np.ndarray, "n 4"], second: Float64[np.ndarray, "m 4"]
-) -> Float64[np.ndarray, "n m"]:
-    """``box_iou`` of every box of ``first`` with every box of ``second``."""
-    return box_iou(first[:, None], second[None])
-
-
 class Pairs(NamedTuple):
-    """Pairs of a guess and a ground-truth box, guess by guess, as indices into two lists.
+    """Pairs of a guessed box and a ground-truth box, guess by guess, as indices into two lists.
 
     Attributes:
-        guess: never falls; a guess whose image has no box is in no pair.
-        box: rises within a guess.
+        guess: index of the guess, never falling; a guess whose image has no box is in no pair.
+        box: index of the ground-truth box, rising within a guess.
     """
 
     guess: Int64[np.ndarray, " p"]
@@ -182,11 +174,11 @@ class Pairs(NamedTuple):
 def image_pairs(
     image_of_guess: Int64[np.ndarray, " n"], boxes_per_image: Int64[np.ndarray, " images"]
 ) -> Pairs:
-    """Every guess with every ground-truth box of its image, over all images at once.
+    """The pairs of every guess with every ground-truth box of its image, over all images at once.
 
     Args:
         image_of_guess: position of each guess's image.
-        boxes_per_image: how many boxes each image has; the boxes lie image by image in one list.
+        boxes_per_image: number of boxes of each image; the boxes lie image by image in one list.
     """
     first = np.cumsum(boxes_per_image) - boxes_per_image
     pairs = boxes_per_image[image_of_guess]
@@ -197,10 +189,15 @@ def image_pairs(
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a network's input lies in the original image; all sizes are (height, width) in pixels.
+    """The place of a network's input in its original image.
 
-    The original is resized to ``resized`` and the window of size ``input`` that starts at
-    ``offset`` (top, left) is what the network sees.
+    The original is resized, and the network sees a window of the result.
+
+    Attributes:
+        original: (height, width) of the original image in pixels.
+        resized: (height, width) that the original is resized to.
+        offset: (top, left) of the window in the resized image.
+        input: (height, width) of the window.
     """
 
     original: tuple[int, int]
@@ -222,8 +219,8 @@ def to_original(
 
     Args:
         boxes: in pixels of the input.
-        placements: one an image.
-        index: of each box's image.
+        placements: place of the input in each image.
+        index: position of each box's image in ``placements``.
     """
     top_left = np.array([place.offset for place in placements], np.float64).reshape(-1, 2)
     resized = np.array([place.resized for place in placements], np.float64).reshape(-1, 2)
@@ -241,16 +238,16 @@ def to_input(
     placements: Sequence[Placement],
     index: Int64[np.ndarray, " n"],
 ) -> Float64[np.ndarray, "n 4"]:
-    """Boxes of images as boxes of the networks' inputs, which they may reach beyond.
+    """Boxes of original images as boxes of the networks' inputs, which they may reach beyond.
 
     Args:
         boxes: half-open xyxy pixels of their images.
-        placements: one an image.
-        index: of each box's image.
+        placements: place of the input in each image.
+        index: position of each box's image in ``placements``.
     """
     shift, resized, original = (
-        np.array([sizes[::-1] * 2 for sizes in kind], np.float64).reshape(-1, 4)[index]
-        for kind in zip(*((p.offset, p.resized, p.original) for p in placements), strict=True)
+        np.array([pair[::-1] * 2 for pair in pairs], np.float64).reshape(-1, 4)[index]
+        for pairs in zip(*((p.offset, p.resized, p.original) for p in placements), strict=True)
     )
     return boxes * resized / original - shift
 
@@ -258,15 +255,18 @@ def to_input(
 def place(
     height: int, width: int, *, geometry: GeometryName, size: int, resize_to: int | None = None
 ) -> Placement:
-    """Lay the network's input into an image of (height, width) pixels.
+    """The place of the network's input in an image of (height, width) pixels.
 
     Args:
-        height, width: of the original image.
+        height, width: size of the original image in pixels.
         geometry: ``squash`` resizes to (size, size), whatever the aspect ratio; ``center_crop``
             resizes the shorter side to ``resize_to`` and cuts the central (size, size);
             ``shorter_side`` resizes the shorter side to ``size`` and cuts nothing.
-        size: of the input, in pixels.
-        resize_to: length of the shorter side before the crop (``center_crop`` only).
+        size: side of the input in pixels.
+        resize_to: shorter side before the crop, in pixels (``center_crop`` only).
+
+    Raises:
+        ValueError: a ``center_crop`` whose ``resize_to`` is missing or smaller than ``size``.
     """
     if geometry == "squash":
         return Placement((height, width), (size, size), (0, 0), (size, size))

@@ -1,3 +1,5 @@
+"""The largest component of a map at one threshold, by hand and against OpenCV."""
+
 import cv2
 import numpy as np
 import pytest

@@ -15,21 +15,21 @@ from wsol_bench.boxes.contours import contour_sweep
 GRID = np.arange(0, 1, 0.05)
 
 
-def boxes_at(lasting, threshold):
-    there = (lasting.low <= threshold) & (threshold <= lasting.high)
-    return [(x0, y0, x1 - 1, y1 - 1) for x0, y0, x1, y1 in lasting.boxes[there].tolist()]
+def boxes_at(spans, threshold):
+    exists = (spans.low <= threshold) & (threshold <= spans.high)
+    return [(x0, y0, x1 - 1, y1 - 1) for x0, y0, x1, y1 in spans.boxes[exists].tolist()]
 
 
 def assert_as_by_opencv(values, thresholds=GRID):
     values = np.asarray(values, np.float32)
     thresholds = np.asarray(thresholds, np.float64)
-    found = contour_sweep(values, thresholds, every=True)
+    swept = contour_sweep(values, thresholds, every=True)
     scoremap = normalize_scoremap(values)
-    one = compute_bboxes_from_scoremaps(scoremap, thresholds, multi_contour_eval=False)
+    single = compute_bboxes_from_scoremaps(scoremap, thresholds, multi_contour_eval=False)
     several = compute_bboxes_from_scoremaps(scoremap, thresholds, multi_contour_eval=True)
-    for index, (largest, every) in enumerate(zip(one, several, strict=True)):
-        assert boxes_at(found.largest, index) == largest, (values, thresholds[index])
-        assert set(boxes_at(found.all, index)) == set(every), (values, thresholds[index])
+    for index, (largest, every) in enumerate(zip(single, several, strict=True)):
+        assert boxes_at(swept.largest, index) == largest, (values, thresholds[index])
+        assert set(boxes_at(swept.all, index)) == set(every), (values, thresholds[index])
 
 
 def drawn(*lines):
@@ -157,20 +157,20 @@ def test_the_boxes_of_wsolevaluations_own_code(data_dir):
     thresholds = np.array(reference["selected_thresholds"])
     assert maps.shape == (40, 224, 224) and len(thresholds) == 13
     for values, expected in zip(maps, reference["maps"], strict=True):
-        found = contour_sweep(values, thresholds, every=True)
+        swept = contour_sweep(values, thresholds, every=True)
         for index, threshold in enumerate(reference["selected_thresholds"]):
             largest = expected["largest_contour_boxes"][f"{threshold:g}"]
             every = expected["all_contour_boxes"][f"{threshold:g}"]
-            assert boxes_at(found.largest, index) == [tuple(largest)]
-            assert set(boxes_at(found.all, index)) == {tuple(box) for box in every}
+            assert boxes_at(swept.largest, index) == [tuple(largest)]
+            assert set(boxes_at(swept.all, index)) == {tuple(box) for box in every}
 
 
 # Hand-solved.
 
 
-def half_open(lasting, threshold):
-    there = (lasting.low <= threshold) & (threshold <= lasting.high)
-    return sorted(lasting.boxes[there].tolist())
+def half_open(spans, threshold):
+    exists = (spans.low <= threshold) & (threshold <= spans.high)
+    return sorted(spans.boxes[exists].tolist())
 
 
 def test_a_component_with_two_holes_and_an_island_by_hand():
@@ -184,14 +184,14 @@ def test_a_component_with_two_holes_and_an_island_by_hand():
         "..............",
     )
     # On gray values 0, 85, 255: above 0, above 102, above 255.
-    found = contour_sweep(values, np.array([0.0, 0.4, 1.0]), every=True)
+    swept = contour_sweep(values, np.array([0.0, 0.4, 1.0]), every=True)
     # A box ends where width and height say, and its end counts as a pixel: one more in half-open.
     component, left_hole, right_hole = [0, 0, 13, 6], [0, 0, 5, 6], [3, 0, 13, 6]
     island = [6, 2, 10, 4]
-    assert half_open(found.all, 0) == sorted([component, left_hole, right_hole, island])
-    assert half_open(found.all, 1) == sorted([component, left_hole, right_hole])
-    assert half_open(found.all, 2) == [[0, 0, 1, 1]]
-    assert [half_open(found.largest, index) for index in range(3)] == [
+    assert half_open(swept.all, 0) == sorted([component, left_hole, right_hole, island])
+    assert half_open(swept.all, 1) == sorted([component, left_hole, right_hole])
+    assert half_open(swept.all, 2) == [[0, 0, 1, 1]]
+    assert [half_open(swept.largest, index) for index in range(3)] == [
         [component],
         [component],
         [[0, 0, 1, 1]],
@@ -210,26 +210,26 @@ def test_the_largest_is_that_of_the_largest_polygon_not_of_most_pixels():
         "99999999999.",
         "99999999999.",
     )
-    found = contour_sweep(values, np.array([0.0]))
-    assert half_open(found.largest, 0) == [[0, 0, 6, 6]]
+    swept = contour_sweep(values, np.array([0.0]))
+    assert half_open(swept.largest, 0) == [[0, 0, 6, 6]]
 
 
 def test_of_several_largest_contours_the_last_one():
-    found = contour_sweep(drawn("99....", "99.99.", "...99.", "......"), np.array([0.0]))
-    assert half_open(found.largest, 0) == [[3, 1, 6, 4]]
+    swept = contour_sweep(drawn("99....", "99.99.", "...99.", "......"), np.array([0.0]))
+    assert half_open(swept.largest, 0) == [[3, 1, 6, 4]]
 
 
 def test_a_box_ends_inside_the_map():
-    found = contour_sweep(drawn(".....", "...99", "...99"), np.array([0.0]), every=True)
-    assert half_open(found.largest, 0) == half_open(found.all, 0) == [[3, 1, 5, 3]]
+    swept = contour_sweep(drawn(".....", "...99", "...99"), np.array([0.0]), every=True)
+    assert half_open(swept.largest, 0) == half_open(swept.all, 0) == [[3, 1, 5, 3]]
 
 
 def test_values_are_cut_on_256_levels():
     # 0.4999 * 255 = 127.47 is 127, as is int(0.5 * 255): not above it. 0.503 * 255 = 128.3 is.
     values = np.array([[0.0, 0.503, 0.4999, 1.0, 0.0]], np.float32)
-    found = contour_sweep(values, np.array([0.4941, 0.5]))
-    assert half_open(found.largest, 0) == [[1, 0, 5, 1]]
-    assert half_open(found.largest, 1) == [[3, 0, 5, 1]]
+    swept = contour_sweep(values, np.array([0.4941, 0.5]))
+    assert half_open(swept.largest, 0) == [[1, 0, 5, 1]]
+    assert half_open(swept.largest, 1) == [[3, 0, 5, 1]]
 
 
 def test_values_are_scaled_in_the_arithmetic_of_float32():
@@ -241,11 +241,11 @@ def test_values_are_scaled_in_the_arithmetic_of_float32():
 
 @pytest.mark.parametrize("nothing", [0.0, 0.7, -2.0, np.nan])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (4, 4)])
-def test_a_constant_map_has_the_first_pixel_at_every_threshold(nothing, shape):
-    found = contour_sweep(np.full(shape, nothing, np.float32), GRID, every=True)
-    for lasting in found:
-        assert lasting.boxes.tolist() == [[0, 0, 1, 1]]
-        assert (lasting.low.tolist(), lasting.high.tolist()) == ([0], [len(GRID) - 1])
+def test_the_box_of_a_constant_map_is_its_first_pixel(nothing, shape):
+    swept = contour_sweep(np.full(shape, nothing, np.float32), GRID, every=True)
+    for spans in swept:
+        assert spans.boxes.tolist() == [[0, 0, 1, 1]]
+        assert (spans.low.tolist(), spans.high.tolist()) == ([0], [len(GRID) - 1])
 
 
 def test_one_box_at_each_threshold_is_the_largest():
@@ -257,7 +257,7 @@ def test_one_box_at_each_threshold_is_the_largest():
     assert sorted(covered.tolist()) == list(range(len(GRID)))
 
 
-def test_boxes_of_all_contours_are_kept_where_they_are_asked_for():
+def test_boxes_of_all_contours_are_kept_only_with_every():
     values = drawn("9.9")
     assert len(contour_sweep(values, GRID).all.boxes) == 0
     assert len(contour_sweep(values, GRID, every=True).all.boxes) == 2

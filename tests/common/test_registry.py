@@ -1,5 +1,6 @@
-"""Names, options and plug-ins; the plug-in is a little distribution, made for the test."""
+"""Names, options and plug-ins, one of them in a small distribution that is made for the test."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -15,8 +16,50 @@ from wsol_bench.methods.base import MapMethod, cam_methods
 
 
 def things() -> Catalog:
-    """Of a package that has none, and no family of them."""
+    """The catalog of a package that has no plug-ins and no family of them."""
     return Catalog("thing", package="wsol_bench.boxes", group="wsol_bench.boxes", decorator="thing")
+
+
+@pytest.fixture(scope="module")
+def other_process(tmp_path_factory):
+    """What a new process finds, with a distribution's metadata on the path as pip lays it."""
+    folder = tmp_path_factory.mktemp("installed")
+    (folder / "my_cams.py").write_text(
+        textwrap.dedent(
+            '''
+            from wsol_bench import Plan, cam_method
+
+            @cam_method("mean_activation", plan=Plan(), paper="")
+            def mean_activation(record):
+                """The mean over channels, the same for every class."""
+                mean = record.activations.mean(dim=1, keepdim=True)
+                return mean.expand(-1, record.classes.shape[1], -1, -1)
+            '''
+        )
+    )
+    info = folder / "my_cams-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-cams\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[wsol_bench.cams]\nmean_activation = my_cams:mean_activation\n"
+    )
+    code = (
+        f"import json, sys; sys.path.insert(0, {str(folder)!r})\n"
+        "from wsol_bench import Plan, cam_method\n"
+        "from wsol_bench.errors import ConfigError\n"
+        "from wsol_bench.methods.base import cam_methods\n"
+        "assert 'wsol_bench.methods.grad_cam' not in sys.modules\n"
+        "registered = ''\n"
+        "try:\n"
+        "    cam_method('grad_cam', plan=Plan(), paper='')(lambda record: record.activations)\n"
+        "except ConfigError as error: registered = str(error)\n"
+        "name = 'my-cams/mean_activation'\n"
+        "found = {'name': cam_methods.get(name).name, 'is_listed': name in list(cam_methods)}\n"
+        "print(json.dumps({'registered': registered, **found}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 class TestNames:
@@ -26,17 +69,9 @@ class TestNames:
         with pytest.raises(ConfigError, match="'one' is registered twice"):
             registry.register("one", 2)
 
-    def test_nobody_else_takes_the_name_of_what_is_built_in(self):
-        """Also where that was not imported yet: it would be hidden, and its rows another's."""
-        code = (
-            "from wsol_bench import Plan, cam_method\n"
-            "from wsol_bench.errors import ConfigError\n"
-            "try:\n"
-            "    cam_method('grad_cam', plan=Plan(), paper='')(lambda record: record.activations)\n"
-            "except ConfigError as error: print(error)\n"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.stdout.strip() == "map method 'grad_cam' is registered twice", done.stderr
+    def test_a_built_in_name_cannot_be_registered_again(self, other_process):
+        """Also if its module is not imported yet: it would be hidden, and its rows another's."""
+        assert other_process["registered"] == "map method 'grad_cam' is registered twice"
 
     def test_an_import_path_leads_to_a_method(self):
         method = cam_methods.get("wsol_bench.methods.cam:cam")
@@ -85,7 +120,7 @@ class TestFamilies:
             ("one", "built in"),
         ],
     )
-    def test_a_prefix_makes_what_has_no_name_of_its_own(self, registry, name, thing):
+    def test_a_family_makes_plug_ins_by_the_rest_of_their_names(self, registry, name, thing):
         assert registry.get(name) == thing
         assert name in registry
 
@@ -101,7 +136,7 @@ class TestFamilies:
     def test_a_list_does_not_hold_them(self, registry):
         assert list(registry) == ["many/first", "one"]
 
-    def test_they_come_before_a_distribution_of_the_name(self, registry, monkeypatch):
+    def test_a_family_comes_before_a_distribution_of_its_name(self, registry, monkeypatch):
         points = {"many/second": None, "few/second": None}
         monkeypatch.setattr(registry.catalog, "entry_points", lambda: points)
         assert registry.get("many/second") == "made of second"
@@ -125,7 +160,7 @@ class TestCatalogs:
     @pytest.mark.parametrize(
         "catalog", [METHODS, NETWORK_FREE, METRICS, DATASETS], ids=lambda catalog: catalog.package
     )
-    def test_names_papers_and_options_are_those_of_the_things(self, catalog):
+    def test_names_papers_and_options_are_those_of_the_imported_plug_ins(self, catalog):
         from wsol_bench.datasets import datasets
         from wsol_bench.methods.network_free import network_free_methods
         from wsol_bench.metrics.base import metrics
@@ -146,14 +181,14 @@ class TestCatalogs:
         assert built_in
         for name in built_in:
             thing = registries[catalog].get(name)
-            said = catalog.describe(name)
+            description = catalog.describe(name)
             function = getattr(thing, functions[catalog])
-            assert said.about == (function.__doc__ or "").strip().partition("\n")[0], name
-            assert said.paper == getattr(thing, "paper", ""), name
-            ours, theirs = ([line.split(":")[0] for line in lines] for lines in (
-                said.options, option_lines(function)
+            assert description.summary == (function.__doc__ or "").strip().partition("\n")[0], name
+            assert description.paper == getattr(thing, "paper", ""), name
+            listed, declared = ([line.split(":")[0] for line in lines] for lines in (
+                description.options, option_lines(function)
             ))  # fmt: skip
-            assert ours == theirs, name
+            assert listed == declared, name
 
     def test_to_list_the_methods_imports_none(self):
         code = (
@@ -174,10 +209,10 @@ class TestCatalogs:
             list(Catalog("thing", package="twins", group="twins", decorator="thing"))
 
     @pytest.mark.parametrize("name", ["grad_cam", "captum/X", "somewhere:cam"])
-    def test_what_may_be_there_is_not_refused(self, name):
+    def test_a_name_that_may_exist_is_not_refused(self, name):
         METHODS.require(name)
 
-    def test_what_nothing_bears_is_refused_with_the_nearest_of_all(self):
+    def test_an_unknown_name_is_refused_with_the_nearest_one(self):
         with pytest.raises(ConfigError, match=r"unknown map method 'center_bx'; .*'center_box'"):
             METHODS.require("center_bx", also=NETWORK_FREE)
 
@@ -187,10 +222,10 @@ class TestOptions:
     def function(record, *, scale: float = 1.0, folder: Path, names: tuple[str, ...] = (), any=0):
         """What options are bound to."""
 
-    def test_without_an_annotation_take_any_value(self):
+    def test_options_without_an_annotation_take_any_value(self):
         assert bind_options(self.function, {"folder": "/a", "any": [1]}, "here")["any"] == [1]
 
-    def test_are_converted_by_annotation(self):
+    def test_options_are_converted_by_annotation(self):
         bound = bind_options(self.function, {"folder": "/a", "scale": 2, "names": ["x"]}, "here")
         assert bound == {"folder": Path("/a"), "scale": 2.0, "names": ("x",)}
 
@@ -203,40 +238,14 @@ class TestOptions:
             ({"folder": "/a", "scale": "big"}, r"here\.scale: .* found 'big'"),
         ],
     )
-    def test_that_do_not_fit_are_named(self, options, message):
+    def test_options_that_do_not_fit_are_named(self, options, message):
         with pytest.raises(ConfigError, match=message):
             bind_options(self.function, options, "here")
 
 
-def test_an_installed_distribution_offers_a_method_by_its_entry_point(tmp_path):
-    """In a process of its own, with the distribution's metadata on the path as pip lays it."""
-    (tmp_path / "my_cams.py").write_text(
-        textwrap.dedent(
-            '''
-            from wsol_bench import Plan, cam_method
-
-            @cam_method("mean_activation", plan=Plan(), paper="")
-            def mean_activation(record):
-                """The mean over channels, the same for every class."""
-                mean = record.activations.mean(dim=1, keepdim=True)
-                return mean.expand(-1, record.classes.shape[1], -1, -1)
-            '''
-        )
-    )
-    info = tmp_path / "my_cams-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-cams\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[wsol_bench.cams]\nmean_activation = my_cams:mean_activation\n"
-    )
-    code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from wsol_bench.methods.base import cam_methods\n"
-        "name = 'my-cams/mean_activation'\n"
-        "print(cam_methods.get(name).name, name in list(cam_methods))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split() == ["mean_activation", "True"], done.stderr
+def test_an_installed_distribution_offers_a_method_by_its_entry_point(other_process):
+    assert other_process["name"] == "mean_activation"
+    assert other_process["is_listed"] is True
 
 
 def test_every_registered_method_is_complete():

@@ -88,7 +88,7 @@ def test_the_test_split(root: Path) -> None:
     assert finding == (
         "odd_box",
         A95,
-        "box (5, 127, 501, 258) reaches outside the image: clipped",
+        "box (5, 127, 501, 258) reaches outside the image; clipped",
     )
 
 
@@ -120,16 +120,16 @@ def test_the_folder_above_and_images_elsewhere(root: Path, tmp_path: Path) -> No
     ("box", "remark"),
     [
         # Half-open boxes of no extent have no pixel; as inclusive ones they would have.
-        ("60.0 27.0 0.0 304.0", "box (60, 27, 60, 331) has no pixel in the image: dropped"),
-        ("500.0 27.0 9.0 9.0", "box (500, 27, 509, 36) has no pixel in the image: dropped"),
+        ("60.0 27.0 0.0 304.0", "box (60, 27, 60, 331) has no pixel in the image; dropped"),
+        ("500.0 27.0 9.0 9.0", "box (500, 27, 509, 36) has no pixel in the image; dropped"),
     ],
 )
 def test_a_box_without_a_pixel_is_dropped(root: Path, box: str, remark: str) -> None:
     change(root / "bounding_boxes.txt", "60.0 27.0 325.0 304.0", box)
     loaded = cub(root=root)
     assert loaded.select([A18])[0].boxes.shape == (0, 4)
-    found = [finding[::2] for finding in loaded.findings if finding.image_id == A18]
-    assert found == [("odd_box", remark), ("no_box", "no box")]
+    findings = [finding[::2] for finding in loaded.findings if finding.image_id == A18]
+    assert findings == [("odd_box", remark), ("no_box", "no box")]
 
 
 def test_a_box_thinner_than_a_pixel_is_a_box(root: Path) -> None:
@@ -227,7 +227,7 @@ class TestV2:
 
     @pytest.mark.parametrize("split", ["v2", "test"])
     def test_metadata_belong_to_it_alone(self, root: Path, metadata: Path, split: str) -> None:
-        with pytest.raises(DatasetError, match=f"needs metadata=.* found split='{split}'"):
+        with pytest.raises(DatasetError, match=f"expected metadata=.*, found split='{split}'"):
             cub(root=root, split=split, metadata=metadata if split == "test" else None)
 
 

@@ -96,10 +96,12 @@ def test_a_file_of_classes_gives_them_their_names(tmp_path: Path) -> None:
 
 
 def test_what_is_not_found_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"no metadata of split 'val'.*metadata/OpenImages/val"):
+    with pytest.raises(
+        DatasetError, match=r"expected metadata of split 'val' in .*metadata/OpenImages/val"
+    ):
         openimages(root=tmp_path, split="val")
     write_metadata(tmp_path / "metadata/OpenImages/test")
-    with pytest.raises(DatasetError, match=r"no images of split 'test'.*'images' names"):
+    with pytest.raises(DatasetError, match=r"expected images of split 'test' in .*'images' names"):
         openimages(root=tmp_path)
 
 

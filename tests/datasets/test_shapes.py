@@ -63,11 +63,14 @@ def test_solution_annotation_and_image_agree(written: Path) -> None:
 
         tree = parse(written / f"ILSVRC/Annotations/CLS-LOC/val/{image_id}.xml")
         boxes = [
-            [int(found.findtext(f"bndbox/{corner}")) for corner in ("xmin", "ymin", "xmax", "ymax")]
-            for found in tree.findall("object")
+            [
+                int(element.findtext(f"bndbox/{corner}"))
+                for corner in ("xmin", "ymin", "xmax", "ymax")
+            ]
+            for element in tree.findall("object")
         ]
         np.testing.assert_array_equal(boxes, drawing.boxes)
-        assert {found.findtext("name") for found in tree.findall("object")} == {WNIDS[label]}
+        assert {element.findtext("name") for element in tree.findall("object")} == {WNIDS[label]}
 
         with Image.open(written / f"ILSVRC/Data/CLS-LOC/val/{image_id}.JPEG") as image:
             size = tree.findtext("size/height"), tree.findtext("size/width")

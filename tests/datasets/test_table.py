@@ -107,7 +107,9 @@ class TestConventions:
         loaded = load(tmp_path, f"{HEADER}1,cat,7,9,4,5\n", convention)
         assert loaded.boxes.tolist() == [swapped]
         [finding] = loaded.findings
-        assert finding.detail == "box (7, 9, 4, 5) has minimum above maximum: corners swapped"
+        assert (
+            finding.detail == "box (7, 9, 4, 5) has its minimum above its maximum; corners swapped"
+        )
 
     def test_there_is_no_default(self, tmp_path: Path) -> None:
         with pytest.raises(TypeError, match="convention"):
@@ -190,7 +192,7 @@ class TestFiles:
     def test_an_image_without_a_label_is_left_out(self, tmp_path: Path) -> None:
         loaded = load(tmp_path, f"{ROWS}5,,1,2,3,4\n")
         assert "5" not in loaded.images["image_id"].tolist()
-        assert ("no_label", "5", "no class said; left out") in loaded.findings
+        assert ("no_label", "5", "no label; left out") in loaded.findings
 
     def test_the_second_load_reads_nothing_again(
         self, tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch

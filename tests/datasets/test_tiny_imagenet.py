@@ -116,7 +116,7 @@ def test_corners_in_the_wrong_order_are_swapped_and_said(root: Path) -> None:
     assert finding == (
         "odd_box",
         "val_5",
-        "box (50, 10, 20, 30) has minimum above maximum: corners swapped",
+        "box (50, 10, 20, 30) has its minimum above its maximum; corners swapped",
     )
 
 
@@ -191,7 +191,9 @@ def test_a_missing_file_is_an_error_that_says_what_is_there(root: Path) -> None:
 def test_no_image_at_all_is_an_error(root: Path) -> None:
     for file in VAL:
         (root / "val/images" / file).unlink()
-    with pytest.raises(DatasetError, match=r"no image of split 'val' .* is left; missing_file: 4"):
+    with pytest.raises(
+        DatasetError, match=r"every image of split 'val' .* is left out; missing_file: 4"
+    ):
         tiny_imagenet(root=root)
 
 

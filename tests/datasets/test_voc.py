@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import wsol_bench.datasets.index as index_module
+import wsol_bench.datasets.formats.xml as xml_module
 from wsol_bench.datasets import Dataset, datasets
 from wsol_bench.datasets.voc import voc
 from wsol_bench.errors import DatasetError
@@ -130,9 +130,13 @@ def test_a_file_may_name_the_classes(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("box", "expected", "remark"),
     [
-        ((20, 10, 11, 5), [[10, 4, 20, 10]], "box (20, 10, 11, 5) has minimum above maximum"),
-        ((0, 1, 51, 40), [[0, 0, 50, 40]], "box (0, 1, 51, 40) reaches outside the image: clipped"),
-        ((51, 1, 60, 40), [], "box (51, 1, 60, 40) has no pixel in the image: dropped"),
+        (
+            (20, 10, 11, 5),
+            [[10, 4, 20, 10]],
+            "box (20, 10, 11, 5) has its minimum above",
+        ),
+        ((0, 1, 51, 40), [[0, 0, 50, 40]], "box (0, 1, 51, 40) reaches outside the image; clipped"),
+        ((51, 1, 60, 40), [], "box (51, 1, 60, 40) has no pixel in the image; dropped"),
     ],
 )
 def test_odd_boxes(
@@ -216,14 +220,16 @@ def test_a_missing_piece_is_an_error(root: Path, missing: str, message: str) -> 
 
 def test_a_split_without_an_object_is_an_error(root: Path) -> None:
     reannotate(root, annotation(), "2007_000027")
-    with pytest.raises(DatasetError, match=r"no image of split 'train' .* is left; no_label: 1"):
+    with pytest.raises(
+        DatasetError, match=r"every image of split 'train' .* is left out; no_label: 1"
+    ):
         voc(root=root, split="train")
 
 
 def test_files_are_read_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = voc(root=root)
     monkeypatch.setattr(Image, "open", None)
-    monkeypatch.setattr(index_module, "parse_xml", None)
+    monkeypatch.setattr(xml_module, "parse_xml", None)
     assert voc(root=root).fingerprint == first.fingerprint
 
 

@@ -41,7 +41,7 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def rule():
+def section():
     return load_protocol("gradcam-2017").input
 
 
@@ -54,34 +54,34 @@ class TestDecoded:
     def test_batches_are_in_order_and_the_same_from_any_number_of_processes(
         self, dataset, keeping_shapes
     ):
-        here = list(decoded(dataset, BATCHES, keeping_shapes, workers=0))
-        there = list(decoded(dataset, BATCHES, keeping_shapes, workers=2))
-        assert len(here) == len(there) == len(BATCHES)
-        for asked, one, other in zip(BATCHES, here, there, strict=True):
-            assert one.unreadable == other.unreadable
-            assert len(one.groups) == len(other.groups)
-            for first, second in zip(one.groups, other.groups, strict=True):
+        one_process = list(decoded(dataset, BATCHES, keeping_shapes, workers=0))
+        two_processes = list(decoded(dataset, BATCHES, keeping_shapes, workers=2))
+        assert len(one_process) == len(two_processes) == len(BATCHES)
+        for indices, batch, other in zip(BATCHES, one_process, two_processes, strict=True):
+            assert batch.unreadable == other.unreadable
+            assert len(batch.groups) == len(other.groups)
+            for first, second in zip(batch.groups, other.groups, strict=True):
                 assert first.indices == second.indices
                 assert first.placements == second.placements
                 assert torch.equal(first.pixels, second.pixels)
-            found = [i for group in one.groups for i in group.indices]
-            assert sorted(found + [i for i, _ in one.unreadable]) == sorted(asked)
+            decoded_indices = [i for group in batch.groups for i in group.indices]
+            assert sorted(decoded_indices + [i for i, _ in batch.unreadable]) == sorted(indices)
 
-    def test_inputs_of_one_size_are_one_group(self, dataset, rule, keeping_shapes):
+    def test_inputs_of_one_size_are_one_group(self, dataset, section, keeping_shapes):
         """Of 224 x 224, 112 x 448 and 300 x 200: squashed all alike, else each of its own."""
 
-        def shapes(rule):
-            [batch] = decoded(dataset, [[0, 2, 4]], rule, workers=0)
+        def shapes(section):
+            [batch] = decoded(dataset, [[0, 2, 4]], section, workers=0)
             return [tuple(group.pixels.shape) for group in batch.groups]
 
-        assert shapes(rule) == [(3, 3, 224, 224)]
+        assert shapes(section) == [(3, 3, 224, 224)]
         assert shapes(keeping_shapes) == [(1, 3, 224, 224), (1, 3, 224, 896), (1, 3, 336, 224)]
 
     @pytest.mark.parametrize("workers", [0, 2])
     def test_an_image_that_cannot_be_decoded_is_reported_and_leaves_the_others(
-        self, dataset, rule, workers
+        self, dataset, section, workers
     ):
-        [batch, other] = decoded(dataset, [[0, 1, 3], [2]], rule, workers=workers)
+        [batch, other] = decoded(dataset, [[0, 1, 3], [2]], section, workers=workers)
         (first, truncated), (second, missing) = batch.unreadable
         assert (first, second) == (1, 3)
         assert "cannot be decoded" in truncated
@@ -92,25 +92,25 @@ class TestDecoded:
         assert not other.unreadable
 
     @pytest.mark.parametrize("workers", [0, 2])
-    def test_of_no_batches_nothing_is_made(self, dataset, rule, workers):
-        assert list(decoded(dataset, [], rule, workers=workers)) == []
+    def test_no_batches_give_no_batch(self, dataset, section, workers):
+        assert list(decoded(dataset, [], section, workers=workers)) == []
 
-    def test_decoding_draws_no_random_numbers_of_the_caller(self, dataset, rule):
+    def test_decoding_draws_no_random_numbers_of_the_caller(self, dataset, section):
         before = torch.get_rng_state()
-        list(decoded(dataset, BATCHES, rule, workers=2))
+        list(decoded(dataset, BATCHES, section, workers=2))
         assert torch.equal(torch.get_rng_state(), before)
 
-    def test_a_death_is_an_error_and_no_process_is_left(self, dataset, rule, monkeypatch):
+    def test_a_death_is_an_error_and_no_process_is_left(self, dataset, section, monkeypatch):
         monkeypatch.setattr("wsol_bench.images.loading.load_image", kill_myself)
         with pytest.raises(WorkerError, match="a process that decodes images died"):
-            list(decoded(dataset, BATCHES, rule, workers=2))
+            list(decoded(dataset, BATCHES, section, workers=2))
         wait_until(lambda: not multiprocessing.active_children())
 
-    def test_a_process_that_hangs_is_an_error_and_is_not_left(self, dataset, rule, monkeypatch):
+    def test_a_process_that_hangs_is_an_error_and_is_not_left(self, dataset, section, monkeypatch):
         monkeypatch.setattr("wsol_bench.images.loading.load_image", lambda path: time.sleep(3600))
         monkeypatch.setattr("wsol_bench.images.loading._TIMEOUT_S", 1)
         with pytest.raises(WorkerError, match="no image was decoded for 1 seconds"):
-            list(decoded(dataset, BATCHES, rule, workers=2))
+            list(decoded(dataset, BATCHES, section, workers=2))
         wait_until(lambda: not multiprocessing.active_children())
 
 
@@ -148,11 +148,11 @@ def kill_a_decoder():
 
 
 class TestARun:
-    def test_has_the_same_tables_with_any_number_of_decoders(self, root, sound):
+    def test_a_run_has_the_same_tables_with_any_number_of_decoders(self, root, sound):
         assert_same(wsol_bench.run(color_experiment(root, **PART, workers=2)), sound)
 
     @pytest.mark.parametrize("image", [1, 12])
-    def test_of_which_a_decoder_is_killed_once_has_the_same_tables(
+    def test_a_run_whose_decoder_is_killed_once_has_the_same_tables(
         self, root, sound, image, tmp_path, monkeypatch
     ):
         killed = tmp_path / "killed"
@@ -168,7 +168,7 @@ class TestARun:
         assert killed.exists()
         assert_same(results, sound)
 
-    def test_of_which_a_decoder_is_killed_during_a_pass_has_the_same_tables(
+    def test_a_run_whose_decoder_is_killed_during_a_pass_has_the_same_tables(
         self, root, sound, tmp_path, monkeypatch
     ):
         """Wherever in the run it dies."""
@@ -191,7 +191,7 @@ class TestARun:
         assert killed.exists()
         assert_same(results, sound)
 
-    def test_of_which_a_decoder_is_killed_while_a_part_is_written_has_the_same_tables(
+    def test_a_run_whose_decoder_is_killed_while_a_part_is_written_has_the_same_tables(
         self, root, sound
     ):
         class Killing(LocalEngine):
@@ -210,7 +210,7 @@ class TestARun:
         assert_same(results, sound)
 
     @pytest.mark.parametrize("part", [0, 2])
-    def test_of_which_every_decoder_of_an_image_dies_ends_after_three_and_names_the_part(
+    def test_a_run_ends_after_three_deaths_at_one_image_and_names_the_part(
         self, root, sound, part, tmp_path, monkeypatch
     ):
         """The parts before it are kept, also where their images were decoded at the same time."""

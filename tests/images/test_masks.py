@@ -131,7 +131,7 @@ class TestDamagedFiles:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
         with (
             warnings.catch_warnings(action="ignore"),
-            pytest.raises(ImageError, match=r"bomb\.png: 40 x 40 pixels are too many"),
+            pytest.raises(ImageError, match=r"bomb\.png: expected at most \d+ pixels, found 40"),
         ):
             load_mask(MaskFiles((bomb,), None), (8, 8))
 
@@ -153,5 +153,5 @@ class TestNearest:
             ramp = np.arange(source, dtype=np.float32)[None]
             [expected] = cv2.resize(ramp, (target, 1), interpolation=cv2.INTER_NEAREST)
             indices = np.arange(source) % 251
-            found = nearest(indices.astype(np.uint8)[None], (1, target))[0]
-            assert np.array_equal(found, expected.astype(np.int64) % 251), source
+            resized = nearest(indices.astype(np.uint8)[None], (1, target))[0]
+            assert np.array_equal(resized, expected.astype(np.int64) % 251), source

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from method_results import errors_of
 from metric_tables import each_method, images, rows
+from overlaps import pairwise_iou
 
-from wsol_bench.geometry import pairwise_iou
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.failure_modes import FAILURE_MODES, failure_counts, failure_modes
 from wsol_bench.metrics.image_scores import ImageScores

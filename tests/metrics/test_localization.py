@@ -192,7 +192,9 @@ class TestDevkit:
         for case in self.CASES["cases"]:
             if case["gt_label"] == 1001 or case["name"].startswith("blacklisted"):
                 continue
-            from wsol_bench.geometry import from_inclusive, pairwise_iou
+            from overlaps import pairwise_iou
+
+            from wsol_bench.geometry import from_inclusive
 
             truth = np.array([b[:4] for b in case["gt"] if b[4] == case["gt_label"]], np.float64)
             guesses = np.array([g[1:] for g in case["pred"]], np.float64)

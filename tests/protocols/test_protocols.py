@@ -12,9 +12,9 @@ from wsol_bench.protocols.model import (
     BoxSweepProtocol,
     OneBoxProtocol,
     PixelProtocol,
-    Sweep,
     parse_protocol,
 )
+from wsol_bench.protocols.sections import Sweep
 
 CHOE_INPUT = {
     "size": 224, "geometry": "squash", "resize_to": None, "filter": "bilinear", "antialias": True
@@ -27,7 +27,7 @@ IDS = [f"ILSVRC2012_val_{number:08d}" for number in range(1, 10_001)]
 
 
 class TestNamed:
-    def test_are_these(self):
+    def test_the_built_in_protocols_are_these(self):
         assert set(protocol_names()) >= {
             "choe-2020-pxap", "choe-2020-v1", "choe-2020-v2", "gradcam-2017", "zhou-2016"
         }  # fmt: skip
@@ -91,9 +91,9 @@ class TestNamed:
 
     def test_hashes_differ_and_survive_a_manifest(self):
         protocols = [load_protocol(name) for name in protocol_names()]
-        assert len({one.hash for one in protocols}) == len(protocols)
-        for one in protocols:
-            assert parse_protocol(one.model_dump(mode="json"), "manifest") == one
+        assert len({protocol.hash for protocol in protocols}) == len(protocols)
+        for protocol in protocols:
+            assert parse_protocol(protocol.model_dump(mode="json"), "manifest") == protocol
 
     @pytest.mark.parametrize(
         ("name", "hash_"),
@@ -109,7 +109,7 @@ class TestNamed:
         """By which results of older and newer versions are told to be by one protocol."""
         assert load_protocol(name).hash == hash_
 
-    def test_of_a_sweep_may_select_on_other_images(self):
+    def test_a_sweep_may_select_on_other_images(self):
         share = {"box": {"threshold": {"step": 0.001, "select_on": 0.5}}}
         for name in ("choe-2020-v1", "choe-2020-v2"):
             assert load_protocol(name, share).selection == Sweep(step=0.001, select_on=0.5)
@@ -119,7 +119,7 @@ class TestNamed:
         [("gradcam-2017", True), ("zhou-2016", True), ("choe-2020-v1", False),
          ("choe-2020-v2", False), ("choe-2020-pxap", False)],
     )  # fmt: skip
-    def test_errors_of_classification_are_of_one_box_alone(self, name, classifies):
+    def test_only_protocols_of_one_box_have_classification_errors(self, name, classifies):
         assert load_protocol(name).has_classification is classifies
 
 
@@ -153,18 +153,21 @@ ANOTHER = {
 
 class TestHash:
     @pytest.mark.parametrize("name", ANOTHER)
-    def test_changes_with_each_field(self, name):
-        protocols = [load_protocol(name), *(load_protocol(name, one) for one in ANOTHER[name])]
-        for one, other in combinations(protocols, 2):
-            assert one.hash != other.hash, (one.name, other.name)
-            assert one.name != other.name
+    def test_the_hash_changes_with_each_field(self, name):
+        protocols = [
+            load_protocol(name),
+            *(load_protocol(name, changes) for changes in ANOTHER[name]),
+        ]
+        for first, second in combinations(protocols, 2):
+            assert first.hash != second.hash, (first.name, second.name)
+            assert first.name != second.name
 
-    def test_of_a_change_to_what_it_is_already_does_not_change(self):
+    def test_a_change_to_the_same_value_keeps_the_hash(self):
         changes = {"box": {"threshold": {"step": 0.001}, "component": "all"}}
         assert load_protocol("choe-2020-v2", changes).hash == load_protocol("choe-2020-v2").hash
 
     @pytest.mark.parametrize("name", ANOTHER)
-    def test_does_not_change_with_names(self, name):
+    def test_the_hash_does_not_change_with_names(self, name):
         protocol = load_protocol(name)
         renamed = protocol.model_copy(update={"name": "mine", "paper": "none"})
         assert renamed.hash == protocol.hash
@@ -190,7 +193,7 @@ INVALID = [
     ("gradcam-2017", {"box": {"threshold": -0.1}}, "box.threshold", "found -0.1"),
     ("gradcam-2017", {"box": {"threshold": "high"}}, "box.threshold", "found 'high'"),
     ("gradcam-2017", {"box": {"threshold": {}}}, "box.threshold.step", "missing key"),
-    ("choe-2020-v1", {"scoring": {"iou": [0.5, 0.5]}}, "scoring.iou", "each once"),
+    ("choe-2020-v1", {"scoring": {"iou": [0.5, 0.5]}}, "scoring.iou", "expected each IoU once"),
     ("choe-2020-v1", {"box": {"threshold": {"step": 0}}}, "box.threshold.step", "found 0"),
     ("choe-2020-v1", {"box": {"threshold": {"step": 1.5}}}, "box.threshold.step", "found 1.5"),
     (
@@ -218,7 +221,7 @@ INVALID = [
     ("choe-2020-v1", {"scoring": {"iou": [0.5, 0]}}, "scoring.iou.1", "found 0"),
     ("choe-2020-v1", {"scoring": {"iou": 1.1}}, "scoring.iou", "found 1.1"),
     ("gradcam-2017", {"scoring": {"iou": 0}}, "scoring.iou", "found 0"),
-    ("gradcam-2017", {"scoring": {"iou": [0.3, 0.5]}}, "scoring.iou", "several belong to a sweep"),
+    ("gradcam-2017", {"scoring": {"iou": [0.3, 0.5]}}, "scoring.iou", "several need a sweep"),
     ("choe-2020-pxap", {"pixels": {"step": 0}}, "pixels.step", "found 0"),
     ("choe-2020-pxap", {"pixels": None}, "pixels", "either 'box' and 'scoring', or 'pixels'"),
     ("choe-2020-v1", {"pixels": {"step": 0.1}}, "pixels", "either 'box' and 'scoring'"),
@@ -264,16 +267,16 @@ class TestInvalid:
     def test_what_is_left_is_valid(self):
         every = {"threshold": {"step": 0.1}, "extractor": "components", "component": "all"}
         for box in (every, {**every, "of": "maximum", "measured_on": "low_resolution"}):
-            found = changed("choe-2020-v2", box=box)
-            assert type(found) is BoxSweepProtocol
-            assert found.box.threshold == Sweep(step=0.1)
+            protocol = changed("choe-2020-v2", box=box)
+            assert type(protocol) is BoxSweepProtocol
+            assert protocol.box.threshold == Sweep(step=0.1)
         assert changed("choe-2020-v1", scoring={"iou": 0.7}).scoring.ious == (0.7,)
         # One threshold may be taken from contours, too.
-        one = changed("choe-2020-v1", box={"threshold": 0.2}, scoring={"iou": 0.5})
-        assert type(one) is OneBoxProtocol
-        assert (one.box.threshold, one.scoring.iou) == (0.2, 0.5)
+        protocol = changed("choe-2020-v1", box={"threshold": 0.2}, scoring={"iou": 0.5})
+        assert type(protocol) is OneBoxProtocol
+        assert (protocol.box.threshold, protocol.scoring.iou) == (0.2, 0.5)
 
-    def test_what_is_wrong_with_a_box_of_one_threshold_is_said_before_several_least_ious(self):
+    def test_other_errors_come_before_that_of_several_ious_at_one_threshold(self):
         for changes, key in (
             ({"threshold": None}, "box.threshold"),
             ({"threshold": [0.1, 0.2]}, "box.threshold"),
@@ -284,20 +287,22 @@ class TestInvalid:
                 changed("choe-2020-v2", box=changes)
             [line] = str(error.value).splitlines()
             assert f"'{key}'" in line, line
-        with pytest.raises(ConfigError, match=r"'scoring\.iou' several belong to a sweep"):
+        with pytest.raises(
+            ConfigError, match=r"'scoring\.iou' expected one number .*; several need a sweep"
+        ):
             changed("choe-2020-v2", box={"threshold": 0.2, "component": "largest"})
 
 
 class TestThresholds:
     @pytest.mark.parametrize("step", [0.001, 0.01, 0.05, 0.1, 0.25, 1 / 3, 0.3, 1])
-    def test_are_those_of_the_official_code(self, step):
+    def test_thresholds_are_those_of_the_official_code(self, step):
         expected = np.arange(0, 1, step)
         assert np.array_equal(Sweep(step=step).thresholds, expected)
         pixels = load_protocol("choe-2020-pxap", {"pixels": {"step": step}}).pixels
         assert np.array_equal(pixels.thresholds, expected)
 
     @pytest.mark.parametrize("step", [0.001, 0.01, 0.05, 0.1, 0.2, 0.25, 0.5, 1])
-    def test_begin_with_0_and_stay_below_1(self, step):
+    def test_thresholds_begin_with_0_and_stay_below_1(self, step):
         thresholds = Sweep(step=step).thresholds
         assert thresholds[0] == 0
         assert len(thresholds) == round(1 / step)
@@ -306,16 +311,16 @@ class TestThresholds:
 
 class TestHeldOutShare:
     @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
-    def test_is_close_to_what_is_asked_for(self, share):
+    def test_the_share_held_out_is_close_to_the_number(self, share):
         """Within four standard deviations of as many coins."""
-        found = Sweep(step=0.1, select_on=share).holds_out(IDS).mean()
-        assert abs(found - share) < 4 * np.sqrt(share * (1 - share) / len(IDS))
+        held_out = Sweep(step=0.1, select_on=share).holds_out(IDS).mean()
+        assert abs(held_out - share) < 4 * np.sqrt(share * (1 - share) / len(IDS))
 
-    def test_depends_on_the_id_alone(self):
+    def test_being_held_out_depends_on_the_id_alone(self):
         sweep = Sweep(step=0.1, select_on=0.3)
         whole = dict(zip(IDS, sweep.holds_out(IDS).tolist(), strict=True))
-        for some in (IDS[::-1], IDS[17:900:7], IDS[5:6], []):
-            assert sweep.holds_out(some).tolist() == [whole[name] for name in some]
+        for subset in (IDS[::-1], IDS[17:900:7], IDS[5:6], []):
+            assert sweep.holds_out(subset).tolist() == [whole[name] for name in subset]
 
     def test_is_the_same_in_every_release(self):
         """A digest of the id: one that sha256sum begins with 0 to 7 is in the lower half."""
@@ -331,23 +336,23 @@ class TestHeldOutShare:
 
 
 class TestHeldOutFile:
-    def test_holds_out_the_ids_in_it(self, tmp_path):
+    def test_the_ids_in_a_file_are_held_out(self, tmp_path):
         path = tmp_path / "ids.txt"
         path.write_text("c\n\n  a \nnot in the data set\n")
         sweep = Sweep(step=0.1, select_on=str(path))
         assert sweep.holds_out(["a", "b", "c", "d"]).tolist() == [True, False, True, False]
 
-    def test_may_lie_in_the_home_folder(self, tmp_path, monkeypatch):
+    def test_a_file_may_lie_in_the_home_folder(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))
         (tmp_path / "ids.txt").write_text("a\n")
         sweep = Sweep(step=0.1, select_on="~/ids.txt")
         assert sweep.holds_out(["a", "b"]).tolist() == [True, False]
 
     @pytest.mark.parametrize(("content", "count"), [("x\n", 0), ("", 0), ("b\na\n", 2)])
-    def test_that_leaves_nothing_on_a_side_is_an_error(self, tmp_path, content, count):
+    def test_a_file_that_leaves_nothing_on_a_side_is_an_error(self, tmp_path, content, count):
         path = tmp_path / "ids.txt"
         path.write_text(content)
-        message = f"picks {count} of 2 images; some must be left on either side"
+        message = f"picks {count} of 2 images; it must pick at least one image and leave"
         with pytest.raises(ConfigError, match=message):
             Sweep(step=0.1, select_on=str(path)).splits(["a", "b"])
 
@@ -361,7 +366,7 @@ class TestHeldOutFile:
         sweep = Sweep(step=0.1, select_on=str(path))
         assert sweep.splits(["my cats/1.jpg", "cats/1.jpg"]).tolist() == [True, False]
 
-    def test_that_cannot_be_read_is_an_error(self, tmp_path):
+    def test_a_file_that_cannot_be_read_is_an_error(self, tmp_path):
         (tmp_path / "ids.bin").write_bytes(b"\xff\xfe\x00")
         for path in (tmp_path / "nowhere.txt", tmp_path, tmp_path / "ids.bin"):
             with pytest.raises(ConfigError, match=rf"select_on: {path} cannot be read"):

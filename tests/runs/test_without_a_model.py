@@ -168,7 +168,7 @@ class TestRefused:
 
     def test_is_a_model_on_a_data_set_without_pixels(self, folder):
         experiment = without_model(folder / "root", "center_gaussian", models=["resnet50"])
-        with pytest.raises(DatasetError, match="no image files were found"):
+        with pytest.raises(DatasetError, match="expected image files, found none"):
             wsol_bench.run(experiment)
 
     def test_is_a_protocol_of_pixels_where_there_are_no_masks(self, folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from overlaps import pairwise_iou
 from scoring_cases import (
     SIZES,
     blobs,
@@ -19,7 +20,7 @@ from wsolevaluation import box_hits, normalize_scoremap, resize_bbox
 
 from wsol_bench.boxes import largest_component_box
 from wsol_bench.boxes.threshold_sweep import sweep_best_iou
-from wsol_bench.geometry import from_inclusive, pairwise_iou, to_inclusive
+from wsol_bench.geometry import from_inclusive, to_inclusive
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.scoring.upsampling import upsample
 

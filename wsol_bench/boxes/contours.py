@@ -1,15 +1,15 @@
-"""The box rule of wsolevaluation (Choe et al., CVPR 2020), for numbers that compare with its own.
+"""The boxes that wsolevaluation takes from a map (Choe et al., CVPR 2020), at all thresholds.
 
-It scales a map by its range, rounds it down to 8 bits, cuts it above ``int(t * maximum)`` and takes
-OpenCV's contours (RETR_TREE) of what is left: the border of each 8-connected component, and that of
-each hole in one, which runs through the pixels around the hole. A contour's size is the area of
-the polygon through its pixels' centers. Its box ends one pixel too far on the right and below, but
-inside the map. Where nothing is left the box is the map's first pixel.
+Its code scales a map by its range, rounds it down to 8 bits, cuts it above ``int(t * maximum)`` and
+takes OpenCV's contours (RETR_TREE) of what is left: the border of each 8-connected component, and
+the border of each hole in one, which runs through the pixels around the hole. A contour's size is
+the area of the polygon through its pixels' centers. Its box ends one pixel too far on the right and
+below, but inside the map. If nothing is left, the box is the map's first pixel.
 
-All thresholds are had at once here, from three sweeps. Of a hole and the component around it the
-latter has the larger polygon, so that the largest is the largest component with its holes filled;
-and the components of all superlevel sets, holes filled, are those of the map in which each pixel is
-raised to the lowest pass on its way to the edge.
+Three sweeps give the boxes at all thresholds. A component's polygon is larger than that of a hole
+in it, so the largest contour is that of the largest component with its holes filled; and the
+components of all superlevel sets, holes filled, are the components of the map in which each pixel
+is raised to the lowest pass on its way to the edge.
 """
 
 from typing import no_type_check
@@ -18,7 +18,8 @@ import numba
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
-from wsol_bench.boxes.threshold_sweep import GAIN_POLYGON, BoxSpans, Components, sweep
+from wsol_bench.boxes.neighbor_ring import GAIN_POLYGON
+from wsol_bench.boxes.threshold_sweep import BoxSpans, Components, sweep
 
 __all__ = ["contour_sweep"]
 
@@ -29,48 +30,50 @@ def contour_sweep(
     *,
     every: bool = False,
 ) -> Components:
-    """Boxes of the largest contour, and of all of them, at every threshold.
+    """The boxes of the largest contour, and of all contours, at every threshold.
 
     Args:
-        map: at the size in which boxes are wanted; one that is constant or holds a NaN counts as
-            zeros.
+        map: localization map at the size in which boxes are wanted; a map that is constant or holds
+            a NaN counts as zeros.
         thresholds: fractions of the map's range, ascending in [0, 1].
-        every: whether the boxes of all contours are wanted, too.
+        every: whether to return the boxes of all contours, too.
 
     Returns:
-        Half-open xyxy boxes whose IoU is that of wsolevaluation's boxes with inclusive corners. Of
-        several largest contours the last one counts, as OpenCV lists it first.
+        Half-open xyxy boxes whose IoU is that of wsolevaluation's boxes with inclusive corners. If
+        several contours are largest, the last one counts, as OpenCV lists it first.
     """
     height, width = map.shape
     n_levels = len(thresholds)
     gray = _gray(map)
-    # How many thresholds each gray value is above.
+    # The number of thresholds that each gray value is above.
     cuts = (thresholds * gray.max()).astype(np.int64)
     ranks = np.searchsorted(cuts, np.arange(256), side="left").astype(np.int32)[gray]
     filled = _without_holes(ranks, n_levels)
     largest = sweep(filled, n_levels, gain=GAIN_POLYGON, last_of_equals=True).largest
-    n_empty = n_levels - int(ranks.max(initial=0))
-    parts = [largest]
+    spans = [largest]
     if every:
         background = sweep(n_levels - ranks, n_levels, connectivity=1, every=True).all
         holes = _around_holes(background, width, height)
-        backward = BoxSpans(holes.boxes, n_levels - 1 - holes.high, n_levels - 1 - holes.low)
-        parts = [sweep(ranks, n_levels, every=True).all, backward]
+        upside_down = BoxSpans(holes.boxes, n_levels - 1 - holes.high, n_levels - 1 - holes.low)
+        spans = [sweep(ranks, n_levels, every=True).all, upside_down]
 
-    def ended(*tables: BoxSpans) -> BoxSpans:
-        boxes, low, high = (np.concatenate(columns) for columns in zip(*tables, strict=True))
+    n_empty = n_levels - int(ranks.max(initial=0))
+
+    def ended(spans: list[BoxSpans]) -> BoxSpans:
+        """The boxes with their ends moved as in wsolevaluation, and that of the empty levels."""
+        boxes, low, high = (np.concatenate(columns) for columns in zip(*spans, strict=True))
         boxes = np.minimum(boxes + np.array([0, 0, 1, 1], np.int32), 2 * [width, height])
         if n_empty:
             boxes = np.concatenate([boxes, [[0, 0, 1, 1]]])
             low, high = np.append(low, n_levels - n_empty), np.append(high, n_levels - 1)
         return BoxSpans(*(column.astype(np.int32) for column in (boxes, low, high)))
 
-    none = BoxSpans(np.empty((0, 4), np.int32), *np.empty((2, 0), np.int32))
-    return Components(ended(largest), ended(*parts) if every else none)
+    no_boxes = BoxSpans(np.empty((0, 4), np.int32), *np.empty((2, 0), np.int32))
+    return Components(ended([largest]), ended(spans) if every else no_boxes)
 
 
 def _gray(map: Float32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
-    """The map's range as 0 to 255, in the arithmetic of float32 and rounded down."""
+    """The map scaled by its range to 0 to 255, in the arithmetic of float32 and rounded down."""
     low, high = map.min(), map.max()
     with np.errstate(over="ignore"):
         extent = high - low
@@ -81,7 +84,7 @@ def _gray(map: Float32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
 
 
 def _around_holes(components: BoxSpans, width: int, height: int) -> BoxSpans:
-    """Boxes of the pixels around those components that do not reach the edge of their map."""
+    """The boxes of the pixels around the components that do not reach the edge of the map."""
     x0, y0, x1, y1 = components.boxes.T
     inside = (x0 > 0) & (y0 > 0) & (x1 < width) & (y1 < height)
     boxes, low, high = (column[inside] for column in components)
@@ -91,7 +94,7 @@ def _around_holes(components: BoxSpans, width: int, height: int) -> BoxSpans:
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _without_holes(ranks, n_levels):
-    """Each pixel raised to the lowest maximum along any 4-connected way from it to the edge.
+    """The map in which each pixel is raised to the lowest pass on its 4-connected ways to the edge.
 
     A flood from the edge that always goes on at its lowest pixel (Barnes, Lehman & Mulla, Computers
     & Geosciences 2014), with a list of pixels for each level.

@@ -103,7 +103,7 @@ def _check_methods(name: str, options: list[str] | None) -> list[bool]:
 
 def _values_of(options: list[str] | None) -> dict[str, Any]:
     """The values of ``key=value`` options, each in YAML."""
-    from wsol_bench.common.validation import parse_yaml
+    from wsol_bench.common.yaml_files import parse_yaml
 
     pairs = [option.partition("=") for option in options or []]
     for key, equals, value in pairs:

@@ -76,13 +76,13 @@ def _lines(catalog: "Catalog") -> Iterator[str]:
 
 def _text(description: "Description") -> str:
     """What a list says of a built-in thing: its paper, or the first line of its docstring."""
-    words, paper = description.words, description.paper
+    words, paper = description.arguments, description.paper
     if "better" in words:  # a metric
         source = f" ({paper})" if paper else ""
-        return f"{words['better']} is better, per {words['per']}: {description.about}{source}"
+        return f"{words['better']} is better, per {words['per']}: {description.summary}{source}"
     if "gives" in words and not paper:  # a network-free method
         return f"{words['gives']} without a network"
-    return paper or description.about
+    return paper or description.summary
 
 
 def _plugin_lines(catalog: "Catalog", name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The names of built-in things, read from their sources without importing them."""
+"""Catalogs of plug-ins: names, papers and options, read from source code without importing it."""
 
 import ast
 import importlib
@@ -17,23 +17,23 @@ __all__ = ["DATASETS", "METHODS", "METRICS", "NETWORK_FREE", "Catalog", "Descrip
 
 
 class Description(NamedTuple):
-    """What a list says of a thing.
+    """The description of a plug-in, as ``wsol-bench list`` prints it.
 
     Attributes:
-        about: the first line of its docstring.
-        paper: where it is defined; "" where its decorator names none.
-        words: other words that its decorator says, by parameter.
-        options: one line each: name, type, default.
+        summary: first line of its docstring.
+        paper: where it is defined; "" if its decorator names no paper.
+        arguments: constants that its decorator is called with, by parameter.
+        options: lines of its options: name, type, default.
     """
 
-    about: str
+    summary: str
     paper: str
-    words: Mapping[str, Any]
+    arguments: Mapping[str, Any]
     options: list[str]
 
 
 class _BuiltIn(NamedTuple):
-    """A decorated function as its source has it, and the module that it is in."""
+    """A decorated function in the source code, and the name of its module."""
 
     module: str
     function: ast.FunctionDef
@@ -41,18 +41,18 @@ class _BuiltIn(NamedTuple):
 
 
 class Catalog:
-    """The names of things of one kind, known without importing any of them.
+    """The names of all plug-ins of one kind, known without importing any of them.
 
-    A built-in thing is one function with one decorator in a file of ``package``, and stands in no
-    second list: names, papers and options are read from the sources. The methods need torch, which
-    takes seconds to import; checking a configuration's names and listing them do not.
+    A built-in plug-in is one function with one decorator in a module of ``package``, and stands in
+    no second list: names, papers and options are read from the source code. The methods need torch,
+    which takes seconds to import; listing names and checking those of a configuration do not.
 
     Args:
-        kind: what a thing is called in messages.
-        package: the package whose modules hold the built-in ones.
-        group: the entry point group by which other distributions offer theirs.
-        decorator: the name of the decorator that registers a function. The registry's own name is
-            its plural, by which ``families`` finds the calls of ``registry.family``.
+        kind: name of the kind in messages ("map method").
+        package: package whose modules hold the built-in plug-ins.
+        group: entry point group by which other distributions offer plug-ins.
+        decorator: name of the decorator that registers a function. The registry is named by its
+            plural, by which ``families`` finds the calls of ``registry.family``.
     """
 
     def __init__(self, kind: str, *, package: str, group: str, decorator: str) -> None:
@@ -67,11 +67,11 @@ class Catalog:
 
     @property
     def built_in(self) -> list[str]:
-        """The names of what lies in the package."""
+        """The names of the built-in plug-ins."""
         return sorted(self._built_in)
 
     def __contains__(self, name: object) -> bool:
-        """Whether ``name`` is listed, or of a family."""
+        """Whether ``name`` is listed or belongs to a family."""
         if not isinstance(name, str):
             return False
         if name in self._built_in or name in self.registered:
@@ -80,44 +80,46 @@ class Catalog:
         return bool(rest) and (prefix in self.families or name in self.entry_points())
 
     def require(self, name: str, *, also: "Catalog | None" = None) -> None:
-        """Raise ConfigError where nothing can bear the name; an import path is not followed.
+        """Raise ConfigError if no plug-in can have the name; an import path is not followed.
 
         Args:
-            name: in a configuration.
-            also: other things that may stand there, for the message.
+            name: name in a configuration.
+            also: catalog of other plug-ins that may stand there, for the message.
         """
         if name not in self and ":" not in name:
             catalogs = (self, *([also] if also else []))
-            known = [one for catalog in catalogs for one in catalog]
-            known += [f"{prefix}/..." for catalog in catalogs for prefix in catalog.families]
-            raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, known)}")
+            names = [listed for catalog in catalogs for listed in catalog]
+            names += [f"{prefix}/..." for catalog in catalogs for prefix in catalog.families]
+            raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, names)}")
 
     def is_taken(self, name: str) -> bool:
-        """Whether ``name`` is of something built in whose module nobody has imported yet."""
+        """Whether ``name`` belongs to a built-in plug-in whose module is not imported yet."""
         built_in = self._built_in.get(name)
         return built_in is not None and built_in.module not in sys.modules
 
     def find(self, name: str) -> Any:
-        """The built-in thing called ``name``, or None; imports the one module that it is in."""
+        """The built-in plug-in called ``name``, or None; imports the module that it is in."""
         built_in = self._built_in.get(name)
         if built_in is None:
             return None
         return getattr(importlib.import_module(built_in.module), built_in.function.name)
 
     def describe(self, name: str) -> Description | None:
-        """What the source of a built-in thing says of it; None of anything else."""
+        """The description of a built-in plug-in; None if ``name`` is not built in."""
         built_in = self._built_in.get(name)
         if built_in is None:
             return None
-        function, words = built_in.function, {}
-        for keyword in built_in.decorator.keywords:
-            if keyword.arg and isinstance(keyword.value, ast.Constant):
-                words[keyword.arg] = keyword.value.value
-        about = (ast.get_docstring(function) or "").strip().partition("\n")[0]
-        return Description(about, str(words.get("paper", "")), words, _options_of(function))
+        arguments = {
+            keyword.arg: keyword.value.value
+            for keyword in built_in.decorator.keywords
+            if keyword.arg and isinstance(keyword.value, ast.Constant)
+        }
+        summary = (ast.get_docstring(built_in.function) or "").strip().partition("\n")[0]
+        paper = str(arguments.get("paper", ""))
+        return Description(summary, paper, arguments, _options_of(built_in.function))
 
     def entry_points(self) -> dict[str, EntryPoint]:
-        """What installed distributions offer, by ``distribution/name``."""
+        """The entry points of installed distributions, by ``distribution/name``."""
         return {
             f"{point.dist.name if point.dist else '?'}/{point.name}": point
             for point in entry_points(group=self.group)
@@ -125,8 +127,8 @@ class Catalog:
 
     @cached_property
     def families(self) -> dict[str, str]:
-        """The modules that make the things called ``prefix/rest``, by prefix."""
-        found = {}
+        """The names of the modules that make the plug-ins called ``prefix/rest``, by prefix."""
+        modules = {}
         for module, tree in self._trees:
             for node in ast.walk(tree):
                 if (
@@ -136,12 +138,12 @@ class Catalog:
                     and ast.unparse(node.func.value) == f"{self.decorator}s"
                     and isinstance(node.args[0], ast.Constant)
                 ):
-                    found[str(node.args[0].value)] = module
-        return found
+                    modules[str(node.args[0].value)] = module
+        return modules
 
     @cached_property
     def _built_in(self) -> dict[str, _BuiltIn]:
-        found: dict[str, _BuiltIn] = {}
+        built_in: dict[str, _BuiltIn] = {}
         for module, tree in self._trees:
             for node in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
                 for call in node.decorator_list:
@@ -152,15 +154,15 @@ class Catalog:
                         and isinstance(call.args[0], ast.Constant)
                     ):
                         name = str(call.args[0].value)
-                        if name in found:
+                        if name in built_in:
                             raise ConfigError(f"{self.kind} {name!r} is registered twice")
-                        found[name] = _BuiltIn(module, node, call)
-        return found
+                        built_in[name] = _BuiltIn(module, node, call)
+        return built_in
 
     @cached_property
     def _trees(self) -> list[tuple[str, ast.Module]]:
-        """The modules of the package by name, parsed."""
-        spec = find_spec(self.package)  # which imports what holds the package, not itself
+        """The name and syntax tree of every module of the package."""
+        spec = find_spec(self.package)  # imports the package's parents, not the package
         folders = list(spec.submodule_search_locations or []) if spec else []
         return [
             (module.name, ast.parse(_source_of(module).read_text(encoding="utf-8")))
@@ -170,7 +172,7 @@ class Catalog:
 
 
 def _modules(folders: Iterable[str], prefix: str) -> Iterator[pkgutil.ModuleInfo]:
-    """As ``pkgutil.walk_packages``, which imports every package on its way."""
+    """All modules in folders, as ``pkgutil.walk_packages`` but without importing packages."""
     for module in pkgutil.iter_modules(folders, prefix):
         yield module
         if module.ispkg:
@@ -190,10 +192,9 @@ def _options_of(function: ast.FunctionDef) -> list[str]:
         kind = argument.annotation
         if isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "Annotated":
             kind = kind.slice.elts[0] if isinstance(kind.slice, ast.Tuple) else kind.slice
-        said = f": {ast.unparse(kind)}" if kind is not None else ""
-        lines.append(
-            f"  {argument.arg}{said}{'' if default is None else f' = {ast.unparse(default)}'}"
-        )
+        of_kind = f": {ast.unparse(kind)}" if kind is not None else ""
+        by_default = f" = {ast.unparse(default)}" if default is not None else ""
+        lines.append(f"  {argument.arg}{of_kind}{by_default}")
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, digests, locks, the folder of what can be made again."""
+"""Files that are written whole or not at all, their digests and locks, and the cache folder."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ if sys.platform != "win32":
 
 __all__ = ["IMAGE_FORMATS", "cache_folder", "digest", "locked", "write_atomically"]
 
-# What an image file may be, whatever its name says: no format that starts a program to be read.
+# Formats that an image file may have, whatever its name says: none that starts a program.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 _held: set[Path] = set()
@@ -22,14 +22,14 @@ _held_lock = threading.Lock()
 
 
 def digest(content: bytes) -> str:
-    """What tells one content from another in a run's identity."""
+    """The digest of a content, as a run's identity holds it: 16 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()[:16]
 
 
 def cache_folder() -> Path:
     """The folder of parsed annotations and of the embedded data set.
 
-    ``$WSOL_BENCH_CACHE``, or the user's cache folder. All of it can be deleted at any time.
+    It is ``$WSOL_BENCH_CACHE``, or the user's cache folder, and can be deleted at any time.
     """
     import platformdirs
 
@@ -38,10 +38,10 @@ def cache_folder() -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, also after a power failure.
+    """Write a file whole or not at all, even if the power fails meanwhile.
 
     Raises:
-        OSError: it cannot be written; with the path.
+        OSError: the file cannot be written; the error holds the path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -59,7 +59,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk: of two files the first must not be the lost one."""
+    """Write a folder's names to the disk, so that files appear on it in the order written."""
     if sys.platform != "win32":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -70,24 +70,24 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path, holder: str) -> Iterator[None]:
-    """Hold the lock file ``path``; it ends with the process, however that ends.
+    """Hold the lock on a file; the lock ends with the process, in whatever way that ends.
 
-    The processes that decode images do not inherit it, so it does not outlive a killed run. It
-    holds between machines on a shared file system that has such locks.
+    The processes that decode images do not inherit the lock, so it does not outlive a killed run.
+    It holds between machines on a shared file system that has such locks.
 
     Args:
-        path: of the lock file, which stays.
-        holder: who holds it, for the next who asks.
+        path: path of the lock file, which stays.
+        holder: text that other processes are told while this one holds the lock.
 
     Raises:
-        BlockingIOError: another process holds it; the message is that holder's.
+        BlockingIOError: another process holds the lock; the message is its ``holder``.
         OSError: the file system has no locks.
     """
-    here = path.resolve()
+    lock_file = path.resolve()
     with _held_lock:  # the system locks out other processes only
-        if here in _held:
+        if lock_file in _held:
             raise BlockingIOError("this process")
-        _held.add(here)
+        _held.add(lock_file)
     try:
         with path.open("a+") as file:
             try:
@@ -101,11 +101,11 @@ def locked(path: Path, holder: str) -> Iterator[None]:
                 file.flush()
                 yield
     finally:
-        _held.remove(here)
+        _held.remove(lock_file)
 
 
 def _take_with_filelock(file: TextIO) -> AbstractContextManager[object]:
-    """Take a lock beside the file, whose words Windows would let nobody read if it were locked."""
+    """Take a lock beside the file: Windows lets no other process read a file that is locked."""
     from filelock import FileLock, Timeout
 
     try:
@@ -121,9 +121,9 @@ else:
     def _take(file: TextIO) -> AbstractContextManager[object]:
         """Take a POSIX record lock, which ends when the file is closed.
 
-        Not filelock's, which is flock's: forked processes inherit that unless a hook of filelock's
-        closes their copy, and on GPFS it holds on one machine only, where a record lock holds on
-        all.
+        It is not filelock's, which uses flock: forked processes inherit that lock unless a hook of
+        filelock's closes their copy, and on GPFS it holds on one machine only, where a record lock
+        holds on all.
         """
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return nullcontext()

@@ -12,10 +12,15 @@ __all__ = ["bind_options", "has_option", "option_lines"]
 def bind_options(
     function: Callable[..., Any], options: Mapping[str, Any], where: str
 ) -> dict[str, Any]:
-    """The options, converted by the annotations of ``function``'s keyword-only parameters.
+    """The options of a function, converted by the annotations of its keyword-only parameters.
+
+    Args:
+        function: function with options.
+        options: values by name, as a configuration holds them.
+        where: place of the options in error messages.
 
     Raises:
-        ConfigError: an option the function does not have, lacks, or of the wrong type.
+        ConfigError: an option is unknown, missing, or has the wrong type.
     """
     import pydantic
 
@@ -47,7 +52,7 @@ def has_option(function: Callable[..., Any], name: str) -> bool:
 
 
 def option_lines(function: Callable[..., Any]) -> list[str]:
-    """The options of a function for people, one a line: name, type, default."""
+    """The options of a function as lines for people: name, type, default."""
     lines = []
     for name, parameter in _options(function).items():
         kind = parameter.annotation

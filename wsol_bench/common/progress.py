@@ -1,4 +1,4 @@
-"""Progress of long steps, on standard error, with rate and time left."""
+"""Progress bars of long steps, on standard error, with rate and time left."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +13,15 @@ _running: "list[Progress]" = []
 
 
 @contextmanager
-def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """A progress bar; yields the function that moves it forward by a number of units.
+def progress(description: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar; yields the function that moves it forward by a number of units.
 
     In a terminal the bar is drawn in place; elsewhere (a log file) its last state is one line.
+
+    Args:
+        description: text before the bar.
+        total: number of units of the whole step.
+        unit: name of the units, plural.
     """
     from rich.console import Console
     from rich.progress import (
@@ -33,7 +38,7 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]
     from rich.text import Text
 
     class Rate(ProgressColumn):
-        """Units a second, over the whole step once it is over."""
+        """Units per second, over the whole step once it is over."""
 
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
@@ -48,7 +53,7 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(description, total=total)
         _running.append(bar)
         try:
             yield lambda n: bar.update(task, advance=n)
@@ -57,16 +62,16 @@ def progress(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]
 
 
 @contextmanager
-def within(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A line under the bar that is running, while a step of its step lasts; without one, nothing.
+def within(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a second bar under the running one for a part of its step; yields what moves it forward.
 
-    Yields the function that moves the line forward.
+    Nothing is shown if no bar is running.
     """
     if not _running:
         yield lambda n: None
         return
     bar = _running[-1]
-    task = bar.add_task(what, total=total)
+    task = bar.add_task(description, total=total)
     try:
         yield lambda n: bar.update(task, advance=n)
     finally:

@@ -1,4 +1,4 @@
-"""Registries: plug-ins of one kind by name, built in, offered by a distribution, or imported."""
+"""Registries give plug-ins by name: built in, offered by a distribution, or by import path."""
 
 import importlib
 import inspect
@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 from wsol_bench.common.catalog import Catalog
 from wsol_bench.errors import ConfigError, did_you_mean
 
-__all__ = ["Registry", "distinct", "import_object"]
+__all__ = ["Registry", "import_object", "uniquely_named"]
 
 T = TypeVar("T")
 
@@ -23,15 +23,16 @@ Named = TypeVar("Named", bound=_Named)
 
 
 class Registry(Generic[T]):
-    """Names to things of one kind.
+    """The plug-ins of one kind by name.
 
     A name is looked up in this order: registered or built-in name, family (``prefix/rest``), entry
     point (``distribution/name``), import path (``my_module:my_object``).
 
     Args:
-        expected: the class of the things.
-        catalog: what is built in; a thing is imported when it is asked for.
-        example: a line that makes a function one of these, ``{name}`` its name.
+        expected: class of the plug-ins.
+        catalog: names of the built-in plug-ins; each is imported when it is asked for.
+        example: line of code that makes a function a plug-in, with ``{name}`` for the function's
+            name, for error messages.
     """
 
     def __init__(self, expected: type[T], catalog: Catalog, *, example: str = "") -> None:
@@ -42,18 +43,22 @@ class Registry(Generic[T]):
         self._things: dict[str, T] = {}
         self._families: dict[str, Callable[[str], T]] = {}
 
-    def register(self, name: str, thing: T) -> T:
-        """Add ``thing`` under ``name``; a name is given once."""
-        if self._things.get(name, thing) is not thing or self.catalog.is_taken(name):
+    def register(self, name: str, plugin: T) -> T:
+        """Add a plug-in under ``name``.
+
+        Raises:
+            ConfigError: the name is taken.
+        """
+        if self._things.get(name, plugin) is not plugin or self.catalog.is_taken(name):
             raise ConfigError(f"{self.kind} {name!r} is registered twice")
-        self._things[name] = thing
+        self._things[name] = plugin
         self.catalog.registered.add(name)
-        return thing
+        return plugin
 
     def family(self, prefix: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
-        """Let a function make the things called ``prefix/rest`` from the rest of their names.
+        """Let a function make the plug-ins called ``prefix/rest`` from the rest of their names.
 
-        What they are called is for the function to know: a list holds none of them.
+        Only the function knows these names: a list holds none of them.
         """
 
         def register(make: Callable[[str], T]) -> Callable[[str], T]:
@@ -68,37 +73,39 @@ class Registry(Generic[T]):
         return iter(sorted({*self._things, *self.catalog}))
 
     def __contains__(self, name: object) -> bool:
-        """Whether ``name`` is listed, or of a family."""
-        return name in self._things or name in self.catalog or self._made_by(name) is not None
+        """Whether ``name`` is listed or belongs to a family."""
+        return name in self._things or name in self.catalog or self._family_of(name) is not None
 
     def get(self, name: str) -> T:
-        """The thing called ``name``.
+        """The plug-in called ``name``.
 
         Raises:
-            ConfigError: nothing bears the name; the message suggests the nearest one.
+            ConfigError: no plug-in has the name (the message suggests the nearest one), or it
+                cannot be loaded.
         """
         if name in self._things:
             return self._things[name]
         if (built_in := self.catalog.find(name)) is not None:
             return self._accept(built_in, name)
-        if make := self._made_by(name):
+        if make := self._family_of(name):
             return make(name.partition("/")[2])
         plugins = self.catalog.entry_points()
         if name in plugins:
             try:
-                found = plugins[name].load()
+                plugin = plugins[name].load()
             except Exception as error:  # whatever somebody's module raises when it is imported
                 raise ConfigError(
                     f"{self.kind} {name!r} cannot be loaded: {type(error).__name__}: {error}"
                 ) from error
-            return self._accept(found, name)
+            return self._accept(plugin, name)
         if ":" in name:
             return self._accept(import_object(name, self.kind), name)
         prefixes = {*self._families, *self.catalog.families}
-        known = [*self, *(f"{prefix}/..." for prefix in prefixes)]
-        raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, known)}")
+        names = [*self, *(f"{prefix}/..." for prefix in prefixes)]
+        raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, names)}")
 
-    def _made_by(self, name: object) -> Callable[[str], T] | None:
+    def _family_of(self, name: object) -> Callable[[str], T] | None:
+        """The function that makes the plug-ins of a name's family; None if it is of no family."""
         prefix, _, rest = name.partition("/") if isinstance(name, str) else ("", "", "")
         if not rest:
             return None
@@ -106,23 +113,27 @@ class Registry(Generic[T]):
             importlib.import_module(self.catalog.families[prefix])
         return self._families.get(prefix)
 
-    def _accept(self, found: Any, name: str) -> T:
-        """A plug-in hands over the thing itself: what the decorator returned."""
-        if not isinstance(found, self._expected):
-            line = ""
-            if self._example and inspect.isfunction(found):
-                line = f"; write above it: {self._example.format(name=found.__name__)}"
+    def _accept(self, plugin: Any, name: str) -> T:
+        """The plug-in, which must be what the decorator returned."""
+        if not isinstance(plugin, self._expected):
+            hint = ""
+            if self._example and inspect.isfunction(plugin):
+                hint = f"; write above it: {self._example.format(name=plugin.__name__)}"
             raise ConfigError(
                 f"{name!r} is not a {self.kind}: expected {self._expected.__name__} (what its "
-                f"decorator returns), found {type(found).__name__}{line}"
+                f"decorator returns), found {type(plugin).__name__}{hint}"
             )
-        return found
+        return plugin
 
 
-def distinct(things: Iterable[Named], kind: str = "map method") -> list[Named]:
-    """The things; ConfigError where two bear one name, by which results would confuse them."""
-    listed = list(things)
-    names = [thing.name for thing in listed]
+def uniquely_named(plugins: Iterable[Named], kind: str = "map method") -> list[Named]:
+    """The plug-ins as a list, in which no two have the same name.
+
+    Raises:
+        ConfigError: two plug-ins have the same name, by which results would confuse them.
+    """
+    listed = list(plugins)
+    names = [plugin.name for plugin in listed]
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"{kind} {name!r} is listed twice; tell them apart with 'label:'")
@@ -130,7 +141,15 @@ def distinct(things: Iterable[Named], kind: str = "map method") -> list[Named]:
 
 
 def import_object(path: str, kind: str) -> Any:
-    """The object at ``module:name``; errors say which half of the path is wrong."""
+    """The object at an import path.
+
+    Args:
+        path: ``module:name``.
+        kind: what the object should be, for error messages.
+
+    Raises:
+        ConfigError: the module cannot be imported, or has no such name.
+    """
     module_name, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(module_name)

@@ -1,26 +1,26 @@
-"""Words that configurations and code share, declared once and without importing torch."""
+"""Types of words that configurations and code share, declared once and without importing torch."""
 
 from typing import Literal
 
 __all__ = ["Better", "Classes", "Gives", "Layout", "Precision", "Sanity", "Scope"]
 
-# Of a network's pass: float32, or autocast to a half-precision type.
+# The number format of a network's pass: float32, or autocast to a half-precision type.
 Precision = Literal["fp32", "bf16", "fp16"]
 
-# How a layer's output lies in memory: channels first, channels last, or tokens (n, tokens, c).
+# The order of the axes of a layer's output: channels first, channels last, or (n, tokens, c).
 Layout = Literal["nchw", "nhwc", "tokens"]
 
 # Whether a map method makes a map of each recorded layer, or one of the image.
 Scope = Literal["layer", "image"]
 
-# Whose maps a method makes: of all predictions and the image's own class, or of the latter alone.
+# The classes that a method makes maps of: all predictions and the label, or the label alone.
 Classes = Literal["all", "label"]
 
-# Maps that should localize badly.
+# Sanity checks of a method: maps that should localize badly.
 Sanity = Literal["class_swapped", "randomized_weights"]
 
-# What a source holds.
+# What a network-free method gives.
 Gives = Literal["maps", "boxes"]
 
-# Which values of a metric are good.
+# The direction in which a metric improves.
 Better = Literal["higher", "lower"]

@@ -1,4 +1,4 @@
-"""Data sets: loaders end where conventions end."""
+"""Data sets: images, boxes, masks and classes, in one convention whatever their files use."""
 
 from wsol_bench.datasets.base import (
     ROOT_ID,

@@ -1,28 +1,53 @@
-"""From what a loader read, in its source's convention, to a ``Dataset``: the way of all of them.
+"""The last step of every loader: a ``Dataset`` from tables of images and boxes in any convention.
 
-A loader says which images there are and which boxes its source draws; here files are looked up and
-measured, boxes repaired and converted, and what is odd becomes a finding.
+A loader reads which images there are and which boxes its annotations draw. Here files are looked up
+and measured, boxes are repaired and converted, and oddities become findings.
 """
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float64
 
 from wsol_bench.datasets.base import ROOT_SYNSET, Dataset, Finding
-from wsol_bench.datasets.index import TableCache, look_up, read_headers
+from wsol_bench.datasets.folders import look_up
+from wsol_bench.datasets.image_headers import read_headers
+from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import Convention, repair
 
-__all__ = ["CORNERS", "assemble", "class_table", "find_images", "measure", "note"]
+__all__ = [
+    "CORNERS",
+    "ImageFiles",
+    "assemble",
+    "class_table",
+    "find_images",
+    "findings_of",
+    "measure",
+]
 
 CORNERS = ["x0", "y0", "x1", "y1"]
 
 
-def note(findings: list[Finding], kind: str, ids: Iterable[str], detail: str) -> None:
-    """Add a finding of one kind for each of several images."""
-    findings.extend(Finding(kind, image_id, detail) for image_id in ids)
+class ImageFiles(NamedTuple):
+    """The image files of a data set.
+
+    Attributes:
+        table: one row an image: the columns that it was called with, path, width, height (pixels),
+            keep (False if the header is unreadable).
+        findings: findings of missing and unreadable files.
+    """
+
+    table: pd.DataFrame
+    findings: list[Finding]
+
+
+def findings_of(kind: str, image_ids: Iterable[str], detail: str) -> list[Finding]:
+    """A finding with the same kind and detail for each of several images."""
+    return [Finding(kind, image_id, detail) for image_id in image_ids]
 
 
 def class_table(words: Mapping[str, str]) -> pd.DataFrame:
@@ -32,47 +57,45 @@ def class_table(words: Mapping[str, str]) -> pd.DataFrame:
     return table.astype({"wnid": "str", "words": "str", "ilsvrc_id": np.int64})
 
 
-def find_images(
-    folder: Path, listed: pd.DataFrame, tables: TableCache, findings: list[Finding]
-) -> pd.DataFrame:
-    """``measure`` of those listed images that are there; a finding for each of the others.
+def find_images(folder: Path, listed: pd.DataFrame, tables: TableCache) -> ImageFiles:
+    """The listed images that exist, measured; a finding for each of the others.
 
     Args:
-        folder: of the images.
+        folder: folder of the images.
         listed: one row an image: image_id, file (path that stays below the folder), and more.
-        tables: where the headers are kept.
-        findings: what was odd is added to them.
+        tables: cache of the headers.
     """
-    found = look_up(folder, listed["file"].tolist())
-    missing = (found["bytes"] < 0).to_numpy()
+    files = look_up(folder, listed["file"].tolist())
+    missing = (files["bytes"] < 0).to_numpy()
     detail = f"listed, but no such image in {folder}; left out"
-    note(findings, "missing_file", listed["image_id"][missing], detail)
-    there = listed[~missing].reset_index(drop=True)
-    stats = found.loc[~missing, ["bytes", "mtime"]].reset_index(drop=True)
-    return measure(folder, there.join(stats), tables, findings)
+    findings = findings_of("missing_file", listed["image_id"][missing], detail)
+    existing = listed[~missing].reset_index(drop=True)
+    stats = files.loc[~missing, ["bytes", "mtime"]].reset_index(drop=True)
+    measured = measure(folder, existing.join(stats), tables)
+    return ImageFiles(measured.table, findings + measured.findings)
 
 
-def measure(
-    folder: Path, files: pd.DataFrame, tables: TableCache, findings: list[Finding]
-) -> pd.DataFrame:
-    """Image files with their path, width and height; keep is False where the header is unreadable.
+def measure(folder: Path, files: pd.DataFrame, tables: TableCache) -> ImageFiles:
+    """Image files with their path, width and height; a finding for each unreadable header.
 
     Args:
-        folder: of the images.
+        folder: folder of the images.
         files: one row an image: image_id, file, bytes and mtime (as ``scan`` gives them), and more.
-        tables: where the headers are kept.
-        findings: what was odd is added to them.
+        tables: cache of the headers.
     """
     headers = read_headers(folder, files, tables)
     broken = headers["error"] != ""
-    for image_id, error in zip(files["image_id"][broken], headers["error"][broken], strict=True):
-        findings.append(Finding("unreadable_image", image_id, f"{error}; left out"))
-    return files.assign(
+    findings = [
+        Finding("unreadable_image", image_id, f"{error}; left out")
+        for image_id, error in zip(files["image_id"][broken], headers["error"][broken], strict=True)
+    ]
+    table = files.assign(
         path=f"{folder}/" + files["file"],
         width=headers["width"],
         height=headers["height"],
         keep=~broken,
     )
+    return ImageFiles(table, findings)
 
 
 def assemble(
@@ -85,33 +108,36 @@ def assemble(
     convention: Convention,
     source: str,
 ) -> Dataset:
-    """The data set of images and of boxes that stand in their source's convention.
+    """The data set of images and of boxes whose corners are in any convention.
 
-    Images without a label, or with one that ``classes`` does not hold, are left out; boxes are
-    repaired, and rescaled where they were drawn on another size of the image.
+    Images without a label, or with one that ``classes`` does not hold, are left out. Boxes are
+    repaired, and rescaled if they were drawn on another size of the image.
 
     Args:
-        name: of the data set.
-        images: one row an image, in order: image_id, path ("" for none), width, height (0 where
-            nothing says), label ("" where nothing says), keep (False: left out, and said so).
-            There may be blacklisted, and said_width, said_height: of the image that the boxes were
-            drawn on, 0 where nothing says.
-        objects: one row a box: image (its place in ``images``), wnid ("" where no class is called
-            as name says), and its ``CORNERS`` as they stand in the source.
-        classes: wnid (sorted), words, ilsvrc_id.
-        findings: so far.
-        convention: of the corners.
-        source: of the images, for the error.
+        name: name of the data set.
+        images: one row an image, in order: image_id, path ("" for none), width, height (0 if
+            unknown), label ("" if unknown), keep (False if left out, with a finding that says so).
+            Optional: blacklisted; annotated_width and annotated_height, the size of the image that
+            the boxes were drawn on (0 if unknown).
+        objects: one row a box: image (position in ``images``), wnid ("" if no class has the name in
+            ``name``), and its ``CORNERS`` as the annotations write them.
+        classes: one row a class: wnid (sorted), words, ilsvrc_id.
+        findings: findings so far.
+        convention: convention of the corners.
+        source: where the annotations come from, for the error message.
 
     Raises:
         DatasetError: no image is left.
     """
-    frame, findings = images.reset_index(drop=True), list(findings)
-    _leave_out_unlabeled(frame, classes, findings)
-    objects = _place_boxes(objects, frame, findings, convention)
-    kept = frame[frame["keep"]]
+    images = images.reset_index(drop=True)
+    images["keep"], unlabeled = _has_known_label(images, classes)
+    objects, odd_boxes = _place_boxes(objects, images, convention)
+    findings = [*findings, *unlabeled, *odd_boxes]
+    images["n_boxes"] = np.bincount(objects["image"], minlength=len(images))
+    findings += _images_without_box(images, objects)
+    kept = images[images["keep"]]
     if kept.empty:
-        raise DatasetError(f"no image of {source} is left; {_summary(findings)}")
+        raise DatasetError(f"every image of {source} is left out; {_summary(findings)}")
     if "blacklisted" not in kept:
         kept = kept.assign(blacklisted=False)
     columns = ["image_id", "path", "height", "width", "label", "blacklisted", "n_boxes"]
@@ -125,69 +151,85 @@ def assemble(
     )
 
 
-def _leave_out_unlabeled(
-    frame: pd.DataFrame, classes: pd.DataFrame, findings: list[Finding]
-) -> None:
-    labels, keep = frame["label"], frame["keep"].to_numpy(np.bool_)
+def _has_known_label(
+    images: pd.DataFrame, classes: pd.DataFrame
+) -> tuple[Bool[np.ndarray, " n"], list[Finding]]:
+    """Whether each image is kept and has a label among the classes; findings of those without."""
+    labels, keep = images["label"], images["keep"].to_numpy(np.bool_)
     unlabeled = (labels == "").to_numpy()
     unknown = ~unlabeled & ~labels.isin([*classes["wnid"], ROOT_SYNSET]).to_numpy()
-    note(findings, "no_label", frame["image_id"][keep & unlabeled], "no class said; left out")
+    findings = findings_of("no_label", images["image_id"][keep & unlabeled], "no label; left out")
     for index in np.flatnonzero(keep & unknown):
         detail = f"class {labels.iloc[index]!r} is not among the {len(classes)} classes; left out"
-        findings.append(Finding("unknown_class", frame["image_id"].iloc[index], detail))
-    frame["keep"] = keep & ~unlabeled & ~unknown
+        findings.append(Finding("unknown_class", images["image_id"].iloc[index], detail))
+    return keep & ~unlabeled & ~unknown, findings
 
 
 def _place_boxes(
-    objects: pd.DataFrame, frame: pd.DataFrame, findings: list[Finding], convention: Convention
-) -> pd.DataFrame:
-    """The boxes of the kept images, in the images' order, half-open; adds ``n_boxes``."""
-    ids, keep = frame["image_id"], frame["keep"].to_numpy(np.bool_)
+    objects: pd.DataFrame, images: pd.DataFrame, convention: Convention
+) -> tuple[pd.DataFrame, list[Finding]]:
+    """The boxes of the kept images, half-open, in the images' order; findings of odd ones."""
+    ids, keep = images["image_id"], images["keep"].to_numpy(np.bool_)
     objects = objects[keep[objects["image"]]]
     nameless = objects[objects["wnid"] == ""]
+    findings = []
     for image, name in nameless.reindex(columns=["image", "name"]).itertuples(index=False):
         detail = f"object {name!r} is of no known class; object left out"
         findings.append(Finding("unknown_class", ids.iloc[image], detail))
     objects = objects[objects["wnid"] != ""].sort_values("image", kind="stable")
 
-    size = frame[["width", "height"]].to_numpy(np.float64)
-    shown = size
-    if "said_width" in frame:
-        said = frame[["said_width", "said_height"]].to_numpy(np.float64)
-        differs = (said > 0).all(axis=1) & (size > 0).all(axis=1) & (said != size).any(axis=1)
-        for index in np.flatnonzero(differs & keep):
-            (width, height), (real_width, real_height) = said[index], size[index]
-            detail = (
-                f"boxes refer to {width:g} x {height:g} pixels, the image has "
-                f"{real_width:g} x {real_height:g}; boxes rescaled"
-            )
-            findings.append(Finding("size_mismatch", ids.iloc[index], detail))
-        shown = np.where(differs[:, None], said, size)
+    size = images[["width", "height"]].to_numpy(np.float64)
+    annotated_size, mismatches = _annotated_sizes(images)
+    findings += mismatches
     image = objects["image"].to_numpy(np.int64)
     corners = objects[CORNERS].to_numpy(np.float64)
     # Repaired in the frame they were drawn in, then rescaled: swapped corners are swapped there.
-    limits = np.where(shown > 0, shown, np.inf)[image]
+    limits = np.where(annotated_size > 0, annotated_size, np.inf)[image]
     repaired = repair(convention.to_half_open(corners), limits, convention)
     for position, remark in repaired.remarks.items():
         findings.append(Finding("odd_box", ids.iloc[image[position]], remark))
-    scale = np.divide(size, shown, out=np.ones_like(size), where=shown > 0)
+    scale = np.divide(size, annotated_size, out=np.ones_like(size), where=annotated_size > 0)
     boxes = repaired.boxes * np.tile(scale, 2)[image]
-
     objects = objects[["image", "wnid"]].assign(**dict(zip(CORNERS, boxes.T, strict=True)))
-    objects = objects[repaired.kept]
-    frame["n_boxes"] = np.bincount(objects["image"], minlength=len(frame))
-    note(findings, "no_box", ids[keep & (frame["n_boxes"] == 0).to_numpy()], "no box")
-    labels = frame["label"].to_numpy(object)
+    return objects[repaired.kept], findings
+
+
+def _annotated_sizes(
+    images: pd.DataFrame,
+) -> tuple[Float64[np.ndarray, "n 2"], list[Finding]]:
+    """The (width, height) that each image's boxes were drawn on; findings if it is another one."""
+    size = images[["width", "height"]].to_numpy(np.float64)
+    if "annotated_width" not in images:
+        return size, []
+    annotated = images[["annotated_width", "annotated_height"]].to_numpy(np.float64)
+    differs = (annotated > 0).all(axis=1) & (size > 0).all(axis=1) & (annotated != size).any(axis=1)
+    findings = []
+    for index in np.flatnonzero(differs & images["keep"].to_numpy(np.bool_)):
+        (width, height), (real_width, real_height) = annotated[index], size[index]
+        detail = (
+            f"boxes refer to {width:g} x {height:g} pixels, the image has "
+            f"{real_width:g} x {real_height:g}; boxes rescaled"
+        )
+        findings.append(Finding("size_mismatch", images["image_id"].iloc[index], detail))
+    return np.where(differs[:, None], annotated, size), findings
+
+
+def _images_without_box(images: pd.DataFrame, objects: pd.DataFrame) -> list[Finding]:
+    """Findings of the kept images without a box, or without a box of their class."""
+    ids, keep = images["image_id"], images["keep"].to_numpy(np.bool_)
+    findings = findings_of("no_box", ids[keep & (images["n_boxes"] == 0).to_numpy()], "no box")
+    labels = images["label"].to_numpy(object)
     agrees = labels[objects["image"]] == objects["wnid"].to_numpy(object)
-    own = np.bincount(objects["image"], weights=agrees, minlength=len(frame)) > 0
-    foreign = (frame["n_boxes"] > 0).to_numpy() & ~own & (labels != ROOT_SYNSET)
+    of_label = np.bincount(objects["image"], weights=agrees, minlength=len(images)) > 0
+    foreign = (images["n_boxes"] > 0).to_numpy() & ~of_label & (labels != ROOT_SYNSET)
     for index in np.flatnonzero(foreign):
         detail = f"labeled {labels[index]}, but no box is of that class"
         findings.append(Finding("label_mismatch", ids.iloc[index], detail))
-    return objects
+    return findings
 
 
 def _summary(findings: list[Finding]) -> str:
+    """The number of findings by kind, and the first of them."""
     counts = pd.Series([finding.kind for finding in findings], dtype="str").value_counts()
     kinds = ", ".join(f"{kind}: {count}" for kind, count in counts.items())
-    return f"{kinds}; the first: {', '.join(findings[0])}" if findings else "none was there"
+    return f"{kinds}; the first: {', '.join(findings[0])}" if findings else "there was none"

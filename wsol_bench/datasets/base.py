@@ -1,4 +1,4 @@
-"""What every data set is, once loaded: tables of images and boxes in one convention."""
+"""The class of every loaded data set: tables of images and boxes in one convention."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -34,21 +34,22 @@ ROOT_ID = 1001
 def counts_for(
     labels: str | np.ndarray, box_labels: Shaped[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " n"]:
-    """Which boxes can credit a guess of the class: its own, and all for the root synset.
+    """Whether each box can credit a guess of a class: boxes of that class, or all for the root.
 
     Args:
-        labels: one class, or the class of each box's image.
-        box_labels: class of each box.
+        labels: wnid of the class, one for all boxes or one a box.
+        box_labels: wnid of each box.
     """
     return np.asarray((box_labels == labels) | (labels == np.asarray(ROOT_SYNSET)), dtype=bool)
 
 
 class MaskFiles(NamedTuple):
-    """The pixels of an image that are object, as image files of the original image's proportions.
+    """The mask of an image as image files, of any size but the image's proportions.
 
     Attributes:
-        foreground: one file an instance; a pixel is object where any of them is not zero.
-        ignore: pixels that count neither way, unless they are object; None where there are none.
+        foreground: one file an instance; a pixel is object if it is not zero in any of them.
+        ignore: file of the pixels that count neither way unless they are object; None if there is
+            no such file.
     """
 
     foreground: tuple[Path, ...]
@@ -59,15 +60,15 @@ class Sample(NamedTuple):
     """One image of a data set.
 
     Attributes:
-        image_id: unique in its data set.
-        path: of the pixels; None in an annotations-only data set.
-        height, width: in pixels; 0 where no source says.
+        image_id: name that is unique in the data set.
+        path: path of the image file; None in an annotations-only data set.
+        height, width: size in pixels; 0 if unknown.
         label: wnid of the image's class.
-        boxes: (n, 4) ground truth, half-open xyxy pixels of the original image.
+        boxes: (n, 4) ground-truth boxes, half-open xyxy pixels of the original image.
         box_labels: wnid of each box.
-        blacklisted: left out of the localization error by the official protocol.
-        mask: None in a data set of boxes.
-        held_out: kept out of all numbers, to select a threshold on.
+        blacklisted: whether the official protocol leaves the image out of the localization error.
+        mask: mask files; None in a data set of boxes.
+        held_out: whether the image is kept out of all numbers, to select a threshold on.
     """
 
     image_id: str
@@ -83,7 +84,13 @@ class Sample(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something a loader saw and dealt with: what kind, at which image, what exactly."""
+    """Something odd in a data set's files, which the loader repaired or left out.
+
+    Attributes:
+        kind: name of the kind of finding ("odd_box"), as docs/datasets.md lists them.
+        image_id: image that it concerns.
+        detail: what is odd, and what the loader did.
+    """
 
     kind: str
     image_id: str
@@ -92,18 +99,18 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images in order, their boxes, their classes, and what was odd about the files.
+    """A loaded data set: images in order, their boxes or masks, and their classes.
 
     Attributes:
-        name: of the data set, as configured.
+        name: name of the data set, as configured.
         images: one row an image: image_id, path ("" for none), height, width, label, blacklisted,
-            n_boxes; where a threshold is selected on some of them, held_out.
-        boxes: (m, 4) boxes of all images in order, half-open xyxy.
+            n_boxes; also held_out if a threshold is selected on some of the images.
+        boxes: (m, 4) boxes of all images in order, half-open xyxy pixels of the original images.
         box_labels: (m,) wnid of each box.
-        classes: one row a class in sorted-wnid order: wnid, words, ilsvrc_id (0 where the root
-            holds no devkit order).
-        findings: what the loader repaired or left out.
-        masks: of each image; empty in a data set of boxes.
+        classes: one row a class in sorted-wnid order: wnid, words, ilsvrc_id (0 if there is no
+            devkit to say it).
+        findings: oddities that the loader repaired or left out.
+        masks: mask files of each image; empty in a data set of boxes.
     """
 
     name: str
@@ -119,7 +126,9 @@ class Dataset:
         object.__setattr__(self, "_ends", ends)
         repeated = self.images["image_id"][self.images["image_id"].duplicated()]
         if len(repeated):
-            raise DatasetError(f"{self.name}: image id {repeated.iloc[0]!r} stands for two images")
+            raise DatasetError(
+                f"{self.name}: expected each image id once, found {repeated.iloc[0]!r} twice"
+            )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -151,7 +160,7 @@ class Dataset:
         """The data set of the images at ``indices``, in that order."""
         ends: np.ndarray = self.__dict__["_ends"]
         counts = self.images["n_boxes"].to_numpy(np.int64)[list(indices)]
-        # Of each image, the distance from its first box here to its first box there.
+        # The distance from each image's first box in the new list to its first box in the old one.
         shifts = ends[list(indices)] - np.cumsum(counts)
         flat = np.repeat(shifts, counts) + np.arange(counts.sum())
         return replace(
@@ -163,10 +172,10 @@ class Dataset:
         )
 
     def select(self, image_ids: Sequence[str]) -> "Dataset":
-        """The data set of the named images, in that order.
+        """The data set of the images with these ids, in that order.
 
         Raises:
-            DatasetError: a name that is not in the data set.
+            DatasetError: an id is not in the data set.
         """
         position = {name: index for index, name in enumerate(self.images["image_id"])}
         unknown = [name for name in image_ids if name not in position]
@@ -180,12 +189,12 @@ class Dataset:
 
     @property
     def words(self) -> dict[str, str]:
-        """Names for people: wnid to words. Words are not unique ("crane"); wnids are."""
+        """The names of the classes for people, by wnid; two classes may have the same ("crane")."""
         return dict(zip(self.classes["wnid"], self.classes["words"], strict=True))
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what is scored: ids, labels, blacklist, boxes; names and sizes of masks."""
+        """The digest of what is scored: ids, labels, blacklist, boxes; names and sizes of masks."""
         digest = hashlib.sha256()
         for column in ("image_id", "label", "blacklisted", "n_boxes"):
             digest.update("\n".join(self.images[column].astype(str)).encode())
@@ -197,12 +206,12 @@ class Dataset:
         return digest.hexdigest()[:16]
 
     def require_pixels(self) -> None:
-        """Raise DatasetError where there are no image files to look at."""
+        """Raise DatasetError if the data set has no image files."""
         if not (self.images["path"] != "").any():
             raise DatasetError(
-                f"{self.name}: no image files were found, so this data set has no pixels to "
+                f"{self.name}: expected image files, found none, so this data set has no pixels to "
                 "evaluate (it can score prediction files); is 'root' right? The option 'images' "
-                "names an image folder elsewhere"
+                "names an image folder that lies elsewhere"
             )
 
 

@@ -1,4 +1,4 @@
-"""CUB-200-2011: 200 species of birds, one box an image; and CUBV2 by wsolevaluation's metadata."""
+"""The data sets CUB-200-2011, 200 species of birds with one box an image, and CUBV2."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from wsol_bench.datasets.annotations import read_columns
-from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images, note
-from wsol_bench.datasets.base import Dataset, Finding, dataset
-from wsol_bench.datasets.index import TableCache, existing
+from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images, findings_of
+from wsol_bench.datasets.base import Dataset, dataset
+from wsol_bench.datasets.folders import existing
+from wsol_bench.datasets.formats.lists import read_columns
+from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.datasets.wsol_metadata import wsol_metadata
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import HALF_OPEN
@@ -27,7 +28,9 @@ def cub(
     metadata: Path | None = None,
     cache: bool = True,
 ) -> Dataset:
-    """CUB-200-2011 (Wah et al., 2011): 5,994 images in train, 5,794 in test; 1,000 in CUBV2.
+    """CUB-200-2011 (Wah et al., 2011), 200 species of birds, one box an image; and CUBV2.
+
+    The split "train" has 5,994 images, "test" 5,794, and "v2" 1,000.
 
     Images are sorted by id: their path in images.txt, without the extension. A class is its name in
     classes.txt (``001.Black_footed_Albatross``).
@@ -36,18 +39,18 @@ def cub(
     so the first pixel is 0, and x + width reaches the image's width (image 28), so it is the end
     behind the last pixel. Image 47 goes one pixel further: such boxes are clipped.
 
-    Split "v2" is what Choe et al. (CVPR 2020) choose thresholds on for "test": ``wsol_metadata``
-    (its ids, its convention of boxes) with the classes of this data set.
+    Split "v2" is CUBV2, on which Choe et al. (CVPR 2020) choose thresholds for "test". It has the
+    classes of this data set, and image ids and the convention of boxes of ``wsol_metadata``.
 
     Args:
-        root: folder with images.txt, or the one above it.
+        root: folder with images.txt, or the folder above it.
         split: "train" or "test" of train_test_split.txt, or "v2".
-        images: folder of the classes' folders, where it is not ``images`` in the root.
-        metadata: wsolevaluation's metadata/CUB/val; for "v2" only.
-        cache: keep what was read of the images' headers, for the next load.
+        images: folder of the classes' folders; ``images`` in the root by default.
+        metadata: wsolevaluation's folder metadata/CUB/val; for "v2" only.
+        cache: whether to keep the sizes read from image headers for the next load.
 
     Raises:
-        DatasetError: a file that is missing or malformed, or no image left at all.
+        DatasetError: a file is missing or malformed, or every image is left out.
     """
     root = existing(root, "root")
     if (root / "CUB_200_2011").is_dir():
@@ -57,35 +60,50 @@ def cub(
     classes = class_table({name: _words(name) for name in names})
     if (metadata is None) == (split == "v2"):
         raise DatasetError(
-            f"{root}: split 'v2', and no other, needs metadata=, the folder metadata/CUB/val of "
-            f"wsolevaluation; found split={split!r}, metadata={metadata}"
+            f"{root}: expected metadata=, the folder metadata/CUB/val of wsolevaluation, for split "
+            f"'v2' and no other, found split={split!r}, metadata={metadata}"
         )
     if metadata is not None:
         return _read_v2(metadata, images, classes, cache=cache)
+    return _read_split(root, split, images, names, classes, TableCache(enabled=cache))
 
-    findings: list[Finding] = []
+
+def _read_split(
+    root: Path,
+    split: str,
+    image_folder: Path,
+    names: pd.Series,
+    classes: pd.DataFrame,
+    tables: TableCache,
+) -> Dataset:
+    """The images of train_test_split.txt that are in a split.
+
+    Args:
+        root: folder with images.txt.
+        split: "train" or "test".
+        image_folder: folder of the classes' folders.
+        names: names of the classes, by their number.
+        classes: table of the classes.
+        tables: cache of the headers.
+    """
     listed = _read(root / "images.txt", "id", "file")
     listed = listed[_is_training(root / "train_test_split.txt", listed) == (split == "train")]
     listed = listed.assign(image_id=listed["file"].str.replace(r"\.[^./]+$", "", regex=True))
     label = _read(root / "image_class_labels.txt", "id", "class")["class"].reindex(listed.index)
     listed["label"] = label.map(names).fillna(label).fillna("")
     listed = listed.sort_values("image_id").reset_index()
-    found = find_images(images, listed, TableCache(enabled=cache), findings)
+    images, findings = find_images(image_folder, listed, tables)
 
     boxes = _read(root / "bounding_boxes.txt", "id", *CORNERS, numbers=4)
     boxes[["x1", "y1"]] += boxes[["x0", "y0"]].to_numpy()
-    note(
-        findings,
-        "no_annotation",
-        found["image_id"][~found["id"].isin(boxes.index)],
-        "no line in bounding_boxes.txt",
-    )
-    boxes["image"] = pd.Index(found["id"]).get_indexer(boxes.index)
+    unannotated = images["image_id"][~images["id"].isin(boxes.index)]
+    findings += findings_of("no_annotation", unannotated, "no line in bounding_boxes.txt")
+    boxes["image"] = pd.Index(images["id"]).get_indexer(boxes.index)
     boxes = boxes[boxes["image"] >= 0]
     return assemble(
         "cub",
-        found,
-        boxes.assign(wnid=found["label"].to_numpy(object)[boxes["image"]]),
+        images,
+        boxes.assign(wnid=images["label"].to_numpy(object)[boxes["image"]]),
         classes,
         findings,
         convention=HALF_OPEN,
@@ -94,30 +112,31 @@ def cub(
 
 
 def _read(path: Path, *columns: str, numbers: int = 0) -> pd.DataFrame:
-    """A table of the root, by its first column."""
+    """A table in the root, indexed by its first column."""
     table = read_columns(existing(path, "root"), columns, numbers=numbers, key=columns[0])
     return table.set_index(columns[0])
 
 
 def _words(name: str) -> str:
+    """The name of a class for people: "Black footed Albatross" of "001.Black_footed_Albatross"."""
     return (name.partition(".")[2] or name).replace("_", " ")
 
 
 def _is_training(path: Path, listed: pd.DataFrame) -> np.ndarray:
-    """Of each listed image, whether it is one of the training set."""
-    said = _read(path, "id", "training")["training"].reindex(listed.index).fillna("nothing")
-    wrong = ~said.isin(["0", "1"]).to_numpy()
+    """Whether each listed image is in the training set."""
+    flags = _read(path, "id", "training")["training"].reindex(listed.index).fillna("nothing")
+    wrong = ~flags.isin(["0", "1"]).to_numpy()
     if wrong.any():
-        first = said.index[int(wrong.argmax())]
+        first = flags.index[int(wrong.argmax())]
         raise DatasetError(
-            f"{path}: expected 0 or 1 for every image of images.txt, found {said[first]!r} for "
+            f"{path}: expected 0 or 1 for every image of images.txt, found {flags[first]!r} for "
             f"image {first}, {listed.loc[first, 'file']}"
         )
-    return (said == "1").to_numpy(np.bool_)
+    return (flags == "1").to_numpy(np.bool_)
 
 
 def _read_v2(metadata: Path, images: Path, classes: pd.DataFrame, *, cache: bool) -> Dataset:
-    """CUBV2; its classes are numbers, which count those of classes.txt from 0."""
+    """CUBV2, whose labels are positions in classes.txt, from 0."""
     loaded = wsol_metadata(metadata=metadata, images=images, cache=cache)
     if len(loaded.classes) > len(classes):
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""The ground truth of an image: what a prediction of its class is scored against."""
+"""The ground truth of an image, which a prediction of its class is scored against."""
 
 from typing import NamedTuple
 
@@ -15,8 +15,9 @@ class ImageTruth(NamedTuple):
 
     Attributes:
         label: wnid of the image's class.
-        boxes: those that can credit a guess of that class, half-open xyxy pixels of the image.
-        mask: of the class, in a data set of masks.
+        boxes: (n, 4) boxes that can credit a guess of that class, half-open xyxy pixels of the
+            image.
+        mask: mask files of the class; None in a data set of boxes.
     """
 
     label: str
@@ -39,4 +40,4 @@ class ImageTruth(NamedTuple):
         counts = np.bincount(image_of_box[credited], minlength=len(dataset))
         boxes = np.split(dataset.boxes[credited], np.cumsum(counts)[:-1]) if len(dataset) else []
         masks = dataset.masks or (None,) * len(dataset)
-        return [cls(*one) for one in zip(map(str, labels), boxes, masks, strict=True)]
+        return [cls(*fields) for fields in zip(map(str, labels), boxes, masks, strict=True)]

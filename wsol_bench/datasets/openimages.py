@@ -1,4 +1,4 @@
-"""OpenImages30k (Choe et al., CVPR 2020): 100 classes, instance masks instead of boxes."""
+"""The data set OpenImages30k (Choe et al., CVPR 2020), with instance masks instead of boxes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from wsol_bench.errors import DatasetError
 
 __all__ = ["openimages"]
 
-# As in a checkout of wsolevaluation with its data, or only what its scripts unpack.
+# Folders in a checkout of wsolevaluation with its data, or in what its scripts unpack.
 _METADATA = ("metadata/OpenImages/{}", "OpenImages/metadata/{}", "metadata/{}")
 _IMAGES = ("dataset/OpenImages", "OpenImages", ".")
 
@@ -25,23 +25,24 @@ def openimages(
     classes: Path | None = None,
     cache: bool = True,
 ) -> Dataset:
-    """OpenImages30k as wsolevaluation's scripts lay it out, for pixel metrics.
+    """OpenImages30k (Choe et al., CVPR 2020): 100 classes, instance masks instead of boxes.
 
-    Masks lie beside their images, ``<split>/<class>/<image>_*.png``. It is ``wsol_metadata`` with
-    its folders found under the root.
+    The layout is that of wsolevaluation's scripts: masks lie beside their images,
+    ``<split>/<class>/<image>_*.png``. The loader is ``wsol_metadata`` with its folders found under
+    the root.
 
     Args:
-        root: a checkout of wsolevaluation with its ``dataset`` and ``metadata``, or a folder of
-            the three splits' images with ``metadata/<split>`` beside them.
+        root: checkout of wsolevaluation with its ``dataset`` and ``metadata``, or a folder of the
+            three splits' images with ``metadata/<split>`` beside them.
         split: "test", "val", or "train", which has no masks.
-        metadata: folder of the split's image_ids.txt, where it is not under the root.
-        images: folder of the splits' folders, where it is not under the root.
-        masks: folder of the splits' folders of masks, where they do not lie among the images.
-        classes: file with an OpenImages id and words a line; None: classes are numbers.
-        cache: keep what was read of the images' headers, for the next load.
+        metadata: folder of the split's image_ids.txt; found under the root by default.
+        images: folder of the splits' folders; found under the root by default.
+        masks: folder of the splits' folders of masks; the images' folder by default.
+        classes: file with an OpenImages id and words a line; without it classes are numbers.
+        cache: whether to keep the sizes read from image headers for the next load.
 
     Raises:
-        DatasetError: no such folders, or what ``wsol_metadata`` raises.
+        DatasetError: a folder is missing, or ``wsol_metadata`` raises it.
     """
     root = Path(root).expanduser()
     if metadata is None:
@@ -56,11 +57,13 @@ def openimages(
     return replace(loaded, name="openimages")
 
 
-def _first(candidates: list[Path], inner: str, what: str, option: str) -> Path:
+def _first(candidates: list[Path], inner: str, contents: str, option: str) -> Path:
+    """The first folder that holds ``inner``; DatasetError if none does."""
     for folder in candidates:
         if (folder / inner).exists():
             return folder
-    looked = ", ".join(str(folder / inner) for folder in candidates)
+    places = ", ".join(str(folder / inner) for folder in candidates)
     raise DatasetError(
-        f"no {what} found; looked for {looked}; the option {option!r} names a folder elsewhere"
+        f"expected {contents} in one of {places}, found none of them; the option {option!r} names "
+        "a folder that lies elsewhere"
     )

@@ -1,4 +1,4 @@
-"""The classes of an ImageNet root, and the class that a name in an annotation means."""
+"""The classes of a data set by wnid, and the class that a name in an annotation means."""
 
 import re
 from collections.abc import Iterable
@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from wsol_bench.datasets.annotations import read_classes
-from wsol_bench.datasets.index import TableCache
+from wsol_bench.datasets.formats.class_tables import read_classes
+from wsol_bench.datasets.table_cache import TableCache
 
 __all__ = ["read_class_table", "resolve_names"]
 
@@ -16,25 +16,28 @@ WNID = re.compile(r"n\d{8}")
 
 
 def read_class_table(
-    sources: Iterable[Path], tables: TableCache, *, otherwise: Iterable[str]
+    files: Iterable[Path], tables: TableCache, *, otherwise: Iterable[str]
 ) -> pd.DataFrame:
-    """All tables of classes merged by wnid: wnid (sorted), words, ilsvrc_id (0: no source says).
+    """The classes of several files, merged by wnid.
 
     Args:
-        sources: files that ``annotations.read_classes`` reads; the words of the first one win.
-        tables: where the answers are kept.
-        otherwise: names that stand for the classes where there is no source.
+        files: files that ``formats.class_tables.read_classes`` reads; the first file's words win.
+        tables: cache of the files' tables.
+        otherwise: names that are the classes if there is no file.
+
+    Returns:
+        One row a class: wnid (sorted), words, ilsvrc_id (0 if no file has it).
     """
     # The extension is part of the kind: it decides how the same bytes are read.
-    found = [tables.file(f"classes{path.suffix}", path, read_classes) for path in sources]
-    if found:
-        merged = pd.concat(found)
-        # A source without words says the wnid instead, and then another one's words are better.
+    read = [tables.file(f"classes{path.suffix}", path, read_classes) for path in files]
+    if read:
+        merged = pd.concat(read)
+        # A file without words has the wnid in their place; then another file's words are better.
         merged = merged.iloc[np.argsort(merged["words"] == merged["wnid"], kind="stable")]
         table = merged.groupby("wnid", as_index=False).agg({"words": "first", "ilsvrc_id": "max"})
     else:
         named = {name for name in otherwise if name}
-        # Where there are wnids, any other name is words.
+        # If any name is a wnid, the names that are none are words.
         names = sorted(filter(WNID.fullmatch, named)) or sorted(named)
         table = pd.DataFrame({"wnid": names, "words": names, "ilsvrc_id": 0})
     table = table.astype({"wnid": "str", "words": "str", "ilsvrc_id": np.int64})
@@ -42,11 +45,11 @@ def read_class_table(
 
 
 def resolve_names(names: pd.Series, labels: np.ndarray, classes: pd.DataFrame) -> np.ndarray:
-    """The wnid of every object; "" where its name is neither a wnid nor the words of one class.
+    """The wnid of every object; "" if its name is neither a wnid nor the words of one class.
 
     Args:
-        names: of the objects.
-        labels: (n,) wnid of each object's image, "" where unknown.
+        names: name of each object.
+        labels: (n,) wnid of each object's image, "" if unknown.
         classes: table of ``read_class_table``.
     """
     codes, distinct = pd.factorize(names)
@@ -57,19 +60,20 @@ def resolve_names(names: pd.Series, labels: np.ndarray, classes: pd.DataFrame) -
     words = {
         wnid: _plain(text) for wnid, text in zip(classes["wnid"], classes["words"], strict=True)
     }
-    bearers: dict[str, list[str]] = {}
+    wnids_of: dict[str, list[str]] = {}
     for wnid, text in words.items():
         for name in {text, *text.split(", ")}:
-            bearers.setdefault(name, []).append(wnid)
+            wnids_of.setdefault(name, []).append(wnid)
     for index in unresolved:
         name, label = _plain(names.iloc[index]), labels[index]
-        # A "dog" is a Dalmatian where the image is labeled so; words are not unique ("crane").
+        # A "dog" is a Dalmatian if that is the image's label; words are not unique ("crane").
         if re.search(rf"\b{re.escape(name)}\b", words.get(label, "")):
             wnids[index] = label
-        elif len(bearers.get(name, ())) == 1:
-            wnids[index] = bearers[name][0]
+        elif len(wnids_of.get(name, ())) == 1:
+            wnids[index] = wnids_of[name][0]
     return wnids
 
 
 def _plain(words: str) -> str:
+    """Words in lower case, with single spaces and no underscores."""
     return " ".join(words.casefold().replace("_", " ").split())

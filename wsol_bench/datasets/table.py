@@ -1,4 +1,4 @@
-"""A data set of one's own: a CSV or Parquet file, one row a box."""
+"""Data sets of the user's own, in a CSV or Parquet file with one row a box."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -6,11 +6,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from wsol_bench.datasets.annotations import LARGEST, CsvRows, malformed, stays_below
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, Finding, dataset
-from wsol_bench.datasets.index import TableCache, existing
+from wsol_bench.datasets.folders import existing
+from wsol_bench.datasets.formats.csv import CsvRows
+from wsol_bench.datasets.formats.file_names import stays_below
+from wsol_bench.datasets.formats.text import LARGEST, malformed
 from wsol_bench.datasets.synsets import read_class_table
+from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import HALF_OPEN, INCLUSIVE, ONE_BASED_INCLUSIVE
 
@@ -36,26 +39,27 @@ def table(
     classes: Path | None = None,
     cache: bool = True,
 ) -> Dataset:
-    """A CSV or Parquet file of one's own, one row a box: image, label, x0, y0, x1, y1.
+    """A CSV or Parquet file of your own with one row a box: image, label, x0, y0, x1, y1.
 
     Images come in the order of their first rows; ``image`` is the id, and the path in ``images``. A
-    row with an empty box names an image and no box. There may be columns width and height, of the
-    image that the boxes were drawn on; others do not count.
+    row without corners names an image that has no box. The columns width and height, if any, are
+    the size of the image that the boxes were drawn on; other columns do not count.
 
     Args:
-        path: of the file: Parquet if its name ends so (``.parquet``), else CSV with a header.
-        convention: of the corners: "half_open" (x1 is the end behind the last pixel), "inclusive"
-            (x1 is the last pixel, the first pixel of an image is 0), "one_based_inclusive" (the
-            first is 1, as in Pascal VOC), or "xywh": columns x, y, w, h, of half-open boxes.
+        path: path of the file: Parquet if its name ends with ``.parquet``, else CSV with a header.
+        convention: convention of the corners: "half_open" (x1 is the end behind the last pixel),
+            "inclusive" (x1 is the last pixel, the first pixel of an image is 0),
+            "one_based_inclusive" (the first is 1, as in Pascal VOC), or "xywh": columns x, y, w, h,
+            of half-open boxes.
         images: folder that the images' paths are relative to; without it there are annotations
             only, which can score predictions.
-        classes: file with a class and its words a line (or as imagenet's); by default the classes
-            are the labels. Classes are sorted as text: numbers need leading zeros.
-        cache: keep what was read of the file and the images' headers, for the next load.
+        classes: file with a class and its words a line (or a file that ``imagenet`` takes); by
+            default the labels. Classes are sorted as text: numbers need leading zeros.
+        cache: whether to keep what was read of the file and of image headers for the next load.
 
     Raises:
-        DatasetError: a file, column or row that is not so, an image with two labels or sizes, a
-            path that leaves the folder, or no image left at all.
+        DatasetError: the file, a column or a cell is not as described, an image has two labels or
+            sizes, a path leaves the folder, or every image is left out.
     """
     path = existing(path, "path")
     tables = TableCache(enabled=cache)
@@ -70,19 +74,19 @@ def table(
     if images is None:
         frame = listed.assign(path="", keep=True)
     else:
-        said = listed.rename(columns={side: f"said_{side}" for side in _SIZE})
-        frame = find_images(existing(images, "images"), said, tables, findings)
+        annotated = listed.rename(columns={side: f"annotated_{side}" for side in _SIZE})
+        frame, findings = find_images(existing(images, "images"), annotated, tables)
     place = pd.Index(frame["image_id"]).get_indexer(rows["image"])
     objects = rows.assign(image=place, wnid=rows["label"])
     if classes is None:
-        known = class_table({label: label for label in listed["label"] if label})
+        known_classes = class_table({label: label for label in listed["label"] if label})
     else:
-        known = read_class_table([existing(classes, "classes")], tables, otherwise=())
+        known_classes = read_class_table([existing(classes, "classes")], tables, otherwise=())
     return assemble(
         "table",
         frame,
         objects[(place >= 0) & rows["x0"].notna()],
-        known,
+        known_classes,
         findings,
         convention=_CONVENTIONS[convention],
         source=f"{path}",
@@ -90,11 +94,13 @@ def table(
 
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    """The rows of a file: image, label, x0, y0, x1, y1 (as they stand; NaN: no box), width, height.
+    """The rows of a file: image, label, x0, y0, x1, y1, width, height.
+
+    The corners are as they stand in the file, NaN if the row has no box.
 
     Args:
-        path: of the file.
-        columns: the four of a box.
+        path: path of the file.
+        columns: names of the four columns of a box.
     """
     cells = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
     names = cells.frame.columns.tolist()
@@ -106,8 +112,8 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
                 f"{names.count(name)} among {','.join(names)}"
             )
     ids = cells.frame["image"]
-    inside = [name for name in ids.unique() if name and stays_below(name)]
-    cells.require(ids.isin(inside), "image", "a path that stays in its folder")
+    safe = [name for name in ids.unique() if name and stays_below(name)]
+    cells.require(ids.isin(safe), "image", "a path that stays in its folder")
     rows = cells.frame[["image", "label"]].copy()
     boxes = pd.DataFrame({name: cells.numbers(name) for name in columns})
     for name in columns:
@@ -129,9 +135,9 @@ class _Cells(NamedTuple):
     """The cells of a file as text.
 
     Attributes:
-        path: of the file.
-        unit: what the index of ``frame`` counts: lines or rows, from 1.
-        frame: columns have lower-case names; an empty cell is "".
+        path: path of the file.
+        unit: what the index of ``frame`` counts, "line" or "row", from 1.
+        frame: cells, with column names in lower case; an empty cell is "".
     """
 
     path: Path
@@ -139,7 +145,7 @@ class _Cells(NamedTuple):
     frame: pd.DataFrame
 
     def require(self, right: pd.Series, column: str, expected: str) -> None:
-        """Raise DatasetError that names the first cell of the column that is not right."""
+        """Raise a DatasetError that names the first cell of the column that is not right."""
         if not right.all():
             line = right.index[int((~right).to_numpy().argmax())]
             raise DatasetError(
@@ -148,7 +154,7 @@ class _Cells(NamedTuple):
             )
 
     def numbers(self, column: str) -> pd.Series:
-        """The column as numbers; NaN for an empty cell."""
+        """The column as numbers, NaN for an empty cell."""
         text = self.frame[column]
         values = pd.to_numeric(text, errors="coerce").astype(np.float64)
         self.require((text == "") | (values.abs() <= LARGEST), column, "a number of pixels")
@@ -156,6 +162,7 @@ class _Cells(NamedTuple):
 
 
 def _read_csv(path: Path) -> _Cells:
+    """The cells of a CSV file."""
     rows = CsvRows(path)
     header = [name.strip().lower() for name in next(rows, [])]
     cells = {}
@@ -168,6 +175,7 @@ def _read_csv(path: Path) -> _Cells:
 
 
 def _read_parquet(path: Path) -> _Cells:
+    """The cells of a Parquet file."""
     try:
         frame = pd.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable")
     except Exception as error:  # whatever a damaged file makes the reader raise

@@ -1,15 +1,18 @@
-"""Tiny ImageNet: 200 classes of ImageNet at 64 x 64 pixels, as tiny-imagenet-200.zip unpacks."""
+"""The data set Tiny ImageNet: 200 classes of ImageNet at 64 x 64 pixels."""
 
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from wsol_bench.datasets.annotations import image_id_of, malformed, read_columns
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
-from wsol_bench.datasets.base import Dataset, Finding, dataset
-from wsol_bench.datasets.index import TableCache, existing
+from wsol_bench.datasets.base import Dataset, dataset
+from wsol_bench.datasets.folders import existing
+from wsol_bench.datasets.formats.file_names import image_id_of
+from wsol_bench.datasets.formats.lists import read_columns
+from wsol_bench.datasets.formats.text import malformed
 from wsol_bench.datasets.synsets import WNID
+from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.geometry import INCLUSIVE
 
 __all__ = ["tiny_imagenet"]
@@ -19,18 +22,19 @@ __all__ = ["tiny_imagenet"]
 def tiny_imagenet(
     *, root: Path, split: Literal["train", "val"] = "val", cache: bool = True
 ) -> Dataset:
-    """Tiny ImageNet (tiny-imagenet-200): 10,000 images in val, 100,000 in train.
+    """Tiny ImageNet (tiny-imagenet-200.zip): 200 classes of ImageNet at 64 x 64 pixels.
 
-    Images are sorted by id (the file's stem). Corners are 0-based and inclusive, from 0 to 63: a
-    box whose corners are equal is one pixel. There are no boxes of the test images.
+    The split "val" has 10,000 images, "train" 100,000; the test images have no boxes. Images are
+    sorted by id (the file's stem). Corners are 0-based and inclusive, from 0 to 63: a box whose
+    corners are equal is one pixel.
 
     Args:
         root: folder with wnids.txt, words.txt, train and val.
         split: "val" or "train".
-        cache: keep what was read of the images' headers, for the next load.
+        cache: whether to keep the sizes read from image headers for the next load.
 
     Raises:
-        DatasetError: a file that is missing or malformed, or no image left at all.
+        DatasetError: a file is missing or malformed, or every image is left out.
     """
     root = existing(root, "root")
     wnids = _read_wnids(existing(root / "wnids.txt", "root"))
@@ -43,10 +47,9 @@ def tiny_imagenet(
         boxes = pd.concat([_read_train(folder, wnid) for wnid in wnids], ignore_index=True)
     boxes["image_id"] = boxes["file"].map(image_id_of)
 
-    findings: list[Finding] = []
     listed = boxes.drop_duplicates("file").sort_values("image_id", ignore_index=True)
     listed = listed[["image_id", "file", "wnid"]].rename(columns={"wnid": "label"})
-    images = find_images(folder, listed, TableCache(enabled=cache), findings)
+    images, findings = find_images(folder, listed, TableCache(enabled=cache))
     boxes = boxes.assign(image=pd.Index(images["file"]).get_indexer(boxes["file"]))
     return assemble(
         "tiny_imagenet",
@@ -60,7 +63,7 @@ def tiny_imagenet(
 
 
 def _read_wnids(path: Path) -> list[str]:
-    """The classes; not sorted in the file."""
+    """The wnids of the classes, in the file's order."""
     wnids = read_columns(path, ("wnid",), key="wnid")["wnid"].tolist()
     for line, wnid in enumerate(wnids, start=1):
         if not WNID.fullmatch(wnid):  # it becomes the name of a folder
@@ -69,7 +72,7 @@ def _read_wnids(path: Path) -> list[str]:
 
 
 def _read_words(path: Path, wnids: list[str]) -> dict[str, str]:
-    """The words of the classes; the file holds those of all synsets of WordNet."""
+    """The words of the classes, by wnid; the file holds those of all synsets of WordNet."""
     words = dict(zip(wnids, wnids, strict=True))
     if path.is_file():
         table = read_columns(path, ("wnid", "words"), separator="\t")
@@ -79,6 +82,7 @@ def _read_words(path: Path, wnids: list[str]) -> dict[str, str]:
 
 
 def _read_train(folder: Path, wnid: str) -> pd.DataFrame:
+    """The boxes of a class's training images: file, wnid and the corners."""
     path = existing(folder / wnid / f"{wnid}_boxes.txt", "root")
     boxes = read_columns(path, ("file", *CORNERS), numbers=4, separator="\t")
     return boxes.assign(file=f"{wnid}/images/" + boxes["file"], wnid=wnid)

@@ -1,14 +1,17 @@
-"""Pascal VOC, and any folder of that layout: images of several classes, boxes in XML files."""
+"""The data set Pascal VOC, and any folder of its layout: boxes of several classes in XML files."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from wsol_bench.datasets.annotations import IMAGE_SUFFIXES, read_image_list
-from wsol_bench.datasets.assembly import CORNERS, assemble, measure, note
+from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, findings_of, measure
 from wsol_bench.datasets.base import Dataset, Finding, dataset
-from wsol_bench.datasets.index import TableCache, existing, read_xml_folder, scan
+from wsol_bench.datasets.folders import existing, scan
+from wsol_bench.datasets.formats.file_names import IMAGE_SUFFIXES
+from wsol_bench.datasets.formats.lists import read_image_list
+from wsol_bench.datasets.formats.xml import read_xml_folder
 from wsol_bench.datasets.synsets import read_class_table
+from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.geometry import ONE_BASED_INCLUSIVE
 
 __all__ = ["voc"]
@@ -23,68 +26,89 @@ def voc(
     classes: Path | None = None,
     cache: bool = True,
 ) -> Dataset:
-    """Pascal VOC: one sample for each class of an image, ``<image>/<class>``, with its boxes.
+    """Pascal VOC: one sample for each class of an image, with the boxes of that class.
 
-    That is the unit of CorLoc and of the pointing game. Samples are sorted by id. Corners are
+    That is the unit of CorLoc and of the pointing game. Samples are sorted by id,
+    ``<image>/<class>``. Corners are
     1-based and inclusive: a box may end at the image's width.
 
     Args:
         root: folder with JPEGImages, Annotations and ImageSets (``VOCdevkit/VOC2012``).
         split: name of a list in ImageSets/Main.
-        difficult: objects marked so count like all others; else they, and classes of which an image
-            has no other object, are left out, as in VOC's own lists.
-        classes: file with a class and its words a line (or as imagenet's); by default the classes
-            are the names in all of Annotations, whatever the split.
-        cache: keep what was read of the XML files and the images' headers, for the next load.
+        difficult: whether objects marked as difficult count like the others. If not, they are left
+            out, and so are samples that have no other object, as in VOC's own lists.
+        classes: file with a class and its words a line (or a file that ``imagenet`` takes); by
+            default the classes are the names in all of Annotations, whatever the split.
+        cache: whether to keep what was read of XML files and image headers for the next load.
 
     Raises:
-        DatasetError: a folder or list that is missing, or no sample left at all.
+        DatasetError: a folder or list is missing, or every sample is left out.
     """
     root = existing(root, "root")
     folder = existing(root / "JPEGImages", "root")
     annotations = existing(root / "Annotations", "root")
-    wanted = set(read_image_list(existing(root / "ImageSets" / "Main" / f"{split}.txt", "split")))
+    listed = set(read_image_list(existing(root / "ImageSets" / "Main" / f"{split}.txt", "split")))
     tables = TableCache(enabled=cache)
-    findings: list[Finding] = []
-
-    files = scan(folder, IMAGE_SUFFIXES, nested=False, wanted=wanted)
-    files = files[files["bytes"] >= 0].rename(columns={"stem": "image_id"})
-    missing = sorted(wanted.difference(files["image_id"]))
-    note(findings, "missing_file", missing, f"listed, but no such image in {folder}; left out")
-    images = measure(folder, files.reset_index(drop=True), tables, findings)
-
+    images, findings = _read_images(folder, listed, tables)
     objects = read_xml_folder(annotations, False, wanted=None, tables=tables)
-    sources = [] if classes is None else [existing(classes, "classes")]
-    known = read_class_table(sources, tables, otherwise=objects["name"])
+    files = [] if classes is None else [existing(classes, "classes")]
+    known_classes = read_class_table(files, tables, otherwise=objects["name"])
     objects = objects[objects["image_id"].isin(images["image_id"])]
-    broken = objects[objects["error"] != ""]
-    for image_id, error in zip(broken["image_id"], broken["error"], strict=True):
-        findings.append(Finding("bad_annotation", image_id, f"{error}; left out"))
     counted = objects[(objects["name"] != "") & (difficult | ~objects["difficult"])]
-    idle = images["image_id"][images["keep"] & ~images["image_id"].isin(counted["image_id"])]
-    idle = idle[~idle.isin(broken["image_id"])]
-    annotated = idle.isin(objects["image_id"])
-    note(findings, "no_label", idle[~annotated], "no annotation file; left out")
-    note(findings, "no_label", idle[annotated], "no object but difficult ones; left out")
-
     samples, boxes = _per_class(images, counted)
     return assemble(
         "voc",
         samples,
         boxes,
-        known,
-        findings,
+        known_classes,
+        findings + _images_without_sample(images, objects, counted),
         convention=ONE_BASED_INCLUSIVE,
         source=f"split {split!r} of {root}",
     )
 
 
+def _read_images(folder: Path, listed: set[str], tables: TableCache) -> ImageFiles:
+    """The listed images that are in a folder; a finding for each of the others."""
+    files = scan(folder, IMAGE_SUFFIXES, nested=False, wanted=listed)
+    files = files[files["bytes"] >= 0].rename(columns={"stem": "image_id"})
+    missing = sorted(listed.difference(files["image_id"]))
+    detail = f"listed, but no such image in {folder}; left out"
+    measured = measure(folder, files.reset_index(drop=True), tables)
+    return ImageFiles(
+        measured.table, findings_of("missing_file", missing, detail) + measured.findings
+    )
+
+
+def _images_without_sample(
+    images: pd.DataFrame, objects: pd.DataFrame, counted: pd.DataFrame
+) -> list[Finding]:
+    """Findings of the images that are left out because no object of theirs counts.
+
+    Args:
+        images: table of ``ImageFiles``.
+        objects: objects of these images, as ``read_xml_folder`` returns them.
+        counted: the objects that count.
+    """
+    broken = objects[objects["error"] != ""]
+    findings = [
+        Finding("bad_annotation", image_id, f"{error}; left out")
+        for image_id, error in zip(broken["image_id"], broken["error"], strict=True)
+    ]
+    idle = images["image_id"][images["keep"] & ~images["image_id"].isin(counted["image_id"])]
+    idle = idle[~idle.isin(broken["image_id"])]
+    annotated = idle.isin(objects["image_id"])
+    findings += findings_of("no_label", idle[~annotated], "no annotation file; left out")
+    return findings + findings_of(
+        "no_label", idle[annotated], "no object but difficult ones; left out"
+    )
+
+
 def _per_class(images: pd.DataFrame, objects: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The images and objects that ``assemble`` takes, where an image is one class of a file."""
+    """The images and objects that ``assemble`` takes, with one image for each class of a file."""
     sample = objects["image_id"] + "/" + objects["name"]
     objects = objects.assign(sample=sample, wnid=objects["name"])
     labels = objects.drop_duplicates("sample")[["image_id", "sample", "name", "width", "height"]]
-    columns = {"name": "label", "width": "said_width", "height": "said_height"}
+    columns = {"name": "label", "width": "annotated_width", "height": "annotated_height"}
     samples = images.merge(labels.rename(columns=columns), on="image_id").drop(columns="image_id")
     samples = samples.rename(columns={"sample": "image_id"})
     samples = samples.sort_values("image_id", ignore_index=True)

@@ -1,1 +1,1 @@
-"""From image files to pixels: decoding, the network's input, ground-truth masks."""
+"""Pixels of image files: decoding, the network's input, ground-truth masks."""

@@ -1,4 +1,4 @@
-"""Decoding of image files, which are untrusted."""
+"""Image files, which are untrusted, are decoded here."""
 
 import errno
 from pathlib import Path
@@ -11,7 +11,7 @@ from wsol_bench.errors import ImageError
 
 __all__ = ["load_image"]
 
-# An image that could not be read for one of these is not a bad image.
+# Errors of the system, which do not mean that the image is bad.
 _PASSING = {
     errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT,
     errno.EAGAIN, errno.EINTR,
@@ -19,20 +19,22 @@ _PASSING = {
 
 
 def load_image(path: Path, *, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
-    """The image as 8-bit RGB (or gray: ``L``), from gray, CMYK or palette too.
+    """The image of a file as 8-bit RGB (or gray: ``L``), also if it is gray, CMYK or a palette.
 
     EXIF rotation is not applied: boxes are drawn on the pixels as stored.
 
     Raises:
-        ImageError: missing, truncated, no image, or too large to be one.
+        ImageError: the file is missing, truncated, no image, or too large to be one.
         OSError: the system is at fault, not the file: too many open files, a lost network disk.
     """
     try:
         with Image.open(path, formats=IMAGE_FORMATS) as file:
-            # Pillow only warns up to twice its limit, and warnings are no matter of threads.
+            # Pillow only warns up to twice its limit, and warnings are not safe between threads.
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and file.width * file.height > limit:
-                raise ImageError(f"{path}: {file.width} x {file.height} pixels are too many")
+                raise ImageError(
+                    f"{path}: expected at most {limit} pixels, found {file.width} x {file.height}"
+                )
             return file.convert(mode)
     except FileNotFoundError as error:
         raise ImageError(f"{path}: the file does not exist") from error

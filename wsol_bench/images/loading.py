@@ -1,4 +1,4 @@
-"""Batches of decoded images, made by processes that stay ahead of the network."""
+"""Batches of decoded images, from processes that decode ahead of the network."""
 
 import multiprocessing
 import os
@@ -22,25 +22,26 @@ from wsol_bench.errors import ImageError, WorkerError
 from wsol_bench.geometry import Placement
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.preprocess import window
-from wsol_bench.protocols.model import InputSection
+from wsol_bench.protocols.sections import InputSection
 
 __all__ = ["Batch", "Group", "decoded"]
 
-# Sides of an input, longer to shorter: a thin file would fill the memory where its shape is kept.
+# Longest side of an input as a multiple of the protocol's size: if the input keeps the image's
+# shape, a thin file would fill the memory.
 _LONGEST = 16
-_BATCHES_AHEAD = 3  # of each process
+_BATCHES_AHEAD = 3  # per process
 # A batch that takes longer will not come: its process hangs, or the disk that the files are on.
 _TIMEOUT_S = 600
-# Forked where that is safe: it is quick, and a script then needs no main guard.
+# Forked on Linux: it is quick, and a script then needs no main guard.
 _CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
 
 
 class Group(NamedTuple):
-    """Images of a batch whose inputs have one size, and so stack.
+    """The images of a batch whose inputs have the same size.
 
     Attributes:
-        indices: of the images in the data set.
-        placements: where the input lies in each image.
+        indices: positions of the images in the data set.
+        placements: place of the input in each image.
         pixels: (n, 3, height, width) RGB from 0 to 255, uint8 or float32.
     """
 
@@ -50,11 +51,11 @@ class Group(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A decoded batch.
+    """A batch of decoded images.
 
     Attributes:
-        groups: one, unless the input geometry keeps aspect ratios.
-        unreadable: index in the data set and reason of each image that cannot be decoded.
+        groups: images by input size; one group unless the protocol's geometry keeps aspect ratios.
+        unreadable: position in the data set and reason of each image that cannot be decoded.
     """
 
     groups: list[Group]
@@ -62,32 +63,32 @@ class Batch(NamedTuple):
 
 
 def decoded(
-    dataset: Dataset, batches: Sequence[Sequence[int]], rule: InputSection, *, workers: int
+    dataset: Dataset, batches: Sequence[Sequence[int]], section: InputSection, *, workers: int
 ) -> Iterator[Batch]:
-    """Decode the batches, in order.
+    """Decode batches of images, and yield them in order.
 
     Args:
-        dataset: where the images are.
-        batches: indices of the images of each.
-        rule: the protocol's, from file to input.
-        workers: processes that decode; 0 decodes in this one, with nothing ahead.
+        dataset: data set of the images.
+        batches: positions of each batch's images in the data set.
+        section: the protocol's choices from an image file to the network's input.
+        workers: number of processes that decode; 0 decodes in this process, with nothing ahead.
 
     Raises:
         WorkerError: a process died (killed, or out of memory) or hangs.
     """
-    decoder = _Decoder(dataset.images["path"].tolist(), rule)
+    decoder = _Decoder(dataset.images["path"].tolist(), section)
     n_workers = min(workers, len(batches))
     if not n_workers:
         yield from map(decoder, batches)
         return
-    others = set(multiprocessing.active_children())
+    earlier_processes = set(multiprocessing.active_children())
     with ProcessPoolExecutor(n_workers, _CONTEXT, _enter, (decoder,)) as pool:
         ahead: deque[Future[Batch]] = deque()
-        ours: set[Any] = set()
+        processes: set[Any] = set()
         try:
             for batch in batches:
                 ahead.append(pool.submit(_decode, batch))
-                ours = ours or set(multiprocessing.active_children()) - others
+                processes = processes or set(multiprocessing.active_children()) - earlier_processes
                 if len(ahead) > n_workers * _BATCHES_AHEAD:
                     yield ahead.popleft().result(_TIMEOUT_S)
             while ahead:
@@ -103,23 +104,23 @@ def decoded(
                 "decode without processes: --set workers=0"
             ) from error
         finally:
-            if ahead:  # nobody waits for them any more, nor for a process that hangs
+            if ahead:  # no caller waits for these batches, nor for a process that hangs
                 pool.shutdown(wait=False, cancel_futures=True)
-                for process in ours:
+                for process in processes:
                     process.kill()
 
 
 class _Decoder:
-    """Decodes batches.
+    """A function that decodes the batch of images at given positions.
 
     Args:
-        paths: of all images; "" for none.
-        rule: from file to input.
+        paths: path of every image of the data set; "" if it has no file.
+        section: the protocol's choices from an image file to the network's input.
     """
 
-    def __init__(self, paths: list[str], rule: InputSection) -> None:
+    def __init__(self, paths: list[str], section: InputSection) -> None:
         self._paths = paths
-        self._rule = rule
+        self._section = section
 
     def __call__(self, indices: Sequence[int]) -> Batch:
         images: dict[tuple[int, int], list[tuple[int, Placement, Tensor]]] = {}
@@ -131,19 +132,20 @@ class _Decoder:
                 unreadable.append((index, str(error)))
             else:
                 images.setdefault(placement.input, []).append((index, placement, pixels))
-        return Batch([_group(of_size) for of_size in images.values()], unreadable)
+        return Batch([_group(same_size) for same_size in images.values()], unreadable)
 
     def _load(self, path: str) -> tuple[Placement, Tensor]:
         if not path:
             raise ImageError("the data set holds no pixels of this image")
         image = load_image(Path(path))
-        placement = self._rule.place(image.height, image.width)
-        if max(placement.input) > _LONGEST * self._rule.size:
+        placement = self._section.place(image.height, image.width)
+        if max(placement.input) > _LONGEST * self._section.size:
             raise ImageError(
-                f"{path}: {image.width} x {image.height} pixels would become an input of "
-                f"{placement.input[1]} x {placement.input[0]}"
+                f"{path}: expected an input of at most {_LONGEST * self._section.size} pixels a "
+                f"side, found {placement.input[1]} x {placement.input[0]} (width x height) from "
+                f"{image.width} x {image.height} pixels"
             )
-        return placement, window(image, placement, self._rule)
+        return placement, window(image, placement, self._section)
 
 
 def _group(images: Sequence[tuple[int, Placement, Tensor]]) -> Group:
@@ -151,23 +153,23 @@ def _group(images: Sequence[tuple[int, Placement, Tensor]]) -> Group:
     return Group(list(indices), list(placements), torch.stack(pixels))
 
 
-# The decoder of a process that decodes.
+# The decoder of this process, if it is one that decodes.
 _decoder: _Decoder
 
 
 def _enter(decoder: _Decoder) -> None:
-    """Begin a process that decodes."""
+    """Prepare a process that decodes."""
     global _decoder
     _decoder = decoder
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
 
 def _end_with(sentinel: int) -> None:
-    """End this process when its parent does, however that ends."""
+    """End this process when its parent ends, in whatever way."""
     wait([sentinel])
     os._exit(1)
 

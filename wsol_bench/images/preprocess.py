@@ -1,4 +1,4 @@
-"""From a decoded image to the network's input, as the protocol says."""
+"""The network's input from a decoded image, as the protocol says."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from wsol_bench.geometry import Placement
-from wsol_bench.protocols.model import InputSection
+from wsol_bench.protocols.sections import InputSection
 
 __all__ = ["normalize", "window"]
 
@@ -18,20 +18,20 @@ _PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampli
 
 
 def window(
-    image: Image.Image, placement: Placement, rule: InputSection
+    image: Image.Image, placement: Placement, section: InputSection
 ) -> UInt8[Tensor, "3 height width"] | Float32[Tensor, "3 height width"]:
-    """Resize and cut: the placement's input as RGB from 0 to 255.
+    """The part of the resized image that the network sees, as RGB from 0 to 255.
 
-    Pillow's filter works on 8-bit pixels and so is what it returns; the other is in float32.
+    It is uint8 if the protocol antialiases (Pillow's filter works on 8-bit pixels), else float32.
     """
     height, width = placement.resized
-    if rule.antialias:
-        resized = image.resize((width, height), _PIL_FILTERS[rule.filter])
+    if section.antialias:
+        resized = image.resize((width, height), _PIL_FILTERS[section.filter])
         pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)
     else:
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
         pixels = F.interpolate(
-            pixels[None], size=(height, width), mode=rule.filter, align_corners=False
+            pixels[None], size=(height, width), mode=section.filter, align_corners=False
         )[0]
     top, left = placement.offset
     return pixels[:, top : top + placement.input[0], left : left + placement.input[1]]
@@ -40,9 +40,9 @@ def window(
 def normalize(
     pixels: Shaped[Tensor, "batch 3 height width"], mean: Sequence[float], std: Sequence[float]
 ) -> Float32[Tensor, "batch 3 height width"]:
-    """The network's input from RGB from 0 to 255: ``(rgb / 255 - mean) / std``.
+    """The network's input, ``(rgb / 255 - mean) / std``, from RGB from 0 to 255.
 
-    It lies in memory as the pixels do, on their device.
+    It has the device and the memory format of the pixels.
     """
     shift, scale = (
         torch.tensor(values, device=pixels.device).view(3, 1, 1) * 255 for values in (mean, std)

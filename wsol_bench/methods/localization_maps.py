@@ -7,7 +7,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from wsol_bench.capture import BestClasses, Precision, capture
-from wsol_bench.common.registry import distinct
+from wsol_bench.common.registry import uniquely_named
 from wsol_bench.errors import ConfigError, ModelError
 from wsol_bench.methods.base import MapMethod, cam_methods, merged_plan
 from wsol_bench.models.target_layers import target_of
@@ -54,7 +54,7 @@ def localization_maps(
         NotApplicableError: the network lacks what a method needs.
     """
     listed = [methods] if isinstance(methods, str | MapMethod) else methods
-    resolved = distinct(
+    resolved = uniquely_named(
         method if isinstance(method, MapMethod) else cam_methods.get(method) for method in listed
     )
     for method in resolved:

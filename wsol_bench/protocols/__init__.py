@@ -1,5 +1,5 @@
-"""Protocols: every choice between an image and a number, named and hashed.
+"""Protocols: every choice between an image and a number, under one name and one hash.
 
-A protocol is one YAML file beside this module, or any file given by path. ``model`` says what its
-fields are; ``load`` reads one by name or path.
+A protocol is one YAML file beside this module, or any file given by path. ``sections`` holds its
+fields, ``model`` the three kinds of protocols; ``load`` reads one by name or path.
 """

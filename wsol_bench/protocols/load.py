@@ -1,10 +1,10 @@
-"""Protocols by name or file, with the fields that a configuration changes."""
+"""Protocols are loaded here, by name or file, with the fields that a configuration changes."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from wsol_bench.common.validation import read_yaml
+from wsol_bench.common.yaml_files import read_yaml
 from wsol_bench.errors import ConfigError, did_you_mean
 from wsol_bench.protocols.model import AnyProtocol, parse_protocol
 
@@ -12,7 +12,7 @@ __all__ = ["load_protocol", "protocol_names"]
 
 
 def protocol_names() -> list[str]:
-    """The built-in protocols."""
+    """The names of the built-in protocols."""
     return sorted(path.stem for path in Path(__file__).parent.glob("*.yaml"))
 
 
@@ -20,13 +20,13 @@ def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> AnyPro
     """A protocol by built-in name or by path of a YAML file.
 
     Args:
-        name: of a built-in protocol, or a path that ends in .yaml or .yml.
-        changes: nested fields to replace. The result's name then tells them, so that a changed
+        name: name of a built-in protocol, or a path that ends in .yaml or .yml.
+        changes: nested fields to replace. The result's name then lists them, so that a changed
             protocol is never reported under the published name.
 
     Raises:
-        ConfigError: unknown name, unknown key, a value out of range, or a file that bears the name
-            of a built-in protocol and differs from it.
+        ConfigError: an unknown name or key, a value out of range, or a file that has the name of a
+            built-in protocol and differs from it.
     """
     path = Path(name)
     if path.suffix not in {".yaml", ".yml"}:
@@ -34,23 +34,23 @@ def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> AnyPro
             raise ConfigError(f"unknown protocol {name!r}; {did_you_mean(name, protocol_names())}")
         path = Path(__file__).with_name(f"{name}.yaml")
     content = read_yaml(path, "protocol")
-    described: list[str] = []
+    changed: list[str] = []
     for section, fields in (changes or {}).items():
-        described += _change(content, section, fields)
-    if described:
-        content["name"] = f"{content.get('name')}+{','.join(described)}"
+        changed += _change(content, section, fields)
+    if changed:
+        content["name"] = f"{content.get('name')}+{','.join(changed)}"
     protocol = parse_protocol(content, f"protocol {name}")
     borrowed = protocol.name != name and protocol.name in protocol_names()
     if borrowed and protocol.hash != load_protocol(protocol.name).hash:
         raise ConfigError(
-            f"protocol {name}: {protocol.name!r} is the name of a built-in protocol, from which "
-            "this one differs; give it a 'name' of its own"
+            f"protocol {name}: {protocol.name!r} is the name of a built-in protocol, and this one "
+            "differs from it; give it another 'name'"
         )
     return protocol
 
 
 def _change(content: dict[str, Any], key: str, value: Any, path: str = "") -> Iterator[str]:
-    """Set a key, or those within it where both are mappings; what was set, for the name."""
+    """Set a key, or the keys within it if both values are mappings; yields each change as text."""
     if isinstance(value, dict) and isinstance(content.get(key), dict):
         content[key] = dict(content[key])
         for name, item in value.items():

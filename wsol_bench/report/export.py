@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from wsol_bench.common.files import write_atomically
-from wsol_bench.datasets.annotations import read_classes
+from wsol_bench.datasets.formats.class_tables import read_classes
 from wsol_bench.datasets.imagenet.layout import find_class_ids
 from wsol_bench.errors import RunError
 from wsol_bench.methods.imported.prediction_files import Format, write_predictions

@@ -14,8 +14,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
 from wsol_bench.common.options import bind_options
-from wsol_bench.common.validation import explain, parse_yaml, read_yaml
+from wsol_bench.common.validation_errors import explain
 from wsol_bench.common.vocabulary import Classes, Layout, Precision, Sanity
+from wsol_bench.common.yaml_files import parse_yaml, read_yaml
 from wsol_bench.datasets import Dataset, datasets
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.load import load_protocol

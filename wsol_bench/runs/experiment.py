@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from wsol_bench.common.catalog import NETWORK_FREE
 from wsol_bench.common.files import digest
 from wsol_bench.common.options import has_option
-from wsol_bench.common.registry import distinct, import_object
+from wsol_bench.common.registry import import_object, uniquely_named
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, DatasetError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
@@ -332,7 +332,7 @@ def build_methods(config: ExperimentConfig) -> tuple[list["MapMethod"], list[Net
         ConfigError: an unknown name, an option that does not fit, two with one name, or a map
             method without a model.
     """
-    built = distinct(one for method in config.methods for one in _build(method))
+    built = uniquely_named(one for method in config.methods for one in _build(method))
     found = [one for one in built if isinstance(one, NetworkFreeMethod)]
     methods: list[Any] = [one for one in built if not isinstance(one, NetworkFreeMethod)]
     if config.faithfulness is not None and not methods:

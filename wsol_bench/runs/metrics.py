@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wsol_bench.common.registry import distinct
+from wsol_bench.common.registry import uniquely_named
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import Metric, metrics
 from wsol_bench.protocols.model import Protocol
@@ -32,7 +32,7 @@ def build_metrics(
     if named is None:
         names = [*default_metrics(protocol), *(_FAITHFULNESS if faithfulness else ())]
         named = [MetricConfig(name=name) for name in names]
-    return distinct((_build(one) for one in named), "metric")
+    return uniquely_named((_build(one) for one in named), "metric")
 
 
 def _build(named: MetricConfig) -> Metric:

@@ -21,7 +21,7 @@ from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.map_view import MapView
 from wsol_bench.metrics.number import Number
 from wsol_bench.metrics.pointing_game import peak_in_image
-from wsol_bench.protocols.model import MapSection
+from wsol_bench.protocols.sections import MapSection
 from wsol_bench.runs.schema import (
     CORNERS,
     CURVE_KEYS,

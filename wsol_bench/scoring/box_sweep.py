@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from wsol_bench.boxes.component import levels_of
 from wsol_bench.boxes.contours import contour_sweep
-from wsol_bench.boxes.threshold_sweep import BoxSpans, Components, best_iou_curve, ranks_of, sweep
+from wsol_bench.boxes.levels import levels_of, ranks_of
+from wsol_bench.boxes.threshold_sweep import BoxSpans, Components, best_iou_curve, sweep
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import RunError
 from wsol_bench.geometry import Placement, to_input, to_original
@@ -22,7 +22,8 @@ from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.max_box_acc import V1, V2
 from wsol_bench.metrics.number import Best, Number
-from wsol_bench.protocols.model import BoxSweepProtocol, MapSection, SweepBoxSection
+from wsol_bench.protocols.model import BoxSweepProtocol
+from wsol_bench.protocols.sections import MapSection, SweepBoxSection
 from wsol_bench.runs.schema import Column, RowStatus
 from wsol_bench.scoring.base import Chunk, ScoreBuffer, Scores, Scoring, Selection
 from wsol_bench.scoring.batches import RowBatch

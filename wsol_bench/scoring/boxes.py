@@ -7,7 +7,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.geometry import Boxes, Placement, box_iou, to_input, to_original
-from wsol_bench.protocols.model import BoxSection, Frame, MapSection
+from wsol_bench.protocols.sections import BoxSection, Frame, MapSection
 from wsol_bench.scoring.batches import RowBatch
 
 __all__ = ["CONNECTIVITY", "best_iou", "boxes_in_original", "extrema", "truth_in_frame"]

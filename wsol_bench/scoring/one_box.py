@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, Float64
 
-from wsol_bench.boxes.component import largest_components, levels_of
+from wsol_bench.boxes.component import largest_components
 from wsol_bench.boxes.contours import contour_sweep
+from wsol_bench.boxes.levels import levels_of
 from wsol_bench.geometry import to_input
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.breakdown import By, breakdown
@@ -17,7 +18,8 @@ from wsol_bench.metrics.failure_modes import failure_counts
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.localization import LOCALIZATION_NUMBERS, localization_numbers
 from wsol_bench.metrics.number import Number
-from wsol_bench.protocols.model import MapSection, OneBoxProtocol, OneBoxSection
+from wsol_bench.protocols.model import OneBoxProtocol
+from wsol_bench.protocols.sections import MapSection, OneBoxSection
 from wsol_bench.runs.schema import CORNERS, Column, RowStatus
 from wsol_bench.scoring.base import CHUNK, Chunk, ScoreBuffer, Scores, Scoring, Selection
 from wsol_bench.scoring.batches import RowBatch

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
-from wsol_bench.boxes.threshold_sweep import ranks_of
+from wsol_bench.boxes.levels import ranks_of
 from wsol_bench.errors import ImageError, RunError
 from wsol_bench.images.masks import BACKGROUND, OBJECT, mask_of
 from wsol_bench.metrics.base import Metric

@@ -7,7 +7,7 @@ import numba
 import numpy as np
 from jaxtyping import Float32
 
-from wsol_bench.protocols.model import MapSection
+from wsol_bench.protocols.sections import MapSection
 
 __all__ = ["upsample"]
 

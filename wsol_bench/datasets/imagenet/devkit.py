@@ -1,4 +1,4 @@
-"""What the ILSVRC devkit says of images: their numbers in its files, and their classes."""
+"""The ILSVRC devkit's numbers of images, and the labels that it gives them."""
 
 import re
 
@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from wsol_bench.datasets.annotations import read_numbers
 from wsol_bench.datasets.base import ROOT_ID, ROOT_SYNSET
+from wsol_bench.datasets.formats.lists import read_numbers
 from wsol_bench.datasets.imagenet.layout import Pieces
 from wsol_bench.errors import DatasetError
 
@@ -17,10 +17,19 @@ __all__ = ["devkit_labels", "official_numbers"]
 def official_numbers(
     pieces: Pieces, ids: pd.Series, complete: pd.Index, split: str
 ) -> Int64[np.ndarray, " n"]:
-    """The images' numbers in the devkit's files (1-based line of the ground truth); 0: unknown.
+    """The number of each image in the devkit's files (1-based line of the ground truth), or 0.
 
-    They stand in the official names, so that a subset of the images keeps its numbers. Only where
-    no name carries one do positions count, and only if there is a line for every image.
+    The numbers stand in the official names, so that a subset of the images keeps them. If no name
+    has a number, positions count, provided that there is a line for every image.
+
+    Args:
+        pieces: places of the devkit's files.
+        ids: image ids.
+        complete: ids of all images of the split, sorted.
+        split: name of the split.
+
+    Raises:
+        DatasetError: no name has a number, and there is not one line for every image.
     """
     if not (pieces.ground_truth or pieces.blacklist):
         return np.zeros(len(ids), np.int64)
@@ -31,27 +40,37 @@ def official_numbers(
     lines = len(read_numbers(pieces.ground_truth)) if pieces.ground_truth else 0
     if lines != len(complete):
         raise DatasetError(
-            f"{pieces.ground_truth or pieces.blacklist} counts images by line, but no image id "
-            f"ends in '_{split}_' and 8 digits (the first is {complete[0]!r}), and there are "
-            f"{len(complete)} images for {lines} lines; devkit= can name a folder without that file"
+            f"{pieces.ground_truth or pieces.blacklist} numbers images by line: expected image ids "
+            f"that end in '_{split}_' and 8 digits, or one line an image, found no image id that "
+            f"ends so (the first is {complete[0]!r}) and {len(complete)} images for {lines} lines; "
+            "devkit= can name a folder without that file"
         )
     return complete.get_indexer(pd.Index(ids)).astype(np.int64) + 1
 
 
 def devkit_labels(
-    pieces: Pieces, known: pd.DataFrame, numbers: Int64[np.ndarray, " n"]
+    pieces: Pieces, classes: pd.DataFrame, numbers: Int64[np.ndarray, " n"]
 ) -> np.ndarray:
-    """The wnid of every image by the devkit's ground truth; "" where it does not say."""
-    with_id = known[known["ilsvrc_id"] > 0]
+    """The wnid of every image in the devkit's ground truth; "" if it has none.
+
+    Args:
+        pieces: places of the devkit's files.
+        classes: table of ``read_class_table``.
+        numbers: number of each image, of ``official_numbers``.
+
+    Raises:
+        DatasetError: the ground truth has an ID that no class has.
+    """
+    with_id = classes[classes["ilsvrc_id"] > 0]
     if not pieces.ground_truth or with_id.empty:
         return np.full(len(numbers), "", dtype=object)
     truth = read_numbers(pieces.ground_truth)
-    name_of = np.full(
+    wnid_of = np.full(
         max(ROOT_ID, int(truth.max(initial=0)), int(with_id["ilsvrc_id"].max())) + 1, None
     )
-    name_of[ROOT_ID] = ROOT_SYNSET
-    name_of[with_id["ilsvrc_id"]] = with_id["wnid"]
-    wnids = name_of[truth]
+    wnid_of[ROOT_ID] = ROOT_SYNSET
+    wnid_of[with_id["ilsvrc_id"]] = with_id["wnid"]
+    wnids = wnid_of[truth]
     unknown = np.flatnonzero(wnids == None)  # noqa: E711 (elementwise)
     if len(unknown):
         raise DatasetError(

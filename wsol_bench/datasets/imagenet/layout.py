@@ -1,8 +1,8 @@
-"""Where the pieces of an ImageNet root lie.
+"""The places of the pieces of an ImageNet root: images, annotations, classes, the devkit's files.
 
-The published layouts (Kaggle's, the official tars', torchvision's folders, our annotations-only
-one) hold the same pieces in different places, so each piece has a list of places and the loader
-knows nothing of layouts.
+The layouts (Kaggle's, the official tars', torchvision's folders, our annotations-only one) hold the
+same pieces in different places, so each piece has a list of places and the loader knows nothing of
+layouts.
 """
 
 import fnmatch
@@ -14,8 +14,9 @@ from functools import wraps
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from wsol_bench.datasets.annotations import IMAGE_SUFFIXES, XML_SUFFIXES
-from wsol_bench.datasets.index import contents, existing
+from wsol_bench.datasets.folders import contents, existing
+from wsol_bench.datasets.formats.file_names import IMAGE_SUFFIXES
+from wsol_bench.datasets.formats.xml import XML_SUFFIXES
 from wsol_bench.errors import DatasetError
 
 __all__ = ["Folder", "Pieces", "find_class_ids", "find_pieces"]
@@ -23,7 +24,7 @@ __all__ = ["Folder", "Pieces", "find_class_ids", "find_pieces"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Places relative to the root, the first that exists counts. A folder counts if it holds files of
+# Places relative to the root; the first that exists counts. A folder counts if it holds files of
 # its kind, directly or in its direct subfolders; the root itself only if their names are official.
 IMAGES = (
     "ILSVRC/Data/CLS-LOC/{split}",
@@ -72,7 +73,12 @@ BLACKLIST = ("*clsloc*{official}*blacklist*.txt",)
 
 
 class Folder(NamedTuple):
-    """A folder of files; ``nested``: its direct subfolders, one a class, count too."""
+    """A folder of files.
+
+    Attributes:
+        path: path of the folder.
+        nested: whether the files in its direct subfolders, one a class, count, too.
+    """
 
     path: Path
     nested: bool
@@ -80,7 +86,20 @@ class Folder(NamedTuple):
 
 @dataclass(frozen=True)
 class Pieces:
-    """The places of the pieces of one split; None for a piece that the root does not hold."""
+    """The places of the pieces of one split; None for a piece that the root does not hold.
+
+    Attributes:
+        images: folder of the image files.
+        xml: folder of the XML annotations.
+        solution: CSV of boxes, as Kaggle has it.
+        image_list: list of the split's image ids.
+        mapping: wnids and words, as Kaggle has them.
+        sizes: CSV of image sizes.
+        meta: the devkit's meta.mat.
+        synsets: CSV of wnids, words and the devkit's IDs.
+        ground_truth: the devkit's ID of each image.
+        blacklist: the devkit's numbers of blacklisted images.
+    """
 
     images: Folder | None
     xml: Folder | None
@@ -95,7 +114,7 @@ class Pieces:
 
 
 def _searching(find: Callable[P, T]) -> Callable[P, T]:
-    """A folder that cannot be listed is a DatasetError of whoever searches there."""
+    """Let a function raise DatasetError if it searches in a folder that cannot be listed."""
 
     @wraps(find)
     def searched(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -120,82 +139,95 @@ def find_pieces(
     """The pieces of one split under ``root``; each option names the place of a piece instead.
 
     Raises:
-        DatasetError: a place that does not exist or does not hold its piece, or a root without
-            images and without any list of them.
+        DatasetError: a place does not exist or does not hold its piece, or the root has no images
+            and no list of them, or no boxes.
     """
     # The devkit writes "validation" where the image archives write "val".
     names = {"split": split, "official": "validation" if split == "val" else split}
     root = existing(root, "root")
     if not root.is_dir():
         raise DatasetError(f"root: expected a folder, found a file: {root}")
-
-    def first(places: Iterable[str], base: Path = root) -> Path | None:
-        return next((path for path in _matches(base, places, names) if path.is_file()), None)
-
     devkits = list(_matches(root, DEVKIT, names))
     if devkit is not None:
         devkit = existing(devkit, "devkit")
         devkits = [path for path in _matches(devkit, DEVKIT, names) if path.is_dir()]
 
     def in_devkit(places: Iterable[str]) -> Path | None:
-        return next(filter(None, (first(places, folder) for folder in devkits)), None)
+        files = (_first_file(folder, places, names) for folder in devkits)
+        return next(filter(None, files), None)
 
-    solution, xml = first(SOLUTION), None
-    if annotations is not None:
-        annotations = existing(annotations, "annotations")
-        if annotations.is_file():
-            solution = annotations
-        else:
-            beside = first(SOLUTION, annotations)
-            solution = beside or solution
-            if beside is None or _holds(annotations, XML_SUFFIXES):
-                xml = _folder(root, XML, names, XML_SUFFIXES, annotations, "annotations")
-    else:
-        xml = _folder(root, XML, names, XML_SUFFIXES, None, "annotations")
+    xml, solution = _find_boxes(root, names, annotations)
+    mapping = _first_file(root, MAPPING, names)
     pieces = Pieces(
         images=_folder(root, IMAGES, names, IMAGE_SUFFIXES, images, "images"),
         xml=xml,
         solution=solution,
-        image_list=first(IMAGE_LIST),
-        mapping=first(MAPPING) if classes is None else existing(classes, "classes"),
-        sizes=first(SIZES),
+        image_list=_first_file(root, IMAGE_LIST, names),
+        mapping=mapping if classes is None else existing(classes, "classes"),
+        sizes=_first_file(root, SIZES, names),
         meta=in_devkit(META),
         synsets=in_devkit(SYNSETS),
         ground_truth=in_devkit(GROUND_TRUTH),
         blacklist=in_devkit(BLACKLIST),
     )
+    _require_pieces(pieces, root, names, devkit)
+    return pieces
+
+
+def _find_boxes(
+    root: Path, names: dict[str, str], annotations: Path | None
+) -> tuple[Folder | None, Path | None]:
+    """The folder of XML files and the solution CSV, under the root or as the option names them."""
+    solution = _first_file(root, SOLUTION, names)
+    if annotations is not None:
+        annotations = existing(annotations, "annotations")
+        if annotations.is_file():
+            return None, annotations
+        beside = _first_file(annotations, SOLUTION, names)
+        if beside is not None and not _holds(annotations, XML_SUFFIXES):
+            return None, beside
+        solution = beside or solution
+    return _folder(root, XML, names, XML_SUFFIXES, annotations, "annotations"), solution
+
+
+def _require_pieces(pieces: Pieces, root: Path, names: dict[str, str], devkit: Path | None) -> None:
+    """Raise DatasetError if an essential piece is missing, with the places that were searched."""
     if devkit is not None and not any(
         (pieces.meta, pieces.synsets, pieces.ground_truth, pieces.blacklist)
     ):
-        wanted = _spell((*META, *SYNSETS, *GROUND_TRUTH, *BLACKLIST), names)
-        raise DatasetError(f"devkit: {devkit} holds none of {wanted}; found {contents(devkit)}")
+        files = _spell((*META, *SYNSETS, *GROUND_TRUTH, *BLACKLIST), names)
+        raise DatasetError(f"devkit: expected one of {files} in {devkit}, found {contents(devkit)}")
+    split = names["split"]
     if not (pieces.images or pieces.image_list or pieces.solution or pieces.sizes or pieces.xml):
         raise DatasetError(
-            f"{root}: no images of split {split!r} and no list of them; looked for image files in "
-            f"{_spell(IMAGES, names)}, for XML files in {_spell(XML, names)}, and for "
-            f"{_spell((*SOLUTION, *SIZES), names)}; found {contents(root)}. Pieces that lie "
-            "elsewhere are named by options: images= the image folder, annotations= the folder of "
-            "XML files or the CSV, devkit= the devkit's folder, classes= LOC_synset_mapping.txt."
+            f"{root}: expected images of split {split!r} or a list of them: image files in one of "
+            f"{_spell(IMAGES, names)}, XML files in one of {_spell(XML, names)}, or one of "
+            f"{_spell((*SOLUTION, *SIZES), names)}; found {contents(root)}. Options name pieces "
+            "that lie elsewhere: images= the image folder, annotations= the folder of XML files or "
+            "the CSV, devkit= the devkit's folder, classes= LOC_synset_mapping.txt."
         )
     if not (pieces.xml or pieces.solution):
         raise DatasetError(
-            f"{root}: no boxes of split {split!r}; looked for XML files in {_spell(XML, names)}, "
-            f"and for {_spell(SOLUTION, names)}; found {contents(root)}. The option annotations= "
-            "names a folder of XML files or a CSV elsewhere."
+            f"{root}: expected boxes of split {split!r}: XML files in one of "
+            f"{_spell(XML, names)}, or one of {_spell(SOLUTION, names)}; found {contents(root)}. "
+            "The option annotations= names a folder of XML files or a CSV that lies elsewhere."
         )
-    return pieces
 
 
 @_searching
 def find_class_ids(devkit: Path) -> Path:
-    """The file of a devkit that holds the ILSVRC2012_IDs; DatasetError where there is none."""
+    """The file of a devkit that holds the ILSVRC2012_IDs.
+
+    Raises:
+        DatasetError: the devkit has no such file.
+    """
     devkit = existing(devkit, "devkit")
     for folder in _matches(devkit, DEVKIT, {}):
         for name in (*META, *SYNSETS):
             if (folder / name).is_file():
                 return folder / name
-    wanted = _spell((*META, *SYNSETS), {})
-    raise DatasetError(f"devkit: {devkit} holds none of {wanted}; found {contents(devkit)}")
+    files = _spell((*META, *SYNSETS), {})
+    raise DatasetError(f"devkit: expected one of {files} in {devkit}, found {contents(devkit)}")
 
 
 def _folder(
@@ -206,12 +238,26 @@ def _folder(
     option: Path | None,
     key: str,
 ) -> Folder | None:
+    """The first folder that holds files of a kind.
+
+    Args:
+        root: folder that the places are relative to.
+        places: places to look at.
+        names: names to put into the places.
+        suffixes: extensions of the kind of files.
+        option: folder that the user names instead; None to look at the places.
+        key: name of the user's option, for the error message.
+
+    Raises:
+        DatasetError: the user's folder does not exist or holds no such files.
+    """
     kinds = ", ".join(sorted(suffixes))
     if option is not None:
         option = existing(option, key)
         if not option.is_dir() or not _holds(option, suffixes):
             raise DatasetError(
-                f"{key}: {option} is no folder of {kinds} files, flat or in one folder a class"
+                f"{key}: expected a folder of {kinds} files, flat or in one folder a class, found "
+                f"{option}"
             )
         return Folder(option, nested=True)
     official = re.compile(rf"_{re.escape(names['split'])}_\d+$")
@@ -227,7 +273,7 @@ def _folder(
 def _holds(folder: Path, suffixes: frozenset[str], official: re.Pattern[str] | None = None) -> bool:
     """Whether files with one of ``suffixes`` lie in the folder or in its direct subfolders.
 
-    With ``official``: only in the folder itself, and with such a stem.
+    If ``official`` is given, only files in the folder itself count, and only with such a stem.
     """
     subfolders = []
     with os.scandir(folder) as entries:
@@ -245,27 +291,32 @@ def _holds(folder: Path, suffixes: frozenset[str], official: re.Pattern[str] | N
     )
 
 
+def _first_file(base: Path, places: Iterable[str], names: dict[str, str]) -> Path | None:
+    """The first file at places under a folder."""
+    return next((path for path in _matches(base, places, names) if path.is_file()), None)
+
+
 def _matches(base: Path, places: Iterable[str], names: dict[str, str]) -> Iterator[Path]:
-    """The existing paths at ``places`` under ``base``, in order; wildcards allowed."""
+    """The existing paths at places under a folder, in order; places may hold wildcards."""
     for place in places:
-        found = [base]
+        paths = [base]
         for part in place.format(**names).split("/"):
             if part == ".":
                 continue
             if any(character in part for character in "*?["):
-                found = [
+                paths = [
                     folder / name
-                    for folder in found
+                    for folder in paths
                     # The newest year of several files comes first.
                     for name in sorted(fnmatch.filter(_names(folder), part), reverse=True)
                 ]
             else:
-                found = [folder / part for folder in found]
-        yield from (path for path in found if path.exists())
+                paths = [folder / part for folder in paths]
+        yield from (path for path in paths if path.exists())
 
 
 def _names(folder: Path) -> list[str]:
-    """The entries of a folder; not the images, of which a flat root holds 50,000."""
+    """The names in a folder, without images and XML files: a flat root holds 50,000 of them."""
     if not folder.is_dir():
         return []
     ignored = tuple(f".{suffix}" for suffix in IMAGE_SUFFIXES | XML_SUFFIXES)
@@ -273,4 +324,5 @@ def _names(folder: Path) -> list[str]:
 
 
 def _spell(places: Iterable[str], names: dict[str, str]) -> str:
+    """Places as text for people."""
     return ", ".join(place.format(**names) for place in places)

@@ -1,4 +1,4 @@
-"""The embedded data set: textured shapes on clutter, drawn on demand.
+"""The embedded data set of textured shapes on clutter, which is drawn when it is first loaded.
 
 Sixteen classes: four outlines x four textures ("striped star", "dotted star", ...). Neither the
 outline nor the texture alone tells the class, as images are cluttered, from hardly to crowded, with
@@ -33,17 +33,17 @@ __all__ = ["draw_sample", "shapes", "write_shapes"]
 
 @dataset("shapes")
 def shapes(*, split: str = "val", seed: int = 0, n_images: int = 300) -> Dataset:
-    """The embedded data set: textured shapes on clutter, drawn once into the cache folder.
+    """Textured shapes on clutter: an embedded data set, drawn once into the cache folder.
 
     Args:
-        split: another split is another drawing.
-        seed: of the drawing.
+        split: name of the split; each split is another drawing.
+        seed: seed of the drawing.
         n_images: number of images; image i does not depend on it.
 
     Raises:
         DatasetError: the cache folder cannot be written to.
     """
-    # Keyed by what draws it, too: a folder drawn by other code is never taken for this one's.
+    # The key holds the code that draws: a folder drawn by other code is never used.
     sources = (__file__, paint.__file__, scene.__file__)
     code = hashlib.sha256(b"".join(Path(file).read_bytes() for file in sources)).hexdigest()[:8]
     root = cache_folder() / "shapes" / f"{split}-{seed}-{n_images}-{code}"
@@ -54,13 +54,16 @@ def shapes(*, split: str = "val", seed: int = 0, n_images: int = 300) -> Dataset
         except OSError as error:
             raise DatasetError(
                 f"the embedded data set cannot be written: {error}; set WSOL_BENCH_CACHE to a "
-                "folder that can"
+                "folder that can be written to"
             ) from error
     return replace(imagenet(root=root, split=split), name="shapes")
 
 
 def draw_sample(seed: int, split: str, index: int) -> tuple[int, Drawing]:
-    """Label and drawing of image `index` (from 0) of a split; every 16 images hold each class."""
+    """The label and drawing of image `index` (from 0) of a split.
+
+    The label is a position in `CLASSES`; each block of 16 images holds every class once.
+    """
     key = seed, zlib.crc32(split.encode())
     block, place = divmod(index, len(CLASSES))
     label = int(np.random.default_rng((*key, 0, block)).permutation(len(CLASSES))[place])
@@ -79,11 +82,16 @@ def write_shapes(
     n_images: int = 300,
     advance: Callable[[int], object] = lambda n: None,
 ) -> None:
-    """Draw a split and write it under `root` as Kaggle's ILSVRC CLS-LOC folder has it.
+    """Draw a split and write it under `root` in the layout of Kaggle's ILSVRC CLS-LOC folder.
 
-    Does nothing where `root` exists, whatever it holds: give each (split, seed, n_images) a root of
-    its own. The folder appears whole or not at all. `advance` is called with the number of images
-    drawn since the last call. Boxes are written as in ILSVRC's XML: 0-based inclusive corners.
+    Nothing is done if `root` exists, whatever it holds: give each (split, seed, n_images) its own
+    root. The folder appears whole or not at all. Boxes are written as in ILSVRC's XML: 0-based
+    inclusive corners.
+
+    Args:
+        root: folder to make.
+        split, seed, n_images: as in `shapes`.
+        advance: function that is called with the number of images drawn since the last call.
     """
     if root.exists():
         return

@@ -257,7 +257,7 @@ class Palette(NamedTuple):
 
 
 class Thing(NamedTuple):
-    """What to paint: an outline in a texture, its box's longer side `extent` pixels."""
+    """A thing to paint: an outline in a texture; `extent` is its box's longer side in pixels."""
 
     role: Role
     outline: str
@@ -321,7 +321,7 @@ def grid(height: int, width: int) -> tuple[Float32[np.ndarray, "_ _"], Float32[n
 
 
 def _place(rng: Generator, side: int, length: int, margin: float) -> int:
-    """Where a patch of `length` begins so that what is in its margins stays inside the image."""
+    """A random start of a patch of `length` that keeps the part inside its margins in the image."""
     inner = int(margin) - 1
     return int(rng.integers(-inner, max(side - length + inner, -inner) + 1))
 

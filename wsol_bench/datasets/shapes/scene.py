@@ -1,4 +1,4 @@
-"""Scenes of the embedded data set: what an image of a class shows, and what is seen of it."""
+"""Scenes of the embedded data set: the things in an image, and which pixels of them are visible."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -21,7 +21,7 @@ CLASSES = tuple(
 )
 """(wnid, words) of each class; its position is the label."""
 
-# What a distractor may be made of: an outline or a texture of no class makes it one.
+# Outlines and textures of no class: one of them makes a thing a distractor.
 _OTHER_OUTLINES = (
     *("flower", "crescent", "square", "triangle", "disk"),
     *("hexagon", "half disk", "pill", "trefoil", "burst"),
@@ -53,7 +53,7 @@ class Drawing(NamedTuple):
 
 
 def compose(rng: Generator, label: int, height: int, width: int) -> Scene:
-    """Choose and place what an image of class `label` shows."""
+    """Choose and place the things in an image of class `label` (position in `CLASSES`)."""
     size = (height, width)
     palette = Palette(rng.uniform(), rng.uniform(0.35, 0.8), rng.uniform(0.12, 0.4))
     texture, outline = CLASSES[label][1].split()

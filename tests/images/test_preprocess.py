@@ -1,3 +1,5 @@
+"""The input of a network from an image file, against torchvision's preprocessing."""
+
 import numpy as np
 import pytest
 import torch
@@ -16,9 +18,9 @@ def noise(height=60, width=90, channels=3, seed=0):
 
 
 def prepared(image, **changes):
-    rule = load_protocol("gradcam-2017", {"input": changes} if changes else None).input
-    placement = rule.place(image.height, image.width)
-    return normalize(window(image, placement, rule)[None], IMAGENET_MEAN, IMAGENET_STD)[0]
+    section = load_protocol("gradcam-2017", {"input": changes} if changes else None).input
+    placement = section.place(image.height, image.width)
+    return normalize(window(image, placement, section)[None], IMAGENET_MEAN, IMAGENET_STD)[0]
 
 
 @pytest.mark.parametrize("size", [(60, 90), (500, 375), (1, 1), (224, 224)])
@@ -46,23 +48,23 @@ def test_center_crop_is_torchvisions_preprocessing_of_a_pil_image():
             v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
         ]
     )
-    ours = prepared(image, geometry="center_crop", resize_to=256)
-    assert torch.allclose(ours, reference(image), atol=1e-5)
+    pixels = prepared(image, geometry="center_crop", resize_to=256)
+    assert torch.allclose(pixels, reference(image), atol=1e-5)
 
 
 def test_without_antialias_a_reduction_by_four_reads_two_pixels_a_sample():
     """By hand: sample i of 4 reads the average of pixels 4i + 1 and 4i + 2 along each axis."""
     pixels = noise(16, 16)
-    rule = load_protocol("gradcam-2017", {"input": {"size": 4, "antialias": False}}).input
+    section = load_protocol("gradcam-2017", {"input": {"size": 4, "antialias": False}}).input
     image = Image.fromarray(pixels)
-    ours = window(image, rule.place(16, 16), rule)
+    sampled = window(image, section.place(16, 16), section)
     values = pixels.astype(np.float64)
     rows = (values[1::4] + values[2::4]) / 2
     expected = (rows[:, 1::4] + rows[:, 2::4]) / 2
-    assert np.abs(ours.permute(1, 2, 0).numpy() - expected).max() < 1e-3
+    assert np.abs(sampled.permute(1, 2, 0).numpy() - expected).max() < 1e-3
     smooth = load_protocol("gradcam-2017", {"input": {"size": 4}}).input
     antialiased = window(image, smooth.place(16, 16), smooth)
-    assert (ours - antialiased).abs().max() > 10
+    assert (sampled - antialiased).abs().max() > 10
 
 
 class TestFiles:

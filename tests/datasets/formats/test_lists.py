@@ -1,0 +1,43 @@
+"""Lists of image ids and numbers."""
+
+from pathlib import Path
+
+import pytest
+
+from wsol_bench.datasets.formats.file_names import image_id_of
+from wsol_bench.datasets.formats.lists import read_image_list, read_numbers
+from wsol_bench.errors import DatasetError
+
+
+class TestLists:
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "n01440764_10026",
+            "n01440764/n01440764_10026 1",
+            "n01440764_10026.JPEG",
+            "  train/n01440764/n01440764_10026.jpeg\t17  ",
+        ],
+    )
+    def test_an_image_id_is_the_stem_of_the_first_word(self, tmp_path: Path, line: str) -> None:
+        (tmp_path / "list.txt").write_text(f"\n{line}\n")
+        assert read_image_list(tmp_path / "list.txt") == ["n01440764_10026"]
+
+    def test_only_an_image_extension_is_dropped(self) -> None:
+        assert [image_id_of(name) for name in ("a.b.PNG", "v1.5", ".jpg")] == [
+            "a.b",
+            "v1.5",
+            ".jpg",
+        ]
+
+    def test_numbers_one_a_line(self, tmp_path: Path) -> None:
+        (tmp_path / "list.txt").write_text("490\n 361\r\n1001\n\n")
+        assert read_numbers(tmp_path / "list.txt").tolist() == [490, 361, 1001]
+        (tmp_path / "list.txt").write_text("")
+        assert read_numbers(tmp_path / "list.txt").tolist() == []
+
+    @pytest.mark.parametrize("line", ["", "x", "0", "-3", "1.5", "9" * 30])
+    def test_a_line_that_is_no_number_is_an_error(self, tmp_path: Path, line: str) -> None:
+        (tmp_path / "list.txt").write_text(f"490\n{line}\n361\n")
+        with pytest.raises(DatasetError, match=r"list\.txt, line 2: expected a whole number"):
+            read_numbers(tmp_path / "list.txt")

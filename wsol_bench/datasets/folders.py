@@ -1,0 +1,183 @@
+"""Folders of a data set: what is in them, and whether it has changed."""
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_ISREG
+
+import numpy as np
+import pandas as pd
+
+from wsol_bench.common.progress import progress
+from wsol_bench.errors import DatasetError
+
+__all__ = ["contents", "existing", "look_up", "scan", "stamp", "with_progress"]
+
+# Fewer files than this take less than half a second: no progress is shown.
+MANY = 2000
+# Files between two moves of the progress bar; moving it costs as much as a small file.
+STEP = 100
+
+
+def existing(path: Path, option: str) -> Path:
+    """The absolute path of a file or folder that must exist.
+
+    Args:
+        path: path to check.
+        option: name of the option that the path comes from, for the error message.
+
+    Raises:
+        DatasetError: nothing exists there; the message says what does.
+    """
+    path = Path(path).expanduser().absolute()
+    if not path.exists():
+        parent = next(folder for folder in path.parents if folder.exists())
+        raise DatasetError(
+            f"{option}: no such file or folder: {path}; {parent} exists and holds "
+            f"{contents(parent)}"
+        )
+    return path
+
+
+def contents(folder: Path) -> str:
+    """The first names in a folder, as text for people."""
+    if not folder.is_dir():
+        return "a file"
+    names = sorted(os.listdir(folder))
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return (", ".join(names[:8]) or "nothing") + more
+
+
+def scan(
+    folder: Path,
+    suffixes: Collection[str],
+    *,
+    nested: bool = True,
+    wanted: Collection[str] | None = None,
+) -> pd.DataFrame:
+    """The files of a folder, sorted by stem.
+
+    Args:
+        folder: folder to look in; hidden files (among them macOS's ``._`` companions) do not count.
+        suffixes: extensions to keep, lower case, without the dot; any case matches.
+        nested: whether to look in the folder's direct subfolders, too.
+        wanted: stems of the files whose size and time are needed, which cost more to look up than
+            names; None looks up all.
+
+    Returns:
+        One row a file: stem, folder (name of the subfolder, "" for none), file (path relative to
+        ``folder``), bytes and mtime (nanoseconds), both -1 for a file that is not wanted.
+
+    Raises:
+        DatasetError: the folder cannot be read, or two files have the same stem.
+    """
+    try:
+        rows = list(_files(folder, suffixes, nested, wanted))
+        stems, parents, files, sizes, times = zip(*rows, strict=True) if rows else ((),) * 5
+        table = pd.DataFrame(
+            {
+                "stem": pd.Series(stems, dtype="str"),
+                "folder": pd.Series(parents, dtype="str"),
+                "file": pd.Series(files, dtype="str"),
+                "bytes": np.array(sizes, dtype=np.int64),
+                "mtime": np.array(times, dtype=np.int64),
+            }
+        )
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be listed: {error}") from error
+    except UnicodeEncodeError as error:
+        raise DatasetError(f"{folder}: a file name is not UTF-8: {error.object!r}") from error
+    table = table.sort_values("stem", kind="stable", ignore_index=True)
+    repeated = table["stem"].duplicated()
+    if repeated.any():
+        second = int(repeated.to_numpy().argmax())
+        first, other = table["file"].iloc[second - 1], table["file"].iloc[second]
+        raise DatasetError(
+            f"{folder}: a file's stem is its image id, but {first!r} and {other!r} share one"
+        )
+    return table
+
+
+def _files(
+    folder: Path, suffixes: Collection[str], nested: bool, wanted: Collection[str] | None
+) -> Iterator[tuple[str, str, str, int, int]]:
+    """The rows of ``scan``, in the order in which the system lists the files."""
+    pending = [(os.fspath(folder), "")]
+    while pending:
+        path, parent = pending.pop()
+        prefix = f"{parent}/" if parent else ""
+        with _entries(path) as entries:
+            for entry in entries:
+                name = entry.name
+                stem, _, suffix = name.rpartition(".")
+                if stem and suffix.lower() in suffixes and name[0] != "." and entry.is_file():
+                    if wanted is None or stem in wanted:
+                        status = entry.stat()
+                        yield stem, parent, prefix + name, status.st_size, status.st_mtime_ns
+                    else:
+                        yield stem, parent, prefix + name, -1, -1
+                elif nested and not parent and name[0] != "." and entry.is_dir():
+                    pending.append((f"{path}/{name}", name))
+
+
+def look_up(folder: Path, files: Sequence[str]) -> pd.DataFrame:
+    """The sizes and times of listed files.
+
+    Args:
+        folder: folder that the names are relative to.
+        files: names that stay below the folder (``formats.file_names.stays_below``).
+
+    Returns:
+        One row a name: file, bytes and mtime as ``scan`` gives them, both -1 for a missing file.
+    """
+    stats = np.full((len(files), 2), -1, np.int64)
+    for index, file in enumerate(files):
+        try:
+            status = Path(f"{folder}/{file}").stat()
+        except OSError:
+            continue
+        if S_ISREG(status.st_mode):
+            stats[index] = status.st_size, status.st_mtime_ns
+    table = pd.DataFrame({"file": pd.Series(files, dtype="str")})
+    return table.assign(bytes=stats[:, 0], mtime=stats[:, 1])
+
+
+@contextmanager
+def _entries(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """The entries of a folder by ``os.scandir``, by descriptor if the system can.
+
+    The files' sizes and times are then looked up in one folder and not along a whole path each.
+    That takes a third off the look-ups, which are most of the second load of a large data set.
+    """
+    if os.scandir not in os.supports_fd:
+        with os.scandir(folder) as entries:
+            yield entries
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with os.scandir(descriptor) as entries:
+            yield entries
+    finally:
+        os.close(descriptor)
+
+
+def stamp(folder: Path, files: pd.DataFrame) -> str:
+    """The digest of a folder's path and of the names, sizes and times of ``scan``'s files."""
+    digest = hashlib.sha256(os.fsencode(os.path.abspath(folder)))
+    digest.update("\n".join(files["file"].tolist()).encode())
+    for column in ("bytes", "mtime"):
+        digest.update(files[column].to_numpy(np.int64).tobytes())
+    return digest.hexdigest()
+
+
+def with_progress(files: list[str], description: str) -> Iterator[str]:
+    """The files one by one, with a progress bar if there are enough of them to wait for."""
+    if len(files) < MANY:
+        yield from files
+        return
+    with progress(description, len(files), "files") as advance:
+        for start in range(0, len(files), STEP):
+            yield from files[start : start + STEP]
+            advance(len(files[start : start + STEP]))

@@ -1,0 +1,108 @@
+"""Tables of classes: LOC_synset_mapping.txt, synsets.csv, and the devkit's meta.mat.
+
+Each reader returns one row a class, in the file's order: wnid, words, ilsvrc_id (0 if the file has
+no IDs).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wsol_bench.datasets.formats.csv import read_csv_table
+from wsol_bench.datasets.formats.text import malformed, read_lines
+from wsol_bench.errors import DatasetError
+
+__all__ = ["read_classes", "read_meta_mat", "read_synset_mapping", "read_synsets_csv"]
+
+# Leaves of the devkit's hierarchy have the IDs 1 to 1000; 1001 is its root, the rest is inside.
+LAST_LEAF = 1000
+
+
+def read_classes(path: Path) -> pd.DataFrame:
+    """The table of classes in a file, whose format follows from its extension.
+
+    ``read_meta_mat`` reads .mat, ``read_synsets_csv`` .csv, and ``read_synset_mapping`` all others.
+    """
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".mat": read_meta_mat,
+        ".csv": read_synsets_csv,
+    }
+    return readers.get(path.suffix.lower(), read_synset_mapping)(path)
+
+
+def read_synset_mapping(path: Path) -> pd.DataFrame:
+    """The classes of a file like ``LOC_synset_mapping.txt``, with lines of ``wnid words``."""
+    rows = [line.split(maxsplit=1) for line in read_lines(path)]
+    return _classes(path, [(row[0], row[-1].strip(), 0) for row in rows if row])
+
+
+def read_synsets_csv(path: Path) -> pd.DataFrame:
+    """The classes of a CSV file with the columns ``ilsvrc2012_id,wnid,words``, and maybe others.
+
+    Raises:
+        DatasetError: a column is missing, or an ID is no whole number; the message names file and
+            line.
+    """
+    table = read_csv_table(path, ("ilsvrc2012_id", "wnid", "words"))
+    rows = []
+    for line, (number, wnid, words) in enumerate(
+        zip(table["ilsvrc2012_id"], table["wnid"], table["words"], strict=True), start=2
+    ):
+        if not number.strip().isdecimal() or not wnid:
+            raise malformed(path, line, "a whole number and a wnid", f"{number},{wnid}")
+        rows.append((wnid, words or wnid, int(number)))
+    return _classes(path, [row for row in rows if row[2] <= LAST_LEAF])
+
+
+def read_meta_mat(path: Path) -> pd.DataFrame:
+    """The classes of the devkit's ``meta.mat``: its leaves, without the internal nodes.
+
+    Raises:
+        DatasetError: the file is no MATLAB file, or has no struct array ``synsets`` like the
+            devkit's.
+    """
+    # Slow to import, and needed once: the result is cached.
+    from scipy.io import loadmat
+
+    try:
+        synsets = loadmat(path)["synsets"]
+        rows = [
+            (
+                str(_scalar(synset["WNID"])).strip(),
+                str(_scalar(synset["words"])).strip(),
+                int(_scalar(synset["ILSVRC2012_ID"])),
+            )
+            for synset in np.asarray(synsets).reshape(-1)
+            if int(_scalar(synset["num_children"])) == 0
+        ]
+    except Exception as error:  # scipy raises whatever its struct parsing runs into
+        raise DatasetError(
+            f"{path}: expected the devkit's struct array 'synsets' with WNID, words, "
+            f"ILSVRC2012_ID and num_children, found {type(error).__name__}: {error}"
+        ) from error
+    return _classes(path, [row for row in rows if row[2] <= LAST_LEAF])
+
+
+def _scalar(value: Any) -> Any:
+    """The value in a MATLAB cell, however many singleton dimensions are around it."""
+    while isinstance(value, np.ndarray):
+        value = value.reshape(-1)[0]
+    return value
+
+
+def _classes(path: Path, rows: list[tuple[str, str, int]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=["wnid", "words", "ilsvrc_id"])
+    table = table.astype({"wnid": "str", "words": "str", "ilsvrc_id": np.int64})
+    if table.empty:
+        raise DatasetError(f"{path}: expected one class a line, found none")
+    for column in ("wnid", "ilsvrc_id"):
+        values = table.loc[table[column] != 0, column]
+        repeated = values[values.duplicated()]
+        if len(repeated):
+            raise DatasetError(
+                f"{path}: expected each {column} once, found {repeated.tolist()[0]!r} twice"
+            )
+    return table

@@ -1,0 +1,130 @@
+"""CSV files: Kaggle's solution of ILSVRC, image sizes, and the rows of any CSV file."""
+
+import csv
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from wsol_bench.datasets.formats.file_names import image_id_of
+from wsol_bench.datasets.formats.text import malformed, read_lines
+from wsol_bench.errors import DatasetError
+
+__all__ = ["CsvRows", "read_csv_table", "read_image_sizes", "read_solution"]
+
+
+class CsvRows:
+    """The rows of a CSV file, one after the other; errors name the file and the line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows = csv.reader(read_lines(path))
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return self
+
+    def __next__(self) -> list[str]:
+        try:
+            return next(self._rows)
+        except csv.Error as error:
+            raise malformed(self._path, self.line_num, "a CSV row", str(error)) from error
+
+    @property
+    def line_num(self) -> int:
+        """The line at which the last row ended, from 1."""
+        return self._rows.line_num
+
+
+def read_csv_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """The table in a CSV file with a header, every cell a string, column names in lower case.
+
+    Raises:
+        DatasetError: the file cannot be read, or lacks one of ``columns``.
+    """
+    try:
+        # Blank lines are kept, or the line numbers in errors would be off.
+        table = pd.read_csv(path, dtype="str", keep_default_na=False, skip_blank_lines=False)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: expected a table, found: {error}") from error
+    table.columns = pd.Index([str(column).strip().lower() for column in table.columns])
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise malformed(path, 1, f"the columns {','.join(columns)}", ",".join(table.columns))
+    return table
+
+
+def read_solution(path: Path) -> pd.DataFrame:
+    """The boxes of a solution file as Kaggle has it (``ImageId,PredictionString``).
+
+    Returns:
+        One row a box, in the file's order: image_id, name (wnid), xmin, ymin, xmax, ymax (0-based
+        inclusive). An image without a box has one row with an empty name and NaN for numbers.
+
+    Raises:
+        DatasetError: a row cannot be parsed, or an image stands in two rows; the message names file
+            and line.
+    """
+    rows = CsvRows(path)
+    header = [cell.strip() for cell in next(rows, [])]
+    if header != ["ImageId", "PredictionString"]:
+        raise malformed(path, 1, "the header 'ImageId,PredictionString'", ",".join(header))
+    ids: list[str] = []
+    names: list[str] = []
+    corners: list[list[float]] = []
+    seen: set[str] = set()
+    for row in rows:
+        if not row:
+            continue
+        if len(row) != 2 or not row[0].strip():
+            raise malformed(path, rows.line_num, "an image id and its boxes", ",".join(row))
+        image_id, tokens = image_id_of(row[0]), row[1].split()
+        if image_id in seen:
+            raise malformed(path, rows.line_num, "each image once", f"{image_id} again")
+        seen.add(image_id)
+        if len(tokens) % 5:
+            found = f"{len(tokens)} words"
+            raise malformed(path, rows.line_num, "groups of 5 'wnid x1 y1 x2 y2'", found)
+        for start in range(0, len(tokens), 5):
+            try:
+                box = [float(token) for token in tokens[start + 1 : start + 5]]
+            except ValueError:
+                box = [math.nan]
+            if not all(map(math.isfinite, box)):
+                found = " ".join(tokens[start : start + 5])
+                raise malformed(path, rows.line_num, "4 numbers after the wnid", found)
+            ids.append(image_id)
+            names.append(tokens[start])
+            corners.append(box)
+        if not tokens:
+            ids.append(image_id)
+            names.append("")
+            corners.append([math.nan] * 4)
+    table = pd.DataFrame({"image_id": pd.Series(ids, dtype="str"), "name": names})
+    table["name"] = table["name"].astype("str")
+    values = np.array(corners, dtype=np.float64).reshape(-1, 4)
+    for column, tag in enumerate(("xmin", "ymin", "xmax", "ymax")):
+        table[tag] = values[:, column]
+    return table
+
+
+def read_image_sizes(path: Path) -> pd.DataFrame:
+    """The sizes of images in a CSV file with the columns ``file,width,height``.
+
+    Returns:
+        One row an image: image_id, width, height in pixels.
+
+    Raises:
+        DatasetError: a column is missing, or a size is no positive whole number; the message names
+            file and line.
+    """
+    table = read_csv_table(path, ("file", "width", "height"))
+    sizes = table[["width", "height"]].apply(pd.to_numeric, errors="coerce")
+    wrong = ~((sizes >= 1) & (sizes % 1 == 0)).all(axis=1).to_numpy()
+    if wrong.any():
+        line = int(wrong.argmax())
+        found = ",".join(map(str, table.iloc[line]))
+        raise malformed(path, line + 2, "a width and a height in pixels", found)
+    ids = pd.Series(list(map(image_id_of, table["file"])), dtype="str")
+    return pd.DataFrame({"image_id": ids}).join(sizes.astype(np.int64))

@@ -1,0 +1,106 @@
+"""Lists in text files: image ids, numbers, and columns between separators."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int64
+
+from wsol_bench.datasets.formats.file_names import image_id_of, stays_below
+from wsol_bench.datasets.formats.text import LARGEST, malformed, read_lines
+
+__all__ = ["read_columns", "read_image_list", "read_numbers"]
+
+
+def read_image_list(path: Path) -> list[str]:
+    """The image ids in a list, one a line, in order.
+
+    Only the first word of a line counts. Folders before the name and an image extension after it
+    are dropped (``n01440764/n01440764_10026.JPEG 1`` is ``n01440764_10026``).
+    """
+    return [image_id_of(words[0]) for words in map(str.split, read_lines(path)) if words]
+
+
+def read_numbers(path: Path) -> Int64[np.ndarray, " n"]:
+    """The whole numbers in a file, one a line: the devkit's ground-truth IDs, or its blacklist.
+
+    Raises:
+        DatasetError: a line is no whole number from 1 to ``LARGEST``; the message names file and
+            line.
+    """
+    lines = "".join(read_lines(path)).rstrip().splitlines()
+    try:
+        numbers = np.array(list(map(int, lines)), dtype=np.int64)
+    except (ValueError, OverflowError):
+        is_whole = (line.strip().isdecimal() and len(line) < 18 for line in lines)
+        numbers = np.array(
+            [int(line) if whole else 0 for line, whole in zip(lines, is_whole, strict=True)]
+        )
+    wrong = (numbers < 1) | (numbers > LARGEST)
+    if wrong.any():
+        line = int(wrong.argmax())
+        expected = f"a whole number from 1 to {LARGEST}"
+        raise malformed(path, line + 1, expected, lines[line])
+    return numbers
+
+
+def read_columns(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    numbers: int = 0,
+    separator: str | None = None,
+    key: str | None = None,
+) -> pd.DataFrame:
+    """The table in a text file without a header: columns of text, then columns of numbers.
+
+    Args:
+        path: path of the file, whose blank lines do not count.
+        columns: names of the columns, in the file's order; "file" must be a path that stays in its
+            folder.
+        numbers: number of the last columns that hold finite numbers.
+        separator: text between columns; None is any white space, which the last column may hold.
+        key: name of a column in which no value may stand twice.
+
+    Raises:
+        DatasetError: the file has no line, or a line is not as described; the message names file
+            and line.
+    """
+    form = f"'{' '.join(columns)}'" + (f" with {numbers} numbers" if numbers else "")
+    first_number = len(columns) - numbers
+    rows: list[list[str]] = []
+    keys: set[str] = set()
+    for line, text in enumerate(read_lines(path), start=1):
+        if not text.strip():
+            continue
+        row = [cell.strip() for cell in text.split(separator, len(columns) - 1)]
+        record = dict(zip(columns, row, strict=False))
+        expected = ""
+        if (
+            len(row) != len(columns)
+            or not all(row)
+            or not all(map(_is_coordinate, row[first_number:]))
+        ):
+            expected = form
+        elif not stays_below(record.get("file", "file")):
+            expected = "a file that lies below its folder"
+        elif key is not None and record[key] in keys:
+            expected = f"each {key} once"
+        if expected:
+            raise malformed(path, line, expected, text.strip())
+        if key is not None:
+            keys.add(record[key])
+        rows.append(row)
+    if not rows:
+        raise malformed(path, 1, f"lines of {form}", "")
+    table = pd.DataFrame(rows, columns=list(columns), dtype="str")
+    return table.astype(dict.fromkeys(columns[first_number:], np.float64))
+
+
+def _is_coordinate(text: str) -> bool:
+    """Whether a text is a number that a file may hold: finite, and not above ``LARGEST``."""
+    try:
+        return abs(float(text)) <= LARGEST
+    except ValueError:
+        return False

@@ -1,0 +1,102 @@
+"""The images of an ImageNet split: which ones there are, and which of them are asked for."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from wsol_bench.datasets.assembly import findings_of, measure
+from wsol_bench.datasets.base import Finding
+from wsol_bench.datasets.folders import scan
+from wsol_bench.datasets.formats.csv import read_image_sizes
+from wsol_bench.datasets.formats.file_names import IMAGE_SUFFIXES
+from wsol_bench.datasets.formats.lists import read_image_list
+from wsol_bench.datasets.formats.xml import XML_SUFFIXES
+from wsol_bench.datasets.imagenet.layout import Folder, Pieces
+from wsol_bench.datasets.table_cache import TableCache
+
+__all__ = ["Listing", "list_images"]
+
+
+class Listing(NamedTuple):
+    """The images of a split, and those of them that are asked for.
+
+    Attributes:
+        images: one row an image that is asked for and exists, sorted: image_id, path, folder (name
+            of its subfolder, "" if flat), width, height (0 if unknown), keep.
+        complete: ids of all images of the split, sorted, whether asked for or not, existing or not.
+        folders: names of all subfolders with images.
+        findings: findings of missing and unreadable images.
+    """
+
+    images: pd.DataFrame
+    complete: pd.Index
+    folders: set[str]
+    findings: list[Finding]
+
+
+def list_images(
+    pieces: Pieces, solution: pd.DataFrame, subset: list[str] | None, tables: TableCache
+) -> Listing:
+    """The images of a split.
+
+    Args:
+        pieces: places of the split's pieces.
+        solution: objects of the solution CSV.
+        subset: image ids that are asked for; None asks for all.
+        tables: cache of what is read.
+    """
+    listed = read_image_list(pieces.image_list) if pieces.image_list else None
+    if pieces.images is None:
+        return _list_annotations(pieces, solution, listed, subset, tables)
+    return _list_files(pieces.images, listed, subset, tables)
+
+
+def _list_annotations(
+    pieces: Pieces,
+    solution: pd.DataFrame,
+    listed: list[str] | None,
+    subset: list[str] | None,
+    tables: TableCache,
+) -> Listing:
+    """The images of a root without image files, from the first list that it has."""
+    sizes = pd.DataFrame({"image_id": pd.Series(dtype="str"), "width": [], "height": []})
+    if pieces.sizes:
+        sizes = tables.file("sizes", pieces.sizes, read_image_sizes)
+    if listed is None and len(solution):
+        listed = solution["image_id"].unique().tolist()
+    elif listed is None and len(sizes):
+        listed = sizes["image_id"].tolist()
+    elif listed is None and pieces.xml:
+        files = scan(pieces.xml.path, XML_SUFFIXES, nested=pieces.xml.nested, wanted=())
+        listed = files["stem"].tolist()
+    complete = pd.Index(sorted(set(listed or ())), dtype="str")
+    images = pd.DataFrame({"image_id": _among(complete, subset), "path": "", "folder": ""})
+    images = images.merge(sizes, on="image_id", how="left")
+    images[["width", "height"]] = images[["width", "height"]].fillna(0).astype(np.int64)
+    return Listing(images.assign(keep=True), complete, set(), [])
+
+
+def _list_files(
+    folder: Folder, listed: list[str] | None, subset: list[str] | None, tables: TableCache
+) -> Listing:
+    """The images of a folder; if there is a list, only those in it."""
+    wanted: Collection[str] | None = None if subset is None else set(subset)
+    if listed is not None:
+        wanted = set(listed) if wanted is None else set(listed).intersection(wanted)
+    files = scan(folder.path, IMAGE_SUFFIXES, nested=folder.nested, wanted=wanted)
+    folders = set(files["folder"].unique()) - {""}
+    complete = pd.Index(files["stem"] if listed is None else sorted(set(listed)), dtype="str")
+    files = files[files["bytes"] >= 0].reset_index(drop=True)
+    asked = _among(complete, subset)
+    missing = asked[pd.Index(files["stem"]).get_indexer(asked) < 0]
+    detail = f"listed, but no such image in {folder.path}; left out"
+    measured = measure(folder.path, files.rename(columns={"stem": "image_id"}), tables)
+    findings = findings_of("missing_file", missing, detail) + measured.findings
+    return Listing(measured.table, complete, folders, findings)
+
+
+def _among(ids: pd.Index, subset: list[str] | None) -> pd.Index:
+    """The ids that are in a subset; all if there is none."""
+    return ids if subset is None else ids[ids.isin(subset)]
