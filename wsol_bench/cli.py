@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from wsol_bench.common.catalog import Catalog
     from wsol_bench.common.vocabulary import Verdict
     from wsol_bench.methods.base import MapMethod
-    from wsol_bench.runs.run import Engine, Results
+    from wsol_bench.runs.engines.base import Engine
+    from wsol_bench.runs.results import Results
 
 app = typer.Typer(
     name="wsol-bench",
@@ -154,7 +155,7 @@ def merge(
 ) -> None:
     """Put the shards of a run together (run --shard 1/4, 2/4, ...)."""
     from wsol_bench.runs.folder import RunFolder
-    from wsol_bench.runs.run import merge as merge_runs
+    from wsol_bench.runs.merge import merge as merge_runs
 
     results = merge_runs([RunFolder(path) for path in run_folders], out, force=force)
     _show(results.summary, as_json, results.folder.identity.named_metrics)
@@ -351,16 +352,18 @@ def _options_of(options: list[str] | None) -> dict[str, Any]:
 def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
     """The map methods that a configuration makes of a name."""
     from wsol_bench.runs.config import load_config
-    from wsol_bench.runs.experiment import build_methods
+    from wsol_bench.runs.methods import build_methods
 
     # Of the methods alone, the configuration says nothing else.
     content = {"name": "check", "dataset": "shapes", "protocol": "gradcam-2017"}
     changes = [f"methods.0.{option}" for option in options or []]
     experiment = load_config({**content, "models": ["shapes_net"], "methods": [name]}, changes)
-    methods, sources = build_methods(experiment)
-    if sources:
-        raise ConfigError(f"{sources[0].name!r} reads what was made elsewhere: nothing to check")
-    return methods
+    methods, network_free = build_methods(experiment)
+    if network_free:
+        raise ConfigError(
+            f"{network_free[0].name!r} reads what was made elsewhere: nothing to check"
+        )
+    return list(methods)
 
 
 def _passes(name: str, verdicts: "Iterable[Verdict]") -> bool:

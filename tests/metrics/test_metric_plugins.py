@@ -15,7 +15,7 @@ from wsol_bench.metrics.map_view import MapView
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.config import MetricConfig
 from wsol_bench.runs.metrics import build_metrics
-from wsol_bench.scoring import scoring_of
+from wsol_bench.scoring.kinds import scoring_of
 
 NAN = float("nan")
 INF = float("inf")

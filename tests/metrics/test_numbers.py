@@ -13,7 +13,7 @@ from wsol_bench.metrics.base import metrics
 from wsol_bench.metrics.image_scores import EvaluatedImages, ImageScores
 from wsol_bench.metrics.number import Best, Number
 from wsol_bench.protocols.load import load_protocol
-from wsol_bench.scoring import scoring_of
+from wsol_bench.scoring.kinds import scoring_of
 from wsol_bench.statistics import Hits
 
 NAN = float("nan")

@@ -12,13 +12,16 @@ from wsol_bench.capture.faithfulness import faithfulness
 from wsol_bench.datasets import ROOT_SYNSET, Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.protocols.load import load_protocol
+from wsol_bench.runs.class_slots import ClassSlots
 from wsol_bench.runs.engines.local import LocalEngine
+from wsol_bench.runs.map_storage import storable
 from wsol_bench.runs.metrics import build_metrics
-from wsol_bench.runs.network_pass import ClassSlots, storable
 from wsol_bench.runs.rescore import rescore
-from wsol_bench.runs.scorer import CostLine, ScoredGroup, ScoredMethod, Scorer, curve_columns
-from wsol_bench.scoring import Scores, scoring_of
+from wsol_bench.runs.scored_batches import CostLine, ScoredGroup, ScoredMethod
+from wsol_bench.runs.scorer import Scorer, curve_columns
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.kinds import scoring_of
+from wsol_bench.scoring.scores import Scores
 
 
 class TestStoredMaps:

@@ -14,9 +14,9 @@ from timeless import assert_same_tables, timeless
 import wsol_bench
 from wsol_bench.errors import DatasetError, RunError
 from wsol_bench.protocols.load import load_protocol
+from wsol_bench.runs.differences import differences
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.manifest import differences
 from wsol_bench.runs.run import run_below
 from wsol_bench.runs.schema import Tables
 

@@ -125,7 +125,7 @@ def test_a_method_without_a_number_stands_beside_selected_thresholds(tmp_path):
 
 def test_shards_are_merged_where_a_metric_is_not_at_hand(own_metrics, tmp_path, monkeypatch):
     from wsol_bench.runs.folder import RunFolder
-    from wsol_bench.runs.run import merge
+    from wsol_bench.runs.merge import merge
 
     metric("of_this_test", per="map", better="higher", range=(0, 1))(lambda view: 0.5)
     experiment = {**BASE, "metrics": ["of_this_test"], "part_size": 4}

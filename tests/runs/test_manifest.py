@@ -14,9 +14,10 @@ from timeless import assert_same_tables
 import wsol_bench
 from wsol_bench.cli import main
 from wsol_bench.errors import RunError
-from wsol_bench.runs import manifest
+from wsol_bench.runs import environment
+from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.manifest import Environment, Manifest, read_manifest
+from wsol_bench.runs.manifest import Manifest, read_manifest
 from wsol_bench.runs.schema import Tables
 
 # As revision de0953d wrote it, the last before the format had a number; without what is long.
@@ -175,12 +176,12 @@ class TestSources:
         package = Path(wsol_bench.__file__).parent
         ignore = shutil.ignore_patterns("__pycache__")
         copy = shutil.copytree(package, tmp_path / "repository/wsol_bench", ignore=ignore)
-        monkeypatch.setattr(manifest, "files", lambda name: copy)
+        monkeypatch.setattr(environment, "files", lambda name: copy)
         yield copy
-        manifest._own_sources.cache_clear()
+        environment._package_digest.cache_clear()
 
     def digest(self):
-        manifest._own_sources.cache_clear()
+        environment._package_digest.cache_clear()
         return Environment.here().sources
 
     def test_is_that_of_the_package_wherever_it_lies(self, run, copy):

@@ -16,7 +16,7 @@ from wsol_bench.report.export import export_run
 from wsol_bench.report.tables import markdown
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.run import merge
+from wsol_bench.runs.merge import merge
 
 
 @pytest.fixture(scope="module")

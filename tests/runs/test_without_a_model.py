@@ -12,7 +12,7 @@ import wsol_bench
 from wsol_bench.errors import ConfigError, DatasetError, RunError
 from wsol_bench.runs.doctor import diagnose
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.run import merge
+from wsol_bench.runs.merge import merge
 
 TABLES = ("images", "rows", "curves", "maps", "costs")
 

@@ -19,18 +19,18 @@ from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.metrics.image_scores import EvaluatedImages
 from wsol_bench.metrics.map_view import MapView
 from wsol_bench.protocols.load import load_protocol
-from wsol_bench.runs.rescore import scored_again
+from wsol_bench.runs.rescore_part import rescore_part
 from wsol_bench.runs.schema import GROUP, ImageStatus, Tables
-from wsol_bench.runs.scorer import (
+from wsol_bench.runs.scored_batches import (
     CostLine,
-    Outcome,
+    ImageOutcome,
     ScoredGroup,
     ScoredMethod,
-    Scorer,
     StoredMaps,
 )
-from wsol_bench.scoring import scoring_of
+from wsol_bench.runs.scorer import Scorer
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.kinds import scoring_of
 from wsol_bench.scoring.summary import MethodResults
 
 __all__ = ["check_metric"]
@@ -161,7 +161,7 @@ class _Case:
             faithful,
         )  # fmt: skip
         outcomes = [
-            Outcome(position, sample, ImageStatus.EVALUATED, "", int(own_rank[position]), 0.5)
+            ImageOutcome(position, sample, ImageStatus.EVALUATED, "", int(own_rank[position]), 0.5)
             for position, sample in enumerate(samples)
         ]
         return self.scorer.tables([], [ScoredGroup(outcomes, [method])])
@@ -245,7 +245,7 @@ def _is_the_same_reversed(case: _Case) -> None:
 def _is_the_same_rescored(case: _Case) -> None:
     tables = case.tables(range(len(case.samples)), case.maps)
     protocol, scoring = case.scorer.protocol, case.scorer.scoring
-    again = scored_again(tables, protocol, scoring, {}, protocol)
+    again = rescore_part(tables, protocol, scoring, {}, protocol)
     _require_equal(case.values_of(tables), case.values_of(again), "scoring again")
 
 

@@ -16,8 +16,9 @@ from wsol_bench.common.options import bind_options
 from wsol_bench.common.registry import Registry
 from wsol_bench.common.vocabulary import Gives
 from wsol_bench.datasets import Dataset
-from wsol_bench.scoring.base import Scores, Scoring, by_shape
-from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.base import Scoring
+from wsol_bench.scoring.batches import ImageBatch, RowBatch, by_shape
+from wsol_bench.scoring.scores import Scores
 
 __all__ = [
     "ImageBoxes",
@@ -86,7 +87,7 @@ class ImageMaps:
         """The scores of rows, all of an image from its one map."""
         named, source = np.unique(rows.image, return_inverse=True)
         images = rows.images.take(named.tolist())
-        return self._of_images(images, scoring).spread(source.astype(np.int64), rows.own)
+        return self._of_images(images, scoring).spread(source.astype(np.int64), rows.is_label)
 
     def _of_images(self, images: ImageBatch, scoring: Scoring) -> Scores:
         """The scores of the maps of images, for the image's own class."""
@@ -168,7 +169,7 @@ class ImageBoxes:
         boxes = np.full((len(rows), 4), np.nan)
         for row, image_id in enumerate(rows.image_ids):
             for guess in self.guesses.get(image_id, ()):
-                if not self.ranked or guess.label == rows.label[row]:
+                if not self.ranked or guess.label == rows.wnid[row]:
                     boxes[row] = guess.box
                     break
         return score_image_boxes(boxes, rows, scoring)
@@ -186,7 +187,7 @@ def score_image_boxes(
         rows: theirs.
         scoring: of the protocol.
     """
-    own = np.flatnonzero(rows.own)
+    own = np.flatnonzero(rows.is_label)
     first: Int64[np.ndarray, " m"] = own[np.unique(rows.image[own], return_index=True)[1]]
     with_curve = np.isin(np.arange(len(boxes)), first)
     return scoring.score_boxes(boxes, rows, with_curve)

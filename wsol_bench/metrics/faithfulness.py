@@ -7,10 +7,10 @@ The columns that these metrics read are measured in the network's pass
 import numpy as np
 from jaxtyping import Float64
 
+from wsol_bench.common.table import Column
 from wsol_bench.metrics.base import metric
 from wsol_bench.metrics.confidence import drops, increases
 from wsol_bench.metrics.image_scores import ImageScores
-from wsol_bench.runs.schema import Column
 
 __all__ = ["COLUMNS", "average_drop", "deletion", "increase_in_confidence", "insertion"]
 

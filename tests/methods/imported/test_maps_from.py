@@ -20,10 +20,10 @@ from wsol_bench.methods.imported.maps_from import maps_from
 from wsol_bench.methods.network_free import ImageMaps
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.config import load_config
-from wsol_bench.runs.experiment import build_methods
+from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.metrics import build_metrics
-from wsol_bench.scoring import scoring_of
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.kinds import scoring_of
 
 RAMP = np.arange(12, dtype=np.float32).reshape(3, 4)
 

@@ -19,8 +19,8 @@ import wsol_bench
 from wsol_bench.errors import DatasetError, WorkerError
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.engines.ray import RayEngine
+from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.manifest import Environment
 
 # CAM, but as often as the file ``deaths_left`` says its process dies at a green image: the second.
 KILLER = """

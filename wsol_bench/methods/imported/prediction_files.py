@@ -32,8 +32,8 @@ from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.protocols.model import OneBoxProtocol
 from wsol_bench.runs.schema import GROUP, ImageStatus, boxes_of
-from wsol_bench.scoring import scoring_of
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.kinds import scoring_of
 from wsol_bench.scoring.summary import MethodResults
 
 __all__ = [
@@ -280,7 +280,7 @@ def score_predictions(predictions: Predictions, dataset: Dataset, *, name: str) 
         np.full(len(guesses), np.nan),
     )
     scoring = scoring_of(protocol, [metrics.get("mean_iou"), metrics.get("box_acc_area")])
-    scores = scoring.score_boxes(boxes_of(guesses), rows, rows.own)
+    scores = scoring.score_boxes(boxes_of(guesses), rows, rows.is_label)
     images = pd.DataFrame(
         {
             "model": name,
