@@ -83,16 +83,16 @@ def slots():
 
 
 class TestClassSlots:
-    def test_an_own_class_among_the_best_is_one_row_and_another_one_more(self, slots):
+    def test_a_label_among_the_best_is_one_row_and_another_one_more(self, slots):
         assert np.bincount(slots.rows.image).tolist() == [5, 6, 5]
 
-    def test_the_own_class_bears_its_true_rank(self, slots):
+    def test_the_label_has_its_true_rank(self, slots):
         assert slots.label_rank.tolist() == [1, 7, 2]
         last = np.flatnonzero(slots.rows.image == 1)[-1]
-        assert (slots.rows.label[last], slots.rows.rank[last]) == ("n6", 7)
+        assert (slots.rows.wnid[last], slots.rows.rank[last]) == ("n6", 7)
 
     def test_equal_scores_rank_by_output(self, slots):
-        of_second = slots.rows.label[slots.rows.image == 1]
+        of_second = slots.rows.wnid[slots.rows.image == 1]
         assert of_second.tolist() == ["n0", "n1", "n2", "n3", "n4", "n6"]
 
     def test_scores_are_probabilities(self, slots):

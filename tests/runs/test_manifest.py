@@ -188,7 +188,7 @@ class TestSources:
         assert self.digest() == run.folder.identity.environment.sources
 
     @pytest.mark.parametrize(
-        "name", ["cams/cam.py", "statistics.py", "protocols/gradcam-2017.yaml", "scoring/base.py"]
+        "name", ["methods/cam.py", "geometry.py", "protocols/gradcam-2017.yaml", "scoring/base.py"]
     )
     def test_changes_with_code_and_protocols(self, copy, name):
         before = self.digest()
@@ -198,9 +198,9 @@ class TestSources:
 
     def test_changes_where_a_file_is_added_or_renamed(self, copy):
         digests = [self.digest()]
-        (copy / "cams/my_cam.py").write_text("")
+        (copy / "methods/my_cam.py").write_text("")
         digests.append(self.digest())
-        (copy / "cams/my_cam.py").rename(copy / "cams/your_cam.py")
+        (copy / "methods/my_cam.py").rename(copy / "methods/your_cam.py")
         digests.append(self.digest())
         assert len(set(digests)) == 3
 
@@ -209,13 +209,13 @@ class TestSources:
         for name in ("README.md", "docs/rows.md", ".git/HEAD", "tests/test_new.py"):
             (copy.parent / name).parent.mkdir(exist_ok=True)
             (copy.parent / name).write_text("another commit")
-        (copy / "cams/__pycache__").mkdir()
-        (copy / "cams/__pycache__/cam.cpython-311.pyc").write_bytes(b"compiled")
-        (copy / "cams/__pycache__/cam.py").write_text("")
+        (copy / "methods/__pycache__").mkdir()
+        (copy / "methods/__pycache__/cam.cpython-311.pyc").write_bytes(b"compiled")
+        (copy / "methods/__pycache__/cam.py").write_text("")
         assert self.digest() == before
 
     def test_another_one_is_another_run(self, experiment, run, copy):
-        file = copy / "cams/cam.py"
+        file = copy / "methods/cam.py"
         file.write_text(file.read_text() + "# changed\n")
         now = self.digest()
         before = run.folder.identity.environment.sources

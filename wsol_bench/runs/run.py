@@ -123,7 +123,7 @@ def _carry_out(
 
 
 def _new_folder(parent: Path, shard: str | None) -> Path:
-    """Create a folder named by date and time, with a new name if several runs begin at once, too."""
+    """Create a folder named by date and time, new even if several runs begin at once."""
     name = datetime.now().strftime("%Y%m%d-%H%M%S")
     if shard is not None:
         name += f"-shard-{shard.replace('/', '-of-')}"
