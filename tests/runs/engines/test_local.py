@@ -13,11 +13,6 @@ from wsol_bench.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return write_colors(tmp_path_factory.mktemp("colors"))
-
-
-@pytest.fixture(scope="module")
 def results(root, tmp_path_factory):
     return wsol_bench.run(color_experiment(root), out=tmp_path_factory.mktemp("run") / "run")
 

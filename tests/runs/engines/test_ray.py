@@ -71,11 +71,6 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return write_colors(tmp_path_factory.mktemp("colors"))
-
-
 def experiment_of(root, **changes):
     return color_experiment(root, workers=0, batch_size=1, part_size=1, **changes)
 
