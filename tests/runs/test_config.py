@@ -135,7 +135,7 @@ class TestOverrides:
         [
             ("batch_size", "expected key.path=value"),
             ("models.7.name=x", "position from 0 to 1"),
-            ("batch_size.x=1", "expected a mapping at 'batch_size', found 16"),
+            ("batch_size.x=1", "expected a mapping at 'batch_size', found 2"),
             ("btch_size=1", "did you mean 'batch_size'"),
             ("limit=[", "override 'limit=\\['"),
             ("limit=2024-13-45", "override 'limit=2024"),

@@ -230,7 +230,7 @@ class _MethodMaps(NamedTuple):
         maps: the maps of all class slots, or of the last one alone; None if the method is not
             applicable.
         cost: the cost of the shared pass and of the method's own work.
-        reason: why the method is not applicable; "" if it is.
+        reason: why the method is not applicable; "" if it is applicable.
     """
 
     method: str

@@ -113,7 +113,9 @@ IMAGES = Table(
             "whether the image is on the official blacklist; it is then in no localization error",
         ),
         Column("n_label_boxes", "int", "number of ground-truth boxes of the image's label"),
-        Column("boxes", "reals", "those boxes, flat: x0, y0, x1, y1, x0, ...", "pixels"),
+        Column(
+            "boxes", "reals", "these ground-truth boxes, flat: x0, y0, x1, y1, x0, ...", "pixels"
+        ),
         Column("masks", "texts", "files of the object's masks; empty in a data set without masks"),
         Column(
             "ignore",
@@ -258,7 +260,7 @@ COSTS = Table(
             "differs between two runs of an experiment",
             "seconds",
         ),
-        Column("reason", "text", "why the method is not applicable; empty if it is"),
+        Column("reason", "text", "why the method is not applicable; empty if it is applicable"),
     ),
     "one row a model x method x layer in each part, of the images that were evaluated",
 )

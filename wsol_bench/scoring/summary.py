@@ -74,7 +74,7 @@ class MethodResults:
 
 
 def _cost(costs: pd.DataFrame) -> dict[str, float | str]:
-    """The mean cost of a method per image, and why it is not applicable ("" if it is)."""
+    """The mean cost of a method per image, and why the method is not applicable or ""."""
     n_images = costs["n_images"].sum() or float("nan")
     reason = next((reason for reason in costs["reason"] if reason), "")
     means = {name: float(costs[column].sum() / n_images) for name, column in COST_NUMBERS.items()}
