@@ -51,8 +51,8 @@ def test_another_method_under_the_same_label_selects_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("n_images", "is the name of another number"),
-        ("max_box_acc_iou50", "is the name of another number"),
+        ("n_images", "is also the name of another column"),
+        ("max_box_acc_iou50", "is also the name of another column"),
         ("status", "stored in the column 'status'"),
         ("peak_x", "stored in the column 'peak_x'"),
     ],
@@ -65,7 +65,7 @@ def test_a_metric_does_not_take_the_name_of_something_else(name, message, own_me
 
 def test_a_metric_does_not_take_the_column_of_a_breakdown(own_metrics, tmp_path):
     metric("size", per="map", better="higher", range=(0, 1))(lambda view: 0.5)
-    with pytest.raises(ConfigError, match="'size' is the name of another number"):
+    with pytest.raises(ConfigError, match="'size' is also the name of another column"):
         wsol_bench.run(
             {**BASE, "protocol": "gradcam-2017", "metrics": ["size"]}, out=tmp_path / "run"
         )

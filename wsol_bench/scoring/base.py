@@ -232,8 +232,8 @@ class Scoring(ABC):
                 columns.add(metric.column.name)
             if metric.name in names:
                 raise ConfigError(
-                    f"metrics: {metric.name!r} is also the name of another column of the summary "
-                    "under this protocol; rename the metric"
+                    f"metrics: {metric.name!r} is also the name of another column of this "
+                    "protocol's results; rename the metric"
                 )
             names.add(metric.name)
 

@@ -53,7 +53,7 @@ def that_crops(root, folder):
 
 def on_shapes(root, folder):
     return {
-        "name": "shapes", "dataset": "shapes", "models": ["shapes_net"], "limit": 40,
+        "name": "shapes", "dataset": "shapes", "models": ["shapes_net"], "limit": 9,
         "methods": ["cam", "grad_cam"], "protocol": "gradcam-2017",
     }  # fmt: skip
 
