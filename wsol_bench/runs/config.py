@@ -222,12 +222,12 @@ class ExperimentConfig(BaseModel):
 
 
 def load_config(
-    source: Path | str | Mapping[str, Any] | ExperimentConfig, overrides: Iterable[str] = ()
+    config: Path | str | Mapping[str, Any] | ExperimentConfig, overrides: Iterable[str] = ()
 ) -> ExperimentConfig:
     """The configuration of an experiment, from a YAML file or a mapping.
 
     Args:
-        source: the path of a YAML file, a mapping, or a validated configuration.
+        config: the path of a YAML file, a mapping, or a validated configuration.
         overrides: changes to it, ``key.path=value`` each, with the value in YAML; list positions
             count from 0.
 
@@ -235,21 +235,21 @@ def load_config(
         ConfigError: the configuration is invalid; the message has a line for each problem, with
             file, key, expected and found.
     """
-    if isinstance(source, ExperimentConfig):
-        source = source.model_dump(mode="json")
-    if isinstance(source, Mapping):
-        where, content = "config", dict(source)
+    if isinstance(config, ExperimentConfig):
+        config = config.model_dump(mode="json")
+    if isinstance(config, Mapping):
+        where, content = "config", dict(config)
     else:
-        where, content = str(source), read_yaml(Path(source), "config")
+        where, content = str(config), read_yaml(Path(config), "config")
     for override in overrides:
         content = with_override(content, override)
     content = expand_variables(content, where)
     try:
-        config = ExperimentConfig.model_validate(content)
+        validated = ExperimentConfig.model_validate(content)
     except ValidationError as error:
         raise ConfigError(explain(error, ExperimentConfig, where)) from error
-    config.check_names()
-    return config
+    validated.check_names()
+    return validated
 
 
 def load_dataset(content: Mapping[str, Any], options: Iterable[str] = ()) -> Dataset:

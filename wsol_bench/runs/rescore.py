@@ -44,7 +44,7 @@ _MAY_CHANGE = ("protocol", "metrics")
 
 
 def rescore(
-    source: RunFolder,
+    run: RunFolder,
     protocol: str | Mapping[str, Any] | None = None,
     *,
     overrides: Iterable[str] = (),
@@ -57,12 +57,12 @@ def rescore(
     as they are stored, too.
 
     Args:
-        source: a finished run.
+        run: a finished run.
         protocol: the name or the file of a protocol, or ``{name: ..., changes}`` as in an
             experiment; by default the run's protocol.
         overrides: changes to the experiment, ``protocol.key=value`` or ``metrics=[...]`` each.
         out: the folder of the new run; by default a folder of the protocol's name in
-            ``source``/rescored, whose run is deleted first.
+            ``run``/rescored, whose run is deleted first.
         force: whether to delete a run in ``out`` first.
 
     Raises:
@@ -71,21 +71,21 @@ def rescore(
             maps; the run has no ground truth that the protocol scores by; or maps that are not
             stored have changed.
     """
-    source.require_finished()
-    plan = _plan(source, protocol, overrides)
-    path = out or source.path / "rescored" / re.sub(r"[^\w.=+,-]+", "_", plan.protocol.name)
-    require_not_above(path, [source])
+    run.require_finished()
+    plan = _plan(run, protocol, overrides)
+    path = out or run.path / "rescored" / re.sub(r"[^\w.=+,-]+", "_", plan.protocol.name)
+    require_not_above(path, [run])
     with RunFolder.writing(
         path,
         plan.identity,
         plan.experiment.model_dump(mode="json"),
-        source.read("classes"),
+        run.read("classes"),
         selection=None if plan.selection_run is None else plan.selection_run.table,
         force=force or out is None,
     ) as folder:
         if folder.manifest.finished is not None:
             return Results(summarize_run(folder), folder)
-        _rescore_parts(source, folder, plan)
+        _rescore_parts(run, folder, plan)
         summary = finish(folder)
     return Results(summary, folder)
 
@@ -113,22 +113,22 @@ class _Plan:
     held_out: set[str]
 
 
-def _rescore_parts(source: RunFolder, folder: RunFolder, plan: _Plan) -> None:
+def _rescore_parts(run: RunFolder, folder: RunFolder, plan: _Plan) -> None:
     """Score the parts of a run again that the new folder lacks, and write them there."""
-    todo = [number for number in source.parts() if number not in folder.parts()]
+    todo = [number for number in run.parts() if number not in folder.parts()]
     folder.begin_session(engine="rescore")
-    made_by = source.identity.protocol
+    made_by = run.identity.protocol
 
     def score(number: int) -> int:
         """Score a part; return the number of its images."""
-        tables = Tables(**{name: source.read_part(name, number) for name in Tables._fields})
+        tables = Tables(**{name: run.read_part(name, number) for name in Tables._fields})
         rescored = rescore_part(
             tables, plan.protocol, plan.scoring, plan.network_free, made_by, plan.held_out
         )
         folder.write_part(number, rescored)
         return len(tables.images)
 
-    n_images = sum(len(source.read_part("images", number, ["model"])) for number in todo)
+    n_images = sum(len(run.read_part("images", number, ["model"])) for number in todo)
     with (
         progress("scoring", n_images, "images") as advance,
         ThreadPoolExecutor(_SCORERS) as pool,
@@ -139,43 +139,43 @@ def _rescore_parts(source: RunFolder, folder: RunFolder, plan: _Plan) -> None:
 
 
 def _plan(
-    source: RunFolder, protocol: str | Mapping[str, Any] | None, overrides: Iterable[str]
+    run: RunFolder, protocol: str | Mapping[str, Any] | None, overrides: Iterable[str]
 ) -> _Plan:
     """Resolve how a run is scored again; see ``rescore`` for arguments and errors."""
-    experiment = _experiment(source, protocol, overrides)
+    experiment = _experiment(run, protocol, overrides)
     resolved = experiment.build_protocol()
     measured = experiment.faithfulness is not None
     metrics = build_metrics(experiment.metrics, resolved, faithfulness=measured)
     scoring = scoring_of(resolved, metrics)
     scoring.require_columns(resolved.name, FAITHFULNESS if measured else ())
-    if changed := differences(source.identity.protocol.input, resolved.input):
+    if changed := differences(run.identity.protocol.input, resolved.input):
         raise RunError(
-            f"{source.path} cannot be scored by {resolved.name}, whose input differs from that of "
+            f"{run.path} cannot be scored by {resolved.name}, whose input differs from that of "
             f"its maps (run -> protocol: {', '.join(changed)}); run the experiment with that "
             "protocol instead"
         )
-    images = source.read("images", ["image_id", "n_label_boxes", "masks"])
-    require_stored_ground_truth(source.path, images, resolved)
-    run = selection_run(resolved)
-    identity = _identity(source, experiment, resolved, metrics, run)
-    if run is not None:
-        run.require_same(identity)
+    images = run.read("images", ["image_id", "n_label_boxes", "masks"])
+    require_stored_ground_truth(run.path, images, resolved)
+    selection = selection_run(resolved)
+    identity = _identity(run, experiment, resolved, metrics, selection)
+    if selection is not None:
+        selection.require_same(identity)
     return _Plan(
         experiment=experiment,
         protocol=resolved,
         scoring=scoring,
-        selection_run=run,
+        selection_run=selection,
         identity=identity,
-        network_free=_network_free_maps(source, experiment),
-        held_out=_held_out(source, resolved, images["image_id"].drop_duplicates().to_numpy(object)),
+        network_free=_network_free_maps(run, experiment),
+        held_out=_held_out(run, resolved, images["image_id"].drop_duplicates().to_numpy(object)),
     )
 
 
 def _experiment(
-    source: RunFolder, protocol: str | Mapping[str, Any] | None, overrides: Iterable[str]
+    run: RunFolder, protocol: str | Mapping[str, Any] | None, overrides: Iterable[str]
 ) -> ExperimentConfig:
     """The run's experiment with another protocol; ConfigError if anything else differs."""
-    stored = source.identity.config
+    stored = run.identity.config
     content = {**stored, "protocol": protocol or stored["protocol"]}
     experiment = load_config(content, overrides)
     before, now = (
@@ -191,14 +191,14 @@ def _experiment(
 
 
 def _identity(
-    source: RunFolder,
+    run: RunFolder,
     experiment: ExperimentConfig,
     protocol: AnyProtocol,
     metrics: Sequence[Metric],
-    run: SelectionRun | None,
+    selection: SelectionRun | None,
 ) -> Identity:
     """The identity of the new run."""
-    before = source.identity
+    before = run.identity
     return before.model_copy(
         update={
             "config": experiment.model_dump(mode="json", include=set(before.config)),
@@ -208,11 +208,11 @@ def _identity(
                 metric.name: MetricFacts.of(metric, code_digest(metric.function))
                 for metric in metrics
             },
-            "selected_on": selection_digest(protocol, run),
+            "selected_on": selection_digest(protocol, selection),
             "environment": Environment.here(),
             "rescored_from": Origin(
-                path=str(source.path.resolve()),
-                started=source.manifest.started,
+                path=str(run.path.resolve()),
+                started=run.manifest.started,
                 environment=before.environment,
             ),
         }
@@ -220,7 +220,7 @@ def _identity(
 
 
 def _network_free_maps(
-    source: RunFolder, experiment: ExperimentConfig
+    run: RunFolder, experiment: ExperimentConfig
 ) -> dict[str, MapsOrBoxes | None]:
     """The maps of each network-free method, which a run does not store; None for one of boxes.
 
@@ -232,19 +232,19 @@ def _network_free_maps(
         method.name: method.open(None) if method.gives == "maps" else None for method in methods
     }
     for name, opened in maps.items():
-        if opened and opened.fingerprint != source.identity.sources[name].fingerprint:
+        if opened and opened.fingerprint != run.identity.sources[name].fingerprint:
             raise RunError(
-                f"the maps of {name} are not those that {source.path} scored; run the experiment "
+                f"the maps of {name} are not those that {run.path} scored; run the experiment "
                 "again instead"
             )
     return maps
 
 
-def _held_out(source: RunFolder, protocol: Protocol, ids: np.ndarray) -> set[str]:
+def _held_out(run: RunFolder, protocol: Protocol, ids: np.ndarray) -> set[str]:
     """The ids of the images that a threshold is selected on."""
     if protocol.selection is None:
         return set()
     # A shard may hold only held-out images, or none.
-    is_whole = source.identity.shard is None
+    is_whole = run.identity.shard is None
     choose = protocol.selection.splits if is_whole else protocol.selection.holds_out
     return set(ids[choose(ids.tolist())])

@@ -55,30 +55,32 @@ class Scores:
             },
         )
 
-    def spread(self, source: Int64[np.ndarray, " r"], is_label: Bool[np.ndarray, " r"]) -> "Scores":
+    def spread(
+        self, map_rows: Int64[np.ndarray, " r"], is_label: Bool[np.ndarray, " r"]
+    ) -> "Scores":
         """The scores of rows that share maps, in new rows.
 
         Columns that are measured on a map, and curves, are only in the rows of an image's label.
 
         Args:
-            source: for each new row, the position of its map's scores in these scores.
+            map_rows: for each new row, the position of its map's scores in these scores.
             is_label: whether each new row's class is the label of its image.
         """
         columns = {
-            name: values[source]
+            name: values[map_rows]
             if name in self.box_columns
-            else np.where(is_label, values[source], np.nan)
+            else np.where(is_label, values[map_rows], np.nan)
             for name, values in self.rows.items()
         }
         curve_of = {int(row): curve for curve, row in enumerate(self.curve_rows)}
         curve_rows = np.array(
-            [row for row in np.flatnonzero(is_label).tolist() if int(source[row]) in curve_of],
+            [row for row in np.flatnonzero(is_label).tolist() if int(map_rows[row]) in curve_of],
             np.int64,
         )
-        curves = np.array([curve_of[int(source[row])] for row in curve_rows], np.int64)
+        curves = np.array([curve_of[int(map_rows[row])] for row in curve_rows], np.int64)
         return replace(
             self,
-            status=self.status[source],
+            status=self.status[map_rows],
             rows=columns,
             curve_rows=curve_rows,
             curves={name: values[curves] for name, values in self.curves.items()},

@@ -22,9 +22,9 @@ def corner(view, *, side: int = 1):
     return float((high & (view.pixels[:side, :side] == 0)).sum() / max(1, (view.values > 0).sum()))
 
 
-@metric("own_class_first", per="image", better="higher", range=(0, 1), hits=True)
-def own_class_first(images):
-    "Whether the own class is the first prediction."
+@metric("label_first", per="image", better="higher", range=(0, 1), hits=True)
+def label_first(images):
+    "Whether the label is the first prediction."
     return images.known_rank == 1
 """
 
@@ -45,11 +45,11 @@ class TestMetrics:
         "relevance_rank_accuracy",
         "my_metrics:corner",
         {"name": "my_metrics:corner", "side": 100},
-        "my_metrics:own_class_first",
+        "my_metrics:label_first",
     )
     OVERRIDE = (
         "metrics=[relevance_rank_accuracy, my_metrics:corner, {name: my_metrics:corner, side: 100},"
-        " my_metrics:own_class_first]"
+        " my_metrics:label_first]"
     )
     COLUMNS = ("relevance_rank_accuracy", "corner", "corner+side=100")
 
@@ -72,7 +72,7 @@ class TestMetrics:
         line = ours.summary.set_index("method").loc["cam"]
         for name in self.COLUMNS:
             assert line[name] == pytest.approx(measured[name].mean(), abs=1e-12)
-        assert line["own_class_first"] == 1
+        assert line["label_first"] == 1
         assert 0 < line["relevance_rank_accuracy"] <= 1
         assert "mean_iou" not in ours.summary
 
