@@ -31,9 +31,9 @@ def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> Non
     from wsol_bench.runs.config import load_config
     from wsol_bench.runs.environment import Environment
     from wsol_bench.runs.facts import DatasetFacts, MethodFacts, MetricFacts, ModelFacts
+    from wsol_bench.runs.finish import finish
     from wsol_bench.runs.folder import RunFolder
     from wsol_bench.runs.identity import Identity
-    from wsol_bench.runs.run import finish
     from wsol_bench.runs.scorer import Scorer
     from wsol_bench.scoring.kinds import default_metrics
 

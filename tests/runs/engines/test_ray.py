@@ -145,7 +145,7 @@ def test_an_actor_of_other_versions_is_an_error_that_names_them(experiment, monk
     ours = Environment.here()
     theirs = ours.model_copy(update={"versions": {**ours.versions, "torch": "1.0"}})
     monkeypatch.setattr(Environment, "here", lambda: theirs)
-    named = r"a Ray worker cannot start: .* has other versions: torch: 1\.0 -> \d"
+    named = r"a Ray worker cannot start: .* has other versions \(driver -> .*\): torch: 1\.0 -> \d"
     with pytest.raises(WorkerError, match=named):
         wsol_bench.run(experiment, engine=RayEngine(n_actors=1))
 
@@ -160,7 +160,7 @@ def test_actors_that_do_not_see_the_data_set_are_an_error(experiment, tmp_path):
             shutil.rmtree(root)
             yield from super().evaluate(experiment, parts, advance)
 
-    with pytest.raises(WorkerError, match=r"does not see the data set: .* is not there"):
+    with pytest.raises(WorkerError, match=r"does not see the data set: .* does not exist there"):
         wsol_bench.run(lost, engine=FilesGo(n_actors=1))
 
 
