@@ -32,18 +32,13 @@ def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> Non
     from wsol_bench.metrics.base import metrics
     from wsol_bench.protocols.load import load_protocol
     from wsol_bench.runs.config import load_config
+    from wsol_bench.runs.environment import Environment
+    from wsol_bench.runs.facts import DatasetFacts, MethodFacts, MetricFacts, ModelFacts
+    from wsol_bench.runs.finish import finish
     from wsol_bench.runs.folder import RunFolder
-    from wsol_bench.runs.manifest import (
-        DatasetFacts,
-        Environment,
-        Identity,
-        MethodFacts,
-        MetricFacts,
-        ModelFacts,
-    )  # fmt: skip
-    from wsol_bench.runs.run import finish
+    from wsol_bench.runs.identity import Identity
     from wsol_bench.runs.scorer import Scorer
-    from wsol_bench.scoring import default_metrics
+    from wsol_bench.scoring.kinds import default_metrics
 
     rng = np.random.default_rng(0)
     protocol = load_protocol(protocol_name)
@@ -101,8 +96,7 @@ def _group(samples, names, scoring, classes, rng):  # type: ignore[no-untyped-de
     from wsol_bench.datasets.ground_truth import ImageTruth
     from wsol_bench.geometry import place
     from wsol_bench.runs.schema import ImageStatus
-    from wsol_bench.runs.scorer import CostLine, Outcome, ScoredGroup, ScoredMethod
-    from wsol_bench.scoring.base import ScoreBuffer
+    from wsol_bench.runs.scored_batches import CostLine, ImageOutcome, ScoredGroup, ScoredMethod
     from wsol_bench.scoring.batches import ImageBatch, RowBatch
 
     n = len(samples)
@@ -130,20 +124,21 @@ def _group(samples, names, scoring, classes, rng):  # type: ignore[no-untyped-de
     )  # fmt: skip
     methods = []
     for name in names:
-        buffer = ScoreBuffer(scoring, len(rows))
-        for column, values in buffer.rows.items():
-            values[:] = rng.random(len(rows)) * (375 if column in ("x1", "y1") else 1)
+        columns = {
+            column: rng.random(len(rows)) * (375 if column in ("x1", "y1") else 1)
+            for column in scoring.not_applicable(len(rows)).rows
+        }
         for column in ("pointing_game", "pointing_game_15px"):
-            if column in buffer.rows:
-                buffer.rows[column][:] = np.where(rows.own, rng.random(len(rows)) < 0.6, np.nan)
-        if scoring.curve_columns:
-            for row in np.flatnonzero(rows.own):
-                buffer.add_curve(int(row), hits=_hits(rng))
-        scores = buffer.scores(scoring.status(buffer.rows, len(rows)))
+            if column in columns:
+                columns[column] = np.where(rows.is_label, rng.random(len(rows)) < 0.6, np.nan)
+        curve_rows = np.flatnonzero(rows.is_label) if scoring.curve_columns else ()
+        curves = {int(row): {"hits": _hits(rng)} for row in curve_rows}
+        boxes = np.column_stack([columns[corner] for corner in ("x0", "y0", "x1", "y1")])
+        scores = scoring.scores_of(scoring.status_of_maps(boxes), boxes, columns, curves)
         cost = CostLine(n, n, n * 6, 0, 0.01 * n)
         methods.append(ScoredMethod(name, "layer4", rows, scores, cost))
     outcomes = [
-        Outcome(index, sample, ImageStatus.EVALUATED, "", int(own_rank[index]), 0.5)
+        ImageOutcome(index, sample, ImageStatus.EVALUATED, "", int(own_rank[index]), 0.5)
         for index, sample in enumerate(samples)
     ]
     return ScoredGroup(outcomes, methods)

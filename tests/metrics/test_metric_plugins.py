@@ -15,7 +15,7 @@ from wsol_bench.metrics.map_view import MapView
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.config import MetricConfig
 from wsol_bench.runs.metrics import build_metrics
-from wsol_bench.scoring import scoring_of
+from wsol_bench.scoring.kinds import scoring_of
 
 NAN = float("nan")
 INF = float("inf")
@@ -60,7 +60,7 @@ def view_of(values, truth, protocol=ILSVRC):
 
 
 def scored(measure, maps, truths, *, protocol=ILSVRC, own=None):
-    rows = row_batch(image_batch(truths, protocol), own=own)
+    rows = row_batch(image_batch(truths, protocol), is_label=own)
     return scoring_of(protocol, [measure]).score_maps(np.asarray(maps, np.float32), rows)
 
 
@@ -148,7 +148,7 @@ class TestOfMaps:
         result = scored(measure, maps, some_truths(3)).rows["peak_value"].tolist()
         assert result == pytest.approx([worst, worst, 0.5], nan_ok=True)
         truths = [*some_truths(2), truth_of()]
-        batch = row_batch(image_batch(truths, ILSVRC), own=[True, False, True])
+        batch = row_batch(image_batch(truths, ILSVRC), is_label=[True, False, True])
         missing = scoring_of(ILSVRC, [measure]).missing(batch).rows["peak_value"].tolist()
         assert missing == pytest.approx([worst, NAN, NAN], nan_ok=True)
 

@@ -13,7 +13,7 @@ from wsol_bench.metrics.base import metrics
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.protocols.load import load_protocol
-from wsol_bench.scoring import scoring_of
+from wsol_bench.scoring.kinds import scoring_of
 
 NAN = float("nan")
 GROUP = {"model": "m", **GROUP_OF_TEST}

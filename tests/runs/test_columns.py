@@ -13,10 +13,10 @@ import wsol_bench
 from wsol_bench.errors import RunError
 from wsol_bench.report.analysis import analyze
 from wsol_bench.report.export import export_run
-from wsol_bench.runs.folder import SELECTION, RunFolder
+from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.runs.results import Results
-from wsol_bench.runs.schema import Tables
+from wsol_bench.runs.schema import SELECTION, Tables
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.load import load_protocol, protocol_names
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.config import ExperimentConfig, load_config
-from wsol_bench.runs.experiment import build_methods
+from wsol_bench.runs.methods import build_methods
 
 EXPERIMENT = {
     "name": "x",
@@ -48,7 +48,7 @@ def test_a_resolved_config_loads_as_itself(tmp_path):
         ({"batch_size": "many"}, r"experiment.yaml: 'batch_size' .* found 'many'"),
         ({"batch_size": 0}, r"'batch_size' .* found 0"),
         ({"name": "a/b"}, r"'name'"),
-        ({"models": ["vgg16", "vgg16"]}, r"two models are called 'vgg16'.*'label:'"),
+        ({"models": ["vgg16", "vgg16"]}, r"two models have the name 'vgg16'.*'label:'"),
         ({"precision": "fp8"}, r"'precision'"),
         ({"faithfulness": 0}, r"'faithfulness' .* found 0"),
         ({"methods": []}, r"'methods' .* found \[\]"),
@@ -135,7 +135,7 @@ class TestOverrides:
         [
             ("batch_size", "expected key.path=value"),
             ("models.7.name=x", "position from 0 to 1"),
-            ("batch_size.x=1", "is no mapping"),
+            ("batch_size.x=1", "expected a mapping at 'batch_size', found 2"),
             ("btch_size=1", "did you mean 'batch_size'"),
             ("limit=[", "override 'limit=\\['"),
             ("limit=2024-13-45", "override 'limit=2024"),
@@ -301,7 +301,7 @@ class TestHowAMethodTakesPart:
     @pytest.mark.parametrize(
         ("method", "message"),
         [
-            ({"name": "cam", "seeds": 2}, "methods.cam.seeds: the method draws no random numbers"),
+            ({"name": "cam", "seeds": 2}, "methods.cam.seeds: the method has no option 'seed'"),
             ({"name": "rise", "seed": 1, "seeds": 2}, "give 'seed' or 'seeds', not both"),
             ({"name": "center_box", "sanity": "class_swapped"}, "need a model"),
             ({"name": "center_box", "classes": "label"}, "need a model"),
@@ -318,6 +318,6 @@ class TestHowAMethodTakesPart:
             self.build("rise", {"name": "rise", "classes": "all"})
 
     def test_faithfulness_needs_a_map_of_the_first_prediction(self):
-        with pytest.raises(ConfigError, match="ask one for 'classes: all'"):
+        with pytest.raises(ConfigError, match="give one of them 'classes: all'"):
             self.build("rise", "backprop", faithfulness=4)
         assert len(self.build({"name": "rise", "classes": "all"}, faithfulness=4)) == 1

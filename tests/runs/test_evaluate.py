@@ -12,13 +12,16 @@ from wsol_bench.capture.faithfulness import faithfulness
 from wsol_bench.datasets import ROOT_SYNSET, Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.protocols.load import load_protocol
+from wsol_bench.runs.class_slots import ClassSlots
 from wsol_bench.runs.engines.local import LocalEngine
+from wsol_bench.runs.map_storage import storable
 from wsol_bench.runs.metrics import build_metrics
-from wsol_bench.runs.network_pass import ClassSlots, storable
 from wsol_bench.runs.rescore import rescore
-from wsol_bench.runs.scorer import CostLine, ScoredGroup, ScoredMethod, Scorer, curve_columns
-from wsol_bench.scoring import Scores, scoring_of
+from wsol_bench.runs.scored_batches import CostLine, ScoredGroup, ScoredMethod
+from wsol_bench.runs.scorer import Scorer, curve_columns
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.kinds import scoring_of
+from wsol_bench.scoring.scores import Scores
 
 
 class TestStoredMaps:
@@ -80,16 +83,16 @@ def slots():
 
 
 class TestClassSlots:
-    def test_an_own_class_among_the_best_is_one_row_and_another_one_more(self, slots):
+    def test_a_label_among_the_best_is_one_row_and_another_one_more(self, slots):
         assert np.bincount(slots.rows.image).tolist() == [5, 6, 5]
 
-    def test_the_own_class_bears_its_true_rank(self, slots):
+    def test_the_label_has_its_true_rank(self, slots):
         assert slots.label_rank.tolist() == [1, 7, 2]
         last = np.flatnonzero(slots.rows.image == 1)[-1]
-        assert (slots.rows.label[last], slots.rows.rank[last]) == ("n6", 7)
+        assert (slots.rows.wnid[last], slots.rows.rank[last]) == ("n6", 7)
 
     def test_equal_scores_rank_by_output(self, slots):
-        of_second = slots.rows.label[slots.rows.image == 1]
+        of_second = slots.rows.wnid[slots.rows.image == 1]
         assert of_second.tolist() == ["n0", "n1", "n2", "n3", "n4", "n6"]
 
     def test_scores_are_probabilities(self, slots):

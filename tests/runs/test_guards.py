@@ -51,8 +51,8 @@ def test_another_method_under_the_same_label_selects_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("n_images", "is the name of another number"),
-        ("max_box_acc_iou50", "is the name of another number"),
+        ("n_images", "is also the name of another column"),
+        ("max_box_acc_iou50", "is also the name of another column"),
         ("status", "stored in the column 'status'"),
         ("peak_x", "stored in the column 'peak_x'"),
     ],
@@ -65,7 +65,7 @@ def test_a_metric_does_not_take_the_name_of_something_else(name, message, own_me
 
 def test_a_metric_does_not_take_the_column_of_a_breakdown(own_metrics, tmp_path):
     metric("size", per="map", better="higher", range=(0, 1))(lambda view: 0.5)
-    with pytest.raises(ConfigError, match="'size' is the name of another number"):
+    with pytest.raises(ConfigError, match="'size' is also the name of another column"):
         wsol_bench.run(
             {**BASE, "protocol": "gradcam-2017", "metrics": ["size"]}, out=tmp_path / "run"
         )
@@ -125,7 +125,7 @@ def test_a_method_without_a_number_stands_beside_selected_thresholds(tmp_path):
 
 def test_shards_are_merged_where_a_metric_is_not_at_hand(own_metrics, tmp_path, monkeypatch):
     from wsol_bench.runs.folder import RunFolder
-    from wsol_bench.runs.run import merge
+    from wsol_bench.runs.merge import merge
 
     metric("of_this_test", per="map", better="higher", range=(0, 1))(lambda view: 0.5)
     experiment = {**BASE, "metrics": ["of_this_test"], "part_size": 4}

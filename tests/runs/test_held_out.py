@@ -9,8 +9,8 @@ import wsol_bench
 from wsol_bench.errors import ConfigError, RunError
 from wsol_bench.runs.config import load_config
 from wsol_bench.runs.doctor import diagnose
+from wsol_bench.runs.merge import merge
 from wsol_bench.runs.rescore import rescore
-from wsol_bench.runs.run import merge
 
 CHOSEN = (1, 4)
 

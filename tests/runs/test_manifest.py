@@ -14,9 +14,10 @@ from timeless import assert_same_tables
 import wsol_bench
 from wsol_bench.cli import main
 from wsol_bench.errors import RunError
-from wsol_bench.runs import manifest
+from wsol_bench.runs import environment
+from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.manifest import Environment, Manifest, read_manifest
+from wsol_bench.runs.manifest import Manifest, read_manifest
 from wsol_bench.runs.schema import Tables
 
 # As revision de0953d wrote it, the last before the format had a number; without what is long.
@@ -175,25 +176,19 @@ class TestSources:
         package = Path(wsol_bench.__file__).parent
         ignore = shutil.ignore_patterns("__pycache__")
         copy = shutil.copytree(package, tmp_path / "repository/wsol_bench", ignore=ignore)
-        monkeypatch.setattr(manifest, "files", lambda name: copy)
+        monkeypatch.setattr(environment, "files", lambda name: copy)
         yield copy
-        manifest._own_sources.cache_clear()
+        environment._package_digest.cache_clear()
 
     def digest(self):
-        manifest._own_sources.cache_clear()
+        environment._package_digest.cache_clear()
         return Environment.here().sources
 
     def test_is_that_of_the_package_wherever_it_lies(self, run, copy):
         assert self.digest() == run.folder.identity.environment.sources
 
     @pytest.mark.parametrize(
-        "name",
-        [
-            "methods/cam.py",
-            "statistics/bootstrap.py",
-            "protocols/gradcam-2017.yaml",
-            "scoring/base.py",
-        ],
+        "name", ["methods/cam.py", "geometry.py", "protocols/gradcam-2017.yaml", "scoring/base.py"]
     )
     def test_changes_with_code_and_protocols(self, copy, name):
         before = self.digest()
@@ -203,9 +198,9 @@ class TestSources:
 
     def test_changes_where_a_file_is_added_or_renamed(self, copy):
         digests = [self.digest()]
-        (copy / "cams/my_cam.py").write_text("")
+        (copy / "methods/my_cam.py").write_text("")
         digests.append(self.digest())
-        (copy / "cams/my_cam.py").rename(copy / "cams/your_cam.py")
+        (copy / "methods/my_cam.py").rename(copy / "methods/your_cam.py")
         digests.append(self.digest())
         assert len(set(digests)) == 3
 
@@ -214,13 +209,13 @@ class TestSources:
         for name in ("README.md", "docs/rows.md", ".git/HEAD", "tests/test_new.py"):
             (copy.parent / name).parent.mkdir(exist_ok=True)
             (copy.parent / name).write_text("another commit")
-        (copy / "cams/__pycache__").mkdir()
-        (copy / "cams/__pycache__/cam.cpython-311.pyc").write_bytes(b"compiled")
-        (copy / "cams/__pycache__/cam.py").write_text("")
+        (copy / "methods/__pycache__").mkdir()
+        (copy / "methods/__pycache__/cam.cpython-311.pyc").write_bytes(b"compiled")
+        (copy / "methods/__pycache__/cam.py").write_text("")
         assert self.digest() == before
 
     def test_another_one_is_another_run(self, experiment, run, copy):
-        file = copy / "cams/cam.py"
+        file = copy / "methods/cam.py"
         file.write_text(file.read_text() + "# changed\n")
         now = self.digest()
         before = run.folder.identity.environment.sources

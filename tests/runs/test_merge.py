@@ -6,7 +6,7 @@ import sys
 import pandas as pd
 import pytest
 import yaml
-from colors import SCENES, WNIDS, color_experiment, write_colors
+from colors import SCENES, WNIDS, color_experiment
 from timeless import timeless
 
 import wsol_bench
@@ -16,12 +16,7 @@ from wsol_bench.report.export import export_run
 from wsol_bench.report.tables import markdown
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.run import merge
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return write_colors(tmp_path_factory.mktemp("colors"))
+from wsol_bench.runs.merge import merge
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from scoring_cases import default_scoring
 
+from wsol_bench.common.table import Column, Table
 from wsol_bench.errors import RunError
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.schema import (
@@ -15,10 +16,8 @@ from wsol_bench.runs.schema import (
     IMAGES,
     MAPS,
     ROW_KEYS,
-    Column,
     ImageStatus,
     RowStatus,
-    Table,
     boxes_of,
 )
 
@@ -45,7 +44,7 @@ class TestColumns:
     def test_more_stand_at_the_end(self):
         more = TABLE.with_columns([Column("sharp", "flag", "whether it cuts")])
         assert more.names == ["name", "weight", "sharp"]
-        assert (more.name, more.about) == (TABLE.name, TABLE.about)
+        assert (more.name, more.line) == (TABLE.name, TABLE.line)
         assert TABLE.names == ["name", "weight"]
 
     def test_of_every_table_are_named_once_and_mean_something(self):

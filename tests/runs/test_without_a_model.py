@@ -12,7 +12,7 @@ import wsol_bench
 from wsol_bench.errors import ConfigError, DatasetError, RunError
 from wsol_bench.runs.doctor import diagnose
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.run import merge
+from wsol_bench.runs.merge import merge
 
 TABLES = ("images", "rows", "curves", "maps", "costs")
 
@@ -229,7 +229,7 @@ class TestBesideAModel:
         assert list(summary.index) == ["cam", "center_gaussian"]
         errors = ["top1_cls_error", "top5_cls_error"]
         assert summary.loc["cam", errors].equals(summary.loc["center_gaussian", errors])
-        # What is measured of the own class's map alone is there for it alone.
+        # Only the row of the label has what is measured on the label's map.
         label = results.images.set_index("image_id")["label"]
         own = ours["class"] == ours["image_id"].map(label)
         assert ours["energy"].notna().equals(own)

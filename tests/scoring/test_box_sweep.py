@@ -69,13 +69,13 @@ def test_hits_are_those_of_wsolevaluation_at_every_threshold_and_iou(name, chang
     assert (share > 0).all() and (share < 1).all()
 
 
-def test_a_sweep_chooses_no_box_and_makes_curves_of_the_own_class_alone():
+def test_a_sweep_chooses_no_box_and_makes_curves_of_the_label_alone():
     protocol = load_protocol("choe-2020-v2", {"box": {"threshold": {"step": 0.1}}})
     maps, truths = blobs(20), some_truths(2)
-    own = np.zeros(20, bool)
-    own[[3, 17]] = True
+    is_label = np.zeros(20, bool)
+    is_label[[3, 17]] = True
     image = np.arange(20) // 10
-    scores = scored(maps, truths, protocol, image=image, own=own)
+    scores = scored(maps, truths, protocol, image=image, is_label=is_label)
     assert scores.curve_rows.tolist() == [3, 17]
     assert np.isnan(boxes_in(scores)).all() and "iou" not in scores.rows
     assert np.flatnonzero(~np.isnan(scores.rows["energy"])).tolist() == [3, 17]
@@ -228,14 +228,14 @@ class TestBoxesWithoutAMap:
         assert curves_in(scores)[0] == bytes(6 * 2)
         assert scores.status.tolist() == ["missing"]
 
-    def test_curves_are_of_the_own_class_alone(self):
+    def test_curves_are_of_the_label_alone(self):
         protocol = load_protocol("choe-2020-v1")
         boxes = [truth.boxes[0] for truth in some_truths(3)]
-        scores = scored_boxes(boxes, some_truths(3), protocol, own=[True, False, True])
+        scores = scored_boxes(boxes, some_truths(3), protocol, is_label=[True, False, True])
         assert scores.curve_rows.tolist() == [0, 2]
         assert "iou" not in scores.rows and np.isnan(peaks_in(scores)).all()
 
-    def test_a_box_of_the_own_class_that_may_have_no_curve_has_none(self):
+    def test_a_box_of_the_label_that_may_have_no_curve_has_none(self):
         """Of several guesses of one class the first has it."""
         protocol = load_protocol("choe-2020-v1")
         boxes = [truth.boxes[0] for truth in some_truths(2)]

@@ -108,12 +108,12 @@ class TestPeakAndEnergy:
         # The corner that the input does not see holds nothing.
         assert self.score(values, [[0, 0, 5, 5]], place=place).rows["energy"].tolist() == [0]
 
-    def test_they_are_of_the_own_class_alone_under_any_protocol(self):
+    def test_they_are_of_the_label_alone_under_any_protocol(self):
         values = np.random.default_rng(0).random((2, 5, 5)).astype(np.float32)
         for name in ("gradcam-2017", "zhou-2016", "choe-2020-v1"):
             protocol = load_protocol(name)
             truth = some_truths(1)
-            scores = scored(values, truth, protocol, image=[0, 0], own=[False, True])
+            scores = scored(values, truth, protocol, image=[0, 0], is_label=[False, True])
             assert np.isnan(scores.rows["energy"]).tolist() == [True, False]
             assert np.isnan(peaks_in(scores)).tolist() == [[True, True], [False, False]]
 

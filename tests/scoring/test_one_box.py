@@ -7,6 +7,7 @@ from scoring_cases import (
     SIZES,
     blobs,
     boxes_in,
+    boxes_in_input,
     scored,
     scored_boxes,
     some_truths,
@@ -17,35 +18,28 @@ from wsolevaluation import compute_bboxes_from_scoremaps, normalize_scoremap
 from wsol_bench.errors import ConfigError
 from wsol_bench.geometry import from_inclusive
 from wsol_bench.protocols.load import load_protocol
-from wsol_bench.scoring.one_box import boxes_of_maps
 from wsol_bench.scoring.upsampling import upsample
 
 CONTOURS = {"extractor": "contours", "of": "range", "comparison": "above"}
 GRADCAM = load_protocol("gradcam-2017")
 
 
-def rules(**changes):
-    protocol = load_protocol("gradcam-2017", changes)
-    return protocol.map, protocol.box
-
-
-def box(values, *, size=(224, 224), **changes):
-    maps = np.array(values, np.float32)[None]
-    return boxes_of_maps(maps, size, *rules(**changes))[0].tolist()
+def box(values, *, size=224, **changes):
+    return boxes_in_input([values], load_protocol("gradcam-2017", changes), size)[0].tolist()
 
 
 def test_one_hot_cell_of_a_two_by_two_map():
     # Along an axis of 8 pixels the weight of the hot cell is 1, 1, .875, .625, .375, .125, 0, 0
     # (centers at 2 and 6 of 8); the product of two weights reaches 0.15 up to .375 * .625 and not
     # at .375 * .375 = .14: rows and columns 0..5 (.125 * 1 is below), so columns 0..4.
-    assert box([[1.0, 0.0], [0.0, 0.0]], size=(8, 8)) == [0, 0, 5, 5]
+    assert box([[1.0, 0.0], [0.0, 0.0]], size=8) == [0, 0, 5, 5]
 
 
 def test_negative_values_matter_only_where_the_protocol_rectifies_late():
     values = [[1.0, -1.0], [-1.0, -1.0]]
-    before = box(values, size=(8, 8))
-    after = box(values, size=(8, 8), map={"rectify": "after_upsampling"})
-    never = box(values, size=(8, 8), map={"rectify": "never"})
+    before = box(values, size=8)
+    after = box(values, size=8, map={"rectify": "after_upsampling"})
+    never = box(values, size=8, map={"rectify": "never"})
     assert before == [0, 0, 5, 5]
     assert after == never == [0, 0, 4, 4]
 
@@ -54,9 +48,9 @@ def test_the_range_of_an_unrectified_map_is_another_protocol():
     # By the range the level is -0.2 + 0.15 * 1.2 = -0.02. In the first column w * 1 - (1 - w) * 0.2
     # reaches it for w >= 0.15 (rows 0..4), in the last -(1 - w) * 0.2 for w >= 0.9 (rows 0 and 1).
     values = [[1.0, 0.0], [-0.2, -0.2]]
-    assert box(values, size=(8, 8)) == [0, 0, 5, 5]
+    assert box(values, size=8) == [0, 0, 5, 5]
     signed = {"map": {"rectify": "never"}, "box": {"of": "range"}}
-    assert box(values, size=(8, 8), **signed) == [0, 0, 8, 5]
+    assert box(values, size=8, **signed) == [0, 0, 8, 5]
 
 
 def test_extrema_of_the_low_resolution_map_can_set_the_level():
@@ -64,8 +58,8 @@ def test_extrema_of_the_low_resolution_map_can_set_the_level():
     values = np.zeros((3, 3))
     values[1, 1] = 1
     high = {"threshold": 0.95}
-    assert box(values, size=(6, 6), box=high) == [2, 2, 4, 4]
-    lost = box(values, size=(6, 6), box={**high, "measured_on": "low_resolution"})
+    assert box(values, size=6, box=high) == [2, 2, 4, 4]
+    lost = box(values, size=6, box={**high, "measured_on": "low_resolution"})
     assert np.isnan(lost).all()
 
 
@@ -73,7 +67,7 @@ def test_the_range_of_the_low_resolution_map_is_that_of_the_rectified_one():
     # From 0 to 1: the level is 0.15. From -1 it would be -0.7, which every pixel reaches.
     values = [[1.0, -1.0], [-1.0, -1.0]]
     rule = {"of": "range", "measured_on": "low_resolution"}
-    assert box(values, size=(8, 8), box=rule) == [0, 0, 5, 5]
+    assert box(values, size=8, box=rule) == [0, 0, 5, 5]
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic", "nearest"])
@@ -83,14 +77,12 @@ def test_every_interpolation_gives_the_whole_image_for_a_constant_map(mode):
 
 def test_a_map_without_a_box_is_a_row_of_nan_and_leaves_the_others():
     maps = np.stack([np.zeros((7, 7)), np.ones((7, 7)), np.full((7, 7), np.nan)]).astype(np.float32)
-    found = boxes_of_maps(maps, (224, 224), GRADCAM.map, GRADCAM.box)
+    found = boxes_in_input(maps, GRADCAM)
     assert np.isnan(found).all(axis=1).tolist() == [True, False, True]
 
 
 def test_no_maps_are_no_boxes():
-    assert boxes_of_maps(
-        np.zeros((0, 7, 7), np.float32), (224, 224), GRADCAM.map, GRADCAM.box
-    ).shape == (0, 4)
+    assert boxes_in_input(np.zeros((0, 7, 7)), GRADCAM).shape == (0, 4)
 
 
 class TestContoursOfOneThreshold:
@@ -101,9 +93,7 @@ class TestContoursOfOneThreshold:
         for index, values in enumerate(upsample(maps, (224, 224), protocol.map)):
             [[corners]] = compute_bboxes_from_scoremaps(normalize_scoremap(values), [0.4], False)
             box = from_inclusive(np.array(corners, float))
-            assert boxes_of_maps(
-                maps[index : index + 1], (224, 224), protocol.map, protocol.box
-            ).tolist() == [box.tolist()]
+            assert boxes_in_input(maps[index : index + 1], protocol).tolist() == [box.tolist()]
             height, width = SIZES[index % len(SIZES)]
             box = box * [width, height, width, height] / 224
             assert boxes_in(scores)[index] == pytest.approx(box, abs=1e-9)
@@ -164,8 +154,8 @@ class TestOneBox:
     def test_the_best_iou_is_that_of_brute_force_in_the_original_image(self):
         maps, truths = blobs(30, (5, 4), seed=2), some_truths(10)
         image = np.random.default_rng(0).integers(0, 10, 30)
-        scores = scored(maps, truths, GRADCAM, image=image, own=np.zeros(30, bool))
-        inside = boxes_of_maps(maps, (224, 224), GRADCAM.map, GRADCAM.box)
+        scores = scored(maps, truths, GRADCAM, image=image, is_label=np.zeros(30, bool))
+        inside = boxes_in_input(maps, GRADCAM)
         for index in range(30):
             height, width = SIZES[image[index] % len(SIZES)]
             box = inside[index] * [width, height, width, height] / 224
@@ -216,7 +206,7 @@ class TestBoxesWithoutAMap:
     def test_one_threshold_is_one_iou(self):
         truths = some_truths(4)
         boxes = np.array([truth.boxes[-1] - 3 for truth in truths])
-        scores = scored_boxes(boxes, truths, GRADCAM, own=np.zeros(4, bool))
+        scores = scored_boxes(boxes, truths, GRADCAM, is_label=np.zeros(4, bool))
         expected = [
             pairwise_iou(box[None], truth.boxes).max()
             for box, truth in zip(boxes, truths, strict=True)

@@ -77,10 +77,10 @@ class TestPixels:
         assert foreground[0] == foreground.sum() == (mask == 1).sum()
         assert background[0] == background.sum() == (mask == 0).sum()
 
-    def test_counts_are_of_the_own_class_alone(self, tmp_path):
+    def test_counts_are_of_the_label_alone(self, tmp_path):
         [(truth, _)] = self.images(tmp_path, 1)
-        own, image = [False, True, False], [0, 0, 0]
-        scores = scored(blobs(3), [truth], self.PXAP, image=image, own=own)
+        is_label, image = [False, True, False], [0, 0, 0]
+        scores = scored(blobs(3), [truth], self.PXAP, image=image, is_label=is_label)
         assert scores.curve_rows.tolist() == [1]
 
     def test_the_mask_is_that_of_the_inputs_part_of_the_image(self, tmp_path):

@@ -19,8 +19,8 @@ from scoring_cases import (
 from wsol_bench.datasets import MaskFiles
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.protocols.model import Protocol
-from wsol_bench.scoring import scoring_of
-from wsol_bench.scoring.base import by_shape
+from wsol_bench.scoring.batches import by_shape
+from wsol_bench.scoring.kinds import scoring_of
 
 MEASURED = ("pointing_game", "pointing_game_15px", "energy")
 GRADCAM = load_protocol("gradcam-2017")
@@ -40,16 +40,16 @@ def test_a_method_that_is_not_applicable_has_nothing(protocol):
 
 
 class TestMissing:
-    """Of three images: rows of the own class, of another one, and of an image without boxes."""
+    """Of three images: rows of the label, of another one, and of an image without boxes."""
 
-    OWN = (True, False, True)
+    IS_LABEL = (True, False, True)
 
     def missing(self, protocol, *truths):
-        rows = row_batch(image_batch(truths, protocol), own=self.OWN)
+        rows = row_batch(image_batch(truths, protocol), is_label=self.IS_LABEL)
         return default_scoring(protocol).missing(rows)
 
     @pytest.mark.parametrize("protocol", [GRADCAM, SWEEP])
-    def test_is_a_miss_in_every_number_of_the_own_class(self, protocol):
+    def test_is_a_miss_in_every_number_of_the_label(self, protocol):
         scores = self.missing(protocol, *some_truths(2), truth_of())
         assert scores.status.tolist() == ["missing"] * 3
         assert np.isnan(boxes_in(scores)).all() and np.isnan(peaks_in(scores)).all()
@@ -71,7 +71,7 @@ class TestMissing:
         Image.fromarray(halves).save(tmp_path / "mask.png")
         truth = truth_of(mask=MaskFiles((tmp_path / "mask.png",), None))
         scores = self.missing(PIXELS, truth, truth, truth)
-        same = scored(np.zeros((3, 7, 7)), [truth] * 3, PIXELS, own=self.OWN)
+        same = scored(np.zeros((3, 7, 7)), [truth] * 3, PIXELS, is_label=self.IS_LABEL)
         for column in ("foreground", "background"):
             assert curves_in(scores, column) == curves_in(same, column)
         first = np.frombuffer(curves_in(scores, "foreground")[0], "<u4")
@@ -83,9 +83,9 @@ class TestMissing:
 def test_rows_that_share_a_map_share_what_is_of_boxes_alone(protocol):
     truths = some_truths(2)
     shared = scored(blobs(2), truths, protocol)
-    own = np.array([False, True, False, True])
-    scores = shared.spread(np.array([0, 0, 1, 1]), own)
-    alone = scored(blobs(2)[[0, 0, 1, 1]], truths, protocol, image=[0, 0, 1, 1], own=own)
+    is_label = np.array([False, True, False, True])
+    scores = shared.spread(np.array([0, 0, 1, 1]), is_label)
+    alone = scored(blobs(2)[[0, 0, 1, 1]], truths, protocol, image=[0, 0, 1, 1], is_label=is_label)
     assert scores.status.tolist() == alone.status.tolist()
     for name, values in alone.rows.items():
         assert np.array_equal(scores.rows[name], values, equal_nan=True), name

@@ -11,7 +11,7 @@ from wsol_bench.metrics.localization import localization_numbers
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.runs.schema import GROUP
-from wsol_bench.scoring import scoring_of
+from wsol_bench.scoring.kinds import scoring_of
 from wsol_bench.scoring.summary import MethodResults, no_selection
 
 NAMES = dict(zip(GROUP, ("m", "cam", "l", "p", "h"), strict=True))

@@ -4,9 +4,10 @@ import numpy as np
 
 from wsol_bench.boxes import largest_component_box
 from wsol_bench.datasets.ground_truth import ImageTruth
+from wsol_bench.geometry import place
 from wsol_bench.runs.metrics import build_metrics
-from wsol_bench.scoring import scoring_of
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.kinds import scoring_of
 from wsol_bench.scoring.upsampling import upsample
 
 SIZES = [(180, 250), (640, 427), (224, 224), (97, 501)]  # (height, width)
@@ -32,32 +33,39 @@ def image_batch(truths, protocol, placements=None):
     return ImageBatch(ids, tuple(truths), tuple(placements))
 
 
-def row_batch(images, *, image=None, own=None):
-    """Rows of an image batch: by default the n-th is that of the n-th image's own class."""
+def row_batch(images, *, image=None, is_label=None):
+    """Rows of an image batch: by default the n-th is that of the n-th image's label."""
     image = np.arange(len(images)) if image is None else np.array(image, np.int64)
     n = len(image)
-    own = np.ones(n, bool) if own is None else np.array(own)
-    label = np.where(own, "a", "b").astype(object)
-    return RowBatch(images, image, np.ones(n, np.int64), label, np.full(n, np.nan))
+    is_label = np.ones(n, bool) if is_label is None else np.array(is_label)
+    wnid = np.where(is_label, "a", "b").astype(object)
+    return RowBatch(images, image, np.ones(n, np.int64), wnid, np.full(n, np.nan))
 
 
-def scored(maps, truths, protocol, *, placements=None, image=None, own=None):
-    """Scores of maps: by default the n-th is that of the n-th image's own class."""
-    rows = row_batch(image_batch(truths, protocol, placements), image=image, own=own)
+def scored(maps, truths, protocol, *, placements=None, image=None, is_label=None):
+    """Scores of maps: by default the n-th is that of the n-th image's label."""
+    rows = row_batch(image_batch(truths, protocol, placements), image=image, is_label=is_label)
     return default_scoring(protocol).score_maps(np.asarray(maps, np.float32), rows)
 
 
-def scored_boxes(boxes, truths, protocol, *, own=None, with_curve=None, sizes=SIZES):
-    """Scores of boxes without maps, one an image; those of the own class may have a curve."""
+def scored_boxes(boxes, truths, protocol, *, is_label=None, with_curve=None, sizes=SIZES):
+    """Scores of boxes without maps, one an image; those of the label may have a curve."""
     placements = [protocol.input.place(*size) for size in sizes[: len(truths)]]
-    rows = row_batch(image_batch(truths, protocol, placements), own=own)
-    with_curve = rows.own if with_curve is None else np.array(with_curve)
+    rows = row_batch(image_batch(truths, protocol, placements), is_label=is_label)
+    with_curve = rows.is_label if with_curve is None else np.array(with_curve)
     return default_scoring(protocol).score_boxes(np.array(boxes, float), rows, with_curve)
 
 
 def boxes_in(scores):
     """(n, 4): the boxes of scores."""
     return np.column_stack([scores.rows[name] for name in ("x0", "y0", "x1", "y1")])
+
+
+def boxes_in_input(maps, protocol, size=224):
+    """(n, 4): the box of each map in pixels of a square input, whose images have its size."""
+    maps = np.asarray(maps, np.float32)
+    placements = [place(size, size, geometry="squash", size=size)] * len(maps)
+    return boxes_in(scored(maps, [truth_of()] * len(maps), protocol, placements=placements))
 
 
 def peaks_in(scores):

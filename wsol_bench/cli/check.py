@@ -117,7 +117,7 @@ def _values_of(options: list[str] | None) -> dict[str, Any]:
 def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
     """The map methods that an experiment makes of a name."""
     from wsol_bench.runs.config import load_config
-    from wsol_bench.runs.experiment import build_methods
+    from wsol_bench.runs.methods import build_methods
 
     # Only the methods of this experiment are built; its other keys are there to make it whole.
     content = {"name": "check", "dataset": "shapes", "protocol": "gradcam-2017"}
@@ -130,7 +130,7 @@ def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
             "a map method that uses a network, or a metric; wsol-bench list methods and list "
             "metrics name them"
         )
-    return methods
+    return list(methods)
 
 
 def _print_verdicts(name: str, verdicts: "Iterable[Verdict]") -> bool:

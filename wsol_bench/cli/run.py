@@ -26,7 +26,8 @@ from wsol_bench.errors import ConfigError
 
 if TYPE_CHECKING:
     from wsol_bench.runs.config import ExperimentConfig
-    from wsol_bench.runs.run import Engine, Results
+    from wsol_bench.runs.engines.base import Engine
+    from wsol_bench.runs.results import Results
 
 __all__ = ["demo", "merge", "rescore", "run"]
 
@@ -176,7 +177,7 @@ def merge(
     folder of the whole run, as if it had never been split. The shards stay as they are.
     """
     from wsol_bench.runs.folder import RunFolder
-    from wsol_bench.runs.run import merge as merge_runs
+    from wsol_bench.runs.merge import merge as merge_runs
 
     results = merge_runs([RunFolder(path) for path in run_folders], out, force=force)
     print_results(results, as_json)

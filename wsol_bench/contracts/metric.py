@@ -16,7 +16,7 @@ from wsol_bench.contracts.verdict import (
 )
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.map_view import MapView
-from wsol_bench.runs.rescore import scored_again
+from wsol_bench.runs.rescore_part import rescore_part
 
 __all__ = ["check_metric"]
 
@@ -74,7 +74,7 @@ def _is_independent_of_the_order(case: MetricCase) -> None:
 def _is_the_same_rescored(case: MetricCase) -> None:
     tables = case.tables(range(len(case.samples)), case.maps)
     protocol, scoring = case.scorer.protocol, case.scorer.scoring
-    again = scored_again(tables, protocol, scoring, {}, protocol)
+    again = rescore_part(tables, protocol, scoring, {}, protocol)
     _expect_equal(case.values_of(tables), case.values_of(again), "the stored maps scored again")
 
 

@@ -19,16 +19,16 @@ from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.schema import GROUP, ImageStatus, Tables
-from wsol_bench.runs.scorer import (
+from wsol_bench.runs.scored_batches import (
     CostLine,
-    Outcome,
+    ImageOutcome,
     ScoredGroup,
     ScoredMethod,
-    Scorer,
     StoredMaps,
 )
-from wsol_bench.scoring import scoring_of
+from wsol_bench.runs.scorer import Scorer
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.kinds import scoring_of
 from wsol_bench.scoring.summary import MethodResults
 
 __all__ = ["IMAGES", "MetricCase", "blob"]
@@ -125,7 +125,9 @@ class MetricCase:
             faithful,
         )  # fmt: skip
         outcomes = [
-            Outcome(position, sample, ImageStatus.EVALUATED, "", int(label_rank[position]), 0.5)
+            ImageOutcome(
+                position, sample, ImageStatus.EVALUATED, "", int(label_rank[position]), 0.5
+            )
             for position, sample in enumerate(samples)
         ]
         return self.scorer.tables([], [ScoredGroup(outcomes, [method])])

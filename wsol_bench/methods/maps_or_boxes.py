@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from wsol_bench.scoring.base import Scores, Scoring, by_shape
-from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.base import Scoring
+from wsol_bench.scoring.batches import ImageBatch, RowBatch, by_shape
+from wsol_bench.scoring.scores import Scores
 
 __all__ = [
     "ImageBoxes",
@@ -76,7 +77,7 @@ class ImageMaps:
         with_rows, image_of_row = np.unique(rows.image, return_inverse=True)
         images = rows.images.take(with_rows.tolist())
         scores = self._score_labels(images, scoring)
-        return scores.spread(image_of_row.astype(np.int64), rows.own)
+        return scores.spread(image_of_row.astype(np.int64), rows.is_label)
 
     def _score_labels(self, images: ImageBatch, scoring: Scoring) -> Scores:
         """The scores of the maps of images, each for the image's label."""
@@ -161,7 +162,7 @@ class ImageBoxes:
         boxes = np.full((len(rows), 4), np.nan)
         for row, image_id in enumerate(rows.image_ids):
             for candidate in self.boxes.get(image_id, ()):
-                if not self.ranked or candidate.predicted_class == rows.label[row]:
+                if not self.ranked or candidate.predicted_class == rows.wnid[row]:
                     boxes[row] = candidate.box
                     break
         return score_image_boxes(boxes, rows, scoring)
@@ -182,7 +183,7 @@ def score_image_boxes(
         rows: the rows of the boxes.
         scoring: the protocol's scoring.
     """
-    of_label = np.flatnonzero(rows.own)
+    of_label = np.flatnonzero(rows.is_label)
     first: Int64[np.ndarray, " m"] = of_label[np.unique(rows.image[of_label], return_index=True)[1]]
     with_curve = np.isin(np.arange(len(boxes)), first)
     return scoring.score_boxes(boxes, rows, with_curve)

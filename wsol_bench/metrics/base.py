@@ -17,13 +17,13 @@ import numpy as np
 from wsol_bench.common.catalog import METRICS
 from wsol_bench.common.options import bind_options
 from wsol_bench.common.registry import Registry
+from wsol_bench.common.table import Column
 from wsol_bench.common.vocabulary import Better
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.map_view import MapView
 from wsol_bench.metrics.number import Best, Number, PerImageValues
-from wsol_bench.runs.schema import Column
 from wsol_bench.statistics.columns import Statistic
 
 __all__ = ["Metric", "metric", "metrics"]

@@ -8,10 +8,10 @@ are measured in the network's pass (``wsol_bench.capture.faithfulness``) if the 
 import numpy as np
 from jaxtyping import Float64
 
+from wsol_bench.common.table import Column
 from wsol_bench.metrics.base import metric
 from wsol_bench.metrics.confidence import confidence_drops, confidence_increases
 from wsol_bench.metrics.image_scores import ImageScores
-from wsol_bench.runs.schema import Column
 
 __all__ = ["COLUMNS", "average_drop", "deletion", "increase_in_confidence", "insertion"]
 

@@ -13,8 +13,9 @@ from wsol_bench.datasets.imagenet.layout import find_class_ids
 from wsol_bench.errors import RunError
 from wsol_bench.methods.imported.prediction_files import Format, write_predictions
 from wsol_bench.metrics.localization import two_two_one
+from wsol_bench.runs.differences import differences, listed
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.manifest import NO_MODEL, differences, listed
+from wsol_bench.runs.identity import NO_MODEL
 from wsol_bench.runs.schema import GROUP, ImageStatus, RowStatus
 
 __all__ = ["export_run"]

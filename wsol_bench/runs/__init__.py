@@ -1,1 +1,1 @@
-"""Runs: an experiment resolved, evaluated part by part, stored, read, scored again, merged."""
+"""Runs: experiments that are evaluated part by part, stored, read, merged and scored again."""

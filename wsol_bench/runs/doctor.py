@@ -1,4 +1,4 @@
-"""What is odd about an experiment before hours are spent on it."""
+"""The doctor: it tells what is odd about an experiment before hours are spent on it."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,48 +11,49 @@ from wsol_bench.errors import ModelError, WsolBenchError
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.config import ExperimentConfig
 from wsol_bench.runs.evaluator import Evaluator
-from wsol_bench.runs.experiment import build_methods, load_model
+from wsol_bench.runs.experiment import load_model
+from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.schema import ImageStatus
 from wsol_bench.runs.scorer import Scorer
-from wsol_bench.scoring import scoring_of
+from wsol_bench.scoring.kinds import scoring_of
 
 if TYPE_CHECKING:
     from wsol_bench.models.classifiers import Classifier
 
 __all__ = ["diagnose"]
 
-# A trained classifier puts the own class among the best tenth for most images; a classifier whose
-# outputs are named in the wrong order does so for a tenth of them.
+# A trained classifier ranks the label among the best tenth of its outputs for most images; with the
+# wrong class order it does so for a tenth of the images.
 _SAMPLE = 48
 _SUSPICIOUS = 0.3
 
 _MEANING = {
-    "missing_file": "listed, but no such image file: left out",
-    "no_label": "no source tells the class: left out",
-    "unreadable_image": "not an image: left out",
-    "bad_annotation": "annotation that cannot be parsed: left out",
+    "missing_file": "listed, but the image file does not exist: left out",
+    "no_label": "the class is not known: left out",
+    "unreadable_image": "the file is no image: left out",
+    "bad_annotation": "the annotation cannot be parsed: left out",
     "no_annotation": "no annotation file: counts for the classification error only",
     "no_box": "no ground-truth box: counts for the classification error only",
-    "odd_box": "box that was repaired or dropped",
-    "size_mismatch": "annotation made for another size: boxes rescaled",
-    "unknown_class": "object or image of a class that the data set does not name: left out",
+    "odd_box": "a box was repaired or dropped",
+    "size_mismatch": "the annotation was made for another image size: boxes were rescaled",
+    "unknown_class": "an object or image of a class that the data set does not name: left out",
     "label_mismatch": "the sources of the class disagree: is the class order right?",
 }
 
 
 def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
-    """Lines for people: counts, odd files, and what a run would skip and why.
+    """Lines for people: counts, odd files, and the images that a run would skip.
 
     Args:
         config: the experiment.
-        examples: shown of each kind of finding.
+        examples: the number of findings of each kind to show.
 
     Raises:
-        WsolBenchError: at the end, where a run of the experiment would stop.
+        WsolBenchError: the experiment cannot be run; raised after the last line.
     """
     dataset = config.dataset.load()
     protocol = config.build_protocol()
-    yield from _about_dataset(dataset, examples)
+    yield from _dataset_lines(dataset, examples)
     failed = 0
     for model in config.models:
         yield ""
@@ -62,25 +63,25 @@ def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
             yield f"Model {model.key}: CANNOT BE LOADED: {error}"
             failed += 1
             continue
-        yield from _about_classifier(
+        yield from _classifier_lines(
             classifier, dataset, protocol, random=model.weights == "random"
         )
-    _, sources = build_methods(config)
-    for source in sources:
-        given = source.open(dataset)
-        n = sum(given.covers(image_id) for image_id in dataset.images["image_id"])
-        yield f"Method {source.name}: {source.gives} of {n} of {len(dataset)} images"
+    for method in build_methods(config).network_free:
+        opened = method.open(dataset)
+        n = sum(opened.covers(image_id) for image_id in dataset.images["image_id"])
+        yield f"Method {method.name}: {method.gives} of {n} of {len(dataset)} images"
     if config.models:
         dataset.require_pixels()
     if failed:
         raise ModelError(f"{failed} of {len(config.models)} models cannot be loaded")
 
 
-def _about_dataset(dataset: Dataset, examples: int) -> Iterator[str]:
+def _dataset_lines(dataset: Dataset, examples: int) -> Iterator[str]:
+    """Lines about the data set: counts, the class order, and the loader's findings."""
     images = dataset.images
     yield (
         f"Data set {dataset.name}: {len(dataset)} images of {images['label'].nunique()} classes "
-        f"({len(dataset.classes)} known), {len(dataset.boxes)} boxes"
+        f"({len(dataset.classes)} in the data set), {len(dataset.boxes)} boxes"
     )
     pixels = int((images["path"] != "").sum())
     yield f"  images with pixels: {pixels}; without: {len(dataset) - pixels}"
@@ -101,9 +102,10 @@ def _about_dataset(dataset: Dataset, examples: int) -> Iterator[str]:
         yield from (f"      {finding.image_id}: {finding.detail}" for finding in shown)
 
 
-def _about_classifier(
+def _classifier_lines(
     classifier: "Classifier", dataset: Dataset, protocol: Protocol, *, random: bool
 ) -> Iterator[str]:
+    """Lines about a classifier: its layers, the images that it skips, and its class order."""
     yield (
         f"Model {classifier.name}: {len(classifier.classes)} classes, order from "
         f"{classifier.classes_from}; target layer "
@@ -113,20 +115,21 @@ def _about_classifier(
     if classifier.native_size not in (None, protocol.input.size):
         yield (
             f"  its weights are published for {classifier.native_size} x {classifier.native_size} "
-            f"pixels, the protocol's input has {protocol.input.size}: see 'protocol: input: size'"
+            f"pixels, but the protocol's input has {protocol.input.size}: see 'protocol: input: "
+            "size'"
         )
     if all(target.head is None for target in classifier.targets):
         yield "  cam: not applicable (no GAP + linear head behind the target layer)"
-    known = dataset.images["label"].isin(classifier.classes).to_numpy()
-    left_out = dataset.images.loc[~known, "label"]
+    has_output = dataset.images["label"].isin(classifier.classes).to_numpy()
+    left_out = dataset.images.loc[~has_output, "label"]
     unknown = sorted(set(left_out))
-    yield f"  images of known classes: {int(known.sum())}"
+    yield f"  images of known classes: {int(has_output.sum())}"
     if len(left_out):
         yield (
-            f"  would skip {len(left_out)} images of {len(unknown)} classes that the model does "
-            f"not know: {', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
+            f"  a run would skip {len(left_out)} images of {len(unknown)} classes that the model "
+            f"does not know: {', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
         )
-    usable = np.flatnonzero(known & (dataset.images["path"] != "").to_numpy())
+    usable = np.flatnonzero(has_output & (dataset.images["path"] != "").to_numpy())
     if random:
         yield "  label order: not checked, the weights are random"
     elif len(usable):
@@ -137,7 +140,7 @@ def _about_classifier(
 def _check_order(
     classifier: "Classifier", dataset: Dataset, sample: Sequence[int], protocol: Protocol
 ) -> Iterator[str]:
-    """Look at a few images: a wrong class order is a network that is right by chance only."""
+    """Evaluate a few images: with a wrong class order the network is right by chance only."""
     import torch
 
     from wsol_bench.runs.network_pass import NetworkPass
@@ -146,7 +149,7 @@ def _check_order(
         classifier=classifier,
         methods=(),
         randomized=None,
-        sources={},
+        network_free={},
         protocol=protocol,
         faithfulness_steps=None,
         batch_size=8,
@@ -168,8 +171,8 @@ def _check_order(
     share = float((rank <= tenth).mean())
     verdict = "plausible"
     if share < _SUSPICIOUS and len(classifier.classes) > 1:
-        verdict = "SUSPICIOUS: are the weights trained, and is the class order theirs?"
+        verdict = "SUSPICIOUS: are the weights trained, and is this their class order?"
     yield (
         f"  label order, on {len(rank)} images: {100 * (rank == 1).mean():.0f}% right at top-1, "
-        f"own class among the best {tenth} for {100 * share:.0f}%: {verdict}"
+        f"label among the best {tenth} for {100 * share:.0f}%: {verdict}"
     )

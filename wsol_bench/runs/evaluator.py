@@ -1,4 +1,4 @@
-"""The schedule of an evaluation: a pass yields batches, threads score them, parts become tables.
+"""The evaluator: a method pass yields batches, threads score them, and parts become tables.
 
 No files are written here.
 """
@@ -12,11 +12,12 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from wsol_bench.datasets import Dataset
 from wsol_bench.runs.schema import ImageStatus, Tables
-from wsol_bench.runs.scorer import Outcome, Passed, ScoredGroup, Scorer
+from wsol_bench.runs.scored_batches import ImageOutcome, ScoredGroup, UnscoredBatch
+from wsol_bench.runs.scorer import Scorer
 
-__all__ = ["Evaluator", "Pass"]
+__all__ = ["Evaluator", "MethodPass"]
 
-# Threads that score maps while the network goes on, and batches that may wait for them.
+# The threads that score maps while the network works on, and the batches that may wait for them.
 _SCORERS = min(4, os.cpu_count() or 1)
 _WAITING = 2 * _SCORERS
 
@@ -24,31 +25,34 @@ T = TypeVar("T")
 
 
 @runtime_checkable
-class Pass(Protocol):
-    """Where maps and boxes come from: a network and its methods, or sources alone."""
+class MethodPass(Protocol):
+    """Makes the maps and boxes of all methods of a model, batch by batch.
+
+    ``NetworkPass`` passes the images through a network; ``NetworkFreePass`` needs none.
+    """
 
     @property
     def name(self) -> str:
-        """The model's, in the results."""
+        """The model's name in the results."""
 
     def unknown(self, dataset: Dataset) -> dict[int, str]:
-        """By position, why an image cannot be evaluated at all."""
+        """The images that cannot be evaluated because of their label: position to reason."""
 
-    def batches(self, dataset: Dataset, batches: Sequence[list[int]]) -> Iterator[Passed]:
-        """The batches of images, in order, ready to be scored."""
+    def batches(self, dataset: Dataset, batches: Sequence[list[int]]) -> Iterator[UnscoredBatch]:
+        """The batches of images, given as positions in the data set, in order."""
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """A pass and a scorer, ready for parts.
+    """Evaluates parts of a data set with one model.
 
     Attributes:
-        source: where maps and boxes come from.
-        scorer: what they are worth.
-        batch_size: images in a batch.
+        method_pass: makes the maps and boxes.
+        scorer: scores them.
+        batch_size: the number of images in a batch.
     """
 
-    source: Pass
+    method_pass: MethodPass
     scorer: Scorer
     batch_size: int
 
@@ -58,42 +62,51 @@ class Evaluator:
         parts: Sequence[range],
         advance: Callable[[int], object] = lambda n: None,
     ) -> Iterator[Tables]:
-        """Evaluate the images of some parts; the tables of one after the other.
+        """Evaluate the images of parts; yield the tables of each part, in order.
 
-        A batch never crosses parts, so what a part gives does not depend on the others. An image
-        whose class the classifier does not know, that cannot be decoded, whose logits are not
-        finite, or that no source knows becomes a line of the images table with a status and a
-        reason; the others have ``evaluated``.
+        A batch never crosses parts, so the tables of a part do not depend on other parts. An image
+        whose label the classifier does not know, that cannot be decoded, whose logits are not
+        finite, or of which no method has a map or box gets a line in the table ``images`` with a
+        status and a reason; every other image has the status ``evaluated``.
 
         Args:
             dataset: all images.
-            parts: positions in the data set.
+            parts: the positions of each part's images in the data set.
             advance: called with the number of images done since the last call.
 
         Raises:
-            DatasetError: an image that cannot be evaluated, where ``strict``.
+            DatasetError: an image cannot be evaluated, and the scorer is ``strict``.
             ModelError: the network fails.
-            WorkerError: a process that decodes died.
+            WorkerError: a process that decodes images died.
         """
-        unknown = self.source.unknown(dataset)
-        batches = [self._batches([at for at in part if at not in unknown]) for part in parts]
-        passed = self.source.batches(dataset, [one for of_part in batches for one in of_part])
+        unknown = self.method_pass.unknown(dataset)
+        batches_of_parts = [
+            self._batches([position for position in part if position not in unknown])
+            for part in parts
+        ]
+        all_batches = [batch for batches in batches_of_parts for batch in batches]
+        unscored = self.method_pass.batches(dataset, all_batches)
 
         def steps(pool: ThreadPoolExecutor) -> Iterator[Future[list[ScoredGroup]] | range]:
-            for part, of_part in zip(parts, batches, strict=True):
-                for _ in of_part:
-                    # Handed over as it comes: pixels and maps are not kept while others wait.
-                    yield pool.submit(self.scorer.score, next(passed))
-                yield part  # ends here
+            for part, batches in zip(parts, batches_of_parts, strict=True):
+                for _ in batches:
+                    # No variable holds the batch: its pixels and maps are freed when it is scored.
+                    yield pool.submit(self.scorer.score, next(unscored))
+                yield part  # the part ends here
 
         with ThreadPoolExecutor(_SCORERS) as pool:
             groups: list[ScoredGroup] = []
             for step in _ahead(steps(pool), _WAITING):
                 if isinstance(step, range):
                     left_out = [
-                        Outcome(at, dataset[at], ImageStatus.UNKNOWN_CLASS, unknown[at])
-                        for at in step
-                        if at in unknown
+                        ImageOutcome(
+                            position,
+                            dataset[position],
+                            ImageStatus.UNKNOWN_CLASS,
+                            unknown[position],
+                        )
+                        for position in step
+                        if position in unknown
                     ]
                     yield self.scorer.tables(left_out, groups)
                     advance(len(left_out))
@@ -103,13 +116,13 @@ class Evaluator:
                     groups += scored
                     advance(sum(len(group.outcomes) for group in scored))
 
-    def _batches(self, indices: list[int]) -> list[list[int]]:
-        starts = range(0, len(indices), self.batch_size)
-        return [indices[start : start + self.batch_size] for start in starts]
+    def _batches(self, positions: list[int]) -> list[list[int]]:
+        starts = range(0, len(positions), self.batch_size)
+        return [positions[start : start + self.batch_size] for start in starts]
 
 
 def _ahead(steps: Iterable[T], n: int) -> Iterator[T]:
-    """The steps in order, each handed on when ``n`` more have been taken."""
+    """The steps in order, each yielded when ``n`` more have been taken."""
     taken: deque[T] = deque()
     for step in steps:
         taken.append(step)

@@ -1,47 +1,44 @@
-"""An experiment made real: what its names mean, loaded once, and its parts.
+"""An experiment: a configuration with everything that it names loaded, and its parts.
 
-What decides a number is all here, and nothing of who works on it: every part can be evaluated
-anywhere, in any order, any number of times, with the same result.
+Everything that decides a number is here, and nothing about who does the work: a part can be
+evaluated anywhere, in any order, any number of times, with the same result.
 """
 
-import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from importlib.metadata import version
 from itertools import groupby
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from wsol_bench.common.catalog import NETWORK_FREE
 from wsol_bench.common.files import digest
-from wsol_bench.common.options import has_option
-from wsol_bench.common.registry import import_object, uniquely_named
 from wsol_bench.datasets import Dataset
-from wsol_bench.errors import ConfigError, DatasetError
+from wsol_bench.errors import ConfigError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
-from wsol_bench.methods.network_free import NetworkFreeMethod, network_free_methods
+from wsol_bench.methods.network_free import NetworkFreeMethod
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
-from wsol_bench.protocols.model import AnyProtocol, PixelProtocol, Protocol
-from wsol_bench.runs.config import ExperimentConfig, MethodConfig, ModelConfig
-from wsol_bench.runs.evaluator import Evaluator, Pass
-from wsol_bench.runs.manifest import (
-    NO_MODEL,
+from wsol_bench.protocols.model import AnyProtocol, Protocol
+from wsol_bench.runs.code_digests import builder_digest, code_digest
+from wsol_bench.runs.config import ExperimentConfig, ModelConfig
+from wsol_bench.runs.environment import Environment
+from wsol_bench.runs.evaluator import Evaluator, MethodPass
+from wsol_bench.runs.facts import (
     DatasetFacts,
-    Environment,
-    Identity,
     MethodFacts,
     MetricFacts,
     ModelFacts,
     NetworkFreeFacts,
 )
+from wsol_bench.runs.ground_truth import require_ground_truth
+from wsol_bench.runs.identity import NO_MODEL, Identity
+from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.metrics import build_metrics
+from wsol_bench.runs.network_free_pass import NetworkFreePass
 from wsol_bench.runs.schema import Tables
-from wsol_bench.runs.scorer import NetworkFreePass, Scorer
-from wsol_bench.runs.selection import Selected, selected_on
-from wsol_bench.scoring import Scoring, scoring_of
+from wsol_bench.runs.scorer import Scorer
+from wsol_bench.runs.selection import SelectionRun, selection_digest, selection_run
+from wsol_bench.scoring.base import Scoring
+from wsol_bench.scoring.kinds import scoring_of
 
 if TYPE_CHECKING:
     import torch
@@ -49,26 +46,20 @@ if TYPE_CHECKING:
     from wsol_bench.methods.base import MapMethod
     from wsol_bench.models.classifiers import Classifier
 
-__all__ = [
-    "Experiment",
-    "Part",
-    "build_methods",
-    "load_model",
-    "selection_digest",
-    "source_digest",
-]
+__all__ = ["Experiment", "Part", "load_model"]
 
-# These decide where and how fast, and what becomes of bad images; they move no number.
+# These keys decide where and how fast the work is done, and what follows from unreadable images;
+# they change no number.
 _NEUTRAL = {"workers", "strict", "max_failed"}
 
 
 class Part(NamedTuple):
-    """A unit of work and of storage.
+    """The unit of work and of storage of a run.
 
     Attributes:
-        number: names the files of its tables.
-        model: position in the experiment.
-        images: positions in the data set.
+        number: the number of the part, which names the files of its tables.
+        model: the position of its model in the experiment.
+        images: the positions of its images in the data set.
     """
 
     number: int
@@ -76,77 +67,97 @@ class Part(NamedTuple):
     images: range
 
 
+class _Resolved(NamedTuple):
+    """What a configuration names and can be looked up without reading data."""
+
+    protocol: AnyProtocol
+    metrics: Sequence[Metric]
+    map_methods: "Sequence[MapMethod]"
+    network_free: Sequence[NetworkFreeMethod]
+
+    @classmethod
+    def of(cls, config: ExperimentConfig) -> "_Resolved":
+        """Look the names up; ConfigError if one is unknown or an option does not fit."""
+        protocol = config.build_protocol()
+        methods = build_methods(config)
+        measured = config.faithfulness is not None
+        metrics = build_metrics(config.metrics, protocol, faithfulness=measured)
+        columns = FAITHFULNESS if measured else ()
+        scoring_of(protocol, metrics).require_columns(protocol.name, columns)
+        return cls(protocol, metrics, methods.map_methods, methods.network_free)
+
+
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """A configuration with all that its names mean.
+    """A configuration with everything that it names.
 
     Attributes:
         config: the configuration.
-        protocol: every choice between map and number.
-        metrics: what is reported besides.
-        methods: map methods of the models.
-        sources: of maps and boxes from elsewhere.
-        dataset: cut to the configuration's limit.
-        given: what the sources hold, by their names.
-        selected: what thresholds are selected on, where that is another run.
+        protocol: every choice between image and number.
+        metrics: the metrics to report in addition to the protocol's own numbers.
+        map_methods: the methods that need a model.
+        network_free: the methods that need no network.
+        dataset: the images, up to the configuration's limit.
+        maps_or_boxes: what each network-free method holds, by the method's name.
+        selection_run: the run that thresholds are selected on; None if there is none.
     """
 
     config: ExperimentConfig
     protocol: AnyProtocol
     metrics: Sequence[Metric]
-    methods: Sequence["MapMethod"]
-    sources: Sequence[NetworkFreeMethod]
+    map_methods: Sequence["MapMethod"]
+    network_free: Sequence[NetworkFreeMethod]
     dataset: Dataset
-    given: Mapping[str, MapsOrBoxes]
-    selected: Selected | None = None
+    maps_or_boxes: Mapping[str, MapsOrBoxes]
+    selection_run: SelectionRun | None = None
     _loaded: dict[int, "Classifier"] = field(default_factory=dict, repr=False)
 
     @classmethod
     def resolve(cls, config: ExperimentConfig) -> "Experiment":
-        """Look up every name, load the data set and open the sources.
+        """Look up every name, load the data set and open the network-free methods.
 
         Raises:
-            ConfigError: a name or an option that cannot be meant.
+            ConfigError: a name is unknown, or an option does not fit.
             DatasetError: the data set has no pixels for a model to look at, or no ground truth of
                 the kind that the protocol scores.
         """
-        known = _known(config)  # the quickest to be wrong come first
-        protocol, opened = known["protocol"], known["sources"]
+        resolved = _Resolved.of(config)  # first, since it takes the least time to fail
+        protocol = resolved.protocol
         dataset = config.dataset.load()
         if config.models:
             dataset.require_pixels()
         only_localized = not config.models or not protocol.has_classification
-        _require_truth(dataset, protocol, only_localized=only_localized)
-        # A file of boxes is read beside the whole of what it is about.
-        given = {source.name: source.open(dataset) for source in opened}
+        require_ground_truth(dataset, protocol, only_localized=only_localized)
+        # A file of boxes is checked against all images, so it is read before the limit.
+        opened = {method.name: method.open(dataset) for method in resolved.network_free}
         if config.limit is not None:
             dataset = dataset.take(range(min(config.limit, len(dataset))))
-        selected = selected_on(protocol)
-        if protocol.selection is not None and selected is None:
+        run = selection_run(protocol)
+        if protocol.selection is not None and run is None:
             held_out = protocol.selection.splits(dataset.images["image_id"].tolist())
             dataset = replace(dataset, images=dataset.images.assign(held_out=held_out))
-        return cls(config, dataset=dataset, given=given, selected=selected, **known)
+        return cls(config, *resolved, dataset=dataset, maps_or_boxes=opened, selection_run=run)
 
     @classmethod
-    def elsewhere(
-        cls, config: ExperimentConfig, dataset: Dataset, given: Mapping[str, MapsOrBoxes]
+    def on_worker(
+        cls, config: ExperimentConfig, dataset: Dataset, maps_or_boxes: Mapping[str, MapsOrBoxes]
     ) -> "Experiment":
-        """The same on another machine, of what has been loaded."""
-        return cls(config, dataset=dataset, given=given, **_known(config))
+        """The experiment on another machine, with the data that the driver has loaded."""
+        return cls(config, *_Resolved.of(config), dataset=dataset, maps_or_boxes=maps_or_boxes)
 
     @property
     def scoring(self) -> Scoring:
-        """How maps and boxes are scored."""
+        """The scoring of maps and boxes."""
         return scoring_of(self.protocol, self.metrics)
 
     @property
     def n_models(self) -> int:
-        """Number of models; maps and boxes from elsewhere alone count as one."""
+        """The number of models; an experiment without any counts as one."""
         return max(1, len(self.config.models))
 
     def parts(self) -> list[Part]:
         """All parts, model by model, numbered from 0."""
-        size, n_images = self.config.images_a_part, len(self.dataset)
+        size, n_images = self.config.images_per_part, len(self.dataset)
         ranges = [
             (model, range(start, min(start + size, n_images)))
             for model in range(self.n_models)
@@ -159,21 +170,23 @@ class Experiment:
         parts: Sequence[Part],
         advance: Callable[[int], object] = lambda n: None,
     ) -> Iterator[tuple[Part, Tables]]:
-        """The tables of each part, in order; one model at a time on the device.
+        """Evaluate parts; yield each with its tables, in order.
+
+        The device holds one model at a time.
 
         Raises:
             WsolBenchError: see ``Evaluator.evaluate``.
         """
-        for model, of_model in groupby(parts, lambda part: part.model):
-            chosen = list(of_model)
+        for model, model_parts in groupby(parts, lambda part: part.model):
+            chosen = list(model_parts)
             evaluator = self._evaluator(model)
             tables = evaluator.evaluate(self.dataset, [part.images for part in chosen], advance)
             yield from zip(chosen, tables, strict=True)
 
     def identity(self) -> Identity:
-        """All that decides the numbers: two runs of one identity have the same rows.
+        """Everything that decides the numbers: two runs with one identity have the same rows.
 
-        Every model is loaded for it once, one at a time.
+        Each model is loaded once for it, one at a time.
 
         Raises:
             ConfigError: thresholds are to be selected on a run of other networks or methods.
@@ -194,34 +207,34 @@ class Experiment:
             ),
             models=dict(reversed(models.items())),
             methods={
-                # Of another library's method, the paper is its version.
+                # The paper of another library's method is the library's version.
                 method.name: MethodFacts(
-                    source=source_digest(method.function), paper=method.paper, scope=method.scope
+                    source=code_digest(method.function), paper=method.paper, scope=method.scope
                 )
-                for method in self.methods
+                for method in self.map_methods
             },
             sources={
-                source.name: NetworkFreeFacts(
-                    source=source_digest(source.opener),
-                    gives=source.gives,
-                    fingerprint=self.given[source.name].fingerprint,
+                method.name: NetworkFreeFacts(
+                    source=code_digest(method.opener),
+                    gives=method.gives,
+                    fingerprint=self.maps_or_boxes[method.name].fingerprint,
                 )
-                for source in self.sources
+                for method in self.network_free
             },
             metrics={
-                metric.name: MetricFacts.of(metric, source_digest(metric.function))
+                metric.name: MetricFacts.of(metric, code_digest(metric.function))
                 for metric in self.metrics
             },
-            selected_on=selection_digest(self.protocol, self.selected),
+            selected_on=selection_digest(self.protocol, self.selection_run),
             environment=Environment.here(),
             n_parts=len(self.parts()),
         )
-        if self.selected is not None:
-            self.selected.require_same(identity)
+        if self.selection_run is not None:
+            self.selection_run.require_same(identity)
         return identity
 
     def device(self) -> "torch.device":
-        """The configuration's device; for ``auto`` the first GPU, else the CPU."""
+        """The configuration's device; ``auto`` is the first GPU, or the CPU if there is none."""
         import torch
 
         name = self.config.device
@@ -237,19 +250,19 @@ class Experiment:
 
     def _evaluator(self, model: int) -> Evaluator:
         config = self.config
-        source: Pass = NetworkFreePass(self.given, self.protocol)
+        method_pass: MethodPass = NetworkFreePass(self.maps_or_boxes, self.protocol)
         if config.models:
-            source = self._network_pass(self.classifier(model))
+            method_pass = self._network_pass(self.classifier(model))
         scorer = Scorer(
-            source.name,
+            method_pass.name,
             self.protocol,
             self.scoring,
             faithfulness=config.faithfulness is not None,
             strict=config.strict,
         )
-        return Evaluator(source, scorer, config.batch_size)
+        return Evaluator(method_pass, scorer, config.batch_size)
 
-    def _network_pass(self, classifier: "Classifier") -> Pass:
+    def _network_pass(self, classifier: "Classifier") -> MethodPass:
         import torch
 
         from wsol_bench.models.randomized import randomized
@@ -259,12 +272,12 @@ class Experiment:
         module = classifier.module.to(device)
         if config.channels_last:
             module = module.to(memory_format=torch.channels_last)
-        permuted = any(method.is_randomized for method in self.methods)
+        permuted = any(method.is_randomized for method in self.map_methods)
         return NetworkPass(
             classifier=replace(classifier, module=module),
-            methods=self.methods,
+            methods=self.map_methods,
             randomized=randomized(module) if permuted else None,
-            sources=dict(self.given),
+            network_free=dict(self.maps_or_boxes),
             protocol=self.protocol,
             faithfulness_steps=config.faithfulness,
             batch_size=config.batch_size,
@@ -285,11 +298,11 @@ class Experiment:
             classes=digest("\n".join(classifier.classes).encode()),
             mean=tuple(classifier.mean),
             std=tuple(classifier.std),
-            source=_source_of_builder(self.config.models[index].name),
+            source=builder_digest(self.config.models[index].name),
         )
 
     def classifier(self, index: int) -> "Classifier":
-        """One of the experiment's classifiers; only the last one stays in memory."""
+        """A classifier of the experiment by its position; only the last one stays in memory."""
         if index not in self._loaded:
             self._loaded.clear()
             classifier = load_model(self.config.models[index], self.dataset, self.protocol)
@@ -305,7 +318,7 @@ class Experiment:
 
 
 def load_model(model: ModelConfig, dataset: Dataset, protocol: Protocol) -> "Classifier":
-    """The classifier of a configuration; see ``load_classifier``."""
+    """Load the classifier of a configuration; see ``load_classifier``."""
     from wsol_bench.models.classifiers import load_classifier
 
     return load_classifier(
@@ -313,135 +326,3 @@ def load_model(model: ModelConfig, dataset: Dataset, protocol: Protocol) -> "Cla
         dataset_classes=tuple(dataset.classes["wnid"]),
         input_size=protocol.input.size,
     )
-
-
-def _known(config: ExperimentConfig) -> dict[str, Any]:
-    """What the names of a configuration mean; no file of data is read."""
-    protocol = config.build_protocol()
-    methods, opened = build_methods(config)
-    measured = config.faithfulness is not None
-    metrics = build_metrics(config.metrics, protocol, faithfulness=measured)
-    scoring_of(protocol, metrics).require_columns(protocol.name, FAITHFULNESS if measured else ())
-    return {"protocol": protocol, "metrics": metrics, "methods": methods, "sources": opened}
-
-
-def build_methods(config: ExperimentConfig) -> tuple[list["MapMethod"], list[NetworkFreeMethod]]:
-    """The map methods and the sources of a configuration, with their options bound.
-
-    Raises:
-        ConfigError: an unknown name, an option that does not fit, two with one name, or a map
-            method without a model.
-    """
-    built = uniquely_named(one for method in config.methods for one in _build(method))
-    found = [one for one in built if isinstance(one, NetworkFreeMethod)]
-    methods: list[Any] = [one for one in built if not isinstance(one, NetworkFreeMethod)]
-    if config.faithfulness is not None and not methods:
-        raise ConfigError("faithfulness is that of a model's map methods, and there is none")
-    if config.faithfulness is not None and all(one.classes == "label" for one in methods):
-        raise ConfigError(
-            "faithfulness is that of the first prediction's map, and these methods make maps "
-            "of the image's own class alone; ask one for 'classes: all'"
-        )
-    if methods and not config.models:
-        raise ConfigError(
-            f"map method {methods[0].name!r} needs a model; name one under 'models' (without "
-            f"any, methods are {', '.join(network_free_methods)})"
-        )
-    return methods, found
-
-
-def _build(named: MethodConfig) -> list[Any]:
-    """A method or source, once a seed."""
-    if named.seeds is None:
-        return [_with_options(named, named.options, "")]
-    where = f"methods.{named.name}"
-    if "seed" in named.options:
-        raise ConfigError(f"{where}: give 'seed' or 'seeds', not both")
-    found = _find(named.name)
-    if not has_option(
-        found.opener if isinstance(found, NetworkFreeMethod) else found.function, "seed"
-    ):
-        raise ConfigError(f"{where}.seeds: the method draws no random numbers")
-    return [
-        _with_options(named, {**named.options, "seed": seed}, f"+seed={seed}")
-        for seed in range(named.seeds)
-    ]
-
-
-def _with_options(named: MethodConfig, options: dict[str, Any], suffix: str) -> Any:
-    where = f"methods.{named.name}"
-    method = _find(named.name).with_options(options, where)
-    if named.label is not None:
-        method = replace(method, name=named.label + suffix)
-    if isinstance(method, NetworkFreeMethod):
-        if named.classes or named.sanity:
-            raise ConfigError(f"{where}: 'classes' and 'sanity' are of methods that need a model")
-        return method
-    if named.classes is not None:
-        method = replace(method, classes=named.classes)
-    if named.sanity is not None:
-        method = replace(method, name=f"{named.sanity}({method.name})", sanity=named.sanity)
-    return method
-
-
-def _find(name: str) -> Any:
-    """The map method or the source of a name; torch is imported for a map method alone."""
-    if name in NETWORK_FREE:
-        return network_free_methods.get(name)
-    if ":" in name:
-        found = import_object(name, "map method")
-        if isinstance(found, NetworkFreeMethod):
-            return found
-    from wsol_bench.methods.base import cam_methods
-
-    return cam_methods.get(name)
-
-
-def _require_truth(dataset: Dataset, protocol: Protocol, *, only_localized: bool) -> None:
-    """Raise DatasetError where there is nothing to score by.
-
-    Args:
-        dataset: whole.
-        protocol: what it is to be scored by.
-        only_localized: whether there is no classification error, either.
-    """
-    if isinstance(protocol, PixelProtocol):
-        if not dataset.masks:
-            raise DatasetError(
-                f"{protocol.name} scores pixels, but {dataset.name} has no masks; choose a "
-                "protocol of boxes, or a data set such as openimages"
-            )
-    elif not len(dataset.boxes) and (dataset.masks or only_localized):
-        found, advice = "no boxes", "give the data set its annotations"
-        if dataset.masks:
-            found, advice = "masks", "choose a protocol of pixels, such as choe-2020-pxap"
-        raise DatasetError(
-            f"{protocol.name} scores boxes, but {dataset.name} has {found}; {advice}"
-        )
-
-
-def _source_of_builder(name: str) -> str | None:
-    """Where a network's code is not of torchvision: digest of its file, or timm's version."""
-    if name.startswith("timm/"):
-        return f"timm {version('timm')}"
-    return source_digest(import_object(name, "model builder")) if ":" in name else None
-
-
-def source_digest(function: Any) -> str:
-    """Digest of the file that a function is defined in: a changed method is another method."""
-    while isinstance(function, partial):
-        function = function.func
-    try:
-        content = Path(inspect.getfile(function)).read_bytes()
-    except (TypeError, OSError):  # made in a notebook or by a C extension
-        return "unknown"
-    return digest(content)
-
-
-def selection_digest(protocol: Protocol, selected: Selected | None) -> str | None:
-    """What the images or the run are that a threshold is selected on: a name does not tell."""
-    if selected is not None:
-        return selected.digest
-    if protocol.selection is None or not protocol.selection.listed:
-        return None
-    return digest("\n".join(sorted(protocol.selection.listed)).encode())

@@ -1,4 +1,4 @@
-"""The metrics of a run: those that its experiment names, or those of its protocol."""
+"""The metrics of a run: those that its experiment names, or else those of its protocol."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,8 +8,8 @@ from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import Metric, metrics
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.config import MetricConfig
-from wsol_bench.runs.manifest import Identity
-from wsol_bench.scoring import default_metrics
+from wsol_bench.runs.identity import Identity
+from wsol_bench.scoring.kinds import default_metrics
 
 __all__ = ["build_metrics", "metrics_of"]
 
@@ -19,20 +19,21 @@ _FAITHFULNESS = ("insertion", "deletion", "average_drop", "increase_in_confidenc
 def build_metrics(
     named: Sequence[MetricConfig] | None, protocol: Protocol, *, faithfulness: bool
 ) -> list[Metric]:
-    """The metrics with their options bound.
+    """The metrics of an experiment, with their options bound.
 
     Args:
-        named: by an experiment; None for those of the protocol, and faithfulness where measured.
-        protocol: of the run.
-        faithfulness: whether it is measured.
+        named: the metrics that the experiment names; None for those of the protocol, and those of
+            faithfulness if it is measured.
+        protocol: the protocol of the experiment.
+        faithfulness: whether faithfulness is measured.
 
     Raises:
-        ConfigError: an unknown metric, an option that does not fit, or one listed twice.
+        ConfigError: a metric is unknown or listed twice, or an option does not fit.
     """
     if named is None:
         names = [*default_metrics(protocol), *(_FAITHFULNESS if faithfulness else ())]
         named = [MetricConfig(name=name) for name in names]
-    return uniquely_named((_build(one) for one in named), "metric")
+    return uniquely_named((_build(metric) for metric in named), "metric")
 
 
 def _build(named: MetricConfig) -> Metric:
@@ -42,17 +43,17 @@ def _build(named: MetricConfig) -> Metric:
 def metrics_of(identity: Identity) -> list[Metric]:
     """The metrics of a stored run.
 
-    A metric per map whose code is not at hand is known by its stored columns.
+    A metric per map whose code is not installed is read from its stored column.
 
     Raises:
-        ConfigError: a metric per image whose code is not at hand.
+        ConfigError: the code of a metric per image is not installed.
     """
-    given = identity.config.get("metrics")
-    if given is None:
+    named = identity.config.get("metrics")
+    if named is None:
         measured = identity.config.get("faithfulness") is not None
         return build_metrics(None, identity.protocol, faithfulness=measured)
-    found = []
-    pairs = zip(given, identity.metrics.items(), strict=True)
+    stored = []
+    pairs = zip(named, identity.metrics.items(), strict=True)
     for config, (name, facts) in pairs:
         try:
             metric = _build(MetricConfig.model_validate(config))
@@ -60,6 +61,6 @@ def metrics_of(identity: Identity) -> list[Metric]:
             if facts.column is None:
                 raise
             metric = facts.metric(name)
-        # The column that was written, whatever the code says by now.
-        found.append(replace(metric, column=facts.column))
-    return found
+        # The code may have changed since the column was written.
+        stored.append(replace(metric, column=facts.column))
+    return stored

@@ -1,7 +1,7 @@
-"""The network's part of an evaluation: decoded images in, batches of maps out.
+"""The pass of a model and its methods: decoded images in, batches of maps out.
 
-Nothing is scored here, and nothing is waited for: a GPU may still be at a batch when it is handed
-on.
+Nothing is scored here, and nothing waits for the device: a GPU may still work on a batch when it is
+handed on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float16, Float64, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from wsol_bench.capture import BestClasses, Cost, Precision, Record, autocast, capture
@@ -28,44 +28,47 @@ from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.models.classifiers import Classifier
 from wsol_bench.protocols.model import Protocol
+from wsol_bench.runs.class_slots import ClassSlots
+from wsol_bench.runs.map_storage import storable
 from wsol_bench.runs.schema import ImageStatus
-from wsol_bench.runs.scorer import (
+from wsol_bench.runs.scored_batches import (
     CostLine,
-    Outcome,
-    Passed,
+    ImageOutcome,
     ScoredGroup,
     ScoredMethod,
     StoredMaps,
+    UnscoredBatch,
 )
-from wsol_bench.scoring import Scoring
+from wsol_bench.scoring.base import Scoring
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.upsampling import upsample
 
-__all__ = ["ClassSlots", "NetworkPass", "storable"]
+__all__ = ["NetworkPass"]
 
 
 @dataclass(frozen=True)
 class NetworkPass:
-    """A classifier and the methods that share its forward pass.
+    """A classifier and the methods that share its forward pass; a ``MethodPass``.
 
     Attributes:
-        classifier: its module lies on ``device``.
-        methods: all of them share one forward pass.
-        randomized: the classifier's network with permuted weights, for methods that ask for it.
-        sources: maps and boxes from elsewhere, beside the methods.
-        protocol: from image to map.
-        faithfulness_steps: of insertion and deletion, on the maps of the first predictions; None
-            where faithfulness is not measured.
-        batch_size: images in a forward pass.
-        workers: processes that decode images; 0 decodes in this one.
-        device, precision: of the pass.
-        channels_last: whether the input lies in memory channels last, as the module then does.
+        classifier: the classifier; its module is on ``device``.
+        methods: the map methods, which share one forward pass.
+        randomized: the network with permuted weights, for methods that ask for it; None if no
+            method does.
+        network_free: what each network-free method holds, by its name in the results.
+        protocol: every choice between image and number.
+        faithfulness_steps: the number of steps of insertion and deletion, on the maps of the first
+            predictions; None if faithfulness is not measured.
+        batch_size: the number of images in a forward pass.
+        workers: the number of processes that decode images; 0 decodes in this one.
+        device, precision: the device and the precision of the pass.
+        channels_last: whether input and module are in channels-last memory format.
     """
 
     classifier: Classifier
     methods: Sequence[MapMethod]
     randomized: nn.Module | None
-    sources: dict[str, MapsOrBoxes]
+    network_free: dict[str, MapsOrBoxes]
     protocol: Protocol
     faithfulness_steps: int | None
     batch_size: int
@@ -76,42 +79,43 @@ class NetworkPass:
 
     @property
     def name(self) -> str:
-        """The model's, in the results."""
+        """The model's name in the results."""
         return self.classifier.name
 
     def unknown(self, dataset: Dataset) -> dict[int, str]:
-        """By position, why an image cannot be evaluated: the network has no output of its class."""
-        known = set(self.classifier.classes)
+        """The images whose label the network has no output for: position to reason."""
+        classes = set(self.classifier.classes)
         return {
             index: f"the classifier has no class {label}"
             for index, label in enumerate(dataset.images["label"].tolist())
-            if label not in known
+            if label not in classes
         }
 
-    def batches(self, dataset: Dataset, batches: Sequence[list[int]]) -> Iterator[Passed]:
+    def batches(self, dataset: Dataset, batches: Sequence[list[int]]) -> Iterator[UnscoredBatch]:
         """The batches of images, decoded ahead and passed through the network in order.
 
         Args:
             dataset: all images.
-            batches: positions of images of known classes.
+            batches: the positions of the images of each batch; their labels are outputs of the
+                network.
 
         Raises:
             ModelError: the network fails.
-            WorkerError: a process that decodes died.
+            WorkerError: a process that decodes images died.
         """
         output_of = {wnid: index for index, wnid in enumerate(self.classifier.classes)}
         for read in decoded(dataset, batches, self.protocol.input, workers=self.workers):
             unreadable = [
-                Outcome(index, dataset[index], ImageStatus.UNREADABLE, reason)
+                ImageOutcome(index, dataset[index], ImageStatus.UNREADABLE, reason)
                 for index, reason in read.unreadable
             ]
-            yield Passed(
+            yield UnscoredBatch(
                 unreadable, [self._pass(group, dataset, output_of) for group in read.groups]
             )
 
     def _pass(self, group: Group, dataset: Dataset, output_of: dict[str, int]) -> "_NetworkGroup":
-        """The network and the methods on one group. A GPU may still be at it when this returns."""
-        # The file's own size: annotations may have been made for another.
+        """Pass one group through the network and the methods, without waiting for the device."""
+        # The size is that of the file: annotations may have been made for another.
         samples = [
             dataset[index]._replace(height=placement.original[0], width=placement.original[1])
             for index, placement in zip(group.indices, group.placements, strict=True)
@@ -119,30 +123,31 @@ class NetworkPass:
         labels = torch.tensor([output_of[sample.label] for sample in samples], device=self.device)
         inputs = self._inputs(group)
         ids = [sample.image_id for sample in samples]
-        targets, own = self.classifier.targets, [m for m in self.methods if not m.is_randomized]
+        targets = self.classifier.targets
+        trained = [method for method in self.methods if not method.is_randomized]
         with self._blaming(self.name, inputs):
             record = capture(
-                self.classifier.module, inputs, targets, merged_plan(own),
+                self.classifier.module, inputs, targets, merged_plan(trained),
                 classes=BestClasses(TOP_K, labels), precision=self.precision, image_ids=ids,
             )  # fmt: skip
-        made = self._maps(own, record, inputs)
+        maps = self._maps(trained, record, inputs)
         if self.randomized is not None:
-            others = [method for method in self.methods if method.is_randomized]
+            randomized = [method for method in self.methods if method.is_randomized]
             with self._blaming(self.name, inputs):
                 of_randomized = capture(
-                    self.randomized, inputs, targets, merged_plan(others),
+                    self.randomized, inputs, targets, merged_plan(randomized),
                     classes=record.classes, precision=self.precision, image_ids=ids,
                 )  # fmt: skip
-            made |= self._maps(others, of_randomized, inputs)
+            maps |= self._maps(randomized, of_randomized, inputs)
         in_order = [
-            made[method.name, layer] for method in self.methods for layer in self._layers_of(method)
+            maps[method.name, layer] for method in self.methods for layer in self._layers_of(method)
         ]
         faithful: list[Faithfulness | None] = [None] * len(in_order)
         if self.faithfulness_steps is not None:
             with self._blaming(self.name, inputs):
                 faithful = [
-                    self._faithfulness(one, record, inputs, self.faithfulness_steps)
-                    for one in in_order
+                    self._faithfulness(method_maps, record, inputs, self.faithfulness_steps)
+                    for method_maps in in_order
                 ]
         return _NetworkGroup(
             self, group.indices, samples, group.placements, labels, record.logits, record.classes,
@@ -160,49 +165,50 @@ class NetworkPass:
     def _maps(
         self, methods: Sequence[MapMethod], record: Record, inputs: Tensor
     ) -> dict[tuple[str, str], "_MethodMaps"]:
-        """By method and layer, the maps of methods of one network's record."""
-        made = {}
+        """The maps of methods on a record, by method and layer."""
+        maps = {}
         for method in methods:
             for layer in self._layers_of(method):
                 with self._blaming(f"{method.name} on {self.name}", inputs):
-                    made[method.name, layer] = _make(method, layer, record)
-        return made
+                    maps[method.name, layer] = _maps_of(method, layer, record)
+        return maps
 
     def _layers_of(self, method: MapMethod) -> list[str]:
-        """Where a method's maps are taken: at each target layer, or "" of the whole image."""
+        """The layers of a method's maps: each target layer, or "" for maps of the whole image."""
         if method.scope == "image":
             return [""]
         return [target.layer for target in self.classifier.targets]
 
     @contextmanager
-    def _blaming(self, who: str, inputs: Tensor) -> Iterator[None]:
-        """What goes wrong in the network is an error that names it and how to mend it."""
+    def _blaming(self, culprit: str, inputs: Tensor) -> Iterator[None]:
+        """Turn a failure of the network into a ModelError that names it and says what may help."""
         try:
             yield
         except (RuntimeError, AssertionError) as error:
             hint = ""
             if isinstance(error, torch.OutOfMemoryError):
                 hint = (
-                    f"; a batch_size below {self.batch_size} needs less memory, and is another "
-                    "run, in another folder"
+                    f"; a batch_size below {self.batch_size} needs less memory, but makes another "
+                    "run, which needs another folder"
                 )
             raise ModelError(
-                f"{who} fails on an input of shape {tuple(inputs.shape)}: {error}{hint}"
+                f"{culprit} fails on an input of shape {tuple(inputs.shape)}: {error}{hint}"
             ) from error
         except Exception as error:
-            error.add_note(f"in {who}")
+            error.add_note(f"in {culprit}")
             raise
 
     def _faithfulness(
-        self, made: "_MethodMaps", record: Record, inputs: Tensor, steps: int
+        self, method_maps: "_MethodMaps", record: Record, inputs: Tensor, steps: int
     ) -> Faithfulness | None:
-        """Of the first predictions' maps as they are stored, upsampled by the protocol's rule.
+        """The faithfulness of the first predictions' maps, as they are stored and upsampled.
 
-        None where the method made none of these.
+        None if the method made no maps of these classes.
         """
-        if made.maps is None or made.maps.shape[1] != record.classes.shape[1]:
+        maps = method_maps.maps
+        if maps is None or maps.shape[1] != record.classes.shape[1]:
             return None
-        stored, _ = storable(made.maps[:, 0])
+        stored, _ = storable(maps[:, 0])
         size = (inputs.shape[2], inputs.shape[3])
         large = upsample(stored.astype(np.float32), size, self.protocol.map)
         with autocast(inputs.device, self.precision):
@@ -217,13 +223,14 @@ class NetworkPass:
 
 
 class _MethodMaps(NamedTuple):
-    """What a method made of a group at a layer.
+    """The maps of one method at one layer, on a group of images.
 
     Attributes:
-        method, layer: names in the results.
-        maps: of all class slots, or of the last alone; None where the method is not applicable.
-        cost: of the shared pass and of the method's own work.
-        reason: why the method is not applicable.
+        method, layer: the names in the results.
+        maps: the maps of all class slots, or of the last one alone; None if the method is not
+            applicable.
+        cost: the cost of the shared pass and of the method's own work.
+        reason: why the method is not applicable; "" if it is applicable.
     """
 
     method: str
@@ -235,7 +242,7 @@ class _MethodMaps(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _NetworkGroup:
-    """Images of one input size that passed the network; tensors on the device."""
+    """Images of one input size that passed the network; the tensors are on the device."""
 
     network: NetworkPass
     indices: list[int]
@@ -244,11 +251,14 @@ class _NetworkGroup:
     labels: Int64[Tensor, " batch"]
     logits: Float[Tensor, "batch n"]
     classes: Int64[Tensor, "batch k"]
-    made: list[_MethodMaps]
+    method_maps: list[_MethodMaps]
     faithfulness: list[Faithfulness | None]
 
     def scored(self, scoring: Scoring) -> ScoredGroup:
-        """The methods' maps, and the sources' for the same classes; waits for the device."""
+        """Score the methods' maps, and the network-free methods on the same rows.
+
+        This waits for the device.
+        """
         images = ImageBatch(
             tuple(sample.image_id for sample in self.samples),
             tuple(map(ImageTruth.of, self.samples)),
@@ -261,66 +271,74 @@ class _NetworkGroup:
         kept = np.flatnonzero(~np.isin(slots.rows.image, list(broken)))
         rows, slot = slots.rows.take(kept), slots.slot[kept]
         methods = [
-            self._scored_method(made, faithful, rows, slot, scoring)
-            for made, faithful in zip(self.made, self.faithfulness, strict=True)
+            self._scored_method(method_maps, faithful, rows, slot, scoring)
+            for method_maps, faithful in zip(self.method_maps, self.faithfulness, strict=True)
         ]
         methods += [
-            ScoredMethod(source, "", rows, given.score(rows, scoring), CostLine(len(images)))
-            for source, given in self.network.sources.items()
+            ScoredMethod(method, "", rows, held.score(rows, scoring), CostLine(len(images)))
+            for method, held in self.network.network_free.items()
         ]
         return ScoredGroup(self._outcomes(slots, broken), methods)
 
-    def _outcomes(self, slots: "ClassSlots", broken: dict[int, str]) -> list[Outcome]:
+    def _outcomes(self, slots: "ClassSlots", broken: dict[int, str]) -> list[ImageOutcome]:
         outcomes = []
         for position, (index, sample) in enumerate(zip(self.indices, self.samples, strict=True)):
             if position in broken:
-                outcome = Outcome(index, sample, ImageStatus.UNREADABLE, broken[position])
+                outcome = ImageOutcome(index, sample, ImageStatus.UNREADABLE, broken[position])
             elif not slots.finite[position]:
                 reason = "the logits are not finite"
-                outcome = Outcome(index, sample, ImageStatus.NOT_FINITE, reason)
+                outcome = ImageOutcome(index, sample, ImageStatus.NOT_FINITE, reason)
             else:
                 rank, score = slots.label_rank[position], slots.label_score[position]
-                outcome = Outcome(index, sample, ImageStatus.EVALUATED, "", int(rank), float(score))
+                outcome = ImageOutcome(
+                    index, sample, ImageStatus.EVALUATED, "", int(rank), float(score)
+                )
             outcomes.append(outcome)
         return outcomes
 
     def _scored_method(
         self,
-        made: _MethodMaps,
+        method_maps: _MethodMaps,
         faithful: Faithfulness | None,
         rows: RowBatch,
         slot: Int64[np.ndarray, " r"],
         scoring: Scoring,
     ) -> ScoredMethod:
-        only_label = self._makes_label_alone(made.method)
-        mine = np.flatnonzero(rows.own) if only_label else np.arange(len(rows))
-        its = rows.take(mine)
-        cost = CostLine(
-            len(self.samples),
-            made.cost.forward,
-            made.cost.backward,
-            made.cost.head,
-            made.cost.seconds(),
-            made.reason,
+        """Score the maps of one method.
+
+        Args:
+            method_maps: the maps.
+            faithful: their faithfulness; None if it was not measured.
+            rows: the rows of the group.
+            slot: the class slot of each row.
+            scoring: the scoring of the protocol.
+        """
+        method, layer, maps, cost, reason = method_maps
+        only_label = self._makes_label_alone(method)
+        if only_label:
+            rows = rows.take(np.flatnonzero(rows.is_label))
+            # These maps have one slot.
+            slot = np.zeros(len(rows), np.int64)
+        line = CostLine(
+            len(self.samples), cost.forward, cost.backward, cost.head, cost.seconds(), reason
         )
-        if made.maps is None:
-            scores = scoring.not_applicable(len(its))
-            return ScoredMethod(made.method, made.layer, its, scores, cost)
-        # The own class alone is the last slot of each image, and the one slot of these maps.
-        chosen = np.zeros(len(its), np.int64) if only_label else slot
-        stored, scale = storable(made.maps[its.image, chosen])
-        scores = scoring.score_maps(stored.astype(np.float32), its)
+        if maps is None:
+            return ScoredMethod(method, layer, rows, scoring.not_applicable(len(rows)), line)
+        stored, scale = storable(maps[rows.image, slot])
+        scores = scoring.score_maps(stored.astype(np.float32), rows)
         return ScoredMethod(
-            made.method, made.layer, its, scores, cost, StoredMaps(stored, scale),
-            {} if faithful is None else _of_first_rows(faithful, its),
+            method, layer, rows, scores, line, StoredMaps(stored, scale),
+            {} if faithful is None else _of_first_rows(faithful, rows),
         )  # fmt: skip
 
-    def _makes_label_alone(self, method: str) -> bool:
-        return next(one for one in self.network.methods if one.name == method).classes == "label"
+    def _makes_label_alone(self, name: str) -> bool:
+        """Whether a method makes the map of the label alone."""
+        [classes] = [method.classes for method in self.network.methods if method.name == name]
+        return classes == "label"
 
 
 def _of_first_rows(faithful: Faithfulness, rows: RowBatch) -> dict[str, Float64[np.ndarray, " r"]]:
-    """The columns that faithfulness measures, in each image's row of rank 1; NaN elsewhere."""
+    """The columns of faithfulness, in each image's row of rank 1; NaN in the other rows."""
     first = rows.rank == 1
     columns = {}
     for name in (column.name for column in FAITHFULNESS):
@@ -329,9 +347,9 @@ def _of_first_rows(faithful: Faithfulness, rows: RowBatch) -> dict[str, Float64[
     return columns
 
 
-def _make(method: MapMethod, layer: str, record: Record) -> _MethodMaps:
-    """A method's maps, and their cost: that of the pass that all share, and its own."""
-    names = [one.name for one in record.layers]
+def _maps_of(method: MapMethod, layer: str, record: Record) -> _MethodMaps:
+    """A method's maps at a layer, and their cost: that of the shared pass and of its own work."""
+    names = [recorded.name for recorded in record.layers]
     slots = None
     if method.classes == "label":
         slots = torch.full_like(record.classes[:, :1], record.classes.shape[1] - 1)
@@ -344,95 +362,3 @@ def _make(method: MapMethod, layer: str, record: Record) -> _MethodMaps:
             reason = str(error)
     cost += record.cost_for(method.plan)
     return _MethodMaps(method.name, layer, maps, cost, reason)
-
-
-@dataclass(frozen=True, eq=False)
-class ClassSlots:
-    """The (image, class) pairs of a batch that become rows: the k best, and the image's own class.
-
-    Where the own class is among the k best of one image but not of another, the record's last slot
-    repeats it for the first; a pair is a row once. Logits that are not finite have no order: such
-    an image has no rows.
-
-    Attributes:
-        rows: the pairs.
-        slot: of the record, in which each pair's map is.
-        finite: whether an image's logits are.
-        label_rank, label_score: of each image's own class, among all outputs.
-    """
-
-    rows: RowBatch
-    slot: Int64[np.ndarray, " r"]
-    finite: Bool[np.ndarray, " batch"]
-    label_rank: Int64[np.ndarray, " batch"]
-    label_score: Float64[np.ndarray, " batch"]
-
-    @classmethod
-    def of(
-        cls,
-        images: ImageBatch,
-        logits: Float[Tensor, "batch n"],
-        slots: Int64[Tensor, "batch k"],
-        labels: Int64[Tensor, " batch"],
-        names: Sequence[str],
-    ) -> "ClassSlots":
-        """The pairs of a record.
-
-        Args:
-            images: of the batch.
-            logits: of all outputs.
-            slots: output of each class slot: the k best, best first, and the image's own class.
-            labels: output of each image's own class.
-            names: wnid of each output.
-        """
-        own = logits.gather(1, labels[:, None])
-        # The rank in the stable descending order that the slots were cut from.
-        ahead = (logits > own) | (
-            (logits == own) & (torch.arange(logits.shape[1], device=own.device) < labels[:, None])
-        )
-        label_rank = 1 + ahead.sum(dim=1)
-        k = min(TOP_K, logits.shape[1])
-        ranks = torch.arange(1, slots.shape[1] + 1, device=own.device)
-        rank = ranks.expand_as(slots).clone()
-        rank[:, k:] = label_rank[:, None]
-        is_row = torch.ones_like(rank, dtype=torch.bool)
-        is_row[:, k:] = (label_rank > k)[:, None]
-        finite = logits.isfinite().all(dim=1)
-        is_row &= finite[:, None]
-        image, slot = is_row.nonzero(as_tuple=True)
-        probability = logits.double().softmax(dim=1)
-        classes = slots[image, slot]
-        rows = RowBatch(
-            images,
-            image.cpu().numpy(),
-            rank[image, slot].cpu().numpy(),
-            np.array([names[index] for index in classes.tolist()], dtype=object),
-            probability[image, classes].cpu().numpy(),
-        )
-        return cls(
-            rows=rows,
-            slot=slot.cpu().numpy(),
-            finite=finite.cpu().numpy(),
-            label_rank=label_rank.cpu().numpy(),
-            label_score=probability.gather(1, labels[:, None])[:, 0].cpu().numpy(),
-        )
-
-
-def storable(
-    maps: Float[Tensor, "n h w"],
-) -> tuple[Float16[np.ndarray, "n h w"], Float64[np.ndarray, " n"]]:
-    """Maps as they are stored: scaled by their maximum and rounded to float16, and the scales.
-
-    Boxes are taken from these, so that scoring stored maps again gives the same boxes. The scale is
-    the maximum where it is positive (so a map and its ReLU round alike), else the largest
-    magnitude. A value that is not finite stays so.
-    """
-    flat = maps.detach().float().flatten(1)
-    highest = flat.amax(dim=1)
-    scale = torch.where(highest > 0, highest, flat.abs().amax(dim=1))
-    scale = torch.where((scale > 0) & scale.isfinite(), scale, 1.0)
-    # Far below the maximum a value no longer decides anything: it is cut at float16's range.
-    limit = torch.finfo(torch.float16).max
-    scaled = maps / scale[:, None, None]
-    half = torch.where(scaled.isfinite(), scaled.clamp(-limit, limit), scaled).half()
-    return half.cpu().numpy(), scale.double().cpu().numpy()

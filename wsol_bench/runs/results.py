@@ -1,4 +1,4 @@
-"""A stored run read: its tables, and one method after the other. No network, and no torch."""
+"""Read a stored run: its tables, and the results of each of its methods. Nothing needs torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,23 +15,24 @@ from wsol_bench.errors import RunError
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.schema import GROUP, IMAGES
-from wsol_bench.scoring import Selection
+from wsol_bench.scoring.base import Selection
 from wsol_bench.scoring.summary import MethodResults
 
 __all__ = ["Results", "methods_of", "summarize_run"]
 
-# Bytes of curves that are read at a time: those of several methods, so that files are read seldom.
+# The bytes of curves that are read at a time: the curves of several methods, so that each file is
+# read a few times only.
 _CURVES_AT_A_TIME = 2**27
 
 
 @dataclass(frozen=True)
 class Results:
-    """A finished run; its tables are read from its folder when they are asked for.
+    """A finished run; each table is read from its folder when it is asked for.
 
     Attributes:
-        summary: one line a model x method x layer; fractions in [0, 1].
-        folder: where the run lies; of a run without ``out``, for as long as these results live.
-        n_before: parts that an earlier process had done.
+        summary: one line for each model x method x layer; fractions are in [0, 1].
+        folder: the run's folder; that of a run without ``out`` is deleted with these results.
+        n_before: the number of parts that were done before this process began.
     """
 
     summary: pd.DataFrame
@@ -40,47 +41,50 @@ class Results:
 
     @property
     def rows(self) -> pd.DataFrame:
-        """One line an image x method x layer x class slot."""
+        """The table ``rows``: one line for each image x model x method x layer x class slot."""
         return self.folder.read("rows")
 
     @property
     def images(self) -> pd.DataFrame:
-        """One line an image x model."""
+        """The table ``images``: one line for each image x model."""
         return self.folder.read("images")
 
     @property
     def maps(self) -> pd.DataFrame:
-        """The localization maps, as stored."""
+        """The table ``maps``: the localization maps as they are stored."""
         return self.folder.read("maps")
 
     @property
     def costs(self) -> pd.DataFrame:
-        """The costs of each method, one line a part x model x method x layer."""
+        """The table ``costs``: one line for each part x model x method x layer."""
         return self.folder.read("costs")
 
     @property
     def curves(self) -> pd.DataFrame:
-        """The hits of each map at every threshold, under a protocol that has many."""
+        """The table ``curves``: one line for each map, under a protocol of many thresholds."""
         return self.folder.read("curves")
 
 
 def summarize_run(folder: RunFolder) -> pd.DataFrame:
-    """Summarize a run, in one line a model x method x layer."""
+    """The summary of a run: one line for each model x method x layer."""
     costs = folder.read("costs")
     lines = []
     for method in methods_of(folder):
-        mine = np.ones(len(costs), np.bool_)
+        is_of_method = np.ones(len(costs), np.bool_)
         for name in GROUP[:3]:
-            mine &= (costs[name] == method.names[name]).to_numpy(bool)
-        lines.append(method.line(costs[mine]))
+            is_of_method &= (costs[name] == method.names[name]).to_numpy(bool)
+        lines.append(method.line(costs[is_of_method]))
     return pd.DataFrame(lines)
 
 
 def methods_of(folder: RunFolder) -> Iterator[MethodResults]:
-    """Read each method of a run at each layer, model by model, in the experiment's order.
+    """Read the results of each method at each layer, model by model, in the experiment's order.
 
-    Of the rows those of the own class and of rank 1 are read: no other one enters a number, and so
-    all of a run need not lie in memory.
+    Only the rows of the label and of rank 1 are read, since no other row enters a number. So the
+    whole run need not fit into memory.
+
+    Raises:
+        RunError: a file cannot be read, or a row belongs to no image or method of the run.
     """
     identity = folder.identity
     selected = folder.selection()
@@ -104,30 +108,29 @@ _IMAGE_COLUMNS = [
 
 
 def _selection_of(table: pd.DataFrame, model: str, method: str, layer: str) -> Selection:
-    """Look up what a method's thresholds are selected by, number by number; see ``SELECTION``."""
-    mine = table[
+    """The means that the thresholds of a method are selected by; see ``SELECTION``."""
+    lines = table[
         (table["model"] == model) & (table["method"] == method) & (table["layer"] == layer)
     ]
-    means = dict(zip(mine["number"], mine["means"], strict=True))
+    means = dict(zip(lines["number"], lines["means"], strict=True))
 
-    def of(number: str) -> Float64[np.ndarray, " m"] | None:
+    def means_of(number: str) -> Float64[np.ndarray, " m"] | None:
         return np.asarray(means[number], np.float64) if number in means else None
 
-    return of
+    return means_of
 
 
 class _RowsByMethod:
-    """The rows of a model that enter a number, from which those of each method are taken.
+    """The rows of a model that enter a number, from which the rows of each method are taken.
 
-    These are the rows of the images' own classes and of rank 1. They are in memory once. Text is
-    held as codes into the list of its values, so that none is compared or converted again for each
-    method.
+    These are the rows of the images' labels and of rank 1. They are in memory once. Text is held as
+    codes into the list of its values, so that no text is compared or converted for each method.
 
     Args:
-        folder: of the run.
-        parts: of the model.
-        images: of the model.
-        groups: the methods of the run, each with its layer.
+        folder: the run.
+        parts: the numbers of the model's parts.
+        images: the evaluated images of the model.
+        groups: each method of the run with each of its layers.
     """
 
     def __init__(
@@ -143,22 +146,22 @@ class _RowsByMethod:
         self._texts = {
             name: _values_of(table[name]) for name in self._names if declared[name].dtype == "text"
         }
-        # Part by part, as they were read: to put them together would take the memory twice.
+        # The parts stay apart: to concatenate them would take the memory twice.
         self._parts = [
             {name: self._array(name, batch[name]) for name in self._names}
             for batch in table.to_batches()
         ]
-        # The codes of the images are then their positions.
+        # From here on the code of an image is its position.
         position = np.append(images.index.get_indexer(self._texts["image_id"].categories), -1)
         for part in self._parts:
             part["image_id"] = position[part["image_id"]]
         self._texts["image_id"] = pd.CategoricalDtype(images.index)
 
     def of(self, group: Mapping[str, str]) -> pd.DataFrame:
-        """Take the rows of a method at a layer, in their order.
+        """The rows of a method at a layer, in their order.
 
         Args:
-            group: the columns ``GROUP``, each of which has one value in all of these rows.
+            group: the value of each of the columns ``GROUP``.
         """
         method, layer = (self._code(name, group[name]) for name in ("method", "layer"))
         rows = [
@@ -173,27 +176,27 @@ class _RowsByMethod:
         for name in self._names:
             if name in columns:
                 continue
-            some = [part[name][chosen] for part, chosen in zip(self._parts, rows, strict=True)]
-            values = np.concatenate(some) if some else np.zeros(0, np.int64)
+            chosen = [part[name][places] for part, places in zip(self._parts, rows, strict=True)]
+            values = np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
             columns[name] = values
             if name in self._texts:
                 columns[name] = pd.Categorical.from_codes(values, dtype=self._texts[name])
         return pd.DataFrame(columns, copy=False)
 
     def _array(self, name: str, column: pa.Array) -> np.ndarray:
-        """Read a column of a part, text as codes; -1 of none."""
+        """A column of a part as an array: text as codes, with -1 for no text."""
         if name in self._texts:
             column = column.indices.fill_null(-1)
         return np.asarray(column.to_numpy(zero_copy_only=False))
 
     def _code(self, column: str, value: str) -> int:
-        """Look up the code of a text; -2, which no row has, where the column does not hold it."""
+        """The code of a text in a column; -2, which no row has, if the column does not hold it."""
         values = list(self._texts[column].categories)
         return values.index(value) if value in values else -2
 
 
 def _values_of(column: pa.ChunkedArray) -> pd.CategoricalDtype:
-    """List the values of a column of text, whose chunks are codes into one dictionary."""
+    """The values of a column of text, whose chunks are codes into one dictionary."""
     return pd.CategoricalDtype(
         pd.Index(column.chunk(0).dictionary.to_pandas() if column.num_chunks else [])
     )
@@ -202,20 +205,20 @@ def _values_of(column: pa.ChunkedArray) -> pd.CategoricalDtype:
 def _rows_that_count(
     folder: RunFolder, parts: Sequence[int], groups: Sequence[tuple[str, str]]
 ) -> pa.Table:
-    """Read the rows of the images' own classes and of rank 1, text as dictionaries.
+    """Read the rows of the images' labels and of rank 1, with text as dictionaries.
 
     Columns that are equal in all rows of a model are left out.
 
     Raises:
-        RunError: a file that cannot be read, a row of an image that its part does not hold, or one
-            of a method and layer that the run does not have.
+        RunError: a file cannot be read, a row's image is not in its part, or a row's method and
+            layer are not in the run.
     """
     same = ("model", "protocol", "protocol_hash")
     columns = [name for name in folder.tables["rows"].names if name not in same]
 
     def read(part: int) -> pa.Table:
-        truth = folder.part("images", part, ["image_id", "label"])
-        rows = folder.part("rows", part, columns)
+        truth = folder.coded_part("images", part, ["image_id", "label"])
+        rows = folder.coded_part("rows", part, columns)
         place = pc.index_in(_text(rows["image_id"]), _text(truth["image_id"]))
         if place.null_count:
             unknown = rows["image_id"][place.is_null().index(True).as_py()]
@@ -223,16 +226,16 @@ def _rows_that_count(
                 f"{folder.path}: rows of part {part} hold the image {unknown}, which is not in "
                 "its images"
             )
-        own = pc.equal(_text(rows["class"]), pc.take(_text(truth["label"]), place))
-        chosen = rows.filter(pc.or_(own, pc.equal(rows["rank"], 1)))
+        is_label = pc.equal(_text(rows["class"]), pc.take(_text(truth["label"]), place))
+        chosen = rows.filter(pc.or_(is_label, pc.equal(rows["rank"], 1)))
         keys = ["method", "layer"]
-        for found in chosen.unify_dictionaries().group_by(keys).aggregate([]).to_pylist():
-            method, layer = (found[key] for key in keys)
+        for line in chosen.unify_dictionaries().group_by(keys).aggregate([]).to_pylist():
+            method, layer = (line[key] for key in keys)
             if (method, layer) not in groups:
                 raise RunError(
                     f"{folder.path}: rows of part {part} hold the method {method} at layer "
                     f"{layer!r}, which the run does not have; its methods are "
-                    + ", ".join(f"{name} at layer {where!r}" for name, where in groups)
+                    + ", ".join(f"{name} at layer {at!r}" for name, at in groups)
                 )
         return chosen
 
@@ -249,17 +252,17 @@ def _text(column: pa.ChunkedArray) -> pa.Array:
 def _curves(
     folder: RunFolder, parts: Sequence[int], groups: Sequence[tuple[str, str]], n_images: int
 ) -> Iterator[pd.DataFrame | None]:
-    """Read the curves of each method, a few methods at a time; None of a protocol without."""
+    """Read the curves of each method, a few methods at a time; None if the protocol has none."""
     if not folder.scoring.curve_columns:
         yield from (None for _ in groups)
         return
     first = folder.arrow("curves", parts=parts[:1])
-    a_line = first.nbytes / max(1, len(first))
-    at_once = max(1, int(_CURVES_AT_A_TIME / max(1, a_line * n_images)))
+    line_bytes = first.nbytes / max(1, len(first))
+    at_once = max(1, int(_CURVES_AT_A_TIME / max(1, line_bytes * n_images)))
     for start in range(0, len(groups), at_once):
-        some = groups[start : start + at_once]
-        wanted = pc.field("method").isin([method for method, _ in some])
+        chosen = groups[start : start + at_once]
+        wanted = pc.field("method").isin([method for method, _ in chosen])
         table = folder.arrow("curves", parts=parts, where=wanted)
-        for method, layer in some:
-            mine = (pc.field("method") == method) & (pc.field("layer") == layer)
-            yield table.filter(mine).to_pandas()
+        for method, layer in chosen:
+            is_of_method = (pc.field("method") == method) & (pc.field("layer") == layer)
+            yield table.filter(is_of_method).to_pandas()

@@ -1,25 +1,23 @@
-"""The tables of a run: every column declared once, with its type, unit and meaning.
+"""The tables of a run: every column is declared once, with its type, unit and meaning.
 
-Writer, reader and docs/rows.md derive from these declarations. Which columns the tables ``rows``
-and ``curves`` of a run have depends on how its protocol scores maps and on its metrics, which
-declare theirs themselves (``wsol_bench.scoring``, ``wsol_bench.metrics``).
+Writer, reader and docs/rows.md derive from these declarations. The tables ``rows`` and ``curves``
+have more columns, which depend on the protocol and the metrics of a run: the modules of
+``wsol_bench.scoring`` and ``wsol_bench.metrics`` declare them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from wsol_bench.errors import RunError
+from wsol_bench.common.table import Column, Table
 
 __all__ = [
     "CLASSES",
     "CORNERS",
     "COSTS",
+    "COST_NUMBERS",
     "CURVE_KEYS",
     "FAILED",
     "GROUP",
@@ -28,113 +26,14 @@ __all__ = [
     "PEAK",
     "ROW_KEYS",
     "SCORED",
+    "SELECTION",
     "SUMMARY_COUNTS",
-    "Column",
-    "DType",
     "ImageStatus",
     "MethodStatus",
     "RowStatus",
-    "Table",
     "Tables",
     "boxes_of",
 ]
-
-DType = Literal["text", "int", "real", "flag", "bytes", "reals", "texts"]
-
-_ARROW: Mapping[DType, pa.DataType] = {
-    "text": pa.string(),
-    "int": pa.int64(),
-    "real": pa.float64(),
-    "flag": pa.bool_(),
-    "bytes": pa.binary(),
-    "reals": pa.list_(pa.float64()),
-    "texts": pa.list_(pa.string()),
-}
-
-
-class Column(NamedTuple):
-    """A column of a table.
-
-    Attributes:
-        name: in files and frames.
-        dtype: of its values.
-        meaning: for people; what the value is and when it is absent.
-        unit: of its values; "" where they have none.
-    """
-
-    name: str
-    dtype: DType
-    meaning: str
-    unit: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a run.
-
-    Attributes:
-        name: of the table, and of its folder in the run's.
-        columns: in order.
-        about: what a line is.
-    """
-
-    name: str
-    columns: tuple[Column, ...]
-    about: str = ""
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the columns, in order."""
-        return [column.name for column in self.columns]
-
-    @property
-    def arrow(self) -> pa.Schema:
-        """The columns as Arrow's types."""
-        return pa.schema([(column.name, _ARROW[column.dtype]) for column in self.columns])
-
-    def with_columns(self, columns: Iterable[Column]) -> "Table":
-        """The table with more columns at its end."""
-        return Table(self.name, (*self.columns, *columns), self.about)
-
-    def frame(self, parts: Sequence[Mapping[str, np.ndarray]]) -> pd.DataFrame:
-        """The lines of several parts, one after the other, each a mapping from every column.
-
-        Raises:
-            RunError: a part has a column more or less than the table.
-        """
-        for part in parts:
-            self.check(part, "made")
-        if not parts:
-            return pd.DataFrame(columns=self.names)
-        return pd.DataFrame(
-            {name: np.concatenate([part[name] for part in parts]) for name in self.names}
-        )
-
-    def to_arrow(self, frame: pd.DataFrame) -> pa.Table:
-        """A frame with the table's types; RunError where its columns are not the table's."""
-        if not len(frame):
-            return self.arrow.empty_table()
-        self.check(frame.columns, "made")
-        return pa.Table.from_pandas(frame[self.names], self.arrow, preserve_index=False)
-
-    def check(self, found: Iterable[object], where: object) -> None:
-        """Raise RunError, with table and column, unless exactly the table's columns are there.
-
-        Args:
-            found: names of the columns that are there.
-            where: the file, for the message.
-        """
-        there = {str(name) for name in found}
-        if missing := [name for name in self.names if name not in there]:
-            raise RunError(f"{where}: table {self.name!r} lacks the column {missing[0]!r}")
-        if unknown := sorted(there.difference(self.names)):
-            raise RunError(f"{where}: table {self.name!r} has an unknown column {unknown[0]!r}")
-
-    def require(self, names: Iterable[str]) -> None:
-        """Raise RunError where the table does not have all of these columns."""
-        for name in names:
-            if name not in self.names:
-                raise RunError(f"table {self.name!r} has no column {name!r}")
 
 
 class ImageStatus(StrEnum):
@@ -165,26 +64,28 @@ class MethodStatus(StrEnum):
     NO_IMAGES = "no_images"
 
 
-# An image in one of these states would be evaluated, were the file or the network sound.
+# An image with one of these statuses would be evaluated if the file or the network were sound.
 FAILED = (ImageStatus.UNREADABLE, ImageStatus.NOT_FINITE)
 
-# A row in one of these states has an IoU under a protocol of one box. What a tool did not give
-# (``missing``) is a miss like a map without a box.
+# A row with one of these statuses has an IoU under a protocol of one box. A map or box that a tool
+# did not make (``missing``) is a miss, as is a map without a box.
 SCORED = (RowStatus.BOX, RowStatus.NO_BOX, RowStatus.MISSING)
 
-_MODEL = Column("model", "text", "name in the experiment (`label`, else `name`)")
-_METHOD = Column("method", "text", "name in the experiment, with its options")
+_MODEL = Column("model", "text", "the model's name in the experiment (`label`, else `name`)")
+_METHOD = Column("method", "text", "the method's name in the experiment, with its options")
 _LAYER = Column(
     "layer",
     "text",
-    "the module's name in the network, empty for maps of the whole image and for what comes from "
-    "elsewhere",
+    "name of the target layer in the network; empty for maps of the whole image and for "
+    "network-free methods",
 )
 _PROTOCOL = Column("protocol", "text", "name of the protocol")
 _HASH = Column("protocol_hash", "text", "digest of every choice in the protocol")
-_IMAGE_ID = Column("image_id", "text", "as the data set names it: the file's stem, or its path")
+_IMAGE_ID = Column(
+    "image_id", "text", "the image's id in the data set: the file's stem, or its path"
+)
 
-# The columns that tell one method's results from another's.
+# The columns that name the results of one method.
 GROUP = [column.name for column in (_MODEL, _METHOD, _LAYER, _PROTOCOL, _HASH)]
 
 IMAGES = Table(
@@ -192,50 +93,66 @@ IMAGES = Table(
     (
         _MODEL,
         _IMAGE_ID,
-        Column("path", "text", "of the image file when the run was made"),
+        Column("path", "text", "path of the image file when the run was made"),
         Column(
             "height",
             "int",
-            "of the image file; of the annotation where the image was not evaluated",
+            "height of the image file; that of the annotation if the image was not evaluated",
             "pixels",
         ),
-        Column("width", "int", "likewise", "pixels"),
-        Column("label", "text", "the image's class", "wnid"),
-        Column("blacklisted", "flag", "on the official blacklist: in no localization error"),
-        Column("n_label_boxes", "int", "ground-truth boxes of the image's class"),
-        Column("boxes", "reals", "those boxes, flat: x0, y0, x1, y1, x0, ...", "pixels"),
-        Column("masks", "texts", "in a data set of masks: files of the object's masks"),
-        Column("ignore", "text", "likewise: the file of the pixels that count neither way"),
+        Column(
+            "width",
+            "int",
+            "width of the image file; that of the annotation if the image was not evaluated",
+            "pixels",
+        ),
+        Column("label", "text", "the image's ground-truth class", "wnid"),
+        Column(
+            "blacklisted",
+            "flag",
+            "whether the image is on the official blacklist; it is then in no localization error",
+        ),
+        Column("n_label_boxes", "int", "number of ground-truth boxes of the image's label"),
+        Column(
+            "boxes", "reals", "these ground-truth boxes, flat: x0, y0, x1, y1, x0, ...", "pixels"
+        ),
+        Column("masks", "texts", "files of the object's masks; empty in a data set without masks"),
+        Column(
+            "ignore",
+            "text",
+            "file of the pixels that count neither as object nor as background; empty for none",
+        ),
         Column(
             "held_out",
             "flag",
-            "whether a threshold is selected on it (`select_on`): in no number then",
+            "whether a threshold is selected on the image (`select_on`); it is then in no number",
         ),
         Column(
             "status",
             "text",
             "`evaluated`; `unknown_class`: the model has no such output; `unreadable`: the file "
-            "cannot be decoded (without a model: nothing tells its size); `not_finite`: the "
-            "network gave NaN or infinity; `not_predicted`: no map or box from elsewhere is of it",
+            "cannot be decoded (in a run without a model: its size is not known); `not_finite`: "
+            "the network returned NaN or infinity; `not_predicted`: no method has a map or a box "
+            "of it",
         ),
-        Column("reason", "text", "why it was not evaluated; empty otherwise"),
+        Column("reason", "text", "why the image was not evaluated; empty if it was"),
         Column(
             "label_rank",
             "int",
-            "rank of the image's class among the model's outputs; 0 where not evaluated",
+            "rank of the image's label among the model's outputs; 0 if the image was not evaluated",
             "1, 2, ...",
         ),
         Column(
             "label_score",
             "real",
-            "softmax probability of the image's class; NaN where not evaluated",
+            "softmax probability of the image's label; NaN if the image was not evaluated",
             "0 to 1",
         ),
     ),
     "one row an image x model",
 )
 
-# What names a row of ``rows``, and what every row has.
+# The columns that name a row of ``rows``, and those that every row has.
 ROW_KEYS = Table(
     "rows",
     (
@@ -248,48 +165,48 @@ ROW_KEYS = Table(
         Column(
             "rank",
             "int",
-            "of the class, by its score before softmax; equal scores rank by output index; 0 where "
-            "nobody has ranked classes",
+            "rank of the class by its score before softmax; equal scores rank by output index; 0 "
+            "if no model has ranked classes",
             "1, 2, ...",
         ),
-        Column("class", "text", "of the class slot", "wnid"),
-        Column("score", "real", "softmax probability", "0 to 1"),
+        Column("class", "text", "class of the class slot", "wnid"),
+        Column("score", "real", "softmax probability of the class", "0 to 1"),
         Column(
             "status",
             "text",
-            "`box`; `no_box`: the map has no positive or a not finite value, a miss; `missing`: no "
-            "map or box from elsewhere for this image, a miss; `swept`: the protocol takes no one "
-            "box, see curves; `not_applicable`: the method is not defined for this network, or a "
-            "box has no pixels to score",
+            "`box`; `no_box`: the map has no positive value, or one that is not finite, which is a "
+            "miss; `missing`: the method has no map or box of this image, which is a miss; "
+            "`swept`: the protocol takes no one box, see the table curves; `not_applicable`: the "
+            "method is not defined for this network, or a box has no pixels to score",
         ),
     ),
     "one row an image x model x method x class slot",
 )
 
-# The box of a row, half-open xyxy: that of its map under a protocol of one box, or one from
-# elsewhere under any.
-CORNERS = (
-    Column("x0", "real", "predicted or given box; NaN where there is none", "pixels"),
-    *(Column(name, "real", "likewise", "pixels") for name in ("y0", "x1", "y1")),
+# The box of a row, half-open xyxy: the box of its map under a protocol of one box, or an imported
+# box under any protocol.
+CORNERS = tuple(
+    Column(name, "real", f"{edge} edge of the box; NaN if there is none", "pixels")
+    for name, edge in (("x0", "left"), ("y0", "top"), ("x1", "right"), ("y1", "bottom"))
 )
 
 # Where the maximum of a map lies, whatever the protocol.
-PEAK = (
+PEAK = tuple(
     Column(
-        "peak_x",
+        name,
         "real",
-        "center of the pixel of the map's maximum, the first in raster order; NaN where no value "
-        "is positive, and in rows of other classes than the image's",
+        f"{axis} of the center of the pixel with the map's maximum, the first in raster order; NaN "
+        "if no value is positive, and in rows of other classes than the image's label",
         "pixels",
-    ),
-    Column("peak_y", "real", "likewise", "pixels"),
+    )
+    for name, axis in (("peak_x", "x"), ("peak_y", "y"))
 )
 
 CURVE_KEYS = Table(
     "curves",
     (_MODEL, _METHOD, _LAYER, _IMAGE_ID),
-    "one row an image x model x method, of the map of the image's own class, under a protocol of "
-    "many thresholds",
+    "one row an image x model x method, of the map of the image's label, under a protocol of many "
+    "thresholds",
 )
 
 MAPS = Table(
@@ -299,23 +216,23 @@ MAPS = Table(
         _METHOD,
         _LAYER,
         _IMAGE_ID,
-        Column("rank", "int", "of the row"),
+        Column("rank", "int", "rank of the map's class, as in the table rows"),
         Column(
             "scale",
             "real",
-            "the map's maximum (its largest magnitude where no value is positive), in the method's "
+            "the map's maximum (its largest magnitude if no value is positive), in the method's "
             "unit",
         ),
-        Column("height", "int", "of the map", "cells"),
-        Column("width", "int", "of the map", "cells"),
+        Column("height", "int", "height of the map", "cells"),
+        Column("width", "int", "width of the map", "cells"),
         Column(
             "map",
             "bytes",
-            "float16, little-endian, row by row: the map divided by `scale`. Boxes were taken from "
-            "these values",
+            "the map divided by `scale`, as little-endian float16, row by row. Boxes are taken "
+            "from these values",
         ),
     ),
-    "one row a map made by a network; those from elsewhere are not copied",
+    "one row a map made with a network; imported maps are not copied",
 )
 
 COSTS = Table(
@@ -324,22 +241,26 @@ COSTS = Table(
         _MODEL,
         _METHOD,
         _LAYER,
-        Column("n_images", "int", "images"),
-        Column("forward", "int", "images that passed the network"),
-        Column("backward", "int", "(image, class) gradients, to the layer or to the pixels"),
+        Column("n_images", "int", "number of images that were evaluated"),
+        Column("forward", "int", "number of images that passed the network"),
+        Column(
+            "backward",
+            "int",
+            "number of (image, class) gradients that were taken, to the layer or to the pixels",
+        ),
         Column(
             "head",
             "int",
-            "activations that passed the part of the network behind the layer alone",
+            "number of activations that passed only the part of the network behind the layer",
         ),
         Column(
             "seconds",
             "real",
-            "by the clock of the device: of the shared pass and of the method's own work. The one "
-            "column that differs between two runs",
+            "device time of the shared pass and of the method's own work. The one column that "
+            "differs between two runs of an experiment",
             "seconds",
         ),
-        Column("reason", "text", "why the method is not applicable; empty otherwise"),
+        Column("reason", "text", "why the method is not applicable; empty if it is applicable"),
     ),
     "one row a model x method x layer in each part, of the images that were evaluated",
 )
@@ -347,19 +268,46 @@ COSTS = Table(
 CLASSES = Table(
     "classes",
     (
-        Column("wnid", "text", "sorted; the order of outputs where nothing else tells one"),
-        Column("words", "text", "for people; not unique"),
-        Column("ilsvrc_id", "int", "ILSVRC2012_ID (1 to 1000); 0 where the data root holds none"),
+        Column(
+            "wnid",
+            "text",
+            "name of the class; sorted, which is the order of a model's outputs unless the model "
+            "says otherwise",
+        ),
+        Column("words", "text", "the class in words, for people; not unique"),
+        Column("ilsvrc_id", "int", "ILSVRC2012_ID (1 to 1000); 0 if the data root lacks it"),
     ),
     "one row a class of the data set",
 )
 
 
-# The columns of a summary that are no numbers of maps.
+# The columns of a summary that say what a method costs per image, and the columns of ``costs`` that
+# they are made of.
+COST_NUMBERS = {
+    "forward_passes": "forward",
+    "backward_passes": "backward",
+    "head_passes": "head",
+    "seconds": "seconds",
+}
+
+# The columns of a summary that are no localization numbers.
 SUMMARY_COUNTS = (
     *("status", "n_images", "n_skipped", "n_missing", "n_blacklisted", "n_without_box"),
     *("n_scored", "n_held_out"),
-    *("forward_passes", "backward_passes", "head_passes", "seconds", "reason"),
+    *(*COST_NUMBERS, "reason"),
+)
+
+
+SELECTION = Table(
+    "selection",
+    (
+        Column("model", "text", "name of the model in the run that thresholds are selected on"),
+        Column("method", "text", "name of the method in that run"),
+        Column("layer", "text", "name of the target layer in that run"),
+        Column("number", "text", "a number of the summary that is taken at its best threshold"),
+        Column("means", "reals", "that run's accuracy at each threshold, curve by curve"),
+    ),
+    "one row a method and number, if thresholds are selected on another run",
 )
 
 
@@ -374,5 +322,5 @@ class Tables(NamedTuple):
 
 
 def boxes_of(rows: pd.DataFrame) -> np.ndarray:
-    """The (n, 4) boxes of rows, half-open xyxy pixels of the original image; NaN for none."""
+    """The boxes of rows: (n, 4), half-open xyxy pixels of the original image; NaN for none."""
     return rows[[column.name for column in CORNERS]].to_numpy(np.float64)

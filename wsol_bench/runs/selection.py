@@ -1,4 +1,4 @@
-"""Thresholds that are selected on another run, such as ImageNetV2's for ILSVRC."""
+"""The selection of thresholds: on held-out images, or on another run such as ImageNetV2's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,22 +7,24 @@ from typing import Any
 
 import pandas as pd
 
+from wsol_bench.common.files import digest
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.model import Protocol
-from wsol_bench.runs.folder import SELECTION, RunFolder
-from wsol_bench.runs.manifest import Identity
+from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.results import methods_of
+from wsol_bench.runs.schema import SELECTION
 
-__all__ = ["Selected", "selected_on"]
+__all__ = ["SelectionRun", "selection_digest", "selection_run"]
 
 
 @dataclass(frozen=True, eq=False)
-class Selected:
+class SelectionRun:
     """The run that thresholds are selected on.
 
     Attributes:
-        path: of its folder.
-        identity: of it.
+        path: its folder.
+        identity: its identity.
         table: the accuracy of each of its methods at each threshold; see ``SELECTION``.
     """
 
@@ -32,60 +34,47 @@ class Selected:
 
     @property
     def digest(self) -> str:
-        """The digest of the run's identity, which tells it from another run."""
+        """The digest of the run's identity."""
         return self.identity.digest()
 
     def require_same(self, identity: Identity) -> None:
-        """Raise ConfigError where a run has networks or methods that this one does not have.
+        """Raise ConfigError unless this run has the networks and methods of another run.
 
-        A threshold of another network, or of another method under the same name, is not this one's.
+        A threshold of another network, or of another method of the same name, does not apply.
+
+        Args:
+            identity: the identity of the run whose thresholds are selected.
         """
         where = f"select_on: the run in {self.path}"
-        theirs = self.identity
-        if _maps_rule(theirs.protocol) != _maps_rule(identity.protocol):
+        selected = self.identity
+        if _choices(selected.protocol) != _choices(identity.protocol):
             raise ConfigError(
-                f"{where} was scored by {theirs.protocol.name}, which is not "
+                f"{where} was scored by {selected.protocol.name}, which is not "
                 f"{identity.protocol.name} on other images"
             )
-        if theirs.config.get("precision") != identity.config.get("precision"):
+        if selected.config.get("precision") != identity.config.get("precision"):
             raise ConfigError(f"{where} has another precision than this run")
-        if options := _other_options(theirs, identity):
+        if options := _other_options(selected, identity):
             raise ConfigError(f"{where} has another method {options!r} than this run")
         pairs: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
-            ("model", identity.models, theirs.models),
-            ("method", identity.methods, theirs.methods),
-            ("method", {name: one.source for name, one in identity.sources.items()},
-             {name: one.source for name, one in theirs.sources.items()}),
-        )  # fmt: skip
-        for kind, ours, others in pairs:
-            for name, facts in ours.items():
-                if name not in others:
+            ("model", identity.models, selected.models),
+            ("method", identity.methods, selected.methods),
+            ("method", _network_free_code(identity), _network_free_code(selected)),
+        )
+        for kind, needed, available in pairs:
+            for name, facts in needed.items():
+                if name not in available:
                     raise ConfigError(f"{where} has no {kind} {name!r}")
-                if others[name] != facts:
+                if available[name] != facts:
                     raise ConfigError(f"{where} has another {kind} {name!r} than this run")
 
 
-def _other_options(theirs: Identity, ours: Identity) -> str | None:
-    """The name of a method that both runs have, with other options; None where there is none.
-
-    A label hides the options, which otherwise are in the name.
-    """
-    labeled = [
-        {one["label"]: one for one in identity.config["methods"] if one.get("label")}
-        for identity in (theirs, ours)
-    ]
-    for label, mine in labeled[1].items():
-        if label in labeled[0] and labeled[0][label] != mine:
-            return str(label)
-    return None
-
-
-def selected_on(protocol: Protocol) -> Selected | None:
-    """The run that a protocol selects thresholds on; None where it names none.
+def selection_run(protocol: Protocol) -> SelectionRun | None:
+    """The run that a protocol selects thresholds on; None if the protocol names none.
 
     Raises:
-        ConfigError: it names a folder that holds no finished run with thresholds.
-        RunError: the run cannot be read.
+        ConfigError: the run has no thresholds to select.
+        RunError: the run is not finished, or cannot be read.
     """
     if protocol.selection is None or protocol.selection.run is None:
         return None
@@ -102,11 +91,43 @@ def selected_on(protocol: Protocol) -> Selected | None:
             f"select_on: the run in {folder.path} has no thresholds to select: it was scored by "
             f"{folder.identity.protocol.name}"
         )
-    return Selected(folder.path, folder.identity, pd.DataFrame(lines, columns=SELECTION.names))
+    return SelectionRun(folder.path, folder.identity, pd.DataFrame(lines, columns=SELECTION.names))
 
 
-def _maps_rule(protocol: Protocol) -> dict[str, Any]:
-    """A protocol without its names and without what thresholds are selected on."""
+def selection_digest(protocol: Protocol, run: SelectionRun | None) -> str | None:
+    """Digest of the run or the listed images that thresholds are selected on; None for neither.
+
+    A path does not identify either of them.
+    """
+    if run is not None:
+        return run.digest
+    if protocol.selection is None or not protocol.selection.listed:
+        return None
+    return digest("\n".join(sorted(protocol.selection.listed)).encode())
+
+
+def _choices(protocol: Protocol) -> dict[str, Any]:
+    """A protocol without its names and without what its thresholds are selected on."""
     content = protocol.model_dump(mode="json", exclude={"name", "paper"}, exclude_none=True)
     content.get("box", {}).get("threshold", {}).pop("select_on", None)
     return content
+
+
+def _network_free_code(identity: Identity) -> dict[str, str]:
+    """The digest of the code of each network-free method, by name."""
+    return {name: facts.source for name, facts in identity.sources.items()}
+
+
+def _other_options(selected: Identity, identity: Identity) -> str | None:
+    """The label of a method that both runs have with different options; None if there is none.
+
+    Only a label hides the options; without one they are part of the method's name.
+    """
+    before, now = (
+        {method["label"]: method for method in run.config["methods"] if method.get("label")}
+        for run in (selected, identity)
+    )
+    for label, method in now.items():
+        if label in before and before[label] != method:
+            return str(label)
+    return None

@@ -1,7 +1,7 @@
-"""What scoring is, whatever a protocol takes of a map: batches of maps or boxes in, columns out.
+"""Scoring: what all kinds of protocol share when they turn maps or boxes into scores and numbers.
 
 The three kinds are modules of their own: ``one_box``, ``box_sweep`` and ``pixels``. Each knows how
-it scores a batch, its columns, and the numbers of a method. Nobody else asks which kind it is.
+it scores a map, its columns, and the numbers of a method.
 """
 
 from abc import ABC, abstractmethod
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from wsol_bench.common.table import Column, Table
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
@@ -29,102 +30,30 @@ from wsol_bench.runs.schema import (
     PEAK,
     ROW_KEYS,
     SUMMARY_COUNTS,
-    Column,
     RowStatus,
-    Table,
 )
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.scores import CurveLines, Scores
 from wsol_bench.scoring.upsampling import upsample
 
-__all__ = ["CHUNK", "Chunk", "ScoreBuffer", "Scores", "Scoring", "Selection", "by_shape"]
+__all__ = ["CHUNK", "Chunk", "Scoring", "Selection"]
 
-# Maps at the input's size that lie in memory at a time: 8 of 224 x 224 fit a processor's cache.
+# Maps at the input's size that are in memory at a time: 8 of 224 x 224 fit a processor's cache.
 CHUNK = 8
 
-# The means of a number's columns over the images that a threshold is selected on, by the number's
-# name; None where a run knows none of the method.
+# Given the name of a number, the means of its columns over the images that its threshold is
+# selected on, as another run has stored them; None if that run has none for the method.
 Selection: TypeAlias = Callable[[str], Float64[np.ndarray, " m"] | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
-    """What a batch of rows is worth.
-
-    Attributes:
-        status: of each row (``RowStatus``).
-        rows: columns of the table ``rows``, by name.
-        curve_rows: the rows that have a line in the table ``curves``.
-        curves: columns of these lines, by name.
-        of_boxes: the columns of ``rows`` that are of a box, whatever its class; the others are
-            measured of the map of the image's own class alone.
-    """
-
-    status: np.ndarray
-    rows: Mapping[str, Float64[np.ndarray, " r"]]
-    curve_rows: Int64[np.ndarray, " c"]
-    curves: Mapping[str, np.ndarray]
-    of_boxes: frozenset[str] = frozenset()
-
-    def put(self, rows: Int64[np.ndarray, " m"], some: "Scores") -> "Scores":
-        """These scores with those of some rows in their places; columns are written in place."""
-        self.status[rows] = some.status
-        for name, values in self.rows.items():
-            values[rows] = some.rows[name]
-        return Scores(
-            self.status,
-            self.rows,
-            np.concatenate([self.curve_rows, rows[some.curve_rows]]),
-            {
-                name: np.concatenate([values, some.curves[name]])
-                for name, values in self.curves.items()
-            },
-            self.of_boxes,
-        )
-
-    def spread(self, source: Int64[np.ndarray, " r"], own: Bool[np.ndarray, " r"]) -> "Scores":
-        """The scores of rows that share maps: what is measured of a map stands at its own class.
-
-        Args:
-            source: of each row, which of these scores it has.
-            own: whether a row is of its image's own class.
-        """
-        of_rows = {
-            name: values[source] if name in self.of_boxes else np.where(own, values[source], np.nan)
-            for name, values in self.rows.items()
-        }
-        curve_of = dict(zip(self.curve_rows.tolist(), range(len(self.curve_rows)), strict=True))
-        mine = np.array(
-            [row for row in np.flatnonzero(own).tolist() if int(source[row]) in curve_of], np.int64
-        )
-        curves = np.array([curve_of[int(source[row])] for row in mine], np.int64)
-        return Scores(
-            self.status[source],
-            of_rows,
-            mine,
-            {name: values[curves] for name, values in self.curves.items()},
-            self.of_boxes,
-        )
-
-    def in_order(self) -> "Scores":
-        """The same scores, with the curves in the order of their rows."""
-        order = np.argsort(self.curve_rows, kind="stable")
-        return Scores(
-            self.status,
-            self.rows,
-            self.curve_rows[order],
-            {name: values[order] for name, values in self.curves.items()},
-            self.of_boxes,
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class Chunk:
-    """A few maps at the input's size.
+    """A few maps at low resolution and at the input's size.
 
     Attributes:
-        rows: their rows in the batch.
-        maps: as they are stored.
-        large: as the protocol upsamples them.
+        rows: the position of each map's row in its batch.
+        maps: the maps as they are stored.
+        large: the maps as the protocol upsamples them.
     """
 
     rows: Int64[np.ndarray, " n"]
@@ -136,16 +65,18 @@ class Scoring(ABC):
     """Scores batches of maps or boxes by a protocol.
 
     Args:
-        map_rule: from a low-resolution map to the input's size.
-        metrics: what is measured besides; of maps where they are scored, of images afterwards.
+        map_section: how the protocol brings a low-resolution map to the input's size.
+        metrics: the metrics to compute in addition to the protocol's own numbers: those of maps
+            when the maps are scored, those of images afterwards.
 
     Attributes:
-        row_columns: what this kind adds to the table ``rows``.
-        curve_columns: what it adds to the table ``curves``; a kind without any has no curves.
+        row_columns: the columns that this kind adds to the table ``rows``.
+        curve_columns: the columns that it adds to the table ``curves``; empty for a kind without
+            curves.
         least_iou: IoU from which the one box of a map is a hit; None if no one box is chosen.
-        number_names: the numbers that it defines, whatever the metrics, as far as they are known.
-        every_row: whether the maps of all predicted classes are scored, or those of the images'
-            own classes alone.
+        number_names: the names of the numbers that it defines by itself.
+        every_row: whether the maps of all predicted classes are scored, or only those of the
+            images' labels.
     """
 
     row_columns: ClassVar[tuple[Column, ...]]
@@ -154,79 +85,97 @@ class Scoring(ABC):
     number_names: frozenset[str] = frozenset()
     least_iou: float | None = None
 
-    def __init__(self, map_rule: MapSection, metrics: Sequence[Metric]) -> None:
-        self.map_rule = map_rule
+    def __init__(self, map_section: MapSection, metrics: Sequence[Metric]) -> None:
+        self.map_section = map_section
         self.metrics = tuple(metrics)
 
-    # ---- what a kind knows; what most have not got is nothing here
+    # ---- what each kind defines
 
     @abstractmethod
-    def status(self, rows: Mapping[str, np.ndarray], n: int) -> np.ndarray:
-        """The status of n maps that were scored, from their columns."""
+    def status_of_maps(self, boxes: Float64[np.ndarray, "n 4"]) -> np.ndarray:
+        """The ``RowStatus`` of maps that were scored, from their boxes (NaN for none)."""
 
     @abstractmethod
-    def score_chunk(self, chunk: Chunk, batch: RowBatch, scores: "ScoreBuffer") -> None:
-        """Write what a few maps are worth into their places."""
+    def status_of_boxes(self, boxes: Float64[np.ndarray, "n 4"]) -> np.ndarray:
+        """The ``RowStatus`` of boxes that were scored without a map (NaN for none)."""
 
-    def finish_maps(self, batch: RowBatch, scores: "ScoreBuffer") -> None:  # noqa: B027
-        """What is done once for all maps of a batch, when all chunks are through."""
+    def boxes_of_maps(self, chunk: Chunk) -> Float64[np.ndarray, "n 4"]:
+        """The box of each map in pixels of the input; NaN for a kind that takes no one box."""
+        return np.full((len(chunk.rows), 4), np.nan)
 
-    @abstractmethod
-    def score_boxes(
+    def place_boxes(
+        self, boxes: Float64[np.ndarray, "n 4"], batch: RowBatch
+    ) -> tuple[Float64[np.ndarray, "n 4"], Mapping[str, Float64[np.ndarray, " n"]]]:
+        """The boxes of all maps of a batch in pixels of their images, and their ``row_columns``.
+
+        Args:
+            boxes: the boxes in pixels of the input; NaN for none.
+            batch: the row of each box.
+        """
+        return boxes, {}
+
+    def curves_of_maps(self, chunk: Chunk, batch: RowBatch) -> CurveLines:
+        """The lines of ``curves`` of a few maps; none for a kind without curves."""
+        return {}
+
+    def columns_of_boxes(
+        self, boxes: Float64[np.ndarray, "n 4"], batch: RowBatch
+    ) -> Mapping[str, Float64[np.ndarray, " n"]]:
+        """The ``row_columns`` of boxes, in pixels of their images, that have no map."""
+        return {}
+
+    def curves_of_boxes(
         self,
         boxes: Float64[np.ndarray, "n 4"],
         batch: RowBatch,
-        with_curve: Bool[np.ndarray, " n"],
-    ) -> Scores:
-        """What boxes that need no map are worth: one is right at every threshold, or at none.
+        rows: Int64[np.ndarray, " m"],
+    ) -> CurveLines:
+        """The lines of ``curves`` of some of the boxes that have no map.
 
         Args:
-            boxes: half-open xyxy pixels of their images; NaN where there is none.
-            batch: their rows.
-            with_curve: which of the rows may have a curve, one an image at most.
+            boxes: the boxes of all rows, in pixels of their images.
+            batch: the row of each box.
+            rows: the positions of the rows that have a curve.
         """
+        return {}
 
     def broken(self, images: ImageBatch) -> dict[int, str]:
-        """By position, why an image's ground truth cannot be read."""
+        """The images whose ground truth cannot be read: position in the batch to reason."""
         return {}
 
     @abstractmethod
     def counts(self, images: ImageScores) -> dict[str, int]:
-        """Columns of a summary that count images."""
+        """The columns of a summary that count images."""
 
     @abstractmethod
-    def own_numbers(self, images: ImageScores, selection: Selection) -> list[Number]:
-        """The numbers that this kind of protocol defines, of one method."""
-
-    @abstractmethod
-    def score_nothing(self, batch: RowBatch) -> Scores:
-        """What rows are worth that have neither map nor box: a miss in every number."""
+    def protocol_numbers(self, images: ImageScores, selection: Selection) -> list[Number]:
+        """The numbers of one method that this kind of protocol defines."""
 
     def details(
         self, images: ImageScores, measured: Mapping[str, Float64[np.ndarray, " n"]]
     ) -> dict[str, pd.DataFrame]:
-        """By name, tables of why boxes failed and where, of one method; none without one box.
+        """Tables of why and where the boxes of one method fail, by name; none without one box.
 
         Args:
-            images: of the method.
-            measured: by name of a metric, its values of the images that are not held out.
+            images: the scores of the method.
+            measured: for each metric by its name, its values on the images that are not held out.
         """
         return {}
 
     @abstractmethod
     def require_boxes(self, run: Path, protocol: str) -> None:
-        """Raise RunError where the protocol does not take one box of a map.
+        """Raise RunError unless the protocol takes one box of each map.
 
         Args:
-            run: its folder, for the message.
-            protocol: its name, likewise.
+            run: the run's folder, for the message.
+            protocol: the protocol's name, for the message.
         """
 
     def swept_images(self, images: ImageScores, *, held_out: bool) -> ImageScores | None:
-        """The images that have hits at thresholds, with these: those scored, or those held out.
+        """The scored images, or the held-out ones, with their hits at each threshold.
 
-        None where the protocol has no thresholds, or some image has no hits: a number of the others
-        would be another number.
+        None if the protocol has no thresholds, or if an image has no hits: a number of the other
+        images alone would be another number.
         """
         return None
 
@@ -234,12 +183,12 @@ class Scoring(ABC):
 
     @property
     def map_metrics(self) -> list[Metric]:
-        """The metrics that are measured of maps."""
+        """The metrics that are measured on maps."""
         return [metric for metric in self.metrics if metric.column is not None]
 
     @property
     def rows_table(self) -> Table:
-        """The table ``rows``, without what a network's pass measures."""
+        """The table ``rows``, without the columns that only a network can measure."""
         columns = [metric.column for metric in self.map_metrics if metric.column is not None]
         return ROW_KEYS.with_columns([*CORNERS, *self.row_columns, *PEAK, *columns])
 
@@ -249,27 +198,27 @@ class Scoring(ABC):
         return CURVE_KEYS.with_columns(self.curve_columns)
 
     def require_columns(self, name: str, measured: Sequence[Column] = ()) -> None:
-        """Raise ConfigError where a metric reads a column that results do not have.
+        """Raise ConfigError if a metric reads a column that the results do not have.
 
         Args:
-            name: of the protocol, for the message.
-            measured: columns that a network's pass adds to ``rows``.
+            name: the protocol's name, for the message.
+            measured: the columns that a network adds to ``rows``.
         """
         self._require_free_names(measured)
-        rows = {*self.rows_table.names, *(column.name for column in measured)}
-        there = rows | set(self.curves_table.names)
+        names = {*self.rows_table.names, *(column.name for column in measured)}
+        names |= set(self.curves_table.names)
         for metric in self.metrics:
-            if lacking := [column for column in metric.needs if column not in there]:
+            if missing := [column for column in metric.needs if column not in names]:
                 advice = "leave it out of 'metrics'"
-                if lacking[0] in {column.name for column in FAITHFULNESS}:
-                    advice = "it is measured where the experiment has 'faithfulness: STEPS'"
+                if missing[0] in {column.name for column in FAITHFULNESS}:
+                    advice = "set 'faithfulness: STEPS' in the experiment to measure it"
                 raise ConfigError(
-                    f"metrics: {metric.name} needs the column {lacking[0]!r}, which results of "
+                    f"metrics: {metric.name} needs the column {missing[0]!r}, which results of "
                     f"protocol {name} do not have; {advice}"
                 )
 
     def _require_free_names(self, measured: Sequence[Column]) -> None:
-        """Raise ConfigError where a metric's column or number has a name that is taken."""
+        """Raise ConfigError if the name of a metric, or of its column, is already taken."""
         columns = {
             column.name
             for column in (*ROW_KEYS.columns, *CORNERS, *self.row_columns, *PEAK, *measured)
@@ -280,55 +229,117 @@ class Scoring(ABC):
                 if metric.column.name in columns:
                     raise ConfigError(
                         f"metrics: {metric.name} is stored in the column {metric.column.name!r}, "
-                        "which results have anyway; give it another name"
+                        "a name that another column of the results has; rename it"
                     )
                 columns.add(metric.column.name)
             if metric.name in names:
                 raise ConfigError(
-                    f"metrics: {metric.name!r} is the name of another number of results of this "
-                    "protocol; give it another name"
+                    f"metrics: {metric.name!r} is also the name of another column of this "
+                    "protocol's results; rename the metric"
                 )
             names.add(metric.name)
 
     def score_maps(self, maps: Float32[np.ndarray, "n h w"], batch: RowBatch) -> Scores:
-        """What maps are worth.
+        """The scores of maps.
 
         Args:
-            maps: as they are stored, one a row.
-            batch: their rows, whose images' inputs have one size.
+            maps: the maps as they are stored, one a row.
+            batch: their rows; the inputs of their images have one size.
         """
-        buffer = ScoreBuffer(self, len(maps))
-        rows = np.arange(len(maps)) if self.every_row else np.flatnonzero(batch.own)
+        boxes = np.full((len(maps), 4), np.nan)
+        measured = {name: np.full(len(maps), np.nan) for name in self._measured_names}
+        curves: dict[int, Mapping[str, bytes]] = {}
+        rows = np.arange(len(maps)) if self.every_row else np.flatnonzero(batch.is_label)
         for start in range(0, len(rows), CHUNK):
-            some = rows[start : start + CHUNK]
-            size = batch.images.placements[batch.image[some[0]]].input
-            chunk = Chunk(some, maps[some], upsample(maps[some], size, self.map_rule))
-            self.score_chunk(chunk, batch, buffer)
-            for values, row in zip(chunk.large, some.tolist(), strict=True):
-                if batch.own[row]:
-                    self._measure(values, row, batch, buffer)
-        self.finish_maps(batch, buffer)
-        return buffer.scores(self.status(buffer.rows, len(maps)))
+            chosen = rows[start : start + CHUNK]
+            size = batch.images.placements[batch.image[chosen[0]]].input
+            chunk = Chunk(chosen, maps[chosen], upsample(maps[chosen], size, self.map_section))
+            boxes[chosen] = self.boxes_of_maps(chunk)
+            curves.update(self.curves_of_maps(chunk, batch))
+            for values, row in zip(chunk.large, chosen.tolist(), strict=True):
+                if batch.is_label[row]:
+                    for name, value in self._measure(values, row, batch):
+                        measured[name][row] = value
+        boxes, columns = self.place_boxes(boxes, batch)
+        return self.scores_of(self.status_of_maps(boxes), boxes, {**columns, **measured}, curves)
+
+    def score_boxes(
+        self,
+        boxes: Float64[np.ndarray, "n 4"],
+        batch: RowBatch,
+        with_curve: Bool[np.ndarray, " n"],
+    ) -> Scores:
+        """The scores of boxes that have no map: a box is right at every threshold, or at none.
+
+        Args:
+            boxes: half-open xyxy pixels of their images; NaN for none.
+            batch: the row of each box.
+            with_curve: whether each row may have a curve; true for one row an image at most.
+        """
+        return self.scores_of(
+            self.status_of_boxes(boxes),
+            boxes,
+            self.columns_of_boxes(boxes, batch),
+            self.curves_of_boxes(boxes, batch, np.flatnonzero(with_curve)),
+        )
+
+    def score_nothing(self, batch: RowBatch) -> Scores:
+        """The scores of rows that have neither map nor box: a miss in the protocol's numbers."""
+        return self.score_boxes(np.full((len(batch), 4), np.nan), batch, batch.is_label)
 
     def missing(self, batch: RowBatch) -> Scores:
-        """What rows are worth whose maps are not there: a miss in every number."""
+        """The scores of rows whose maps are missing: a miss in every number."""
         scores = self.score_nothing(batch)
+        columns = dict(scores.rows)
         for metric in self.map_metrics:
             assert metric.column is not None
-            for row in np.flatnonzero(batch.own):
+            values = columns[metric.column.name].copy()
+            for row in np.flatnonzero(batch.is_label):
                 truth = batch.images.truth[batch.image[row]]
-                known = metric.counts(truth)
-                scores.rows[metric.column.name][row] = metric.worst if known else np.nan
-        scores.status[:] = RowStatus.MISSING.value
-        return scores
+                values[row] = metric.worst if metric.counts(truth) else np.nan
+            columns[metric.column.name] = values
+        status = np.full(len(batch), RowStatus.MISSING.value, dtype=object)
+        return replace(scores, status=status, rows=columns)
 
     def not_applicable(self, n: int) -> Scores:
         """The scores of n rows of a method that makes no maps."""
-        return ScoreBuffer(self, n).scores(np.full(n, RowStatus.NOT_APPLICABLE.value, dtype=object))
+        status = np.full(n, RowStatus.NOT_APPLICABLE.value, dtype=object)
+        return self.scores_of(status, np.full((n, 4), np.nan))
+
+    def scores_of(
+        self,
+        status: np.ndarray,
+        boxes: Float64[np.ndarray, "n 4"],
+        columns: Mapping[str, Float64[np.ndarray, " n"]] | None = None,
+        curves: CurveLines | None = None,
+    ) -> Scores:
+        """Scores with all columns of the tables ``rows`` and ``curves``.
+
+        Args:
+            status: the ``RowStatus`` of each row.
+            boxes: the box of each row in pixels of its image; NaN for none.
+            columns: other columns of ``rows``, by name; NaN for those that are not given.
+            curves: the lines of ``curves``.
+        """
+        box_names = [column.name for column in (*CORNERS, *self.row_columns)]
+        names = [*box_names, *self._measured_names]
+        corners = {column.name: boxes[:, place] for place, column in enumerate(CORNERS)}
+        filled = {**corners, **(columns or {})}
+        curves = curves or {}
+        return Scores(
+            status,
+            {name: np.array(filled.get(name, np.full(len(status), np.nan))) for name in names},
+            np.array(list(curves), np.int64),
+            {
+                column.name: np.array([line[column.name] for line in curves.values()], dtype=object)
+                for column in self.curve_columns
+            },
+            frozenset(box_names),
+        )
 
     def numbers(self, images: ImageScores, selection: Selection) -> list[Number]:
-        """All numbers of a method: those of the protocol, and those of the metrics."""
-        numbers = self.own_numbers(images, selection)
+        """All numbers of one method: those of the protocol, then those of the metrics."""
+        numbers = self.protocol_numbers(images, selection)
         swept = self.swept_images(images, held_out=False)
         held_out = self.swept_images(images, held_out=True)
         for metric in self.metrics:
@@ -339,83 +350,38 @@ class Scoring(ABC):
             else:
                 number = metric.number(swept)
                 if number is not None and number.best is not None:
-                    of_others = metric.number(held_out) if held_out is not None else None
-                    chosen = of_others.means() if of_others is not None else selection(metric.name)
+                    held = metric.number(held_out) if held_out is not None else None
+                    chosen = held.means() if held is not None else selection(metric.name)
                     number = replace(number, thresholds=swept.thresholds, selection=chosen)
             if number is not None:
                 numbers.append(number)
         return numbers
 
     def summary(self, images: ImageScores, selection: Selection) -> dict[str, int | float]:
-        """The columns of a method's line of the summary: counts, then numbers."""
+        """The columns of one method's line of the summary: counts, then numbers."""
         line: dict[str, int | float] = dict(self.counts(images))
         measured = {metric.name for metric in self.map_metrics}
         for number in self.numbers(images, selection):
-            if number.name in measured and np.isnan(number.value()):  # as of boxes, without a map
+            # A number of maps is NaN for a method that has only boxes.
+            if number.name in measured and np.isnan(number.value()):
                 continue
             line |= number.line()
         return line
 
+    @property
+    def _measured_names(self) -> list[str]:
+        """The columns of ``rows`` that are measured on the map of an image's label."""
+        metric_columns = [metric.column for metric in self.map_metrics if metric.column]
+        return [column.name for column in (*PEAK, *metric_columns)]
+
     def _measure(
-        self,
-        values: Float32[np.ndarray, "height width"],
-        row: int,
-        batch: RowBatch,
-        scores: "ScoreBuffer",
-    ) -> None:
-        """What is measured of one map, whatever the protocol."""
+        self, values: Float32[np.ndarray, "height width"], row: int, batch: RowBatch
+    ) -> Iterator[tuple[str, float]]:
+        """The columns that are measured on one map, whatever the protocol, with their values."""
         index = batch.image[row]
         view = MapView(values, batch.images.truth[index], batch.images.placements[index])
         for column, value in zip(PEAK, peak_in_image(view), strict=True):
-            scores.rows[column.name][row] = value
+            yield column.name, value
         for metric in self.map_metrics:
             assert metric.column is not None
-            scores.rows[metric.column.name][row] = metric.measure(view)
-
-
-class ScoreBuffer:
-    """The columns of a batch while its maps are scored, NaN where nothing was written."""
-
-    def __init__(self, scoring: Scoring, n: int) -> None:
-        names = [
-            *(column.name for column in (*CORNERS, *scoring.row_columns, *PEAK)),
-            *(metric.column.name for metric in scoring.map_metrics if metric.column),
-        ]
-        self.rows: dict[str, Float64[np.ndarray, " n"]] = {
-            name: np.full(n, np.nan) for name in names
-        }
-        self._of_boxes = frozenset(column.name for column in (*CORNERS, *scoring.row_columns))
-        self._curve_rows: list[int] = []
-        self._curves: dict[str, list[bytes]] = {column.name: [] for column in scoring.curve_columns}
-
-    def put_boxes(self, rows: Int64[np.ndarray, " m"], boxes: Float64[np.ndarray, "m 4"]) -> None:
-        """Write the boxes of some rows."""
-        for column, values in zip(CORNERS, boxes.T, strict=True):
-            self.rows[column.name][rows] = values
-
-    def boxes(self) -> Float64[np.ndarray, "n 4"]:
-        """The boxes of all rows."""
-        return np.column_stack([self.rows[column.name] for column in CORNERS])
-
-    def add_curve(self, row: int, **columns: bytes) -> None:
-        """Add the line of ``curves`` of a row."""
-        self._curve_rows.append(row)
-        for name, values in self._curves.items():
-            values.append(columns[name])
-
-    def scores(self, status: np.ndarray) -> Scores:
-        """What was written."""
-        return Scores(
-            status,
-            self.rows,
-            np.array(self._curve_rows, np.int64),
-            {name: np.array(values, dtype=object) for name, values in self._curves.items()},
-            self._of_boxes,
-        )
-
-
-def by_shape(shapes: Sequence[tuple[object, ...]]) -> Iterator[Int64[np.ndarray, " m"]]:
-    """Positions of equal shapes, for what can only be stacked where shapes are equal."""
-    groups = pd.Series(list(shapes), dtype=object)
-    for _, some in groups.groupby(groups, sort=False):
-        yield some.index.to_numpy(np.int64)
+            yield metric.column.name, metric.measure(view)

@@ -1,20 +1,20 @@
-"""Batches: the images and the (image, class) pairs that one step of an evaluation hands on.
+"""Batches: the images, and the (image, class) pairs, that are scored together.
 
-Both are frozen types in place of parallel arrays. What made the maps or boxes of a ``RowBatch``
-does not matter to it: a network, a stored run, or another tool's files.
+A ``RowBatch`` does not say what made its maps or boxes: a network, a stored run, or another tool.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.geometry import Placement
 
-__all__ = ["ImageBatch", "RowBatch"]
+__all__ = ["ImageBatch", "RowBatch", "by_shape"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +22,8 @@ class ImageBatch:
     """The images of a batch.
 
     Attributes:
-        ids: of the images.
-        truth: of each image.
+        ids: the id of each image.
+        truth: the ground truth of each image.
         placements: where the network's input lies in each image.
     """
 
@@ -35,7 +35,7 @@ class ImageBatch:
         return len(self.ids)
 
     def take(self, positions: Sequence[int]) -> "ImageBatch":
-        """Some of the images."""
+        """The images at these positions."""
         return ImageBatch(
             tuple(self.ids[position] for position in positions),
             tuple(self.truth[position] for position in positions),
@@ -45,30 +45,31 @@ class ImageBatch:
 
 @dataclass(frozen=True, eq=False)
 class RowBatch:
-    """The (image, class) pairs of a batch that become rows.
+    """The (image, class) pairs of a batch; each pair becomes a line of the table ``rows``.
 
     Attributes:
-        images: of the batch; several rows share an image.
-        image: position of each row's image among them.
-        rank: of the row's class in the image's prediction, from 1; 0 where nobody ranks classes.
-        label: wnid of the row's class; "" where it is none.
-        score: softmax probability of the class; NaN where there is none.
+        images: the images of the batch; several rows may share an image.
+        image: the position of each row's image in ``images``.
+        rank: the rank of each row's class in the image's prediction, from 1; 0 if classes are not
+            ranked.
+        wnid: the wnid of each row's class; "" if the row has no class.
+        score: the softmax probability of each row's class; NaN if there is none.
     """
 
     images: ImageBatch
     image: Int64[np.ndarray, " r"]
     rank: Int64[np.ndarray, " r"]
-    label: np.ndarray
+    wnid: np.ndarray
     score: Float64[np.ndarray, " r"]
 
     def __len__(self) -> int:
         return len(self.image)
 
     @cached_property
-    def own(self) -> Bool[np.ndarray, " r"]:
-        """Whether each row's class is its image's own."""
+    def is_label(self) -> Bool[np.ndarray, " r"]:
+        """Whether each row's class is the label of its image."""
         labels = np.array([truth.label for truth in self.images.truth], dtype=object)
-        return np.asarray(self.label == labels[self.image], dtype=np.bool_)
+        return np.asarray(self.wnid == labels[self.image], dtype=np.bool_)
 
     @property
     def image_ids(self) -> np.ndarray:
@@ -76,18 +77,25 @@ class RowBatch:
         return np.array(self.images.ids, dtype=object)[self.image]
 
     def take(self, rows: Int64[np.ndarray, " m"] | Bool[np.ndarray, " r"]) -> "RowBatch":
-        """Some of the rows, of the same images."""
+        """The rows at these positions; the images stay the same."""
         return replace(
             self,
             image=self.image[rows],
             rank=self.rank[rows],
-            label=self.label[rows],
+            wnid=self.wnid[rows],
             score=self.score[rows],
         )
 
     @classmethod
     def of_labels(cls, images: ImageBatch) -> "RowBatch":
-        """One row an image, of its own class, where nobody has ranked classes."""
+        """One row an image, of its label, for images whose classes no model has ranked."""
         n = len(images)
-        label = np.array([truth.label for truth in images.truth], dtype=object)
-        return cls(images, np.arange(n), np.zeros(n, np.int64), label, np.full(n, np.nan))
+        labels = np.array([truth.label for truth in images.truth], dtype=object)
+        return cls(images, np.arange(n), np.zeros(n, np.int64), labels, np.full(n, np.nan))
+
+
+def by_shape(shapes: Sequence[tuple[object, ...]]) -> Iterator[Int64[np.ndarray, " m"]]:
+    """The positions of equal shapes, group by group; the arrays of a group can be stacked."""
+    groups = pd.Series(list(shapes), dtype=object)
+    for _, positions in groups.groupby(groups, sort=False):
+        yield positions.index.to_numpy(np.int64)

@@ -1,12 +1,13 @@
-"""The scores of a map's pixels against a mask: PxAP and peak IoU."""
+"""The pixels of a map, scored against a mask: PxAP and peak IoU."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 
 from wsol_bench.boxes.levels import ranks_of
+from wsol_bench.common.table import Column
 from wsol_bench.errors import ImageError, RunError
 from wsol_bench.images.masks import BACKGROUND, OBJECT, mask_of
 from wsol_bench.metrics.base import Metric
@@ -14,26 +15,27 @@ from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.number import Number
 from wsol_bench.metrics.pixel_ap import peak_iou, pixel_average_precision
 from wsol_bench.protocols.model import PixelProtocol
-from wsol_bench.runs.schema import Column, RowStatus
-from wsol_bench.scoring.base import Chunk, ScoreBuffer, Scores, Scoring, Selection
+from wsol_bench.runs.schema import RowStatus
+from wsol_bench.scoring.base import Chunk, Scoring, Selection
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.scores import CurveLines, Scores
 
 __all__ = ["Pixels"]
 
 _FOREGROUND = Column(
     "foreground",
     "bytes",
-    "little-endian uint32: the pixels of the object between each threshold and the next, the last "
-    "those at the maximum",
+    "little-endian uint32: the number of the object's pixels between each threshold and the next; "
+    "the last number counts those at the maximum",
 )
-_BACKGROUND = Column("background", "bytes", "likewise, of the other pixels")
+_BACKGROUND = Column("background", "bytes", "the same numbers of the other pixels")
 
-# A resample of pixels' scores is a thousand times the work of one of hits.
+# To resample pixel counts is a thousand times the work of resampling hits.
 _N_RESAMPLES = 1000
 
 
 class Pixels(Scoring):
-    """Scores the pixels of the map of each image's own class."""
+    """Scores the pixels of the map of each image's label."""
 
     row_columns = ()
     curve_columns = (_FOREGROUND, _BACKGROUND)
@@ -42,42 +44,35 @@ class Pixels(Scoring):
 
     def __init__(self, protocol: PixelProtocol, metrics: Sequence[Metric]) -> None:
         super().__init__(protocol.map, metrics)
-        # What lies below the first threshold is above none; what is at the maximum, above all.
+        # A value below the first threshold is above none; the maximum is above all.
         self.thresholds = np.append(protocol.pixels.thresholds, 1.0)
 
-    def status(self, rows: Mapping[str, np.ndarray], n: int) -> np.ndarray:
-        """``swept``: there is no box."""
-        return np.full(n, RowStatus.SWEPT.value, dtype=object)
+    def status_of_maps(self, boxes: Float64[np.ndarray, "n 4"]) -> np.ndarray:
+        """``swept``: the protocol chooses no box."""
+        return np.full(len(boxes), RowStatus.SWEPT.value, dtype=object)
 
-    def score_chunk(self, chunk: Chunk, batch: RowBatch, scores: ScoreBuffer) -> None:
-        """How many pixels of the object and of the rest lie between thresholds."""
-        for row, values in zip(chunk.rows.tolist(), chunk.large, strict=True):
-            index = batch.image[row]
-            mask = mask_of(batch.images.truth[index].mask, batch.images.placements[index])
-            self._add(row, values, mask, scores)
+    def status_of_boxes(self, boxes: Float64[np.ndarray, "n 4"]) -> np.ndarray:
+        """``not_applicable``: a box has no pixels to score."""
+        return np.full(len(boxes), RowStatus.NOT_APPLICABLE.value, dtype=object)
 
-    def score_boxes(
-        self,
-        boxes: Float64[np.ndarray, "n 4"],
-        batch: RowBatch,
-        with_curve: Bool[np.ndarray, " n"],
-    ) -> Scores:
-        """A box has no pixels to score."""
-        buffer = ScoreBuffer(self, len(boxes))
-        buffer.put_boxes(np.arange(len(boxes)), boxes)
-        return buffer.scores(np.full(len(boxes), RowStatus.NOT_APPLICABLE.value, dtype=object))
+    def curves_of_maps(self, chunk: Chunk, batch: RowBatch) -> CurveLines:
+        """The pixel counts of each map."""
+        return {
+            row: self._pixel_counts(values, _mask(batch, row))
+            for row, values in zip(chunk.rows.tolist(), chunk.large, strict=True)
+        }
 
     def score_nothing(self, batch: RowBatch) -> Scores:
-        """A map that is not there is one whose pixels are all alike."""
-        buffer = ScoreBuffer(self, len(batch))
-        for row in np.flatnonzero(batch.own).tolist():
-            index = batch.image[row]
-            mask = mask_of(batch.images.truth[index].mask, batch.images.placements[index])
-            self._add(row, np.zeros(mask.shape, np.float32), mask, buffer)
-        return buffer.scores(self.status(buffer.rows, len(batch)))
+        """The scores of rows without a map, which count as constant maps."""
+        boxes = np.full((len(batch), 4), np.nan)
+        lines = {}
+        for row in np.flatnonzero(batch.is_label).tolist():
+            mask = _mask(batch, row)
+            lines[row] = self._pixel_counts(np.zeros(mask.shape, np.float32), mask)
+        return self.scores_of(self.status_of_maps(boxes), boxes, curves=lines)
 
     def broken(self, images: ImageBatch) -> dict[int, str]:
-        """By position, why an image's mask cannot be read."""
+        """The images whose mask cannot be read: position in the batch to reason."""
         reasons = {}
         pairs = zip(images.truth, images.placements, strict=True)
         for position, (truth, placement) in enumerate(pairs):
@@ -88,12 +83,12 @@ class Pixels(Scoring):
         return reasons
 
     def counts(self, images: ImageScores) -> dict[str, int]:
-        """Images in the numbers."""
+        """The number of scored images."""
         assert images.curves is not None
         return {"n_scored": len(images.curves)}
 
-    def own_numbers(self, images: ImageScores, selection: Selection) -> list[Number]:
-        """PxAP and peak IoU over all pixels of the set."""
+    def protocol_numbers(self, images: ImageScores, selection: Selection) -> list[Number]:
+        """PxAP and peak IoU over all pixels of all images."""
         assert images.curves is not None
         kinds = [self._counts(images, column.name) for column in (_FOREGROUND, _BACKGROUND)]
         sums = [kind.sum(axis=0).astype(np.int64) for kind in kinds]
@@ -119,7 +114,7 @@ class Pixels(Scoring):
         ]
 
     def require_boxes(self, run: Path, protocol: str) -> None:
-        """Raise RunError: no one box is chosen."""
+        """Raise RunError: the protocol chooses no box."""
         raise RunError(
             f"{run} was scored by {protocol}, which scores pixels: it has no boxes to export"
         )
@@ -129,24 +124,28 @@ class Pixels(Scoring):
         flat = np.frombuffer(b"".join(images.curves[column]), "<u4")
         return flat.reshape(-1, len(self.thresholds)).astype(np.int64)
 
-    def _add(
-        self,
-        row: int,
-        values: Float32[np.ndarray, "h w"],
-        mask: UInt8[np.ndarray, "h w"],
-        scores: ScoreBuffer,
-    ) -> None:
+    def _pixel_counts(
+        self, values: Float32[np.ndarray, "h w"], mask: UInt8[np.ndarray, "h w"]
+    ) -> dict[str, bytes]:
+        """The line of ``curves`` of a map: its pixels between thresholds, object and background."""
         low, high = values.min(), values.max()
         scaled = np.zeros_like(values)
         if low < high and np.isfinite(high - low):
             scaled = values - low
             scaled /= scaled.max()
         bins = ranks_of(scaled, self.thresholds, comparison="at_least") - 1
-        foreground, background = (
-            np.bincount(bins[mask == kind], minlength=len(self.thresholds)).astype("<u4").tobytes()
-            for kind in (OBJECT, BACKGROUND)
-        )
-        scores.add_curve(row, foreground=foreground, background=background)
+        return {
+            column.name: np.bincount(bins[mask == kind], minlength=len(self.thresholds))
+            .astype("<u4")
+            .tobytes()
+            for column, kind in ((_FOREGROUND, OBJECT), (_BACKGROUND, BACKGROUND))
+        }
+
+
+def _mask(batch: RowBatch, row: int) -> UInt8[np.ndarray, "h w"]:
+    """The mask of a row's image, in pixels of the input."""
+    index = batch.image[row]
+    return mask_of(batch.images.truth[index].mask, batch.images.placements[index])
 
 
 def _average_precision(means: Float64[np.ndarray, "r m"]) -> Float64[np.ndarray, " r"]:

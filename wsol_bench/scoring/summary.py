@@ -1,4 +1,4 @@
-"""The numbers of a run, one line a model x method x layer x protocol."""
+"""The summary of a run: one line of numbers for each model x method x layer x protocol."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,35 +8,26 @@ import pandas as pd
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.number import Number
-from wsol_bench.runs.schema import COSTS, GROUP, MethodStatus
+from wsol_bench.runs.schema import COST_NUMBERS, GROUP, MethodStatus
 from wsol_bench.scoring.base import Scoring, Selection
 
-__all__ = ["COST_NUMBERS", "MethodResults", "no_selection"]
-
-# The columns of a summary that say what a method costs an image, and the columns of ``costs`` that
-# they are made of.
-COST_NUMBERS = {
-    "forward_passes": "forward",
-    "backward_passes": "backward",
-    "head_passes": "head",
-    "seconds": "seconds",
-}
-COSTS.require(COST_NUMBERS.values())
+__all__ = ["MethodResults", "no_selection"]
 
 
 def no_selection(number: str) -> None:
-    """The selection of a run whose thresholds are not chosen by another run."""
+    """The selection of a run whose thresholds are not selected on another run."""
 
 
 class MethodResults:
-    """The results of one method, at one layer, as a run has stored them.
+    """The stored results of one method at one layer.
 
     Args:
-        names: the columns ``GROUP``.
-        images: of the model.
-        rows, curves: of the method; of the rows those of the own class and of rank 1 matter.
-        scoring: of the protocol, with the metrics of the run.
-        selection: the means that thresholds are selected by, of another run.
+        names: the values of the columns ``GROUP``.
+        images: the evaluated images of the model.
+        rows, curves: the method's lines of these tables; of the rows, only those of the label and
+            of rank 1 are read.
+        scoring: the scoring of the run's protocol and metrics.
+        selection: the means of another run that thresholds are selected by.
     """
 
     def __init__(
@@ -54,17 +45,17 @@ class MethodResults:
         self._selection = selection
 
     def numbers(self) -> list[Number]:
-        """The numbers of the method, image by image."""
+        """The numbers of the method, each with its values image by image."""
         return self._scoring.numbers(self.scores, self._selection)
 
     def line(self, costs: pd.DataFrame | None = None) -> dict[str, Any]:
         """The method's line of the summary.
 
         Args:
-            costs: of the method; see docs/rows.md.
+            costs: the method's lines of the table ``costs``; see docs/rows.md.
 
         Returns:
-            The columns of ``GROUP``, status, counts, and the numbers that protocol and metrics
+            The columns ``GROUP``, the status, the counts, and the numbers that protocol and metrics
             define (docs/metrics.md). Images that were not evaluated are counted in ``n_skipped``
             and enter no number.
         """
@@ -84,7 +75,7 @@ class MethodResults:
 
 
 def _cost(costs: pd.DataFrame) -> dict[str, float | str]:
-    """Average what a method cost over its images; say why it is not applicable, or ""."""
+    """The mean cost of a method per image, and why the method is not applicable or ""."""
     n_images = costs["n_images"].sum() or float("nan")
     reason = next((reason for reason in costs["reason"] if reason), "")
     means = {name: float(costs[column].sum() / n_images) for name, column in COST_NUMBERS.items()}

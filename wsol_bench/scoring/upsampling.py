@@ -13,32 +13,32 @@ __all__ = ["upsample"]
 
 
 def upsample(
-    maps: Float32[np.ndarray, "n h w"], size: tuple[int, int], rule: MapSection
+    maps: Float32[np.ndarray, "n h w"], size: tuple[int, int], section: MapSection
 ) -> Float32[np.ndarray, "n height width"]:
-    """Maps at the input's (height, width), rectified where the protocol says.
+    """Maps at the input's (height, width), rectified if the protocol says so.
 
-    torch's interpolation, to the rounding of float32: it is separable and linear, so its weights
-    along an axis are what it makes of the unit vectors.
+    This is torch's interpolation, to the rounding of float32. That is separable and linear, so its
+    weights along an axis are its results on the unit vectors.
     """
-    if rule.rectify == "before_upsampling":
+    if section.rectify == "before_upsampling":
         maps = np.maximum(maps, 0)
     vertical, horizontal = (
-        _weights(before, after, rule.upsample, rule.align_corners)
+        _weights(before, after, section.upsample, section.align_corners)
         for before, after in zip(maps.shape[1:], size, strict=True)
     )
     large = np.empty((len(maps), *size), np.float32)
     _interpolate(np.ascontiguousarray(maps), vertical, horizontal, large)
-    return np.maximum(large, 0) if rule.rectify == "after_upsampling" else large
+    return np.maximum(large, 0) if section.rectify == "after_upsampling" else large
 
 
 @lru_cache(maxsize=64)
 def _weights(
     before: int, after: int, mode: str, align_corners: bool
 ) -> Float32[np.ndarray, "after before"]:
-    """Weights of each sample in each interpolated one, along an axis."""
+    """The weight of each sample in each interpolated sample, along one axis."""
     if before == after and not align_corners:  # each sample is itself, in every mode
         return np.eye(before, dtype=np.float32)
-    import torch  # here alone: what reads a stored run needs none
+    import torch  # imported here, so that reading a stored run does not need it
     import torch.nn.functional as F
 
     columns = torch.eye(before)[None, None]

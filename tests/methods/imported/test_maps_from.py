@@ -16,10 +16,10 @@ from wsol_bench.methods.imported.maps_from import maps_from
 from wsol_bench.methods.maps_or_boxes import ImageMaps
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.config import load_config
-from wsol_bench.runs.experiment import build_methods
+from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.metrics import build_metrics
-from wsol_bench.scoring import scoring_of
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.kinds import scoring_of
 
 SIZES = {"val/1.JPEG": (100, 200), "val/2.JPEG": (224, 224), "val/3.JPEG": (90, 50)}
 TRUTH = {

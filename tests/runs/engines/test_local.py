@@ -13,17 +13,12 @@ from wsol_bench.runs.folder import RunFolder
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return write_colors(tmp_path_factory.mktemp("colors"))
-
-
-@pytest.fixture(scope="module")
 def results(root, tmp_path_factory):
     return wsol_bench.run(color_experiment(root), out=tmp_path_factory.mktemp("run") / "run")
 
 
-def own_class(results, method):
-    """Rows of each image's own class, in the order of the images."""
+def label_rows(results, method):
+    """Rows of each image's label, in the order of the images."""
     rows = results.rows[results.rows["method"] == method]
     rows = rows.merge(results.images[["image_id", "label"]], on="image_id")
     return rows[rows["class"] == rows["label"]].sort_values("image_id").reset_index(drop=True)
@@ -33,7 +28,7 @@ class TestTheColorWorld:
     @pytest.mark.parametrize("method", ["cam", "grad_cam"])
     def test_the_box_of_the_own_color_is_the_rectangle(self, results, method):
         """By hand: the cells under the (largest) rectangle have the color and no other has any."""
-        found = own_class(results, method)[["x0", "y0", "x1", "y1"]].to_numpy()
+        found = label_rows(results, method)[["x0", "y0", "x1", "y1"]].to_numpy()
         largest = [
             max(boxes, key=lambda b: (b[2] - b[0]) * (b[3] - b[1])) for _, _, boxes in SCENES
         ]
@@ -55,7 +50,7 @@ class TestTheColorWorld:
         (height, width), label, boxes = SCENES[1]
         share = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) / (height * width)
         expected = np.exp(share) / (np.exp(share) + 2)
-        row = own_class(results, "cam").iloc[1]
+        row = label_rows(results, "cam").iloc[1]
         assert row["class"] == WNIDS[label]
         assert row["score"] == pytest.approx(expected, rel=1e-6)
 
@@ -91,7 +86,7 @@ class TestInvariance:
         or are cut, and their boxes end where the cells and the crop end.
         """
         protocol = {"name": "gradcam-2017", "map": {"upsample": "nearest"}, "input": geometry}
-        found = own_class(wsol_bench.run(color_experiment(root, protocol=protocol)), "cam")
+        found = label_rows(wsol_bench.run(color_experiment(root, protocol=protocol)), "cam")
         boxes = found[["x0", "y0", "x1", "y1"]].to_numpy()
         assert boxes[0].tolist() == [64, 32, 160, 128]
         assert boxes[3].tolist() == [96, 96, 224, 224]

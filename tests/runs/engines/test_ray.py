@@ -18,8 +18,8 @@ import wsol_bench
 from wsol_bench.errors import DatasetError, WorkerError
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.engines.ray import RayEngine
+from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.manifest import Environment
 
 # Each starts actors, every one of which imports torch.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -59,11 +59,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return write_colors(tmp_path_factory.mktemp("colors"))
 
 
 def experiment_of(root, **changes):
@@ -140,7 +135,7 @@ def test_an_actor_of_other_versions_is_an_error_that_names_them(experiment, monk
     ours = Environment.here()
     theirs = ours.model_copy(update={"versions": {**ours.versions, "torch": "1.0"}})
     monkeypatch.setattr(Environment, "here", lambda: theirs)
-    named = r"a Ray worker cannot start: .* has other versions: torch: 1\.0 -> \d"
+    named = r"a Ray worker cannot start: .* has other versions \(driver -> .*\): torch: 1\.0 -> \d"
     with pytest.raises(WorkerError, match=named):
         wsol_bench.run(experiment, engine=RayEngine(n_actors=1))
 
@@ -155,7 +150,7 @@ def test_actors_that_do_not_see_the_data_set_are_an_error(experiment, tmp_path):
             shutil.rmtree(root)
             yield from super().evaluate(experiment, parts, advance)
 
-    with pytest.raises(WorkerError, match=r"does not see the data set: .* is not there"):
+    with pytest.raises(WorkerError, match=r"does not see the data set: .* does not exist there"):
         wsol_bench.run(lost, engine=FilesGo(n_actors=1))
 
 

@@ -32,8 +32,8 @@ from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.schema import GROUP, ImageStatus, boxes_of
-from wsol_bench.scoring import scoring_of
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.kinds import scoring_of
 from wsol_bench.scoring.summary import MethodResults
 
 __all__ = [
@@ -288,7 +288,7 @@ def score_predictions(predictions: Predictions, dataset: Dataset, *, name: str) 
         np.full(len(table), np.nan),
     )
     scoring = scoring_of(protocol, [metrics.get("mean_iou"), metrics.get("box_acc_area")])
-    scores = scoring.score_boxes(boxes_of(table), rows, rows.own)
+    scores = scoring.score_boxes(boxes_of(table), rows, rows.is_label)
     images = pd.DataFrame(
         {
             "model": name,

@@ -1,1 +1,1 @@
-"""Engines: who evaluates which part of an experiment, and where."""
+"""Engines: they evaluate the parts of an experiment, in this process or on many machines."""

@@ -1,4 +1,4 @@
-"""The engine of one process: parts one after the other."""
+"""The local engine: it evaluates parts in this process, one after the other."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from wsol_bench.runs.schema import Tables
 
 __all__ = ["LocalEngine"]
 
-# Deaths in one part: then it is no accident. Decoding runs ahead, so that only a part that was
-# alone can be blamed; after a death so many are.
+# A part in which so many decoders die is given up. Decoding runs ahead, so only a part that was
+# evaluated alone can be blamed; after a death the next ``_ALONE`` parts are evaluated alone.
 _DEATHS = 3
 _ALONE = 32
 
@@ -18,12 +18,12 @@ _ALONE = 32
 class LocalEngine:
     """Evaluates parts in this process, on the experiment's device.
 
-    Images are decoded in processes of their own; where one dies (out of memory, killed) the parts
-    that are not done begin again with new ones.
+    Other processes decode the images. If one of them dies (out of memory, killed), the parts that
+    are not done begin again with new processes.
     """
 
     def facts(self, experiment: Experiment) -> dict[str, Any]:
-        """Where the work is done, for the record; ConfigError for a device that is not there."""
+        """Where the work is done; ConfigError if the device cannot be used."""
         if not experiment.config.models:  # no network, and no torch
             return {"engine": "local", "device": "cpu"}
         import torch
@@ -40,22 +40,22 @@ class LocalEngine:
     def evaluate(
         self, experiment: Experiment, parts: Sequence[Part], advance: Callable[[int], object]
     ) -> Iterator[tuple[Part, Tables]]:
-        """The tables of each part.
+        """Evaluate parts; yield each with its tables, in order.
 
         Args:
-            experiment: what the parts belong to.
-            parts: to be done.
-            advance: called with the number of images done since the last call; a negative one
-                takes back images of a part that begins again.
+            experiment: the experiment that the parts belong to.
+            parts: the parts to evaluate.
+            advance: called with the number of images done since the last call; a negative number
+                takes back the images of a part that begins again.
 
         Raises:
-            WorkerError: processes died again and again in one part.
+            WorkerError: processes that decode images died repeatedly in one part.
             WsolBenchError: see ``Evaluator.evaluate``.
         """
         left = list(parts)
         deaths = 0
-        alone = 0  # parts that are done one by one, since one of them may kill its decoder
-        begun = 0  # images of parts that are not done
+        alone = 0  # the number of parts to evaluate alone, since one of them may kill its decoder
+        begun = 0  # the number of images done in parts that are not done
 
         def count(n: int) -> None:
             nonlocal begun
@@ -80,5 +80,5 @@ class LocalEngine:
                     raise WorkerError(
                         f"{error}, {deaths} times in the part of {len(left[0].images)} images that "
                         f"begins with {first}. Is the memory full (--set workers=1 takes "
-                        "less), or is there an image that kills its decoder? What is done is kept"
+                        "less), or does an image kill its decoder? The finished parts are kept"
                     ) from error

@@ -1,8 +1,8 @@
-"""The engine of many processes, GPUs and machines: parts as tasks of Ray actors.
+"""The Ray engine: it evaluates parts on many processes, GPUs and machines.
 
-An actor holds the experiment and one model, one GPU where there are any; it streams the tables of a
-few parts at a time to the driver, which alone writes. Of an actor that dies, the parts that did not
-arrive are given to a new one.
+A Ray actor holds the experiment, one model, and one GPU if there is any. It evaluates a few parts
+at a time and streams their tables to the driver, which alone writes. If an actor dies, its parts
+that have not arrived are given to another one.
 """
 
 import os
@@ -12,33 +12,36 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, WorkerError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.runs.config import ExperimentConfig
+from wsol_bench.runs.differences import differences
+from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.experiment import Experiment, Part
-from wsol_bench.runs.manifest import Environment, differences
 from wsol_bench.runs.schema import Tables
 
 __all__ = ["RayEngine"]
 
-# Parts that an actor takes at a time: within them it decodes ahead; they are what a death repeats.
+# The parts that an actor takes at a time: it decodes ahead within them; a death repeats them.
 _AT_A_TIME = 8
+# A part in which so many workers die is given up.
 _DEATHS = 3
+# The seconds that the first actor may take to start.
 _START_S = 300.0
 
 
 class RayEngine:
-    """Evaluates parts by Ray actors.
+    """Evaluates parts with Ray actors.
 
     Args:
-        address: of a cluster (``auto``: the one that this machine belongs to); by default that of
-            the environment variable RAY_ADDRESS. Without one Ray is started on this machine for as
-            long as the evaluation lasts.
-        n_actors: how many; by default one a GPU of the cluster, or one a CPU core where there is
-            no GPU.
+        address: the address of a cluster; ``auto`` is the cluster that this machine belongs to. By
+            default it is the value of the environment variable RAY_ADDRESS. Without an address Ray
+            is started on this machine for as long as the evaluation lasts.
+        n_actors: the number of actors; by default one for each GPU of the cluster, or one for each
+            CPU core if there is no GPU.
 
     Raises:
         ConfigError: Ray is not installed.
@@ -53,13 +56,13 @@ class RayEngine:
         self._n_actors = n_actors
 
     def facts(self, experiment: Experiment) -> dict[str, Any]:
-        """Where the work is done, for the record."""
+        """Where the work is done; ConfigError if the device is not one that Ray can hand out."""
         from importlib.metadata import version
 
         if experiment.config.device not in {"auto", "cpu", "cuda"}:
             raise ConfigError(
-                f"device: expected auto, cuda or cpu with --engine ray, which hands the GPUs out, "
-                f"found {experiment.config.device!r}"
+                f"device: expected auto, cuda or cpu with --engine ray, which hands out the GPUs "
+                f"itself, found {experiment.config.device!r}"
             )
         return {
             "engine": "ray",
@@ -71,34 +74,35 @@ class RayEngine:
     def evaluate(
         self, experiment: Experiment, parts: Sequence[Part], advance: Callable[[int], object]
     ) -> Iterator[tuple[Part, Tables]]:
-        """The tables of each part, in the order in which they arrive.
+        """Evaluate parts; yield each with its tables, in the order in which they arrive.
 
         Args:
-            experiment: what the parts belong to.
-            parts: to be done.
+            experiment: the experiment that the parts belong to.
+            parts: the parts to evaluate.
             advance: called with the number of images of a part when it arrives.
 
         Raises:
-            WorkerError: no actor could start, or actors died again and again at one part.
+            ConfigError: Ray cannot be used here or at the address.
+            WorkerError: no actor could start, or actors died repeatedly at one part.
             WsolBenchError: see ``Evaluator.evaluate``.
         """
         if parts:
             with self._cluster() as (n_gpus, n_cpus):
                 on_gpu = n_gpus > 0 and experiment.config.device != "cpu"
                 n_actors = self._n_actors or (n_gpus if on_gpu else n_cpus)
-                crew = _Crew(experiment, min(n_actors, len(parts)), on_gpu=on_gpu)
-                for part, tables in crew.evaluate(parts):
+                crew = _Crew(experiment, min(n_actors, len(parts)), parts, on_gpu=on_gpu)
+                for part, tables in crew.evaluate():
                     yield part, tables
                     advance(len(part.images))
 
     @contextmanager
     def _cluster(self) -> Iterator[tuple[int, int]]:
-        """Ray, with how many GPUs and CPU cores it has."""
+        """Connect to Ray or start it; yield the number of its GPUs and of its CPU cores."""
         import ray
 
         started = not ray.is_initialized()
         if started:
-            # An actor a core, also where the machine's share of cores is less than it looks.
+            # One actor for each core that this process may use, which may be fewer than there are.
             here = {"num_cpus": max(self._n_actors or 0, _cores()), "include_dashboard": False}
             options = {"address": self._address} if self._address else {"address": "local", **here}
             try:
@@ -115,178 +119,220 @@ class RayEngine:
                 ray.shutdown()
 
 
-class _Crew:
-    """Actors and what each is at.
+class _Stream(NamedTuple):
+    """The parts that an actor is evaluating.
 
-    Args:
-        experiment: what they work on.
-        n_actors: how many.
-        on_gpu: whether each gets a GPU.
+    Attributes:
+        actor: the actor.
+        parts: its parts whose tables have not arrived yet, in order.
+        alone: whether it was given a single part, which is then to blame if the actor dies.
     """
 
-    def __init__(self, experiment: Experiment, n_actors: int, *, on_gpu: bool) -> None:
+    actor: Any
+    parts: deque[Part]
+    alone: bool
+
+
+class _Crew:
+    """The actors that evaluate an experiment, and the parts that each of them has.
+
+    Args:
+        experiment: the experiment.
+        n_actors: the number of actors.
+        on_gpu: whether each actor gets a GPU.
+        parts: the parts to evaluate.
+    """
+
+    def __init__(
+        self, experiment: Experiment, n_actors: int, parts: Sequence[Part], *, on_gpu: bool
+    ) -> None:
         import ray
 
         self._n_actors = n_actors
         self._arguments = (
             experiment.config.model_dump(mode="json"),
-            ray.put((experiment.dataset, experiment.given)),
+            ray.put((experiment.dataset, experiment.maps_or_boxes)),
             str(Path.cwd()),
             list(sys.path),
             Environment.here().versions,
         )
-        # A death is dealt with here: the parts that did arrive are not to be made again.
+        # Deaths are handled here, so that parts whose tables have arrived are not evaluated again.
         options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "num_cpus": 1}
         self._actor = ray.remote(**options, num_gpus=1 if on_gpu else 0)(_Worker)
+        self._left = deque(parts)
+        # By number, the parts of workers that died, and how often each was alone there: workers
+        # decode ahead, so only a part that was alone can be blamed.
+        self._deaths: Counter[int] = Counter()
+        self._streams: dict[Any, _Stream] = {}
+        # Only an actor that runs is given parts: the cluster may never have room for the others.
+        self._idle: list[Any] = []
+        self._starting: dict[Any, Any] = {}
 
-    def evaluate(self, parts: Sequence[Part]) -> Iterator[tuple[Part, Tables]]:
-        """The tables of each part, as they arrive."""
+    def evaluate(self) -> Iterator[tuple[Part, Tables]]:
+        """Evaluate all parts; yield each with its tables, in the order in which they arrive."""
+        while self._left or self._streams:
+            self._hand_out()
+            ready = self._wait()
+            if ready in self._starting:
+                self._welcome(ready)
+            elif (arrived := self._receive(ready)) is not None:
+                yield arrived
+
+    def _hand_out(self) -> None:
+        """Give parts to idle actors, and start new actors if parts are left."""
+        while self._left and self._idle:
+            actor = self._idle.pop()
+            parts = self._take()
+            stream = actor.evaluate.options(num_returns="streaming").remote(list(parts))
+            self._streams[stream] = _Stream(actor, parts, alone=len(parts) == 1)
+        while self._left and len(self._streams) + len(self._starting) < self._n_actors:
+            actor = self._actor.remote(*self._arguments)
+            self._starting[actor.start.remote()] = actor
+
+    def _wait(self) -> Any:
+        """The next thing that is ready: the start of an actor, or a stream with more tables."""
         import ray
 
-        left = deque(parts)
-        # By number, parts that were with a worker that died, and how often each was alone there:
-        # workers run ahead, so that only then it can be blamed.
-        deaths: Counter[int] = Counter()
-        # By stream: the actor, its parts that did not arrive yet, and whether it was one part.
-        at: dict[Any, tuple[Any, deque[Part], bool]] = {}
-        # Only an actor that runs is given parts: there may be no room for another one, now or ever.
-        idle: list[Any] = []
-        starting: dict[Any, Any] = {}
-        while left or at:
-            while left and idle:
-                actor = idle.pop()
-                mine = self._take(left, deaths)
-                alone = len(mine) == 1
-                stream = actor.evaluate.options(num_returns="streaming").remote(list(mine))
-                at[stream] = (actor, mine, alone)
-            while left and len(at) + len(starting) < self._n_actors:
-                actor = self._actor.remote(*self._arguments)
-                starting[actor.start.remote()] = actor
-            timeout = None if at else _START_S
-            ready, _ = ray.wait([*at, *starting], num_returns=1, timeout=timeout)
-            if not ready:
-                raise WorkerError(
-                    f"no Ray worker could start in {_START_S / 60:.0f} minutes: does the cluster "
-                    f"have the free resources ({ray.available_resources()})? What is done is kept"
-                )
-            [first] = ready
-            if first in starting:
-                actor = starting.pop(first)
-                try:
-                    ray.get(first)
-                except ray.exceptions.RayError as error:
-                    raise WorkerError(f"a Ray worker cannot start: {_reason(error)}") from None
-                idle.append(actor)
-                continue
-            stream = first
-            actor, mine, alone = at[stream]
-            try:
-                number, tables = ray.get(next(stream))
-            except StopIteration:
-                del at[stream]
-                idle.append(actor)
-                if mine:
-                    raise WorkerError(f"a Ray worker left out part {mine[0].number}") from None
-            except ray.exceptions.RayTaskError as error:
-                cause = error.cause
-                if not isinstance(cause, WorkerError):
-                    raise (cause if isinstance(cause, Exception) else error) from None
-                del at[stream]
-                idle.append(actor)
-                self._again(mine, left, deaths, cause, alone=alone)
-            except ray.exceptions.RayError as error:  # the actor, its machine or its object died
-                del at[stream]
-                self._again(mine, left, deaths, error, alone=alone)
-            else:
-                part = mine.popleft()
-                if part.number != number:
-                    raise WorkerError(f"a Ray worker answered {number}, not {part.number}")
-                yield part, tables
+        timeout = None if self._streams else _START_S
+        waiting = [*self._streams, *self._starting]
+        ready, _ = ray.wait(waiting, num_returns=1, timeout=timeout)
+        if not ready:
+            raise WorkerError(
+                f"no Ray worker could start in {_START_S / 60:.0f} minutes: does the cluster have "
+                f"the free resources ({ray.available_resources()})? The finished parts are kept"
+            )
+        return ready[0]
 
-    def _take(self, left: deque[Part], deaths: Counter[int]) -> deque[Part]:
-        """The next parts of one model, fewer towards the end so that all actors end together."""
+    def _welcome(self, start: Any) -> None:
+        """Make an actor idle whose start is over; WorkerError if it failed."""
+        import ray
+
+        actor = self._starting.pop(start)
+        try:
+            ray.get(start)
+        except ray.exceptions.RayError as error:
+            raise WorkerError(f"a Ray worker cannot start: {_reason(error)}") from None
+        self._idle.append(actor)
+
+    def _receive(self, key: Any) -> tuple[Part, Tables] | None:
+        """The next part of a stream with its tables; None if the stream has ended or died."""
+        import ray
+
+        stream = self._streams[key]
+        try:
+            number, tables = ray.get(next(key))
+        except StopIteration:
+            del self._streams[key]
+            self._idle.append(stream.actor)
+            if stream.parts:
+                raise WorkerError(f"a Ray worker left out part {stream.parts[0].number}") from None
+            return None
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            if not isinstance(cause, WorkerError):
+                raise (cause if isinstance(cause, Exception) else error) from None
+            del self._streams[key]
+            self._idle.append(stream.actor)
+            self._take_back(stream, cause)
+            return None
+        except ray.exceptions.RayError as error:  # the actor, its machine or its object died
+            del self._streams[key]
+            self._take_back(stream, error)
+            return None
+        part = stream.parts.popleft()
+        if part.number != number:
+            raise WorkerError(f"a Ray worker answered part {number}, expected {part.number}")
+        return part, tables
+
+    def _take(self) -> deque[Part]:
+        """Take the next parts of one model; fewer towards the end, so all actors end together."""
+        left = self._left
         share = max(1, min(_AT_A_TIME, len(left) // (2 * self._n_actors)))
         taken = deque([left.popleft()])
-        if taken[0].number in deaths:
+        if taken[0].number in self._deaths:
             return taken
         while (
             left
             and len(taken) < share
             and left[0].model == taken[0].model
-            and left[0].number not in deaths
+            and left[0].number not in self._deaths
         ):
             taken.append(left.popleft())
         return taken
 
-    @staticmethod
-    def _again(
-        mine: deque[Part],
-        left: deque[Part],
-        deaths: Counter[int],
-        error: Exception,
-        *,
-        alone: bool,
-    ) -> None:
-        """Give the parts of a worker that died back, unless one kills its workers."""
-        for part in mine:
-            deaths[part.number] += 1 if alone else 0
-            if deaths[part.number] == _DEATHS:
+    def _take_back(self, stream: _Stream, error: Exception) -> None:
+        """Take back the parts of a worker that died; WorkerError if one of them kills workers."""
+        for part in stream.parts:
+            self._deaths[part.number] += 1 if stream.alone else 0
+            if self._deaths[part.number] == _DEATHS:
                 raise WorkerError(
                     f"{_DEATHS} Ray workers died in part {part.number}, the last with: "
-                    f"{_reason(error)}. What is done is kept"
+                    f"{_reason(error)}. The finished parts are kept"
                 ) from error
-        left.extendleft(reversed(mine))
+        self._left.extendleft(reversed(stream.parts))
 
 
 class _Worker:
-    """What an actor is."""
+    """The actor: evaluates parts of the experiment, and streams their tables.
+
+    Args:
+        config: the configuration of the experiment.
+        loaded: the data set, and what each network-free method holds.
+        folder: the working directory of the driver.
+        path: the module search path of the driver.
+        versions: the versions of packages at the driver.
+
+    Raises:
+        WorkerError: this machine has other versions, or does not see the data set.
+    """
 
     def __init__(
         self,
-        experiment: dict[str, Any],
+        config: dict[str, Any],
         loaded: tuple[Dataset, Mapping[str, MapsOrBoxes]],
         folder: str,
         path: list[str],
         versions: dict[str, str],
     ) -> None:
-        # ``my_module:my_cam`` and relative paths mean what they mean to the driver.
+        # So ``my_module:my_cam`` and relative paths mean the same as at the driver.
         if Path(folder).is_dir():
             os.chdir(folder)
         sys.path.extend(entry for entry in path if entry not in sys.path)
-        if "OMP_NUM_THREADS" not in os.environ:  # which Ray sets to the cores of the actor
+        if "OMP_NUM_THREADS" not in os.environ:  # Ray sets it to the number of the actor's cores
             import torch
 
             torch.set_num_threads(1)
         host = socket.gethostname()
         if changed := differences(versions, Environment.here().versions):
-            raise WorkerError(f"{host} has other versions: {', '.join(changed)}")
-        dataset, given = loaded
+            raise WorkerError(f"{host} has other versions (driver -> {host}): {', '.join(changed)}")
+        dataset, maps_or_boxes = loaded
         files = [path for path in dataset.images["path"].iloc[[0, -1]] if path]
         if files and not any(Path(file).exists() for file in files):
-            raise WorkerError(f"{host} does not see the data set: {files[0]} is not there")
-        config = ExperimentConfig.model_validate(experiment)
-        self._experiment = Experiment.elsewhere(config, dataset, given)
+            raise WorkerError(f"{host} does not see the data set: {files[0]} does not exist there")
+        experiment = ExperimentConfig.model_validate(config)
+        self._experiment = Experiment.on_worker(experiment, dataset, maps_or_boxes)
 
     def start(self) -> None:
-        """Nothing; it is over when the actor runs."""
+        """Do nothing; the call returns when the actor runs."""
 
     def evaluate(self, parts: list[Part]) -> Iterator[tuple[int, Tables]]:
-        """The number and the tables of each part, in order."""
+        """Evaluate parts; yield the number and the tables of each, in order."""
         for part, tables in self._experiment.evaluate(parts):
             yield part.number, tables
 
 
 def _reason(error: Exception) -> str:
-    """The last line of what Ray says, which says most."""
+    """The last line of a message of Ray, which says the most."""
     return str(error).strip().rpartition("\n")[2].strip() or type(error).__name__
 
 
 def _require_reachable(address: str | None) -> None:
-    """OSError where nobody listens at ``host:port``: Ray itself would try for many minutes."""
+    """Raise OSError if nobody listens at ``host:port``; Ray itself would try for many minutes."""
     host, colon, port = (address or "").rpartition(":")
     if colon and "/" not in host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _cores() -> int:
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,35 @@
+"""Digests of code: a changed method, metric or model builder makes another run."""
+
+import inspect
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from wsol_bench.common.files import digest
+from wsol_bench.common.registry import import_object
+
+__all__ = ["builder_digest", "code_digest"]
+
+
+def code_digest(function: Any) -> str:
+    """Digest of the file that defines a function; "unknown" if it has none."""
+    while isinstance(function, partial):
+        function = function.func
+    try:
+        content = Path(inspect.getfile(function)).read_bytes()
+    except (TypeError, OSError):  # made in a notebook or by a C extension
+        return "unknown"
+    return digest(content)
+
+
+def builder_digest(name: str) -> str | None:
+    """What identifies the code of a model that is not torchvision's.
+
+    Returns:
+        The version of timm for a model of timm, the digest of its builder's file for one by import
+        path, and None for one of torchvision.
+    """
+    if name.startswith("timm/"):
+        return f"timm {version('timm')}"
+    return code_digest(import_object(name, "model builder")) if ":" in name else None

@@ -1,0 +1,22 @@
+"""What an engine is: it evaluates the parts of an experiment, somewhere."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from wsol_bench.runs.experiment import Experiment, Part
+from wsol_bench.runs.schema import Tables
+
+__all__ = ["Engine"]
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Evaluates the parts of an experiment; see ``LocalEngine`` and ``RayEngine``."""
+
+    def facts(self, experiment: Experiment) -> dict[str, Any]:
+        """Where the work is done, for the record of the session (``Session``)."""
+
+    def evaluate(
+        self, experiment: Experiment, parts: Sequence[Part], advance: Callable[[int], object]
+    ) -> Iterator[tuple[Part, Tables]]:
+        """Evaluate parts; yield each with its tables, in any order."""

@@ -1,0 +1,149 @@
+"""Facts: what a run records of its data set, models, methods and metrics.
+
+They are parts of the run's identity (``runs.identity``) and are stored in its manifest.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+from wsol_bench.common.table import Column
+from wsol_bench.common.vocabulary import Better, Gives, Scope
+from wsol_bench.errors import RunError
+from wsol_bench.metrics.base import Metric
+
+__all__ = [
+    "DatasetFacts",
+    "Facts",
+    "MethodFacts",
+    "MetricFacts",
+    "ModelFacts",
+    "NetworkFreeFacts",
+]
+
+
+class Facts(BaseModel):
+    """A part of a manifest: immutable, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatasetFacts(Facts):
+    """The data set of a run.
+
+    Attributes:
+        name: the data set's name in the configuration.
+        n_images: the number of images that each model is evaluated on.
+        fingerprint: digest of everything that is scored.
+        findings: the number of the loader's findings of each kind.
+    """
+
+    name: str
+    n_images: int
+    fingerprint: str
+    findings: dict[str, int]
+
+
+class ModelFacts(Facts):
+    """A classifier of a run.
+
+    Attributes:
+        layers: its target layers.
+        weights: digest of its weights.
+        n_classes: the number of its outputs.
+        classes: digest of the wnids of its outputs.
+        mean, std: the statistics that its input is normalized by.
+        source: digest of its builder's file, or the version of the library that builds it.
+    """
+
+    layers: tuple[str, ...]
+    weights: str | None = None
+    n_classes: int | None = None
+    classes: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    source: str | None = None
+
+
+class MethodFacts(Facts):
+    """A map method of a run.
+
+    Attributes:
+        source: digest of its file.
+        paper: its paper; the version of the library if another library makes the maps.
+        scope: whether it makes maps of a target layer or of the whole image.
+    """
+
+    source: str
+    paper: str
+    scope: Scope
+
+
+class NetworkFreeFacts(Facts):
+    """A network-free method of a run.
+
+    Attributes:
+        source: digest of the file of its code.
+        gives: whether it has maps or boxes.
+        fingerprint: digest of these maps or boxes.
+    """
+
+    source: str
+    gives: Gives
+    fingerprint: str
+
+
+class MetricFacts(Facts):
+    """A metric of a run: all that a reader needs if the metric's code is not installed.
+
+    Attributes:
+        source: digest of its file.
+        better, range, hits, paper: see ``Metric``.
+        column: the column in which a metric per map is stored; None for a metric per image.
+    """
+
+    source: str
+    better: Better
+    range: tuple[float | None, float | None]
+    hits: bool
+    paper: str
+    column: Column | None = None
+
+    @classmethod
+    def of(cls, metric: Metric, source: str) -> "MetricFacts":
+        """The facts of a metric; an infinite bound becomes None, since JSON has no infinity.
+
+        Args:
+            metric: the metric.
+            source: digest of its file.
+        """
+        low, high = (bound if abs(bound) < float("inf") else None for bound in metric.range)
+        return cls(
+            source=source,
+            better=metric.better,
+            range=(low, high),
+            hits=metric.hits,
+            paper=metric.paper,
+            column=metric.column,
+        )
+
+    def metric(self, name: str) -> Metric:
+        """A metric that reads the stored column; it cannot measure new maps."""
+
+        def unknown(*_: object) -> float:
+            raise RunError(
+                f"metric {name!r} can only be read from stored columns: its code is not installed"
+            )
+
+        low, high = self.range
+        return Metric(
+            name,
+            unknown,
+            "map",
+            self.better,
+            (
+                float("-inf") if low is None else low,
+                float("inf") if high is None else high,
+            ),
+            hits=self.hits,
+            paper=self.paper,
+            column=self.column,
+        )

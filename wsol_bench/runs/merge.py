@@ -1,0 +1,93 @@
+"""Merge the shards of a run into the run that was not split."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from wsol_bench.errors import RunError
+from wsol_bench.runs.config import ExperimentConfig
+from wsol_bench.runs.differences import differences, listed
+from wsol_bench.runs.finish import finish, require_evaluated
+from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.identity import Identity
+from wsol_bench.runs.results import Results, summarize_run
+
+__all__ = ["merge", "require_not_above"]
+
+
+def merge(shards: Sequence[RunFolder], out: Path, *, force: bool = False) -> Results:
+    """Merge the shards of one run: the rows are those of the run that was not split.
+
+    Args:
+        shards: the finished runs of all shards.
+        out: the folder of the whole run.
+        force: whether to delete a run in ``out`` first.
+
+    Raises:
+        RunError: the shards belong to different runs, or parts are missing or there twice.
+        DatasetError: no image of the whole run could be evaluated.
+    """
+    if not shards:
+        raise RunError("expected the folders of shards to merge, found none")
+    require_not_above(out, shards)
+    identity = _require_one_run(shards)
+    folder_of = _require_all_parts(shards, identity.n_parts)
+    # The merge of a shard that was made anew is another merged run.
+    merged_from = tuple(
+        sorted(f"{shard.identity.shard}, {shard.manifest.started}" for shard in shards)
+    )
+    selection = shards[0].selection()
+    with RunFolder.writing(
+        out,
+        identity.model_copy(update={"merged_from": merged_from}),
+        ExperimentConfig.model_validate(identity.config).model_dump(mode="json"),
+        shards[0].read("classes"),
+        selection=selection if len(selection) else None,
+        force=force,
+    ) as folder:
+        if folder.manifest.finished is not None:
+            return Results(summarize_run(folder), folder)
+        folder.begin_session(engine="merge", merged=[str(shard.path) for shard in shards])
+        for number, shard in sorted(folder_of.items()):
+            folder.link_part(number, shard)
+        folder.end_session(len(folder_of))
+        require_evaluated(folder, max_failed=1.0, whole=True)
+        summary = finish(folder)
+    return Results(summary, folder)
+
+
+def require_not_above(out: Path, runs: Sequence[RunFolder]) -> None:
+    """Raise RunError if a folder to write is, or contains, the folder of a run to read."""
+    for run in runs:
+        if run.path.resolve().is_relative_to(out.resolve()):
+            raise RunError(
+                f"{out} holds {run.path}, which is to be read; choose another folder with --out"
+            )
+
+
+def _require_one_run(shards: Sequence[RunFolder]) -> Identity:
+    """The identity of the run that was split; RunError unless all are finished shards of it."""
+    identities = [_unsplit(shard.identity) for shard in shards]
+    for shard, identity in zip(shards, identities, strict=True):
+        shard.require_finished()
+        if changed := differences(identities[0], identity):
+            raise RunError(
+                f"{shards[0].path} and {shard.path} are not shards of one run. These values "
+                f"differ:{listed(changed)}"
+            )
+    return identities[0]
+
+
+def _require_all_parts(shards: Sequence[RunFolder], n_parts: int) -> dict[int, RunFolder]:
+    """The shard that holds each part, by the part's number; RunError unless each is there once."""
+    folder_of = {number: shard for shard in shards for number in shard.parts()}
+    n_held = sum(len(shard.parts()) for shard in shards)
+    if len(folder_of) < n_parts or n_held > n_parts:
+        names = ", ".join(str(shard.identity.shard) for shard in shards)
+        problem = "some are missing" if len(folder_of) < n_parts else "some are there twice"
+        raise RunError(f"the shards {names} hold {n_held} parts, the run has {n_parts}: {problem}")
+    return folder_of
+
+
+def _unsplit(identity: Identity) -> Identity:
+    """The identity of the whole run of a shard."""
+    return identity.model_copy(update={"shard": None, "rescored_from": None})

@@ -1,0 +1,96 @@
+"""Changes to a configuration before it is validated: ``key=value`` overrides and ``${VAR}``."""
+
+import os
+import re
+from copy import deepcopy
+from typing import Any
+
+from wsol_bench.common.yaml_files import parse_yaml
+from wsol_bench.errors import ConfigError
+
+__all__ = ["expand_variables", "with_override"]
+
+# No experiment is nested this deep; a YAML alias may lead back into itself.
+_DEEPEST = 50
+
+
+def with_override(content: dict[str, Any], override: str) -> dict[str, Any]:
+    """A copy of a configuration with one value set.
+
+    Args:
+        content: the configuration.
+        override: ``key.path=value``, the value in YAML; list positions count from 0.
+
+    Raises:
+        ConfigError: the override is malformed, or its path does not fit the configuration.
+    """
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"override {override!r}: expected key.path=value")
+    *parents, last = path.split(".")
+    changed = deepcopy(content)
+    node: Any = changed
+    for key in parents:
+        node = _child(node, key, override)
+    value = parse_yaml(text, f"override {override!r}")
+    if isinstance(node, list):
+        node[_position(node, last, override)] = value
+    else:
+        node[last] = value
+    return changed
+
+
+def expand_variables(value: Any, where: str, key: tuple[str, ...] = ()) -> Any:
+    """A configuration with each ``${VAR}`` in its strings replaced by the environment variable.
+
+    Args:
+        value: the configuration, or a value in it.
+        where: its file, for messages.
+        key: the path of the value in the configuration.
+
+    Raises:
+        ConfigError: a variable is not set, or the configuration is nested within itself.
+    """
+    if len(key) > _DEEPEST:
+        raise ConfigError(f"{where}: nested more than {_DEEPEST} deep, or within itself")
+    if isinstance(value, dict):
+        return {
+            name: expand_variables(item, where, (*key, str(name))) for name, item in value.items()
+        }
+    if isinstance(value, list):
+        return [
+            expand_variables(item, where, (*key, str(index))) for index, item in enumerate(value)
+        ]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise ConfigError(
+                f"{where}: '{'.'.join(key)}' needs the environment variable {name}, "
+                "which is not set"
+            )
+        return os.environ[name]
+
+    return re.sub(r"\$\{(\w+)\}", variable, value)
+
+
+def _child(node: Any, key: str, override: str) -> Any:
+    """The mapping or list at a key; a bare name there becomes the mapping that it stands for."""
+    place: Any = _position(node, key, override) if isinstance(node, list) else key
+    child = node[place] if isinstance(node, list) else node.setdefault(place, {})
+    if isinstance(child, str):
+        child = node[place] = {"name": child}
+    if not isinstance(child, (dict, list)):
+        raise ConfigError(f"override {override!r}: expected a mapping at {key!r}, found {child!r}")
+    return child
+
+
+def _position(node: list[Any], key: str, override: str) -> int:
+    """The list position that a key names."""
+    if not key.isdecimal() or int(key) >= len(node):
+        raise ConfigError(
+            f"override {override!r}: expected a position from 0 to {len(node) - 1}, found {key!r}"
+        )
+    return int(key)

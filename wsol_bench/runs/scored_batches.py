@@ -1,0 +1,135 @@
+"""Batches between a method pass and the tables: before and after they are scored.
+
+A pass yields an ``UnscoredBatch``, whose groups the scorer turns into ``ScoredGroup``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float16, Float64
+
+from wsol_bench.datasets import Sample
+from wsol_bench.runs.schema import ImageStatus
+from wsol_bench.scoring.base import Scoring
+from wsol_bench.scoring.batches import RowBatch
+from wsol_bench.scoring.scores import Scores
+
+__all__ = [
+    "CostLine",
+    "ImageOutcome",
+    "ScoredGroup",
+    "ScoredMethod",
+    "StoredMaps",
+    "UnscoredBatch",
+    "UnscoredGroup",
+]
+
+
+class ImageOutcome(NamedTuple):
+    """What became of an image: a line of the table ``images``.
+
+    Attributes:
+        position: the image's position in the data set.
+        sample: the image.
+        status: whether it was evaluated, and if not, what went wrong.
+        reason: why it was not evaluated; "" if it was.
+        label_rank: the rank of its label among the model's outputs; 0 if there is none.
+        label_score: the softmax probability of its label; NaN if there is none.
+    """
+
+    position: int
+    sample: Sample
+    status: ImageStatus
+    reason: str = ""
+    label_rank: int = 0
+    label_score: float = float("nan")
+
+
+class StoredMaps(NamedTuple):
+    """Maps as they are stored.
+
+    Attributes:
+        values: the maps divided by their scale, in float16.
+        scale: the scale of each map, in the method's unit.
+    """
+
+    values: Float16[np.ndarray, "n h w"]
+    scale: Float64[np.ndarray, " n"]
+
+
+class CostLine(NamedTuple):
+    """What a method cost on a group of images: a line of the table ``costs`` without its names."""
+
+    n_images: int
+    forward: int = 0
+    backward: int = 0
+    head: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+    def plus(self, other: "CostLine") -> "CostLine":
+        """The sum of two costs, with the first reason."""
+        return CostLine(
+            self.n_images + other.n_images,
+            self.forward + other.forward,
+            self.backward + other.backward,
+            self.head + other.head,
+            self.seconds + other.seconds,
+            self.reason or other.reason,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredMethod:
+    """The scores of one method on a group of images.
+
+    Attributes:
+        method, layer: the names in the results.
+        rows: the (image, class) pairs.
+        scores: the scores of each row.
+        cost: the method's cost on the whole group.
+        maps: the map of each row; None if maps are not to be stored.
+        faithfulness: the columns of faithfulness, by name; empty if it was not measured.
+    """
+
+    method: str
+    layer: str
+    rows: RowBatch
+    scores: Scores
+    cost: CostLine
+    maps: StoredMaps | None = None
+    faithfulness: Mapping[str, Float64[np.ndarray, " r"]] = field(default_factory=dict)
+
+
+class ScoredGroup(NamedTuple):
+    """A group of images after scoring.
+
+    Attributes:
+        outcomes: what became of each image.
+        methods: the scores of each method on the images that were evaluated.
+    """
+
+    outcomes: list[ImageOutcome]
+    methods: list[ScoredMethod]
+
+
+@runtime_checkable
+class UnscoredGroup(Protocol):
+    """A group of images whose maps or boxes are made."""
+
+    def scored(self, scoring: Scoring) -> ScoredGroup:
+        """Score the maps and boxes of the group."""
+
+
+class UnscoredBatch(NamedTuple):
+    """A batch of images whose maps or boxes are made.
+
+    Attributes:
+        failed: the images that cannot be scored.
+        groups: the other images; the inputs of a group have one size.
+    """
+
+    failed: list[ImageOutcome]
+    groups: Sequence[UnscoredGroup]

@@ -1,0 +1,26 @@
+"""Shards: the n runs that ``--shard i/n`` makes of one experiment, each with every n-th part."""
+
+import re
+from collections.abc import Sequence
+
+from wsol_bench.errors import ConfigError
+from wsol_bench.runs.experiment import Part
+
+__all__ = ["canonical_shard", "parts_of_shard"]
+
+
+def canonical_shard(shard: str) -> str:
+    """``i/n`` without leading zeros; ConfigError unless i is from 1 to n."""
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    index, count = (int(number) for number in match.groups()) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise ConfigError(f"shard: expected i/n with i from 1 to n, such as 1/4, found {shard!r}")
+    return f"{index}/{count}"
+
+
+def parts_of_shard(parts: Sequence[Part], shard: str | None) -> Sequence[Part]:
+    """Every n-th part from the i-th on, for the shard ``i/n``; all parts for None."""
+    if shard is None:
+        return parts
+    index, count = (int(number) for number in shard.split("/"))
+    return parts[index - 1 :: count]
