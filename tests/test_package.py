@@ -190,12 +190,13 @@ def test_no_module_is_long_unless_it_says_why():
     assert too_long == {}
 
 
-def test_no_function_is_long():
+def test_no_function_is_long_unless_its_module_says_why():
     too_long = {
         f"{path.relative_to(PACKAGE)}:{function.name}": function.end_lineno - function.lineno + 1
         for path in PACKAGE.rglob("*.py")
         for function in functions_of(path)
         if function.end_lineno - function.lineno + 1 > MOST_LINES_OF_A_FUNCTION
+        and f"``{function.name}`` is longer than other functions because" not in path.read_text()
     }
     assert too_long == {}
 
