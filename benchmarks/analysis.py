@@ -31,8 +31,8 @@ def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> Non
     from wsol_bench.datasets import Sample
     from wsol_bench.metrics.base import metrics
     from wsol_bench.protocols.load import load_protocol
-    from wsol_bench.runs.config import load_config
     from wsol_bench.runs.environment import Environment
+    from wsol_bench.runs.experiment_config import load_config
     from wsol_bench.runs.facts import DatasetFacts, MethodFacts, MetricFacts, ModelFacts
     from wsol_bench.runs.finish import finish
     from wsol_bench.runs.folder import RunFolder

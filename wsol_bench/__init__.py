@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wsol_bench.methods.base import cam_method as cam_method
     from wsol_bench.methods.localization_maps import localization_maps as localization_maps
     from wsol_bench.metrics.base import metric as metric
-    from wsol_bench.runs.config import load_config as load_config
+    from wsol_bench.runs.experiment_config import load_config as load_config
     from wsol_bench.runs.results import Results as Results
     from wsol_bench.runs.run import run as run
 
@@ -30,7 +30,7 @@ _HOMES = {
     "boxes": "wsol_bench.boxes",
     "cam_method": "wsol_bench.methods.base",
     "dataset": "wsol_bench.datasets",
-    "load_config": "wsol_bench.runs.config",
+    "load_config": "wsol_bench.runs.experiment_config",
     "localization_maps": "wsol_bench.methods.localization_maps",
     "metric": "wsol_bench.metrics.base",
     "run": "wsol_bench.runs.run",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE, Catalog
-from wsol_bench.common.options import bind_options, option_lines
+from wsol_bench.common.plugin_options import bind_options, option_lines
 from wsol_bench.common.registry import Registry, import_object
 from wsol_bench.errors import ConfigError
 from wsol_bench.methods.base import MapMethod, cam_methods

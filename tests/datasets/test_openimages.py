@@ -9,7 +9,7 @@ from PIL import Image
 from wsol_bench.datasets.openimages import openimages
 from wsol_bench.errors import DatasetError
 from wsol_bench.images.masks import load_mask
-from wsol_bench.runs.config import DatasetConfig
+from wsol_bench.runs.experiment_config import DatasetConfig
 
 IMAGE = "test/01226z/7af766bd43da900b.jpg"
 MASKS = (

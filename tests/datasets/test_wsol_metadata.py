@@ -11,7 +11,7 @@ from wsol_folders import FIRST, ILSVRC, MAPPING, SECOND, THIRD, kinds, picture, 
 from wsol_bench.datasets import datasets
 from wsol_bench.datasets.wsol_metadata import wsol_metadata
 from wsol_bench.errors import DatasetError
-from wsol_bench.runs.config import DatasetConfig
+from wsol_bench.runs.experiment_config import DatasetConfig
 
 
 class TestBoxes:

@@ -13,7 +13,7 @@ from command_line import run
 from user_modules import importable
 
 from wsol_bench.models.shapes_net import ShapesNet
-from wsol_bench.runs.config import load_config
+from wsol_bench.runs.experiment_config import load_config
 
 PAGE = Path(__file__).parents[2] / "docs/cookbook.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)

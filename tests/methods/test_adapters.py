@@ -19,7 +19,7 @@ from wsol_bench.errors import ConfigError, ModelError, NotApplicableError
 from wsol_bench.methods.adapters.library_method import import_library, options_of
 from wsol_bench.methods.base import MapMethod, cam_methods
 from wsol_bench.models.target_layers import Target, target_of
-from wsol_bench.runs.config import load_config
+from wsol_bench.runs.experiment_config import load_config
 from wsol_bench.runs.methods import build_methods
 
 # What they warn of is theirs: hooks that they set, numpy's scalars.

@@ -13,7 +13,7 @@ from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import metric, metrics
 from wsol_bench.metrics.map_view import MapView
 from wsol_bench.protocols.load import load_protocol
-from wsol_bench.runs.config import MetricConfig
+from wsol_bench.runs.experiment_config import MetricConfig
 from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.scoring.kinds import scoring_of
 

@@ -10,7 +10,7 @@ import wsol_bench
 from wsol_bench.errors import RunError
 from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
 from wsol_bench.report.export import export_run
-from wsol_bench.runs.config import load_dataset
+from wsol_bench.runs.experiment_config import load_dataset
 from wsol_bench.runs.rescore import rescore
 
 # What a picture shows beside its first box, and the class that it is of. Bright is 255, dim is 64:

@@ -8,7 +8,7 @@ from colors import SCENES, color_experiment, color_net, write_colors
 from timeless import assert_same_tables
 
 import wsol_bench
-from wsol_bench.capture.faithfulness import faithfulness
+from wsol_bench.capture.insertion_deletion import faithfulness
 from wsol_bench.datasets import ROOT_SYNSET, Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.protocols.load import load_protocol

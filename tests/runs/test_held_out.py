@@ -7,8 +7,8 @@ from timeless import timeless
 
 import wsol_bench
 from wsol_bench.errors import ConfigError, RunError
-from wsol_bench.runs.config import load_config
 from wsol_bench.runs.doctor import diagnose
+from wsol_bench.runs.experiment_config import load_config
 from wsol_bench.runs.merge import merge
 from wsol_bench.runs.rescore import rescore
 

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from timeless import timeless
 
-from wsol_bench.runs.config import load_config
 from wsol_bench.runs.experiment import Experiment
+from wsol_bench.runs.experiment_config import load_config
 from wsol_bench.runs.folder import RunFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

@@ -9,7 +9,7 @@ from networks import seeded
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
-from wsol_bench.capture.faithfulness import Faithfulness
+from wsol_bench.capture.insertion_deletion import Faithfulness
 
 N_CLASSES = 4
 

@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from wsol_bench.capture.cost import Cost
+from wsol_bench.capture.forward_pass import RELUS
 from wsol_bench.capture.network import evaluation_mode, logits_of, uncompiled, without
-from wsol_bench.capture.one_pass import RELUS
 from wsol_bench.errors import ModelError
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.target_layers import Target, find_module, from_grid

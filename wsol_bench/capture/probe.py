@@ -16,6 +16,7 @@ from wsol_bench.capture.backward.guided import Rule, backward_rule
 from wsol_bench.capture.backward.relevance import relevances
 from wsol_bench.capture.cost import Cost, Timestamp
 from wsol_bench.capture.cotangents import gradients, one_hot
+from wsol_bench.capture.forward_pass import BestClasses, one_pass
 from wsol_bench.capture.head import Head
 from wsol_bench.capture.network import (
     Precision,
@@ -24,7 +25,6 @@ from wsol_bench.capture.network import (
     logits_of,
     uncompiled,
 )
-from wsol_bench.capture.one_pass import BestClasses, one_pass
 from wsol_bench.capture.record import Plan, Record
 from wsol_bench.common.progress import within
 from wsol_bench.errors import ModelError, NotApplicableError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsol_bench.cli.options import ExperimentFile, Overrides
 from wsol_bench.cli.output import printable
+from wsol_bench.cli.shared_options import ExperimentFile, Overrides
 from wsol_bench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def doctor(config: ExperimentFile, overrides: Overrides = None) -> None:
     odd about the data, which images a run would skip and why, and whether the order of each model's
     classes is plausible. Writes nothing. The exit code is 1 if a run would stop.
     """
-    from wsol_bench.runs.config import load_config
     from wsol_bench.runs.doctor import diagnose
+    from wsol_bench.runs.experiment_config import load_config
 
     for line in diagnose(load_config(config, overrides or [])):
         print(printable(line))
@@ -116,7 +116,7 @@ def _values_of(options: list[str] | None) -> dict[str, Any]:
 
 def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
     """The map methods that an experiment makes of a name."""
-    from wsol_bench.runs.config import load_config
+    from wsol_bench.runs.experiment_config import load_config
     from wsol_bench.runs.methods import build_methods
 
     # Only the methods of this experiment are built; its other keys are there to make it whole.

@@ -33,7 +33,7 @@ def schema() -> None:
 
     An editor that knows the schema completes and checks the keys of an experiment.
     """
-    from wsol_bench.runs.config import ExperimentConfig
+    from wsol_bench.runs.experiment_config import ExperimentConfig
 
     print(json.dumps(ExperimentConfig.model_json_schema(), indent=2))
 
@@ -88,7 +88,7 @@ def _text(description: "Description") -> str:
 def _plugin_lines(catalog: "Catalog", name: str) -> list[str]:
     """What a list says of a thing that another distribution offers; it is imported for that."""
     from wsol_bench.common.catalog import METHODS, METRICS
-    from wsol_bench.common.options import option_lines
+    from wsol_bench.common.plugin_options import option_lines
 
     if catalog is METHODS:
         from wsol_bench.methods.base import cam_methods

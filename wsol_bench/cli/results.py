@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from wsol_bench.cli.options import AsJson, FileFormat, RunFolderPath
 from wsol_bench.cli.output import print_message, print_table
+from wsol_bench.cli.shared_options import AsJson, FileFormat, RunFolderPath
 
 __all__ = ["analyze", "export"]
 

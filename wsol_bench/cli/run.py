@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wsol_bench.cli.options import (
+from wsol_bench.cli.output import print_message, print_results
+from wsol_bench.cli.shared_options import (
     AsJson,
     Device,
     ExperimentFile,
@@ -21,12 +22,11 @@ from wsol_bench.cli.options import (
     ProtocolOverrides,
     RunFolderPath,
 )
-from wsol_bench.cli.output import print_message, print_results
 from wsol_bench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from wsol_bench.runs.config import ExperimentConfig
     from wsol_bench.runs.engines.base import Engine
+    from wsol_bench.runs.experiment_config import ExperimentConfig
     from wsol_bench.runs.results import Results
 
 __all__ = ["demo", "merge", "rescore", "run"]
@@ -186,7 +186,7 @@ def merge(
 
 def _experiment(config: Path, overrides: list[str] | None, **flags: object) -> "ExperimentConfig":
     """The experiment of a file, changed by ``--set`` and by the flags that are not None."""
-    from wsol_bench.runs.config import load_config
+    from wsol_bench.runs.experiment_config import load_config
 
     changes = {key: value for key, value in flags.items() if value is not None}
     return load_config(config, overrides or []).model_copy(update=changes)

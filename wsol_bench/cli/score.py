@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from wsol_bench.cli.options import (
+from wsol_bench.cli.output import print_message, print_results, print_summary
+from wsol_bench.cli.shared_options import (
     AsJson,
     DatasetName,
     DatasetOptions,
@@ -18,7 +19,6 @@ from wsol_bench.cli.options import (
     Force,
     ProtocolOverrides,
 )
-from wsol_bench.cli.output import print_message, print_results, print_summary
 from wsol_bench.errors import PredictionError
 
 __all__ = ["score", "score_maps"]
@@ -53,7 +53,7 @@ def score(
             "Kaggle format"
         )
     from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
-    from wsol_bench.runs.config import load_dataset
+    from wsol_bench.runs.experiment_config import load_dataset
 
     truth = load_dataset(_dataset_content(dataset, root), options or [])
     predictions = read_predictions(file, truth, format=file_format)
@@ -91,7 +91,7 @@ def score_maps(
     boxes from the maps by the protocol and prints localization errors. Writes a run folder if --out
     names one.
     """
-    from wsol_bench.runs.config import load_config
+    from wsol_bench.runs.experiment_config import load_config
     from wsol_bench.runs.run import run as run_experiment
 
     config = {

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
 from wsol_bench.common.catalog import METHODS
-from wsol_bench.common.options import bind_options
+from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.registry import Registry
 from wsol_bench.common.vocabulary import Classes, Sanity, Scope
 from wsol_bench.errors import ModelError, NotApplicableError

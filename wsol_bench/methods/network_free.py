@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wsol_bench.common.catalog import NETWORK_FREE
-from wsol_bench.common.options import bind_options
+from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.registry import Registry
 from wsol_bench.common.vocabulary import Gives
 from wsol_bench.datasets import Dataset

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 import numpy as np
 
 from wsol_bench.common.catalog import METRICS
-from wsol_bench.common.options import bind_options
+from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.registry import Registry
 from wsol_bench.common.table import Column
 from wsol_bench.common.vocabulary import Better

@@ -1,7 +1,7 @@
 """Faithfulness: how the network's confidence changes when a map decides which pixels it sees.
 
 It is measured for the map of the network's first prediction. The columns that these metrics read
-are measured in the network's pass (``wsol_bench.capture.faithfulness``) if the experiment has
+are measured in the network's pass (``wsol_bench.capture.insertion_deletion``) if the experiment has
 ``faithfulness: STEPS``.
 """
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from wsol_bench.metrics.base import metric
 from wsol_bench.metrics.image_scores import ImageScores
-from wsol_bench.metrics.max_box_acc import V1
+from wsol_bench.metrics.max_box_acc import MAX_BOX_ACC_IOU
 from wsol_bench.statistics.hits import Hits
 
 __all__ = ["max_top1_loc", "max_top5_loc"]
@@ -57,4 +57,4 @@ def _right_among(images: ImageScores, k: int) -> Hits | None:
     """
     if not images.ranked:
         return None
-    return images.hits_at(V1).where(np.asarray(images.known_rank <= k))
+    return images.hits_at(MAX_BOX_ACC_IOU).where(np.asarray(images.known_rank <= k))

@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Bool, Float64, Real
 
 from wsol_bench.common.vocabulary import Better
+from wsol_bench.metrics.max_box_acc import max_box_acc
 from wsol_bench.statistics.bootstrap import N_RESAMPLES
 from wsol_bench.statistics.columns import Columns, Statistic, column_means
 from wsol_bench.statistics.hits import Hits
@@ -161,5 +162,4 @@ class Number:
 
     def _mean_of_best(self, means: Float64[np.ndarray, "r m"]) -> Float64[np.ndarray, " r"]:
         n_thresholds = means.shape[1] if self.thresholds is None else len(self.thresholds)
-        best = means.reshape(len(means), -1, n_thresholds).max(axis=2)
-        return np.asarray(best.mean(axis=1))
+        return max_box_acc(means.reshape(len(means), -1, n_thresholds))

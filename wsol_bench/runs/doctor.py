@@ -9,9 +9,9 @@ import numpy as np
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ModelError, WsolBenchError
 from wsol_bench.protocols.model import Protocol
-from wsol_bench.runs.config import ExperimentConfig
 from wsol_bench.runs.evaluator import Evaluator
 from wsol_bench.runs.experiment import load_model
+from wsol_bench.runs.experiment_config import ExperimentConfig
 from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.schema import ImageStatus
 from wsol_bench.runs.scorer import Scorer

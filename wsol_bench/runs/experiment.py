@@ -19,9 +19,9 @@ from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.model import AnyProtocol, Protocol
 from wsol_bench.runs.code_digests import builder_digest, code_digest
-from wsol_bench.runs.config import ExperimentConfig, ModelConfig
 from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.evaluator import Evaluator, MethodPass
+from wsol_bench.runs.experiment_config import ExperimentConfig, ModelConfig
 from wsol_bench.runs.facts import (
     DatasetFacts,
     MethodFacts,
@@ -29,7 +29,7 @@ from wsol_bench.runs.facts import (
     ModelFacts,
     NetworkFreeFacts,
 )
-from wsol_bench.runs.ground_truth import require_ground_truth
+from wsol_bench.runs.ground_truth_check import require_ground_truth
 from wsol_bench.runs.identity import NO_MODEL, Identity
 from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.metrics import build_metrics

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wsol_bench.errors import RunError
-from wsol_bench.runs.config import ExperimentConfig
 from wsol_bench.runs.differences import differences, listed
+from wsol_bench.runs.experiment_config import ExperimentConfig
 from wsol_bench.runs.finish import finish, require_evaluated
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.identity import Identity

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wsol_bench.common.catalog import NETWORK_FREE
-from wsol_bench.common.options import has_option
+from wsol_bench.common.plugin_options import has_option
 from wsol_bench.common.registry import import_object, uniquely_named
 from wsol_bench.errors import ConfigError
 from wsol_bench.methods.network_free import NetworkFreeMethod, network_free_methods
-from wsol_bench.runs.config import ExperimentConfig, MethodConfig
+from wsol_bench.runs.experiment_config import ExperimentConfig, MethodConfig
 
 if TYPE_CHECKING:
     from wsol_bench.methods.base import MapMethod

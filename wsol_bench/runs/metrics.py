@@ -7,7 +7,7 @@ from wsol_bench.common.registry import uniquely_named
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.base import Metric, metrics
 from wsol_bench.protocols.model import Protocol
-from wsol_bench.runs.config import MetricConfig
+from wsol_bench.runs.experiment_config import MetricConfig
 from wsol_bench.runs.identity import Identity
 from wsol_bench.scoring.kinds import default_metrics
 

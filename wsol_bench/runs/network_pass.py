@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from wsol_bench.capture import BestClasses, Cost, Precision, Record, autocast, capture
-from wsol_bench.capture.faithfulness import Faithfulness, faithfulness
+from wsol_bench.capture.insertion_deletion import Faithfulness, faithfulness
 from wsol_bench.datasets import Dataset, Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import ModelError, NotApplicableError

@@ -17,13 +17,13 @@ from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.model import AnyProtocol, Protocol
 from wsol_bench.runs.code_digests import code_digest
-from wsol_bench.runs.config import ExperimentConfig, load_config
 from wsol_bench.runs.differences import differences
 from wsol_bench.runs.environment import Environment
+from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
 from wsol_bench.runs.facts import MetricFacts
 from wsol_bench.runs.finish import finish
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.ground_truth import require_stored_ground_truth
+from wsol_bench.runs.ground_truth_check import require_stored_ground_truth
 from wsol_bench.runs.identity import Identity, Origin
 from wsol_bench.runs.merge import require_not_above
 from wsol_bench.runs.methods import build_methods

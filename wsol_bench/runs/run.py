@@ -1,4 +1,4 @@
-"""Carry out an experiment, or continue a run that was interrupted."""
+"""Carry out an experiment, or resume a run that was interrupted."""
 
 import itertools
 import shutil
@@ -11,10 +11,10 @@ from typing import Any
 
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import RunError
-from wsol_bench.runs.config import ExperimentConfig, load_config
 from wsol_bench.runs.engines.base import Engine
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.experiment import Experiment
+from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
 from wsol_bench.runs.finish import finish, require_evaluated
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.identity import Identity

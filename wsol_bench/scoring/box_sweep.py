@@ -20,15 +20,15 @@ from wsol_bench.errors import RunError
 from wsol_bench.geometry import Placement, to_original
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.image_scores import ImageScores
-from wsol_bench.metrics.max_box_acc import V1, V2
+from wsol_bench.metrics.max_box_acc import MAX_BOX_ACC_IOU, MAX_BOX_ACC_V2_IOUS
 from wsol_bench.metrics.number import Best, Number
 from wsol_bench.protocols.model import BoxSweepProtocol
 from wsol_bench.protocols.sections import MapSection, SweepBoxSection
 from wsol_bench.runs.schema import RowStatus
 from wsol_bench.scoring.base import Chunk, Scoring, Selection
 from wsol_bench.scoring.batches import RowBatch
+from wsol_bench.scoring.extrema import CONNECTIVITY, extrema
 from wsol_bench.scoring.frames import boxes_in_frame, truth_in_frame
-from wsol_bench.scoring.levels import CONNECTIVITY, extrema
 from wsol_bench.scoring.scores import CurveLines
 from wsol_bench.scoring.upsampling import upsample
 from wsol_bench.statistics.columns import column_means
@@ -183,12 +183,16 @@ class BoxSweep(Scoring):
         ious = self._scoring_section.ious
         every = self._box_section.component == "all"
         first = len(ious) if every else 0  # position of the first curve of the protocol's component
-        if V1 in ious:
+        if MAX_BOX_ACC_IOU in ious:
             best = Best("max_box_acc_threshold", "selected_box_acc", "", "gap")
-            yield _CurveNumber("max_box_acc", (ious.index(V1),), best)
-        if every and set(V2) <= set(ious):
+            yield _CurveNumber("max_box_acc", (ious.index(MAX_BOX_ACC_IOU),), best)
+        if every and set(MAX_BOX_ACC_V2_IOUS) <= set(ious):
             best = Best("", "selected_box_acc_v2", "", "gap_v2")
-            yield _CurveNumber("max_box_acc_v2", tuple(first + ious.index(iou) for iou in V2), best)
+            yield _CurveNumber(
+                "max_box_acc_v2",
+                tuple(first + ious.index(iou) for iou in MAX_BOX_ACC_V2_IOUS),
+                best,
+            )
         for position, iou in enumerate(ious, first):
             at = f"iou{100 * iou:g}"
             best = Best(

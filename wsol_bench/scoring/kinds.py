@@ -6,7 +6,7 @@ This is the only place that asks which kind a protocol is.
 from collections.abc import Sequence
 
 from wsol_bench.metrics.base import Metric
-from wsol_bench.metrics.max_box_acc import V1
+from wsol_bench.metrics.max_box_acc import MAX_BOX_ACC_IOU
 from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, PixelProtocol, Protocol
 from wsol_bench.scoring.base import Scoring
 from wsol_bench.scoring.box_sweep import BoxSweep
@@ -43,6 +43,6 @@ def default_metrics(protocol: Protocol) -> tuple[str, ...]:
     match protocol:
         case OneBoxProtocol():
             return ("mean_iou", "box_acc_area", *_MAP_METRICS)
-        case BoxSweepProtocol() if V1 in protocol.scoring.ious:
+        case BoxSweepProtocol() if MAX_BOX_ACC_IOU in protocol.scoring.ious:
             return ("max_top1_loc", "max_top5_loc", *_MAP_METRICS)
     return _MAP_METRICS

@@ -22,13 +22,13 @@ from wsol_bench.protocols.model import OneBoxProtocol
 from wsol_bench.runs.schema import RowStatus
 from wsol_bench.scoring.base import Chunk, Scoring, Selection
 from wsol_bench.scoring.batches import RowBatch
+from wsol_bench.scoring.extrema import CONNECTIVITY, extrema
 from wsol_bench.scoring.frames import (
     best_iou,
     boxes_in_frame,
     boxes_in_original,
     truth_in_frame,
 )
-from wsol_bench.scoring.levels import CONNECTIVITY, extrema
 
 __all__ = ["OneBox"]
 

@@ -12,7 +12,7 @@ from wsol_bench.errors import ConfigError
 from wsol_bench.geometry import box_iou
 from wsol_bench.methods.baselines.center_box import center_box
 from wsol_bench.methods.baselines.random_map import random_map
-from wsol_bench.runs.config import load_config
+from wsol_bench.runs.experiment_config import load_config
 from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.rescore import rescore
 

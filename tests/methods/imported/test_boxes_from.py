@@ -10,7 +10,7 @@ from hits import unpacked
 import wsol_bench
 from wsol_bench.errors import ConfigError, PredictionError
 from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
-from wsol_bench.runs.config import load_dataset
+from wsol_bench.runs.experiment_config import load_dataset
 
 BOX = ["x0", "y0", "x1", "y1"]
 ERRORS = [f"top{k}_{kind}_error" for k in range(1, 6) for kind in ("cls", "loc")]

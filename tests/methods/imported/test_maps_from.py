@@ -15,7 +15,7 @@ from wsol_bench.errors import ConfigError, DatasetError, PredictionError, RunErr
 from wsol_bench.methods.imported.maps_from import maps_from
 from wsol_bench.methods.maps_or_boxes import ImageMaps
 from wsol_bench.protocols.load import load_protocol
-from wsol_bench.runs.config import load_config
+from wsol_bench.runs.experiment_config import load_config
 from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.scoring.batches import ImageBatch, RowBatch

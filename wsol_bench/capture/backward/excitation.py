@@ -23,8 +23,8 @@ from wsol_bench.capture.backward.winning_probability import (
 )
 from wsol_bench.capture.cost import Cost
 from wsol_bench.capture.cotangents import one_hot, pulled_back
+from wsol_bench.capture.forward_pass import RELUS
 from wsol_bench.capture.network import evaluation_mode, logits_of, uncompiled
-from wsol_bench.capture.one_pass import RELUS
 from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.target_layers import find_module

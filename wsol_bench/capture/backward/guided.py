@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from wsol_bench.capture.one_pass import RELUS
+from wsol_bench.capture.forward_pass import RELUS
 from wsol_bench.errors import NotApplicableError
 
 __all__ = ["Rule", "backward_rule"]

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, WorkerError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
-from wsol_bench.runs.config import ExperimentConfig
 from wsol_bench.runs.differences import differences
 from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.experiment import Experiment, Part
+from wsol_bench.runs.experiment_config import ExperimentConfig
 from wsol_bench.runs.schema import Tables
 
 __all__ = ["RayEngine"]

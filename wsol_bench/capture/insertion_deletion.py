@@ -1,4 +1,4 @@
-"""Faithfulness of localization maps: what the network predicts from inputs that a map changes.
+"""Insertion, deletion and masked scores: what a network predicts from inputs that a map changes.
 
 The numbers are the ones of which insertion and deletion (RISE), average drop and increase in
 confidence (Grad-CAM++) are made; ``wsol_bench.metrics.faithfulness`` has the metrics. They ask the

@@ -1,4 +1,4 @@
-"""Levels of a map: the extrema that a protocol's threshold is a fraction of, and connectivity."""
+"""The extrema of a map, which a protocol's threshold is a fraction of, and connectivity."""
 
 import numpy as np
 from jaxtyping import Float32, Float64

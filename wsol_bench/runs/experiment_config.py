@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
-from wsol_bench.common.options import bind_options
+from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.validation_errors import explain
 from wsol_bench.common.vocabulary import Classes, Layout, Precision, Sanity
 from wsol_bench.common.yaml_files import read_yaml

@@ -7,7 +7,7 @@ import yaml
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.load import load_protocol, protocol_names
 from wsol_bench.protocols.model import Protocol
-from wsol_bench.runs.config import ExperimentConfig, load_config
+from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
 from wsol_bench.runs.methods import build_methods
 
 EXPERIMENT = {

@@ -8,7 +8,7 @@ import torch
 from faithfulness_cases import N_CLASSES, SIDE, blurred_by_rise, build, network, world
 from torch import Tensor, nn
 
-from wsol_bench.capture.faithfulness import faithfulness
+from wsol_bench.capture.insertion_deletion import faithfulness
 from wsol_bench.metrics.confidence import confidence_drops, confidence_increases
 
 # ---- other people's code

@@ -9,7 +9,7 @@ import torch
 from faithfulness_cases import N_CLASSES, SIDE, blurred_by_rise, build, close, network, world
 from torch import Tensor, nn
 
-from wsol_bench.capture.faithfulness import Faithfulness, faithfulness
+from wsol_bench.capture.insertion_deletion import Faithfulness, faithfulness
 from wsol_bench.errors import ModelError
 
 # ---- what the network is shown
