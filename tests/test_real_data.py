@@ -18,6 +18,9 @@ from wsol_bench.methods.imported.prediction_files import read_predictions, score
 from wsol_bench.report.export import export_run
 from wsol_bench.runs.rescore import rescore
 
+# 510 images through two networks, and all 50,000 of ILSVRC val.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
 MODELS = ["squeezenet1_1", "mobilenet_v2"]
 BOX = ["x0", "y0", "x1", "y1"]
 MAP_KEYS = ["model", "method", "layer", "image_id", "rank"]

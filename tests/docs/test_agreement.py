@@ -13,6 +13,9 @@ from wsol_bench.methods.base import cam_methods
 for library in agreement.LIBRARIES:
     pytest.importorskip(library, reason="needs the extra 'peers'")
 
+# Real networks, and methods with hundreds of passes in each library.
+pytestmark = pytest.mark.slow
+
 PAIRS = agreement.all_pairs()
 
 

@@ -41,7 +41,9 @@ def photographs(data_dir):
     }
 
 
-@pytest.fixture(scope="module", params=["shapes", "photographs"])
+@pytest.fixture(
+    scope="module", params=["shapes", pytest.param("photographs", marks=pytest.mark.slow)]
+)
 def experiment(request):
     return {
         "name": "invariance",
@@ -106,13 +108,12 @@ def test_batches_processes_memory_format_and_threads_move_next_to_no_box(
 @pytest.mark.parametrize("changes", [{}, {"batch_size": 7, "workers": 2}], ids=str)
 def test_the_same_settings_give_the_same_bits(experiment, results, changes):
     with threads(1):
-        once, again = (wsol_bench.run({**experiment, **changes}) for _ in range(2))
+        once = wsol_bench.run({**experiment, **changes}) if changes else results
+        again = wsol_bench.run({**experiment, **changes})
     for name in ("rows", "images", "maps", "summary"):
         pd.testing.assert_frame_equal(
             timeless(getattr(again, name)), timeless(getattr(once, name)), check_exact=True
         )
-    if not changes:
-        pd.testing.assert_frame_equal(once.rows, results.rows, check_exact=True)
 
 
 def test_bfloat16_gives_most_boxes_and_says_so_in_the_protocols_name(experiment, results):

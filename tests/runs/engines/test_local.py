@@ -204,7 +204,9 @@ class TestImagesThatCannotBeEvaluated:
         kept = {"name": "gradcam-2017", "input": {"geometry": "shorter_side"}}
         images = wsol_bench.run(color_experiment(root, protocol=kept)).images
         assert images["status"].tolist() == ["evaluated"] * 4 + ["unreadable"]
-        assert "3000 x 1 pixels would become" in images["reason"].iloc[-1]
+        assert (
+            "found 672000 x 224 (width x height) from 3000 x 1 pixels" in images["reason"].iloc[-1]
+        )
 
     def test_none_at_all_is_an_error_that_says_why(self, root, tmp_path):
         (tmp_path / "classes.txt").write_text("n7\nn8\nn9\n")
