@@ -88,7 +88,7 @@ def paired_test(pair: NumberPair, resampler: Resampler, seed: int) -> dict[str, 
 
     Args:
         pair: the number of both methods.
-        resampler: the resampler that the pair was added to, if the number is a mean, but not of hits.
+        resampler: the resampler that the pair was added to, if the number is a mean of real values.
         seed: the seed of the bootstrap, if the number is no mean.
 
     Returns:
