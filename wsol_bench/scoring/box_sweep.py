@@ -158,7 +158,7 @@ class BoxSweep(Scoring):
         """Raise RunError, since the protocol does not choose one box of each map."""
         raise RunError(
             f"{run} was scored by {protocol}, which takes boxes at many thresholds, not one "
-            f"box of each map; score its maps at one threshold first: wsol-bench rescore "
+            "box of each map; score its maps at one threshold first: wsol-bench rescore "
             f"{run} --protocol gradcam-2017"
         )
 
