@@ -35,8 +35,7 @@ def export_run(
     """Write one prediction file a model x method x layer, and report each in a line of text.
 
     A file is named ``model-method-layer``, without empty names. A devkit file has no image ids:
-    line i is evaluated image i. Scoring needs the list of these images, which is written beside
-    the file.
+    line i is evaluated image i. Scoring needs the list of them, which is written beside it.
 
     Args:
         run: run whose rows are read.
