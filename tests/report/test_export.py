@@ -158,7 +158,9 @@ class TestTightExport:
         config = without_model(root, none, "center_gaussian", protocol="choe-2020-v1")
         run = wsol_bench.run(config, out=tmp_path / "run").folder
         assert set(run.read("rows").groupby("method")["status"].first()) == {"missing", "swept"}
-        with pytest.raises(RunError, match="takes no one box"):
+        with pytest.raises(
+            RunError, match="takes boxes at many thresholds, not one box of each map"
+        ):
             list(export_run(run, tmp_path / "out", format="kaggle"))
         assert not (tmp_path / "out").exists()
 

@@ -211,25 +211,29 @@ class TestRefused:
         [model] = theirs["models"]
         models = [{**model, "name": "colors:two_heads"}]
         message = refused(ours, theirs, tmp_path, models=models)
-        assert message.endswith("has another model 'color_net' than this run")
+        assert message.endswith(
+            "has another model 'color_net' than this run; thresholds apply only to the same model"
+        )
 
     def test_is_a_run_without_the_network(self, ours, theirs, tmp_path):
         [model] = theirs["models"]
         message = refused(ours, theirs, tmp_path, models=[{**model, "label": "their_net"}])
-        assert message.endswith("has no model 'color_net'")
+        assert message.endswith("has no model 'color_net', which this run has")
 
     def test_is_a_run_without_the_method(self, ours, theirs, tmp_path):
         message = refused(ours, theirs, tmp_path, methods=METHODS[1:])
-        assert message.endswith("has no method 'cam'")
+        assert message.endswith("has no method 'cam', which this run has")
 
     def test_is_a_run_without_the_baseline(self, ours, theirs, tmp_path):
         message = refused(ours, theirs, tmp_path, methods=METHODS[:1])
-        assert message.endswith("has no method 'center_gaussian'")
+        assert message.endswith("has no method 'center_gaussian', which this run has")
 
     def test_is_a_run_of_another_method_under_that_name(self, ours, theirs, tmp_path):
         methods = [{"name": "grad_cam", "label": "cam"}, *METHODS[1:]]
         message = refused(ours, theirs, tmp_path, methods=methods)
-        assert message.endswith("has another method 'cam' than this run")
+        assert message.endswith(
+            "has another method 'cam' than this run; thresholds apply only to the same method"
+        )
 
     @pytest.mark.parametrize(
         "protocol", [sweep(name="choe-2020-v1"), sweep(step=0.1)], ids=["v1", "step"]
@@ -237,8 +241,8 @@ class TestRefused:
     def test_is_a_run_of_another_protocol(self, ours, theirs, tmp_path, protocol):
         message = refused(ours, theirs, tmp_path, sweep(tmp_path / "other"), protocol=protocol)
         assert "was scored by choe-2020-v" in message
-        assert "which is not choe-2020-v2" in message
-        assert "on other images" in message
+        assert "but this run is scored by choe-2020-v2" in message
+        assert "only 'select_on' may differ" in message
 
     def test_is_a_run_of_one_box(self, ours, theirs, tmp_path):
         message = refused(ours, theirs, tmp_path, sweep(tmp_path / "other"), protocol="zhou-2016")

@@ -160,7 +160,9 @@ class TestIdentity:
 class TestRefused:
     def test_is_a_map_method_without_a_model(self, folder):
         experiment = without_model(folder / "root", "center_gaussian", "grad_cam")
-        message = r"map method 'grad_cam' needs a model; name one under 'models' .*center_gaussian"
+        message = (
+            r"map method 'grad_cam' needs a model; name a model under 'models' .*center_gaussian"
+        )
         with pytest.raises(ConfigError, match=message):
             wsol_bench.run(experiment)
         with pytest.raises(ConfigError, match=message):

@@ -1,4 +1,4 @@
-"""The command line: ``program`` lists the commands, and each group of them is a module.
+"""The command line: ``program`` lists the commands, and each group of commands is a module.
 
 The commands import what they need when they are called, so that ``--help`` is instant.
 """

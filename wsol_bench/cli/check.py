@@ -67,7 +67,7 @@ def check(
 
 
 def _is_metric(name: str) -> bool:
-    """Whether a name is a metric's and no map method's; ConfigError if it is neither's."""
+    """Whether a name is that of a metric; ConfigError if no metric or map method has the name."""
     from wsol_bench.common.catalog import METHODS, METRICS, NETWORK_FREE
     from wsol_bench.common.registry import import_object
     from wsol_bench.metrics.base import Metric
@@ -84,7 +84,7 @@ def _is_metric(name: str) -> bool:
 
 
 def _check_metric(name: str, options: list[str] | None) -> list[bool]:
-    """Whether each clause of the contract of a metric holds, as one value."""
+    """Check the metric of a name; the list holds whether its contract holds."""
     from wsol_bench.contracts.metric import check_metric
     from wsol_bench.metrics.base import metrics
 
@@ -93,7 +93,7 @@ def _check_metric(name: str, options: list[str] | None) -> list[bool]:
 
 
 def _check_methods(name: str, options: list[str] | None) -> list[bool]:
-    """Whether the contract of each map method of a name holds: several if it has seeds."""
+    """Check the map methods of a name (several with ``seeds``); whether each contract holds."""
     from wsol_bench.contracts.map_method import check_map_method
 
     return [
@@ -119,7 +119,7 @@ def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
     from wsol_bench.runs.experiment_config import load_config
     from wsol_bench.runs.methods import build_methods
 
-    # Only the methods of this experiment are built; its other keys are there to make it whole.
+    # Only the methods of this experiment are built; its other keys make it valid.
     content = {"name": "check", "dataset": "shapes", "protocol": "gradcam-2017"}
     changes = [f"methods.0.{option}" for option in options or []]
     experiment = load_config({**content, "models": ["shapes_net"], "methods": [name]}, changes)

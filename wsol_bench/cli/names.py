@@ -39,7 +39,7 @@ def schema() -> None:
 
 
 def _names(kind: Kind) -> Iterator[str]:
-    """The lines of a list: every name with what it is and its options."""
+    """The lines of a list: every name with a description and its options."""
     from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
 
     if kind == "models":
@@ -60,7 +60,7 @@ def _names(kind: Kind) -> Iterator[str]:
 
 
 def _lines(catalog: "Catalog") -> Iterator[str]:
-    """The lines of all names of a catalog; built-in things are described without importing them."""
+    """The lines of all names of a catalog; the modules of built-in names are not imported."""
     for name in catalog:
         description = catalog.describe(name)
         if description is not None:
@@ -75,7 +75,7 @@ def _lines(catalog: "Catalog") -> Iterator[str]:
 
 
 def _text(description: "Description") -> str:
-    """What a list says of a built-in thing: its paper, or the first line of its docstring."""
+    """The description of a built-in name: its paper, or the first line of its docstring."""
     words, paper = description.arguments, description.paper
     if "better" in words:  # a metric
         source = f" ({paper})" if paper else ""
@@ -86,7 +86,7 @@ def _text(description: "Description") -> str:
 
 
 def _plugin_lines(catalog: "Catalog", name: str) -> list[str]:
-    """What a list says of a thing that another distribution offers; it is imported for that."""
+    """The lines of a name that another distribution offers; its module is imported for them."""
     from wsol_bench.common.catalog import METHODS, METRICS
     from wsol_bench.common.plugin_options import option_lines
 

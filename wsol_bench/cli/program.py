@@ -37,7 +37,7 @@ COMMANDS = (
     Command("demo", demo, "wsol-bench demo --limit 50"),
     Command("run", run, "wsol-bench run my.yaml --out runs/first --set batch_size=32"),
     Command("rescore", rescore, "wsol-bench rescore runs/first --protocol zhou-2016"),
-    Command("merge", merge, "wsol-bench merge runs/part.1 runs/part.2 --out runs/whole"),
+    Command("merge", merge, "wsol-bench merge runs/shard.1 runs/shard.2 --out runs/whole"),
     Command("score", score, "wsol-bench score predictions.txt --root /data/imagenet"),
     Command(
         "score-maps",
@@ -54,7 +54,7 @@ COMMANDS = (
 
 
 def _example(line: str) -> str:
-    """The last lines of a command's help, which are printed as they are (a backspace says so)."""
+    """The last lines of a command's help; the backspace keeps their line breaks."""
     return f"\b\nExample:\n  {line}"
 
 

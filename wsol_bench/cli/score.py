@@ -37,7 +37,7 @@ def score(
     file_format: Annotated[
         FileFormat | None,
         typer.Option(
-            "--format", help="Format of the file. By default it is told from the first line."
+            "--format", help="Format of the file. By default the first line of the file tells it."
         ),
     ] = None,
     as_json: AsJson = False,

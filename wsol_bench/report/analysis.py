@@ -32,8 +32,8 @@ def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFra
     """The numbers of runs with intervals, paired tests between methods, and failure modes.
 
     Args:
-        runs: finished runs. The first model and method of the first run is what the others are
-            compared with, on the images that both have.
+        runs: finished runs. The other methods are compared with the first method of the first
+            model of the first run, on the images that both have.
         seed: seed of the bootstrap.
 
     Returns:
@@ -86,7 +86,7 @@ def write_tables(run: RunFolder, tables: dict[str, pd.DataFrame]) -> None:
 def _read_methods(
     runs: Sequence[RunFolder],
 ) -> tuple[list[MethodNumbers], dict[str, list[pd.DataFrame]]]:
-    """The methods of all runs that have numbers, and by name the tables of why boxes failed."""
+    """The methods of all runs that have numbers, and the tables of why boxes failed, by name."""
     methods: list[MethodNumbers] = []
     details: dict[str, list[pd.DataFrame]] = {}
     n_methods = sum(run.identity.n_methods for run in runs)
@@ -130,7 +130,7 @@ def _methods_of_run(
 
 
 def _with_names(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    """A table of a method behind the columns that name the method."""
+    """A table of a method, with the columns that name the method in front."""
     return pd.concat([pd.DataFrame(names, index=table.index), table], axis=1)
 
 
@@ -158,7 +158,7 @@ def _resampler_of(
 
 
 def _interval(number: Number, resampler: Resampler, seed: int) -> dict[str, Any]:
-    """The columns of an interval's line."""
+    """The columns of a line of ``intervals`` that describe the interval."""
     if number.is_mean:
         return resampler.interval(values_of(number))._asdict()
     return statistic_interval(

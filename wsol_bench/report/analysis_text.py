@@ -29,11 +29,11 @@ _BINS = {
 def for_people(
     tables: dict[str, pd.DataFrame], named: Sequence[str] = ()
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The title and the text of each table that fits a screen; the others are for files.
+    """The title and the text of each table that fits a screen; other tables are only in files.
 
     Args:
         tables: tables of ``analyze``.
-        named: numbers that are shown besides those that always are.
+        named: numbers that are shown in addition to those of ``_SHOWN``.
     """
     shown = (*_SHOWN, *(name for name in dict.fromkeys(named) if name not in _SHOWN))
     table = tables["intervals"]
@@ -47,8 +47,9 @@ def for_people(
     if len(table):
         yield (
             "Differences to the first method in percentage points, on the images of both. "
-            "p: corrected by Holm. effect: number of images that only this method : only the "
-            "first method gets right, or Cohen's d, or the 95% interval of the difference",
+            "p: corrected by Holm. effect: number of images that only this method gets right : "
+            "that only the first method gets right, or Cohen's d, or the 95% interval of the "
+            "difference",
             _differences(table[table["number"].isin(shown)].reset_index(drop=True)),
         )
     if "failure_modes" in tables:
@@ -91,9 +92,9 @@ def _side_by_side(
 
     Args:
         table: table with one line a method and kind of number.
-        columns: column of the kinds, which become columns.
-        values: column of the text of each.
-        chosen: kinds that are kept; None for all.
+        columns: the column of the kinds of number, each of which becomes a column.
+        values: the column of the text of each number.
+        chosen: the kinds that are kept; None for all.
     """
     keys = [key for key in RUN_NAMES if key in table]
     kinds = [

@@ -37,8 +37,8 @@ class MethodNumbers:
     Attributes:
         names: the columns ``GROUP``, and ``run`` if there are several runs.
         numbers: the numbers of the method that have a value, by name.
-        images: images table of the images that it was scored on.
-        dataset: digest of their ground truth.
+        images: the table ``images`` of the images that the method was scored on.
+        dataset: digest of the ground truth of the data set.
     """
 
     names: dict[str, str]
@@ -88,8 +88,8 @@ def paired_test(pair: NumberPair, resampler: Resampler, seed: int) -> dict[str, 
 
     Args:
         pair: the number of both methods.
-        resampler: resampler that the pair was added to, if its values are real and it is a mean.
-        seed: seed of the bootstrap of a number that is no mean.
+        resampler: the resampler that the pair was added to, if the number is a mean of real values.
+        seed: the seed of the bootstrap, if the number is no mean.
 
     Returns:
         The columns of a line of ``comparisons``.
@@ -125,7 +125,7 @@ def line_names(reference: MethodNumbers, method: MethodNumbers) -> dict[str, str
 
 def corrected(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The comparisons with p values adjusted for the number of comparisons of each number."""
-    if not len(comparisons):  # the file has its columns all the same
+    if not len(comparisons):  # a file without lines has its columns, too
         names = (*GROUP, "against", "number", "test", "n", "difference", "p", "p_holm")
         return pd.DataFrame(columns=list(names))
     adjusted = comparisons.groupby("number", sort=False)["p"].transform(

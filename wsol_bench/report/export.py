@@ -20,7 +20,7 @@ from wsol_bench.runs.schema import GROUP, ImageStatus, RowStatus
 
 __all__ = ["export_run"]
 
-# What an identity says of the maps, whatever the protocol.
+# The fields of an identity that decide the maps, under every protocol.
 _MAPS_IDENTITY = {"dataset", "models", "methods", "sources", "n_parts", "shard"}
 
 
@@ -34,23 +34,23 @@ def export_run(
 ) -> Iterator[str]:
     """Write one prediction file a model x method x layer, and report each in a line of text.
 
-    A file is named ``model-method-layer``, without empty parts. A devkit file has no image ids:
-    line i is image i of those evaluated. Scoring needs their list, which is written beside it.
+    A file is named ``model-method-layer``, without empty names. A devkit file has no image ids:
+    line i is evaluated image i. Scoring needs the list of them, which is written beside it.
 
     Args:
         run: run whose rows are read.
         folder: folder that the files are written to.
         format: ``devkit`` or ``kaggle``.
         devkit: folder with meta.mat or synsets.csv, if the run's data set has no ILSVRC2012_IDs.
-        tight: the same run, rescored at a higher threshold: guesses are then those of
+        tight: the same run, rescored at a higher threshold; the guesses are then those of
             ``two_two_one``.
 
     Yields:
-        A line for each file: its path, or why there is none.
+        A line for each file: its path, or why no file was written.
 
     Raises:
-        RunError: a run is not finished, its protocol takes no one box (many thresholds, or pixels),
-            or the tight run has other maps.
+        RunError: a run is not finished, its protocol does not take one box of each map, or the
+            tight run has other maps.
         PredictionError: a class has no ILSVRC2012_ID, which the devkit format needs.
     """
     for stored in (run,) if tight is None else (run, tight):
@@ -95,7 +95,10 @@ def _require_same_maps(run: RunFolder, tight: RunFolder) -> None:
         )
     )
     if changed:
-        raise RunError(f"{tight.path} is not {run.path} rescored:{listed(changed)}")
+        raise RunError(
+            f"{tight.path} is not {run.path} rescored: expected a run of the same maps. These "
+            f"values differ:{listed(changed)}"
+        )
 
 
 def _five_guesses(
@@ -125,14 +128,14 @@ def _write_image_list(path: Path, evaluated: "pd.Series[str]", devkit: Path | No
     return f"; to score it: --option subset={listing}{ids}"
 
 
-def _free_name(parts: tuple[str, ...], taken: set[str]) -> str:
-    """A file name that is not taken: the parts joined, with a number if needed."""
-    plain = _file_name(*parts)
+def _free_name(words: tuple[str, ...], taken: set[str]) -> str:
+    """A file name that is not taken: the words joined, with a number if needed."""
+    plain = _file_name(*words)
     numbered = (f"{plain}-{number}" for number in itertools.count(2))
     return next(name for name in itertools.chain([plain], numbered) if name not in taken)
 
 
-def _file_name(*parts: str) -> str:
-    """The parts that are not empty, joined; a command would take a leading dash for an option."""
-    joined = "-".join(filter(None, parts))
+def _file_name(*words: str) -> str:
+    """The words that are not empty, joined; a command would take a leading dash for an option."""
+    joined = "-".join(filter(None, words))
     return re.sub(r"[^\w.=+-]+", "_", joined).lstrip("-") or "predictions"

@@ -62,8 +62,8 @@ def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24
         _draw_image(axes, image, pd.Series(line), placement)
         _draw_boxes(axes, image, pd.Series(line), least_iou)
         name = words.get(line["label"], line["label"]).split(",")[0]
-        fit = f", IoU {line['iou']:.3f}" if "iou" in line else ""
-        title = f"{name}\nrank {line['rank']}{fit}"
+        iou_text = f", IoU {line['iou']:.3f}" if "iou" in line else ""
+        title = f"{name}\nrank {line['rank']}{iou_text}"
         axes.set_title(title, fontsize=8, parse_math=False)  # a "$" in a name is a dollar
     model = chosen["model"].iloc[0]
     figure.suptitle(
@@ -82,11 +82,11 @@ def _label_rows(run: RunFolder, method: str, n_images: int) -> pd.DataFrame:
     The images are taken evenly. Only the parts that hold the chosen images are read as a whole.
     """
     for numbers in run.parts_by_model().values():
-        facts = [
+        image_tables = [
             run.read_part("images", number, ["image_id", "path", "status"]).assign(part=number)
             for number in numbers
         ]
-        images = pd.concat([pd.DataFrame(columns=["path", "status", "part"]), *facts])
+        images = pd.concat([pd.DataFrame(columns=["path", "status", "part"]), *image_tables])
         images = images[(images["status"] == ImageStatus.EVALUATED) & (images["path"] != "")]
         spread = np.linspace(0, len(images) - 1, n_images).round().astype(int)
         images = images.iloc[np.unique(spread) if len(images) else []]

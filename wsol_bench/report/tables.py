@@ -1,4 +1,4 @@
-"""A summary as a table of text: numbers in percent, as papers print them."""
+"""A summary as a text table, with numbers in percent as papers print them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -64,8 +64,8 @@ def columns_for_people(
 
     Args:
         summary: summary of a run.
-        named: metrics that the experiment names; each maps to whether it is a share, which is shown
-            in percent.
+        named: for each metric that the experiment names, whether it is a share, which is shown in
+            percent.
     """
     table = summary[["model", "method", "layer"]].copy()
     table["images"] = summary["n_images"]
@@ -90,7 +90,7 @@ def columns_for_people(
 
 
 def footer(summary: pd.DataFrame) -> str:
-    """The lines below a summary: the unit of its numbers, its protocols, and why methods fail."""
+    """The lines below a summary: unit, protocols, and the reasons of methods not applicable."""
     kind = "Errors" if "top1_loc_error" in summary else "Accuracies"
     protocols = summary[["protocol", "protocol_hash"]].drop_duplicates().to_numpy().tolist()
     stamp = ", ".join(f"{name} ({digest})" if digest else name for name, digest in protocols)
@@ -144,7 +144,9 @@ def records(summary: pd.DataFrame) -> list[dict[str, object]]:
 
 def _numbers(summary: pd.DataFrame, names: Sequence[str], form: str) -> list[str]:
     """Numbers in a format, the columns joined by slashes."""
-    columns = [["-" if pd.isna(v) else f"{v:{form}}" for v in summary[name]] for name in names]
+    columns = [
+        ["-" if pd.isna(value) else f"{value:{form}}" for value in summary[name]] for name in names
+    ]
     return ["/".join(cells) for cells in zip(*columns, strict=True)]
 
 

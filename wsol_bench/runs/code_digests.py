@@ -18,7 +18,7 @@ def code_digest(function: Any) -> str:
         function = function.func
     try:
         content = Path(inspect.getfile(function)).read_bytes()
-    except (TypeError, OSError):  # made in a notebook or by a C extension
+    except (TypeError, OSError):  # defined in a notebook or in a C extension
         return "unknown"
     return digest(content)
 

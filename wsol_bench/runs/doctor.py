@@ -1,4 +1,4 @@
-"""The doctor: it tells what is odd about an experiment before hours are spent on it."""
+"""The doctor tells what is odd about an experiment before hours are spent on it."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ _MEANING = {
 
 
 def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
-    """Lines for people: counts, odd files, and the images that a run would skip.
+    """A report on an experiment, line by line: counts, odd files, and images that a run would skip.
 
     Args:
         config: the experiment.

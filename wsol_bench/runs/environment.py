@@ -38,7 +38,7 @@ class Environment(Facts):
 
 @lru_cache(maxsize=1)
 def _package_digest() -> str:
-    """Digest of this package's code and protocols: a commit of docs makes no other run."""
+    """Digest of this package's code and protocols; a change of its documentation does not enter."""
     content = hashlib.sha256()
     for name, file in sorted(_walk(files("wsol_bench"), "")):
         content.update(f"{name}\n".encode())

@@ -68,7 +68,7 @@ class Part(NamedTuple):
 
 
 class _Resolved(NamedTuple):
-    """What a configuration names and can be looked up without reading data."""
+    """The things that a configuration names, as far as they are known without reading data."""
 
     protocol: AnyProtocol
     metrics: Sequence[Metric]
@@ -98,7 +98,7 @@ class Experiment:
         map_methods: the methods that need a model.
         network_free: the methods that need no network.
         dataset: the images, up to the configuration's limit.
-        maps_or_boxes: what each network-free method holds, by the method's name.
+        maps_or_boxes: the maps or boxes of each network-free method, by the method's name.
         selection_run: the run that thresholds are selected on; None if there is none.
     """
 
@@ -118,8 +118,8 @@ class Experiment:
 
         Raises:
             ConfigError: a name is unknown, or an option does not fit.
-            DatasetError: the data set has no pixels for a model to look at, or no ground truth of
-                the kind that the protocol scores.
+            DatasetError: the experiment has models, but the data set has no image files; or the
+                data set has no ground truth of the kind that the protocol scores.
         """
         resolved = _Resolved.of(config)  # first, since it takes the least time to fail
         protocol = resolved.protocol
@@ -186,7 +186,7 @@ class Experiment:
     def identity(self) -> Identity:
         """Everything that decides the numbers: two runs with one identity have the same rows.
 
-        Each model is loaded once for it, one at a time.
+        Each model is loaded once to compute its facts, one model at a time.
 
         Raises:
             ConfigError: thresholds are to be selected on a run of other networks or methods.
@@ -245,7 +245,9 @@ class Experiment:
             torch.zeros(1, device=device).item()
         except (RuntimeError, AssertionError) as error:
             reason = str(error).partition("\n")[0]
-            raise ConfigError(f"device {name!r} cannot be used: {reason}") from error
+            raise ConfigError(
+                f"device {name!r} cannot be used: {reason}; choose another device, such as cpu"
+            ) from error
         return device
 
     def _evaluator(self, model: int) -> Evaluator:

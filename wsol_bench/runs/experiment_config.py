@@ -117,7 +117,7 @@ class ModelConfig(BaseModel):
     @model_validator(mode="after")
     def _one_layer_key(self) -> "ModelConfig":
         if self.layer is not None and self.layers is not None:
-            raise ValueError("'layer' and 'layers' both name target layers; give one of them")
+            raise ValueError("'layer' and 'layers' both name target layers; give only one of them")
         return self
 
     @property
@@ -155,7 +155,7 @@ class ExperimentConfig(BaseModel):
         compile: whether the network is compiled up to the target layer; it changes results by
             float noise only.
         max_failed: the largest share of images, in [0, 1], that may be unreadable or have logits
-            that are not finite; a run with more fails at its end.
+            that are not finite; a run with a larger share fails at its end.
         strict: whether the first such image stops the run.
     """
 
@@ -185,7 +185,8 @@ class ExperimentConfig(BaseModel):
         repeated = sorted({key for key in keys if keys.count(key) > 1})
         if repeated:
             raise ValueError(
-                f"two models have the name {repeated[0]!r}; give one of them another with 'label:'"
+                f"two models have the name {repeated[0]!r}; give one of them another name with "
+                "'label:'"
             )
         return self
 
@@ -198,8 +199,8 @@ class ExperimentConfig(BaseModel):
         """The protocol; its name states the precision of the pass unless that is float32.
 
         Raises:
-            ConfigError: the protocol is unknown, a field of it does not fit, or faithfulness has
-                more steps than the input has pixels.
+            ConfigError: the protocol is unknown, one of its fields does not fit, or faithfulness
+                has more steps than the input has pixels.
         """
         protocol = self.protocol.build()
         if self.faithfulness is not None and self.faithfulness > protocol.input.size**2:
@@ -213,7 +214,7 @@ class ExperimentConfig(BaseModel):
         return protocol.model_copy(update={"name": name})
 
     def check_names(self) -> None:
-        """Raise ConfigError for an unknown name, without importing what the known ones name."""
+        """Raise ConfigError for an unknown name; nothing that a name stands for is imported."""
         DATASETS.require(self.dataset.name)
         for method in self.methods:
             if method.name not in NETWORK_FREE:

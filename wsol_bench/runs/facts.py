@@ -51,7 +51,8 @@ class ModelFacts(Facts):
         n_classes: the number of its outputs.
         classes: digest of the wnids of its outputs.
         mean, std: the statistics that its input is normalized by.
-        source: digest of its builder's file, or the version of the library that builds it.
+        source: digest of its builder's file, or the version of timm if timm builds it; None for
+            torchvision.
     """
 
     layers: tuple[str, ...]
@@ -69,7 +70,7 @@ class MethodFacts(Facts):
     Attributes:
         source: digest of its file.
         paper: its paper; the version of the library if another library makes the maps.
-        scope: whether it makes maps of a target layer or of the whole image.
+        scope: whether it makes maps of each target layer, or one map of the whole image.
     """
 
     source: str
@@ -130,7 +131,8 @@ class MetricFacts(Facts):
 
         def unknown(*_: object) -> float:
             raise RunError(
-                f"metric {name!r} can only be read from stored columns: its code is not installed"
+                f"metric {name!r} cannot measure new maps, since its code is not installed; "
+                "install the package that offers it"
             )
 
         low, high = self.range

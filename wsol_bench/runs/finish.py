@@ -15,7 +15,7 @@ __all__ = ["finish", "require_evaluated"]
 
 
 def finish(folder: RunFolder) -> pd.DataFrame:
-    """The summary of a run whose parts are all done; the run is then marked as finished."""
+    """Summarize a run whose parts are all done, and mark the run as finished."""
     summary = summarize_run(folder)
     if folder.manifest.finished is None:
         files = {"summary.md": markdown(summary, folder.identity.named_metrics)}

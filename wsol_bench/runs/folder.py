@@ -47,7 +47,7 @@ class RunFolder:
     """A run on disk.
 
     Args:
-        path: the folder; it must hold a run (``RunFolder.writing`` starts one).
+        path: the folder; it must hold a run (``RunFolder.writing`` starts a run).
 
     Raises:
         RunError: the folder holds no run, or one that another version wrote in another format.
@@ -180,7 +180,7 @@ class RunFolder:
 
     @classmethod
     def unfinished(cls, parent: Path, identity: Identity) -> Path | None:
-        """The newest unfinished run of this identity in a folder of ``parent``; None for none."""
+        """The newest unfinished run of this identity below ``parent``; None for no such run."""
         for file in sorted(parent.glob("*/manifest.json"), reverse=True):
             try:
                 manifest = read_manifest(file.parent)
@@ -221,13 +221,13 @@ class RunFolder:
         """Take a part of another run, as a hard link if the disk allows it, or as a copy."""
         self._part("images", number).unlink(missing_ok=True)
         for name in _WRITTEN:
-            source, target = other._part(name, number), self._part(name, number)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.unlink(missing_ok=True)
+            old, new = other._part(name, number), self._part(name, number)
+            new.parent.mkdir(parents=True, exist_ok=True)
+            new.unlink(missing_ok=True)
             try:
-                os.link(source, target)
+                os.link(old, new)
             except OSError:
-                write_atomically(target, source.read_bytes())
+                write_atomically(new, old.read_bytes())
 
     def finish(self, summary: pd.DataFrame, files: Mapping[str, str]) -> None:
         """Write the derived tables, and mark the run as finished.

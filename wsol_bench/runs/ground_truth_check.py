@@ -17,8 +17,8 @@ def require_ground_truth(dataset: Dataset, protocol: Protocol, *, only_localized
     Args:
         dataset: the whole data set.
         protocol: the protocol that it is to be scored by.
-        only_localized: whether the experiment has no classification error; a data set without any
-            ground truth is then of no use.
+        only_localized: whether the experiment has no classification error, so that a data set
+            without boxes has nothing to score.
     """
     if isinstance(protocol, PixelProtocol):
         if not dataset.masks:
@@ -48,4 +48,8 @@ def require_stored_ground_truth(run: Path, images: pd.DataFrame, protocol: Proto
     of_pixels = isinstance(protocol, PixelProtocol)
     if (of_pixels and not has_masks) or (not of_pixels and has_masks and not has_boxes):
         scored, truth = ("pixels", "masks") if of_pixels else ("boxes", "boxes")
-        raise RunError(f"{protocol.name} scores {scored}, but the images of {run} have no {truth}")
+        other = "boxes" if of_pixels else "pixels"
+        raise RunError(
+            f"{protocol.name} scores {scored}, but the images of {run} have no {truth}; choose a "
+            f"protocol of {other}"
+        )

@@ -51,7 +51,8 @@ class Identity(Facts):
         methods: the facts of each map method, by its name in the results.
         sources: the facts of each network-free method, by its name in the results.
         metrics: the facts of each metric, by its name in the results.
-        selected_on: digest of the images or of the run that thresholds are selected on.
+        selected_on: digest of the images or of the run that thresholds are selected on; None if no
+            thresholds are selected on listed images or on a run.
         environment: the environment of the processes that worked on the run.
         n_parts: the number of parts of the whole run.
         shard: ``i/n`` if the folder holds only every n-th part; None if it holds all of them.
@@ -81,8 +82,8 @@ class Identity(Facts):
     def changed(self, now: "Identity") -> list[str]:
         """The values that differ in another identity; see ``differences``.
 
-        Where the rows come from is compared only if ``now`` says it: an experiment that is run
-        where its merged or rescored run lies is given that run.
+        ``rescored_from`` and ``merged_from`` are compared only if ``now`` sets them. So an
+        experiment can be run in the folder of its merged or rescored run, which is then read.
         """
         ignored = {
             name

@@ -23,7 +23,7 @@ def merge(shards: Sequence[RunFolder], out: Path, *, force: bool = False) -> Res
         force: whether to delete a run in ``out`` first.
 
     Raises:
-        RunError: the shards belong to different runs, or parts are missing or there twice.
+        RunError: the shards belong to different runs, or a part is missing or is in two shards.
         DatasetError: no image of the whole run could be evaluated.
     """
     if not shards:
@@ -31,7 +31,7 @@ def merge(shards: Sequence[RunFolder], out: Path, *, force: bool = False) -> Res
     require_not_above(out, shards)
     identity = _require_one_run(shards)
     folder_of = _require_all_parts(shards, identity.n_parts)
-    # The merge of a shard that was made anew is another merged run.
+    # If a shard is made anew, merging it gives another run.
     merged_from = tuple(
         sorted(f"{shard.identity.shard}, {shard.manifest.started}" for shard in shards)
     )
@@ -78,13 +78,16 @@ def _require_one_run(shards: Sequence[RunFolder]) -> Identity:
 
 
 def _require_all_parts(shards: Sequence[RunFolder], n_parts: int) -> dict[int, RunFolder]:
-    """The shard that holds each part, by the part's number; RunError unless each is there once."""
+    """The shard that holds each part, by the part's number; RunError unless each is held once."""
     folder_of = {number: shard for shard in shards for number in shard.parts()}
     n_held = sum(len(shard.parts()) for shard in shards)
     if len(folder_of) < n_parts or n_held > n_parts:
         names = ", ".join(str(shard.identity.shard) for shard in shards)
         problem = "some are missing" if len(folder_of) < n_parts else "some are there twice"
-        raise RunError(f"the shards {names} hold {n_held} parts, the run has {n_parts}: {problem}")
+        raise RunError(
+            f"the shards {names} hold {n_held} parts, the run has {n_parts}: {problem}; name the "
+            "folder of every shard once"
+        )
     return folder_of
 
 

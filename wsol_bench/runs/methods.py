@@ -43,7 +43,8 @@ def build_methods(config: ExperimentConfig) -> Methods:
     ]
     if config.faithfulness is not None and not map_methods:
         raise ConfigError(
-            "faithfulness: expected a map method whose maps to measure, found none under 'methods'"
+            "faithfulness: expected a map method under 'methods', on whose maps it is measured, "
+            "found none"
         )
     if config.faithfulness is not None and all(method.classes == "label" for method in map_methods):
         raise ConfigError(
@@ -52,8 +53,8 @@ def build_methods(config: ExperimentConfig) -> Methods:
         )
     if map_methods and not config.models:
         raise ConfigError(
-            f"map method {map_methods[0].name!r} needs a model; name one under 'models' (methods "
-            f"that need none are {', '.join(network_free_methods)})"
+            f"map method {map_methods[0].name!r} needs a model; name a model under 'models' "
+            f"(methods that need no model are {', '.join(network_free_methods)})"
         )
     return Methods(map_methods, network_free)
 
@@ -97,7 +98,7 @@ def _with_options(named: MethodConfig, options: dict[str, Any], suffix: str) -> 
 
 
 def _get(name: str) -> Any:
-    """The method of a name; torch is imported for a map method alone."""
+    """The method of this name; torch is imported only for a map method."""
     if name in NETWORK_FREE:
         return network_free_methods.get(name)
     if ":" in name:

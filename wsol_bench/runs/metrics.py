@@ -1,4 +1,4 @@
-"""The metrics of a run: those that its experiment names, or else those of its protocol."""
+"""The metrics of a run: those that its experiment names, or else its protocol's default metrics."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,8 +22,8 @@ def build_metrics(
     """The metrics of an experiment, with their options bound.
 
     Args:
-        named: the metrics that the experiment names; None for those of the protocol, and those of
-            faithfulness if it is measured.
+        named: the metrics that the experiment names; None for the protocol's default metrics, with
+            the metrics of faithfulness if faithfulness is measured.
         protocol: the protocol of the experiment.
         faithfulness: whether faithfulness is measured.
 

@@ -1,4 +1,4 @@
-"""The pass of an experiment without a model: network-free methods alone, and no pixels read."""
+"""The pass of an experiment without a model: only network-free methods; no pixels are read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ class NetworkFreePass:
     """The network-free methods of an experiment without a model; a ``MethodPass``.
 
     Attributes:
-        maps_or_boxes: what each method holds, by the method's name in the results.
-        protocol: the protocol, which says where the input that maps cover lies in an image.
+        maps_or_boxes: the maps or boxes of each method, by the method's name in the results.
+        protocol: the protocol; its input section says which area of an image the maps cover.
     """
 
     maps_or_boxes: Mapping[str, MapsOrBoxes]
@@ -40,7 +40,7 @@ class NetworkFreePass:
         return NO_MODEL
 
     def unknown(self, dataset: Dataset) -> dict[int, str]:
-        """No image: without a classifier there is no class that it does not know."""
+        """No image: every class can be evaluated, since there is no classifier."""
         return {}
 
     def batches(self, dataset: Dataset, batches: Sequence[list[int]]) -> Iterator[UnscoredBatch]:
@@ -50,7 +50,10 @@ class NetworkFreePass:
             usable: list[tuple[int, Sample]] = []
             for position in positions:
                 sample = dataset[position]
-                if not any(held.covers(sample.image_id) for held in self.maps_or_boxes.values()):
+                if not any(
+                    maps_or_boxes.covers(sample.image_id)
+                    for maps_or_boxes in self.maps_or_boxes.values()
+                ):
                     reason = "there is neither a map nor a box for it"
                     outcome = ImageOutcome(position, sample, ImageStatus.NOT_PREDICTED, reason)
                     failed.append(outcome)
@@ -71,7 +74,7 @@ class _NetworkFreeGroup:
     samples: list[tuple[int, Sample]]
 
     def scored(self, scoring: Scoring) -> ScoredGroup:
-        """Score what each method has of the images."""
+        """Score the maps or boxes of each method."""
         samples = [sample for _, sample in self.samples]
         images = _image_batch(samples, self.network_free.protocol)
         broken = scoring.broken(images)
@@ -85,8 +88,8 @@ class _NetworkFreeGroup:
         if not len(images):
             return ScoredGroup(outcomes, [])
         methods = []
-        for method, held in self.network_free.maps_or_boxes.items():
-            rows, scores = held.score_without_model(images, scoring)
+        for method, maps_or_boxes in self.network_free.maps_or_boxes.items():
+            rows, scores = maps_or_boxes.score_without_model(images, scoring)
             methods.append(ScoredMethod(method, "", rows, scores, CostLine(len(images))))
         return ScoredGroup(outcomes, methods)
 

@@ -1,4 +1,4 @@
-"""The pass of a model and its methods: decoded images in, batches of maps out.
+"""The pass of a model and its methods, from decoded images to batches of maps.
 
 Nothing is scored here, and nothing waits for the device: a GPU may still work on a batch when it is
 handed on.
@@ -55,7 +55,7 @@ class NetworkPass:
         methods: the map methods, which share one forward pass.
         randomized: the network with permuted weights, for methods that ask for it; None if no
             method does.
-        network_free: what each network-free method holds, by its name in the results.
+        network_free: the maps or boxes of each network-free method, by its name in the results.
         protocol: every choice between image and number.
         faithfulness_steps: the number of steps of insertion and deletion, on the maps of the first
             predictions; None if faithfulness is not measured.
@@ -134,11 +134,11 @@ class NetworkPass:
         if self.randomized is not None:
             randomized = [method for method in self.methods if method.is_randomized]
             with self._blaming(self.name, inputs):
-                of_randomized = capture(
+                randomized_record = capture(
                     self.randomized, inputs, targets, merged_plan(randomized),
                     classes=record.classes, precision=self.precision, image_ids=ids,
                 )  # fmt: skip
-            maps |= self._maps(randomized, of_randomized, inputs)
+            maps |= self._maps(randomized, randomized_record, inputs)
         in_order = [
             maps[method.name, layer] for method in self.methods for layer in self._layers_of(method)
         ]
@@ -181,15 +181,15 @@ class NetworkPass:
 
     @contextmanager
     def _blaming(self, culprit: str, inputs: Tensor) -> Iterator[None]:
-        """Turn a failure of the network into a ModelError that names it and says what may help."""
+        """Turn a failure of the network into a ModelError with the culprit and advice."""
         try:
             yield
         except (RuntimeError, AssertionError) as error:
             hint = ""
             if isinstance(error, torch.OutOfMemoryError):
                 hint = (
-                    f"; a batch_size below {self.batch_size} needs less memory, but makes another "
-                    "run, which needs another folder"
+                    f"; a batch_size below {self.batch_size} needs less memory; it makes another "
+                    "run, so choose another folder, too"
                 )
             raise ModelError(
                 f"{culprit} fails on an input of shape {tuple(inputs.shape)}: {error}{hint}"
@@ -275,8 +275,10 @@ class _NetworkGroup:
             for method_maps, faithful in zip(self.method_maps, self.faithfulness, strict=True)
         ]
         methods += [
-            ScoredMethod(method, "", rows, held.score(rows, scoring), CostLine(len(images)))
-            for method, held in self.network.network_free.items()
+            ScoredMethod(
+                method, "", rows, maps_or_boxes.score(rows, scoring), CostLine(len(images))
+            )
+            for method, maps_or_boxes in self.network.network_free.items()
         ]
         return ScoredGroup(self._outcomes(slots, broken), methods)
 
@@ -348,7 +350,7 @@ def _of_first_rows(faithful: Faithfulness, rows: RowBatch) -> dict[str, Float64[
 
 
 def _maps_of(method: MapMethod, layer: str, record: Record) -> _MethodMaps:
-    """A method's maps at a layer, and their cost: that of the shared pass and of its own work."""
+    """A method's maps at a layer, with the cost of the shared pass and of the method's own work."""
     names = [recorded.name for recorded in record.layers]
     slots = None
     if method.classes == "label":

@@ -52,7 +52,10 @@ def expand_variables(value: Any, where: str, key: tuple[str, ...] = ()) -> Any:
         ConfigError: a variable is not set, or the configuration is nested within itself.
     """
     if len(key) > _DEEPEST:
-        raise ConfigError(f"{where}: nested more than {_DEEPEST} deep, or within itself")
+        raise ConfigError(
+            f"{where}: expected at most {_DEEPEST} nested levels, found more; does a YAML alias "
+            "lead back into itself?"
+        )
     if isinstance(value, dict):
         return {
             name: expand_variables(item, where, (*key, str(name))) for name, item in value.items()

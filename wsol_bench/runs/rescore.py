@@ -66,7 +66,7 @@ def rescore(
         force: whether to delete a run in ``out`` first.
 
     Raises:
-        ConfigError: a protocol or metric is unknown, or an override changes something else.
+        ConfigError: a protocol or metric is unknown, or an override changes another key.
         RunError: the run is not finished; the protocol has another input, which would make other
             maps; the run has no ground truth that the protocol scores by; or maps that are not
             stored have changed.
@@ -100,7 +100,7 @@ class _Plan:
         scoring: its scoring, with the new metrics.
         selection_run: the run that thresholds are selected on; None if there is none.
         identity: the identity of the new run.
-        network_free: for each network-free method by its name, its maps; None for one of boxes.
+        network_free: the maps of each network-free method, by its name; None for a method of boxes.
         held_out: the ids of the images that a threshold is selected on.
     """
 
@@ -184,8 +184,8 @@ def _experiment(
     )
     if others := differences(before, now):
         raise ConfigError(
-            f"stored maps can only be scored by another protocol or for other metrics, not with "
-            f"{others[0]}"
+            "stored maps can only be scored by another protocol or for other metrics, found a "
+            f"change of another key: {others[0]}; run the experiment again to change it"
         )
     return experiment
 
@@ -222,7 +222,7 @@ def _identity(
 def _network_free_maps(
     run: RunFolder, experiment: ExperimentConfig
 ) -> dict[str, MapsOrBoxes | None]:
-    """The maps of each network-free method, which a run does not store; None for one of boxes.
+    """The maps of each network-free method, which no run stores; None for a method of boxes.
 
     Raises:
         RunError: the maps have changed since the run.
@@ -244,7 +244,7 @@ def _held_out(run: RunFolder, protocol: Protocol, ids: np.ndarray) -> set[str]:
     """The ids of the images that a threshold is selected on."""
     if protocol.selection is None:
         return set()
-    # A shard may hold only held-out images, or none.
+    # A shard may hold only held-out images, or no held-out image.
     is_whole = run.identity.shard is None
     choose = protocol.selection.splits if is_whole else protocol.selection.holds_out
     return set(ids[choose(ids.tolist())])

@@ -38,7 +38,7 @@ def rescore_part(
         tables: the tables of the part as they are stored.
         protocol: the new protocol; its input section is that of ``made_by``.
         scoring: the scoring of the new protocol, with its metrics.
-        network_free: for each network-free method by its name, its maps; None for a method of
+        network_free: the maps of each network-free method, by its name; None for a method of
             boxes, whose boxes are in the stored rows.
         made_by: the protocol that the part was made by.
         held_out: the ids of the images that a threshold is selected on.
@@ -98,7 +98,8 @@ def _faithfulness(rows: pd.DataFrame, *, keep: bool) -> dict[str, Float64[np.nda
 
     Args:
         rows: the table ``rows``.
-        keep: whether maps are upsampled as they were when it was measured; NaN replaces it if not.
+        keep: whether the maps are upsampled as they were when faithfulness was measured; if not,
+            the columns are NaN.
     """
     return {
         column.name: rows[column.name].to_numpy(np.float64) if keep else np.full(len(rows), np.nan)
@@ -150,7 +151,10 @@ def _scores_of_stored_maps(
         pd.MultiIndex.from_frame(maps[_MAP_KEYS])
     )
     if (row < 0).any():
-        raise RunError("the stored maps do not belong to the stored rows")
+        raise RunError(
+            "the stored maps do not belong to the stored rows: a map has no row of its model, "
+            "method, layer, image and rank; run the experiment again"
+        )
     inputs = [batch.images.placements[image].input for image in batch.image[row].tolist()]
     shapes = list(zip(maps["height"].tolist(), maps["width"].tolist(), inputs, strict=True))
     for chosen in by_shape(shapes):

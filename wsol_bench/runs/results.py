@@ -1,4 +1,4 @@
-"""Read a stored run: its tables, and the results of each of its methods. Nothing needs torch."""
+"""Read a stored run: its tables, and the results of each of its methods, without torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,8 @@ class Results:
 
     Attributes:
         summary: one line for each model x method x layer; fractions are in [0, 1].
-        folder: the run's folder; that of a run without ``out`` is deleted with these results.
+        folder: the run's folder; for a run without ``out`` a temporary folder, which is deleted
+            with these results.
         n_before: the number of parts that were done before this process began.
     """
 
@@ -123,7 +124,7 @@ def _selection_of(table: pd.DataFrame, model: str, method: str, layer: str) -> S
 class _RowsByMethod:
     """The rows of a model that enter a number, from which the rows of each method are taken.
 
-    These are the rows of the images' labels and of rank 1. They are in memory once. Text is held as
+    These are the rows of the images' labels and of rank 1, held in memory once. Text is held as
     codes into the list of its values, so that no text is compared or converted for each method.
 
     Args:
@@ -224,7 +225,7 @@ def _rows_that_count(
             unknown = rows["image_id"][place.is_null().index(True).as_py()]
             raise RunError(
                 f"{folder.path}: rows of part {part} hold the image {unknown}, which is not in "
-                "its images"
+                "the table images of that part"
             )
         is_label = pc.equal(_text(rows["class"]), pc.take(_text(truth["label"]), place))
         chosen = rows.filter(pc.or_(is_label, pc.equal(rows["rank"], 1)))

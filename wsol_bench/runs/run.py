@@ -37,9 +37,9 @@ def run(
 
     Args:
         config: the path of a YAML file, a mapping, or an ``ExperimentConfig``.
-        out: the folder of the run. If it holds the same run, that is continued, or read if it is
-            finished. Without ``out`` the run is stored in a temporary folder, which is deleted with
-            the results.
+        out: the folder of the run. If it holds the same run, that run is continued, or read if
+            it is finished. Without ``out`` the run is stored in a temporary folder, which is
+            deleted with the results.
         engine: the engine that evaluates the parts; by default this process.
         shard: ``i/n``, i from 1 to n: evaluate every n-th part only. ``merge`` joins n such runs.
         force: whether to delete a run in ``out`` first.
@@ -73,7 +73,7 @@ def run_below(
     engine: Engine | None = None,
     shard: str | None = None,
 ) -> Results:
-    """``run`` in a folder of ``parent``: an unfinished run of the experiment, or a new one."""
+    """Carry out an experiment below ``parent``: continue an unfinished run of it, or begin one."""
 
     def place(identity: Identity) -> Path:
         return RunFolder.unfinished(parent, identity) or _new_folder(parent, shard)
@@ -89,7 +89,7 @@ def _carry_out(
     *,
     force: bool,
 ) -> Results:
-    """``run`` in the folder that ``place`` chooses for the run's identity."""
+    """Carry out an experiment in the folder that ``place`` chooses for the run's identity."""
     resolved = load_config(config)
     shard = None if shard is None else canonical_shard(shard)
     engine = engine or LocalEngine()

@@ -37,7 +37,7 @@ __all__ = [
 
 
 class ImageStatus(StrEnum):
-    """What became of an image."""
+    """Whether an image was evaluated; if not, why."""
 
     EVALUATED = "evaluated"
     UNKNOWN_CLASS = "unknown_class"
@@ -47,7 +47,7 @@ class ImageStatus(StrEnum):
 
 
 class RowStatus(StrEnum):
-    """What became of the map or box of a row."""
+    """The outcome of scoring the map or box of a row."""
 
     BOX = "box"
     NO_BOX = "no_box"
@@ -57,7 +57,7 @@ class RowStatus(StrEnum):
 
 
 class MethodStatus(StrEnum):
-    """What became of a method in a summary."""
+    """Whether a method has numbers in a summary; if not, why."""
 
     OK = "ok"
     NOT_APPLICABLE = "not_applicable"
@@ -190,7 +190,7 @@ CORNERS = tuple(
     for name, edge in (("x0", "left"), ("y0", "top"), ("x1", "right"), ("y1", "bottom"))
 )
 
-# Where the maximum of a map lies, whatever the protocol.
+# Where the maximum of a map lies; every protocol fills these columns.
 PEAK = tuple(
     Column(
         name,

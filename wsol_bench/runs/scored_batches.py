@@ -28,15 +28,15 @@ __all__ = [
 
 
 class ImageOutcome(NamedTuple):
-    """What became of an image: a line of the table ``images``.
+    """The outcome of an image: a line of the table ``images``.
 
     Attributes:
         position: the image's position in the data set.
         sample: the image.
         status: whether it was evaluated, and if not, what went wrong.
         reason: why it was not evaluated; "" if it was.
-        label_rank: the rank of its label among the model's outputs; 0 if there is none.
-        label_score: the softmax probability of its label; NaN if there is none.
+        label_rank: the rank of its label among the model's outputs; 0 if no model ranked it.
+        label_score: the softmax probability of its label; NaN if no model scored it.
     """
 
     position: int
@@ -107,7 +107,7 @@ class ScoredGroup(NamedTuple):
     """A group of images after scoring.
 
     Attributes:
-        outcomes: what became of each image.
+        outcomes: the outcome of each image.
         methods: the scores of each method on the images that were evaluated.
     """
 
@@ -117,14 +117,14 @@ class ScoredGroup(NamedTuple):
 
 @runtime_checkable
 class UnscoredGroup(Protocol):
-    """A group of images whose maps or boxes are made."""
+    """A group of images whose maps or boxes are made, but not scored yet."""
 
     def scored(self, scoring: Scoring) -> ScoredGroup:
         """Score the maps and boxes of the group."""
 
 
 class UnscoredBatch(NamedTuple):
-    """A batch of images whose maps or boxes are made.
+    """A batch of images whose maps or boxes are made, but not scored yet.
 
     Attributes:
         failed: the images that cannot be scored.

@@ -1,4 +1,4 @@
-"""The scorer: unscored batches in, the tables of a part out. No network is used here."""
+"""The scorer turns unscored batches into the tables of a part. No network is used here."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,9 +97,9 @@ class Scorer:
         n = len(method.rows)
         measured = {}
         if self.faithfulness:
-            nothing = np.full(n, np.nan)
+            not_measured = np.full(n, np.nan)
             measured = {
-                column.name: method.faithfulness.get(column.name, nothing)
+                column.name: method.faithfulness.get(column.name, not_measured)
                 for column in FAITHFULNESS
             }
         return {

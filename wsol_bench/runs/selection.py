@@ -49,13 +49,18 @@ class SelectionRun:
         selected = self.identity
         if _choices(selected.protocol) != _choices(identity.protocol):
             raise ConfigError(
-                f"{where} was scored by {selected.protocol.name}, which is not "
-                f"{identity.protocol.name} on other images"
+                f"{where} was scored by {selected.protocol.name}, but this run is scored by "
+                f"{identity.protocol.name}; only 'select_on' may differ between the two protocols"
             )
         if selected.config.get("precision") != identity.config.get("precision"):
-            raise ConfigError(f"{where} has another precision than this run")
+            raise ConfigError(
+                f"{where} has the precision {selected.config.get('precision')}, but this run has "
+                f"{identity.config.get('precision')}; they must be equal"
+            )
         if options := _other_options(selected, identity):
-            raise ConfigError(f"{where} has another method {options!r} than this run")
+            raise ConfigError(
+                f"{where} has another method {options!r} than this run: its options differ"
+            )
         pairs: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
             ("model", identity.models, selected.models),
             ("method", identity.methods, selected.methods),
@@ -64,9 +69,12 @@ class SelectionRun:
         for kind, needed, available in pairs:
             for name, facts in needed.items():
                 if name not in available:
-                    raise ConfigError(f"{where} has no {kind} {name!r}")
+                    raise ConfigError(f"{where} has no {kind} {name!r}, which this run has")
                 if available[name] != facts:
-                    raise ConfigError(f"{where} has another {kind} {name!r} than this run")
+                    raise ConfigError(
+                        f"{where} has another {kind} {name!r} than this run; thresholds apply only "
+                        f"to the same {kind}"
+                    )
 
 
 def selection_run(protocol: Protocol) -> SelectionRun | None:
@@ -97,7 +105,7 @@ def selection_run(protocol: Protocol) -> SelectionRun | None:
 def selection_digest(protocol: Protocol, run: SelectionRun | None) -> str | None:
     """Digest of the run or the listed images that thresholds are selected on; None for neither.
 
-    A path does not identify either of them.
+    The path of the run or of the list does not enter it, since what lies there may change.
     """
     if run is not None:
         return run.digest
@@ -119,9 +127,9 @@ def _network_free_code(identity: Identity) -> dict[str, str]:
 
 
 def _other_options(selected: Identity, identity: Identity) -> str | None:
-    """The label of a method that both runs have with different options; None if there is none.
+    """The label of a method that both runs have with different options; None if no method does.
 
-    Only a label hides the options; without one they are part of the method's name.
+    Only a label hides the options; without a label they are part of the method's name.
     """
     before, now = (
         {method["label"]: method for method in run.config["methods"] if method.get("label")}

@@ -1,1 +1,1 @@
-"""Scoring: localization maps and boxes in, scores out, by one of three kinds of protocol."""
+"""Scoring turns localization maps and boxes into scores, by one of three kinds of protocol."""

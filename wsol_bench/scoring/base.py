@@ -1,4 +1,4 @@
-"""Scoring: what all kinds of protocol share when they turn maps or boxes into scores and numbers.
+"""The scoring that all kinds of protocol share: from maps or boxes to scores and numbers.
 
 The three kinds are modules of their own: ``one_box``, ``box_sweep`` and ``pixels``. Each knows how
 it scores a map, its columns, and the numbers of a method.
@@ -41,8 +41,9 @@ __all__ = ["CHUNK", "Chunk", "Scoring", "Selection"]
 # Maps at the input's size that are in memory at a time: 8 of 224 x 224 fit a processor's cache.
 CHUNK = 8
 
-# Given the name of a number, the means of its columns over the images that its threshold is
-# selected on, as another run has stored them; None if that run has none for the method.
+# A function of the name of a number: it returns the means of the number's columns over the images
+# that its threshold is selected on, as another run has stored them; None if that run has no such
+# number for the method.
 Selection: TypeAlias = Callable[[str], Float64[np.ndarray, " m"] | None]
 
 
@@ -73,8 +74,9 @@ class Scoring(ABC):
         row_columns: the columns that this kind adds to the table ``rows``.
         curve_columns: the columns that it adds to the table ``curves``; empty for a kind without
             curves.
-        least_iou: IoU from which the one box of a map is a hit; None if no one box is chosen.
-        number_names: the names of the numbers that it defines by itself.
+        least_iou: the IoU from which the box of a map is a hit; None for a kind that does not take
+            one box of each map.
+        number_names: the names of the numbers that this kind defines.
         every_row: whether the maps of all predicted classes are scored, or only those of the
             images' labels.
     """
@@ -100,7 +102,7 @@ class Scoring(ABC):
         """The ``RowStatus`` of boxes that were scored without a map (NaN for none)."""
 
     def boxes_of_maps(self, chunk: Chunk) -> Float64[np.ndarray, "n 4"]:
-        """The box of each map in pixels of the input; NaN for a kind that takes no one box."""
+        """The box of each map in pixels of the input; NaN if the kind does not take one."""
         return np.full((len(chunk.rows), 4), np.nan)
 
     def place_boxes(
@@ -154,7 +156,9 @@ class Scoring(ABC):
     def details(
         self, images: ImageScores, measured: Mapping[str, Float64[np.ndarray, " n"]]
     ) -> dict[str, pd.DataFrame]:
-        """Tables of why and where the boxes of one method fail, by name; none without one box.
+        """Tables of why and where the boxes of one method fail, by name.
+
+        Empty for a kind that does not take one box of each map.
 
         Args:
             images: the scores of the method.
@@ -229,7 +233,7 @@ class Scoring(ABC):
                 if metric.column.name in columns:
                     raise ConfigError(
                         f"metrics: {metric.name} is stored in the column {metric.column.name!r}, "
-                        "a name that another column of the results has; rename it"
+                        "a name that another column of the results has; rename the metric's column"
                     )
                 columns.add(metric.column.name)
             if metric.name in names:
@@ -318,7 +322,7 @@ class Scoring(ABC):
         Args:
             status: the ``RowStatus`` of each row.
             boxes: the box of each row in pixels of its image; NaN for none.
-            columns: other columns of ``rows``, by name; NaN for those that are not given.
+            columns: other columns of ``rows``, by name; a column that is missing here becomes NaN.
             curves: the lines of ``curves``.
         """
         box_names = [column.name for column in (*CORNERS, *self.row_columns)]
@@ -377,7 +381,7 @@ class Scoring(ABC):
     def _measure(
         self, values: Float32[np.ndarray, "height width"], row: int, batch: RowBatch
     ) -> Iterator[tuple[str, float]]:
-        """The columns that are measured on one map, whatever the protocol, with their values."""
+        """The columns that every protocol measures on one map, with their values."""
         index = batch.image[row]
         view = MapView(values, batch.images.truth[index], batch.images.placements[index])
         for column, value in zip(PEAK, peak_in_image(view), strict=True):

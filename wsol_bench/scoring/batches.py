@@ -53,7 +53,7 @@ class RowBatch:
         rank: the rank of each row's class in the image's prediction, from 1; 0 if classes are not
             ranked.
         wnid: the wnid of each row's class; "" if the row has no class.
-        score: the softmax probability of each row's class; NaN if there is none.
+        score: the softmax probability of each row's class; NaN if no model scored it.
     """
 
     images: ImageBatch
@@ -88,7 +88,7 @@ class RowBatch:
 
     @classmethod
     def of_labels(cls, images: ImageBatch) -> "RowBatch":
-        """One row an image, of its label, for images whose classes no model has ranked."""
+        """One row an image, for its label: the rows of images whose classes no model has ranked."""
         n = len(images)
         labels = np.array([truth.label for truth in images.truth], dtype=object)
         return cls(images, np.arange(n), np.zeros(n, np.int64), labels, np.full(n, np.nan))

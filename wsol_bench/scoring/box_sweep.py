@@ -1,4 +1,4 @@
-"""The boxes of a map at every threshold of a sweep: MaxBoxAcc, MaxBoxAccV2, selected thresholds.
+"""Scoring of boxes at every threshold of a sweep: MaxBoxAcc, MaxBoxAccV2, selected thresholds.
 
 A sweep keeps hits, not boxes: for the map of each image's label, one bit for each threshold and
 least IoU. Every number follows from these bits.
@@ -78,13 +78,13 @@ class BoxSweep(Scoring):
         )
 
     def status_of_maps(self, boxes: Float64[np.ndarray, "n 4"]) -> np.ndarray:
-        """``swept``: the protocol chooses no one box."""
+        """``swept`` for every map, since the protocol does not choose one box of it."""
         return np.full(len(boxes), RowStatus.SWEPT.value, dtype=object)
 
     def status_of_boxes(self, boxes: Float64[np.ndarray, "n 4"]) -> np.ndarray:
         """``swept``, or ``missing`` for a row that has no box."""
-        none = np.isnan(boxes[:, 0])
-        return np.where(none, RowStatus.MISSING.value, RowStatus.SWEPT.value).astype(object)
+        has_no_box = np.isnan(boxes[:, 0])
+        return np.where(has_no_box, RowStatus.MISSING.value, RowStatus.SWEPT.value).astype(object)
 
     def curves_of_maps(self, chunk: Chunk, batch: RowBatch) -> CurveLines:
         """The hits of each map."""
@@ -123,7 +123,7 @@ class BoxSweep(Scoring):
         return counts
 
     def protocol_numbers(self, images: ImageScores, selection: Selection) -> list[Number]:
-        """MaxBoxAcc and its variants, at the best thresholds and at selected ones if there are any.
+        """MaxBoxAcc and its variants, at the best thresholds, and at selected thresholds if any.
 
         Images without a box of their label are not counted. Blacklisted images are counted, as the
         authors do (Choe et al., CVPR 2020).
@@ -155,10 +155,11 @@ class BoxSweep(Scoring):
         return numbers
 
     def require_boxes(self, run: Path, protocol: str) -> None:
-        """Raise RunError: the protocol chooses no one box."""
+        """Raise RunError, since the protocol does not choose one box of each map."""
         raise RunError(
-            f"{run} was scored by {protocol}, which takes no one box; score its maps at one "
-            f"threshold first: wsol-bench rescore {run} --protocol gradcam-2017"
+            f"{run} was scored by {protocol}, which takes boxes at many thresholds, not one "
+            "box of each map; score its maps at one threshold first: wsol-bench rescore "
+            f"{run} --protocol gradcam-2017"
         )
 
     def swept_images(self, images: ImageScores, *, held_out: bool) -> ImageScores | None:
@@ -212,7 +213,7 @@ class BoxSweep(Scoring):
         return np.frombuffer(flat, np.uint8).reshape(len(images), n_curves, width)
 
     def _in_frame(self, spans: BoxSpans, placement: Placement) -> BoxSpans:
-        """Boxes in pixels of the input, in the pixels of the protocol's frame."""
+        """Convert boxes from pixels of the input to the pixels of the protocol's frame."""
         boxes = spans.boxes.astype(np.float64)
         if self._scoring_section.frame == "original":
             boxes = to_original(boxes, [placement], np.zeros(len(boxes), np.int64))

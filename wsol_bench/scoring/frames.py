@@ -1,6 +1,6 @@
-"""The frame of a comparison: the pixels, of the image or of the input, in which boxes are compared.
+"""The frame of a protocol: the pixels in which it compares boxes.
 
-A protocol compares boxes in pixels of the original image or of the network's input (``frame``).
+These are the pixels of the original image or of the network's input.
 """
 
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ def truth_in_frame(truth: ImageTruth, placement: Placement, frame: Frame) -> Box
 
 
 def boxes_in_original(boxes: Float64[np.ndarray, "n 4"], batch: RowBatch) -> Boxes:
-    """Boxes in pixels of the input, one a row, in pixels of the rows' images."""
+    """Convert boxes, one a row, from pixels of the input to pixels of the rows' images."""
     return to_original(boxes, batch.images.placements, batch.image)
 
 
 def boxes_in_frame(boxes: Float64[np.ndarray, "n 4"], batch: RowBatch, frame: Frame) -> Boxes:
-    """Boxes in pixels of the rows' images, one a row, in the pixels of a frame."""
+    """Convert boxes, one a row, from pixels of the rows' images to the pixels of a frame."""
     if frame == "original" or not len(boxes):
         return boxes
     return to_input(boxes, batch.images.placements, batch.image)
@@ -53,7 +53,7 @@ def best_iou(
     counts = np.array([len(image_boxes) for image_boxes in truth], np.int64)[image]
     best = np.zeros(len(boxes))
     for position in range(int(counts.max(initial=0))):
-        # The n-th ground-truth box of every image that has so many.
+        # The ground-truth box at this position, for every image that has enough boxes.
         rows = np.flatnonzero(counts > position)
         truth_boxes = np.array([truth[index][position] for index in image[rows]])
         best[rows] = np.maximum(best[rows], box_iou(boxes[rows], truth_boxes))

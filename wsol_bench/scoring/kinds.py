@@ -1,6 +1,6 @@
 """The three kinds of scoring, and which one a protocol asks for.
 
-This is the only place that asks which kind a protocol is.
+No other module of ``scoring`` asks which kind a protocol is.
 """
 
 from collections.abc import Sequence

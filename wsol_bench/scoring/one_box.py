@@ -1,4 +1,4 @@
-"""One box of each map, at one threshold: ILSVRC's localization error, and GT-known."""
+"""Scoring of one box of each map, at one threshold: ILSVRC's localization error, and GT-known."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -57,14 +57,14 @@ class OneBox(Scoring):
         self.least_iou = protocol.scoring.iou
 
     def status_of_maps(self, boxes: Float64[np.ndarray, "n 4"]) -> np.ndarray:
-        """``box``, or ``no_box`` for a map that has none."""
-        none = np.isnan(boxes[:, 0])
-        return np.where(none, RowStatus.NO_BOX.value, RowStatus.BOX.value).astype(object)
+        """``box``, or ``no_box`` for a map without a box."""
+        has_no_box = np.isnan(boxes[:, 0])
+        return np.where(has_no_box, RowStatus.NO_BOX.value, RowStatus.BOX.value).astype(object)
 
     def status_of_boxes(self, boxes: Float64[np.ndarray, "n 4"]) -> np.ndarray:
-        """``box``, or ``missing`` for a row that has none."""
-        none = np.isnan(boxes[:, 0])
-        return np.where(none, RowStatus.MISSING.value, RowStatus.BOX.value).astype(object)
+        """``box``, or ``missing`` for a row without a box."""
+        has_no_box = np.isnan(boxes[:, 0])
+        return np.where(has_no_box, RowStatus.MISSING.value, RowStatus.BOX.value).astype(object)
 
     def boxes_of_maps(self, chunk: Chunk) -> Float64[np.ndarray, "n 4"]:
         """The box of each map, half-open xyxy in pixels of the input; NaN for none."""
@@ -99,7 +99,7 @@ class OneBox(Scoring):
         return {_IOU.name: self._best_iou(compared, batch)}
 
     def counts(self, images: ImageScores) -> dict[str, int]:
-        """The numbers of images that no localization error counts."""
+        """The numbers of images that are left out of the localization errors."""
         return {
             "n_blacklisted": int(images.images["blacklisted"].sum()),
             "n_without_box": int((~images.has_box).sum()),
@@ -124,12 +124,12 @@ class OneBox(Scoring):
         return tables
 
     def require_boxes(self, run: Path, protocol: str) -> None:
-        """Return: each map has one box."""
+        """Do nothing, since the protocol takes one box of each map."""
 
     def _best_iou(
         self, boxes: Float64[np.ndarray, "n 4"], batch: RowBatch
     ) -> Float64[np.ndarray, " n"]:
-        """The best IoU of boxes that are in the pixels of the protocol's frame."""
+        """The best IoU of each box with a ground-truth box; boxes are in the protocol's frame."""
         frame = self._scoring_section.frame
         pairs = zip(batch.images.truth, batch.images.placements, strict=True)
         truth = [truth_in_frame(truth, placement, frame) for truth, placement in pairs]

@@ -1,4 +1,4 @@
-"""The pixels of a map, scored against a mask: PxAP and peak IoU."""
+"""Scoring of the pixels of a map against a mask: PxAP and peak IoU."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ _FOREGROUND = Column(
 )
 _BACKGROUND = Column("background", "bytes", "the same numbers of the other pixels")
 
-# To resample pixel counts is a thousand times the work of resampling hits.
+# Resampling pixel counts takes a thousand times as long as resampling hits.
 _N_RESAMPLES = 1000
 
 
@@ -44,15 +44,15 @@ class Pixels(Scoring):
 
     def __init__(self, protocol: PixelProtocol, metrics: Sequence[Metric]) -> None:
         super().__init__(protocol.map, metrics)
-        # A value below the first threshold is above none; the maximum is above all.
+        # A value below the first threshold is above no threshold; the maximum is above all of them.
         self.thresholds = np.append(protocol.pixels.thresholds, 1.0)
 
     def status_of_maps(self, boxes: Float64[np.ndarray, "n 4"]) -> np.ndarray:
-        """``swept``: the protocol chooses no box."""
+        """``swept`` for every map, since the protocol takes no boxes."""
         return np.full(len(boxes), RowStatus.SWEPT.value, dtype=object)
 
     def status_of_boxes(self, boxes: Float64[np.ndarray, "n 4"]) -> np.ndarray:
-        """``not_applicable``: a box has no pixels to score."""
+        """``not_applicable`` for every box, since a box has no pixels to score."""
         return np.full(len(boxes), RowStatus.NOT_APPLICABLE.value, dtype=object)
 
     def curves_of_maps(self, chunk: Chunk, batch: RowBatch) -> CurveLines:
@@ -114,7 +114,7 @@ class Pixels(Scoring):
         ]
 
     def require_boxes(self, run: Path, protocol: str) -> None:
-        """Raise RunError: the protocol chooses no box."""
+        """Raise RunError, since the protocol takes no boxes."""
         raise RunError(
             f"{run} was scored by {protocol}, which scores pixels: it has no boxes to export"
         )

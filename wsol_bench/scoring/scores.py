@@ -1,4 +1,4 @@
-"""Scores: what a batch of rows is worth, as columns of the tables ``rows`` and ``curves``."""
+"""The scores of a batch of rows, as columns of the tables ``rows`` and ``curves``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,20 +9,20 @@ from jaxtyping import Bool, Float64, Int64
 
 __all__ = ["CurveLines", "Scores"]
 
-# By position of a row in its batch, the row's line of the table ``curves``: a value a column.
+# Lines of the table ``curves``: the position of a row in its batch -> its value in each column.
 CurveLines: TypeAlias = Mapping[int, Mapping[str, bytes]]
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What a batch of rows is worth.
+    """The scores of a batch of rows.
 
     Attributes:
         status: the ``RowStatus`` of each row.
         rows: columns of the table ``rows``, by name.
         curve_rows: the positions of the rows that have a line in the table ``curves``.
         curves: columns of these lines, by name.
-        box_columns: the columns of ``rows`` that describe a box, whatever its class; the others are
+        box_columns: the columns of ``rows`` that describe a box, for every class; the others are
             measured on the map of the image's label alone.
     """
 
@@ -33,7 +33,7 @@ class Scores:
     box_columns: frozenset[str] = frozenset()
 
     def put(self, rows: Int64[np.ndarray, " m"], scores: "Scores") -> "Scores":
-        """These scores, with other scores in the places of some rows.
+        """These scores, with the scores of some rows replaced.
 
         Args:
             rows: the positions of the rows that are replaced; none of them has a curve yet.
@@ -58,7 +58,7 @@ class Scores:
     def spread(
         self, map_rows: Int64[np.ndarray, " r"], is_label: Bool[np.ndarray, " r"]
     ) -> "Scores":
-        """The scores of rows that share maps, in new rows.
+        """The scores of new rows, several of which may share a map.
 
         Columns that are measured on a map, and curves, are only in the rows of an image's label.
 

@@ -17,8 +17,8 @@ def upsample(
 ) -> Float32[np.ndarray, "n height width"]:
     """Maps at the input's (height, width), rectified if the protocol says so.
 
-    This is torch's interpolation, to the rounding of float32. That is separable and linear, so its
-    weights along an axis are its results on the unit vectors.
+    The result is that of torch's interpolation, up to the rounding of float32. The interpolation is
+    separable and linear, so its weights along an axis are its results on the unit vectors.
     """
     if section.rectify == "before_upsampling":
         maps = np.maximum(maps, 0)

@@ -1,1 +1,1 @@
-"""Engines: they evaluate the parts of an experiment, in this process or on many machines."""
+"""Engines evaluate the parts of an experiment, in this process or on many machines."""

@@ -1,4 +1,4 @@
-"""What an engine is: it evaluates the parts of an experiment, somewhere."""
+"""The interface of an engine, which evaluates the parts of an experiment."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable

@@ -1,4 +1,4 @@
-"""The local engine: it evaluates parts in this process, one after the other."""
+"""The local engine evaluates parts in this process, one after the other."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from wsol_bench.runs.schema import Tables
 
 __all__ = ["LocalEngine"]
 
-# A part in which so many decoders die is given up. Decoding runs ahead, so only a part that was
+# If so many decoders die in one part, the run fails. Decoding runs ahead, so only a part that was
 # evaluated alone can be blamed; after a death the next ``_ALONE`` parts are evaluated alone.
 _DEATHS = 3
 _ALONE = 32

@@ -1,8 +1,8 @@
-"""The Ray engine: it evaluates parts on many processes, GPUs and machines.
+"""The Ray engine evaluates parts on many processes, GPUs and machines.
 
-A Ray actor holds the experiment, one model, and one GPU if there is any. It evaluates a few parts
-at a time and streams their tables to the driver, which alone writes. If an actor dies, its parts
-that have not arrived are given to another one.
+A Ray actor holds the experiment, one model, and one GPU if the run uses GPUs. It evaluates a few
+parts at a time and streams their tables to the driver, which alone writes. If an actor dies, its
+parts that have not arrived are given to another actor.
 """
 
 import os
@@ -25,9 +25,10 @@ from wsol_bench.runs.schema import Tables
 
 __all__ = ["RayEngine"]
 
-# The parts that an actor takes at a time: it decodes ahead within them; a death repeats them.
+# The number of parts that an actor takes at a time. It decodes ahead within them; if it dies, they
+# are evaluated again.
 _AT_A_TIME = 8
-# A part in which so many workers die is given up.
+# If so many workers die in one part, the run fails.
 _DEATHS = 3
 # The seconds that the first actor may take to start.
 _START_S = 300.0
@@ -103,13 +104,20 @@ class RayEngine:
         started = not ray.is_initialized()
         if started:
             # One actor for each core that this process may use, which may be fewer than there are.
-            here = {"num_cpus": max(self._n_actors or 0, _cores()), "include_dashboard": False}
-            options = {"address": self._address} if self._address else {"address": "local", **here}
+            local_options = {
+                "num_cpus": max(self._n_actors or 0, _cores()),
+                "include_dashboard": False,
+            }
+            options = (
+                {"address": self._address}
+                if self._address
+                else {"address": "local", **local_options}
+            )
             try:
                 _require_reachable(self._address)
                 ray.init(**options, log_to_driver=False, configure_logging=False)
             except (OSError, RuntimeError, ValueError) as error:  # ConnectionError among these
-                where = f"at {self._address}" if self._address else "here"
+                where = f"at {self._address}" if self._address else "on this machine"
                 raise ConfigError(f"Ray {where} cannot be used: {error}") from error
         try:
             resources = ray.cluster_resources()
@@ -160,8 +168,8 @@ class _Crew:
         options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "num_cpus": 1}
         self._actor = ray.remote(**options, num_gpus=1 if on_gpu else 0)(_Worker)
         self._left = deque(parts)
-        # By number, the parts of workers that died, and how often each was alone there: workers
-        # decode ahead, so only a part that was alone can be blamed.
+        # For each part whose worker died, by its number: how often a worker died that had only this
+        # part. Workers decode ahead, so a part can only be blamed if its worker had no other.
         self._deaths: Counter[int] = Counter()
         self._streams: dict[Any, _Stream] = {}
         # Only an actor that runs is given parts: the cluster may never have room for the others.
@@ -198,13 +206,14 @@ class _Crew:
         ready, _ = ray.wait(waiting, num_returns=1, timeout=timeout)
         if not ready:
             raise WorkerError(
-                f"no Ray worker could start in {_START_S / 60:.0f} minutes: does the cluster have "
-                f"the free resources ({ray.available_resources()})? The finished parts are kept"
+                f"no Ray worker could start in {_START_S / 60:.0f} minutes. A worker needs a free "
+                "CPU core, and a free GPU if the run uses GPUs; the cluster has free: "
+                f"{ray.available_resources()}. The finished parts are kept"
             )
         return ready[0]
 
     def _welcome(self, start: Any) -> None:
-        """Make an actor idle whose start is over; WorkerError if it failed."""
+        """Mark an actor as idle once it has started; WorkerError if it could not start."""
         import ray
 
         actor = self._starting.pop(start)
@@ -225,7 +234,10 @@ class _Crew:
             del self._streams[key]
             self._idle.append(stream.actor)
             if stream.parts:
-                raise WorkerError(f"a Ray worker left out part {stream.parts[0].number}") from None
+                raise WorkerError(
+                    f"expected the tables of part {stream.parts[0].number} from a Ray worker, but "
+                    "it ended without them"
+                ) from None
             return None
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
@@ -241,7 +253,7 @@ class _Crew:
             return None
         part = stream.parts.popleft()
         if part.number != number:
-            raise WorkerError(f"a Ray worker answered part {number}, expected {part.number}")
+            raise WorkerError(f"expected part {part.number} from a Ray worker, found {number}")
         return part, tables
 
     def _take(self) -> deque[Part]:
@@ -277,7 +289,7 @@ class _Worker:
 
     Args:
         config: the configuration of the experiment.
-        loaded: the data set, and what each network-free method holds.
+        loaded: the data set, and the maps or boxes of each network-free method.
         folder: the working directory of the driver.
         path: the module search path of the driver.
         versions: the versions of packages at the driver.
@@ -304,11 +316,17 @@ class _Worker:
             torch.set_num_threads(1)
         host = socket.gethostname()
         if changed := differences(versions, Environment.here().versions):
-            raise WorkerError(f"{host} has other versions (driver -> {host}): {', '.join(changed)}")
+            raise WorkerError(
+                f"{host} has other versions (driver -> {host}): {', '.join(changed)}; install the "
+                "driver's versions on every machine"
+            )
         dataset, maps_or_boxes = loaded
         files = [path for path in dataset.images["path"].iloc[[0, -1]] if path]
         if files and not any(Path(file).exists() for file in files):
-            raise WorkerError(f"{host} does not see the data set: {files[0]} does not exist there")
+            raise WorkerError(
+                f"{host} does not see the data set: {files[0]} does not exist there; every machine "
+                "needs the data set at the same path"
+            )
         experiment = ExperimentConfig.model_validate(config)
         self._experiment = Experiment.on_worker(experiment, dataset, maps_or_boxes)
 
@@ -322,7 +340,7 @@ class _Worker:
 
 
 def _reason(error: Exception) -> str:
-    """The last line of a message of Ray, which says the most."""
+    """The last line of an error of Ray, which says the most."""
     return str(error).strip().rpartition("\n")[2].strip() or type(error).__name__
 
 
