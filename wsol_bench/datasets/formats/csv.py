@@ -56,11 +56,11 @@ def read_csv_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def read_solution(path: Path) -> pd.DataFrame:
-    """The boxes of a solution file as Kaggle has it (``ImageId,PredictionString``).
+    """The boxes in a solution CSV as Kaggle has it (``ImageId,PredictionString``).
 
     Returns:
         One row a box, in the file's order: image_id, name (wnid), xmin, ymin, xmax, ymax (0-based
-        inclusive). An image without a box has one row with an empty name and NaN for numbers.
+        inclusive). An image without a box has one row with an empty name and NaN for corners.
 
     Raises:
         DatasetError: a row cannot be parsed, or an image stands in two rows; the message names file

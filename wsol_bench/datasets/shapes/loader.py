@@ -1,8 +1,8 @@
 """The embedded data set of textured shapes on clutter, which is drawn when it is first loaded.
 
 Sixteen classes: four outlines x four textures ("striped star", "dotted star", ...). Neither the
-outline nor the texture alone tells the class, as images are cluttered, from hardly to crowded, with
-things of no class: a plain or zigzag star, a striped disk, a patch of dots on the ground. An image
+outline nor the texture alone tells the class: images hold a few or many things of no class, such as
+a plain or zigzag star, a striped disk, or a patch of dots on the ground. An image
 holds one to four instances of its class, from about a tenth of its side to most of it. Gray bars
 and blobs hide parts of them, at least half of each remaining in sight.
 
