@@ -1,4 +1,4 @@
-"""Image files, which are untrusted, are decoded here."""
+"""Decoding of image files, which are untrusted."""
 
 import errno
 from pathlib import Path
@@ -19,7 +19,7 @@ _PASSING = {
 
 
 def load_image(path: Path, *, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
-    """The image of a file as 8-bit RGB (or gray: ``L``), also if it is gray, CMYK or a palette.
+    """The image in a file as 8-bit RGB (or gray: ``L``), also if the file is gray or CMYK.
 
     EXIF rotation is not applied: boxes are drawn on the pixels as stored.
 
