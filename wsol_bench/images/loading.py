@@ -106,8 +106,8 @@ def decoded(
         except (MemoryError, OSError, RuntimeError) as error:
             raise WorkerError(
                 f"a process that decodes images could not go on ({error or type(error).__name__}); "
-                "shared memory (df /dev/shm) or the limit of open files (ulimit -n) may be too low; "
-                "to decode without other processes: --set workers=0"
+                "shared memory (df /dev/shm) or the limit of open files (ulimit -n) may be too "
+                "low; to decode without other processes: --set workers=0"
             ) from error
         finally:
             if ahead:  # nobody needs these batches, and a process may hang
