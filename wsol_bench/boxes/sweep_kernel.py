@@ -3,9 +3,9 @@
 A pixel that no neighbor precedes begins a hill; any other belongs to a hill beside it. Hills that
 meet become one component: the union-find is over hills, which are few, not over pixels.
 
-``sweep_levels`` is longer than other functions because splitting it costs time. On 300 maps of
-224 x 224 pixels it takes 1.02 to 1.04 times as long if the steps of each level are functions of
-their own. If those of each pixel are, it takes 1.03 to 1.06 times as long with the hills as rows of
+``sweep_levels`` is longer than other functions because splitting it costs time. On 300 maps of 224
+x 224 pixels it takes 1.02 to 1.04 times as long if the steps of each level are functions of their
+own. If the steps of each pixel are, it takes 1.03 to 1.06 times as long with the hills as rows of
 one table, and 1.2 times with the hills' arrays in a tuple.
 """
 

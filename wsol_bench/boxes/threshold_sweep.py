@@ -61,7 +61,7 @@ def threshold_sweep(
 ) -> Float64[np.ndarray, "t 4"]:
     """The box of the largest component at every threshold.
 
-    The boxes are those of ``largest_component_box`` at each threshold, from one pass over the map.
+    ``largest_component_box`` gives the same box at each threshold, at the cost of one pass each.
 
     Args:
         map: localization map (h, w), any real dtype; values are compared exactly, in float64.

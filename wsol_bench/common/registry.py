@@ -94,7 +94,7 @@ class Registry(Generic[T]):
         if name in plugins:
             try:
                 plugin = plugins[name].load()
-            except Exception as error:  # whatever somebody's module raises when it is imported
+            except Exception as error:  # a user's module can raise any error when it is imported
                 raise ConfigError(
                     f"{self.kind} {name!r} cannot be loaded: {type(error).__name__}: {error}"
                 ) from error
@@ -154,7 +154,7 @@ def import_object(path: str, kind: str) -> Any:
     module_name, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever somebody's module raises when it is imported
+    except Exception as error:  # a user's module can raise any error when it is imported
         raise ConfigError(
             f"{kind} {path!r}: cannot import {module_name!r}: {type(error).__name__}: {error} "
             "(looked among installed modules and in the working directory)"

@@ -87,7 +87,7 @@ class Table:
         )
 
     def to_arrow(self, frame: pd.DataFrame) -> pa.Table:
-        """A frame as an Arrow table; RunError if its columns are not those of the table."""
+        """A frame as an Arrow table; RunError if the frame has other columns."""
         if not len(frame):
             return self.arrow.empty_table()
         self.check(frame.columns, "new lines")

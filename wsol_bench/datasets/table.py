@@ -178,7 +178,7 @@ def _read_parquet(path: Path) -> _Cells:
     """The cells of a Parquet file."""
     try:
         frame = pd.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable")
-    except Exception as error:  # whatever a damaged file makes the reader raise
+    except Exception as error:  # a damaged file can make the reader raise any error
         raise DatasetError(f"{path}: expected a Parquet file, found: {error}") from error
     frame = frame.reset_index(drop=True).astype("string").fillna("").astype("str")
     frame.columns = pd.Index([str(name).strip().lower() for name in frame.columns])

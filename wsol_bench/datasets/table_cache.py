@@ -47,7 +47,7 @@ class TableCache:
             return pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
         except FileNotFoundError:
             pass
-        except Exception as error:  # whatever a damaged file makes the reader raise
+        except Exception as error:  # a damaged file can make the reader raise any error
             logger.debug("%s is rebuilt: %s", path, error)
         table = build()
         try:

@@ -37,7 +37,7 @@ def voc(
         difficult: whether objects marked as difficult count like the others. If not, they are left
             out, and so are samples that have no other object, as in VOC's own lists.
         classes: file with a class and its words a line (or a file that ``imagenet`` takes); by
-            default the classes are the names in all of Annotations, whatever the split.
+            default the classes are the names in all of Annotations, for every split.
         cache: whether to keep the parsed XML files and the sizes from image headers for the next
             load.
 

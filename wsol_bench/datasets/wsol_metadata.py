@@ -257,5 +257,5 @@ def _require_whole(path: Path, table: pd.DataFrame, expected: str, low: int, hig
     wrong = ~((values >= low) & (values <= high) & (values % 1 == 0)).all(axis=1)
     if wrong.any():
         first = table[wrong].iloc[0]
-        found = ", ".join(f"{value:g}" for value in first[values.columns])
-        raise DatasetError(f"{path}: expected {expected} of {first['file']!r}, found {found}")
+        numbers = ", ".join(f"{value:g}" for value in first[values.columns])
+        raise DatasetError(f"{path}: expected {expected} of {first['file']!r}, found {numbers}")

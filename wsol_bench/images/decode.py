@@ -40,7 +40,7 @@ def load_image(path: Path, *, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
         raise ImageError(f"{path}: the file does not exist") from error
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead to
+    except Exception as error:  # damaged bytes can make Pillow raise any error
         if isinstance(error, OSError) and error.errno in _PASSING:
             raise
         raise ImageError(f"{path}: cannot be decoded: {error}") from error

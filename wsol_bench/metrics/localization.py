@@ -24,7 +24,7 @@ def localization_numbers(images: ImageScores, *, iou: float = 0.5) -> list[Numbe
     each of several guesses of one class counts by itself. The classification error averages all
     images; the localization error leaves out blacklisted images (numerator and denominator) and
     images without a box of their label, for which it is not defined; ``_all`` keeps the blacklisted
-    images. GT-known is the error of the first box of the label, whatever its rank.
+    images. GT-known is the error of the first box of the label, at any rank.
 
     Args:
         images: images and rows of one method; the rows have the column ``iou``, the best IoU over

@@ -71,7 +71,7 @@ def share_of_top_k(
 def object_share_of_top(
     values: Float32[np.ndarray, "height width"], truth: UInt8[np.ndarray, "height width"], k: int
 ) -> float:
-    """The share of the k pixels of the highest values that are object, whatever their order.
+    """The share of the k pixels of the highest values that are object, ties averaged.
 
     With the k-th highest value c, ``(above + (k - n_above) * tied / n_tied) / k``: the object
     pixels above c, and for the places that are left the share of the object in the pixels that

@@ -82,7 +82,7 @@ def _list_annotations(
 def _list_files(
     folder: Folder, listed: list[str] | None, subset: list[str] | None, tables: TableCache
 ) -> Listing:
-    """The images of a folder; if there is a list, only those in it."""
+    """The images of a folder; if there is a list, only the listed images."""
     wanted: Collection[str] | None = None if subset is None else set(subset)
     if listed is not None:
         wanted = set(listed) if wanted is None else set(listed).intersection(wanted)

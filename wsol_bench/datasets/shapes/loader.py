@@ -84,9 +84,9 @@ def write_shapes(
 ) -> None:
     """Draw a split and write it under `root` in the layout of Kaggle's ILSVRC CLS-LOC folder.
 
-    Nothing is done if `root` exists, whatever it holds: give each (split, seed, n_images) its own
-    root. The folder appears whole or not at all. Boxes are written as in ILSVRC's XML: 0-based
-    inclusive corners.
+    If `root` exists, nothing is done and its content is not checked: give each (split, seed,
+    n_images) another root. The folder appears whole or not at all. Boxes are written as in ILSVRC's
+    XML: 0-based inclusive corners.
 
     Args:
         root: folder to make.
