@@ -43,8 +43,8 @@ def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> AnyPro
     borrowed = protocol.name != name and protocol.name in protocol_names()
     if borrowed and protocol.hash != load_protocol(protocol.name).hash:
         raise ConfigError(
-            f"protocol {name}: {protocol.name!r} is the name of a built-in protocol, which has "
-            "other fields; give the file another 'name'"
+            f"protocol {name}: {protocol.name!r} is the name of a built-in protocol, from "
+            "which this file differs; give the file another 'name'"
         )
     return protocol
 
