@@ -58,7 +58,7 @@ def class_table(words: Mapping[str, str]) -> pd.DataFrame:
 
 
 def find_images(folder: Path, listed: pd.DataFrame, tables: TableCache) -> ImageFiles:
-    """The listed images that exist, with their sizes; a finding for each other image.
+    """The listed images that exist, with their sizes; findings of missing and unreadable files.
 
     Args:
         folder: folder of the images.

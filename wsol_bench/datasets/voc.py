@@ -68,7 +68,7 @@ def voc(
 
 
 def _read_images(folder: Path, listed: set[str], tables: TableCache) -> ImageFiles:
-    """The listed images that are in a folder; a finding for each other image."""
+    """The listed images in a folder; findings of missing and unreadable files."""
     files = scan(folder, IMAGE_SUFFIXES, nested=False, wanted=listed)
     files = files[files["bytes"] >= 0].rename(columns={"stem": "image_id"})
     missing = sorted(listed.difference(files["image_id"]))

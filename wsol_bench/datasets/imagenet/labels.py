@@ -38,7 +38,7 @@ def labels_with_xml(
 ) -> pd.Series:
     """The label of each image, from its XML file if it is still unknown.
 
-    The label is the XML file's subfolder, or else the class of all its objects.
+    The label is the XML file's subfolder, or else the class of its objects if all have one class.
 
     Args:
         images: label, and xml_folder if the boxes come from XML files.

@@ -2,9 +2,9 @@
 
 Sixteen classes: four outlines x four textures ("striped star", "dotted star", ...). Neither the
 outline nor the texture alone tells the class: images hold a few or many things of no class, such as
-a plain or zigzag star, a striped disk, or a patch of dots on the ground. An image
-holds one to four instances of its class, from about a tenth of its side to most of it. Gray bars
-and blobs hide parts of them, at least half of each remaining in sight.
+a plain or zigzag star, a striped disk, or a patch of dots on the ground. An image holds one to four
+instances of its class, from about a tenth of its side to most of it. Gray bars and blobs hide parts
+of them, at least half of each remaining in sight.
 
 Image i depends on (seed, split, i) alone, so a longer data set begins with a shorter one.
 `write_shapes` writes the layout of ILSVRC CLS-LOC as Kaggle gives it.
