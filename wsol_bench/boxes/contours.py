@@ -1,11 +1,11 @@
 """The boxes that wsolevaluation takes from a map (Choe et al., CVPR 2020), at all thresholds.
 
-wsolevaluation scales a map by its range, rounds it down to 8 bits, cuts it above ``int(t *
-maximum)`` and takes OpenCV's contours (RETR_TREE) of the remaining pixels: the border of each
-8-connected component, and the border of each hole in a component, which runs through the pixels
-around the hole. A contour's size is the area of the polygon through its pixels' centers. The box
-ends one pixel too far on the right and below, but inside the map. If no pixel remains, the box is
-the map's first pixel.
+wsolevaluation scales a map by its range, rounds it down to 8 bits, cuts it above
+``int(t * maximum)`` and takes OpenCV's contours (RETR_TREE) of the remaining pixels: the border of
+each 8-connected component, and the border of each hole in a component, which runs through the
+pixels around the hole. A contour's size is the area of the polygon through its pixels' centers. The
+box ends one pixel too far on the right and below, but inside the map. If no pixel remains, the box
+is the map's first pixel.
 
 Three sweeps give the boxes at all thresholds. A component's polygon is larger than the polygon of a
 hole in the component, so the largest contour is the border of the largest component with its holes
