@@ -1,6 +1,6 @@
 """Conventions of boxes, their overlap, and the place of a network's input in its original image.
 
-Past the loaders every box is half-open xyxy: ``x0 <= x < x1``, ``y0 <= y < y1``, float64 pixels of
+After loading, every box is half-open xyxy: ``x0 <= x < x1``, ``y0 <= y < y1``, float64 pixels of
 the original image, origin at the outer corner of the first pixel. The loaders convert published
 conventions, once, by the functions below.
 """
@@ -82,8 +82,8 @@ class Repaired(NamedTuple):
 
     Attributes:
         boxes: half-open xyxy, corners in order, inside the image.
-        kept: whether each box has an area in its image; the others are to be dropped.
-        remarks: what was wrong with a box, by its position.
+        kept: whether each box has an area in its image; the caller drops the other boxes.
+        remarks: text that says what was wrong with a box, by the position of the box.
     """
 
     boxes: Float64[np.ndarray, "n 4"]
@@ -99,7 +99,7 @@ def repair(
     Args:
         boxes: half-open xyxy.
         sizes: width and height of each box's image in pixels; infinite if unknown.
-        convention: of the annotations; the remarks show corners as they stand there.
+        convention: convention of the annotations; remarks show corners as the annotations do.
     """
     # A half-open box from swapped inclusive corners is off by the pixel that the conversion added
     # to the wrong side, so the corners are put in order in the annotations' convention.
@@ -163,8 +163,8 @@ class Pairs(NamedTuple):
     """Pairs of a guessed box and a ground-truth box, guess by guess, as indices into two lists.
 
     Attributes:
-        guess: index of the guess, never falling; a guess whose image has no box is in no pair.
-        box: index of the ground-truth box, rising within a guess.
+        guess: index of the guess, ascending; a guess whose image has no box is in no pair.
+        box: index of the ground-truth box, ascending within a guess.
     """
 
     guess: Int64[np.ndarray, " p"]
@@ -218,7 +218,7 @@ def to_original(
     """Half-open boxes of inputs as half-open boxes of their original images: the exact inverse.
 
     Args:
-        boxes: in pixels of the input.
+        boxes: half-open xyxy boxes in pixels of the inputs.
         placements: place of the input in each image.
         index: position of each box's image in ``placements``.
     """
@@ -238,10 +238,10 @@ def to_input(
     placements: Sequence[Placement],
     index: Int64[np.ndarray, " n"],
 ) -> Float64[np.ndarray, "n 4"]:
-    """Boxes of original images as boxes of the networks' inputs, which they may reach beyond.
+    """Boxes of original images as boxes of network inputs, which they may reach beyond.
 
     Args:
-        boxes: half-open xyxy pixels of their images.
+        boxes: half-open xyxy boxes in pixels of the original images.
         placements: place of the input in each image.
         index: position of each box's image in ``placements``.
     """
@@ -259,7 +259,7 @@ def place(
 
     Args:
         height, width: size of the original image in pixels.
-        geometry: ``squash`` resizes to (size, size), whatever the aspect ratio; ``center_crop``
+        geometry: ``squash`` resizes to (size, size) and ignores the aspect ratio; ``center_crop``
             resizes the shorter side to ``resize_to`` and cuts the central (size, size);
             ``shorter_side`` resizes the shorter side to ``size`` and cuts nothing.
         size: side of the input in pixels.

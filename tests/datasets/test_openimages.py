@@ -101,7 +101,9 @@ def test_what_is_not_found_is_named_with_where_it_was_looked_for(tmp_path: Path)
     ):
         openimages(root=tmp_path, split="val")
     write_metadata(tmp_path / "metadata/OpenImages/test")
-    with pytest.raises(DatasetError, match=r"expected images of split 'test' in .*'images' names"):
+    with pytest.raises(
+        DatasetError, match=r"expected images of split 'test' in .*with the option 'images'"
+    ):
         openimages(root=tmp_path)
 
 

@@ -266,8 +266,14 @@ class TestWrongRows:
             ("1,cat,nan,2,3,4", "line 6, column x0: expected a number of pixels, found 'nan'"),
             ("1,cat,1,2,3,inf", "line 6, column y1: expected a number of pixels, found 'inf'"),
             ("1,cat,1,-1e9,3,4", "line 6, column y0: expected a number of pixels, found '-1e9'"),
-            ("1,cat,1,,3,4", "line 6, column y0: expected a number, as the row has others, found"),
-            ("b/2.jpg,cat,1,2,3,4", "line 6, column label: expected what the image's first row"),
+            (
+                "1,cat,1,,3,4",
+                "line 6, column y0: expected a number, as in the row's other corners, found",
+            ),
+            (
+                "b/2.jpg,cat,1,2,3,4",
+                "line 6, column label: expected the same as in the image's first row",
+            ),
             (",cat,1,2,3,4", "line 6, column image: expected a path that stays in its folder"),
             ("../1.jpg,cat,1,2,3,4", "line 6, column image: expected a path that stays in its"),
             ("a/../../1,cat,1,2,3,4", "line 6, column image: expected a path that stays in its"),

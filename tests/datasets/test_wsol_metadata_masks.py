@@ -81,7 +81,7 @@ class TestMasks:
 
     def test_masks_without_a_folder_are_an_error(self, tmp_path: Path) -> None:
         metadata = write(tmp_path, OPENIMAGES)
-        with pytest.raises(DatasetError, match="the option masks= names the folder"):
+        with pytest.raises(DatasetError, match="found neither the option masks= nor images="):
             wsol_metadata(metadata=metadata)
         with pytest.raises(DatasetError, match=r"masks: no such .*nowhere"):
             wsol_metadata(metadata=metadata, masks=tmp_path / "nowhere")

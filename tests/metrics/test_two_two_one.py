@@ -51,5 +51,5 @@ class TestTwoTwoOne:
         ],
     )
     def test_rows_of_something_else_are_an_error(self, tight):
-        with pytest.raises(ValueError, match="not of the same images and classes"):
+        with pytest.raises(ValueError, match="expected tight rows of the same images and classes"):
             two_two_one(self.LOOSE, tight)

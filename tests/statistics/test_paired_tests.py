@@ -241,5 +241,5 @@ class TestPairedStatistic:
         assert (result.difference, result.low, result.high, result.p) == (0, 0, 0, 1)
 
     def test_of_different_images_is_an_error(self):
-        with pytest.raises(ValueError, match="as many images, found 3 and 2"):
+        with pytest.raises(ValueError, match="values of the same images, found 3 and 2"):
             paired_statistic(np.ones((3, 1)), np.ones((2, 1)), lambda means: means[:, 0])

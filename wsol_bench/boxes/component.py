@@ -16,7 +16,7 @@ def largest_component(
 ) -> Float64[np.ndarray, " 4"] | None:
     """The half-open xyxy box of the connected component with most pixels.
 
-    If several have most pixels, the first in raster order counts.
+    If several components have most pixels, the first one in raster order counts.
 
     Args:
         mask: pixels that belong to a component.
@@ -87,16 +87,16 @@ def largest_components(
     """The box of the largest component of each map at its level, as half-open xyxy.
 
     Maps and levels are compared in float64, so that a level is not rounded to the maps' dtype. The
-    interpreter's lock is released meanwhile, so threads can do this side by side.
+    interpreter's lock is released meanwhile, so several threads can call this function at once.
 
     Args:
         maps: float32 or float64.
-        levels: level of each map; no pixel reaches NaN.
+        levels: level of each map; NaN is a level that no pixel reaches.
         comparison: ``at_least`` is >=, ``above`` is >.
         connectivity: 1 for 4 neighbors, 2 for 8.
 
     Returns:
-        One box a map, in its pixels; a row of NaN if no pixel reaches the level.
+        One box a map, in pixels of the map; a row of NaN if no pixel reaches the level.
     """
     reach = 1 if connectivity == 2 else 0
     return cut_maps(np.ascontiguousarray(maps), levels, comparison == "above", reach)

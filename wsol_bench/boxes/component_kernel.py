@@ -82,7 +82,7 @@ def _find_runs(map, level, above, reach, first, last, row, parent):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _join_rows(upper, start, end, reach, first, last, parent):
-    """Join the runs ``upper`` to ``start`` of a row with those up to ``end`` of the row below."""
+    """Join the runs ``upper`` to ``start`` of a row and the runs up to ``end`` of the next row."""
     # Both rows are in order: one walk finds all pairs that touch.
     middle, lower = start, start
     while upper < middle and lower < end:

@@ -1,15 +1,16 @@
 """The boxes that wsolevaluation takes from a map (Choe et al., CVPR 2020), at all thresholds.
 
-Its code scales a map by its range, rounds it down to 8 bits, cuts it above ``int(t * maximum)`` and
-takes OpenCV's contours (RETR_TREE) of what is left: the border of each 8-connected component, and
-the border of each hole in one, which runs through the pixels around the hole. A contour's size is
-the area of the polygon through its pixels' centers. Its box ends one pixel too far on the right and
-below, but inside the map. If nothing is left, the box is the map's first pixel.
+wsolevaluation scales a map by its range, rounds it down to 8 bits, cuts it above
+``int(t * maximum)`` and takes OpenCV's contours (RETR_TREE) of the remaining pixels: the border of
+each 8-connected component, and the border of each hole in a component, which runs through the
+pixels around the hole. A contour's size is the area of the polygon through its pixels' centers. The
+box ends one pixel too far on the right and below, but inside the map. If no pixel remains, the box
+is the map's first pixel.
 
-Three sweeps give the boxes at all thresholds. A component's polygon is larger than that of a hole
-in it, so the largest contour is that of the largest component with its holes filled; and the
-components of all superlevel sets, holes filled, are the components of the map in which each pixel
-is raised to the lowest pass on its way to the edge.
+Three sweeps give the boxes at all thresholds. A component's polygon is larger than the polygon of a
+hole in the component, so the largest contour is the border of the largest component with its holes
+filled. The components of all superlevel sets, holes filled, are the components of the map in which
+each pixel is raised to the lowest pass on its way to the edge.
 """
 
 from typing import no_type_check
@@ -33,19 +34,19 @@ def contour_sweep(
     """The boxes of the largest contour, and of all contours, at every threshold.
 
     Args:
-        map: localization map at the size in which boxes are wanted; a map that is constant or holds
-            a NaN counts as zeros.
+        map: localization map, which gives boxes in its pixels; a map that is constant or holds a
+            NaN counts as zeros.
         thresholds: fractions of the map's range, ascending in [0, 1].
-        every: whether to return the boxes of all contours, too.
+        every: whether to return the boxes of all contours too, not only the largest.
 
     Returns:
-        Half-open xyxy boxes whose IoU is that of wsolevaluation's boxes with inclusive corners. If
+        Half-open xyxy boxes that have the IoU of wsolevaluation's boxes with inclusive corners. If
         several contours are largest, the last one counts, as OpenCV lists it first.
     """
     height, width = map.shape
     n_levels = len(thresholds)
     gray = _gray(map)
-    # The number of thresholds that each gray value is above.
+    # Each pixel's rank is the number of thresholds that its gray value is above.
     cuts = (thresholds * gray.max()).astype(np.int64)
     ranks = np.searchsorted(cuts, np.arange(256), side="left").astype(np.int32)[gray]
     filled = _without_holes(ranks, n_levels)
@@ -60,7 +61,7 @@ def contour_sweep(
     n_empty = n_levels - int(ranks.max(initial=0))
 
     def ended(spans: list[BoxSpans]) -> BoxSpans:
-        """The boxes with their ends moved as in wsolevaluation, and that of the empty levels."""
+        """The boxes with ends as in wsolevaluation, and the box of the levels without a pixel."""
         boxes, low, high = (np.concatenate(columns) for columns in zip(*spans, strict=True))
         boxes = np.minimum(boxes + np.array([0, 0, 1, 1], np.int32), 2 * [width, height])
         if n_empty:

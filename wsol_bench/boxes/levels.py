@@ -1,4 +1,4 @@
-"""The levels at which maps are cut, and how many of them each pixel reaches."""
+"""The levels at which maps are cut, and the number of levels that each pixel reaches."""
 
 from typing import Literal, no_type_check
 
@@ -23,7 +23,7 @@ def levels_of(
 ) -> Float64[np.ndarray, "..."]:
     """The value at which each map is cut, from its extrema; NaN if the map has no box.
 
-    One threshold for many maps, or many for one.
+    Either one threshold for many maps, or many thresholds for one map.
 
     Args:
         low, high: least and greatest value of each map.
@@ -42,11 +42,11 @@ def ranks_of(
     *,
     comparison: Literal["at_least", "above"],
 ) -> Int32[np.ndarray, "h w"]:
-    """How many of the levels each pixel reaches.
+    """The number of levels that each pixel reaches.
 
     Args:
-        map: float32 or float64, finite.
-        levels: ascending; NaN is reached by no pixel.
+        map: map with finite float32 or float64 values.
+        levels: levels in ascending order; no pixel reaches a level of NaN.
         comparison: ``at_least`` is >=, ``above`` is >.
     """
     reachable = levels[~np.isnan(levels)]
@@ -60,14 +60,14 @@ def ranks_of(
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _rank(values, levels):
-    """How many of the ascending levels each value is at least, as int32."""
+    """The number of ascending levels that each value is not below, as int32."""
     height, width = values.shape
     ranks = np.empty((height, width), np.int32)
     n = len(levels)
     lowest = levels[0]
     extent = levels[n - 1] - lowest
-    # A table of guesses, as many as there are levels, and a step that is no branch: what the walk
-    # mends is rare, and right whatever the guess.
+    # A table guesses each value's rank, a step without a branch corrects most wrong guesses, and
+    # two loops correct the rest. The rank is right for any guess.
     guesses = np.empty(n + 1, np.int32)
     scale = n / extent if extent > 0 else 0.0
     level = 0
@@ -76,7 +76,7 @@ def _rank(values, levels):
             level += 1
         guesses[slot] = level
     fenced = np.append(levels, np.inf)
-    # A row of slots at a time, in float32: the compiler makes several at once.
+    # One row of slots at a time, in float32, so that the compiler computes several at once.
     slots = np.empty(width, np.int32)
     zero, last, shift, factor = np.float32(0), np.float32(n), np.float32(lowest), np.float32(scale)
     for y in range(height):

@@ -1,4 +1,4 @@
-"""Tables over the eight neighbors of a pixel: which ones connect, and what a new pixel adds.
+"""Tables over the neighbors of a pixel: which neighbors connect, and what a new pixel adds.
 
 The neighbors form a ring, numbered from the upper left clockwise. A set of them is one byte, with a
 bit for each place in the ring, so that a table of 256 rows answers a question about any set.
@@ -17,12 +17,12 @@ assert all(max(map(abs, np.subtract(a, b))) == 1 for a, b in pairwise((*_RING, _
 
 
 def _groups(connectivity: int) -> UInt8[np.ndarray, "256 5"]:
-    """One neighbor of each group that is connected without the pixel between them, by set.
+    """For each set of neighbors, one neighbor of each group that is connected without the pixel.
 
-    A row is the number of groups, then the place in the ring of one neighbor of each.
+    A row is the number of groups, then the place in the ring of one neighbor of each group.
     """
     table = np.zeros((256, 5), np.uint8)
-    # Neighbors that touch: those side by side in the ring and, 8-connected, those across a corner.
+    # Neighbors touch if they are side by side in the ring or, 8-connected, across a corner.
     touching = [(place, (place + 1) % 8) for place in range(8)]
     if connectivity == 2:
         touching += [(place, (place + 2) % 8) for place in (1, 3, 5, 7)]
@@ -45,8 +45,8 @@ def _groups(connectivity: int) -> UInt8[np.ndarray, "256 5"]:
 def _polygon_gain() -> UInt8[np.ndarray, " 256"]:
     """Twice the area that a pixel adds to the polygon through the centers of the border pixels.
 
-    A square of four neighboring centers adds half its area if three of them are present, all of it
-    if the four are.
+    A square of four neighboring centers adds half of its area if three centers are present, and all
+    of its area if four are.
     """
     squares = [(place % 8, (place + 1) % 8, (place + 2) % 8) for place in (1, 3, 5, 7)]
     return np.array(
@@ -60,6 +60,6 @@ def _polygon_gain() -> UInt8[np.ndarray, " 256"]:
 
 # By connectivity: 1 for 4 neighbors, 2 for 8.
 GROUPS = {1: _groups(1), 2: _groups(2)}
-# What a component's size grows by with a new pixel, by the set of neighbors that are present.
+# The growth of a component's size with a new pixel, by the set of neighbors that are present.
 GAIN_PIXELS = np.ones(256, np.uint8)
 GAIN_POLYGON = _polygon_gain()

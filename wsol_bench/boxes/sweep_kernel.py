@@ -3,9 +3,9 @@
 A pixel that no neighbor precedes begins a hill; any other belongs to a hill beside it. Hills that
 meet become one component: the union-find is over hills, which are few, not over pixels.
 
-``sweep_levels`` is longer than other functions because splitting it costs time. On 300 maps of
-224 x 224 pixels it takes 1.02 to 1.04 times as long if the steps of each level are functions of
-their own. If those of each pixel are, it takes 1.03 to 1.06 times as long with the hills as rows of
+``sweep_levels`` is longer than other functions because splitting it costs time. On 300 maps of 224
+x 224 pixels it takes 1.02 to 1.04 times as long if the steps of each level are functions of their
+own. If the steps of each pixel are, it takes 1.03 to 1.06 times as long with the hills as rows of
 one table, and 1.2 times with the hills' arrays in a tuple.
 """
 
@@ -65,7 +65,7 @@ def _order(ranks, n_levels, groups):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _neighbor_steps(stride, groups):
-    """How far each place of the ring is from its pixel, and one present neighbor of each set."""
+    """The step from a pixel to each place of its ring, and to one present neighbor of each set."""
     steps = np.array(
         [-stride - 1, -stride, -stride + 1, 1, stride + 1, stride, stride - 1, -1], np.int32
     )
@@ -78,7 +78,7 @@ def _neighbor_steps(stride, groups):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _note(spans, n, box, root, low, since):
-    """Write the box of a component that ends below level ``low`` into row n; n + 1."""
+    """Write the box of a component that exists from level ``low`` on into row n; return n + 1."""
     for side in range(4):
         spans[n, side] = box[root, side]
     spans[n, 4] = low
@@ -120,13 +120,14 @@ def sweep_levels(ranks, n_levels, groups, gain, every, last_of_equals):
     stride = ranks.shape[1] + 2
     steps, beside = _neighbor_steps(stride, groups)
     hill = np.empty((ranks.shape[0] + 2) * stride, np.int32)
-    # Of each root: size, first pixel, box (inclusive), and the level from which on it has this box.
+    # For each root: size, first pixel, box (inclusive), and the highest level with this box.
     parent = np.arange(n_first)
     size = np.empty(n_first, np.int32)
     first = np.empty(n_first, np.int32)
     box = np.empty((n_first, 4), np.int32)
     since = np.empty(n_first, np.int32)
-    # Memory is taken as it is written to: a box may change with every pixel, but hardly does.
+    # The arrays are long enough for a box that changes with every pixel. Memory is taken only as it
+    # is written to, and boxes change rarely.
     largest = np.empty((n_levels, 6), np.int32)
     spans = np.empty((starts[n_levels] + 2 * n_first if every else 0, 6), np.int32)
     n_hills = n_largest = n_spans = 0
@@ -135,7 +136,7 @@ def sweep_levels(ranks, n_levels, groups, gain, every, last_of_equals):
         begin, end = starts[n_levels - 1 - level], starts[n_levels - level]
         if begin == end:
             continue
-        stale = False  # whether others of the best's size may win
+        stale = False  # whether another component of the best's size may win
         for position in range(begin, end):
             packed = order[position]
             y, x, ring = packed >> 36, packed >> 8 & 0xFFFFFFF, packed & 0xFF
@@ -187,7 +188,7 @@ def sweep_levels(ranks, n_levels, groups, gain, every, last_of_equals):
                 best, best_size, best_first = root, size[root], first[root]
             elif size[root] == best_size and first[root] != best_first:
                 if root == best:
-                    stale = last_of_equals  # its first pixel is an earlier one now
+                    stale = last_of_equals  # the best's first pixel is an earlier one now
                     best_first = first[root]
                 elif (first[root] > best_first) == last_of_equals:
                     best, best_first = root, first[root]
@@ -218,7 +219,7 @@ def sweep_levels(ranks, n_levels, groups, gain, every, last_of_equals):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def raise_curve(boxes, low, high, truth, n_levels):
-    """The best IoU at each level of a box that is there with any ground-truth box; 0 for none."""
+    """The best IoU at each level of any box with any ground-truth box; 0 without a box."""
     curve = np.zeros(n_levels)
     for index in range(len(boxes)):
         x0, y0, x1, y1 = boxes[index]

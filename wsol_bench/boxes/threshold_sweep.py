@@ -3,7 +3,7 @@
 A pixel joins the components beside it once, at the highest threshold that it reaches, and stays in
 them at all lower ones. So a union-find over the pixels in descending order (the component tree of
 the map; Najman & Couprie, IEEE Trans. Image Processing 2006) meets the components of every
-threshold on its way, for the price of one.
+threshold on its way, for the cost of one threshold.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class BoxSpans(NamedTuple):
 
 
 class Components(NamedTuple):
-    """The boxes that a sweep finds.
+    """The boxes of the components of a map, as a sweep finds them.
 
     Attributes:
         largest: boxes of the largest component; at most one at each level.
@@ -61,11 +61,11 @@ def threshold_sweep(
 ) -> Float64[np.ndarray, "t 4"]:
     """The box of the largest component at every threshold.
 
-    The boxes are those of ``largest_component_box`` at each threshold, from one pass over the map.
+    ``largest_component_box`` gives the same box at each threshold, at the cost of one pass each.
 
     Args:
         map: localization map (h, w), any real dtype; values are compared exactly, in float64.
-        thresholds: fractions in [0, 1] of what ``of`` names, in any order.
+        thresholds: fractions in [0, 1] of the value that ``of`` names, in any order.
         connectivity: 1 for 4 neighbors, 2 for 8.
         of, comparison: as in ``largest_component_box``.
 
@@ -101,7 +101,7 @@ def sweep_best_iou(
     Args:
         map, thresholds, connectivity, of, comparison: as in ``threshold_sweep``.
         gt_boxes: half-open xyxy in pixels of the map.
-        components: whether the box of the ``largest`` component counts, or those of ``all``.
+        components: whether the box of the ``largest`` component counts, or the boxes of ``all``.
 
     Returns:
         IoU in [0, 1], one a threshold; 0 if there is no component.
@@ -151,16 +151,16 @@ def sweep(
     """The boxes of the components at every level.
 
     Args:
-        ranks: number of levels that each pixel reaches, of ``ranks_of``: a pixel belongs to the
+        ranks: number of levels that each pixel reaches, from ``ranks_of``: a pixel belongs to the
             levels 0 to rank - 1.
         n_levels: number of levels.
         connectivity: 1 for 4 neighbors, 2 for 8.
-        every: whether to keep the boxes of all components, beside those of the largest.
-        gain: what a component grows by with a new pixel, by the set of its neighbors that are
+        every: whether to return the boxes of all components too, not only of the largest.
+        gain: growth of a component's size with a new pixel, by the set of neighbors that are
             present (see ``neighbor_ring``); ``GAIN_PIXELS`` by default: the largest component is
             the one with most pixels.
-        last_of_equals: which of several largest components counts: the one whose first pixel in
-            raster order is last, or (by default) first.
+        last_of_equals: whether the last of several largest components counts, in raster order of
+            their first pixels; by default the first counts.
     """
     gain = GAIN_PIXELS if gain is None else gain
     largest, components = sweep_levels(
@@ -175,7 +175,7 @@ def best_iou_curve(
     """The best IoU of any box with any ground-truth box at each level; 0 if there is no box.
 
     Args:
-        spans: boxes in the frame of the truth, with the levels at which each exists.
+        spans: boxes in the same pixels as ``truth``, with the levels at which each box exists.
         truth: ground-truth boxes, half-open xyxy.
         n_levels: number of levels.
     """

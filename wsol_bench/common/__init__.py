@@ -1,1 +1,1 @@
-"""Parts that every room uses, none of which knows what localization is."""
+"""Tools that all other packages use, and that know nothing of localization."""

@@ -20,10 +20,10 @@ class Description(NamedTuple):
     """The description of a plug-in, as ``wsol-bench list`` prints it.
 
     Attributes:
-        summary: first line of its docstring.
-        paper: where it is defined; "" if its decorator names no paper.
-        arguments: constants that its decorator is called with, by parameter.
-        options: lines of its options: name, type, default.
+        summary: first line of the function's docstring.
+        paper: paper that defines the plug-in; "" if its decorator names no paper.
+        arguments: constants that the decorator is called with, by parameter.
+        options: one line an option: name, type, default.
     """
 
     summary: str
@@ -43,16 +43,17 @@ class _BuiltIn(NamedTuple):
 class Catalog:
     """The names of all plug-ins of one kind, known without importing any of them.
 
-    A built-in plug-in is one function with one decorator in a module of ``package``, and stands in
-    no second list: names, papers and options are read from the source code. The methods need torch,
-    which takes seconds to import; listing names and checking those of a configuration do not.
+    A built-in plug-in is one function with one decorator in a module of ``package``, and is listed
+    nowhere else: names, papers and options are read from the source code. Importing the methods
+    imports torch, which takes seconds; listing names or checking the names in a configuration does
+    not.
 
     Args:
         kind: name of the kind in messages ("map method").
         package: package whose modules hold the built-in plug-ins.
         group: entry point group by which other distributions offer plug-ins.
-        decorator: name of the decorator that registers a function. The registry is named by its
-            plural, by which ``families`` finds the calls of ``registry.family``.
+        decorator: name of the decorator that registers a function. The registry's variable is named
+            by its plural (``metrics``), by which ``families`` finds calls of ``metrics.family``.
     """
 
     def __init__(self, kind: str, *, package: str, group: str, decorator: str) -> None:
@@ -60,7 +61,7 @@ class Catalog:
         self.package = package
         self.group = group
         self.decorator = decorator
-        self.registered: set[str] = set()  # by code that runs, as in a notebook
+        self.registered: set[str] = set()  # names that running code registers, as in a notebook
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self._built_in, *self.registered, *self.entry_points()}))
@@ -76,15 +77,15 @@ class Catalog:
             return False
         if name in self._built_in or name in self.registered:
             return True
-        prefix, _, rest = name.partition("/")  # as entry points and members of families have it
+        prefix, _, rest = name.partition("/")  # an entry point or a member of a family
         return bool(rest) and (prefix in self.families or name in self.entry_points())
 
     def require(self, name: str, *, also: "Catalog | None" = None) -> None:
-        """Raise ConfigError if no plug-in can have the name; an import path is not followed.
+        """Raise ConfigError if no plug-in can have the name; an import path is accepted unread.
 
         Args:
             name: name in a configuration.
-            also: catalog of other plug-ins that may stand there, for the message.
+            also: catalog of other plug-ins that the configuration may name here, for the message.
         """
         if name not in self and ":" not in name:
             catalogs = (self, *([also] if also else []))
@@ -98,7 +99,7 @@ class Catalog:
         return built_in is not None and built_in.module not in sys.modules
 
     def find(self, name: str) -> Any:
-        """The built-in plug-in called ``name``, or None; imports the module that it is in."""
+        """The built-in plug-in called ``name``, or None; imports the plug-in's module."""
         built_in = self._built_in.get(name)
         if built_in is None:
             return None
@@ -192,9 +193,9 @@ def _options_of(function: ast.FunctionDef) -> list[str]:
         kind = argument.annotation
         if isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "Annotated":
             kind = kind.slice.elts[0] if isinstance(kind.slice, ast.Tuple) else kind.slice
-        of_kind = f": {ast.unparse(kind)}" if kind is not None else ""
-        by_default = f" = {ast.unparse(default)}" if default is not None else ""
-        lines.append(f"  {argument.arg}{of_kind}{by_default}")
+        type_text = f": {ast.unparse(kind)}" if kind is not None else ""
+        default_text = f" = {ast.unparse(default)}" if default is not None else ""
+        lines.append(f"  {argument.arg}{type_text}{default_text}")
     return lines
 
 

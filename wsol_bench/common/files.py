@@ -14,7 +14,7 @@ if sys.platform != "win32":
 
 __all__ = ["IMAGE_FORMATS", "cache_folder", "digest", "locked", "write_atomically"]
 
-# Formats that an image file may have, whatever its name says: none that starts a program.
+# Formats that an image file may have, for any file name; no decoder of these starts a program.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
 _held: set[Path] = set()
@@ -22,14 +22,15 @@ _held_lock = threading.Lock()
 
 
 def digest(content: bytes) -> str:
-    """The digest of a content, as a run's identity holds it: 16 hexadecimal digits."""
+    """The digest of bytes, as a run's identity holds it: 16 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()[:16]
 
 
 def cache_folder() -> Path:
     """The folder of parsed annotations and of the embedded data set.
 
-    It is ``$WSOL_BENCH_CACHE``, or the user's cache folder, and can be deleted at any time.
+    The folder is ``$WSOL_BENCH_CACHE``, or else in the user's cache folder. It can be deleted at
+    any time.
     """
     import platformdirs
 
@@ -52,14 +53,14 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())  # else the name may reach the disk before the content
         temporary.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:  # a full disk does not say which file
+    except OSError as error:  # the error of a full disk does not name the file
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Write a folder's names to the disk, so that files appear on it in the order written."""
+    """Write a folder's entries to the disk, so that files appear there in the order written."""
     if sys.platform != "win32":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -70,21 +71,21 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path, holder: str) -> Iterator[None]:
-    """Hold the lock on a file; the lock ends with the process, in whatever way that ends.
+    """Hold the lock on a file; the lock ends with the process, even if the process is killed.
 
     The processes that decode images do not inherit the lock, so it does not outlive a killed run.
-    It holds between machines on a shared file system that has such locks.
+    On a shared file system that supports such locks, it also locks out other machines.
 
     Args:
         path: path of the lock file, which stays.
-        holder: text that other processes are told while this one holds the lock.
+        holder: text about this process, for the error that other processes get meanwhile.
 
     Raises:
         BlockingIOError: another process holds the lock; the message is its ``holder``.
         OSError: the file system has no locks.
     """
     lock_file = path.resolve()
-    with _held_lock:  # the system locks out other processes only
+    with _held_lock:  # the system's lock does not lock out this process itself
         if lock_file in _held:
             raise BlockingIOError("this process")
         _held.add(lock_file)
@@ -121,9 +122,9 @@ else:
     def _take(file: TextIO) -> AbstractContextManager[object]:
         """Take a POSIX record lock, which ends when the file is closed.
 
-        It is not filelock's, which uses flock: forked processes inherit that lock unless a hook of
-        filelock's closes their copy, and on GPFS it holds on one machine only, where a record lock
-        holds on all.
+        The package filelock uses flock instead: forked processes inherit such a lock unless a hook
+        of filelock closes their copy, and on GPFS it holds on one machine only, while a record lock
+        holds on all machines.
         """
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return nullcontext()

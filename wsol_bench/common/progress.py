@@ -63,7 +63,9 @@ def progress(description: str, total: int, unit: str) -> Iterator[Callable[[int]
 
 @contextmanager
 def within(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a second bar under the running one for a part of its step; yields what moves it forward.
+    """Show a second bar under the running bar, for a part of its step.
+
+    Yields the function that moves the second bar forward by a number of units.
 
     Nothing is shown if no bar is running.
     """

@@ -1,4 +1,4 @@
-"""Registries give plug-ins by name: built in, offered by a distribution, or by import path."""
+"""Registries, which find plug-ins by name: built in, from a distribution, or by import path."""
 
 import importlib
 import inspect
@@ -30,7 +30,8 @@ class Registry(Generic[T]):
 
     Args:
         expected: class of the plug-ins.
-        catalog: names of the built-in plug-ins; each is imported when it is asked for.
+        catalog: names of the built-in plug-ins; a plug-in's module is imported when the plug-in is
+            needed.
         example: line of code that makes a function a plug-in, with ``{name}`` for the function's
             name, for error messages.
     """
@@ -58,7 +59,7 @@ class Registry(Generic[T]):
     def family(self, prefix: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
         """Let a function make the plug-ins called ``prefix/rest`` from the rest of their names.
 
-        Only the function knows these names: a list holds none of them.
+        Only the function knows these names, so no list holds them.
         """
 
         def register(make: Callable[[str], T]) -> Callable[[str], T]:
@@ -93,7 +94,7 @@ class Registry(Generic[T]):
         if name in plugins:
             try:
                 plugin = plugins[name].load()
-            except Exception as error:  # whatever somebody's module raises when it is imported
+            except Exception as error:  # a user's module can raise any error when it is imported
                 raise ConfigError(
                     f"{self.kind} {name!r} cannot be loaded: {type(error).__name__}: {error}"
                 ) from error
@@ -105,7 +106,7 @@ class Registry(Generic[T]):
         raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, names)}")
 
     def _family_of(self, name: object) -> Callable[[str], T] | None:
-        """The function that makes the plug-ins of a name's family; None if it is of no family."""
+        """The function that makes the plug-ins of a name's family; None without a family."""
         prefix, _, rest = name.partition("/") if isinstance(name, str) else ("", "", "")
         if not rest:
             return None
@@ -114,7 +115,7 @@ class Registry(Generic[T]):
         return self._families.get(prefix)
 
     def _accept(self, plugin: Any, name: str) -> T:
-        """The plug-in, which must be what the decorator returned."""
+        """The plug-in, if it is an object that the decorator returned; else ConfigError."""
         if not isinstance(plugin, self._expected):
             hint = ""
             if self._example and inspect.isfunction(plugin):
@@ -130,7 +131,7 @@ def uniquely_named(plugins: Iterable[Named], kind: str = "map method") -> list[N
     """The plug-ins as a list, in which no two have the same name.
 
     Raises:
-        ConfigError: two plug-ins have the same name, by which results would confuse them.
+        ConfigError: two plug-ins have the same name, so results could not tell them apart.
     """
     listed = list(plugins)
     names = [plugin.name for plugin in listed]
@@ -153,7 +154,7 @@ def import_object(path: str, kind: str) -> Any:
     module_name, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever somebody's module raises when it is imported
+    except Exception as error:  # a user's module can raise any error when it is imported
         raise ConfigError(
             f"{kind} {path!r}: cannot import {module_name!r}: {type(error).__name__}: {error} "
             "(looked among installed modules and in the working directory)"

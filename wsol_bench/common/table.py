@@ -31,7 +31,7 @@ class Column(NamedTuple):
     Attributes:
         name: the column's name in files and frames.
         dtype: the type of its values.
-        meaning: what the value is, and when it is absent; for people.
+        meaning: text that says what a value is, and when it is absent.
         unit: the unit of its values; "" for none.
     """
 
@@ -48,7 +48,7 @@ class Table:
     Attributes:
         name: the name of the table, and of its folder in a run's folder.
         columns: the columns, in order.
-        line: what one line of the table is.
+        line: text that says what one line of the table stands for.
     """
 
     name: str
@@ -76,10 +76,10 @@ class Table:
             blocks: arrays of equal length, by the name of their column.
 
         Raises:
-            RunError: a block lacks a column of the table or has another one.
+            RunError: a block lacks a column of the table, or has a column that the table lacks.
         """
         for block in blocks:
-            self.check(block, "made")
+            self.check(block, "new lines")
         if not blocks:
             return pd.DataFrame(columns=self.names)
         return pd.DataFrame(
@@ -87,10 +87,10 @@ class Table:
         )
 
     def to_arrow(self, frame: pd.DataFrame) -> pa.Table:
-        """A frame as an Arrow table; RunError if its columns are not those of the table."""
+        """A frame as an Arrow table; RunError if the frame has other columns."""
         if not len(frame):
             return self.arrow.empty_table()
-        self.check(frame.columns, "made")
+        self.check(frame.columns, "new lines")
         return pa.Table.from_pandas(frame[self.names], self.arrow, preserve_index=False)
 
     def check(self, columns: Iterable[object], where: object) -> None:
@@ -98,7 +98,7 @@ class Table:
 
         Args:
             columns: the names of the columns that a file or frame has.
-            where: the file, for the message.
+            where: the file or the lines that are checked, for the message.
         """
         names = {str(name) for name in columns}
         if missing := [name for name in self.names if name not in names]:

@@ -1,4 +1,4 @@
-"""Pydantic's validation errors as lines that say how to mend them."""
+"""Pydantic's validation errors, written as lines that say what to mend."""
 
 import types
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -10,7 +10,7 @@ from wsol_bench.errors import did_you_mean
 __all__ = ["ONE", "SEVERAL", "explain"]
 
 # Tags of a union's branches. Pydantic puts them into the location of an error, where a key could
-# be; no key is called so.
+# be; no key has such a name.
 ONE = "<one>"
 SEVERAL = "<several>"
 

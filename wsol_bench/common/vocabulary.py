@@ -1,4 +1,4 @@
-"""Types of words that configurations and code share, declared once and without importing torch."""
+"""The words that both configurations and code use, as types that need no import of torch."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 # The order of the axes of a layer's output: channels first, channels last, or (n, tokens, c).
 Layout = Literal["nchw", "nhwc", "tokens"]
 
-# Whether a map method makes a map of each recorded layer, or one of the image.
+# Whether a map method makes a map for each recorded layer, or one map of the image.
 Scope = Literal["layer", "image"]
 
 # The classes that a method makes maps of: all predictions and the label, or the label alone.
@@ -19,7 +19,7 @@ Classes = Literal["all", "label"]
 # Sanity checks of a method: maps that should localize badly.
 Sanity = Literal["class_swapped", "randomized_weights"]
 
-# What a network-free method gives.
+# The kind of results that a network-free method gives.
 Gives = Literal["maps", "boxes"]
 
 # The direction in which a metric improves.

@@ -1,4 +1,4 @@
-"""YAML texts and files, read into plain values."""
+"""Reading of YAML texts and files into plain values."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Data sets: images, boxes, masks and classes, in one convention whatever their files use."""
+"""Data sets: images, boxes, masks and classes, in one convention for all file formats."""
 
 from wsol_bench.datasets.base import (
     ROOT_ID,

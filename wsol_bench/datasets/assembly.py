@@ -36,9 +36,9 @@ class ImageFiles(NamedTuple):
     """The image files of a data set.
 
     Attributes:
-        table: one row an image: the columns that it was called with, path, width, height (pixels),
-            keep (False if the header is unreadable).
-        findings: findings of missing and unreadable files.
+        table: one row an image: the columns of the caller's table, and path, width, height (in
+            pixels), keep (False if the header is unreadable).
+        findings: one finding for each missing or unreadable file.
     """
 
     table: pd.DataFrame
@@ -58,11 +58,12 @@ def class_table(words: Mapping[str, str]) -> pd.DataFrame:
 
 
 def find_images(folder: Path, listed: pd.DataFrame, tables: TableCache) -> ImageFiles:
-    """The listed images that exist, measured; a finding for each of the others.
+    """The listed images that exist, with their sizes; findings of missing and unreadable files.
 
     Args:
         folder: folder of the images.
-        listed: one row an image: image_id, file (path that stays below the folder), and more.
+        listed: one row an image: image_id, file (path that stays below the folder), and any other
+            columns, which are kept.
         tables: cache of the headers.
     """
     files = look_up(folder, listed["file"].tolist())
@@ -80,7 +81,8 @@ def measure(folder: Path, files: pd.DataFrame, tables: TableCache) -> ImageFiles
 
     Args:
         folder: folder of the images.
-        files: one row an image: image_id, file, bytes and mtime (as ``scan`` gives them), and more.
+        files: one row an image: image_id, file, bytes and mtime (as ``scan`` gives them), and any
+            other columns, which are kept.
         tables: cache of the headers.
     """
     headers = read_headers(folder, files, tables)
@@ -108,7 +110,7 @@ def assemble(
     convention: Convention,
     source: str,
 ) -> Dataset:
-    """The data set of images and of boxes whose corners are in any convention.
+    """Make a data set of tables of images and boxes; corners may follow any convention.
 
     Images without a label, or with one that ``classes`` does not hold, are left out. Boxes are
     repaired, and rescaled if they were drawn on another size of the image.
@@ -154,7 +156,7 @@ def assemble(
 def _has_known_label(
     images: pd.DataFrame, classes: pd.DataFrame
 ) -> tuple[Bool[np.ndarray, " n"], list[Finding]]:
-    """Whether each image is kept and has a label among the classes; findings of those without."""
+    """Whether each image is kept and has a known label; findings of the other images."""
     labels, keep = images["label"], images["keep"].to_numpy(np.bool_)
     unlabeled = (labels == "").to_numpy()
     unknown = ~unlabeled & ~labels.isin([*classes["wnid"], ROOT_SYNSET]).to_numpy()
@@ -168,7 +170,7 @@ def _has_known_label(
 def _place_boxes(
     objects: pd.DataFrame, images: pd.DataFrame, convention: Convention
 ) -> tuple[pd.DataFrame, list[Finding]]:
-    """The boxes of the kept images, half-open, in the images' order; findings of odd ones."""
+    """The boxes of the kept images, half-open, in the images' order; findings of odd boxes."""
     ids, keep = images["image_id"], images["keep"].to_numpy(np.bool_)
     objects = objects[keep[objects["image"]]]
     nameless = objects[objects["wnid"] == ""]
@@ -197,7 +199,7 @@ def _place_boxes(
 def _annotated_sizes(
     images: pd.DataFrame,
 ) -> tuple[Float64[np.ndarray, "n 2"], list[Finding]]:
-    """The (width, height) that each image's boxes were drawn on; findings if it is another one."""
+    """The (width, height) that boxes were drawn on; findings of images with another size."""
     size = images[["width", "height"]].to_numpy(np.float64)
     if "annotated_width" not in images:
         return size, []
@@ -229,7 +231,7 @@ def _images_without_box(images: pd.DataFrame, objects: pd.DataFrame) -> list[Fin
 
 
 def _summary(findings: list[Finding]) -> str:
-    """The number of findings by kind, and the first of them."""
+    """The number of findings of each kind, and the first finding, as text for people."""
     counts = pd.Series([finding.kind for finding in findings], dtype="str").value_counts()
     kinds = ", ".join(f"{kind}: {count}" for kind, count in counts.items())
-    return f"{kinds}; the first: {', '.join(findings[0])}" if findings else "there was none"
+    return f"{kinds}; the first: {', '.join(findings[0])}" if findings else "no image is listed"

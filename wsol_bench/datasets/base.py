@@ -26,7 +26,7 @@ __all__ = [
     "datasets",
 ]
 
-# The devkit's label 1001: the root of the hierarchy, which any object's class is a kind of.
+# The devkit's label 1001: the root of the hierarchy, which is above every class.
 ROOT_SYNSET = "root"
 ROOT_ID = 1001
 
@@ -34,7 +34,7 @@ ROOT_ID = 1001
 def counts_for(
     labels: str | np.ndarray, box_labels: Shaped[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " n"]:
-    """Whether each box can credit a guess of a class: boxes of that class, or all for the root.
+    """Whether each box counts for a class: boxes of that class, or all boxes for the root.
 
     Args:
         labels: wnid of the class, one for all boxes or one a box.
@@ -48,7 +48,7 @@ class MaskFiles(NamedTuple):
 
     Attributes:
         foreground: one file an instance; a pixel is object if it is not zero in any of them.
-        ignore: file of the pixels that count neither way unless they are object; None if there is
+        ignore: file of the pixels that are ignored unless they are object; None if the image has
             no such file.
     """
 
@@ -68,7 +68,7 @@ class Sample(NamedTuple):
         box_labels: wnid of each box.
         blacklisted: whether the official protocol leaves the image out of the localization error.
         mask: mask files; None in a data set of boxes.
-        held_out: whether the image is kept out of all numbers, to select a threshold on.
+        held_out: whether a threshold is selected on the image, which then enters no number.
     """
 
     image_id: str
@@ -87,8 +87,8 @@ class Finding(NamedTuple):
     """Something odd in a data set's files, which the loader repaired or left out.
 
     Attributes:
-        kind: name of the kind of finding ("odd_box"), as docs/datasets.md lists them.
-        image_id: image that it concerns.
+        kind: kind of finding, such as "odd_box"; docs/datasets.md lists all kinds.
+        image_id: image that the finding concerns.
         detail: what is odd, and what the loader did.
     """
 
@@ -107,8 +107,8 @@ class Dataset:
             n_boxes; also held_out if a threshold is selected on some of the images.
         boxes: (m, 4) boxes of all images in order, half-open xyxy pixels of the original images.
         box_labels: (m,) wnid of each box.
-        classes: one row a class in sorted-wnid order: wnid, words, ilsvrc_id (0 if there is no
-            devkit to say it).
+        classes: one row a class in sorted-wnid order: wnid, words, ilsvrc_id (0 if no devkit
+            was read).
         findings: oddities that the loader repaired or left out.
         masks: mask files of each image; empty in a data set of boxes.
     """
@@ -189,12 +189,12 @@ class Dataset:
 
     @property
     def words(self) -> dict[str, str]:
-        """The names of the classes for people, by wnid; two classes may have the same ("crane")."""
+        """The names of the classes for people, by wnid; two classes may share a name ("crane")."""
         return dict(zip(self.classes["wnid"], self.classes["words"], strict=True))
 
     @property
     def fingerprint(self) -> str:
-        """The digest of what is scored: ids, labels, blacklist, boxes; names and sizes of masks."""
+        """The digest of the ground truth: ids, labels, blacklist, boxes; mask names and sizes."""
         digest = hashlib.sha256()
         for column in ("image_id", "label", "blacklisted", "n_boxes"):
             digest.update("\n".join(self.images[column].astype(str)).encode())
@@ -209,9 +209,9 @@ class Dataset:
         """Raise DatasetError if the data set has no image files."""
         if not (self.images["path"] != "").any():
             raise DatasetError(
-                f"{self.name}: expected image files, found none, so this data set has no pixels to "
-                "evaluate (it can score prediction files); is 'root' right? The option 'images' "
-                "names an image folder that lies elsewhere"
+                f"{self.name}: expected image files, found none: the data set has no pixels for a "
+                "network (it can still score prediction files). Check the option 'root', or name "
+                "an image folder elsewhere with the option 'images'"
             )
 
 

@@ -61,7 +61,7 @@ def cub(
     if (metadata is None) == (split == "v2"):
         raise DatasetError(
             f"{root}: expected metadata=, the folder metadata/CUB/val of wsolevaluation, for split "
-            f"'v2' and no other, found split={split!r}, metadata={metadata}"
+            f"'v2' only, found split={split!r}, metadata={metadata}"
         )
     if metadata is not None:
         return _read_v2(metadata, images, classes, cache=cache)

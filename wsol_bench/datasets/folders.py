@@ -29,7 +29,7 @@ def existing(path: Path, option: str) -> Path:
         option: name of the option that the path comes from, for the error message.
 
     Raises:
-        DatasetError: nothing exists there; the message says what does.
+        DatasetError: the path does not exist; the message lists what its parent folder holds.
     """
     path = Path(path).expanduser().absolute()
     if not path.exists():
@@ -95,7 +95,8 @@ def scan(
         second = int(repeated.to_numpy().argmax())
         first, other = table["file"].iloc[second - 1], table["file"].iloc[second]
         raise DatasetError(
-            f"{folder}: a file's stem is its image id, but {first!r} and {other!r} share one"
+            f"{folder}: expected files with different stems, which are their image ids, but "
+            f"{first!r} and {other!r} share one; rename one of the files"
         )
     return table
 

@@ -36,7 +36,7 @@ def read_headers(folder: Path, files: pd.DataFrame, tables: TableCache) -> pd.Da
                 try:
                     with Image.open(folder / file, formats=IMAGE_FORMATS) as image:
                         rows.append((*image.size, "" if all(image.size) else "no pixels"))
-                except Exception as error:  # PIL's plugins raise whatever a bad header leads to
+                except Exception as error:  # a bad header can make PIL raise any error
                     rows.append((0, 0, f"{type(error).__name__}: {error}"))
         table = pd.DataFrame(rows, columns=["width", "height", "error"])
         return table.astype({"width": np.int64, "height": np.int64, "error": "str"})

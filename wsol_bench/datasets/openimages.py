@@ -38,7 +38,7 @@ def openimages(
         metadata: folder of the split's image_ids.txt; found under the root by default.
         images: folder of the splits' folders; found under the root by default.
         masks: folder of the splits' folders of masks; the images' folder by default.
-        classes: file with an OpenImages id and words a line; without it classes are numbers.
+        classes: file with an OpenImages id and words a line; by default classes are numbers.
         cache: whether to keep the sizes read from image headers for the next load.
 
     Raises:
@@ -64,6 +64,6 @@ def _first(candidates: list[Path], inner: str, contents: str, option: str) -> Pa
             return folder
     places = ", ".join(str(folder / inner) for folder in candidates)
     raise DatasetError(
-        f"expected {contents} in one of {places}, found none of them; the option {option!r} names "
-        "a folder that lies elsewhere"
+        f"expected {contents} in one of {places}, found none of them; "
+        f"if the folder lies elsewhere, name it with the option {option!r}"
     )

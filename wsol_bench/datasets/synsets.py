@@ -23,7 +23,7 @@ def read_class_table(
     Args:
         files: files that ``formats.class_tables.read_classes`` reads; the first file's words win.
         tables: cache of the files' tables.
-        otherwise: names that are the classes if there is no file.
+        otherwise: names that are the classes if ``files`` is empty.
 
     Returns:
         One row a class: wnid (sorted), words, ilsvrc_id (0 if no file has it).
@@ -32,12 +32,12 @@ def read_class_table(
     read = [tables.file(f"classes{path.suffix}", path, read_classes) for path in files]
     if read:
         merged = pd.concat(read)
-        # A file without words has the wnid in their place; then another file's words are better.
+        # A file without words has the wnid in place of words: another file's words are better.
         merged = merged.iloc[np.argsort(merged["words"] == merged["wnid"], kind="stable")]
         table = merged.groupby("wnid", as_index=False).agg({"words": "first", "ilsvrc_id": "max"})
     else:
         named = {name for name in otherwise if name}
-        # If any name is a wnid, the names that are none are words.
+        # If any name is a wnid, the other names are words.
         names = sorted(filter(WNID.fullmatch, named)) or sorted(named)
         table = pd.DataFrame({"wnid": names, "words": names, "ilsvrc_id": 0})
     table = table.astype({"wnid": "str", "words": "str", "ilsvrc_id": np.int64})

@@ -1,4 +1,4 @@
-"""Data sets of the user's own, in a CSV or Parquet file with one row a box."""
+"""A user's data set in a CSV or Parquet file with one row a box."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -55,7 +55,7 @@ def table(
             only, which can score predictions.
         classes: file with a class and its words a line (or a file that ``imagenet`` takes); by
             default the labels. Classes are sorted as text: numbers need leading zeros.
-        cache: whether to keep what was read of the file and of image headers for the next load.
+        cache: whether to keep the parsed file and the sizes from image headers for the next load.
 
     Raises:
         DatasetError: the file, a column or a cell is not as described, an image has two labels or
@@ -118,7 +118,7 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
     boxes = pd.DataFrame({name: cells.numbers(name) for name in columns})
     for name in columns:
         complete = boxes[name].notna() | boxes.isna().all(axis=1)
-        cells.require(complete, name, "a number, as the row has others")
+        cells.require(complete, name, "a number, as in the row's other corners")
     rows[CORNERS] = boxes
     rows[_SIZE] = 0
     for name in sides:
@@ -127,7 +127,7 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
         rows[name] = size.astype(np.int64)
     for name in ("label", *sides):
         first = rows.groupby("image")[name].transform("first")
-        cells.require(rows[name] == first, name, "what the image's first row says")
+        cells.require(rows[name] == first, name, "the same as in the image's first row")
     return rows.reset_index(drop=True)
 
 
@@ -145,7 +145,7 @@ class _Cells(NamedTuple):
     frame: pd.DataFrame
 
     def require(self, right: pd.Series, column: str, expected: str) -> None:
-        """Raise a DatasetError that names the first cell of the column that is not right."""
+        """Raise DatasetError, which names the first cell of the column where ``right`` is False."""
         if not right.all():
             line = right.index[int((~right).to_numpy().argmax())]
             raise DatasetError(
@@ -178,7 +178,7 @@ def _read_parquet(path: Path) -> _Cells:
     """The cells of a Parquet file."""
     try:
         frame = pd.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable")
-    except Exception as error:  # whatever a damaged file makes the reader raise
+    except Exception as error:  # a damaged file can make the reader raise any error
         raise DatasetError(f"{path}: expected a Parquet file, found: {error}") from error
     frame = frame.reset_index(drop=True).astype("string").fillna("").astype("str")
     frame.columns = pd.Index([str(name).strip().lower() for name in frame.columns])

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class TableCache:
-    """A cache of tables as Parquet files, by the digest of what they were read from.
+    """A cache of tables as Parquet files, by the digest of the content that they were read from.
 
     A damaged file is written anew. If the folder cannot be written to, nothing is kept (one
     warning).
@@ -32,12 +32,12 @@ class TableCache:
         self._folder = cache_folder() / "index" if enabled else None
 
     def table(self, kind: str, key: str, build: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """The table of this kind and key, from the cache or else built and kept.
+        """The table of this kind and key, from the cache, or else built and then kept.
 
         Args:
             kind: what the table holds; part of the file's name.
             key: digest of everything that ``build`` reads.
-            build: function that makes the table; called only if the cache does not have it.
+            build: function that makes the table; called only if the cache does not hold the table.
         """
         if self._folder is None:
             return build()
@@ -47,7 +47,7 @@ class TableCache:
             return pd.read_parquet(path, engine="pyarrow", page_checksum_verification=True)
         except FileNotFoundError:
             pass
-        except Exception as error:  # whatever a damaged file makes the reader raise
+        except Exception as error:  # a damaged file can make the reader raise any error
             logger.debug("%s is rebuilt: %s", path, error)
         table = build()
         try:

@@ -66,13 +66,13 @@ def _read_wnids(path: Path) -> list[str]:
     """The wnids of the classes, in the file's order."""
     wnids = read_columns(path, ("wnid",), key="wnid")["wnid"].tolist()
     for line, wnid in enumerate(wnids, start=1):
-        if not WNID.fullmatch(wnid):  # it becomes the name of a folder
+        if not WNID.fullmatch(wnid):  # the wnid becomes the name of a folder
             raise malformed(path, line, "a wnid, n and 8 digits", wnid)
     return wnids
 
 
 def _read_words(path: Path, wnids: list[str]) -> dict[str, str]:
-    """The words of the classes, by wnid; the file holds those of all synsets of WordNet."""
+    """The words of the classes, by wnid; the file holds the words of all synsets of WordNet."""
     words = dict(zip(wnids, wnids, strict=True))
     if path.is_file():
         table = read_columns(path, ("wnid", "words"), separator="\t")

@@ -29,8 +29,7 @@ def voc(
     """Pascal VOC: one sample for each class of an image, with the boxes of that class.
 
     That is the unit of CorLoc and of the pointing game. Samples are sorted by id,
-    ``<image>/<class>``. Corners are
-    1-based and inclusive: a box may end at the image's width.
+    ``<image>/<class>``. Corners are 1-based and inclusive: a box may end at the image's width.
 
     Args:
         root: folder with JPEGImages, Annotations and ImageSets (``VOCdevkit/VOC2012``).
@@ -38,8 +37,9 @@ def voc(
         difficult: whether objects marked as difficult count like the others. If not, they are left
             out, and so are samples that have no other object, as in VOC's own lists.
         classes: file with a class and its words a line (or a file that ``imagenet`` takes); by
-            default the classes are the names in all of Annotations, whatever the split.
-        cache: whether to keep what was read of XML files and image headers for the next load.
+            default the classes are the names in all of Annotations, for every split.
+        cache: whether to keep the parsed XML files and the sizes from image headers for the next
+            load.
 
     Raises:
         DatasetError: a folder or list is missing, or every sample is left out.
@@ -68,7 +68,7 @@ def voc(
 
 
 def _read_images(folder: Path, listed: set[str], tables: TableCache) -> ImageFiles:
-    """The listed images that are in a folder; a finding for each of the others."""
+    """The listed images in a folder; findings of missing and unreadable files."""
     files = scan(folder, IMAGE_SUFFIXES, nested=False, wanted=listed)
     files = files[files["bytes"] >= 0].rename(columns={"stem": "image_id"})
     missing = sorted(listed.difference(files["image_id"]))
@@ -82,7 +82,7 @@ def _read_images(folder: Path, listed: set[str], tables: TableCache) -> ImageFil
 def _images_without_sample(
     images: pd.DataFrame, objects: pd.DataFrame, counted: pd.DataFrame
 ) -> list[Finding]:
-    """Findings of the images that are left out because no object of theirs counts.
+    """Findings of the images that are left out because none of their objects counts.
 
     Args:
         images: table of ``ImageFiles``.

@@ -24,7 +24,8 @@ from wsol_bench.geometry import INCLUSIVE
 
 __all__ = ["wsol_metadata"]
 
-# No data set has more classes: a greater number is a damaged file, not a reason to reserve memory.
+# No data set has more classes: a greater number means a damaged file, for which no memory is
+# reserved.
 _LAST_CLASS = 99_999
 
 
@@ -53,8 +54,8 @@ def wsol_metadata(
         cache: whether to keep the sizes read from image headers for the next load.
 
     Raises:
-        DatasetError: a file is missing or malformed, a path leaves its folder, masks have no
-            folder, or every image is left out.
+        DatasetError: a file is missing or malformed, a path leaves its folder, the folder of
+            the masks is not given, or every image is left out.
     """
     metadata = _folder_of_split(metadata)
     localization = metadata / "localization.txt"
@@ -173,10 +174,10 @@ def _list_images(metadata: Path, labels: pd.DataFrame, classes: pd.DataFrame) ->
 
     Returns:
         One row an image: image_id, file, label (wnid), annotated_width, annotated_height (0 if
-        there are no sizes).
+        unknown).
     """
     listed = read_columns(metadata / "image_ids.txt", ("file",), separator="\n", key="file")
-    # A number beyond the classes stays as it is, which is no class's name.
+    # A label beyond the classes stays a number, which is the wnid of no class.
     names = dict(enumerate(classes["wnid"]))
     wnids = [names.get(label, str(label)) for label in labels["label"]]
     label_of = pd.Series(wnids, index=labels["file"], dtype="str")
@@ -202,8 +203,8 @@ def _read_masks(path: Path, masks: Path | None, images: Path | None) -> dict[str
     """The masks of each listed image, whether or not their files exist."""
     if masks is None and images is None:
         raise DatasetError(
-            f"{path} lists masks, but there is no folder for them: the option masks= names the "
-            "folder that their paths are relative to (or images=, if they lie among the images)"
+            f"{path} lists masks: expected the folder that their paths are relative to, found "
+            "neither the option masks= nor images= (if the masks lie among the images)"
         )
     folder = images if masks is None else existing(masks, "masks")
     foreground: dict[str, list[Path]] = {}
@@ -232,9 +233,9 @@ def _read_masks(path: Path, masks: Path | None, images: Path | None) -> dict[str
 def _has_masks(
     frame: pd.DataFrame, masks_of: dict[str, MaskFiles]
 ) -> tuple[Bool[np.ndarray, " n"], list[Finding]]:
-    """Whether each image is kept and all its masks exist; findings of those without.
+    """Whether each image is kept and all its masks exist; findings of the other images.
 
-    Without all of its masks not even an image's background is known.
+    If one mask is missing, not even the image's background is known.
     """
     keep = frame["keep"].to_numpy(np.bool_, copy=True)
     findings = []
@@ -256,5 +257,5 @@ def _require_whole(path: Path, table: pd.DataFrame, expected: str, low: int, hig
     wrong = ~((values >= low) & (values <= high) & (values % 1 == 0)).all(axis=1)
     if wrong.any():
         first = table[wrong].iloc[0]
-        found = ", ".join(f"{value:g}" for value in first[values.columns])
-        raise DatasetError(f"{path}: expected {expected} of {first['file']!r}, found {found}")
+        numbers = ", ".join(f"{value:g}" for value in first[values.columns])
+        raise DatasetError(f"{path}: expected {expected} of {first['file']!r}, found {numbers}")

@@ -1,1 +1,1 @@
-"""Pixels of image files: decoding, the network's input, ground-truth masks."""
+"""Pixels of image files: decoded images, the network's input, and ground-truth masks."""

@@ -1,4 +1,4 @@
-"""Image files, which are untrusted, are decoded here."""
+"""Decoding of image files, which are untrusted."""
 
 import errno
 from pathlib import Path
@@ -19,7 +19,7 @@ _PASSING = {
 
 
 def load_image(path: Path, *, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
-    """The image of a file as 8-bit RGB (or gray: ``L``), also if it is gray, CMYK or a palette.
+    """The image in a file as 8-bit RGB (or gray: ``L``), also if the file is gray or CMYK.
 
     EXIF rotation is not applied: boxes are drawn on the pixels as stored.
 
@@ -40,7 +40,7 @@ def load_image(path: Path, *, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
         raise ImageError(f"{path}: the file does not exist") from error
     except (ImageError, MemoryError):
         raise
-    except Exception as error:  # Pillow's plugins raise whatever damaged bytes lead to
+    except Exception as error:  # damaged bytes can make Pillow raise any error
         if isinstance(error, OSError) and error.errno in _PASSING:
             raise
         raise ImageError(f"{path}: cannot be decoded: {error}") from error

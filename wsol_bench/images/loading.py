@@ -1,4 +1,4 @@
-"""Batches of decoded images, from processes that decode ahead of the network."""
+"""Batches of images, which other processes decode ahead of the network."""
 
 import multiprocessing
 import os
@@ -27,12 +27,12 @@ from wsol_bench.protocols.sections import InputSection
 __all__ = ["Batch", "Group", "decoded"]
 
 # Longest side of an input as a multiple of the protocol's size: if the input keeps the image's
-# shape, a thin file would fill the memory.
+# shape, a long thin image would fill the memory.
 _LONGEST = 16
 _BATCHES_AHEAD = 3  # per process
-# A batch that takes longer will not come: its process hangs, or the disk that the files are on.
+# A batch that takes longer will not come: the process hangs, or the disk of the files.
 _TIMEOUT_S = 600
-# Forked on Linux: it is quick, and a script then needs no main guard.
+# Processes are forked on Linux: that is quick, and a script then needs no main guard.
 _CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
 
 
@@ -70,7 +70,7 @@ def decoded(
     Args:
         dataset: data set of the images.
         batches: positions of each batch's images in the data set.
-        section: the protocol's choices from an image file to the network's input.
+        section: the protocol's section ``input``.
         workers: number of processes that decode; 0 decodes in this process, with nothing ahead.
 
     Raises:
@@ -94,17 +94,23 @@ def decoded(
             while ahead:
                 yield ahead.popleft().result(_TIMEOUT_S)
         except BrokenProcessPool as error:
-            raise WorkerError(f"a process that decodes images died ({error})") from error
+            raise WorkerError(
+                f"a process that decodes images died ({error}); if memory ran out, decode with "
+                "fewer processes: --set workers=1"
+            ) from error
         except TimeoutError as error:
-            raise WorkerError(f"no image was decoded for {_TIMEOUT_S} seconds") from error
+            raise WorkerError(
+                f"no image was decoded for {_TIMEOUT_S} seconds: a process hangs, or the disk that "
+                "holds the images"
+            ) from error
         except (MemoryError, OSError, RuntimeError) as error:
             raise WorkerError(
                 f"a process that decodes images could not go on ({error or type(error).__name__}); "
-                "if shared memory or open files are too few, see df /dev/shm and ulimit -n, or "
-                "decode without processes: --set workers=0"
+                "shared memory (df /dev/shm) or the limit of open files (ulimit -n) may be too "
+                "low; to decode without other processes: --set workers=0"
             ) from error
         finally:
-            if ahead:  # no caller waits for these batches, nor for a process that hangs
+            if ahead:  # nobody needs these batches, and a process may hang
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in processes:
                     process.kill()
@@ -114,8 +120,8 @@ class _Decoder:
     """A function that decodes the batch of images at given positions.
 
     Args:
-        paths: path of every image of the data set; "" if it has no file.
-        section: the protocol's choices from an image file to the network's input.
+        paths: path of every image of the data set; "" for an image without a file.
+        section: the protocol's section ``input``.
     """
 
     def __init__(self, paths: list[str], section: InputSection) -> None:
@@ -153,7 +159,7 @@ def _group(images: Sequence[tuple[int, Placement, Tensor]]) -> Group:
     return Group(list(indices), list(placements), torch.stack(pixels))
 
 
-# The decoder of this process, if it is one that decodes.
+# The decoder of this process, if this process decodes images.
 _decoder: _Decoder
 
 
@@ -169,7 +175,7 @@ def _enter(decoder: _Decoder) -> None:
 
 
 def _end_with(sentinel: int) -> None:
-    """End this process when its parent ends, in whatever way."""
+    """End this process when its parent ends, even if the parent is killed."""
     wait([sentinel])
     os._exit(1)
 

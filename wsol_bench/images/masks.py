@@ -1,4 +1,4 @@
-"""The ground-truth mask of an image, at the size of its maps."""
+"""The ground-truth mask of an image, at the size of the image's maps."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ BACKGROUND, OBJECT, IGNORED = 0, 1, 255
 
 
 def load_mask(files: MaskFiles, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
-    """The mask of an image: 1 is object, 0 background, 255 counts neither way.
+    """The mask of an image: 1 is object, 0 background, 255 ignored.
 
     A pixel is object if it is not black in any of the foreground files, and ignored if it is not
     black in the ignore file and not object: ``get_mask`` of wsolevaluation's evaluation.py (Choe et
@@ -78,12 +78,12 @@ def _stamp(path: Path) -> tuple[int, int]:
     """The size and time of a file, which change when the file does."""
     try:
         stat = path.stat()
-    except OSError:  # reading it says why
+    except OSError:  # the error comes when the file is read
         return 0, 0
     return stat.st_size, stat.st_mtime_ns
 
 
-# Kept, because every method asks for the masks of its batch.
+# Masks are kept, because every method of a run needs the masks of the same batch.
 @lru_cache(maxsize=256)
 def _mask(
     files: MaskFiles, placement: Placement, stamps: tuple[tuple[int, int], ...]

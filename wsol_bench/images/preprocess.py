@@ -1,4 +1,4 @@
-"""The network's input from a decoded image, as the protocol says."""
+"""The network's input, made of a decoded image by the protocol's section ``input``."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,8 @@ def window(
 ) -> UInt8[Tensor, "3 height width"] | Float32[Tensor, "3 height width"]:
     """The part of the resized image that the network sees, as RGB from 0 to 255.
 
-    It is uint8 if the protocol antialiases (Pillow's filter works on 8-bit pixels), else float32.
+    The pixels are uint8 if the protocol antialiases (Pillow's filter works on 8-bit pixels), else
+    float32.
     """
     height, width = placement.resized
     if section.antialias:
@@ -42,7 +43,7 @@ def normalize(
 ) -> Float32[Tensor, "batch 3 height width"]:
     """The network's input, ``(rgb / 255 - mean) / std``, from RGB from 0 to 255.
 
-    It has the device and the memory format of the pixels.
+    The input has the device and the memory format of ``pixels``.
     """
     shift, scale = (
         torch.tensor(values, device=pixels.device).view(3, 1, 1) * 255 for values in (mean, std)

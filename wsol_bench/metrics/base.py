@@ -1,4 +1,4 @@
-"""What a metric is: one function, with the facts that results need to know of it.
+"""Metrics: each is one function, with the facts about its values that results need.
 
 There are two kinds. A metric **per map** is a function of a ``MapView``, one localization map of
 the image's label beside its ground truth; it is measured when maps are scored, and stored in a
@@ -31,13 +31,13 @@ __all__ = ["Metric", "metric", "metrics"]
 Per = Literal["map", "image"]
 Truth = Literal["any", "boxes"]
 
-# A share that is summed in another order than the whole may exceed 1 by so much.
+# A share may exceed 1 by this rounding error if it is summed in another order than the whole.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: its function, and what results need to know of its values.
+    """A metric: its function, and the facts about its values that results need.
 
     Attributes:
         name: name in configurations, tables and results.
@@ -48,11 +48,11 @@ class Metric:
         better: whether higher or lower values are good.
         range: least and greatest value; infinite if there is no bound.
         hits: whether each image's value is 0 or 1, so that methods are compared by McNemar's test.
-        paper: identifier of the paper that defines it.
+        paper: identifier of the paper that defines the metric.
         needs: for a metric per image, the columns of ``rows`` or ``curves`` that it reads; a
             protocol without them has no such number.
-        truth: for a metric per map, the ground truth that it needs: ``boxes``, or ``any``, boxes or
-            a mask. An image without it does not count.
+        truth: for a metric per map, the ground truth that it needs: ``boxes``, or ``any``: boxes or
+            a mask. An image without that ground truth does not count.
         column: for a metric per map, the column that its values are stored in.
         statistic: function from the means of the columns to the number; None for the mean of the
             one column. ``best`` takes the largest mean over thresholds, one a column.
@@ -81,7 +81,7 @@ class Metric:
 
     @property
     def reads_hits(self) -> bool:
-        """Whether it reads the hits at each threshold, which only a sweep of thresholds has."""
+        """Whether the metric reads hits at each threshold, which only a sweep has."""
         return "hits" in self.needs
 
     def counts(self, truth: ImageTruth) -> bool:
@@ -92,7 +92,7 @@ class Metric:
         """The value of one map; NaN if its image has no ground truth.
 
         Raises:
-            ValueError: the function's value is no number in the metric's range.
+            ValueError: the function's value is not a number in the metric's range.
         """
         if not self.counts(view.truth):
             return float("nan")
@@ -106,7 +106,7 @@ class Metric:
         """The number of a method, image by image; None if the method has no such number.
 
         Raises:
-            ValueError: the function does not return values of each image, or one of them is outside
+            ValueError: the function does not return values for each image, or a value is outside
                 the metric's range.
         """
         values = self._values(images)
@@ -152,7 +152,7 @@ class Metric:
                 shape = values.shape if hasattr(values, "shape") else type(values).__name__
                 raise ValueError(
                     f"metric {self.name!r}: expected one value an image, of shape (n,), found "
-                    f"{shape}; several columns need a 'statistic'"
+                    f"{shape}; several columns need a 'statistic' in the decorator"
                 )
             self._require_range(values)
         return values
@@ -161,8 +161,8 @@ class Metric:
         low, high = self.range
         if self.hits and (no_hits := values[~np.isin(values, (0, 1)) & ~np.isnan(values)]).size:
             raise ValueError(
-                f"metric {self.name!r} says that its values are hits (hits=True), which are 0 or "
-                f"1, found {no_hits[0]:g}"
+                f"metric {self.name!r}: expected values of 0 or 1, because its decorator says "
+                f"hits=True, found {no_hits[0]:g}"
             )
         outside = values[(values < low - _ROUNDING) | (values > high + _ROUNDING)]
         if len(outside):
@@ -219,7 +219,7 @@ class _OfImages(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class _KindFacts:
-    """The facts of one of the two kinds, with the defaults of those that are not named."""
+    """The facts that metrics of one kind have, with their defaults."""
 
     truth: Truth = "any"
     column: str = ""
@@ -273,15 +273,21 @@ def metric(
             image, ``needs`` and ``statistic`` (see ``Metric``).
 
     Raises:
-        ConfigError: facts that contradict each other.
+        ConfigError: the facts contradict each other.
     """
     facts = _KindFacts(**kind_facts)
 
     def register(function: Callable[..., Any]) -> Metric:
         if per == "map" and (facts.needs or facts.statistic is not None):
-            raise ConfigError(f"metric {name!r}: 'needs' and 'statistic' are of metrics per image")
+            raise ConfigError(
+                f"metric {name!r}: 'needs' and 'statistic' are of metrics per image; leave them "
+                'out, or write per="image"'
+            )
         if facts.statistic == "best" and better == "lower":
-            raise ConfigError(f"metric {name!r}: the best of several means is the highest one")
+            raise ConfigError(
+                f"metric {name!r}: statistic='best' takes the highest of several means, so it "
+                "cannot go with better='lower'"
+            )
         if per == "map" and not np.isfinite(range[0 if better == "higher" else 1]):
             raise ConfigError(
                 f"metric {name!r}: the worse end of the range of a metric per map must be finite: "

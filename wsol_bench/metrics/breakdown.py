@@ -58,11 +58,11 @@ def breakdown(
         the mean of the best IoU of the label's first box. Fractions in [0, 1].
 
         An image is counted if it is evaluated, has a box of its label, and is neither blacklisted
-        nor held out, whatever rows it has; it is wrong if its first guess (the first row of rank 1)
-        is absent. So the mean of a number over the bins, weighted by n_images, is the number of the
-        summary. In all bins top1_loc_error is NaN if the rows have no ranks (all ranks 0), and the
-        other two are NaN if a counted image has no row of its label. The table is empty if the
-        method is not applicable to some image.
+        nor held out, even if it has no row; it is wrong if it has no first guess (a row of rank 1).
+        So the mean of a number over the bins, weighted by n_images, is the number of the summary.
+        In all bins top1_loc_error is NaN if the rows have no ranks (all ranks 0), and the other two
+        are NaN if a counted image has no row of its label. The table is empty if the method is not
+        applicable to some image.
     """
     images = images.scored
     bins = _bins_of(images.evaluated, by)
@@ -85,7 +85,7 @@ def breakdown(
 
 
 def _errors(images: ImageScores, iou: float) -> dict[str, Float64[np.ndarray, " n"]]:
-    """The errors that every breakdown has, image by image; NaN if an error is not defined."""
+    """The errors in every breakdown, image by image; NaN if an error is not defined."""
     label_iou = images.label_iou
     first_right = np.append(images.is_label, False)[images.first_rows]  # row -1 is no row
     missed = ~(first_right & (images.first("iou") >= iou))

@@ -1,4 +1,4 @@
-"""How the confidence of a network changes when it sees only what a map leaves of an image.
+"""How a network's confidence changes when the network sees only the part of an image in a map.
 
 Source: Chattopadhay et al., Grad-CAM++, WACV 2018, "Objective Evaluation for Object Recognition".
 """

@@ -1,4 +1,4 @@
-"""The evaluated images of a model, and what follows from their ground truth alone."""
+"""The evaluated images of a model, with the values that their ground truth alone decides."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ __all__ = ["EvaluatedImages", "LabelBoxes"]
 
 
 class LabelBoxes(NamedTuple):
-    """The ground-truth boxes of all images, each of its image's label.
+    """The ground-truth boxes of the images' labels, in one array.
 
     Attributes:
         boxes: half-open xyxy boxes in pixels of the original images, image by image.
@@ -42,12 +42,12 @@ class ImageClasses(NamedTuple):
 class EvaluatedImages:
     """The evaluated images of a model, which the numbers of all its methods share.
 
-    What follows from the images alone is computed once, however many methods there are; its arrays
-    are read-only, so that no metric changes the number of another method.
+    Values that depend on the images alone are computed once for all methods. Their arrays are
+    read-only, so that no metric changes the number of another method.
 
     Attributes:
         table: the images table, one row an image; see docs/rows.md.
-        n_skipped: number of images of the model that were not evaluated; they enter no number.
+        n_skipped: number of images that the model was not evaluated on; they enter no number.
     """
 
     table: pd.DataFrame
@@ -86,7 +86,7 @@ class EvaluatedImages:
 
     @cached_property
     def counted(self) -> Bool[np.ndarray, " n"]:
-        """Whether localization errors count each image: it has a box, and is not blacklisted."""
+        """Whether localization errors count each image: it has a box and is not blacklisted."""
         return _read_only(self.has_box & ~self.table["blacklisted"].to_numpy(bool))
 
     @cached_property

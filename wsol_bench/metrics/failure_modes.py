@@ -117,7 +117,7 @@ def _has(rows: pd.DataFrame, *statuses: RowStatus) -> Bool[np.ndarray, " r"]:
 def _misplaced(
     boxes: Boxes, image: Int64[np.ndarray, " n"], truth: LabelBoxes
 ) -> Int64[np.ndarray, " n"]:
-    """The failure modes of boxes of the right class that are no hits, from where they lie.
+    """The failure modes of boxes that have the right class but miss, from their positions.
 
     Args:
         boxes: predicted boxes, half-open xyxy.
@@ -132,7 +132,7 @@ def _misplaced(
     shared = box_intersection(guess, target)
     iog, iop = _share(shared, box_area(target)), _share(shared, box_area(guess))
     instances = np.bincount(pairs.guess[iog > MULTI_INSTANCE_IOG], minlength=len(boxes))
-    # Sorting by IoU within each guess leaves the guesses where they were.
+    # Sorting by IoU within each guess keeps the order of the guesses.
     by_iou = np.lexsort((-box_iou(guess, target), pairs.guess))
     best = by_iou[np.searchsorted(pairs.guess, np.arange(len(boxes)))]
     holds: dict[str, Bool[np.ndarray, " n"]] = {
@@ -150,7 +150,7 @@ def _misplaced(
 def _share(
     part: Float64[np.ndarray, " n"], whole: Float64[np.ndarray, " n"]
 ) -> Float64[np.ndarray, " n"]:
-    """``part / whole``; 0 if the part is 0, whatever the whole."""
+    """``part / whole``; 0 if the part is 0, even if the whole is 0."""
     return np.divide(part, whole, out=np.zeros_like(part), where=part > 0)
 
 
@@ -165,9 +165,9 @@ def failure_counts(
 
     Args:
         images: images and rows of the method.
-        of: which box of an image is asked about. ``top1``: that of its first guess (the first row
+        of: which box of each image is counted. ``top1``: the box of the first guess (the first row
             of rank 1), whose class may be wrong; an image without a first guess is ``wrong_class``.
-            ``gt_known``: that of its label (the label's first row), which is never ``wrong_class``.
+            ``gt_known``: the box of the label (the label's first row), never ``wrong_class``.
         iou: least IoU that is a hit.
 
     Returns:

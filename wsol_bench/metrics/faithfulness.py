@@ -1,8 +1,8 @@
 """Faithfulness: how the network's confidence changes when a map decides which pixels it sees.
 
-It is measured for the map of the network's first prediction. The columns that these metrics read
-are measured in the network's pass (``wsol_bench.capture.insertion_deletion``) if the experiment has
-``faithfulness: STEPS``.
+Faithfulness is about the map of the network's first prediction. The columns that these metrics read
+are measured during the network's pass (``wsol_bench.capture.insertion_deletion``) if the experiment
+has ``faithfulness: STEPS``.
 """
 
 import numpy as np
@@ -96,5 +96,5 @@ def increase_in_confidence(images: ImageScores) -> Float64[np.ndarray, " n"] | N
 def _measured(
     images: ImageScores, values: Float64[np.ndarray, " n"]
 ) -> Float64[np.ndarray, " n"] | None:
-    """The values; None if no map was measured, as for maps that are scored from a stored run."""
+    """The values; None if no map was measured, as when stored maps are scored again."""
     return None if np.isnan(images.first("insertion")).all() else values

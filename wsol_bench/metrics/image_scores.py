@@ -1,4 +1,4 @@
-"""The stored rows of one method, image by image: every number of a run is made of them."""
+"""The stored rows of one method, image by image, from which every number of a run is made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,13 +21,13 @@ class ImageScores:
     """The evaluated images of a model, with the rows of one method.
 
     Attributes:
-        evaluated: the images, and what follows from them alone.
-        rows: the method's rows of these images; numbers are made of the rows of the images' labels
-            and of the rows of rank 1.
+        evaluated: the images, and the values that depend on them alone.
+        rows: the method's rows of these images; numbers use the rows of the images' labels and the
+            rows of rank 1.
         curves: the method's lines of the curves table.
         hits: under a sweep, by least IoU, whether the box of the largest component is right at each
             threshold (one curve); an image without a curve has no hit.
-        thresholds: thresholds of these hits.
+        thresholds: thresholds of the hits; None without a sweep.
     """
 
     evaluated: EvaluatedImages
@@ -44,8 +44,8 @@ class ImageScores:
 
         Args:
             images: evaluated images of one model.
-            rows, curves: rows and curves of one of its methods; those of images that were not
-                evaluated are left out.
+            rows, curves: rows and curves of one method of the model; rows and curves of images
+                that were not evaluated are left out.
         """
         if images.n_skipped:
             rows = rows[rows["image_id"].isin(images.index)]
@@ -103,7 +103,9 @@ class ImageScores:
         """
         if iou not in self.hits:
             if not self.hits:
-                raise ConfigError("only a metric with needs=('hits',) can read hits")
+                raise ConfigError(
+                    "only a metric with needs=('hits',) can read hits; add it to the decorator"
+                )
             ious = ", ".join(f"{least:g}" for least in self.hits)
             raise ConfigError(f"expected {iou:g} among the protocol's least IoUs, found {ious}")
         return self.hits[iou]
@@ -115,12 +117,12 @@ class ImageScores:
 
     @cached_property
     def applicable(self) -> bool:
-        """Whether the method applies to every image; a method that does not has no numbers."""
+        """Whether the method applies to every image; if not, the method has no numbers."""
         return not (self.rows["status"] == RowStatus.NOT_APPLICABLE).any()
 
     @cached_property
     def known_rank(self) -> Float64[np.ndarray, " n"]:
-        """The best rank of each image's label; infinite if it has no row of its label."""
+        """The best rank of each image's label; infinite without a row of the label."""
         return self.best_rank(self.is_label)
 
     @cached_property
@@ -129,7 +131,7 @@ class ImageScores:
         return bool(np.isfinite(self.known_rank[self.counted]).all())
 
     def best_rank(self, chosen: Bool[np.ndarray, " r"]) -> Float64[np.ndarray, " n"]:
-        """The best rank of each image's chosen rows; infinite if it has none."""
+        """The best rank among each image's chosen rows; infinite without a chosen row."""
         best = np.full(len(self), np.inf)
         np.minimum.at(best, self.image_position[chosen], self._rank[chosen])
         return best
@@ -139,11 +141,11 @@ class ImageScores:
         return self.best_rank(self.is_label & (self.rows["iou"].to_numpy(np.float64) >= iou))
 
     def own(self, column: str) -> Float64[np.ndarray, " n"]:
-        """A column of each image's first row of its label; NaN if it has none."""
+        """A column in the first row of each image's label; NaN without such a row."""
         return self._column(self.label_rows, column)
 
     def first(self, column: str) -> Float64[np.ndarray, " n"]:
-        """A column of each image's first row of rank 1; NaN if it has none."""
+        """A column in each image's first row of rank 1; NaN without such a row."""
         return self._column(self.first_rows, column)
 
     def of_maps(self, column: str) -> Float64[np.ndarray, " n"]:
@@ -160,8 +162,8 @@ class ImageScores:
     def label_iou(self) -> Float64[np.ndarray, " n"]:
         """The best IoU of the first box of each image's label; NaN if the image is not counted.
 
-        All NaN if a counted image has no row of its label, or the method is not applicable: the
-        boxes of some images make no number of all.
+        All NaN if a counted image has no row of its label, or the method is not applicable to some
+        image: the boxes of a part of the images make no number.
         """
         if not (self.complete and self.applicable):
             return np.full(len(self), np.nan)
@@ -169,22 +171,22 @@ class ImageScores:
 
     @cached_property
     def n_missing(self) -> int:
-        """Number of images whose label has neither map nor box, or that have nothing at all."""
+        """The number of images that have neither a map nor a box of their label."""
         missing = (self.rows["status"] == RowStatus.MISSING).to_numpy(bool)
         missing = missing & (self.is_label | (self.rows["class"] == "").to_numpy(bool))
         return len(np.unique(self.image_position[missing]))
 
     @cached_property
     def label_rows(self) -> Int64[np.ndarray, " n"]:
-        """The position of each image's first row of its label, by rank; -1 if it has none.
+        """The position of the first row of each image's label, by rank; -1 without such a row.
 
-        If several of them have the same rank, the first in the table counts.
+        If several rows of the label have the same rank, the first in the table counts.
         """
         return self._first_of(self.is_label)
 
     @cached_property
     def first_rows(self) -> Int64[np.ndarray, " n"]:
-        """The position of each image's first row of rank 1; -1 if it has none."""
+        """The position of each image's first row of rank 1; -1 without such a row."""
         return self._first_of(self._rank == 1)
 
     @cached_property
@@ -204,7 +206,7 @@ class ImageScores:
         return self.rows["rank"].to_numpy(np.float64)
 
     def _first_of(self, chosen: Bool[np.ndarray, " r"]) -> Int64[np.ndarray, " n"]:
-        """The position of each image's first chosen row, by rank; -1 if it has none."""
+        """The position of each image's first chosen row, by rank; -1 without a chosen row."""
         candidates = np.flatnonzero(chosen)
         ordered = candidates[np.lexsort((self._rank[candidates], self.image_position[candidates]))]
         image, first = np.unique(self.image_position[ordered], return_index=True)

@@ -24,7 +24,7 @@ def localization_numbers(images: ImageScores, *, iou: float = 0.5) -> list[Numbe
     each of several guesses of one class counts by itself. The classification error averages all
     images; the localization error leaves out blacklisted images (numerator and denominator) and
     images without a box of their label, for which it is not defined; ``_all`` keeps the blacklisted
-    images. GT-known is the error of the first box of the label, whatever its rank.
+    images. GT-known is the error of the first box of the label, at any rank.
 
     Args:
         images: images and rows of one method; the rows have the column ``iou``, the best IoU over
@@ -64,9 +64,9 @@ def two_two_one(loose: pd.DataFrame, tight: pd.DataFrame) -> pd.DataFrame:
     """Five guesses an image: two boxes of its first class, two of its second, one of its third.
 
     The heuristic of CAM (Zhou et al., CVPR 2016, section 3.2) for the top-5 localization error: a
-    tight and a loose box of the two best classes, and a loose box of the third. The paper does not
-    give the thresholds; a loose box comes before the tight one here, which decides nothing among
-    five.
+    tight and a loose box of each of the two best classes, and a loose box of the third. The paper
+    does not give the thresholds. Here the loose box comes before the tight box, which makes no
+    difference to the top-5 error.
 
     Args:
         loose: rows of one model and method; see docs/rows.md.
@@ -86,7 +86,9 @@ def two_two_one(loose: pd.DataFrame, tight: pd.DataFrame) -> pd.DataFrame:
         .reset_index(drop=True)
         .equals(second[keys].reset_index(drop=True))
     ):
-        raise ValueError("the tight rows are not of the same images and classes as the loose ones")
+        raise ValueError(
+            "expected tight rows of the same images and classes as the loose rows, found others"
+        )
     guesses = pd.concat(
         [
             first.assign(rank=2 * first["rank"] - 1),

@@ -1,4 +1,4 @@
-"""What a metric per map is given: one localization map beside its image's ground truth."""
+"""The argument of a metric per map: one localization map and its image's ground truth."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +22,7 @@ class MapView:
     Attributes:
         values: the map at the size of the network's input, as the protocol upsamples it.
         truth: ground truth of the image, in pixels of the image.
-        placement: position of the network's input in the image.
+        placement: place of the network's input in the image.
     """
 
     values: Float32[np.ndarray, "height width"]
@@ -42,7 +42,7 @@ class MapView:
 
     @cached_property
     def pixels(self) -> UInt8[np.ndarray, "height width"]:
-        """The ground truth of each pixel: 1 object, 0 background, 255 counts neither way.
+        """The ground truth of each pixel: 1 object, 0 background, 255 ignored.
 
         It is the image's mask in a data set of masks; otherwise a pixel is object if its center
         lies in a ground-truth box.
@@ -80,7 +80,7 @@ def _peak(values):
             value = values[y, x]
             if value > values[top_y, top_x]:
                 top_x, top_y = x, y
-            # Not a number stays one in the sum.
+            # A NaN is not <= 0, so the sum becomes NaN.
             row += 0.0 if value <= 0 else value
         whole += row
     return top_x, top_y, whole

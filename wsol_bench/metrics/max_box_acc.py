@@ -2,7 +2,7 @@
 
 ``MaxBoxAcc(delta) = max_t BoxAcc(t, delta)``, where BoxAcc(t, delta) is the share of images whose
 box at threshold t has an IoU of at least delta. MaxBoxAccV2 is the mean of MaxBoxAcc(delta) over
-three deltas, each at a best threshold of its own. The hits come from ``scoring.box_sweep``.
+three deltas, each at its own best threshold. The hits come from ``scoring.box_sweep``.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A number of a method: what each image contributes to it, and how the means become the number.
+"""A number of a method: the values of the images, and how their means become the number.
 
 The summary, intervals, paired tests and selected thresholds all derive from the same ``Number``, so
 they cannot be about different numbers.
@@ -34,8 +34,8 @@ class Best(NamedTuple):
 
     Attributes:
         threshold: column of the threshold that is best for the images that are scored.
-        selected: column of the number at the threshold that is best for other images.
-        selected_threshold: column of that threshold.
+        selected: column of the number at the selected threshold, which is best for other images.
+        selected_threshold: column of the selected threshold.
         gap: column of the number minus the selected number.
     """
 
@@ -54,7 +54,7 @@ class Number:
         values: what each image contributes: one value, or several columns; NaN if an image does not
             count.
         image_ids: ids of these images.
-        better: whether higher or lower is good.
+        better: whether higher or lower values are good.
         hits: whether each value is 0 or 1, so that methods are compared by McNemar's test.
         statistic: function from means of shape (r, m) to numbers of shape (r,); None for the mean
             of the one column.
@@ -62,8 +62,8 @@ class Number:
             number is the mean over curves of the largest mean over thresholds.
         thresholds: thresholds of the columns of each curve, if ``best`` is set.
         selection: means of the same columns over the images that a threshold is selected on.
-        point: the number over all images, if it is not to be computed from means.
-        beside: other columns of the summary.
+        point: the number over all images, if it is not computed from the means.
+        beside: further columns of the summary, with their values.
         n_resamples: number of resamples of the bootstrap.
     """
 
@@ -94,7 +94,7 @@ class Number:
 
     @property
     def of_means(self) -> Statistic:
-        """The function from means of the columns to numbers, which a bootstrap applies."""
+        """The function from means of the columns to numbers, which the bootstrap applies."""
         if self.best is not None:
             return self._mean_of_best
         return self.statistic or (lambda means: means[:, 0])
@@ -131,7 +131,7 @@ class Number:
         return line
 
     def selected(self) -> "Number | None":
-        """The number at the selected threshold, image by image; None if none is selected."""
+        """The number at the selected threshold, image by image; None without a selection."""
         if self.best is None or self.selection is None:
             return None
         chosen = self._curves(self.selection).argmax(axis=1)

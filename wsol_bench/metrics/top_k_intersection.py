@@ -71,17 +71,18 @@ def share_of_top_k(
 def object_share_of_top(
     values: Float32[np.ndarray, "height width"], truth: UInt8[np.ndarray, "height width"], k: int
 ) -> float:
-    """The share of the k pixels of the highest values that are object, whatever their order.
+    """The share of the k pixels of the highest values that are object, ties averaged.
 
     With the k-th highest value c, ``(above + (k - n_above) * tied / n_tied) / k``: the object
     pixels above c, and for the places that are left the share of the object in the pixels that
     equal c. That is the expectation over all orders of the tied pixels, so it depends on no order
-    of pixels. Peers take whatever order their sort gives (quantus' and the CLEVR-XAI authors'
-    ``np.argsort``): they give the same number if no value outside the k highest equals c, and may
-    give another one otherwise, as for a ReLU map with fewer than k positive values.
+    of pixels. Other packages take the order that their sort happens to give (``np.argsort`` in
+    quantus and in the CLEVR-XAI authors' code): they give the same number if no value outside the k
+    highest equals c, and may give another number otherwise, as for a ReLU map with fewer than k
+    positive values.
 
     The whole map is sorted, in 0.2 ms or less at 224 x 224: ``np.partition`` takes 0.1 ms without
-    ties, but 1 ms where a ReLU has left many zeros.
+    ties, but 1 ms if a ReLU has left many zeros.
 
     Args:
         values: localization map, finite.

@@ -1,4 +1,4 @@
-"""Protocols are loaded here, by name or file, with the fields that a configuration changes."""
+"""Loading of protocols by name or file, with the fields that a configuration changes."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,8 +43,8 @@ def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> AnyPro
     borrowed = protocol.name != name and protocol.name in protocol_names()
     if borrowed and protocol.hash != load_protocol(protocol.name).hash:
         raise ConfigError(
-            f"protocol {name}: {protocol.name!r} is the name of a built-in protocol, and this one "
-            "differs from it; give it another 'name'"
+            f"protocol {name}: {protocol.name!r} is the name of a built-in protocol, from "
+            "which this file differs; give the file another 'name'"
         )
     return protocol
 

@@ -1,7 +1,8 @@
 """The three kinds of protocols: every choice between an image and a number.
 
 A protocol takes one box of each map (``OneBoxProtocol``), its boxes at every threshold
-(``BoxSweepProtocol``), or the scores of its pixels (``PixelProtocol``). Its sections say which.
+(``BoxSweepProtocol``), or the scores of its pixels (``PixelProtocol``). The sections of a protocol
+say of which kind it is.
 """
 
 import hashlib
@@ -40,7 +41,7 @@ class Protocol(Section):
 
     Attributes:
         name: name that results are reported under; it decides no number.
-        paper: where the protocol is defined; it decides no number.
+        paper: paper that defines the protocol; it decides no number.
         input: from the image file to the network's input.
         map: from a method's map to a map of the input's size.
         has_classification: whether the protocol reports classification errors, which need no
@@ -62,7 +63,7 @@ class Protocol(Section):
 
     @property
     def selection(self) -> Sweep | None:
-        """The sweep whose threshold is chosen on images that are not scored, else None."""
+        """The sweep whose threshold is chosen on images that are not scored; None without one."""
         return None
 
 

@@ -41,12 +41,12 @@ __all__ = [
 
 
 class Section(BaseModel):
-    """A section: it cannot be changed, and a key that it does not know is an error."""
+    """A section of a protocol, which cannot be changed; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-# A union's branch is chosen by the kind of the value, so that errors are about that branch alone.
+# A union's branch is chosen by the kind of the value, so that errors concern that branch alone.
 _BY_KIND = Discriminator(lambda value: ONE if isinstance(value, int | float | str) else SEVERAL)
 _SHARE_OR_FILE = Discriminator(lambda value: ONE if isinstance(value, int | float) else SEVERAL)
 _Iou = Annotated[float, Field(gt=0, le=1)]
@@ -74,9 +74,13 @@ class InputSection(Section):
     @model_validator(mode="after")
     def _crop_fits(self) -> "InputSection":
         if (self.geometry == "center_crop") != (self.resize_to is not None):
-            raise ValueError("resize_to belongs to geometry center_crop, and to it alone")
+            raise ValueError(
+                "expected resize_to with geometry: center_crop, and with no other geometry"
+            )
         if self.resize_to is not None and self.resize_to < self.size:
-            raise ValueError(f"resize_to {self.resize_to} is smaller than size {self.size}")
+            raise ValueError(
+                f"resize_to {self.resize_to} is smaller than size {self.size}, the side of the crop"
+            )
         return self
 
     def place(self, height: int, width: int) -> Placement:
@@ -170,7 +174,7 @@ class Sweep(_Grid):
 
     @property
     def run(self) -> Path | None:
-        """The folder of the run that ``select_on`` names; None if it names none."""
+        """The folder of the run that ``select_on`` names; None if it names no run."""
         if not isinstance(self.select_on, str):
             return None
         path = Path(self.select_on).expanduser()
@@ -178,7 +182,7 @@ class Sweep(_Grid):
 
     @property
     def listed(self) -> frozenset[str]:
-        """The image ids in the file that ``select_on`` names; empty if it names none."""
+        """The image ids in the file that ``select_on`` names; empty if it names no file."""
         if not isinstance(self.select_on, str) or self.run is not None:
             return frozenset()
         try:
@@ -192,7 +196,7 @@ class BoxSection(Section):
     """The section ``box``: from an upsampled map to a box.
 
     Attributes:
-        threshold: one threshold or a sweep, as the kind of protocol says.
+        threshold: one threshold or a sweep, by the kind of protocol.
         of: ``maximum``: the level is threshold * max, and a map without a positive value has no
             box; ``range``: the level is min + threshold * (max - min).
         measured_on: the map whose extrema count: ``upsampled``, or ``low_resolution`` (the map
@@ -201,9 +205,9 @@ class BoxSection(Section):
         connectivity: number of neighbors of a pixel.
         extractor: ``components``: boxes of connected components, exact; ``contours``: boxes of
             OpenCV's contours on 8-bit levels, as wsolevaluation takes them (``boxes.contours``).
-        component: which component gives the box. ``largest``: the one with most pixels, the first
-            in raster order of several (for contours: the one with the largest polygon); ``all``:
-            each box counts, and the best one decides (of a sweep only).
+        component: which component gives the box. ``largest``: the component with most pixels, in a
+            tie the first in raster order (for contours: the contour with the largest polygon);
+            ``all``: each box counts, and the best box decides (for a sweep only).
     """
 
     threshold: _Fraction | Sweep
@@ -230,7 +234,7 @@ class OneBoxSection(BoxSection):
     """The section ``box`` of a protocol of one threshold.
 
     Attributes:
-        threshold: fraction in [0, 1] of what ``of`` names.
+        threshold: fraction in [0, 1] of the value that ``of`` names.
     """
 
     threshold: _Fraction
@@ -260,7 +264,7 @@ class OneBoxScoring(Section):
 
     Attributes:
         iou: least IoU with a ground-truth box of the class that is a hit, in (0, 1].
-        frame: pixels in which boxes are compared: those of the ``original`` image, or those of the
+        frame: pixels in which boxes are compared: pixels of the ``original`` image, or of the
             network's ``input``, to which the inclusive corners of the ground truth are scaled and
             cut to whole numbers.
     """
@@ -273,8 +277,8 @@ class SweepScoring(Section):
     """The section ``scoring`` of a sweep over thresholds: when a box is a hit.
 
     Attributes:
-        iou: least IoU with a ground-truth box of the class that is a hit, in (0, 1]; one, or
-            several, each of which has its own best threshold.
+        iou: least IoU with a ground-truth box of the class that is a hit, in (0, 1]: one IoU,
+            or several, each with its own best threshold.
         frame: as in ``OneBoxScoring``.
     """
 

@@ -30,7 +30,8 @@ N_RESAMPLES = 10_000
 
 # Numbers in memory at a time, for the counts of some resamples: 4 MB.
 _CHUNK = 2**19
-# Columns in one product, and resamples, in memory twice: of 50,000 images 50 and 26 MB.
+# Columns in one product (50 MB for 50,000 images), and resamples in one product (26 MB, as the
+# counts are in memory twice).
 COLUMNS_TOGETHER, _ROWS = 128, 32
 
 
@@ -44,12 +45,12 @@ def bootstrap_means(
     the same resamples, so that ``means[:, 0] - means[:, 1]`` is the bootstrap of a paired
     difference.
 
-    NaN is an image that does not count in a column: it is in neither sum. An image that counts in
-    no column is left out before n is counted, so it changes nothing at all.
+    NaN means that an image does not count in a column: the image is in neither sum. An image that
+    counts in no column is left out before n is counted, so it changes no result.
 
-    Hits (bool) cost by their changes from one column to the next: ordered columns, such as hits at
-    increasing thresholds, cost little more than one. Memory does not grow with ``n_resamples``,
-    except for the result.
+    The cost of hits (bool) grows with their changes from one column to the next: ordered columns,
+    such as hits at increasing thresholds, cost little more than one column. Memory does not grow
+    with ``n_resamples``, except for the result.
 
     Args:
         values: hits, real values, or packed ``Hits``; one row an image, one column a method, metric
@@ -71,8 +72,8 @@ def bootstrap_statistic(
 ) -> Float64[np.ndarray, " n_resamples"]:
     """A number made of column means, in every bootstrap resample of the images.
 
-    It is computed from ``bootstrap_means``, but the means are never in memory all at once. Whatever
-    the statistic chooses, it chooses anew in each resample: for MaxBoxAcc (Choe et al., CVPR 2020),
+    It is computed from ``bootstrap_means``, but the means are never in memory all at once. A choice
+    that the statistic makes is made anew in each resample: for MaxBoxAcc (Choe et al., CVPR 2020),
     the largest mean over thresholds, that is ``lambda means: means.max(axis=1)`` on hits of shape
     (images, thresholds). The difference of two methods takes the columns of both, side by side.
 
@@ -99,7 +100,7 @@ def resampled_numbers(
 def resampled_means(
     sample: Sample, n_resamples: int, seed: int
 ) -> Iterator[Float64[np.ndarray, "r m"]]:
-    """The rows of ``bootstrap_means``, as many at a time as memory is meant to hold."""
+    """The rows of ``bootstrap_means``, in blocks that limit the memory."""
     if n_resamples < 1:
         raise ValueError(f"expected at least 1 resample, found {n_resamples}")
     rng = np.random.default_rng(seed)
@@ -111,7 +112,7 @@ def resampled_means(
     rows = sample if distinct is None else sample[distinct.first]
     means_by = weighted_means(rows, n)
     n_drawn = min(n_resamples, max(1, _CHUNK // max(n, m)))
-    # A product reads all values, however few resamples it is of.
+    # A product reads all values, even for a few resamples.
     n_in_product = n_drawn * (max(1, _ROWS // n_drawn) if 1 < m <= COLUMNS_TOGETHER else 1)
 
     def draw(counts: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, "r k"]:
@@ -123,8 +124,8 @@ def resampled_means(
                 chunk[:] = rng.multinomial(n, distinct.sizes / n, size=len(chunk))
         return counts
 
-    # Counts are drawn beside the product with those before. Two buffers for all of them: fresh
-    # memory takes longer than what is written to it.
+    # Counts are drawn during the product with the counts before. Two buffers serve all counts:
+    # taking fresh memory costs more time than writing to it.
     starts = range(0, n_resamples, n_in_product)
     buffers = np.empty((min(2, len(starts)), min(n_resamples, n_in_product), len(rows)))
     with ThreadPoolExecutor(1) as thread:

@@ -86,7 +86,7 @@ def sample_of(values: Values | Hits | HitsMatrix) -> Values | HitsMatrix:
 
 
 def side_by_side(first: Values | Hits, second: Values | Hits) -> Values | HitsMatrix:
-    """The columns of the first, then those of the second.
+    """The columns of the first matrix, then the columns of the second.
 
     Raises:
         ValueError: only one of the two is packed.

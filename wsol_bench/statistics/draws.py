@@ -17,9 +17,9 @@ from wsol_bench.statistics.hits import HitsMatrix
 
 __all__ = ["BINOMIAL_COST", "DistinctRows", "distinct_rows", "draw_counts"]
 
-# What the two ways gain, in CPU seconds of 10,000 resamples on one thread. Random bytes take 0.03,
-# 0.2 and 1.9 s for 500, 5,000 and 50,000 images: rng.multinomial(n, [1 / n] * n) takes 10 to 14
-# times as long, np.bincount(rng.integers(0, n, n)) 5.5, 2.3 and 2 times. Distinct rows, means
+# The gain of the two ways, in CPU seconds of 10,000 resamples on one thread. Random bytes take
+# 0.03, 0.2 and 1.9 s for 500, 5,000 and 50,000 images: rng.multinomial(n, [1 / n] * n) takes 10 to
+# 14 times as long, np.bincount(rng.integers(0, n, n)) 5.5, 2.3 and 2 times. Distinct rows, means
 # included, gain 3 to 5 times over random bytes if they are as many as they may be, and 18 to 110
 # times if they are two, as for one column of hits.
 #
@@ -41,7 +41,7 @@ class DistinctRows(NamedTuple):
 
 def distinct_rows(values: Sample, most: int) -> DistinctRows | None:
     """The distinct rows of values; None if there are more than ``most``."""
-    # A few rows show of most real values that too many are distinct, without sorting all.
+    # For most real values a few rows show that too many are distinct, without sorting all rows.
     if most == 0 or len(np.unique(_keys(values[: 2 * most]))) > most:
         return None
     _, first, sizes = np.unique(_keys(values), return_index=True, return_counts=True)

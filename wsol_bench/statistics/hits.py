@@ -16,9 +16,9 @@ _BLOCK = 2**18
 class Hits:
     """Hits of images on curves over thresholds, one bit each.
 
-    They stand for the matrix that ``unpacked`` returns, bit for bit in all numbers, and are never
-    unpacked all at once: 50,000 images on six curves over 1,000 thresholds take 38 MB, and the
-    matrix 300.
+    They stand for the matrix that ``unpacked`` returns: all numbers are the same, bit for bit. They
+    are never unpacked all at once: 50,000 images on six curves over 1,000 thresholds take 38 MB,
+    and the matrix takes 300 MB.
 
     >>> from wsol_bench.statistics.intervals import statistic_interval
     >>> hits = np.array([[[True, False, False]], [[True, True, False]]])

@@ -80,10 +80,10 @@ class PairedDifference(NamedTuple):
 def mcnemar_exact(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"]) -> McNemar:
     """McNemar's test whether two methods hit equally many images, in its exact form.
 
-    Only images that one method alone hits tell the methods apart; if neither method is better, each
-    of them is the first's with probability 1/2: ``p = min(1, 2 P(X <= min(n01, n10)))`` with
-    ``X ~ Binomial(n01 + n10, 1/2)`` (McNemar, Psychometrika 12, 1947; the sign test, by
-    ``scipy.stats.binomtest``).
+    Only images that one method alone hits tell the methods apart. If neither method is better, each
+    such image is hit by the first method with probability 1/2:
+    ``p = min(1, 2 P(X <= min(n01, n10)))`` with ``X ~ Binomial(n01 + n10, 1/2)`` (McNemar,
+    Psychometrika 12, 1947; the sign test, by ``scipy.stats.binomtest``).
 
     >>> first, second = np.array([True] * 8 + [False] * 2), np.array([False] * 7 + [True] * 3)
     >>> mcnemar_exact(first, second)
@@ -100,7 +100,7 @@ def mcnemar_exact(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"])
     first, second = np.asarray(first), np.asarray(second)
     check_pairs(first, second)
     if first.dtype != bool or second.dtype != bool:
-        # A NaN that became a bool is a hit, so the caller, who knows the values, must cast.
+        # A cast to bool makes NaN a hit, so the caller, who knows the values, must cast.
         raise ValueError(f"expected hits of dtype bool, found {first.dtype} and {second.dtype}")
     n = len(first)
     n01, n10 = int((~first & second).sum()), int((first & ~second).sum())
@@ -127,7 +127,7 @@ def paired_bootstrap(
 
     With ``d = first - second`` and its mean ``d*`` in B resamples,
     ``p = (1 + #{|d* - mean(d)| >= |mean(d)|}) / (1 + B)``: how often chance alone, in differences
-    moved to a mean of 0, gives one as large (Efron & Tibshirani 1993, section 16.4, not
+    moved to a mean of 0, gives a mean as large (Efron & Tibshirani 1993, section 16.4, not
     studentized). The data are one more resample, so p is never 0. The test is an approximation that
     needs some tens of images.
 
@@ -158,7 +158,7 @@ def paired_statistic(
 ) -> PairedDifference:
     """``paired_bootstrap`` of a number made of column means, such as a maximum over thresholds.
 
-    Whatever the statistic chooses, it chooses anew in each resample, for either method.
+    A choice that the statistic makes is made anew in each resample, for either method.
 
     Args:
         first, second: values of the two methods, one row an image, in the same order, one column a
@@ -176,7 +176,9 @@ def paired_statistic(
             method.
     """
     if len(first) != len(second):
-        raise ValueError(f"expected as many images, found {len(first)} and {len(second)}")
+        raise ValueError(
+            f"expected values of the same images, found {len(first)} and {len(second)} images"
+        )
     width = first.shape[1]
 
     def difference(means: Float64[np.ndarray, "r m"]) -> Float64[np.ndarray, " r"]:
@@ -195,7 +197,7 @@ def differences(first: np.ndarray, second: np.ndarray) -> Float64[np.ndarray, " 
     """``first - second``, over the images that count in both.
 
     Args:
-        first, second: values of the same images, shape (n,), which is checked here.
+        first, second: values of the same images, shape (n,); checked here.
     """
     first, second = (checked(values, 1).astype(np.float64) for values in (first, second))
     check_pairs(first, second)

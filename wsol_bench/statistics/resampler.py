@@ -45,13 +45,13 @@ _Key: TypeAlias = _HitCounts | bytes
 class Resampler:
     """Intervals and paired tests of many means, resampled at once.
 
-    Add all columns and pairs, ``run`` once, then ask for the intervals and tests.
+    Add all columns and pairs, call ``run`` once, then ask for the intervals and tests.
 
     Columns that have the same number of counted images, and many distinct values, share their
     resamples in one matrix product: the counts of a resample are drawn once for all of them. Each
     has the interval that ``confidence_interval`` gives it alone, to the rounding of the product.
-    The resampled means of a pair's difference are the differences of the pair's means, and cost
-    nothing, unless the difference is small against the values.
+    The resampled means of a pair's difference are the differences of the pair's resampled means,
+    at no cost, unless the differences are small against the values.
 
     Args:
         level: probability that the intervals cover, in (0, 1).
@@ -82,7 +82,7 @@ class Resampler:
         column = differences(first, second)
         key = self._add(column)
         counted_first, counted_second = without_missing(first), without_missing(second)
-        # Rounding of large values must not decide which small differences are as large as others.
+        # Rounding of large values must not decide which of several small differences is larger.
         largest = max(
             np.abs(counted_first).max(initial=0),
             np.abs(counted_second).max(initial=0),
@@ -117,7 +117,7 @@ class Resampler:
             else:
                 by_length.setdefault(len(column), []).append(key)
         for n, keys in by_length.items():
-            # How a column is resampled depends on the others if these are more than the images.
+            # With more columns than images, a column's draws would depend on the other columns.
             n_together = max(1, min(COLUMNS_TOGETHER, n))
             for start in range(0, len(keys), n_together):
                 together = keys[start : start + n_together]

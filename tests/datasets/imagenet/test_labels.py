@@ -163,6 +163,7 @@ class TestLabels:
         root = tars(tmp_path)
         self.rename(root)
         with pytest.raises(
-            DatasetError, match=r"found no image id that ends so .* 4 images for 12 lines"
+            DatasetError,
+            match=r"digits, or one line an image, found .* 4 images for 12 lines; to do without",
         ):
             imagenet(root=root)

@@ -74,5 +74,5 @@ class TestWrongInput:
     def test_an_empty_list_of_images_is_an_error(self, tmp_path: Path) -> None:
         root = kaggle(tmp_path)
         write(root / "ILSVRC/ImageSets/CLS-LOC/val.txt", "")
-        with pytest.raises(DatasetError, match="the list of images of split 'val' is empty"):
+        with pytest.raises(DatasetError, match="images in the list of split 'val', found none"):
             imagenet(root=root)

@@ -78,7 +78,7 @@ def read_meta_mat(path: Path) -> pd.DataFrame:
             for synset in np.asarray(synsets).reshape(-1)
             if int(_scalar(synset["num_children"])) == 0
         ]
-    except Exception as error:  # scipy raises whatever its struct parsing runs into
+    except Exception as error:  # a damaged file can make scipy raise any error
         raise DatasetError(
             f"{path}: expected the devkit's struct array 'synsets' with WNID, words, "
             f"ILSVRC2012_ID and num_children, found {type(error).__name__}: {error}"

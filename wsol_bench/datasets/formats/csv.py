@@ -56,11 +56,11 @@ def read_csv_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def read_solution(path: Path) -> pd.DataFrame:
-    """The boxes of a solution file as Kaggle has it (``ImageId,PredictionString``).
+    """The boxes in a solution CSV as Kaggle has it (``ImageId,PredictionString``).
 
     Returns:
         One row a box, in the file's order: image_id, name (wnid), xmin, ymin, xmax, ymax (0-based
-        inclusive). An image without a box has one row with an empty name and NaN for numbers.
+        inclusive). An image without a box has one row with an empty name and NaN for corners.
 
     Raises:
         DatasetError: a row cannot be parsed, or an image stands in two rows; the message names file
@@ -84,16 +84,16 @@ def read_solution(path: Path) -> pd.DataFrame:
             raise malformed(path, rows.line_num, "each image once", f"{image_id} again")
         seen.add(image_id)
         if len(tokens) % 5:
-            found = f"{len(tokens)} words"
-            raise malformed(path, rows.line_num, "groups of 5 'wnid x1 y1 x2 y2'", found)
+            count = f"{len(tokens)} words"
+            raise malformed(path, rows.line_num, "groups of 5 'wnid x1 y1 x2 y2'", count)
         for start in range(0, len(tokens), 5):
             try:
                 box = [float(token) for token in tokens[start + 1 : start + 5]]
             except ValueError:
                 box = [math.nan]
             if not all(map(math.isfinite, box)):
-                found = " ".join(tokens[start : start + 5])
-                raise malformed(path, rows.line_num, "4 numbers after the wnid", found)
+                group = " ".join(tokens[start : start + 5])
+                raise malformed(path, rows.line_num, "4 numbers after the wnid", group)
             ids.append(image_id)
             names.append(tokens[start])
             corners.append(box)
@@ -124,7 +124,7 @@ def read_image_sizes(path: Path) -> pd.DataFrame:
     wrong = ~((sizes >= 1) & (sizes % 1 == 0)).all(axis=1).to_numpy()
     if wrong.any():
         line = int(wrong.argmax())
-        found = ",".join(map(str, table.iloc[line]))
-        raise malformed(path, line + 2, "a width and a height in pixels", found)
+        row = ",".join(map(str, table.iloc[line]))
+        raise malformed(path, line + 2, "a width and a height in pixels", row)
     ids = pd.Series(list(map(image_id_of, table["file"])), dtype="str")
     return pd.DataFrame({"image_id": ids}).join(sizes.astype(np.int64))

@@ -59,13 +59,13 @@ def read_columns(
         path: path of the file, whose blank lines do not count.
         columns: names of the columns, in the file's order; "file" must be a path that stays in its
             folder.
-        numbers: number of the last columns that hold finite numbers.
+        numbers: how many of the last columns hold finite numbers.
         separator: text between columns; None is any white space, which the last column may hold.
-        key: name of a column in which no value may stand twice.
+        key: name of a column in which no value may occur twice.
 
     Raises:
-        DatasetError: the file has no line, or a line is not as described; the message names file
-            and line.
+        DatasetError: the file has no line, or a line does not fit; the message names file and
+            line.
     """
     form = f"'{' '.join(columns)}'" + (f" with {numbers} numbers" if numbers else "")
     first_number = len(columns) - numbers

@@ -7,8 +7,8 @@ from wsol_bench.errors import DatasetError
 
 __all__ = ["LARGEST", "malformed", "read_lines"]
 
-# No list counts and no image reaches further; a greater number is a damaged file, not a reason to
-# reserve memory.
+# No list and no image is larger: a greater number means a damaged file, for which no memory is
+# reserved.
 LARGEST = 10_000_000
 
 

@@ -1,4 +1,4 @@
-"""The ILSVRC devkit's numbers of images, and the labels that it gives them."""
+"""The numbers and labels that the ILSVRC devkit gives to images."""
 
 import re
 
@@ -19,8 +19,8 @@ def official_numbers(
 ) -> Int64[np.ndarray, " n"]:
     """The number of each image in the devkit's files (1-based line of the ground truth), or 0.
 
-    The numbers stand in the official names, so that a subset of the images keeps them. If no name
-    has a number, positions count, provided that there is a line for every image.
+    An official name holds the image's number, so a subset of the images keeps its numbers. If no
+    name has a number, positions count, provided that the file has a line for every image.
 
     Args:
         pieces: places of the devkit's files.
@@ -29,7 +29,7 @@ def official_numbers(
         split: name of the split.
 
     Raises:
-        DatasetError: no name has a number, and there is not one line for every image.
+        DatasetError: no name has a number, and the file does not have one line for every image.
     """
     if not (pieces.ground_truth or pieces.blacklist):
         return np.zeros(len(ids), np.int64)
@@ -41,9 +41,9 @@ def official_numbers(
     if lines != len(complete):
         raise DatasetError(
             f"{pieces.ground_truth or pieces.blacklist} numbers images by line: expected image ids "
-            f"that end in '_{split}_' and 8 digits, or one line an image, found no image id that "
-            f"ends so (the first is {complete[0]!r}) and {len(complete)} images for {lines} lines; "
-            "devkit= can name a folder without that file"
+            f"that end in '_{split}_' and 8 digits, or one line an image, found image ids such as "
+            f"{complete[0]!r} and {len(complete)} images for {lines} lines; to do without this "
+            "file, name a folder that does not hold it with the option devkit="
         )
     return complete.get_indexer(pd.Index(ids)).astype(np.int64) + 1
 

@@ -1,4 +1,4 @@
-"""The labels of ImageNet images, from whichever of their sources has them."""
+"""The labels of ImageNet images, from folders, the devkit, the solution CSV or XML files."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ __all__ = ["labels_of", "labels_with_xml"]
 def labels_of(
     images: pd.DataFrame, devkit: np.ndarray, solution: pd.DataFrame
 ) -> tuple[np.ndarray, list[Finding]]:
-    """The label of each image, from the first that has it: folder, devkit, CSV; "" if none has.
+    """The label of each image from its folder, else the devkit, else the CSV; "" if unknown.
 
     Args:
         images: table of a ``Listing``.
@@ -36,9 +36,9 @@ def labels_of(
 def labels_with_xml(
     images: pd.DataFrame, objects: pd.DataFrame, classes: pd.DataFrame
 ) -> pd.Series:
-    """The label of each image, from the XML files if nothing else has it.
+    """The label of each image, from its XML file if it is still unknown.
 
-    An XML file's subfolder gives the label, or else its objects if all are of one class.
+    The label is the XML file's subfolder, or else the class of its objects if all have one class.
 
     Args:
         images: label, and xml_folder if the boxes come from XML files.

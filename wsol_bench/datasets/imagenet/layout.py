@@ -136,11 +136,11 @@ def find_pieces(
     devkit: Path | None,
     classes: Path | None,
 ) -> Pieces:
-    """The pieces of one split under ``root``; each option names the place of a piece instead.
+    """The pieces of one split under ``root``, or in the places that the options name.
 
     Raises:
-        DatasetError: a place does not exist or does not hold its piece, or the root has no images
-            and no list of them, or no boxes.
+        DatasetError: a place does not exist or does not hold its piece, or the root has neither
+            images nor a list of images, or has no boxes.
     """
     # The devkit writes "validation" where the image archives write "val".
     names = {"split": split, "official": "validation" if split == "val" else split}
@@ -200,8 +200,8 @@ def _require_pieces(pieces: Pieces, root: Path, names: dict[str, str], devkit: P
     split = names["split"]
     if not (pieces.images or pieces.image_list or pieces.solution or pieces.sizes or pieces.xml):
         raise DatasetError(
-            f"{root}: expected images of split {split!r} or a list of them: image files in one of "
-            f"{_spell(IMAGES, names)}, XML files in one of {_spell(XML, names)}, or one of "
+            f"{root}: expected images of split {split!r} or a list of images: image files in "
+            f"one of {_spell(IMAGES, names)}, XML files in one of {_spell(XML, names)}, or one of "
             f"{_spell((*SOLUTION, *SIZES), names)}; found {contents(root)}. Options name pieces "
             "that lie elsewhere: images= the image folder, annotations= the folder of XML files or "
             "the CSV, devkit= the devkit's folder, classes= LOC_synset_mapping.txt."

@@ -1,4 +1,4 @@
-"""The images of an ImageNet split: which ones there are, and which of them are asked for."""
+"""The images of an ImageNet split: all images, and the subset that the user asks for."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -20,12 +20,13 @@ __all__ = ["Listing", "list_images"]
 
 
 class Listing(NamedTuple):
-    """The images of a split, and those of them that are asked for.
+    """The images of a split, and the subset that the user asks for.
 
     Attributes:
-        images: one row an image that is asked for and exists, sorted: image_id, path, folder (name
-            of its subfolder, "" if flat), width, height (0 if unknown), keep.
-        complete: ids of all images of the split, sorted, whether asked for or not, existing or not.
+        images: one row an image that is in the subset and exists, sorted by id: image_id, path,
+            folder (name of its subfolder, "" if flat), width, height (0 if unknown), keep.
+        complete: ids of all images of the split, sorted, also of images that are not in the subset
+            or do not exist.
         folders: names of all subfolders with images.
         findings: findings of missing and unreadable images.
     """
@@ -44,7 +45,7 @@ def list_images(
     Args:
         pieces: places of the split's pieces.
         solution: objects of the solution CSV.
-        subset: image ids that are asked for; None asks for all.
+        subset: image ids that the user asks for; None for all images.
         tables: cache of what is read.
     """
     listed = read_image_list(pieces.image_list) if pieces.image_list else None
@@ -60,7 +61,7 @@ def _list_annotations(
     subset: list[str] | None,
     tables: TableCache,
 ) -> Listing:
-    """The images of a root without image files, from the first list that it has."""
+    """The images of a root without image files, from the first list of images in the root."""
     sizes = pd.DataFrame({"image_id": pd.Series(dtype="str"), "width": [], "height": []})
     if pieces.sizes:
         sizes = tables.file("sizes", pieces.sizes, read_image_sizes)
@@ -81,7 +82,7 @@ def _list_annotations(
 def _list_files(
     folder: Folder, listed: list[str] | None, subset: list[str] | None, tables: TableCache
 ) -> Listing:
-    """The images of a folder; if there is a list, only those in it."""
+    """The images of a folder; if there is a list, only the listed images."""
     wanted: Collection[str] | None = None if subset is None else set(subset)
     if listed is not None:
         wanted = set(listed) if wanted is None else set(listed).intersection(wanted)
@@ -89,8 +90,8 @@ def _list_files(
     folders = set(files["folder"].unique()) - {""}
     complete = pd.Index(files["stem"] if listed is None else sorted(set(listed)), dtype="str")
     files = files[files["bytes"] >= 0].reset_index(drop=True)
-    asked = _among(complete, subset)
-    missing = asked[pd.Index(files["stem"]).get_indexer(asked) < 0]
+    requested = _among(complete, subset)
+    missing = requested[pd.Index(files["stem"]).get_indexer(requested) < 0]
     detail = f"listed, but no such image in {folder.path}; left out"
     measured = measure(folder.path, files.rename(columns={"stem": "image_id"}), tables)
     findings = findings_of("missing_file", missing, detail) + measured.findings
@@ -98,5 +99,5 @@ def _list_files(
 
 
 def _among(ids: pd.Index, subset: list[str] | None) -> pd.Index:
-    """The ids that are in a subset; all if there is none."""
+    """The ids that are in ``subset``; all ids if ``subset`` is None."""
     return ids if subset is None else ids[ids.isin(subset)]

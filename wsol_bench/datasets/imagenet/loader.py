@@ -1,6 +1,6 @@
 """The data set ILSVRC CLS-LOC, in every layout in which it is found.
 
-All layouts take the same way: ``layout`` finds the pieces, ``listing`` lists the images,
+All layouts are loaded in the same steps: ``layout`` finds the pieces, ``listing`` lists the images,
 ``formats`` reads the annotations, ``labels`` and ``devkit`` give the classes.
 """
 
@@ -47,7 +47,7 @@ def imagenet(
 
     Images are sorted by id (the file's stem). Without image files the data set consists of
     annotations only and can score prediction files. Oddities of single files are repaired or left
-    out, with a finding; what is wrong with the whole is an error.
+    out, with a finding; a problem of the whole data set is an error.
 
     Args:
         root: folder that holds the pieces, in any of the layouts. Relative paths start from the
@@ -60,7 +60,7 @@ def imagenet(
             found under the root by default.
         classes: file like LOC_synset_mapping.txt; found in the root by default.
         subset: text file of image ids, one a line: only these images, in this order.
-        cache: whether to keep what was parsed for the next load.
+        cache: whether to keep the parsed files for the next load.
 
     Raises:
         DatasetError: a root, option or list does not hold what it should, a CSV is malformed, or
@@ -75,7 +75,7 @@ def imagenet(
     solution = _solution(pieces, tables)
     listing = list_images(pieces, solution, subset_ids, tables)
     if listing.complete.empty:
-        raise DatasetError(f"{root}: the list of images of split {split!r} is empty")
+        raise DatasetError(f"{root}: expected images in the list of split {split!r}, found none")
     if subset_ids is not None:
         _require_listed(subset_ids, listing.complete, f"{subset}")
     loaded = _assemble(pieces, listing, solution, root, split, boxes, tables)
@@ -167,7 +167,7 @@ def _read_objects(
 def _with_xml(images: pd.DataFrame, objects: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
     """The images with the sizes and subfolders of their XML files; findings of bad files.
 
-    Adds annotated_width, annotated_height and xml_folder; width and height where they are unknown.
+    Adds annotated_width, annotated_height and xml_folder; fills in unknown widths and heights.
     """
     files = objects.drop_duplicates("image")
     position = files["image"].to_numpy(np.int64)
@@ -194,15 +194,15 @@ def _box_source(pieces: Pieces, boxes: BoxSource, root: Path) -> BoxSource:
     """The kind of file that boxes are read from: "xml" or "csv".
 
     Raises:
-        DatasetError: there is no file of the kind that is asked for.
+        DatasetError: ``boxes`` asks for a kind of file that the root does not hold.
     """
     if boxes == "auto":
         return "xml" if pieces.xml else "csv"
     if (pieces.xml if boxes == "xml" else pieces.solution) is None:
         raise DatasetError(
             f"{root}: boxes={boxes!r} expected a "
-            f"{'folder of XML files' if boxes == 'xml' else 'solution CSV'}, found none; the "
-            "option annotations= names one that lies elsewhere"
+            f"{'folder of XML files' if boxes == 'xml' else 'solution CSV'}, found none; if "
+            "it lies elsewhere, name it with the option annotations="
         )
     return boxes
 

@@ -1,10 +1,10 @@
 """The embedded data set of textured shapes on clutter, which is drawn when it is first loaded.
 
 Sixteen classes: four outlines x four textures ("striped star", "dotted star", ...). Neither the
-outline nor the texture alone tells the class, as images are cluttered, from hardly to crowded, with
-things of no class: a plain or zigzag star, a striped disk, a patch of dots on the ground. An image
-holds one to four instances of its class, from about a tenth of its side to most of it. Gray bars
-and blobs hide parts of them, at least half of each remaining in sight.
+outline nor the texture alone tells the class: images hold a few or many things of no class, such as
+a plain or zigzag star, a striped disk, or a patch of dots on the ground. An image holds one to four
+instances of its class, from about a tenth of its side to most of it. Gray bars and blobs hide parts
+of them, at least half of each remaining in sight.
 
 Image i depends on (seed, split, i) alone, so a longer data set begins with a shorter one.
 `write_shapes` writes the layout of ILSVRC CLS-LOC as Kaggle gives it.
@@ -84,9 +84,9 @@ def write_shapes(
 ) -> None:
     """Draw a split and write it under `root` in the layout of Kaggle's ILSVRC CLS-LOC folder.
 
-    Nothing is done if `root` exists, whatever it holds: give each (split, seed, n_images) its own
-    root. The folder appears whole or not at all. Boxes are written as in ILSVRC's XML: 0-based
-    inclusive corners.
+    If `root` exists, nothing is done and its content is not checked: give each (split, seed,
+    n_images) another root. The folder appears whole or not at all. Boxes are written as in ILSVRC's
+    XML: 0-based inclusive corners.
 
     Args:
         root: folder to make.

@@ -100,7 +100,7 @@ def _blob(rng: Generator) -> Points:
 
 def _outline(rng: Generator, name: str) -> tuple[Points, Points | None]:
     """The points of an outline and those of the hole in it, if any."""
-    free = rng.uniform()  # each outline has one proportion of its own
+    free = rng.uniform()  # sets the one proportion that varies in an outline
     circle = _polar(np.ones_like)
     match name:
         case "star":

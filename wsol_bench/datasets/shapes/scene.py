@@ -29,8 +29,8 @@ _OTHER_OUTLINES = (
 _OTHER_TEXTURES = ("plain", "zigzag")
 
 _VISIBLE = 0.5  # least coverage of a pixel that counts as the instance's
-_MIN_VISIBLE_FRACTION = 0.6  # of an instance's own pixels, after all occlusion
-_APART = 0.9  # the same while only instances hide one another
+_MIN_VISIBLE_FRACTION = 0.6  # least visible share of an instance, after all occlusion
+_APART = 0.9  # least visible share while only instances hide one another
 
 
 class Scene(NamedTuple):
