@@ -44,9 +44,17 @@ class Constant(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ("unused", "layer 'unused' did not run in one forward pass; name another with 'layer:'"),
-        ("again", "layer 'again' ran 2 times in one forward pass; name another with 'layer:'"),
-        ("pair", "layer 'pair' returns tuple, not a tensor; name another with 'layer:'"),
+        (
+            "unused",
+            "layer 'unused' did not run in one forward pass, expected once; name another layer "
+            "with 'layer:'",
+        ),
+        (
+            "again",
+            "layer 'again' ran 2 times in one forward pass, expected once; name another layer "
+            "with 'layer:'",
+        ),
+        ("pair", "layer 'pair' returns tuple, not a tensor; name another layer with 'layer:'"),
         ("gone", "Twisted has no layer 'gone'"),
     ],
 )
@@ -89,5 +97,7 @@ def test_a_network_that_returns_no_tensor_is_an_error() -> None:
         def forward(self, batch: Tensor) -> dict[str, Tensor]:
             return {"logits": super().forward(batch)}
 
-    with pytest.raises(ModelError, match=r"expected logits of shape \(b, n\), found dict"):
+    with pytest.raises(
+        ModelError, match=r"expected logits of shape \(batch, classes\), found dict"
+    ):
         capture(Wrapped(), images(), [Target("features")], GRADIENTS)

@@ -70,7 +70,10 @@ def test_what_runs_in_front_of_the_map_layer_needs_no_rule() -> None:
     ("layers", "message"),
     [
         (("heer", None), "no layer 'heer'"),
-        (("behind.2", None), r"layer 'behind.2' gives \(2, 108\), expected \(b, c, h, w\)"),
+        (
+            ("behind.2", None),
+            r"layer 'behind.2': expected an output of shape \(b, c, h, w\), found \(2, 108\)",
+        ),
         (("here", "unused"), "layer 'unused' did not run"),
         (("behind.0.0", None), r"layer 'behind\.0\.0' ran 2 times"),
         (("behind.0", "here"), "contrast layer 'here' does not depend on layer 'behind.0'"),
