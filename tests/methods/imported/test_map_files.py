@@ -156,5 +156,5 @@ class TestImages:
     def test_beside_another_file_of_the_image_are_an_error(self, tmp_path, other):
         Image.new("L", (4, 3)).save(tmp_path / "a.png")
         (tmp_path / other).touch()
-        with pytest.raises(PredictionError, match=r"image 'a\.JPEG' has 2 maps"):
+        with pytest.raises(PredictionError, match=r"image 'a\.JPEG': expected one map, found 2"):
             maps_from.opener(None, path=tmp_path).covers("a.JPEG")

@@ -50,7 +50,8 @@ class TestNames:
                 np.save(stream, RAMP)
         maps = maps_from.opener(None, path=tmp_path)
         for ask in (maps.map_of, maps.covers):
-            with pytest.raises(PredictionError, match=rf"image '{image_id}' has 2 maps") as error:
+            message = rf"image '{image_id}': expected one map, found 2"
+            with pytest.raises(PredictionError, match=message) as error:
                 ask(image_id)
             assert all(str(tmp_path / file) in str(error.value) for file in files)
             assert ask("b") is not None

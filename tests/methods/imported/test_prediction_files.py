@@ -256,7 +256,7 @@ class TestWriting:
         images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(**{"class": "n9"})
         write_predictions(tmp_path / "p", rows, images, data.classes, format="kaggle")
         assert "n9 5.0 5.0 7.0 7.0" in (tmp_path / "p").read_text()
-        with pytest.raises(PredictionError, match="held none for n9"):
+        with pytest.raises(PredictionError, match="held no ID for n9"):
             write_predictions(tmp_path / "p", rows, images, data.classes, format="devkit")
 
     def test_an_image_id_with_a_comma_reads_back(self, tmp_path):
