@@ -120,7 +120,11 @@ def test_a_sound_plugin_passes(plugin, name, options):
     method = cam_methods.get(f"wsol-bench-example/{name}").with_options(options, "here")
     *verdicts, cam = check_map_method(method)
     assert [verdict for verdict in verdicts if not verdict.ok] == []
-    assert cam == (SENTENCES[-1], None, "it does not claim that (by generalizes_cam=True)")
+    assert cam == (
+        SENTENCES[-1],
+        None,
+        "the method does not claim that (with generalizes_cam=True)",
+    )
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -132,7 +136,7 @@ def test_a_broken_method_fails_its_clause_and_no_other(plugin, name):
     assert re.search(pattern, verdicts[sentence].detail, re.DOTALL), verdicts[sentence].detail
     unchecked = {verdict.detail for verdict in verdicts.values() if verdict.ok is None}
     assert unchecked <= {
-        "it does not claim that (by generalizes_cam=True)",
+        "the method does not claim that (with generalizes_cam=True)",
         f"not checked, because this clause failed: {sentence}",
     }
 
