@@ -46,7 +46,7 @@ DENSE = {
         ("densenet121", None, {f"features.{name}" for name in DENSE}),
     ],
 )
-def test_what_runs_up_to_the_layer_is_compiled_and_nothing_else(name, layer, expected):
+def test_only_modules_that_run_before_the_layer_are_compiled(name, layer, expected):
     net = on_meta(name)
     target = target_of(net, layer=layer)
     compile_up_to(net, [target], IMAGES)
@@ -89,7 +89,7 @@ def test_a_module_that_runs_before_and_behind_is_not_compiled():
     not any(map(shutil.which, ("c++", "g++", "clang++"))),
     reason="torch.compile needs a C++ compiler for the CPU, and there is none on the PATH",
 )
-def test_a_compiled_run_has_the_boxes_of_one_that_is_not(tmp_path):
+def test_a_compiled_run_has_the_boxes_of_an_uncompiled_run(tmp_path):
     from torch._dynamo.utils import counters
 
     # An early layer: each module before it takes seconds to compile.

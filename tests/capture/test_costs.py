@@ -153,7 +153,7 @@ def counts(cost: Cost) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_each_question_is_charged_what_it_runs(name: str) -> None:
+def test_each_question_is_charged_the_passes_that_it_runs(name: str) -> None:
     question = QUESTIONS[name]
     if name == "captum":
         pytest.importorskip("captum")
@@ -192,7 +192,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_what_is_not_applicable_is_charged_what_has_run(name: str) -> None:
+def test_a_question_that_is_not_applicable_is_charged_the_passes_before_its_end(name: str) -> None:
     question = FAILURES[name]
     record = record_of(question.build)
     net, probe = record.probe.model, record.probe
@@ -202,7 +202,7 @@ def test_what_is_not_applicable_is_charged_what_has_run(name: str) -> None:
     assert (seen.rows, seen.pairs) == (question.rows, question.pairs)
 
 
-def test_the_pass_that_all_share_is_charged_by_the_plan() -> None:
+def test_the_shared_pass_is_charged_by_the_plan() -> None:
     with watched(network(Tiny)) as seen:
         record = record_of(plan=Plan(gradients=True))
     assert (seen.rows, seen.pairs) == (2, 4)
@@ -223,7 +223,7 @@ def test_the_pass_that_all_share_is_charged_by_the_plan() -> None:
     assert record.cost_for(Plan()).seconds() == seconds
 
 
-def test_a_record_of_other_images_is_charged_to_who_asked_for_it() -> None:
+def test_a_record_of_other_images_is_charged_to_the_method_that_asked() -> None:
     probe = record_of().probe
     with probe.metered() as cost:
         other = probe.record(images(3, 32), torch.tensor([[0, 1]] * 3))
@@ -233,7 +233,7 @@ def test_a_record_of_other_images_is_charged_to_who_asked_for_it() -> None:
     assert counts(other.cost_for(Plan(gradients=True))) == (0, 0, 0)
 
 
-def test_a_record_by_hand_was_no_pass() -> None:
+def test_a_record_made_by_hand_costs_no_pass() -> None:
     record = Record(torch.zeros(1, 2), torch.zeros(1, 1, dtype=torch.long), ())
     assert counts(record.cost_for(Plan())) == (0, 0, 0)
     assert record.cost_for(Plan()).seconds() == 0

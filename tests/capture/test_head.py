@@ -35,7 +35,7 @@ WITH_GRADIENTS = Plan(gradients=True)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_head_of_the_recorded_activations_is_the_network(name: str) -> None:
+def test_the_head_of_the_recorded_activations_gives_the_networks_logits(name: str) -> None:
     net = calibrated_network(name)
     of = capture(net, images(), [target_of(net)], WITH_GRADIENTS, classes=BestClasses(2))
     order = torch.tensor([1, 0, 1])
@@ -53,7 +53,7 @@ def test_the_head_of_the_recorded_activations_is_the_network(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_head_sees_the_activations_that_it_is_given(name: str) -> None:
+def test_the_head_uses_the_given_activations(name: str) -> None:
     net, batch = calibrated_network(name), images()
     of = capture(net, batch, [target_of(net)], Plan(), classes=BestClasses(1))
     other = capture(net, batch.flip(0), [target_of(net)], Plan(), classes=BestClasses(1))
@@ -78,7 +78,7 @@ def kept(head: Head) -> list[str]:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_what_no_operation_takes_is_not_kept(name: str) -> None:
+def test_outputs_that_no_operation_takes_are_not_kept(name: str) -> None:
     net = calibrated_network(name)
     head = Head(net, images(), target_of(net))
     residual = ["conv_proj", "encoder.layers.encoder_layer_0"]
@@ -122,7 +122,7 @@ def test_a_residual_stream_around_the_layer_is_replayed(passing: nn.Module) -> N
     torch.testing.assert_close(scores, net(images(3, *SIZE)).detach())
 
 
-def test_the_model_is_left_as_found_when_its_head_fails_later() -> None:
+def test_the_model_is_left_unchanged_when_its_head_fails_later() -> None:
     """In a replay, with the modules' own forwards replaced."""
     net = build_network("DenseNet").train()
     of = record_of(net, images(2, 32))

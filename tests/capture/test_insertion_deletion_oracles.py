@@ -34,7 +34,7 @@ def rise(image: Tensor, explanation: np.ndarray, label: int, step: int, *, delet
 
 
 @pytest.mark.parametrize("steps", [1, 4, 28])
-def test_insertion_and_deletion_are_those_of_rise(steps: int) -> None:
+def test_insertion_and_deletion_equal_rises(steps: int) -> None:
     inputs, maps, classes = world()
     result = faithfulness(network(), inputs, maps, classes, steps=steps, batch_size=7)
     for index, label in enumerate(classes.tolist()):
@@ -56,7 +56,7 @@ def torchcam_maps(inputs: Tensor, labels: list[int]) -> Tensor:
         return extractor(labels, scores, normalized=False)[0].detach()
 
 
-def test_confidences_are_those_of_torchcam() -> None:
+def test_confidences_equal_torchcams() -> None:
     metrics = pytest.importorskip("torchcam.metrics")
     inputs, _, _ = world()
     # Of several classes some images lose confidence and some gain.
@@ -81,7 +81,7 @@ def test_confidences_are_those_of_torchcam() -> None:
 
 
 @pytest.mark.parametrize("curve", ["insertion", "deletion"])
-def test_curves_over_plateaus_are_those_of_torchcam(curve: str) -> None:
+def test_curves_over_plateaus_equal_torchcams(curve: str) -> None:
     metrics = pytest.importorskip("torchcam.metrics")
     inputs, _, classes = world()
     maps = torchcam_maps(inputs, classes.tolist())
@@ -126,7 +126,7 @@ def spot() -> tuple[Tensor, Tensor]:
 CENTER = 0.008832628216191647
 
 
-def test_the_map_that_knows_the_pixel() -> None:
+def test_the_map_of_the_decisive_pixel_has_the_expected_scores() -> None:
     inputs, best = spot()
     result = faithfulness(OnePixel(), inputs, best, torch.tensor([1]), steps=5)
     seen, gone, blurred = logistic(2), 0.5, logistic(2 * CENTER)
@@ -138,7 +138,7 @@ def test_the_map_that_knows_the_pixel() -> None:
     assert result.masked_score[0] == pytest.approx(seen, abs=1e-7)
 
 
-def test_its_reverse_sees_the_pixel_last() -> None:
+def test_the_reversed_map_ranks_the_decisive_pixel_last() -> None:
     inputs, best = spot()
     result = faithfulness(OnePixel(), inputs, -best, torch.tensor([1]), steps=5)
     seen, gone, blurred = logistic(2), 0.5, logistic(2 * CENTER)
@@ -167,7 +167,7 @@ def test_the_input_is_multiplied_by_the_map_between_its_minimum_and_maximum(valu
         assert result.masked_score[0] == pytest.approx(logistic(2 * value), abs=1e-6)
 
 
-def test_a_map_that_knows_beats_its_reverse() -> None:
+def test_a_faithful_map_beats_its_reverse() -> None:
     """Saliency of a linear network, from its own weights, in every one of the four senses."""
     inputs, _, _ = world()
     with torch.random.fork_rng(devices=[]):

@@ -59,7 +59,7 @@ class Constant(nn.Module):
     ],
 )
 @pytest.mark.parametrize("plan", [GRADIENTS, Plan()], ids=["tracked", "untracked"])
-def test_a_layer_that_is_not_one_tensor_once_is_an_error(
+def test_a_layer_without_exactly_one_output_tensor_is_an_error(
     layer: str, message: str, plan: Plan
 ) -> None:
     net = Twisted()
@@ -86,7 +86,7 @@ def test_logits_that_do_not_depend_on_the_layer_are_an_error() -> None:
         capture(Detached(), images(), [Target("features")], GRADIENTS)
 
 
-def test_a_functional_relu_that_never_comes_is_an_error() -> None:
+def test_a_functional_relu_that_never_runs_is_an_error() -> None:
     net = network("ResNet")
     with pytest.raises(ModelError, match="followed by a functional ReLU did not run"):
         capture(net, images(), [Target("layer4", then_relu=True)], GRADIENTS)

@@ -15,7 +15,7 @@ from wsol_bench.methods.ablation_cam import ablation_cam
 from wsol_bench.models.target_layers import find_module, target_of
 
 
-def test_channels_weigh_what_the_score_loses_without_them() -> None:
+def test_a_channel_is_weighted_by_the_drop_of_the_score_without_it() -> None:
     """Without red its sum is 0, and green's as before: each channel is all of its own score."""
     maps = ablation_cam(record_of(Sums(), RED_AND_GREEN, torch.tensor([[1, 0]])))[0]
     torch.testing.assert_close(maps, torch.stack([GREEN, RED]))
@@ -42,7 +42,7 @@ def ablated_by_whole_passes(of: Record) -> Tensor:
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "a residual stream"])
-def test_ablation_cam_is_what_whole_passes_without_a_channel_give(name: str) -> None:
+def test_ablation_cam_equals_whole_passes_without_a_channel(name: str) -> None:
     of = record_at(name) if name in LAYERS else record_of(residual(nn.Identity()), images(3, *SIZE))
     expected = ablated_by_whole_passes(of)
     tolerance = 1e-3 * float(expected.max())

@@ -66,7 +66,7 @@ def scaled(maps: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("architecture", ["ResNet", "VGG"])
 @pytest.mark.parametrize("name", ["captum/LayerGradCam", "torchcam/GradCAM"])
-def test_grad_cam_of_other_libraries_is_ours(name: str, architecture: str) -> None:
+def test_grad_cam_of_other_libraries_equals_ours(name: str, architecture: str) -> None:
     """At the layer's own resolution and scale."""
     record = record_of(network(architecture), images())
     ours = cam_methods.get("grad_cam")(record)
@@ -75,7 +75,7 @@ def test_grad_cam_of_other_libraries_is_ours(name: str, architecture: str) -> No
 
 
 @pytest.mark.parametrize("name", ["captum/LayerGradCam", "torchcam/GradCAM"])
-def test_what_works_in_place_behind_a_layer_does_not_change_it(name: str) -> None:
+def test_an_operation_in_place_behind_a_layer_does_not_change_the_layer(name: str) -> None:
     """DenseNet's last norm is followed by a ReLU in place; the layer is what is before that."""
     model = network("DenseNet")
     record = capture(
@@ -87,7 +87,7 @@ def test_what_works_in_place_behind_a_layer_does_not_change_it(name: str) -> Non
 
 
 @pytest.mark.parametrize("architecture", ["ResNet", "VGG"])
-def test_grad_cam_of_pytorch_grad_cam_is_ours_scaled_and_upsampled(architecture: str) -> None:
+def test_grad_cam_of_pytorch_grad_cam_equals_ours_scaled_and_upsampled(architecture: str) -> None:
     record = record_of(network(architecture), images())
     ours = scaled(cam_methods.get("grad_cam")(record))
     large = scaled(F.interpolate(ours, (SIZE, SIZE), mode="bilinear", align_corners=False))
@@ -112,7 +112,7 @@ def test_tokens_are_laid_out_for_the_libraries_that_take_them() -> None:
     assert cost.forward == 2 * (1 + 1 + 32)
 
 
-def test_cam_has_the_head_of_the_table(small: Record) -> None:
+def test_torchcams_cam_gets_the_head_of_the_table(small: Record) -> None:
     record = record_of(network("ResNet"), images())
     ours = cam_methods.get("cam")(record)
     assert ours.min() < 0
@@ -212,7 +212,7 @@ def test_every_class_makes_maps_or_says_why_not(name: str, small: Record) -> Non
     assert all(torch.equal(value, values[key]) for key, value in model.state_dict().items())
 
 
-def test_the_lists_of_exceptions_name_classes_that_are_there() -> None:
+def test_the_lists_of_exceptions_name_existing_classes() -> None:
     for one in LIBRARIES:
         pytest.importorskip(one)
     assert {*QUICKER, *TOO_MANY_PASSES, *NOT_THERE} <= set(names())
@@ -221,7 +221,7 @@ def test_the_lists_of_exceptions_name_classes_that_are_there() -> None:
 # ---- what a map is
 
 
-def test_each_slot_has_the_map_of_its_own_class(small: Record) -> None:
+def test_each_slot_has_the_map_of_its_class(small: Record) -> None:
     """The classes of the two images differ in no slot alone."""
     for name in ("captum/LayerGradCam", "torchcam/GradCAM", "pytorch_grad_cam/GradCAM"):
         whole = method(name)(small)
@@ -250,7 +250,7 @@ def test_layer_attributions_are_summed_over_channels(small: Record) -> None:
     torch.testing.assert_close(activation[:, 1], small.activations.sum(dim=1))
 
 
-def test_captums_grad_cam_is_rectified_unless_it_is_told(small: Record) -> None:
+def test_captums_grad_cam_is_rectified_unless_an_option_says_otherwise(small: Record) -> None:
     alpha = small.gradients.mean(dim=(-2, -1))
     signed = torch.einsum("bkc,bchw->bkhw", alpha, small.activations)
     assert signed.min() < 0
@@ -271,7 +271,7 @@ def test_finer_cam_of_pytorch_grad_cam_compares_each_image_with_its_own_classes(
     torch.testing.assert_close(finer(second), maps[1:], rtol=0, atol=1e-4)
 
 
-def test_what_is_drawn_depends_on_the_batch_alone(small: Record) -> None:
+def test_random_numbers_depend_on_the_batch_alone(small: Record) -> None:
     for name in ("torchcam/SmoothGradCAMpp", "pytorch_grad_cam/RandomCAM"):
         torch.manual_seed(1)
         np.random.seed(1)
@@ -348,7 +348,7 @@ def test_the_network_comes_back_after_a_failure(small: Record) -> None:
         ("torchcan/GradCAM", "known: .*, torchcam/..."),
     ],
 )
-def test_an_unknown_class_is_an_error_with_the_nearest(name: str, message: str) -> None:
+def test_an_unknown_class_is_an_error_that_names_the_nearest_class(name: str, message: str) -> None:
     for one in LIBRARIES:
         pytest.importorskip(one)
     with pytest.raises(ConfigError, match=message.replace("(", r"\(").replace("++", r"\+\+")):
@@ -376,7 +376,7 @@ def test_options_are_those_of_the_library(config: dict[str, Any], message: str) 
         build_methods(load_config({**EXPERIMENT, "methods": [config]}))
 
 
-def test_a_configuration_names_them() -> None:
+def test_a_configuration_can_name_methods_of_libraries() -> None:
     for one in LIBRARIES:
         pytest.importorskip(one)
     methods = ["captum/LayerGradCam", {"name": "torchcam/ScoreCAM", "batch_size": 8}]
@@ -386,7 +386,7 @@ def test_a_configuration_names_them() -> None:
     assert [one.paper.split()[0] for one in built] == ["captum", "torchcam"]
 
 
-def test_a_run_has_their_rows(tmp_path: Any) -> None:
+def test_a_run_has_rows_of_methods_of_libraries(tmp_path: Any) -> None:
     pytest.importorskip("captum")
     results = wsol_bench.run(
         {
@@ -411,7 +411,7 @@ def test_a_run_has_their_rows(tmp_path: Any) -> None:
     assert boxes["captum/LayerGradCam"].equals(boxes["grad_cam"])
 
 
-def test_a_library_that_is_missing_is_named_with_the_way_to_it(
+def test_a_missing_library_is_an_error_that_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, module in (("captum", "captum.attr"), ("torchcam", "torchcam.methods")):

@@ -106,7 +106,7 @@ def test_le_grad_is_the_mean_positive_gradient() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_maps_stand_on_the_grid_of_patches(net: nn.Module, method: MapMethod) -> None:
+def test_maps_have_the_grid_of_patches(net: nn.Module, method: MapMethod) -> None:
     record = capture(
         net,
         images(),
@@ -124,7 +124,7 @@ def test_maps_stand_on_the_grid_of_patches(net: nn.Module, method: MapMethod) ->
         assert not torch.allclose(maps[:, 0], maps[:, 1])
 
 
-def test_a_map_points_at_the_one_patch_that_is_looked_at() -> None:
+def test_a_map_points_at_the_only_patch_with_attention() -> None:
     """Keys of patch 6 answer to each query, and its value makes the logit."""
 
     class Looks(nn.Module):

@@ -26,7 +26,7 @@ def record(gradients: Tensor | None = None, class_weights: Tensor | None = None)
     )
 
 
-def test_cam_is_the_weighted_sum_of_channels_sign_and_all() -> None:
+def test_cam_is_the_signed_weighted_sum_of_channels() -> None:
     maps = cam(record(class_weights=torch.tensor([[[1.0, -1.0], [0.5, 2.0]]])))
     first = [[1 - 3, 0 - 1], [2 - 0, 4 - 2]]
     second = [[0.5 + 6, 0 + 2], [1 + 0, 2 + 4]]

@@ -36,7 +36,7 @@ def by_full_svd(channels: Tensor, centered: bool) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("n_channels", [5, 40], ids=["fewer channels", "fewer positions"])
-def test_the_gram_matrix_gives_what_a_full_svd_gives(n_channels: int, centered: bool) -> None:
+def test_the_gram_matrix_gives_the_component_of_a_full_svd(n_channels: int, centered: bool) -> None:
     draw = torch.Generator().manual_seed(3)
     activations = torch.randn(2, n_channels, 3, 4, generator=draw) + 0.3
     slopes = torch.randn(2, 3, n_channels, 3, 4, generator=draw) * 1e-7
@@ -65,7 +65,7 @@ def test_eigen_cam_is_positive_behind_a_relu() -> None:
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("method", [eigen_cam, eigen_grad_cam], ids=named)
-def test_an_image_that_is_not_finite_costs_no_other_its_map(
+def test_an_image_that_is_not_finite_does_not_change_other_maps(
     method: MapMethod, value: float
 ) -> None:
     draw = torch.Generator().manual_seed(1)

@@ -39,7 +39,7 @@ STAGES = (
 )
 
 
-def test_fused_layer_cam_is_the_maximum_of_the_stages_in_units_of_theirs() -> None:
+def test_fused_layer_cam_is_the_maximum_of_the_stages_in_units_of_their_maxima() -> None:
     """Only the shallow stage is scaled. The corners of a resized map are those of the map."""
     of_stages = Record(torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.long), STAGES, at=2)
     maps = with_options(layer_cam, fused=True)(of_stages)

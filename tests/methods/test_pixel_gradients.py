@@ -45,7 +45,7 @@ METHODS = [
     ],
     ids=lambda value: value.name if isinstance(value, MapMethod) else "",
 )
-def test_maps_are_those_reckoned_by_hand(method: MapMethod, expected: list[float]) -> None:
+def test_maps_equal_those_calculated_by_hand(method: MapMethod, expected: list[float]) -> None:
     torch.testing.assert_close(method(tiny())[0, :, 0, 0], torch.tensor(expected).float())
 
 
@@ -97,7 +97,7 @@ def test_the_network_comes_back_as_it_was_also_when_it_fails(
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("method", METHODS, ids=named)
-def test_maps_are_the_same_where_the_caller_has_switched_gradients_off(
+def test_maps_are_the_same_if_the_caller_has_switched_gradients_off(
     method: MapMethod, context: Any
 ) -> None:
     expected = method(record_of(calibrated_network("ResNet"), images(), CLASSES))
@@ -133,7 +133,7 @@ def test_guided_grad_cam_agrees_with_captum() -> None:
         assert_same(actual[:, slot], expected.detach().abs().amax(dim=1))
 
 
-def test_guided_grad_cam_is_of_the_records_own_layer() -> None:
+def test_guided_grad_cam_uses_the_records_layer() -> None:
     net, batch = calibrated_network("ResNet"), images()
     targets = [target_of(net, layer=layer) for layer in ("layer2", "layer3")]
     record = capture(
@@ -145,7 +145,7 @@ def test_guided_grad_cam_is_of_the_records_own_layer() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=named)
-def test_a_batch_is_its_images_one_by_one(method: MapMethod) -> None:
+def test_a_batch_gives_the_same_as_its_images_one_by_one(method: MapMethod) -> None:
     net, batch = calibrated_network("ResNet"), images(3)
     classes = [[4, 1], [0, 5], [2, 2]]
     together = method(record_of(net, batch, classes))
@@ -164,7 +164,7 @@ def test_maps_follow_the_order_of_the_classes(method: MapMethod) -> None:
     assert_same(method(record, slots[:, :1]), maps[:, 1:])
 
 
-def test_options_that_make_no_sense_are_refused() -> None:
+def test_invalid_options_are_refused() -> None:
     refused = [
         (smooth_grad, {"samples": 0}),
         (smooth_grad, {"noise": -0.1}),
@@ -179,7 +179,7 @@ def test_options_that_make_no_sense_are_refused() -> None:
 # ---- cost, precision, names
 
 
-def test_who_asks_second_is_charged_as_much_and_the_network_does_not_run_again() -> None:
+def test_a_second_method_is_charged_as_much_but_the_network_does_not_run_again() -> None:
     net = deepcopy(calibrated_network("ResNet"))
     record = record_of(net, images(), CLASSES)
     runs = []
@@ -223,7 +223,7 @@ def test_half_precision_is_close_to_full(name: str, method: MapMethod) -> None:
         assert torch.corrcoef(torch.stack([exact.flatten(), rounded.flatten()]))[0, 1] > 0.8
 
 
-def test_all_are_registered_under_their_names() -> None:
+def test_all_methods_are_registered_under_their_names() -> None:
     for method in METHODS:
         known = cam_methods.get(method.name.partition("+")[0])
         assert known.paper == method.paper != ""
