@@ -1,4 +1,4 @@
-"""The class slots are the best classes and the label, or the classes that are given."""
+"""The class slots are the best classes and the label, or the classes that the caller gives."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ N_CLASSES = 12
 
 
 class Lookup(nn.Module):
-    """Logits that are the first pixels of an image, by a features layer that adds nothing."""
+    """A network whose logits are the first pixels of an image, behind a layer without effect."""
 
     def __init__(self, n_classes: int = 8) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Compiled up to its target layer a network gives the same boxes; behind it nothing is compiled."""
+"""A network compiled up to its target layer gives the same boxes; the rest is not compiled."""
 
 import shutil
 
@@ -54,7 +54,7 @@ def test_only_modules_that_run_before_the_layer_are_compiled(name, layer, expect
 
 
 def test_a_module_that_does_not_run_is_not_compiled():
-    """GoogLeNet's auxiliary heads: they run in training only."""
+    """GoogLeNet's auxiliary heads run in training only."""
     with torch.device("meta"):
         net = torchvision.models.googlenet(weights=None, init_weights=False, aux_logits=True)
     net.train()
@@ -65,7 +65,7 @@ def test_a_module_that_does_not_run_is_not_compiled():
 
 
 class Again(nn.Module):
-    """One ReLU for all: it runs before the layer ``second`` and behind it."""
+    """A network with one ReLU module that runs before the layer ``second`` and behind it."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Each question to a probe is charged what runs in the network, as seen from outside of it."""
+"""Each question to a probe is charged the passes that an observer outside the package counts."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ CLASSES = torch.tensor([[4, 1], [0, 5]])  # two slots of two images
 
 
 class Tiny(nn.Module):
-    """All that a ResNet has, at its smallest."""
+    """The smallest network with all parts of a ResNet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,14 +34,14 @@ class Tiny(nn.Module):
 
 
 def tanh_net() -> nn.Module:
-    """No rectifier."""
+    """A network without a rectifier."""
     net = Tiny()
     net.stem[1] = net.features[1] = nn.Tanh()
     return net
 
 
 def vit() -> nn.Module:
-    """Three blocks."""
+    """A vision transformer of three blocks."""
     return small_vit(image_size=32, num_layers=3, hidden_dim=8, mlp_dim=16)
 
 
@@ -57,7 +57,7 @@ def record_of(build: Callable[[], nn.Module] = Tiny, plan: Plan = Plan()) -> Rec
 
 
 class Seen:
-    """What runs, seen without the package: rows of the network's input, cotangents of autograd."""
+    """Counts made without the package: rows of the network's input, cotangents of autograd."""
 
     rows = 0
     pairs = 0

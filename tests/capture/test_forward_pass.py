@@ -1,4 +1,4 @@
-"""One pass records what plain autograd finds, class by class."""
+"""One forward pass records the activations and gradients of plain autograd, class by class."""
 
 from collections.abc import Callable
 
@@ -161,7 +161,7 @@ def test_half_precision_is_close_to_full_and_recorded_in_float32(precision: str)
 
 
 class TinyGradients(nn.Module):
-    """d logit / d A = 2^-20 / 64 = 2^-26 everywhere; the smallest number of float16 is 2^-24."""
+    """A network with d logit / d A = 2^-20 / 64 = 2^-26; the least number of float16 is 2^-24."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -210,7 +210,7 @@ def test_the_gradient_belongs_to_the_tensor_before_the_work_in_place() -> None:
 
 
 def test_densenets_gradient_is_kept_where_the_relu_is_zero() -> None:
-    """Behind the ReLU there is only an average and a linear layer: one number a channel."""
+    """Only an average and a linear layer follow the ReLU: the gradient is one number a channel."""
     net = network("DenseNet", N_CLASSES)
     record = capture(net, images(1), [target_of(net)], GRADIENTS, classes=torch.tensor([[3]]))
     assert record.gradients is not None

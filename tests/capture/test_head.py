@@ -68,7 +68,7 @@ def test_the_head_uses_the_given_activations(name: str) -> None:
 
 
 def kept(head: Head) -> list[str]:
-    """Modules whose outputs it holds."""
+    """The modules whose outputs a head keeps."""
     names = {module: name for name, module in head._model.named_modules()}
     return [
         names[module]

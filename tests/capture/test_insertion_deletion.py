@@ -1,4 +1,4 @@
-"""Faithfulness: how a map changes inputs, and what the network is shown of them."""
+"""Faithfulness: the inputs that a map changes, and the order and number of the network's passes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from wsol_bench.errors import ModelError
 
 
 class Witness(nn.Module):
-    """Keeps what it is shown."""
+    """A network that keeps its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Witness(nn.Module):
 
 
 def removed_in_order(maps: Tensor, *, steps: int, batch_size: int) -> list[list[list[int]]]:
-    """For each image the positions that each step of deletion turns to zero, sorted."""
+    """For each image, the sorted positions that each step of deletion sets to zero."""
     n, height, width = maps.shape
     witness = Witness()
     inputs = torch.arange(1.0, n * 3 * height * width + 1).view(n, 3, height, width)
@@ -219,7 +219,7 @@ def test_an_error_reaches_the_caller_and_the_network_is_left_unchanged() -> None
 
 
 class Remembering(nn.Module):
-    """Makes a tensor in its first pass and multiplies by it from then on."""
+    """A network that makes a tensor in its first pass, and multiplies by it in every pass."""
 
     kept: Tensor | None = None
 

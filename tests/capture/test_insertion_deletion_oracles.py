@@ -1,4 +1,4 @@
-"""Faithfulness has the numbers of RISE's code, of torchcam's, and of networks solved by hand."""
+"""Faithfulness has the numbers of RISE's and torchcam's code, and of networks solved by hand."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def torchcam_extractor() -> Any:
 
 
 def torchcam_maps(inputs: Tensor, labels: list[int]) -> Tensor:
-    """As the metrics make them: gradients of the probabilities, and then scaled to [0, 1]."""
+    """Maps as torchcam's metrics make them: gradients of probabilities, scaled to [0, 1]."""
     with torchcam_extractor() as extractor:
         scores = extractor.model(inputs).softmax(dim=1)
         return extractor(labels, scores, normalized=False)[0].detach()
@@ -104,7 +104,7 @@ def test_curves_over_plateaus_equal_torchcams(curve: str) -> None:
 
 
 class OnePixel(nn.Module):
-    """P(class 1) is the logistic function of the red value at row 9, column 12."""
+    """A network in which P(class 1) is the logistic function of red at row 9, column 12."""
 
     def forward(self, images: Tensor) -> Tensor:
         value = images[:, 0, 9, 12]
@@ -116,7 +116,7 @@ def logistic(value: float) -> float:
 
 
 def spot() -> tuple[Tensor, Tensor]:
-    """An image that is nothing but that pixel, of value 2, and the map that knows it."""
+    """A black image with value 2 at the decisive pixel, and a map that marks the pixel."""
     inputs = torch.zeros(1, 3, 20, 20)
     inputs[0, 0, 9, 12] = 2.0
     return inputs, (inputs[:, 0] > 0).float()
@@ -168,7 +168,7 @@ def test_the_input_is_multiplied_by_the_map_between_its_minimum_and_maximum(valu
 
 
 def test_a_faithful_map_beats_its_reverse() -> None:
-    """Saliency of a linear network, from its own weights, in every one of the four senses."""
+    """The saliency of a linear network, from its weights, is better in all four numbers."""
     inputs, _, _ = world()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)

@@ -14,7 +14,7 @@ GRADIENTS = Plan(gradients=True)
 
 
 class Twisted(nn.Module):
-    """A network whose layers are everything but one grid, once."""
+    """A network with layers that cannot be recorded: no grid, no tensor, or not one run."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Ablation-CAM against hand-solved maps, passes without a channel, a closed form and a peer."""
+"""Ablation-CAM against hand-solved maps, passes without a channel, a closed form and a library."""
 
 import copy
 import math
@@ -16,7 +16,7 @@ from wsol_bench.models.target_layers import find_module, target_of
 
 
 def test_a_channel_is_weighted_by_the_drop_of_the_score_without_it() -> None:
-    """Without red its sum is 0, and green's as before: each channel is all of its own score."""
+    """Without red the sum of red is 0 and the sum of green stays: one channel makes each score."""
     maps = ablation_cam(record_of(Sums(), RED_AND_GREEN, torch.tensor([[1, 0]])))[0]
     torch.testing.assert_close(maps, torch.stack([GREEN, RED]))
 

@@ -1,4 +1,4 @@
-"""Methods of other libraries: against our own, over all their classes, what they leave behind."""
+"""Methods of other libraries: agreement with our methods, all classes, and an unchanged network."""
 
 import inspect
 import sys
@@ -43,7 +43,7 @@ def record_of(model: nn.Module, images: Tensor, layer: str | None = None) -> Rec
 
 @pytest.fixture(scope="module")
 def small() -> Record:
-    """Of ResNet's first stage: 64 channels over 16 x 16 positions."""
+    """A record of ResNet's first stage: 64 channels over 16 x 16 positions."""
     return record_of(build_network("ResNet", 5), images(seed=1), "layer1")
 
 
@@ -76,7 +76,7 @@ def test_grad_cam_of_other_libraries_equals_ours(name: str, architecture: str) -
 
 @pytest.mark.parametrize("name", ["captum/LayerGradCam", "torchcam/GradCAM"])
 def test_an_operation_in_place_behind_a_layer_does_not_change_the_layer(name: str) -> None:
-    """DenseNet's last norm is followed by a ReLU in place; the layer is what is before that."""
+    """DenseNet's last norm is followed by a ReLU in place; the layer is the output before it."""
     model = network("DenseNet")
     record = capture(
         model, images(), [Target("features")], Plan(gradients=True), classes=BestClasses(2)
@@ -158,7 +158,7 @@ NOT_THERE = {
 
 
 def names() -> list[str]:
-    """What the libraries that are installed say they have, where they are asked for another."""
+    """The methods that the installed libraries list in their error for an unknown class."""
     found = []
     for one in filter(find_spec, LIBRARIES):
         with pytest.raises(ConfigError) as error, warnings.catch_warnings():
@@ -170,7 +170,7 @@ def names() -> list[str]:
 
 
 def state(model: nn.Module) -> list[Any]:
-    """All that a library may leave: hooks, modules, attributes, modes, gradients, values."""
+    """All that a library may change: hooks, modules, attributes, modes, gradients, values."""
     kept: list[Any] = []
     for module in model.modules():
         for key, value in vars(module).items():
@@ -222,7 +222,7 @@ def test_the_lists_of_exceptions_name_existing_classes() -> None:
 
 
 def test_each_slot_has_the_map_of_its_class(small: Record) -> None:
-    """The classes of the two images differ in no slot alone."""
+    """A slot alone gives the same map as the slot among others."""
     for name in ("captum/LayerGradCam", "torchcam/GradCAM", "pytorch_grad_cam/GradCAM"):
         whole = method(name)(small)
         for slot in range(3):
@@ -299,7 +299,7 @@ def test_passes_are_counted(small: Record) -> None:
 
 
 def test_the_network_comes_back_after_a_failure(small: Record) -> None:
-    """Ablation-CAM has put a layer of its own in the place of the target when a pass fails."""
+    """When a pass fails, Ablation-CAM has already replaced the target layer by another module."""
     model = small.probe.model
     first_parameter = next(model.parameters())
     first_parameter.requires_grad_(False)

@@ -30,7 +30,7 @@ def net(request: pytest.FixtureRequest) -> nn.Module:
 
 
 class Known(Probe):
-    """Knows what the attention is."""
+    """A probe whose attention is given."""
 
     def __init__(self, blocks: list[Attention]) -> None:
         super().__init__(nn.Identity(), torch.zeros(1, 3, 1, 1), [Target("")])
@@ -47,7 +47,7 @@ def record_of(*blocks: Attention, k: int = 1) -> Record:
 def block(
     heads: list[Any], gradients: list[Any] | None = None, layer: list[Any] | None = None
 ) -> Attention:
-    """One image; gradients of each slot."""
+    """The attention of one image in one block, with the gradients of each slot."""
     return Attention(
         torch.tensor(heads)[None],
         None if gradients is None else torch.tensor(gradients)[None],
@@ -125,7 +125,7 @@ def test_maps_have_the_grid_of_patches(net: nn.Module, method: MapMethod) -> Non
 
 
 def test_a_map_points_at_the_only_patch_with_attention() -> None:
-    """Keys of patch 6 answer to each query, and its value makes the logit."""
+    """The key of patch 6 answers all queries, and the patch's value makes the logit."""
 
     class Looks(nn.Module):
         def __init__(self) -> None:

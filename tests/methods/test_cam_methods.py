@@ -1,4 +1,4 @@
-"""CAM and Grad-CAM are what their papers say."""
+"""CAM and Grad-CAM follow the equations of their papers."""
 
 import pytest
 import torch
@@ -75,7 +75,7 @@ def test_cam_cut_at_zero_is_grad_cam_in_units_of_the_maximum(name: str) -> None:
 
 
 def test_cam_is_grad_cam_on_squeezenet_too_where_no_class_score_is_cut() -> None:
-    """Its ReLU stands behind the class convolution, and the average behind that."""
+    """SqueezeNet's ReLU stands behind the class convolution, and the average behind the ReLU."""
     net = build_network("SqueezeNet")
     nn.init.constant_(net.classifier[1].bias, 100)
     record = capture(net, images(), [target_of(net)], cam.plan | grad_cam.plan)

@@ -18,7 +18,7 @@ from wsol_bench.methods.grad_cam import grad_cam
 
 
 def test_finer_cam_compares_a_class_with_the_classes_of_the_nearest_scores() -> None:
-    """On a GAP network: CAM of the weights w_c - alpha mean_d w_d."""
+    """On a GAP network the map is CAM with the weights w_c - alpha mean_d w_d."""
     net, batch = network_with(gap_head), images(2, 8)
     of = record_of(net, batch, torch.tensor([[0, 3], [5, 5]]))
     weight = net.get_submodule("head.2").weight.detach()

@@ -1,4 +1,4 @@
-"""Methods that weigh activations by gradients: what all keep; XGrad-CAM and HiResCAM by hand."""
+"""Methods that weigh activations by gradients: common properties; XGrad-CAM, HiResCAM by hand."""
 
 from typing import Any
 
@@ -179,7 +179,7 @@ def test_all_methods_are_registered_under_their_names() -> None:
 
 @pytest.mark.parametrize(("at", "layer"), [(0, "features.2"), (1, "features")])
 def test_maps_are_made_from_the_records_layer(at: int, layer: str) -> None:
-    """Of several layers, with gradients at the same one."""
+    """From the activations and the gradients of this layer, if several layers are recorded."""
     net, batch = network_with(relu_head), images(2, 8)
     both = capture(
         net, batch, [Target("features.2"), Target("features")], GRADIENTS, classes=BestClasses(2)

@@ -1,4 +1,4 @@
-"""LayerCAM of one stage and of several that are fused."""
+"""LayerCAM of one stage, and of several stages fused."""
 
 import numpy as np
 import pytest

@@ -26,7 +26,7 @@ def vgg() -> nn.Module:
 
 
 def cam_by_hand(batch: Tensor) -> Tensor:
-    """CAM of every class: (batch, n, h, w)."""
+    """CAM of every class, (batch, n, h, w)."""
     net = resnet()
     with torch.no_grad():
         features = nn.Sequential(*list(net.children())[:-2])(batch)
@@ -35,7 +35,7 @@ def cam_by_hand(batch: Tensor) -> Tensor:
 
 @contextmanager
 def forward_passes(net: nn.Module) -> Iterator[list[int]]:
-    """The batch size of each pass."""
+    """Collect the batch size of each forward pass."""
     sizes: list[int] = []
     first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
     handle = first.register_forward_hook(lambda _, inputs, output: sizes.append(len(inputs[0])))
@@ -79,7 +79,7 @@ def test_classes_are_given_for_all_images_or_for_each(
 
 @pytest.mark.parametrize("classes", [[[1, 2]], [[1], [2], [3]]])
 def test_classes_for_another_number_of_images_are_an_error(classes: object) -> None:
-    """Else the images without classes would have maps of zeros."""
+    """Otherwise the images without classes would have maps of zeros."""
     with pytest.raises(ModelError, match=r"classes: expected \(k,\) or \(batch, k\)"):
         wsol_bench.localization_maps(resnet(), images(), classes=classes)
 

@@ -1,4 +1,4 @@
-"""What all methods keep that ask the network again about masked images or activations."""
+"""Common properties of the methods that ask the network about masked images or activations."""
 
 from typing import Any
 
@@ -128,7 +128,7 @@ def test_an_image_that_is_not_finite_does_not_change_other_maps(method: MapMetho
 
 
 class Sizes(TorchDispatchMode):
-    """The largest tensor that comes to be."""
+    """Records the size of the largest tensor that any operation makes."""
 
     largest = 0
 

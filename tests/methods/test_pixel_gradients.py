@@ -1,4 +1,4 @@
-"""What all methods keep whose maps are gradients at the pixels; guided Grad-CAM."""
+"""Common properties of the methods whose maps are gradients at the pixels; guided Grad-CAM."""
 
 import warnings
 from copy import deepcopy
@@ -64,7 +64,7 @@ def test_maps_equal_those_calculated_by_hand(method: MapMethod, expected: list[f
 )  # fmt: skip
 @pytest.mark.parametrize("method", [guided_backprop, deconvnet, guided_grad_cam], ids=named)
 def test_a_network_without_rectifiers_is_refused(method: MapMethod, function: Any) -> None:
-    """Gates, bounds that are not 0, and what is no function of the pixels are left alone."""
+    """Gates, bounds that are not 0, and values that do not depend on the pixels do not count."""
     with pytest.raises(NotApplicableError, match=rf"^{method.name} is not applicable to Tiny: the"):
         method(tiny(function))
 
@@ -119,7 +119,7 @@ def test_agrees_with_captum(method: MapMethod, peer_name: str, name: str) -> Non
 
 
 def test_guided_grad_cam_agrees_with_captum() -> None:
-    """Whose Grad-CAM is resized to the input the same way."""
+    """captum resizes its Grad-CAM to the input in the same way."""
     captum = pytest.importorskip("captum.attr")
     net = without_work_in_place(calibrated_network("ResNet"))
     batch = images()

@@ -1,4 +1,4 @@
-"""Score-CAM, SS-CAM and IS-CAM against hand-solved maps, loops over channels and peers."""
+"""Score-CAM, SS-CAM and IS-CAM against hand-solved maps, loops over channels and libraries."""
 
 import math
 from collections.abc import Callable
@@ -58,7 +58,7 @@ def score_by_loops(
     channels: Tensor,
     inputs_of: Callable[[Tensor], list[tuple[float, Tensor]]],
 ) -> Tensor:
-    """Maps of all classes; ``inputs_of`` makes weighed masks of one channel's."""
+    """Score-CAM by loops, for all classes; ``inputs_of`` makes a channel's weighted masks."""
     scores = []
     for channel in channels:
         mask = F.interpolate(channel[None, None], image.shape[1:], mode="bilinear")[0, 0]

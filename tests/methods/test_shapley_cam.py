@@ -1,4 +1,4 @@
-"""ShapleyCAM against Hessians, and where there is none."""
+"""ShapleyCAM against Hessians, and on networks without a second derivative."""
 
 import pytest
 import torch
