@@ -172,9 +172,7 @@ def follows_the_slots(case: MethodCase) -> None:
     expect_same_maps(case.maps[:, order], maps, "for slots selected in another order")
 
 
-@clause(
-    "a class has the same map whatever the other class slots are", has_a_map_per_slot, is_repeatable
-)
+@clause("a class has the same map beside any other class slots", has_a_map_per_slot, is_repeatable)
 def is_independent_of_other_classes(case: MethodCase) -> None:
     """Beside other classes, and in the only slot: so runs call costly methods."""
     first = case.maps[:, :1]

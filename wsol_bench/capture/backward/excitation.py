@@ -339,7 +339,7 @@ def _dropped(
 
 
 def _added(mode: _Rules, func: Any, /, x: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    for term in (x, other):  # a parameter is a bias, whatever its shape
+    for term in (x, other):  # a parameter of any shape is a bias
         if not isinstance(term, Tensor) or isinstance(term, nn.Parameter):
             mode.refuse("a sum of anything but two activations has no rule")
     if x.shape != other.shape or alpha != 1:
