@@ -69,7 +69,7 @@ SHAPE, FORM, FINITE, CONSTANT, AGAIN, RANDOM, BATCH, ORDER, BESIDE, SHARED, FROZ
 BROKEN = {
     "raises": (SHAPE, "ZeroDivisionError: on purpose"),
     "without_slots": (SHAPE, r"\(2, 4, 6\)"),
-    "on_its_side": (SHAPE, r"as the input of 64 x 96 .*; found 6 x 4"),
+    "on_its_side": (SHAPE, r"orientation of the input, 64 x 96 .*; found 6 x 4"),
     "double": (FORM, "expected float32; found torch.float64"),
     "attached": (FORM, "expected maps that are detached from the graph; found requires_grad=True"),
     "nan": (FINITE, r"found \d+ NaN or infinite values in the map of image 0"),
