@@ -159,14 +159,14 @@ NOT_THERE = {
 
 def names() -> list[str]:
     """The methods that the installed libraries list in their error for an unknown class."""
-    found = []
-    for one in filter(find_spec, LIBRARIES):
+    listed = []
+    for library in filter(find_spec, LIBRARIES):
         with pytest.raises(ConfigError) as error, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of modules that are imported
-            cam_methods.get(f"{one}/no_such_class")
-        _, _, known = str(error.value).partition("known: ")
-        found += [f"{one}/{name}" for name in known.split(", ")]
-    return found
+            cam_methods.get(f"{library}/no_such_class")
+        _, _, class_names = str(error.value).partition("known: ")
+        listed += [f"{library}/{name}" for name in class_names.split(", ")]
+    return listed
 
 
 def state(model: nn.Module) -> list[Any]:
@@ -174,10 +174,12 @@ def state(model: nn.Module) -> list[Any]:
     kept: list[Any] = []
     for module in model.modules():
         for key, value in vars(module).items():
-            what = list(value.items()) if isinstance(value, dict) else value
-            kept.append((id(module), key, repr(what) if not isinstance(what, list) else len(what)))
+            if isinstance(value, dict):
+                value = list(value.items())
+            trace = len(value) if isinstance(value, list) else repr(value)
+            kept.append((id(module), key, trace))
         kept.append([id(child) for child in module.children()])
-    parameters = [(one.requires_grad, one.grad is None) for one in model.parameters()]
+    parameters = [(value.requires_grad, value.grad is None) for value in model.parameters()]
     return [*kept, parameters]
 
 
@@ -186,7 +188,7 @@ def test_every_class_makes_maps_or_says_why_not(name: str, small: Record) -> Non
     if name in TOO_MANY_PASSES:
         pytest.skip("takes a pass a pixel")
     model = small.probe.model
-    before, values = state(model), {key: one.clone() for key, one in model.state_dict().items()}
+    before, values = state(model), {key: value.clone() for key, value in model.state_dict().items()}
     torch.manual_seed(3)
     drawn = torch.rand(1)
     torch.manual_seed(3)
@@ -213,8 +215,8 @@ def test_every_class_makes_maps_or_says_why_not(name: str, small: Record) -> Non
 
 
 def test_the_lists_of_exceptions_name_existing_classes() -> None:
-    for one in LIBRARIES:
-        pytest.importorskip(one)
+    for library in LIBRARIES:
+        pytest.importorskip(library)
     assert {*QUICKER, *TOO_MANY_PASSES, *NOT_THERE} <= set(names())
 
 
@@ -244,8 +246,8 @@ def test_pixel_attributions_are_the_largest_magnitude_over_channels(small: Recor
 def test_layer_attributions_are_summed_over_channels(small: Record) -> None:
     summed = (small.gradients * small.activations[:, None]).sum(dim=2)
     assert summed.min() < 0
-    theirs = method("captum/LayerGradientXActivation")(small)
-    torch.testing.assert_close(theirs, summed, rtol=1e-3, atol=1e-6)
+    maps = method("captum/LayerGradientXActivation")(small)
+    torch.testing.assert_close(maps, summed, rtol=1e-3, atol=1e-6)
     activation = method("captum/LayerActivation")(small)
     torch.testing.assert_close(activation[:, 1], small.activations.sum(dim=1))
 
@@ -254,9 +256,9 @@ def test_captums_grad_cam_is_rectified_unless_an_option_says_otherwise(small: Re
     alpha = small.gradients.mean(dim=(-2, -1))
     signed = torch.einsum("bkc,bchw->bkhw", alpha, small.activations)
     assert signed.min() < 0
-    theirs = method("captum/LayerGradCam", relu_attributions=False)
-    assert theirs.name == "captum/LayerGradCam+relu_attributions=False"
-    torch.testing.assert_close(theirs(small), signed, rtol=1e-3, atol=1e-6)
+    unrectified = method("captum/LayerGradCam", relu_attributions=False)
+    assert unrectified.name == "captum/LayerGradCam+relu_attributions=False"
+    torch.testing.assert_close(unrectified(small), signed, rtol=1e-3, atol=1e-6)
 
 
 def test_finer_cam_of_pytorch_grad_cam_compares_each_image_with_its_own_classes(
@@ -349,8 +351,8 @@ def test_the_network_comes_back_after_a_failure(small: Record) -> None:
     ],
 )
 def test_an_unknown_class_is_an_error_that_names_the_nearest_class(name: str, message: str) -> None:
-    for one in LIBRARIES:
-        pytest.importorskip(one)
+    for library in LIBRARIES:
+        pytest.importorskip(library)
     with pytest.raises(ConfigError, match=message.replace("(", r"\(").replace("++", r"\+\+")):
         cam_methods.get(name)
 
@@ -377,13 +379,14 @@ def test_options_are_those_of_the_library(config: dict[str, Any], message: str) 
 
 
 def test_a_configuration_can_name_methods_of_libraries() -> None:
-    for one in LIBRARIES:
-        pytest.importorskip(one)
+    for library in LIBRARIES:
+        pytest.importorskip(library)
     methods = ["captum/LayerGradCam", {"name": "torchcam/ScoreCAM", "batch_size": 8}]
     built, _ = build_methods(load_config({**EXPERIMENT, "methods": methods}))
-    assert [one.name for one in built] == ["captum/LayerGradCam", "torchcam/ScoreCAM+batch_size=8"]
-    assert [one.classes for one in built] == ["label", "label"]
-    assert [one.paper.split()[0] for one in built] == ["captum", "torchcam"]
+    names = [method.name for method in built]
+    assert names == ["captum/LayerGradCam", "torchcam/ScoreCAM+batch_size=8"]
+    assert [method.classes for method in built] == ["label", "label"]
+    assert [method.paper.split()[0] for method in built] == ["captum", "torchcam"]
 
 
 def test_a_run_has_rows_of_methods_of_libraries(tmp_path: Any) -> None:
@@ -428,9 +431,9 @@ def test_a_type_that_no_configuration_can_hold_is_not_checked() -> None:
     def function(self, one, two: int, three: Tensor | int = 0, *, four: list[int] = [], **rest):  # type: ignore[no-untyped-def]  # noqa: B006
         """A library's."""
 
-    found = options_of([function], {"one"}, three=7)
-    assert [(name, one.annotation) for name, one in found.items()] == [
+    options = options_of([function], {"one"}, three=7)
+    assert [(name, option.annotation) for name, option in options.items()] == [
         ("two", int), ("three", Any), ("four", list[int]),
     ]  # fmt: skip
-    assert found["three"].default == 7
-    assert {one.kind for one in found.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    assert options["three"].default == 7
+    assert {option.kind for option in options.values()} == {inspect.Parameter.KEYWORD_ONLY}

@@ -118,7 +118,7 @@ def test_maps_have_the_grid_of_patches(net: nn.Module, method: MapMethod) -> Non
     assert maps.shape == (2, 3, 4, 4)
     assert (maps >= 0).all() and (maps.amax((2, 3)) > 0).all()
     if method is attention_rollout:
-        assert all(torch.equal(one, other) for one, other in pairwise(maps.unbind(1)))
+        assert all(torch.equal(first, second) for first, second in pairwise(maps.unbind(1)))
         assert (maps.sum((2, 3)) < 1).all()  # the rest is the prefix tokens' share
     else:
         assert not torch.allclose(maps[:, 0], maps[:, 1])

@@ -73,7 +73,7 @@ def test_smooth_grad_cam_pp_averages_powers_of_the_gradients_over_noisy_images()
     spread = torch.stack([0.5 * (image.max() - image.min()) for image in batch])
     slopes = []
     for _ in range(2):
-        noise = torch.stack([torch.randn(3, 8, 8, generator=one) for one in generators])
+        noise = torch.stack([torch.randn(3, 8, 8, generator=generator) for generator in generators])
         noisy = batch + spread[:, None, None, None] * noise
         slopes.append(record_of(net, noisy, of.classes).gradients.double())
     first, second, third = ((slopes[0] ** p + slopes[1] ** p) / 2 for p in (1, 2, 3))

@@ -45,9 +45,9 @@ def test_fused_layer_cam_is_the_maximum_of_the_stages_in_units_of_their_maxima()
     maps = with_options(layer_cam, fused=True)(of_stages)
     assert maps.shape == (1, 1, 6, 6)
     corners = maps[0, 0, [0, 0, 5, 5], [0, 5, 0, 5]]
-    one, quarter = np.tanh(2 * 1), np.tanh(2 / 4)
-    torch.testing.assert_close(corners, torch.tensor([1, one, quarter, 1]).float())
-    # Between the own map's 1 and 0: bilinear, 1.5 of 6 positions are 0.5 of 2.
+    of_one, of_quarter = np.tanh(2 * 1), np.tanh(2 / 4)
+    torch.testing.assert_close(corners, torch.tensor([1, of_one, of_quarter, 1]).float())
+    # Between the layer's own 1 and 0: bilinear, 1.5 of 6 positions are 0.5 of 2.
     assert maps[0, 0, 0, 2].item() == pytest.approx(1 - (2.5 / 3 - 0.5))
 
 

@@ -225,7 +225,7 @@ def test_half_precision_is_close_to_full(name: str, method: MapMethod) -> None:
 
 def test_all_methods_are_registered_under_their_names() -> None:
     for method in METHODS:
-        known = cam_methods.get(method.name.partition("+")[0])
-        assert known.paper == method.paper != ""
-        assert known.classes == "label"
-        assert known.scope == ("layer" if known is guided_grad_cam else "image")
+        registered = cam_methods.get(method.name.partition("+")[0])
+        assert registered.paper == method.paper != ""
+        assert registered.classes == "label"
+        assert registered.scope == ("layer" if registered is guided_grad_cam else "image")

@@ -105,7 +105,7 @@ def test_ss_cam_averages_over_noisy_masks() -> None:
         for b, generator in enumerate(of.probe.noise(8))
     }
     maps = with_options(ss_cam, samples=3, noise=0.5, seed=8)(of)
-    assert_by_loops(maps, of, lambda b, mask: [(1 / 3, mask + 0.5 * one) for one in fields[b]])
+    assert_by_loops(maps, of, lambda b, mask: [(1 / 3, mask + 0.5 * field) for field in fields[b]])
 
 
 def test_ss_cam_without_noise_is_score_cam() -> None:

@@ -237,16 +237,17 @@ def test_an_image_does_not_depend_on_its_batch(net: nn.Module) -> None:
     together = attentions(net, images(), CLASSES)
     for index in range(2):
         alone = attentions(net, images()[index : index + 1], CLASSES[index : index + 1])
-        for one, both in zip(alone, together, strict=True):
-            for part, whole in zip(one, both, strict=True):
-                torch.testing.assert_close(part[0], whole[index], rtol=1e-4, atol=1e-5)
+        for block_alone, block in zip(alone, together, strict=True):
+            for tensor_alone, tensor in zip(block_alone, block, strict=True):
+                torch.testing.assert_close(tensor_alone[0], tensor[index], rtol=1e-4, atol=1e-5)
 
 
 def test_slots_do_not_depend_on_their_order(net: nn.Module) -> None:
-    there, back = (attentions(net, images(), classes) for classes in (CLASSES, CLASSES.flip(1)))
-    for one, other in zip(there, back, strict=True):
-        torch.testing.assert_close(one.gradients, other.gradients.flip(1))
-        torch.testing.assert_close(one.layer_gradients, other.layer_gradients.flip(1))
+    blocks = attentions(net, images(), CLASSES)
+    flipped = attentions(net, images(), CLASSES.flip(1))
+    for block, turned in zip(blocks, flipped, strict=True):
+        torch.testing.assert_close(block.gradients, turned.gradients.flip(1))
+        torch.testing.assert_close(block.layer_gradients, turned.layer_gradients.flip(1))
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -291,8 +292,9 @@ class InPlace(Masked):
 
 @pytest.mark.parametrize("classes", [None, torch.tensor([[0], [1]])], ids=["weights", "gradients"])
 def test_work_in_place_does_not_matter(classes: Tensor | None) -> None:
-    there, here = (attentions(InPlace(really=it), images(), classes) for it in (True, False))
-    torch.testing.assert_close(there, here)
+    in_place = attentions(InPlace(really=True), images(), classes)
+    out_of_place = attentions(InPlace(really=False), images(), classes)
+    torch.testing.assert_close(in_place, out_of_place)
 
 
 def test_a_frozen_network_has_the_same_gradients() -> None:

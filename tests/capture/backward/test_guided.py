@@ -126,8 +126,8 @@ def test_the_rules_differ_on_every_architecture(name: str) -> None:
         record.probe.pixel_gradients(record.classes, rule=rule).flatten()
         for rule in ("plain", "guided", "deconvnet")
     )
-    for one, other in ((plain, guided), (plain, deconv), (guided, deconv)):
-        assert F.cosine_similarity(one, other, dim=0) < 0.99
+    for first, second in ((plain, guided), (plain, deconv), (guided, deconv)):
+        assert F.cosine_similarity(first, second, dim=0) < 0.99
 
 
 @pytest.mark.parametrize("rule", ["guided", "deconvnet"])
