@@ -71,7 +71,7 @@ def watched(net: nn.Module) -> Iterator[Seen]:
         seen.rows += len(inputs[0])
 
     def grad(outputs: Tensor, inputs: Any, grad_outputs: Any = None, **options: Any) -> Any:
-        if not inside[0] and grad_outputs is not None:  # within a rule's own backward: no new way
+        if not inside[0] and grad_outputs is not None:  # not those that run inside of a rule
             n = grad_outputs.shape[0]
             seen.pairs += n * grad_outputs.shape[1] if options.get("is_grads_batched") else n
         outer, inside[0] = inside[0], True
@@ -129,7 +129,7 @@ QUESTIONS = {
     "excitation": Question(
         lambda record: record.probe.excitation(CLASSES, map_layer="stem"), (2, 4, 0), 2, 4
     ),
-    # The way down from the class and from its negation, which then go on as one.
+    # One pass down from the class and one from its negation; from there on one pass for both.
     "contrastive excitation": Question(
         lambda record: record.probe.excitation(CLASSES, map_layer="stem", contrastive=True),
         (2, 8, 0), 2, 8 + 4,
@@ -168,14 +168,14 @@ def test_each_question_is_charged_the_passes_that_it_runs(name: str) -> None:
     assert counts(cost) == question.charged
     assert (seen.rows, seen.pairs) == (question.rows, question.pairs)
     assert least <= cost.seconds() <= most
-    # Who asks the same again is charged the same, whatever was kept.
+    # The same question asked again is charged the same, although its answer was kept.
     with record.probe.metered() as again:
         question.ask(record)
     assert counts(again) == question.charged
     assert counts(record.probe.cost) == tuple(2 * n for n in question.charged)
 
 
-# What turns out not to be there is charged as far as it went.
+# A question that turns out not to be applicable is charged the passes until then.
 FAILURES = {
     "attention": Question(lambda record: record.probe.attention(CLASSES), (0, 0, 0), 1, 0),
     "guided": Question(
@@ -214,7 +214,7 @@ def test_the_shared_pass_is_charged_by_the_plan() -> None:
         assert counts(derived.cost_for(Plan(gradients=True))) == (2, 4, 0)
     seconds = record.cost_for(Plan()).seconds()
     assert 0 < seconds == record.cost_for(Plan(gradients=True)).seconds()
-    # What is made of it does not change it.
+    # A change of the returned cost does not change the record.
     cost = record.cost_for(Plan())
     cost += record.cost_for(Plan(gradients=True))
     assert counts(cost) == (4, 4, 0)

@@ -129,7 +129,7 @@ def test_each_module_runs_once_and_gradients_are_tracked_only_from_the_layer_on(
         **{name: [False] for name in ("conv1", "bn1", "relu", "maxpool")},
         **{name: [False] for name in ("layer1", "layer2", "layer3", "layer4")},
         **{name: [True] for name in ("avgpool", "fc")},
-    }  # our hook stands behind this one at layer4
+    }  # at layer4, the recorder's hook runs after this one
 
 
 def test_without_a_plan_for_gradients_nothing_is_tracked_at_all() -> None:

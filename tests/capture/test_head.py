@@ -57,9 +57,7 @@ def test_the_head_uses_the_given_activations(name: str) -> None:
     net, batch = calibrated_network(name), images()
     of = capture(net, batch, [target_of(net)], Plan(), classes=BestClasses(1))
     other = capture(net, batch.flip(0), [target_of(net)], Plan(), classes=BestClasses(1))
-    if (
-        name == "VisionTransformer"
-    ):  # other tokens, and the residual stream, stay those of the image
+    if name == "VisionTransformer":  # other tokens and the residual stream are still the image's
         changed = of.head(other.activations, torch.arange(2))
         assert (changed - of.logits).abs().max() > 1e-3
         return
@@ -94,7 +92,12 @@ def test_neither_modules_before_the_layer_nor_the_layer_run_again() -> None:
         for name in ("layer1.0.conv1", "layer4.0.conv1", "fc")
     ]
     of.head(of.activations, torch.arange(2))
-    assert ran == ["layer1.0.conv1", "layer4.0.conv1", "fc", "fc"]  # the pass that notes first
+    assert ran == [
+        "layer1.0.conv1",
+        "layer4.0.conv1",
+        "fc",
+        "fc",
+    ]  # one run in the pass that notes the outputs
     ran.clear()
     of.head(of.activations, torch.arange(2))
     assert ran == ["fc"]
@@ -111,7 +114,7 @@ def test_a_residual_stream_around_the_layer_is_replayed(passing: nn.Module) -> N
     torch.testing.assert_close(of.head(of.activations[order], order), of.logits[order])
     activations = of.activations.clone()
     of.head(activations, torch.arange(3))
-    assert torch.equal(activations, of.activations)  # though the network works in place on them
+    assert torch.equal(activations, of.activations)  # although the network works in place on them
 
     class Without(nn.Module):
         def forward(self, *args: Any) -> Tensor:

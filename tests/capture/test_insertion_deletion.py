@@ -44,7 +44,7 @@ def removed_in_order(maps: Tensor, *, steps: int, batch_size: int) -> list[list[
         before = torch.zeros_like(of_image[0])
         added = []
         for after in of_image:
-            assert (after | ~before).all()  # what is gone stays gone
+            assert (after | ~before).all()  # a removed pixel stays removed
             added.append((after & ~before).nonzero()[:, 0].tolist())
             before = after
         steps_of_images.append(added)

@@ -59,7 +59,7 @@ def torchcam_maps(inputs: Tensor, labels: list[int]) -> Tensor:
 def test_confidences_equal_torchcams() -> None:
     metrics = pytest.importorskip("torchcam.metrics")
     inputs, _, _ = world()
-    # Of several classes some images lose confidence and some gain.
+    # For several classes, some images lose confidence and some gain confidence.
     drops, increases = set(), set()
     for label in range(N_CLASSES):
         labels = [label] * len(inputs)

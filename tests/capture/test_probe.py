@@ -133,7 +133,7 @@ def test_noise_is_keyed_by_seed_and_image() -> None:
     net = network("ResNet")
     both = probe_of(net, images(), image_ids=["a", "b"])
     noise = draws(both, 0)
-    assert torch.equal(draws(both, 0), noise)  # from the start, whoever asks
+    assert torch.equal(draws(both, 0), noise)  # each caller gets the noise from its start
     assert torch.equal(draws(probe_of(net, images(), image_ids=["b", "a"]), 0), noise.flip(0))
     assert torch.equal(draws(probe_of(net, images(1), image_ids=["b"]), 0), noise[1:])
     assert not torch.isclose(noise[0], noise[1]).any()
@@ -166,7 +166,7 @@ def test_each_question_has_its_price() -> None:
     net = network("ResNet")
     record = capture(net, images(), [target_of(net)], Plan(), classes=CLASSES)
     probe = record.probe
-    assert counts(probe) == (0, 0, 0)  # the pass that all share is nobody's question
+    assert counts(probe) == (0, 0, 0)  # the shared pass is not charged to the probe
     with probe.metered() as cost:
         probe.logits(images(3))
         assert counts(probe) == (3, 0, 0)
@@ -178,12 +178,12 @@ def test_each_question_has_its_price() -> None:
         assert counts(probe) == (9, 10, 0)
         of = torch.tensor([0, 0, 1])
         probe.head(record.activations[of], of)
-        assert counts(probe) == (11, 10, 3)  # and a pass to note what stands around
+        assert counts(probe) == (11, 10, 3)  # with one pass that notes the modules before the layer
         probe.head(record.activations[of], of)
         assert counts(probe) == (11, 10, 6)
     with probe.metered():
         probe.head(record.activations[of], of)
-        assert counts(probe) == (2, 0, 3)  # as if nobody else had asked
+        assert counts(probe) == (2, 0, 3)  # as if no other method had asked
     assert probe.cost is not cost
     assert cost.seconds() > 0
 

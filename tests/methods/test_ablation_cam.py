@@ -80,7 +80,7 @@ def test_ablation_cam_agrees_with_pytorch_grad_cam_for_positive_scores() -> None
     peer = pytest.importorskip("pytorch_grad_cam")
     targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
     net = curved_net(1)
-    net.features[3] = nn.ReLU()  # below zero, it erases by another value
+    net.features[3] = nn.ReLU()  # for negative activations it erases by another value
     nn.init.constant_(net.head[4].bias, 2.0)
     of = record_of(net, images(3, *SIZE), torch.tensor([[4], [1], [0]]))
     assert (of.logits.gather(1, of.classes) > 0).all()

@@ -22,7 +22,7 @@ from wsol_bench.models.target_layers import Target, target_of
 from wsol_bench.runs.experiment_config import load_config
 from wsol_bench.runs.methods import build_methods
 
-# What they warn of is theirs: hooks that they set, numpy's scalars.
+# The libraries warn about their own code: hooks that they set, numpy's scalars.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 SIZE = 64
@@ -137,7 +137,7 @@ QUICKER: dict[str, dict[str, Any]] = {
     "captum/Lime": {"n_samples": 3},
     "captum/Occlusion": {"sliding_window_shapes": [3, 32, 32], "strides": [3, 32, 32]},
 }
-# A pass for each of a thousand pixels or positions, or more.
+# Methods that take one pass for each of a thousand or more pixels or positions.
 TOO_MANY_PASSES = {
     "captum/FeatureAblation", "captum/FeaturePermutation", "captum/ShapleyValueSampling",
     "captum/ShapleyValues", "captum/LayerFeatureAblation",
@@ -162,7 +162,7 @@ def names() -> list[str]:
     listed = []
     for library in filter(find_spec, LIBRARIES):
         with pytest.raises(ConfigError) as error, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of modules that are imported
+            warnings.simplefilter("ignore")  # warnings of the imported modules
             cam_methods.get(f"{library}/no_such_class")
         _, _, class_names = str(error.value).partition("known: ")
         listed += [f"{library}/{name}" for name in class_names.split(", ")]

@@ -71,7 +71,7 @@ def test_rollout_mixes_with_the_identity_and_multiplies() -> None:
     ("fusion", "first"),
     [
         # Fused by the larger weight ((.5, .5), (.3, .9)), by the smaller ((.5, .5), (.1, .7)):
-        # half of it and half of the identity, rows in units of their sums.
+        # then half of that plus half of the identity, rows divided by their sums.
         ("max", [0.25, 0.95 / 1.1]),
         ("min", [0.25, 0.85 / 0.9]),
     ],

@@ -56,7 +56,7 @@ def test_eigen_cam_is_positive_behind_a_relu() -> None:
     """Also if its correlation with the mean activation is negative."""
     activations = torch.rand(8, 30, 3, 3, generator=torch.Generator().manual_seed(0))
     assert (eigen_cam(record(activations, None)) > 0).all()
-    # One strong, almost flat channel; many weak ones that vary against it.
+    # One strong, almost flat channel; many weak channels that vary against it.
     flat, weak = torch.tensor([[[10.0, 10.5]]]), torch.tensor([[[0.1, 0.0]]]).expand(20, 1, 2)
     maps = eigen_cam(record(torch.cat([flat, weak])[None], None))[0, 0, 0]
     assert maps.min() > 0

@@ -61,7 +61,7 @@ def test_real_networks_have_layers_and_keep_probability_above_them(name: str) ->
     c = excitation(net, images, classes, *layers)
     assert p.shape == c.shape and p.shape[:2] == (1, 3)
     assert p.isfinite().all() and c.isfinite().all() and (p >= 0).all()
-    # SqueezeNet rectifies its class maps: a class may have none, and then has no winner.
+    # SqueezeNet rectifies its class maps: a class whose map is zero has no winner.
     active = net.eval()(images).detach().gather(1, classes) != 0 if name == "SqueezeNet" else p == p
     active = active.reshape(1, 3, -1).all(-1)
     assert active.any() and (c[active].abs().amax((1, 2, 3)) > 0).all()

@@ -71,7 +71,7 @@ def test_elementwise_grad_cam_rectifies_each_contribution() -> None:
     activations = torch.tensor([[[[-1.0, 2.0]], [[3.0, 1.0]]]])
     slopes = torch.tensor([[[[[-4.0, 1.0]], [[2.0, -5.0]]]]])
     assert elementwise_grad_cam(record(activations, slopes)).tolist() == [[[[4 + 6, 2]]]]
-    # Where the activation is negative, LayerCAM differs: neither its gradient counts.
+    # LayerCAM differs if the activation is negative.
     assert layer_cam(record(activations, slopes)).tolist() == [[[[6, 2]]]]
 
 
@@ -160,7 +160,9 @@ def test_agrees_with_pytorch_grad_cam(method: MapMethod, peer_name: str, head: A
     targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
     net, batch = network_with(head), images(3, 8)
     with torch.no_grad():
-        net.get_submodule("head.5").weight *= 100  # its epsilon beside g^2 then does not count
+        net.get_submodule(
+            "head.5"
+        ).weight *= 100  # so large that pytorch-grad-cam's epsilon beside g^2 does not matter
     of = record_of(net, batch)
     extractor = getattr(peer, peer_name)(net, [net.get_submodule("features")])
     for slot in range(3):

@@ -35,7 +35,7 @@ STAGES = (
     stage(at_positions(6, {(0, 5): 8.0, (5, 0): 2.0})),  # three times as fine: shallow
     stage(at_positions(4, {(3, 3): 10.0})),
     stage(torch.tensor([[4.0, 0.0], [0.0, 2.0]])),
-    stage(torch.ones(1, 1)),  # behind it: no part of its fusion
+    stage(torch.ones(1, 1)),  # recorded after the layer: not fused
 )
 
 

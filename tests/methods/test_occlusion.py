@@ -46,7 +46,7 @@ def test_a_pixel_counts_in_every_window_that_covers_it() -> None:
     net, batch = one_pixel()
     of = record_of(net, batch, torch.tensor([[0, 1]]))
     maps = with_options(occlusion, window=4, stride=2)(of)[0]
-    # Of the pairs of rows: 0, 1: one window, which covers; 2, 3: both do; 4, 5: one of two.
+    # Rows 0 and 1 lie in one window, which covers; 2, 3: both windows cover; 4, 5: one of two.
     of_rows = torch.tensor([1, 1, 1, 1, 0.5, 0.5, 0, 0, 0, 0, 0, 0])
     of_columns = torch.tensor([0, 0, 0.5, 0.5, 1, 1, 0.5, 0.5, 0, 0, 0, 0])
     expected = 0.8 * torch.outer(of_rows, of_columns)

@@ -62,7 +62,7 @@ PASSES = {
     "score_cam": (5, 0),
     "ss_cam": (2 * 5, 0),
     "is_cam": ((3 - 1) * 5, 0),
-    "ablation_cam": (1, 5),  # the pass that notes what runs before the layer
+    "ablation_cam": (1, 5),  # one pass notes the modules before the layer
     "rise": (20, 0),
     "occlusion": (3 * 4, 0),
 }

@@ -16,7 +16,7 @@ from wsol_bench.methods.is_cam import is_cam
 from wsol_bench.methods.score_cam import score_cam
 from wsol_bench.methods.ss_cam import ss_cam
 
-# Scores of the image under the masks red / 4 and green / 3.
+# The scores of the image under the masks red / 4 and green / 3.
 SUM_OF_RED = ((4 * 4 + 2 * 2 + 2 * 2) / 4, 0 * 1 + 2 * 1)
 
 SUM_OF_GREEN = (3 * 2 / 4, 3 + 3)

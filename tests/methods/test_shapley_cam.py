@@ -31,7 +31,7 @@ def test_shapley_cam_subtracts_half_of_the_hessian_times_the_activations() -> No
     net, batch = network_with(smooth_head), images(2, 8)
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter *= 2  # away from where SiLU and GELU are almost linear
+            parameter *= 2  # so large that SiLU and GELU are not almost linear
     of = record_of(net, batch)
     for b in range(2):
         for slot in range(3):
