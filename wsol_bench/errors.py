@@ -69,7 +69,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     Args:
         name: the unknown name.
-        known: the names that are known. If none of them is near, the list alone is given.
+        known: the names that exist. If none of them is near, the text only lists them.
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)

@@ -1,4 +1,4 @@
-"""The class slots are the best classes and the label, or the classes that are given."""
+"""The class slots are the best classes and the label, or the classes that the caller gives."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ N_CLASSES = 12
 
 
 class Lookup(nn.Module):
-    """Logits that are the first pixels of an image, by a features layer that adds nothing."""
+    """A network whose logits are the first pixels of an image, behind a layer without effect."""
 
     def __init__(self, n_classes: int = 8) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ def slots_of(scores: list[list[float]], *, k: int, labels: list[int] | None) -> 
     return record.classes.tolist()
 
 
-def test_the_label_takes_one_slot_more_the_last() -> None:
+def test_the_label_takes_one_more_slot_the_last() -> None:
     scores = [[9.0, 8.0, 0.0, 0.0], [0.0, 0.0, 8.0, 9.0]]
     assert slots_of(scores, k=2, labels=[1, 0]) == [[0, 1, 1], [3, 2, 0]]
 
@@ -48,11 +48,11 @@ def test_equal_logits_rank_by_output_index() -> None:
     assert slots_of(scores, k=4, labels=None) == [[1, 3, 0, 2], [0, 1, 2, 3]]
 
 
-def test_there_are_no_more_slots_than_outputs() -> None:
+def test_slots_are_at_most_as_many_as_outputs() -> None:
     assert slots_of([[1.0, 3.0, 2.0]], k=5, labels=None) == [[1, 2, 0]]
 
 
-def test_the_label_has_a_gradient_of_its_own() -> None:
+def test_the_slot_of_the_label_has_the_labels_gradient() -> None:
     """Logit c is pixel (0, c) of channel 0, so its gradient is one there and zero elsewhere."""
     batch = torch.zeros(2, 3, 8, 8)
     batch[:, 0, 0, 0] = 1.0
@@ -96,6 +96,6 @@ def test_a_class_that_is_no_output_is_an_error(classes: list[list[int]], message
 
 
 @pytest.mark.parametrize("k", [0, -1])
-def test_there_is_at_least_one_best_class(k: int) -> None:
+def test_fewer_than_one_best_class_is_an_error(k: int) -> None:
     with pytest.raises(ValueError, match=f"k: expected at least 1, found {k}"):
         BestClasses(k)

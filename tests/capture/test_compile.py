@@ -1,4 +1,4 @@
-"""Compiled up to its target layer a network gives the same boxes; behind it nothing is compiled."""
+"""A network compiled up to its target layer gives the same boxes; the rest is not compiled."""
 
 import shutil
 
@@ -46,7 +46,7 @@ DENSE = {
         ("densenet121", None, {f"features.{name}" for name in DENSE}),
     ],
 )
-def test_what_runs_up_to_the_layer_is_compiled_and_nothing_else(name, layer, expected):
+def test_only_modules_that_run_before_the_layer_are_compiled(name, layer, expected):
     net = on_meta(name)
     target = target_of(net, layer=layer)
     compile_up_to(net, [target], IMAGES)
@@ -54,7 +54,7 @@ def test_what_runs_up_to_the_layer_is_compiled_and_nothing_else(name, layer, exp
 
 
 def test_a_module_that_does_not_run_is_not_compiled():
-    """GoogLeNet's auxiliary heads: they run in training only."""
+    """GoogLeNet's auxiliary heads run in training only."""
     with torch.device("meta"):
         net = torchvision.models.googlenet(weights=None, init_weights=False, aux_logits=True)
     net.train()
@@ -65,7 +65,7 @@ def test_a_module_that_does_not_run_is_not_compiled():
 
 
 class Again(nn.Module):
-    """One ReLU for all: it runs before the layer ``second`` and behind it."""
+    """A network with one ReLU module that runs before the layer ``second`` and behind it."""
 
     def __init__(self):
         super().__init__()
@@ -89,7 +89,7 @@ def test_a_module_that_runs_before_and_behind_is_not_compiled():
     not any(map(shutil.which, ("c++", "g++", "clang++"))),
     reason="torch.compile needs a C++ compiler for the CPU, and there is none on the PATH",
 )
-def test_a_compiled_run_has_the_boxes_of_one_that_is_not(tmp_path):
+def test_a_compiled_run_has_the_boxes_of_an_uncompiled_run(tmp_path):
     from torch._dynamo.utils import counters
 
     # An early layer: each module before it takes seconds to compile.

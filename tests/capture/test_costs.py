@@ -1,4 +1,4 @@
-"""Each question to a probe is charged what runs in the network, as seen from outside of it."""
+"""Each question to a probe is charged the passes that an observer outside the package counts."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ CLASSES = torch.tensor([[4, 1], [0, 5]])  # two slots of two images
 
 
 class Tiny(nn.Module):
-    """All that a ResNet has, at its smallest."""
+    """The smallest network with all parts of a ResNet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,14 +34,14 @@ class Tiny(nn.Module):
 
 
 def tanh_net() -> nn.Module:
-    """No rectifier."""
+    """A network without a rectifier."""
     net = Tiny()
     net.stem[1] = net.features[1] = nn.Tanh()
     return net
 
 
 def vit() -> nn.Module:
-    """Three blocks."""
+    """A vision transformer of three blocks."""
     return small_vit(image_size=32, num_layers=3, hidden_dim=8, mlp_dim=16)
 
 
@@ -57,7 +57,7 @@ def record_of(build: Callable[[], nn.Module] = Tiny, plan: Plan = Plan()) -> Rec
 
 
 class Seen:
-    """What runs, seen without the package: rows of the network's input, cotangents of autograd."""
+    """Counts made without the package: rows of the network's input, cotangents of autograd."""
 
     rows = 0
     pairs = 0
@@ -71,7 +71,7 @@ def watched(net: nn.Module) -> Iterator[Seen]:
         seen.rows += len(inputs[0])
 
     def grad(outputs: Tensor, inputs: Any, grad_outputs: Any = None, **options: Any) -> Any:
-        if not inside[0] and grad_outputs is not None:  # within a rule's own backward: no new way
+        if not inside[0] and grad_outputs is not None:  # not those that run inside of a rule
             n = grad_outputs.shape[0]
             seen.pairs += n * grad_outputs.shape[1] if options.get("is_grads_batched") else n
         outer, inside[0] = inside[0], True
@@ -129,7 +129,7 @@ QUESTIONS = {
     "excitation": Question(
         lambda record: record.probe.excitation(CLASSES, map_layer="stem"), (2, 4, 0), 2, 4
     ),
-    # The way down from the class and from its negation, which then go on as one.
+    # One pass down from the class and one from its negation; from there on one pass for both.
     "contrastive excitation": Question(
         lambda record: record.probe.excitation(CLASSES, map_layer="stem", contrastive=True),
         (2, 8, 0), 2, 8 + 4,
@@ -153,7 +153,7 @@ def counts(cost: Cost) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_each_question_is_charged_what_it_runs(name: str) -> None:
+def test_each_question_is_charged_the_passes_that_it_runs(name: str) -> None:
     question = QUESTIONS[name]
     if name == "captum":
         pytest.importorskip("captum")
@@ -168,14 +168,14 @@ def test_each_question_is_charged_what_it_runs(name: str) -> None:
     assert counts(cost) == question.charged
     assert (seen.rows, seen.pairs) == (question.rows, question.pairs)
     assert least <= cost.seconds() <= most
-    # Who asks the same again is charged the same, whatever was kept.
+    # The same question asked again is charged the same, although its answer was kept.
     with record.probe.metered() as again:
         question.ask(record)
     assert counts(again) == question.charged
     assert counts(record.probe.cost) == tuple(2 * n for n in question.charged)
 
 
-# What turns out not to be there is charged as far as it went.
+# A question that turns out not to be applicable is charged the passes until then.
 FAILURES = {
     "attention": Question(lambda record: record.probe.attention(CLASSES), (0, 0, 0), 1, 0),
     "guided": Question(
@@ -192,7 +192,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_what_is_not_applicable_is_charged_what_has_run(name: str) -> None:
+def test_a_question_that_is_not_applicable_is_charged_the_passes_before_its_end(name: str) -> None:
     question = FAILURES[name]
     record = record_of(question.build)
     net, probe = record.probe.model, record.probe
@@ -202,7 +202,7 @@ def test_what_is_not_applicable_is_charged_what_has_run(name: str) -> None:
     assert (seen.rows, seen.pairs) == (question.rows, question.pairs)
 
 
-def test_the_pass_that_all_share_is_charged_by_the_plan() -> None:
+def test_the_shared_pass_is_charged_by_the_plan() -> None:
     with watched(network(Tiny)) as seen:
         record = record_of(plan=Plan(gradients=True))
     assert (seen.rows, seen.pairs) == (2, 4)
@@ -214,7 +214,7 @@ def test_the_pass_that_all_share_is_charged_by_the_plan() -> None:
         assert counts(derived.cost_for(Plan(gradients=True))) == (2, 4, 0)
     seconds = record.cost_for(Plan()).seconds()
     assert 0 < seconds == record.cost_for(Plan(gradients=True)).seconds()
-    # What is made of it does not change it.
+    # A change of the returned cost does not change the record.
     cost = record.cost_for(Plan())
     cost += record.cost_for(Plan(gradients=True))
     assert counts(cost) == (4, 4, 0)
@@ -223,7 +223,7 @@ def test_the_pass_that_all_share_is_charged_by_the_plan() -> None:
     assert record.cost_for(Plan()).seconds() == seconds
 
 
-def test_a_record_of_other_images_is_charged_to_who_asked_for_it() -> None:
+def test_a_record_of_other_images_is_charged_to_the_method_that_asked() -> None:
     probe = record_of().probe
     with probe.metered() as cost:
         other = probe.record(images(3, 32), torch.tensor([[0, 1]] * 3))
@@ -233,7 +233,7 @@ def test_a_record_of_other_images_is_charged_to_who_asked_for_it() -> None:
     assert counts(other.cost_for(Plan(gradients=True))) == (0, 0, 0)
 
 
-def test_a_record_by_hand_was_no_pass() -> None:
+def test_a_record_made_by_hand_costs_no_pass() -> None:
     record = Record(torch.zeros(1, 2), torch.zeros(1, 1, dtype=torch.long), ())
     assert counts(record.cost_for(Plan())) == (0, 0, 0)
     assert record.cost_for(Plan()).seconds() == 0

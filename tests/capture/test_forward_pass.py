@@ -1,4 +1,4 @@
-"""One pass records what plain autograd finds, class by class."""
+"""One forward pass records the activations and gradients of plain autograd, class by class."""
 
 from collections.abc import Callable
 
@@ -78,7 +78,7 @@ def test_activations_and_gradients_are_those_of_plain_autograd_image_by_image_cl
 
 
 @pytest.mark.parametrize("name", ["ResNet", "DenseNet", "VisionTransformer"])
-def test_a_batch_is_its_images_one_by_one(name: str) -> None:
+def test_a_batch_gives_the_same_as_its_images_one_by_one(name: str) -> None:
     net, batch = network(name, N_CLASSES), images(3)
     together = capture(net, batch, [target_of(net)], GRADIENTS)
     assert together.gradients is not None
@@ -102,7 +102,7 @@ def test_frozen_parameters_change_no_gradient(name: str) -> None:
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
-def test_gradients_are_the_same_where_the_caller_has_switched_them_off(
+def test_gradients_are_the_same_if_the_caller_has_switched_gradients_off(
     context: Callable[[], torch.no_grad],
 ) -> None:
     net, batch = network("ResNet", N_CLASSES), images()
@@ -115,7 +115,7 @@ def test_gradients_are_the_same_where_the_caller_has_switched_them_off(
 # ---- one forward pass, tracked from the layer on
 
 
-def test_each_module_runs_once_and_nothing_before_the_layer_is_tracked() -> None:
+def test_each_module_runs_once_and_gradients_are_tracked_only_from_the_layer_on() -> None:
     net = models.resnet18(num_classes=N_CLASSES)
     tracked: dict[str, list[bool]] = {}
     for name, module in net.named_children():
@@ -129,7 +129,7 @@ def test_each_module_runs_once_and_nothing_before_the_layer_is_tracked() -> None
         **{name: [False] for name in ("conv1", "bn1", "relu", "maxpool")},
         **{name: [False] for name in ("layer1", "layer2", "layer3", "layer4")},
         **{name: [True] for name in ("avgpool", "fc")},
-    }  # our hook stands behind this one at layer4
+    }  # at layer4, the recorder's hook runs after this one
 
 
 def test_without_a_plan_for_gradients_nothing_is_tracked_at_all() -> None:
@@ -161,7 +161,7 @@ def test_half_precision_is_close_to_full_and_recorded_in_float32(precision: str)
 
 
 class TinyGradients(nn.Module):
-    """d logit / d A = 2^-20 / 64 = 2^-26 everywhere; the smallest number of float16 is 2^-24."""
+    """A network with d logit / d A = 2^-20 / 64 = 2^-26; the least number of float16 is 2^-24."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,7 +173,7 @@ class TinyGradients(nn.Module):
         return self.fc(self.features(batch).mean((2, 3)))
 
 
-def test_gradients_too_small_for_float16_survive_it() -> None:
+def test_gradients_too_small_for_float16_are_recorded() -> None:
     net, batch = TinyGradients(), images(1, 8)
     activation = net.features(batch).half().detach().requires_grad_()
     with torch.autocast("cpu", torch.float16):
@@ -209,8 +209,8 @@ def test_the_gradient_belongs_to_the_tensor_before_the_work_in_place() -> None:
     torch.testing.assert_close(record.gradients[0, 0], expected.detach())
 
 
-def test_densenets_gradient_is_not_cut_where_the_relu_is_zero() -> None:
-    """Behind the ReLU there is only an average and a linear layer: one number a channel."""
+def test_densenets_gradient_is_kept_where_the_relu_is_zero() -> None:
+    """Only an average and a linear layer follow the ReLU: the gradient is one number a channel."""
     net = network("DenseNet", N_CLASSES)
     record = capture(net, images(1), [target_of(net)], GRADIENTS, classes=torch.tensor([[3]]))
     assert record.gradients is not None

@@ -35,7 +35,7 @@ WITH_GRADIENTS = Plan(gradients=True)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_head_of_the_recorded_activations_is_the_network(name: str) -> None:
+def test_the_head_of_the_recorded_activations_gives_the_networks_logits(name: str) -> None:
     net = calibrated_network(name)
     of = capture(net, images(), [target_of(net)], WITH_GRADIENTS, classes=BestClasses(2))
     order = torch.tensor([1, 0, 1])
@@ -53,13 +53,11 @@ def test_the_head_of_the_recorded_activations_is_the_network(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_head_sees_the_activations_that_it_is_given(name: str) -> None:
+def test_the_head_uses_the_given_activations(name: str) -> None:
     net, batch = calibrated_network(name), images()
     of = capture(net, batch, [target_of(net)], Plan(), classes=BestClasses(1))
     other = capture(net, batch.flip(0), [target_of(net)], Plan(), classes=BestClasses(1))
-    if (
-        name == "VisionTransformer"
-    ):  # other tokens, and the residual stream, stay those of the image
+    if name == "VisionTransformer":  # other tokens and the residual stream are still the image's
         changed = of.head(other.activations, torch.arange(2))
         assert (changed - of.logits).abs().max() > 1e-3
         return
@@ -68,7 +66,7 @@ def test_the_head_sees_the_activations_that_it_is_given(name: str) -> None:
 
 
 def kept(head: Head) -> list[str]:
-    """Modules whose outputs it holds."""
+    """The modules whose outputs a head keeps."""
     names = {module: name for name, module in head._model.named_modules()}
     return [
         names[module]
@@ -78,7 +76,7 @@ def kept(head: Head) -> list[str]:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_what_no_operation_takes_is_not_kept(name: str) -> None:
+def test_outputs_that_no_operation_takes_are_not_kept(name: str) -> None:
     net = calibrated_network(name)
     head = Head(net, images(), target_of(net))
     residual = ["conv_proj", "encoder.layers.encoder_layer_0"]
@@ -94,7 +92,12 @@ def test_neither_modules_before_the_layer_nor_the_layer_run_again() -> None:
         for name in ("layer1.0.conv1", "layer4.0.conv1", "fc")
     ]
     of.head(of.activations, torch.arange(2))
-    assert ran == ["layer1.0.conv1", "layer4.0.conv1", "fc", "fc"]  # the pass that notes first
+    assert ran == [
+        "layer1.0.conv1",
+        "layer4.0.conv1",
+        "fc",
+        "fc",
+    ]  # one run in the pass that notes the outputs
     ran.clear()
     of.head(of.activations, torch.arange(2))
     assert ran == ["fc"]
@@ -111,7 +114,7 @@ def test_a_residual_stream_around_the_layer_is_replayed(passing: nn.Module) -> N
     torch.testing.assert_close(of.head(of.activations[order], order), of.logits[order])
     activations = of.activations.clone()
     of.head(activations, torch.arange(3))
-    assert torch.equal(activations, of.activations)  # though the network works in place on them
+    assert torch.equal(activations, of.activations)  # although the network works in place on them
 
     class Without(nn.Module):
         def forward(self, *args: Any) -> Tensor:
@@ -122,7 +125,7 @@ def test_a_residual_stream_around_the_layer_is_replayed(passing: nn.Module) -> N
     torch.testing.assert_close(scores, net(images(3, *SIZE)).detach())
 
 
-def test_the_model_is_left_as_found_when_its_head_fails_later() -> None:
+def test_the_model_is_left_unchanged_when_its_head_fails_later() -> None:
     """In a replay, with the modules' own forwards replaced."""
     net = build_network("DenseNet").train()
     of = record_of(net, images(2, 32))

@@ -1,4 +1,4 @@
-"""Faithfulness: how a map changes inputs, and what the network is shown of them."""
+"""Faithfulness: the inputs that a map changes, and the order and number of the network's passes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from wsol_bench.errors import ModelError
 
 
 class Witness(nn.Module):
-    """Keeps what it is shown."""
+    """A network that keeps its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Witness(nn.Module):
 
 
 def removed_in_order(maps: Tensor, *, steps: int, batch_size: int) -> list[list[list[int]]]:
-    """For each image the positions that each step of deletion turns to zero, sorted."""
+    """For each image, the sorted positions that each step of deletion sets to zero."""
     n, height, width = maps.shape
     witness = Witness()
     inputs = torch.arange(1.0, n * 3 * height * width + 1).view(n, 3, height, width)
@@ -44,14 +44,14 @@ def removed_in_order(maps: Tensor, *, steps: int, batch_size: int) -> list[list[
         before = torch.zeros_like(of_image[0])
         added = []
         for after in of_image:
-            assert (after | ~before).all()  # what is gone stays gone
+            assert (after | ~before).all()  # a removed pixel stays removed
             added.append((after & ~before).nonzero()[:, 0].tolist())
             before = after
         steps_of_images.append(added)
     return steps_of_images
 
 
-def test_equal_pixels_go_in_raster_order() -> None:
+def test_equal_pixels_are_ranked_in_raster_order() -> None:
     maps = torch.tensor([[[0.0, 2.0, 0.0], [1.0, 0.0, 2.0]]])
     assert removed_in_order(maps, steps=6, batch_size=64) == [[[1], [5], [3], [0], [2], [4]]]
 
@@ -88,7 +88,7 @@ def test_insertion_copies_into_the_blurred_input() -> None:
 # ---- batches
 
 
-def test_neither_batch_size_nor_company_changes_results() -> None:
+def test_neither_the_batch_size_nor_other_images_change_results() -> None:
     inputs, maps, classes = world()
     whole = faithfulness(network(), inputs, maps, classes, steps=7)
     for batch_size in (1, 5, 1000):
@@ -186,7 +186,7 @@ def partly_training() -> nn.Module:
     return net
 
 
-def test_it_runs_in_evaluation_mode_and_leaves_no_trace() -> None:
+def test_the_network_runs_in_evaluation_mode_and_is_left_unchanged() -> None:
     inputs, maps, classes = world()
     net = partly_training()
     before = state(net)
@@ -199,7 +199,7 @@ def test_it_runs_in_evaluation_mode_and_leaves_no_trace() -> None:
     assert close(result, faithfulness(network(), inputs, maps, classes, steps=7))
 
 
-def test_a_failure_comes_through_and_leaves_no_trace() -> None:
+def test_an_error_reaches_the_caller_and_the_network_is_left_unchanged() -> None:
     inputs, maps, classes = world()
     net = partly_training()
     calls = 0
@@ -219,7 +219,7 @@ def test_a_failure_comes_through_and_leaves_no_trace() -> None:
 
 
 class Remembering(nn.Module):
-    """Makes a tensor in its first pass and multiplies by it from then on."""
+    """A network that makes a tensor in its first pass, and multiplies by it in every pass."""
 
     kept: Tensor | None = None
 
@@ -229,7 +229,7 @@ class Remembering(nn.Module):
         return (images * self.kept).flatten(1)[:, :2]
 
 
-def test_what_a_module_keeps_of_the_pass_is_good_for_gradients() -> None:
+def test_tensors_that_a_module_keeps_can_be_differentiated_later() -> None:
     inputs, maps, classes = world()
     net = Remembering()
     faithfulness(net, inputs, maps, classes % 2, steps=1)
@@ -239,7 +239,7 @@ def test_what_a_module_keeps_of_the_pass_is_good_for_gradients() -> None:
 # ---- errors
 
 
-def test_maps_of_another_size_are_no_maps_of_these_inputs() -> None:
+def test_maps_of_another_size_are_an_error() -> None:
     inputs, maps, classes = world()
     with pytest.raises(
         ValueError, match=r"\(28, 28\), the inputs' size.*found \(5, 7, 7\).*upsample"
@@ -248,20 +248,20 @@ def test_maps_of_another_size_are_no_maps_of_these_inputs() -> None:
 
 
 @pytest.mark.parametrize("steps", [0, SIDE * SIDE + 1])
-def test_steps_out_of_range(steps: int) -> None:
+def test_steps_out_of_range_are_an_error(steps: int) -> None:
     inputs, maps, classes = world()
     with pytest.raises(ValueError, match=f"steps: expected 1 to 784.*found {steps}"):
         faithfulness(network(), inputs, maps, classes, steps=steps)
 
 
-def test_a_batch_holds_an_input() -> None:
+def test_a_batch_size_of_zero_is_an_error() -> None:
     inputs, maps, classes = world()
     with pytest.raises(ValueError, match="batch_size: expected at least 1, found 0"):
         faithfulness(network(), inputs, maps, classes, batch_size=0)
 
 
 @pytest.mark.parametrize("wrong", [-1, N_CLASSES])
-def test_a_class_that_the_network_does_not_have(wrong: int) -> None:
+def test_a_class_that_is_no_output_is_an_error(wrong: int) -> None:
     inputs, maps, classes = world()
     classes = classes.clone()
     classes[3] = wrong
@@ -271,7 +271,7 @@ def test_a_class_that_the_network_does_not_have(wrong: int) -> None:
         faithfulness(network(), inputs, maps, classes)
 
 
-def test_a_network_without_logits() -> None:
+def test_a_network_without_logits_is_an_error() -> None:
     inputs, maps, classes = world()
     with pytest.raises(ModelError, match=r"Identity: expected logits.*found \(5, 3, 28, 28\)"):
         faithfulness(nn.Identity(), inputs, maps, classes)
@@ -282,7 +282,7 @@ def test_a_network_without_logits() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_gives_the_same() -> None:
+def test_a_gpu_gives_the_same_results() -> None:
     inputs, maps, classes = world()
     maps = maps.round()  # plateaus
     cpu = faithfulness(network(), inputs, maps, classes)

@@ -1,4 +1,4 @@
-"""Faithfulness has the numbers of RISE's code, of torchcam's, and of networks solved by hand."""
+"""Faithfulness has the numbers of RISE's and torchcam's code, and of networks solved by hand."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def rise(image: Tensor, explanation: np.ndarray, label: int, step: int, *, delet
 
 
 @pytest.mark.parametrize("steps", [1, 4, 28])
-def test_insertion_and_deletion_are_those_of_rise(steps: int) -> None:
+def test_insertion_and_deletion_equal_rises(steps: int) -> None:
     inputs, maps, classes = world()
     result = faithfulness(network(), inputs, maps, classes, steps=steps, batch_size=7)
     for index, label in enumerate(classes.tolist()):
@@ -50,16 +50,16 @@ def torchcam_extractor() -> Any:
 
 
 def torchcam_maps(inputs: Tensor, labels: list[int]) -> Tensor:
-    """As the metrics make them: gradients of the probabilities, and then scaled to [0, 1]."""
+    """Maps as torchcam's metrics make them: gradients of probabilities, scaled to [0, 1]."""
     with torchcam_extractor() as extractor:
         scores = extractor.model(inputs).softmax(dim=1)
         return extractor(labels, scores, normalized=False)[0].detach()
 
 
-def test_confidences_are_those_of_torchcam() -> None:
+def test_confidences_equal_torchcams() -> None:
     metrics = pytest.importorskip("torchcam.metrics")
     inputs, _, _ = world()
-    # Of several classes some images lose confidence and some gain.
+    # For several classes, some images lose confidence and some gain confidence.
     drops, increases = set(), set()
     for label in range(N_CLASSES):
         labels = [label] * len(inputs)
@@ -81,7 +81,7 @@ def test_confidences_are_those_of_torchcam() -> None:
 
 
 @pytest.mark.parametrize("curve", ["insertion", "deletion"])
-def test_curves_over_plateaus_are_those_of_torchcam(curve: str) -> None:
+def test_curves_over_plateaus_equal_torchcams(curve: str) -> None:
     metrics = pytest.importorskip("torchcam.metrics")
     inputs, _, classes = world()
     maps = torchcam_maps(inputs, classes.tolist())
@@ -104,7 +104,7 @@ def test_curves_over_plateaus_are_those_of_torchcam(curve: str) -> None:
 
 
 class OnePixel(nn.Module):
-    """P(class 1) is the logistic function of the red value at row 9, column 12."""
+    """A network in which P(class 1) is the logistic function of red at row 9, column 12."""
 
     def forward(self, images: Tensor) -> Tensor:
         value = images[:, 0, 9, 12]
@@ -116,7 +116,7 @@ def logistic(value: float) -> float:
 
 
 def spot() -> tuple[Tensor, Tensor]:
-    """An image that is nothing but that pixel, of value 2, and the map that knows it."""
+    """A black image with value 2 at the decisive pixel, and a map that marks the pixel."""
     inputs = torch.zeros(1, 3, 20, 20)
     inputs[0, 0, 9, 12] = 2.0
     return inputs, (inputs[:, 0] > 0).float()
@@ -126,7 +126,7 @@ def spot() -> tuple[Tensor, Tensor]:
 CENTER = 0.008832628216191647
 
 
-def test_the_map_that_knows_the_pixel() -> None:
+def test_the_map_of_the_decisive_pixel_has_the_expected_scores() -> None:
     inputs, best = spot()
     result = faithfulness(OnePixel(), inputs, best, torch.tensor([1]), steps=5)
     seen, gone, blurred = logistic(2), 0.5, logistic(2 * CENTER)
@@ -138,7 +138,7 @@ def test_the_map_that_knows_the_pixel() -> None:
     assert result.masked_score[0] == pytest.approx(seen, abs=1e-7)
 
 
-def test_its_reverse_sees_the_pixel_last() -> None:
+def test_the_reversed_map_ranks_the_decisive_pixel_last() -> None:
     inputs, best = spot()
     result = faithfulness(OnePixel(), inputs, -best, torch.tensor([1]), steps=5)
     seen, gone, blurred = logistic(2), 0.5, logistic(2 * CENTER)
@@ -167,8 +167,8 @@ def test_the_input_is_multiplied_by_the_map_between_its_minimum_and_maximum(valu
         assert result.masked_score[0] == pytest.approx(logistic(2 * value), abs=1e-6)
 
 
-def test_a_map_that_knows_beats_its_reverse() -> None:
-    """Saliency of a linear network, from its own weights, in every one of the four senses."""
+def test_a_faithful_map_beats_its_reverse() -> None:
+    """The saliency of a linear network, from its weights, is better in all four numbers."""
     inputs, _, _ = world()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)

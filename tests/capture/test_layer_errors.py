@@ -14,7 +14,7 @@ GRADIENTS = Plan(gradients=True)
 
 
 class Twisted(nn.Module):
-    """A network whose layers are everything but one grid, once."""
+    """A network with layers that cannot be recorded: no grid, no tensor, or not one run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,14 +44,22 @@ class Constant(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ("unused", "layer 'unused' did not run in one forward pass; name another with 'layer:'"),
-        ("again", "layer 'again' ran 2 times in one forward pass; name another with 'layer:'"),
-        ("pair", "layer 'pair' returns tuple, not a tensor; name another with 'layer:'"),
+        (
+            "unused",
+            "layer 'unused' did not run in one forward pass, expected once; name another layer "
+            "with 'layer:'",
+        ),
+        (
+            "again",
+            "layer 'again' ran 2 times in one forward pass, expected once; name another layer "
+            "with 'layer:'",
+        ),
+        ("pair", "layer 'pair' returns tuple, not a tensor; name another layer with 'layer:'"),
         ("gone", "Twisted has no layer 'gone'"),
     ],
 )
 @pytest.mark.parametrize("plan", [GRADIENTS, Plan()], ids=["tracked", "untracked"])
-def test_a_layer_that_is_not_one_tensor_once_is_an_error(
+def test_a_layer_without_exactly_one_output_tensor_is_an_error(
     layer: str, message: str, plan: Plan
 ) -> None:
     net = Twisted()
@@ -78,7 +86,7 @@ def test_logits_that_do_not_depend_on_the_layer_are_an_error() -> None:
         capture(Detached(), images(), [Target("features")], GRADIENTS)
 
 
-def test_a_functional_relu_that_never_comes_is_an_error() -> None:
+def test_a_functional_relu_that_never_runs_is_an_error() -> None:
     net = network("ResNet")
     with pytest.raises(ModelError, match="followed by a functional ReLU did not run"):
         capture(net, images(), [Target("layer4", then_relu=True)], GRADIENTS)
@@ -89,5 +97,7 @@ def test_a_network_that_returns_no_tensor_is_an_error() -> None:
         def forward(self, batch: Tensor) -> dict[str, Tensor]:
             return {"logits": super().forward(batch)}
 
-    with pytest.raises(ModelError, match=r"expected logits of shape \(b, n\), found dict"):
+    with pytest.raises(
+        ModelError, match=r"expected logits of shape \(batch, classes\), found dict"
+    ):
         capture(Wrapped(), images(), [Target("features")], GRADIENTS)

@@ -40,7 +40,7 @@ CONDITIONS = [as_trained, with_frozen_statistics, with_frozen_parameters, with_a
 
 @pytest.mark.parametrize("grad_mode", [True, False])
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.__name__)
-def test_the_model_is_left_as_found(
+def test_the_model_is_left_unchanged(
     condition: Callable[[nn.Module], None], grad_mode: bool
 ) -> None:
     net = build_network("ResNet").train()
@@ -52,7 +52,7 @@ def test_the_model_is_left_as_found(
 
 @pytest.mark.parametrize("grad_mode", [True, False])
 @pytest.mark.parametrize("where", ["layer1", "layer4", "avgpool", "fc"])
-def test_the_model_is_left_as_found_also_where_it_fails(where: str, grad_mode: bool) -> None:
+def test_the_model_is_left_unchanged_also_where_it_fails(where: str, grad_mode: bool) -> None:
     net = build_network("ResNet").train()
     with_frozen_statistics(net)
     with_a_frozen_stem(net)

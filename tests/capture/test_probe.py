@@ -64,7 +64,7 @@ def test_gradients_at_modules_are_those_of_autograd() -> None:
     assert torch.equal(result["fc"][1], nn.functional.one_hot(CLASSES, N_CLASSES).float())
 
 
-def test_of_a_module_that_runs_twice_the_last_time_counts() -> None:
+def test_the_last_output_counts_if_a_module_runs_twice() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -81,7 +81,7 @@ def test_of_a_module_that_runs_twice_the_last_time_counts() -> None:
     assert torch.equal(gradients, channels.expand(2, 2, 3, 64, 64).float())
 
 
-def test_what_did_not_run_is_left_out_and_what_is_no_module_is_an_error() -> None:
+def test_a_module_that_did_not_run_is_left_out_and_an_unknown_module_is_an_error() -> None:
     net = build_network("ResNet")
     net.unused = nn.Identity()
     probe = probe_of(net, images())
@@ -93,7 +93,7 @@ def test_what_did_not_run_is_left_out_and_what_is_no_module_is_an_error() -> Non
 # ---- other images
 
 
-def test_a_record_of_other_images_is_their_capture() -> None:
+def test_a_record_of_other_images_equals_their_capture() -> None:
     net = network("ResNet")
     targets = [target_of(net, layer="layer2"), target_of(net)]
     other = images(seed=6)
@@ -133,7 +133,7 @@ def test_noise_is_keyed_by_seed_and_image() -> None:
     net = network("ResNet")
     both = probe_of(net, images(), image_ids=["a", "b"])
     noise = draws(both, 0)
-    assert torch.equal(draws(both, 0), noise)  # from the start, whoever asks
+    assert torch.equal(draws(both, 0), noise)  # each caller gets the noise from its start
     assert torch.equal(draws(probe_of(net, images(), image_ids=["b", "a"]), 0), noise.flip(0))
     assert torch.equal(draws(probe_of(net, images(1), image_ids=["b"]), 0), noise[1:])
     assert not torch.isclose(noise[0], noise[1]).any()
@@ -141,7 +141,7 @@ def test_noise_is_keyed_by_seed_and_image() -> None:
     assert not torch.isclose(draws(both, -1), noise).any()
 
 
-def test_nobodys_images_are_named_by_what_they_show() -> None:
+def test_images_without_ids_get_digests_of_their_pixels() -> None:
     net, batch = network("ResNet"), images(3)
     batch[2] = batch[0]
     ids = probe_of(net, batch).image_ids
@@ -166,7 +166,7 @@ def test_each_question_has_its_price() -> None:
     net = network("ResNet")
     record = capture(net, images(), [target_of(net)], Plan(), classes=CLASSES)
     probe = record.probe
-    assert counts(probe) == (0, 0, 0)  # the pass that all share is nobody's question
+    assert counts(probe) == (0, 0, 0)  # the shared pass is not charged to the probe
     with probe.metered() as cost:
         probe.logits(images(3))
         assert counts(probe) == (3, 0, 0)
@@ -178,17 +178,17 @@ def test_each_question_has_its_price() -> None:
         assert counts(probe) == (9, 10, 0)
         of = torch.tensor([0, 0, 1])
         probe.head(record.activations[of], of)
-        assert counts(probe) == (11, 10, 3)  # and a pass to note what stands around
+        assert counts(probe) == (11, 10, 3)  # with one pass that notes the modules before the layer
         probe.head(record.activations[of], of)
         assert counts(probe) == (11, 10, 6)
     with probe.metered():
         probe.head(record.activations[of], of)
-        assert counts(probe) == (2, 0, 3)  # as if nobody else had asked
+        assert counts(probe) == (2, 0, 3)  # as if no other method had asked
     assert probe.cost is not cost
     assert cost.seconds() > 0
 
 
-def test_what_is_metered_within_counts_around_it_too() -> None:
+def test_costs_of_an_inner_meter_count_in_the_outer_meter() -> None:
     probe = probe_of(network("ResNet"), images())
     with probe.metered() as outer:
         probe.logits(images(1))
@@ -202,7 +202,7 @@ def test_what_is_metered_within_counts_around_it_too() -> None:
     assert len(inner.spans) == len(outer.spans) == 1
 
 
-def test_what_was_asked_before_is_charged_with_its_work_and_time() -> None:
+def test_a_kept_answer_is_charged_with_its_work_and_time() -> None:
     net = build_network("ResNet")
     runs = []
     net.register_forward_hook(lambda module, inputs, output: runs.append(len(output)))
@@ -222,7 +222,7 @@ def test_what_was_asked_before_is_charged_with_its_work_and_time() -> None:
     assert runs == [2] * 4
 
 
-def test_a_question_that_fails_is_over_and_can_be_asked_again() -> None:
+def test_a_question_that_fails_can_be_asked_again() -> None:
     net = build_network("ResNet")
     probe = probe_of(net, images())
     expected = probe_of(net, images()).pixel_gradients(CLASSES)
@@ -251,7 +251,7 @@ QUESTIONS: dict[str, Callable[[Probe], object]] = {
 @pytest.mark.parametrize("failing", [False, True], ids=["", "failing"])
 @pytest.mark.parametrize("grad_mode", [True, False])
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_the_network_is_left_as_it_was_found(question: str, grad_mode: bool, failing: bool) -> None:
+def test_the_network_is_left_unchanged(question: str, grad_mode: bool, failing: bool) -> None:
     net = build_network("ResNet").train()
     net.layer1.eval()
     for index, parameter in enumerate(net.parameters()):

@@ -17,7 +17,9 @@ GRADIENTS = Plan(gradients=True)
 @pytest.mark.parametrize("turned", [False, True], ids=["as they run", "turned round"])
 @pytest.mark.parametrize("frozen", [False, True], ids=["", "frozen"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_each_of_several_layers_is_what_it_is_alone(name: str, frozen: bool, turned: bool) -> None:
+def test_each_of_several_layers_is_recorded_as_if_alone(
+    name: str, frozen: bool, turned: bool
+) -> None:
     net = build(name).requires_grad_(not frozen)
     targets = targets_of(net, name)
     requested = targets[::-1] if turned else targets
@@ -63,7 +65,7 @@ def test_half_precision_is_recorded_in_float32_at_each_layer() -> None:
         assert layer.activations.dtype == layer.gradients.dtype == torch.float32
 
 
-def test_slots_of_a_record() -> None:
+def test_a_record_can_select_class_slots() -> None:
     net = network("ResNet")
     targets = [target_of(net, layer="layer3"), target_of(net)]
     record = capture(net, images(), targets, GRADIENTS, classes=BestClasses(4)).at_layer(0)
@@ -84,7 +86,7 @@ def test_slots_of_a_record() -> None:
     assert without.layer.gradients is None
 
 
-def test_a_record_by_hand_has_no_network_to_ask() -> None:
+def test_a_record_made_by_hand_has_no_network_to_ask() -> None:
     record = Record(torch.zeros(1, 2), torch.zeros(1, 1, dtype=torch.long), ())
     with pytest.raises(ModelError, match="record was made without a network"):
         _ = record.probe

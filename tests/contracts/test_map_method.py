@@ -69,7 +69,7 @@ SHAPE, FORM, FINITE, CONSTANT, AGAIN, RANDOM, BATCH, ORDER, BESIDE, SHARED, FROZ
 BROKEN = {
     "raises": (SHAPE, "ZeroDivisionError: on purpose"),
     "without_slots": (SHAPE, r"\(2, 4, 6\)"),
-    "on_its_side": (SHAPE, r"as the input of 64 x 96 .*; found 6 x 4"),
+    "on_its_side": (SHAPE, r"orientation of the input, 64 x 96 .*; found 6 x 4"),
     "double": (FORM, "expected float32; found torch.float64"),
     "attached": (FORM, "expected maps that are detached from the graph; found requires_grad=True"),
     "nan": (FINITE, r"found \d+ NaN or infinite values in the map of image 0"),
@@ -120,7 +120,11 @@ def test_a_sound_plugin_passes(plugin, name, options):
     method = cam_methods.get(f"wsol-bench-example/{name}").with_options(options, "here")
     *verdicts, cam = check_map_method(method)
     assert [verdict for verdict in verdicts if not verdict.ok] == []
-    assert cam == (SENTENCES[-1], None, "it does not claim that (by generalizes_cam=True)")
+    assert cam == (
+        SENTENCES[-1],
+        None,
+        "the method does not claim that (with generalizes_cam=True)",
+    )
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -132,7 +136,7 @@ def test_a_broken_method_fails_its_clause_and_no_other(plugin, name):
     assert re.search(pattern, verdicts[sentence].detail, re.DOTALL), verdicts[sentence].detail
     unchecked = {verdict.detail for verdict in verdicts.values() if verdict.ok is None}
     assert unchecked <= {
-        "it does not claim that (by generalizes_cam=True)",
+        "the method does not claim that (with generalizes_cam=True)",
         f"not checked, because this clause failed: {sentence}",
     }
 

@@ -19,12 +19,12 @@ VALUES, FINITE, RANGE, ALONE, ORDER, AGAIN, LEAVES, DIRECTION = [
 BROKEN = {
     "raises_at_a_map": ({VALUES}, "ZeroDivisionError: on purpose"),
     "too_few": ({VALUES}, "expected a value for each of 7 images, found 6"),
-    "infinite": ({FINITE}, "image 0 has an infinite value"),
+    "infinite": ({FINITE}, "found an infinite value of image 0"),
     "percent": ({VALUES}, r"metric '.*' has the value 100, outside of its range \[0, 1\]"),
     "of_the_set": ({ALONE}, "image 0 alone: expected"),
     "of_the_order_of_images": ({ALONE, ORDER}, "image 1 alone: expected 1, found 0"),
     "of_memory_of_maps": ({ALONE, ORDER, AGAIN, LEAVES, DIRECTION}, "image 0 alone"),
-    "writes": ({LEAVES}, "the boxes of an image have changed"),
+    "writes": ({LEAVES}, "the metric changed the boxes of an image"),
     "upside_down": ({DIRECTION}, "lower is better, but a map on the object has"),
 }  # fmt: skip
 SOUND = ["box_height", "share_above_half", "some_hit"]

@@ -1,4 +1,4 @@
-"""Ablation-CAM against hand-solved maps, passes without a channel, a closed form and a peer."""
+"""Ablation-CAM against hand-solved maps, passes without a channel, a closed form and a library."""
 
 import copy
 import math
@@ -15,8 +15,8 @@ from wsol_bench.methods.ablation_cam import ablation_cam
 from wsol_bench.models.target_layers import find_module, target_of
 
 
-def test_channels_weigh_what_the_score_loses_without_them() -> None:
-    """Without red its sum is 0, and green's as before: each channel is all of its own score."""
+def test_a_channel_is_weighted_by_the_drop_of_the_score_without_it() -> None:
+    """Without red the sum of red is 0 and the sum of green stays: one channel makes each score."""
     maps = ablation_cam(record_of(Sums(), RED_AND_GREEN, torch.tensor([[1, 0]])))[0]
     torch.testing.assert_close(maps, torch.stack([GREEN, RED]))
 
@@ -42,7 +42,7 @@ def ablated_by_whole_passes(of: Record) -> Tensor:
 
 
 @pytest.mark.parametrize("name", [*LAYERS, "a residual stream"])
-def test_ablation_cam_is_what_whole_passes_without_a_channel_give(name: str) -> None:
+def test_ablation_cam_equals_whole_passes_without_a_channel(name: str) -> None:
     of = record_at(name) if name in LAYERS else record_of(residual(nn.Identity()), images(3, *SIZE))
     expected = ablated_by_whole_passes(of)
     tolerance = 1e-3 * float(expected.max())
@@ -80,7 +80,7 @@ def test_ablation_cam_agrees_with_pytorch_grad_cam_for_positive_scores() -> None
     peer = pytest.importorskip("pytorch_grad_cam")
     targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
     net = curved_net(1)
-    net.features[3] = nn.ReLU()  # below zero, it erases by another value
+    net.features[3] = nn.ReLU()  # for negative activations it erases by another value
     nn.init.constant_(net.head[4].bias, 2.0)
     of = record_of(net, images(3, *SIZE), torch.tensor([[4], [1], [0]]))
     assert (of.logits.gather(1, of.classes) > 0).all()

@@ -1,4 +1,4 @@
-"""Methods of other libraries: against our own, over all their classes, what they leave behind."""
+"""Methods of other libraries: agreement with our methods, all classes, and an unchanged network."""
 
 import inspect
 import sys
@@ -22,7 +22,7 @@ from wsol_bench.models.target_layers import Target, target_of
 from wsol_bench.runs.experiment_config import load_config
 from wsol_bench.runs.methods import build_methods
 
-# What they warn of is theirs: hooks that they set, numpy's scalars.
+# The libraries warn about their own code: hooks that they set, numpy's scalars.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 SIZE = 64
@@ -43,7 +43,7 @@ def record_of(model: nn.Module, images: Tensor, layer: str | None = None) -> Rec
 
 @pytest.fixture(scope="module")
 def small() -> Record:
-    """Of ResNet's first stage: 64 channels over 16 x 16 positions."""
+    """A record of ResNet's first stage: 64 channels over 16 x 16 positions."""
     return record_of(build_network("ResNet", 5), images(seed=1), "layer1")
 
 
@@ -66,7 +66,7 @@ def scaled(maps: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("architecture", ["ResNet", "VGG"])
 @pytest.mark.parametrize("name", ["captum/LayerGradCam", "torchcam/GradCAM"])
-def test_grad_cam_of_other_libraries_is_ours(name: str, architecture: str) -> None:
+def test_grad_cam_of_other_libraries_equals_ours(name: str, architecture: str) -> None:
     """At the layer's own resolution and scale."""
     record = record_of(network(architecture), images())
     ours = cam_methods.get("grad_cam")(record)
@@ -75,8 +75,8 @@ def test_grad_cam_of_other_libraries_is_ours(name: str, architecture: str) -> No
 
 
 @pytest.mark.parametrize("name", ["captum/LayerGradCam", "torchcam/GradCAM"])
-def test_what_works_in_place_behind_a_layer_does_not_change_it(name: str) -> None:
-    """DenseNet's last norm is followed by a ReLU in place; the layer is what is before that."""
+def test_an_operation_in_place_behind_a_layer_does_not_change_the_layer(name: str) -> None:
+    """DenseNet's last norm is followed by a ReLU in place; the layer is the output before it."""
     model = network("DenseNet")
     record = capture(
         model, images(), [Target("features")], Plan(gradients=True), classes=BestClasses(2)
@@ -87,7 +87,7 @@ def test_what_works_in_place_behind_a_layer_does_not_change_it(name: str) -> Non
 
 
 @pytest.mark.parametrize("architecture", ["ResNet", "VGG"])
-def test_grad_cam_of_pytorch_grad_cam_is_ours_scaled_and_upsampled(architecture: str) -> None:
+def test_grad_cam_of_pytorch_grad_cam_equals_ours_scaled_and_upsampled(architecture: str) -> None:
     record = record_of(network(architecture), images())
     ours = scaled(cam_methods.get("grad_cam")(record))
     large = scaled(F.interpolate(ours, (SIZE, SIZE), mode="bilinear", align_corners=False))
@@ -112,7 +112,7 @@ def test_tokens_are_laid_out_for_the_libraries_that_take_them() -> None:
     assert cost.forward == 2 * (1 + 1 + 32)
 
 
-def test_cam_has_the_head_of_the_table(small: Record) -> None:
+def test_torchcams_cam_gets_the_head_of_the_table(small: Record) -> None:
     record = record_of(network("ResNet"), images())
     ours = cam_methods.get("cam")(record)
     assert ours.min() < 0
@@ -137,7 +137,7 @@ QUICKER: dict[str, dict[str, Any]] = {
     "captum/Lime": {"n_samples": 3},
     "captum/Occlusion": {"sliding_window_shapes": [3, 32, 32], "strides": [3, 32, 32]},
 }
-# A pass for each of a thousand pixels or positions, or more.
+# Methods that take one pass for each of a thousand or more pixels or positions.
 TOO_MANY_PASSES = {
     "captum/FeatureAblation", "captum/FeaturePermutation", "captum/ShapleyValueSampling",
     "captum/ShapleyValues", "captum/LayerFeatureAblation",
@@ -158,26 +158,28 @@ NOT_THERE = {
 
 
 def names() -> list[str]:
-    """What the libraries that are installed say they have, where they are asked for another."""
-    found = []
-    for one in filter(find_spec, LIBRARIES):
+    """The methods that the installed libraries list in their error for an unknown class."""
+    listed = []
+    for library in filter(find_spec, LIBRARIES):
         with pytest.raises(ConfigError) as error, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of modules that are imported
-            cam_methods.get(f"{one}/no_such_class")
-        _, _, known = str(error.value).partition("known: ")
-        found += [f"{one}/{name}" for name in known.split(", ")]
-    return found
+            warnings.simplefilter("ignore")  # warnings of the imported modules
+            cam_methods.get(f"{library}/no_such_class")
+        _, _, class_names = str(error.value).partition("known: ")
+        listed += [f"{library}/{name}" for name in class_names.split(", ")]
+    return listed
 
 
 def state(model: nn.Module) -> list[Any]:
-    """All that a library may leave: hooks, modules, attributes, modes, gradients, values."""
+    """All that a library may change: hooks, modules, attributes, modes, gradients, values."""
     kept: list[Any] = []
     for module in model.modules():
         for key, value in vars(module).items():
-            what = list(value.items()) if isinstance(value, dict) else value
-            kept.append((id(module), key, repr(what) if not isinstance(what, list) else len(what)))
+            if isinstance(value, dict):
+                value = list(value.items())
+            trace = len(value) if isinstance(value, list) else repr(value)
+            kept.append((id(module), key, trace))
         kept.append([id(child) for child in module.children()])
-    parameters = [(one.requires_grad, one.grad is None) for one in model.parameters()]
+    parameters = [(value.requires_grad, value.grad is None) for value in model.parameters()]
     return [*kept, parameters]
 
 
@@ -186,7 +188,7 @@ def test_every_class_makes_maps_or_says_why_not(name: str, small: Record) -> Non
     if name in TOO_MANY_PASSES:
         pytest.skip("takes a pass a pixel")
     model = small.probe.model
-    before, values = state(model), {key: one.clone() for key, one in model.state_dict().items()}
+    before, values = state(model), {key: value.clone() for key, value in model.state_dict().items()}
     torch.manual_seed(3)
     drawn = torch.rand(1)
     torch.manual_seed(3)
@@ -212,17 +214,17 @@ def test_every_class_makes_maps_or_says_why_not(name: str, small: Record) -> Non
     assert all(torch.equal(value, values[key]) for key, value in model.state_dict().items())
 
 
-def test_the_lists_of_exceptions_name_classes_that_are_there() -> None:
-    for one in LIBRARIES:
-        pytest.importorskip(one)
+def test_the_lists_of_exceptions_name_existing_classes() -> None:
+    for library in LIBRARIES:
+        pytest.importorskip(library)
     assert {*QUICKER, *TOO_MANY_PASSES, *NOT_THERE} <= set(names())
 
 
 # ---- what a map is
 
 
-def test_each_slot_has_the_map_of_its_own_class(small: Record) -> None:
-    """The classes of the two images differ in no slot alone."""
+def test_each_slot_has_the_map_of_its_class(small: Record) -> None:
+    """A slot alone gives the same map as the slot among others."""
     for name in ("captum/LayerGradCam", "torchcam/GradCAM", "pytorch_grad_cam/GradCAM"):
         whole = method(name)(small)
         for slot in range(3):
@@ -244,19 +246,19 @@ def test_pixel_attributions_are_the_largest_magnitude_over_channels(small: Recor
 def test_layer_attributions_are_summed_over_channels(small: Record) -> None:
     summed = (small.gradients * small.activations[:, None]).sum(dim=2)
     assert summed.min() < 0
-    theirs = method("captum/LayerGradientXActivation")(small)
-    torch.testing.assert_close(theirs, summed, rtol=1e-3, atol=1e-6)
+    maps = method("captum/LayerGradientXActivation")(small)
+    torch.testing.assert_close(maps, summed, rtol=1e-3, atol=1e-6)
     activation = method("captum/LayerActivation")(small)
     torch.testing.assert_close(activation[:, 1], small.activations.sum(dim=1))
 
 
-def test_captums_grad_cam_is_rectified_unless_it_is_told(small: Record) -> None:
+def test_captums_grad_cam_is_rectified_unless_an_option_says_otherwise(small: Record) -> None:
     alpha = small.gradients.mean(dim=(-2, -1))
     signed = torch.einsum("bkc,bchw->bkhw", alpha, small.activations)
     assert signed.min() < 0
-    theirs = method("captum/LayerGradCam", relu_attributions=False)
-    assert theirs.name == "captum/LayerGradCam+relu_attributions=False"
-    torch.testing.assert_close(theirs(small), signed, rtol=1e-3, atol=1e-6)
+    unrectified = method("captum/LayerGradCam", relu_attributions=False)
+    assert unrectified.name == "captum/LayerGradCam+relu_attributions=False"
+    torch.testing.assert_close(unrectified(small), signed, rtol=1e-3, atol=1e-6)
 
 
 def test_finer_cam_of_pytorch_grad_cam_compares_each_image_with_its_own_classes(
@@ -271,7 +273,7 @@ def test_finer_cam_of_pytorch_grad_cam_compares_each_image_with_its_own_classes(
     torch.testing.assert_close(finer(second), maps[1:], rtol=0, atol=1e-4)
 
 
-def test_what_is_drawn_depends_on_the_batch_alone(small: Record) -> None:
+def test_random_numbers_depend_on_the_batch_alone(small: Record) -> None:
     for name in ("torchcam/SmoothGradCAMpp", "pytorch_grad_cam/RandomCAM"):
         torch.manual_seed(1)
         np.random.seed(1)
@@ -299,7 +301,7 @@ def test_passes_are_counted(small: Record) -> None:
 
 
 def test_the_network_comes_back_after_a_failure(small: Record) -> None:
-    """Ablation-CAM has put a layer of its own in the place of the target when a pass fails."""
+    """When a pass fails, Ablation-CAM has already replaced the target layer by another module."""
     model = small.probe.model
     first_parameter = next(model.parameters())
     first_parameter.requires_grad_(False)
@@ -348,9 +350,9 @@ def test_the_network_comes_back_after_a_failure(small: Record) -> None:
         ("torchcan/GradCAM", "known: .*, torchcam/..."),
     ],
 )
-def test_an_unknown_class_is_an_error_with_the_nearest(name: str, message: str) -> None:
-    for one in LIBRARIES:
-        pytest.importorskip(one)
+def test_an_unknown_class_is_an_error_that_names_the_nearest_class(name: str, message: str) -> None:
+    for library in LIBRARIES:
+        pytest.importorskip(library)
     with pytest.raises(ConfigError, match=message.replace("(", r"\(").replace("++", r"\+\+")):
         cam_methods.get(name)
 
@@ -376,17 +378,18 @@ def test_options_are_those_of_the_library(config: dict[str, Any], message: str) 
         build_methods(load_config({**EXPERIMENT, "methods": [config]}))
 
 
-def test_a_configuration_names_them() -> None:
-    for one in LIBRARIES:
-        pytest.importorskip(one)
+def test_a_configuration_can_name_methods_of_libraries() -> None:
+    for library in LIBRARIES:
+        pytest.importorskip(library)
     methods = ["captum/LayerGradCam", {"name": "torchcam/ScoreCAM", "batch_size": 8}]
     built, _ = build_methods(load_config({**EXPERIMENT, "methods": methods}))
-    assert [one.name for one in built] == ["captum/LayerGradCam", "torchcam/ScoreCAM+batch_size=8"]
-    assert [one.classes for one in built] == ["label", "label"]
-    assert [one.paper.split()[0] for one in built] == ["captum", "torchcam"]
+    names = [method.name for method in built]
+    assert names == ["captum/LayerGradCam", "torchcam/ScoreCAM+batch_size=8"]
+    assert [method.classes for method in built] == ["label", "label"]
+    assert [method.paper.split()[0] for method in built] == ["captum", "torchcam"]
 
 
-def test_a_run_has_their_rows(tmp_path: Any) -> None:
+def test_a_run_has_rows_of_methods_of_libraries(tmp_path: Any) -> None:
     pytest.importorskip("captum")
     results = wsol_bench.run(
         {
@@ -411,7 +414,7 @@ def test_a_run_has_their_rows(tmp_path: Any) -> None:
     assert boxes["captum/LayerGradCam"].equals(boxes["grad_cam"])
 
 
-def test_a_library_that_is_missing_is_named_with_the_way_to_it(
+def test_a_missing_library_is_an_error_that_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, module in (("captum", "captum.attr"), ("torchcam", "torchcam.methods")):
@@ -428,9 +431,9 @@ def test_a_type_that_no_configuration_can_hold_is_not_checked() -> None:
     def function(self, one, two: int, three: Tensor | int = 0, *, four: list[int] = [], **rest):  # type: ignore[no-untyped-def]  # noqa: B006
         """A library's."""
 
-    found = options_of([function], {"one"}, three=7)
-    assert [(name, one.annotation) for name, one in found.items()] == [
+    options = options_of([function], {"one"}, three=7)
+    assert [(name, option.annotation) for name, option in options.items()] == [
         ("two", int), ("three", Any), ("four", list[int]),
     ]  # fmt: skip
-    assert found["three"].default == 7
-    assert {one.kind for one in found.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    assert options["three"].default == 7
+    assert {option.kind for option in options.values()} == {inspect.Parameter.KEYWORD_ONLY}

@@ -30,7 +30,7 @@ def net(request: pytest.FixtureRequest) -> nn.Module:
 
 
 class Known(Probe):
-    """Knows what the attention is."""
+    """A probe whose attention is given."""
 
     def __init__(self, blocks: list[Attention]) -> None:
         super().__init__(nn.Identity(), torch.zeros(1, 3, 1, 1), [Target("")])
@@ -47,7 +47,7 @@ def record_of(*blocks: Attention, k: int = 1) -> Record:
 def block(
     heads: list[Any], gradients: list[Any] | None = None, layer: list[Any] | None = None
 ) -> Attention:
-    """One image; gradients of each slot."""
+    """The attention of one image in one block, with the gradients of each slot."""
     return Attention(
         torch.tensor(heads)[None],
         None if gradients is None else torch.tensor(gradients)[None],
@@ -71,7 +71,7 @@ def test_rollout_mixes_with_the_identity_and_multiplies() -> None:
     ("fusion", "first"),
     [
         # Fused by the larger weight ((.5, .5), (.3, .9)), by the smaller ((.5, .5), (.1, .7)):
-        # half of it and half of the identity, rows in units of their sums.
+        # then half of that plus half of the identity, rows divided by their sums.
         ("max", [0.25, 0.95 / 1.1]),
         ("min", [0.25, 0.85 / 0.9]),
     ],
@@ -106,7 +106,7 @@ def test_le_grad_is_the_mean_positive_gradient() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_maps_stand_on_the_grid_of_patches(net: nn.Module, method: MapMethod) -> None:
+def test_maps_have_the_grid_of_patches(net: nn.Module, method: MapMethod) -> None:
     record = capture(
         net,
         images(),
@@ -118,14 +118,14 @@ def test_maps_stand_on_the_grid_of_patches(net: nn.Module, method: MapMethod) ->
     assert maps.shape == (2, 3, 4, 4)
     assert (maps >= 0).all() and (maps.amax((2, 3)) > 0).all()
     if method is attention_rollout:
-        assert all(torch.equal(one, other) for one, other in pairwise(maps.unbind(1)))
+        assert all(torch.equal(first, second) for first, second in pairwise(maps.unbind(1)))
         assert (maps.sum((2, 3)) < 1).all()  # the rest is the prefix tokens' share
     else:
         assert not torch.allclose(maps[:, 0], maps[:, 1])
 
 
-def test_a_map_points_at_the_one_patch_that_is_looked_at() -> None:
-    """Keys of patch 6 answer to each query, and its value makes the logit."""
+def test_a_map_points_at_the_only_patch_with_attention() -> None:
+    """The key of patch 6 answers all queries, and the patch's value makes the logit."""
 
     class Looks(nn.Module):
         def __init__(self) -> None:

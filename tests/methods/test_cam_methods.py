@@ -1,4 +1,4 @@
-"""CAM and Grad-CAM are what their papers say."""
+"""CAM and Grad-CAM follow the equations of their papers."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def record(gradients: Tensor | None = None, class_weights: Tensor | None = None)
     )
 
 
-def test_cam_is_the_weighted_sum_of_channels_sign_and_all() -> None:
+def test_cam_is_the_signed_weighted_sum_of_channels() -> None:
     maps = cam(record(class_weights=torch.tensor([[[1.0, -1.0], [0.5, 2.0]]])))
     first = [[1 - 3, 0 - 1], [2 - 0, 4 - 2]]
     second = [[0.5 + 6, 0 + 2], [1 + 0, 2 + 4]]
@@ -75,7 +75,7 @@ def test_cam_cut_at_zero_is_grad_cam_in_units_of_the_maximum(name: str) -> None:
 
 
 def test_cam_is_grad_cam_on_squeezenet_too_where_no_class_score_is_cut() -> None:
-    """Its ReLU stands behind the class convolution, and the average behind that."""
+    """SqueezeNet's ReLU stands behind the class convolution, and the average behind the ReLU."""
     net = build_network("SqueezeNet")
     nn.init.constant_(net.classifier[1].bias, 100)
     record = capture(net, images(), [target_of(net)], cam.plan | grad_cam.plan)

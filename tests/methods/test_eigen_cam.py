@@ -1,4 +1,4 @@
-"""Eigen-CAM and Eigen-Grad-CAM against a full decomposition, and of a peer."""
+"""Eigen-CAM and Eigen-Grad-CAM against a full decomposition, and against another library."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def test_eigen_cam_of_proportional_channels_is_their_common_map() -> None:
 
 
 def by_full_svd(channels: Tensor, centered: bool) -> np.ndarray[Any, Any]:
-    """First left singular vector times its value, (c, h, w) to (h, w), of either sign."""
+    """The first left singular vector times its singular value, (c, h, w) to (h, w), of any sign."""
     rows = channels.flatten(1).T.double().numpy()
     rows = rows - rows.mean(axis=0) if centered else rows
     left, values, _ = np.linalg.svd(rows, full_matrices=False)
@@ -36,7 +36,7 @@ def by_full_svd(channels: Tensor, centered: bool) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("centered", [False, True])
 @pytest.mark.parametrize("n_channels", [5, 40], ids=["fewer channels", "fewer positions"])
-def test_the_gram_matrix_gives_what_a_full_svd_gives(n_channels: int, centered: bool) -> None:
+def test_the_gram_matrix_gives_the_component_of_a_full_svd(n_channels: int, centered: bool) -> None:
     draw = torch.Generator().manual_seed(3)
     activations = torch.randn(2, n_channels, 3, 4, generator=draw) + 0.3
     slopes = torch.randn(2, 3, n_channels, 3, 4, generator=draw) * 1e-7
@@ -53,10 +53,10 @@ def test_the_gram_matrix_gives_what_a_full_svd_gives(n_channels: int, centered: 
 
 
 def test_eigen_cam_is_positive_behind_a_relu() -> None:
-    """Also where its correlation with the mean activation is negative."""
+    """Also if its correlation with the mean activation is negative."""
     activations = torch.rand(8, 30, 3, 3, generator=torch.Generator().manual_seed(0))
     assert (eigen_cam(record(activations, None)) > 0).all()
-    # One strong, almost flat channel; many weak ones that vary against it.
+    # One strong, almost flat channel; many weak channels that vary against it.
     flat, weak = torch.tensor([[[10.0, 10.5]]]), torch.tensor([[[0.1, 0.0]]]).expand(20, 1, 2)
     maps = eigen_cam(record(torch.cat([flat, weak])[None], None))[0, 0, 0]
     assert maps.min() > 0
@@ -65,7 +65,7 @@ def test_eigen_cam_is_positive_behind_a_relu() -> None:
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("method", [eigen_cam, eigen_grad_cam], ids=named)
-def test_an_image_that_is_not_finite_costs_no_other_its_map(
+def test_an_image_that_is_not_finite_does_not_change_other_maps(
     method: MapMethod, value: float
 ) -> None:
     draw = torch.Generator().manual_seed(1)
@@ -86,7 +86,7 @@ def test_an_image_that_is_not_finite_costs_no_other_its_map(
 def test_centered_components_are_those_of_pytorch_grad_cam(
     method: MapMethod, peer_name: str
 ) -> None:
-    """Up to the sign, which it leaves to the decomposition."""
+    """Up to the sign, which pytorch-grad-cam leaves to the decomposition."""
     svd = pytest.importorskip("pytorch_grad_cam.utils.svd_on_activations")
     of = record_of(network_with(relu_head), images(3, 8))
     products = of.gradients[:, 0] * of.activations

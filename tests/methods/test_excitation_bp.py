@@ -61,7 +61,7 @@ def test_real_networks_have_layers_and_keep_probability_above_them(name: str) ->
     c = excitation(net, images, classes, *layers)
     assert p.shape == c.shape and p.shape[:2] == (1, 3)
     assert p.isfinite().all() and c.isfinite().all() and (p >= 0).all()
-    # SqueezeNet rectifies its class maps: a class may have none, and then has no winner.
+    # SqueezeNet rectifies its class maps: a class whose map is zero has no winner.
     active = net.eval()(images).detach().gather(1, classes) != 0 if name == "SqueezeNet" else p == p
     active = active.reshape(1, 3, -1).all(-1)
     assert active.any() and (c[active].abs().amax((1, 2, 3)) > 0).all()
@@ -82,7 +82,7 @@ def test_real_networks_have_layers_and_keep_probability_above_them(name: str) ->
         ("vit_b_16", None),
     ],
 )
-def test_the_table_knows_pool4_and_what_stands_in_its_place(
+def test_the_table_names_pool4_or_the_corresponding_layer(
     name: str, layer: tuple[str, str] | None
 ) -> None:
     with torch.device("meta"):
@@ -90,7 +90,7 @@ def test_the_table_knows_pool4_and_what_stands_in_its_place(
     assert target_of(net).excitation == layer
 
 
-def test_a_layer_of_the_users_own_leaves_them_and_an_altered_network_has_none() -> None:
+def test_a_users_layer_keeps_the_excitation_layers_and_an_altered_network_has_none() -> None:
     with torch.device("meta"):
         net = models.vgg11(weights=None)
     assert target_of(net, layer="features.10").excitation == LAYERS["VGG"]
@@ -112,7 +112,7 @@ def test_a_layer_of_the_users_own_leaves_them_and_an_altered_network_has_none() 
         ("vit_b_16", ("conv_proj", "encoder"), r"encoder \(Encoder\).*sum"),
     ],
 )  # fmt: skip
-def test_networks_without_rules_are_refused_by_the_module_that_has_none(
+def test_networks_without_rules_are_refused_with_the_module_that_has_no_rule(
     name: str, layers: tuple[str, str], message: str
 ) -> None:
     net = real(name)
@@ -127,7 +127,9 @@ def test_networks_without_rules_are_refused_by_the_module_that_has_none(
 
 
 @pytest.mark.parametrize("contrast", [None, "avgpool"])
-def test_an_image_alone_is_the_image_in_a_batch_and_slots_are_apart(contrast: str | None) -> None:
+def test_an_image_alone_equals_the_image_in_a_batch_and_slots_are_independent(
+    contrast: str | None,
+) -> None:
     net = real("ResNet")
     images, classes = normal(3, 3, 64, 64), torch.tensor([[0, 1, 3], [2, 2, 0], [1, 0, 3]])
     together = excitation(net, images, classes, "layer3", contrast)
@@ -154,7 +156,7 @@ def test_an_image_alone_is_the_image_in_a_batch_and_slots_are_apart(contrast: st
         (models.convnext_tiny, "is layer normalization"),
     ],
 )
-def test_an_architecture_without_a_map_layer_is_refused_by_the_module_in_the_way(
+def test_an_architecture_without_a_map_layer_is_refused_with_the_module_in_the_way(
     method: str, builder: Callable[..., nn.Module], named: str
 ) -> None:
     net = builder(num_classes=5).eval()
@@ -177,7 +179,7 @@ def test_a_map_layer_can_be_named() -> None:
         )
 
 
-def test_an_image_that_is_not_a_number_takes_nothing_from_its_neighbors() -> None:
+def test_an_image_of_nan_does_not_change_other_images() -> None:
     net = ShapesNet(num_classes=N_CLASSES).eval()
     batch = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(7))
     alone = localization_maps(net, batch[:1], "excitation_bp", classes=[1])["excitation_bp"]

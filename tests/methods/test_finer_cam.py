@@ -17,8 +17,8 @@ from wsol_bench.methods.finer_cam import finer_cam
 from wsol_bench.methods.grad_cam import grad_cam
 
 
-def test_finer_cam_compares_a_class_with_those_of_the_nearest_scores() -> None:
-    """On a GAP network: CAM of the weights w_c - alpha mean_d w_d."""
+def test_finer_cam_compares_a_class_with_the_classes_of_the_nearest_scores() -> None:
+    """On a GAP network the map is CAM with the weights w_c - alpha mean_d w_d."""
     net, batch = network_with(gap_head), images(2, 8)
     of = record_of(net, batch, torch.tensor([[0, 3], [5, 5]]))
     weight = net.get_submodule("head.2").weight.detach()
@@ -41,7 +41,7 @@ def test_finer_cam_without_comparison_is_grad_cam() -> None:
     assert_close(with_options(finer_cam, alpha=0)(of), grad_cam(of), rtol=1e-4, atol=1e-6)
 
 
-def test_finer_cam_compares_with_all_other_classes_at_most() -> None:
+def test_finer_cam_compares_with_at_most_all_other_classes() -> None:
     of = record_of(network_with(relu_head), images(3, 8))
     all_others = with_options(finer_cam, n_similar=N_CLASSES - 1)(of)
     assert torch.equal(with_options(finer_cam, n_similar=100)(of), all_others)

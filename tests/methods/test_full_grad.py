@@ -1,4 +1,4 @@
-"""FullGrad: its decomposition is complete, its sum that of the authors' code."""
+"""FullGrad: the decomposition is complete, and the sum equals that of the authors' code."""
 
 from typing import Any
 

@@ -30,7 +30,7 @@ def test_grad_cam_pp_weighs_each_positive_gradient_by_its_own_coefficient() -> N
 
 
 def test_the_authors_divide_by_the_coefficients_of_positive_gradients() -> None:
-    """The only one in channel 0; the mean of 2 and 1/2, weighed 1/14 to 1/5, in channel 1."""
+    """The one positive gradient of channel 0; in channel 1 the mean of 2 and 1/2 by 1/14, 1/5."""
     assert_maps(grad_cam_pp_authors(record()), weighted(1, (2 / 14 + 0.5 / 5) / (1 / 14 + 1 / 5)))
 
 
@@ -73,7 +73,7 @@ def test_smooth_grad_cam_pp_averages_powers_of_the_gradients_over_noisy_images()
     spread = torch.stack([0.5 * (image.max() - image.min()) for image in batch])
     slopes = []
     for _ in range(2):
-        noise = torch.stack([torch.randn(3, 8, 8, generator=one) for one in generators])
+        noise = torch.stack([torch.randn(3, 8, 8, generator=generator) for generator in generators])
         noisy = batch + spread[:, None, None, None] * noise
         slopes.append(record_of(net, noisy, of.classes).gradients.double())
     first, second, third = ((slopes[0] ** p + slopes[1] ** p) / 2 for p in (1, 2, 3))

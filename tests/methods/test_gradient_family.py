@@ -1,4 +1,4 @@
-"""Methods that weigh activations by gradients: what all keep; XGrad-CAM and HiResCAM by hand."""
+"""Methods that weigh activations by gradients: common properties; XGrad-CAM, HiResCAM by hand."""
 
 from typing import Any
 
@@ -71,7 +71,7 @@ def test_elementwise_grad_cam_rectifies_each_contribution() -> None:
     activations = torch.tensor([[[[-1.0, 2.0]], [[3.0, 1.0]]]])
     slopes = torch.tensor([[[[[-4.0, 1.0]], [[2.0, -5.0]]]]])
     assert elementwise_grad_cam(record(activations, slopes)).tolist() == [[[[4 + 6, 2]]]]
-    # Where the activation is negative, LayerCAM differs: neither its gradient counts.
+    # LayerCAM differs if the activation is negative.
     assert layer_cam(record(activations, slopes)).tolist() == [[[[6, 2]]]]
 
 
@@ -98,14 +98,14 @@ def test_activations_of_either_sign_give_finite_maps(method: MapMethod) -> None:
 
 
 @pytest.mark.parametrize("method", [hires_cam, xgrad_cam, shapley_cam], ids=named)
-def test_on_a_gap_network_these_are_grad_cam_and_cam(method: MapMethod) -> None:
+def test_on_a_gap_network_the_methods_equal_grad_cam_and_cam(method: MapMethod) -> None:
     of = record_of(network_with(gap_head), images(3, 8))
     torch.testing.assert_close(method(of), grad_cam(of), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(method(of) * 16, cam(of).relu(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", [shapley_cam, finer_cam], ids=named)
-def test_the_head_of_a_layer_that_is_not_the_first_is_asked(method: MapMethod) -> None:
+def test_a_layer_that_is_not_the_first_uses_its_head(method: MapMethod) -> None:
     net, batch = network_with(relu_head), images(3, 8)
     both = capture(
         net, batch, [Target("features.2"), Target("features")], GRADIENTS, classes=BestClasses(3)
@@ -127,7 +127,7 @@ def test_frozen_parameters_change_nothing(method: MapMethod, head: Any) -> None:
 
 
 @pytest.mark.parametrize("method", OF_A_NETWORK, ids=named)
-def test_one_image_has_the_map_that_it_has_in_a_batch(method: MapMethod) -> None:
+def test_an_image_has_the_same_map_alone_and_in_a_batch(method: MapMethod) -> None:
     net, batch = network_with(smooth_head), images(3, 8)
     maps = method(record_of(net, batch))
     alone = torch.cat([method(record_of(net, image[None])) for image in batch])
@@ -160,7 +160,9 @@ def test_agrees_with_pytorch_grad_cam(method: MapMethod, peer_name: str, head: A
     targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
     net, batch = network_with(head), images(3, 8)
     with torch.no_grad():
-        net.get_submodule("head.5").weight *= 100  # its epsilon beside g^2 then does not count
+        net.get_submodule(
+            "head.5"
+        ).weight *= 100  # so large that pytorch-grad-cam's epsilon beside g^2 does not matter
     of = record_of(net, batch)
     extractor = getattr(peer, peer_name)(net, [net.get_submodule("features")])
     for slot in range(3):
@@ -170,7 +172,7 @@ def test_agrees_with_pytorch_grad_cam(method: MapMethod, peer_name: str, head: A
     extractor.activations_and_grads.release()
 
 
-def test_all_are_registered_under_their_names() -> None:
+def test_all_methods_are_registered_under_their_names() -> None:
     for method in [*OF_ONE_RECORD, *OF_A_NETWORK]:
         assert cam_methods.get(method.name) is method
         assert method.paper
@@ -178,8 +180,8 @@ def test_all_are_registered_under_their_names() -> None:
 
 
 @pytest.mark.parametrize(("at", "layer"), [(0, "features.2"), (1, "features")])
-def test_maps_are_made_of_the_records_own_layer(at: int, layer: str) -> None:
-    """Of several layers, with gradients at the same one."""
+def test_maps_are_made_from_the_records_layer(at: int, layer: str) -> None:
+    """From the activations and the gradients of this layer, if several layers are recorded."""
     net, batch = network_with(relu_head), images(2, 8)
     both = capture(
         net, batch, [Target("features.2"), Target("features")], GRADIENTS, classes=BestClasses(2)

@@ -13,8 +13,8 @@ from wsol_bench.methods.integrated_gradients import attributions, integrated_gra
 from wsol_bench.models.target_layers import Target
 
 
-def test_a_path_that_crosses_a_kink_is_integrated_to_where_it_ends() -> None:
-    """Blue falls from 1 to -1 and counts 5 half of the way: -2 * 5 / 2."""
+def test_a_path_across_a_kink_is_integrated_to_its_end() -> None:
+    """Blue falls from 1 to -1, and has slope 5 on half of the path: -2 * 5 / 2."""
     actual = attributions(tiny(), steps=2, baseline=(1.0, 2.0, 1.0))
     assert actual[0, 0, :, 0, 0].tolist() == [0, 0, -5]
 

@@ -1,4 +1,4 @@
-"""LayerCAM of one stage and of several that are fused."""
+"""LayerCAM of one stage, and of several stages fused."""
 
 import numpy as np
 import pytest
@@ -35,19 +35,19 @@ STAGES = (
     stage(at_positions(6, {(0, 5): 8.0, (5, 0): 2.0})),  # three times as fine: shallow
     stage(at_positions(4, {(3, 3): 10.0})),
     stage(torch.tensor([[4.0, 0.0], [0.0, 2.0]])),
-    stage(torch.ones(1, 1)),  # behind it: no part of its fusion
+    stage(torch.ones(1, 1)),  # recorded after the layer: not fused
 )
 
 
-def test_fused_layer_cam_is_the_maximum_of_the_stages_in_units_of_theirs() -> None:
+def test_fused_layer_cam_is_the_maximum_of_the_stages_in_units_of_their_maxima() -> None:
     """Only the shallow stage is scaled. The corners of a resized map are those of the map."""
     of_stages = Record(torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.long), STAGES, at=2)
     maps = with_options(layer_cam, fused=True)(of_stages)
     assert maps.shape == (1, 1, 6, 6)
     corners = maps[0, 0, [0, 0, 5, 5], [0, 5, 0, 5]]
-    one, quarter = np.tanh(2 * 1), np.tanh(2 / 4)
-    torch.testing.assert_close(corners, torch.tensor([1, one, quarter, 1]).float())
-    # Between the own map's 1 and 0: bilinear, 1.5 of 6 positions are 0.5 of 2.
+    of_one, of_quarter = np.tanh(2 * 1), np.tanh(2 / 4)
+    torch.testing.assert_close(corners, torch.tensor([1, of_one, of_quarter, 1]).float())
+    # Between the layer's own 1 and 0: bilinear, 1.5 of 6 positions are 0.5 of 2.
     assert maps[0, 0, 0, 2].item() == pytest.approx(1 - (2.5 / 3 - 0.5))
 
 

@@ -26,7 +26,7 @@ def vgg() -> nn.Module:
 
 
 def cam_by_hand(batch: Tensor) -> Tensor:
-    """CAM of every class: (batch, n, h, w)."""
+    """CAM of every class, (batch, n, h, w)."""
     net = resnet()
     with torch.no_grad():
         features = nn.Sequential(*list(net.children())[:-2])(batch)
@@ -35,7 +35,7 @@ def cam_by_hand(batch: Tensor) -> Tensor:
 
 @contextmanager
 def forward_passes(net: nn.Module) -> Iterator[list[int]]:
-    """The batch size of each pass."""
+    """Collect the batch size of each forward pass."""
     sizes: list[int] = []
     first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
     handle = first.register_forward_hook(lambda _, inputs, output: sizes.append(len(inputs[0])))
@@ -79,7 +79,7 @@ def test_classes_are_given_for_all_images_or_for_each(
 
 @pytest.mark.parametrize("classes", [[[1, 2]], [[1], [2], [3]]])
 def test_classes_for_another_number_of_images_are_an_error(classes: object) -> None:
-    """Else the images without classes would have maps of zeros."""
+    """Otherwise the images without classes would have maps of zeros."""
     with pytest.raises(ModelError, match=r"classes: expected \(k,\) or \(batch, k\)"):
         wsol_bench.localization_maps(resnet(), images(), classes=classes)
 
@@ -103,7 +103,7 @@ def test_several_methods_share_one_forward_pass() -> None:
     torch.testing.assert_close(maps["grad_cam"], maps["cam"].relu() / 4, rtol=1e-4, atol=1e-5)
 
 
-def test_a_method_without_its_head_is_an_error_that_says_what_is_missing() -> None:
+def test_a_method_without_the_head_that_it_needs_is_an_error_that_says_so() -> None:
     with pytest.raises(ModelError, match=r"cam is not applicable to VGG: .*behind 'features\.19'"):
         wsol_bench.localization_maps(vgg(), images(), ("grad_cam", "cam"))
     with pytest.raises(ModelError, match=r"cam is not applicable to ResNet: .*behind 'layer3'"):
@@ -115,7 +115,7 @@ def test_an_unknown_method_is_an_error_that_names_the_nearest() -> None:
         wsol_bench.localization_maps(resnet(), images(), ("gradcam",))
 
 
-def test_what_the_decorator_returns_needs_no_registered_name(
+def test_a_decorated_method_can_be_given_without_its_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
@@ -137,7 +137,7 @@ def test_what_the_decorator_returns_needs_no_registered_name(
     )
 
 
-def test_options_of_a_method_are_bound_before() -> None:
+def test_a_method_can_be_given_with_bound_options() -> None:
     def power(record: Record, *, exponent: int) -> Tensor:
         return record.activations.pow(exponent).mean(1, keepdim=True)
 
@@ -152,7 +152,7 @@ def test_options_of_a_method_are_bound_before() -> None:
 # ---- layers and networks
 
 
-def test_another_layer_gives_maps_of_its_own_size() -> None:
+def test_another_layer_gives_maps_of_its_size() -> None:
     net, classes = resnet(), [5, 0, 9]
     maps = wsol_bench.localization_maps(net, images(), layer="layer2", classes=classes)["grad_cam"]
     first, last = list(net.children())[:6], list(net.children())[6:-1]
@@ -196,7 +196,7 @@ def test_one_method_needs_no_list() -> None:
     assert list(wsol_bench.localization_maps(resnet(), images(), "grad_cam")) == ["grad_cam"]
 
 
-def test_no_class_slot_is_an_error() -> None:
+def test_zero_class_slots_are_an_error() -> None:
     with pytest.raises(ValueError, match="k: expected at least 1, found 0"):
         wsol_bench.localization_maps(resnet(), images(), k=0)
 

@@ -19,7 +19,7 @@ from wsol_bench.methods.occlusion import occlusion
 @pytest.mark.parametrize(
     ("window", "stride"), [(4, 3), (3, 3), (1, 1), (5, 2), (11, 4), (50, 50)], ids=str
 )
-def test_occlusion_is_what_loops_over_windows_give(window: int, stride: int) -> None:
+def test_occlusion_equals_loops_over_windows(window: int, stride: int) -> None:
     net, batch = curved_net(), images(2, *SIZE)
     of = record_of(net, batch)
     maps = with_options(occlusion, window=window, stride=stride)(of)
@@ -46,14 +46,14 @@ def test_a_pixel_counts_in_every_window_that_covers_it() -> None:
     net, batch = one_pixel()
     of = record_of(net, batch, torch.tensor([[0, 1]]))
     maps = with_options(occlusion, window=4, stride=2)(of)[0]
-    # Of the pairs of rows: 0, 1: one window, which covers; 2, 3: both do; 4, 5: one of two.
+    # Rows 0 and 1 lie in one window, which covers; 2, 3: both windows cover; 4, 5: one of two.
     of_rows = torch.tensor([1, 1, 1, 1, 0.5, 0.5, 0, 0, 0, 0, 0, 0])
     of_columns = torch.tensor([0, 0, 0.5, 0.5, 1, 1, 0.5, 0.5, 0, 0, 0, 0])
     expected = 0.8 * torch.outer(of_rows, of_columns)
     torch.testing.assert_close(maps, torch.stack([expected, -expected]), rtol=0, atol=1e-5)
 
 
-def test_occlusion_sees_what_a_window_costs_a_class_that_is_almost_certain() -> None:
+def test_occlusion_resolves_the_drop_of_a_probability_close_to_one() -> None:
     class Sure(nn.Module):
         def __init__(self) -> None:
             super().__init__()

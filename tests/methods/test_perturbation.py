@@ -1,4 +1,4 @@
-"""What all methods keep that ask the network again about masked images or activations."""
+"""Common properties of the methods that ask the network about masked images or activations."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ LAYER_METHODS = METHODS[:4]
 
 
 @pytest.mark.parametrize("method", METHODS, ids=named)
-def test_one_image_has_the_map_that_it_has_in_a_batch(method: MapMethod) -> None:
+def test_an_image_has_the_same_map_alone_and_in_a_batch(method: MapMethod) -> None:
     net, batch = curved_net(), images(20, *SIZE)
     maps = method(record_of(net, batch))
     assert maps.isfinite().all() and maps.any()
@@ -62,7 +62,7 @@ PASSES = {
     "score_cam": (5, 0),
     "ss_cam": (2 * 5, 0),
     "is_cam": ((3 - 1) * 5, 0),
-    "ablation_cam": (1, 5),  # the pass that notes what runs before the layer
+    "ablation_cam": (1, 5),  # one pass notes the modules before the layer
     "rise": (20, 0),
     "occlusion": (3 * 4, 0),
 }
@@ -119,7 +119,7 @@ def test_activations_without_contrast_give_finite_maps(method: MapMethod, value:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=named)
-def test_an_image_that_is_not_finite_costs_no_other_its_map(method: MapMethod) -> None:
+def test_an_image_that_is_not_finite_does_not_change_other_maps(method: MapMethod) -> None:
     net, batch = curved_net(), images(3, *SIZE)
     expected = method(record_of(net, batch[1:], torch.tensor([[0], [1]])))
     batch[0, 0, 0, 0] = torch.nan
@@ -128,7 +128,7 @@ def test_an_image_that_is_not_finite_costs_no_other_its_map(method: MapMethod) -
 
 
 class Sizes(TorchDispatchMode):
-    """The largest tensor that comes to be."""
+    """Records the size of the largest tensor that any operation makes."""
 
     largest = 0
 
@@ -141,7 +141,7 @@ class Sizes(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=named)
-def test_no_more_masked_images_are_held_than_pass_at_once(method: MapMethod) -> None:
+def test_only_the_masked_images_of_one_pass_are_in_memory(method: MapMethod) -> None:
     class Wide(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -185,7 +185,7 @@ def test_options_out_of_range_are_errors(method: MapMethod, options: dict[str, A
         with_options(method, **options)
 
 
-def test_all_are_registered_under_their_names() -> None:
+def test_all_methods_are_registered_under_their_names() -> None:
     for method in (score_cam, ss_cam, is_cam, ablation_cam, rise, occlusion):
         assert cam_methods.get(method.name) is method
         assert method.paper
@@ -197,7 +197,7 @@ def test_all_are_registered_under_their_names() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=named)
-def test_the_model_is_left_as_found(method: MapMethod) -> None:
+def test_the_model_is_left_unchanged(method: MapMethod) -> None:
     net = build_network("DenseNet")
     of = record_of(net.train(), images(2, 32), k=2)
     with unchanged(net):
@@ -206,7 +206,7 @@ def test_the_model_is_left_as_found(method: MapMethod) -> None:
 
 @pytest.mark.parametrize("where", ["features.conv0", "features", "classifier"])
 @pytest.mark.parametrize("method", METHODS, ids=named)
-def test_the_model_is_left_as_found_also_when_it_fails(method: MapMethod, where: str) -> None:
+def test_the_model_is_left_unchanged_also_when_it_fails(method: MapMethod, where: str) -> None:
     net = build_network("DenseNet")
     of = record_of(net.train(), images(2, 32), k=2)
     net.get_submodule(where).register_forward_hook(fail)

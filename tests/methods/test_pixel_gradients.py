@@ -1,4 +1,4 @@
-"""What all methods keep whose maps are gradients at the pixels; guided Grad-CAM."""
+"""Common properties of the methods whose maps are gradients at the pixels; guided Grad-CAM."""
 
 import warnings
 from copy import deepcopy
@@ -41,11 +41,14 @@ METHODS = [
         (deconvnet, [5, 6]),
         (input_x_gradient, [1, 7]),  # |3 1 - 2 2| and |-1 1 + 4 2|
         (guided_grad_cam, [0, 28]),  # Grad-CAM: ReLU(3 1 - 2 2) and -1 1 + 4 2
-        (integrated_gradients, [1, 7]),  # no jump on the way from 0 of a network without biases
+        (
+            integrated_gradients,
+            [1, 7],
+        ),  # without biases the gradient is constant on the path from 0
     ],
     ids=lambda value: value.name if isinstance(value, MapMethod) else "",
 )
-def test_maps_are_those_reckoned_by_hand(method: MapMethod, expected: list[float]) -> None:
+def test_maps_equal_those_calculated_by_hand(method: MapMethod, expected: list[float]) -> None:
     torch.testing.assert_close(method(tiny())[0, :, 0, 0], torch.tensor(expected).float())
 
 
@@ -64,7 +67,7 @@ def test_maps_are_those_reckoned_by_hand(method: MapMethod, expected: list[float
 )  # fmt: skip
 @pytest.mark.parametrize("method", [guided_backprop, deconvnet, guided_grad_cam], ids=named)
 def test_a_network_without_rectifiers_is_refused(method: MapMethod, function: Any) -> None:
-    """Gates, bounds that are not 0, and what is no function of the pixels are left alone."""
+    """Gates, bounds that are not 0, and values that do not depend on the pixels do not count."""
     with pytest.raises(NotApplicableError, match=rf"^{method.name} is not applicable to Tiny: the"):
         method(tiny(function))
 
@@ -97,7 +100,7 @@ def test_the_network_comes_back_as_it_was_also_when_it_fails(
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("method", METHODS, ids=named)
-def test_maps_are_the_same_where_the_caller_has_switched_gradients_off(
+def test_maps_are_the_same_if_the_caller_has_switched_gradients_off(
     method: MapMethod, context: Any
 ) -> None:
     expected = method(record_of(calibrated_network("ResNet"), images(), CLASSES))
@@ -119,7 +122,7 @@ def test_agrees_with_captum(method: MapMethod, peer_name: str, name: str) -> Non
 
 
 def test_guided_grad_cam_agrees_with_captum() -> None:
-    """Whose Grad-CAM is resized to the input the same way."""
+    """captum resizes its Grad-CAM to the input in the same way."""
     captum = pytest.importorskip("captum.attr")
     net = without_work_in_place(calibrated_network("ResNet"))
     batch = images()
@@ -133,7 +136,7 @@ def test_guided_grad_cam_agrees_with_captum() -> None:
         assert_same(actual[:, slot], expected.detach().abs().amax(dim=1))
 
 
-def test_guided_grad_cam_is_of_the_records_own_layer() -> None:
+def test_guided_grad_cam_uses_the_records_layer() -> None:
     net, batch = calibrated_network("ResNet"), images()
     targets = [target_of(net, layer=layer) for layer in ("layer2", "layer3")]
     record = capture(
@@ -145,7 +148,7 @@ def test_guided_grad_cam_is_of_the_records_own_layer() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=named)
-def test_a_batch_is_its_images_one_by_one(method: MapMethod) -> None:
+def test_a_batch_gives_the_same_as_its_images_one_by_one(method: MapMethod) -> None:
     net, batch = calibrated_network("ResNet"), images(3)
     classes = [[4, 1], [0, 5], [2, 2]]
     together = method(record_of(net, batch, classes))
@@ -164,7 +167,7 @@ def test_maps_follow_the_order_of_the_classes(method: MapMethod) -> None:
     assert_same(method(record, slots[:, :1]), maps[:, 1:])
 
 
-def test_options_that_make_no_sense_are_refused() -> None:
+def test_invalid_options_are_refused() -> None:
     refused = [
         (smooth_grad, {"samples": 0}),
         (smooth_grad, {"noise": -0.1}),
@@ -179,7 +182,7 @@ def test_options_that_make_no_sense_are_refused() -> None:
 # ---- cost, precision, names
 
 
-def test_who_asks_second_is_charged_as_much_and_the_network_does_not_run_again() -> None:
+def test_a_second_method_is_charged_as_much_but_the_network_does_not_run_again() -> None:
     net = deepcopy(calibrated_network("ResNet"))
     record = record_of(net, images(), CLASSES)
     runs = []
@@ -219,13 +222,13 @@ def test_half_precision_is_close_to_full(name: str, method: MapMethod) -> None:
     assert rounded.dtype == torch.float32
     assert rounded.isfinite().all()
     assert not torch.equal(exact, rounded), "autocast did nothing"
-    if name != "EfficientNet":  # where it is random, no rounding error is small
+    if name != "EfficientNet":  # a random EfficientNet magnifies rounding errors
         assert torch.corrcoef(torch.stack([exact.flatten(), rounded.flatten()]))[0, 1] > 0.8
 
 
-def test_all_are_registered_under_their_names() -> None:
+def test_all_methods_are_registered_under_their_names() -> None:
     for method in METHODS:
-        known = cam_methods.get(method.name.partition("+")[0])
-        assert known.paper == method.paper != ""
-        assert known.classes == "label"
-        assert known.scope == ("layer" if known is guided_grad_cam else "image")
+        registered = cam_methods.get(method.name.partition("+")[0])
+        assert registered.paper == method.paper != ""
+        assert registered.classes == "label"
+        assert registered.scope == ("layer" if registered is guided_grad_cam else "image")

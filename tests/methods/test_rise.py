@@ -25,7 +25,7 @@ def test_rise_is_the_mean_of_masks_in_units_of_their_probability() -> None:
     torch.testing.assert_close(maps[0], expected, rtol=0, atol=0.03)
 
 
-def test_rise_is_what_loops_over_masks_give() -> None:
+def test_rise_equals_loops_over_masks() -> None:
     net, batch = curved_net(), images(3, *SIZE)
     of = record_of(net, batch)
     maps = with_options(rise, masks=37, cells=4, p1=0.4, seed=6)(of)
@@ -39,7 +39,7 @@ def test_rise_is_what_loops_over_masks_give() -> None:
         torch.testing.assert_close(maps[b], total / 37 / 0.4, rtol=1e-4, atol=1e-5)
 
 
-def test_masks_are_those_of_the_authors_code_but_at_the_border() -> None:
+def test_masks_equal_those_of_the_authors_code_except_at_the_border() -> None:
     transform = pytest.importorskip("skimage.transform")
     height, width, cells = 50, 33, 4  # cells of 13 x 9 pixels
     masks = RandomMasks.draw(30, cells, 0.5, height, width, torch.Generator().manual_seed(1))
@@ -53,7 +53,7 @@ def test_masks_are_those_of_the_authors_code_but_at_the_border() -> None:
         np.testing.assert_allclose(mask.numpy(), expected, rtol=0, atol=1e-5)
 
 
-def test_masks_pass_a_share_of_the_image_evenly() -> None:
+def test_masks_show_each_pixel_with_the_same_probability() -> None:
     masks = RandomMasks.draw(4000, 5, 0.2, 23, 31, torch.Generator().manual_seed(0))
     drawn = masks.of(slice(0, 4000))
     assert drawn.shape == (4000, 23, 31)

@@ -1,4 +1,4 @@
-"""Score-CAM, SS-CAM and IS-CAM against hand-solved maps, loops over channels and peers."""
+"""Score-CAM, SS-CAM and IS-CAM against hand-solved maps, loops over channels and libraries."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from wsol_bench.methods.is_cam import is_cam
 from wsol_bench.methods.score_cam import score_cam
 from wsol_bench.methods.ss_cam import ss_cam
 
-# Scores of the image under the masks red / 4 and green / 3.
+# The scores of the image under the masks red / 4 and green / 3.
 SUM_OF_RED = ((4 * 4 + 2 * 2 + 2 * 2) / 4, 0 * 1 + 2 * 1)
 
 SUM_OF_GREEN = (3 * 2 / 4, 3 + 3)
@@ -27,14 +27,14 @@ def by_softmax(first: float, second: float) -> Tensor:
     return share * RED + (1 - share) * GREEN
 
 
-def test_channels_weigh_their_share_of_the_score() -> None:
+def test_channels_are_weighted_by_their_share_of_the_score() -> None:
     maps = score_cam(record_of(Sums(), RED_AND_GREEN, torch.tensor([[0, 1]])))[0]
     expected = torch.stack([by_softmax(*SUM_OF_RED), by_softmax(*SUM_OF_GREEN)])
     torch.testing.assert_close(maps, expected)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10])
-def test_scores_that_are_linear_in_the_mask_are_a_fraction_of_score_cams(steps: int) -> None:
+def test_linear_scores_of_is_cam_are_a_fraction_of_score_cams(steps: int) -> None:
     """Scores are linear in the strength: 1/N sum_i i (i - 1) / 2N = binom(N + 1, 3) / N^2."""
     factor = math.comb(steps + 1, 3) / steps**2
     maps = with_options(is_cam, steps=steps)(
@@ -44,7 +44,7 @@ def test_scores_that_are_linear_in_the_mask_are_a_fraction_of_score_cams(steps: 
     torch.testing.assert_close(maps, torch.stack([by_softmax(*scores) for scores in scaled]))
 
 
-def test_noise_that_all_channels_have_cancels_where_scores_are_linear() -> None:
+def test_noise_shared_by_all_channels_cancels_if_scores_are_linear() -> None:
     of = record_of(Sums(), RED_AND_GREEN, torch.tensor([[0, 1]]))
     torch.testing.assert_close(ss_cam(of), score_cam(of), rtol=1e-4, atol=1e-5)
 
@@ -58,7 +58,7 @@ def score_by_loops(
     channels: Tensor,
     inputs_of: Callable[[Tensor], list[tuple[float, Tensor]]],
 ) -> Tensor:
-    """Maps of all classes; ``inputs_of`` makes weighed masks of one channel's."""
+    """Score-CAM by loops, for all classes; ``inputs_of`` makes a channel's weighted masks."""
     scores = []
     for channel in channels:
         mask = F.interpolate(channel[None, None], image.shape[1:], mode="bilinear")[0, 0]
@@ -85,12 +85,12 @@ def assert_by_loops(
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_score_cam_is_what_loops_over_channels_give(name: str) -> None:
+def test_score_cam_equals_loops_over_channels(name: str) -> None:
     of = record_at(name)
     assert_by_loops(score_cam(of), of, lambda b, mask: [(1.0, mask)])
 
 
-def test_the_mask_is_resized_where_the_layer_is_smaller() -> None:
+def test_the_mask_is_resized_if_the_layer_is_smaller() -> None:
     of = record_of(curved_net(), images(3, *SIZE))
     assert of.activations.shape[2:] == (5, 6)
     maps = score_cam(of)
@@ -105,7 +105,7 @@ def test_ss_cam_averages_over_noisy_masks() -> None:
         for b, generator in enumerate(of.probe.noise(8))
     }
     maps = with_options(ss_cam, samples=3, noise=0.5, seed=8)(of)
-    assert_by_loops(maps, of, lambda b, mask: [(1 / 3, mask + 0.5 * one) for one in fields[b]])
+    assert_by_loops(maps, of, lambda b, mask: [(1 / 3, mask + 0.5 * field) for field in fields[b]])
 
 
 def test_ss_cam_without_noise_is_score_cam() -> None:

@@ -1,4 +1,4 @@
-"""ShapleyCAM against Hessians, and where there is none."""
+"""ShapleyCAM against Hessians, and on networks without a second derivative."""
 
 import pytest
 import torch
@@ -15,13 +15,13 @@ from wsol_bench.methods.shapley_cam import shapley_cam
 from wsol_bench.models.target_layers import target_of
 
 
-def test_shapley_cam_says_so_where_there_is_no_second_derivative() -> None:
+def test_shapley_cam_is_refused_without_a_second_derivative() -> None:
     net = models.mobilenet_v3_small(num_classes=4).eval()
     with pytest.raises(NotApplicableError, match=r"no second derivative.*hardsigmoid"):
         localization_maps(net, images(1, 8), "shapley_cam", layer="features.9")
 
 
-def test_shapley_cam_is_grad_cam_where_the_network_is_piecewise_linear() -> None:
+def test_shapley_cam_is_grad_cam_if_the_network_is_piecewise_linear() -> None:
     of = record_of(network_with(relu_head), images(3, 8))
     assert grad_cam(of).any()
     torch.testing.assert_close(shapley_cam(of), grad_cam(of), rtol=1e-4, atol=1e-6)
@@ -31,7 +31,7 @@ def test_shapley_cam_subtracts_half_of_the_hessian_times_the_activations() -> No
     net, batch = network_with(smooth_head), images(2, 8)
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter *= 2  # away from where SiLU and GELU are almost linear
+            parameter *= 2  # so large that SiLU and GELU are not almost linear
     of = record_of(net, batch)
     for b in range(2):
         for slot in range(3):

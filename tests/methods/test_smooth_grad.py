@@ -25,7 +25,9 @@ def test_smooth_grad_averages_gradients_with_their_signs_over_noisy_images() -> 
     gradients = []
     generators = record.probe.noise(8)
     for _ in range(3):
-        noise = torch.stack([torch.randn(3, 64, 64, generator=one) for one in generators])
+        noise = torch.stack(
+            [torch.randn(3, 64, 64, generator=generator) for generator in generators]
+        )
         ranges = torch.stack([image.max() - image.min() for image in batch])
         noisy = batch + 0.2 * ranges[:, None, None, None] * noise
         gradients.append(by_hooks(net, noisy, CLASSES, "plain"))

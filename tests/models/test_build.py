@@ -151,7 +151,7 @@ def test_a_builder_need_not_take_the_number_of_classes(builders: str, classes: P
     ("name", "message"),
     [
         ("nothing", "expected a torch.nn.Module, found NoneType"),
-        ("Wrapped", r"expected logits of shape \(b, n\), found dict"),
+        ("Wrapped", r"expected logits of shape \(batch, classes\), found dict"),
         ("fixde", "has no 'fixde'; did you mean 'fixed'"),
         ("sized", "cannot be built with .*num_classes.*unexpected keyword argument 'depth'"),
     ],

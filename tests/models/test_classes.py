@@ -53,7 +53,10 @@ def test_the_data_sets_order_is_taken_where_nothing_else_tells_one() -> None:
 
 
 def test_another_number_of_classes_is_an_error_that_says_both() -> None:
-    with pytest.raises(ModelError, match=r"has 1000 outputs, but .* name 12 classes.*'classes:'"):
+    with pytest.raises(
+        ModelError,
+        match=r"each of the network's 1000 outputs, found 12 classes in .*'classes:'",
+    ):
         load_classifier("squeezenet1_1", weights="random", dataset_classes=WNIDS, input_size=SIDE)
 
 

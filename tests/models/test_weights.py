@@ -69,7 +69,9 @@ def test_counters_that_older_files_lack_are_not_missed(classes: Path, tmp_path: 
 
 @pytest.mark.parametrize("name", ["colors:color_net", "timm/resnet18"])
 def test_weights_that_nobody_reads_are_an_error(name: str) -> None:
-    with pytest.raises(ModelError, match=r"has no weights 'no_such_file'.*DEFAULT, random, a file"):
+    with pytest.raises(
+        ModelError, match=r"has no weights 'no_such_file'.*DEFAULT, random or the path"
+    ):
         load_classifier(name, weights="no_such_file")
 
 
@@ -136,8 +138,8 @@ def test_a_missing_file_is_an_error(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([torch.ones(2)], "expected a mapping, found list"),
-        (torch.ones(2), "expected a mapping, found Tensor"),
+        ([torch.ones(2)], "expected a state_dict or a mapping that holds one, found list"),
+        (torch.ones(2), "expected a state_dict or a mapping that holds one, found Tensor"),
         ({"epoch": 3}, "expected a state_dict or a mapping that holds one .* found keys epoch"),
         ({}, "expected a state_dict"),
         ({0: torch.ones(2)}, "expected a state_dict"),

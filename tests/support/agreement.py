@@ -1,6 +1,7 @@
-"""Which of our maps are compared with which of other libraries, and how alike they are.
+"""Pairs of our map methods and other libraries' methods, and how alike their maps are.
 
-tests/reference/agreement.yaml says both; docs/agreement.md is written by agreement_page.
+tests/reference/agreement.yaml lists the pairs and the tolerance; agreement_page writes
+docs/agreement.md.
 """
 
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ class Pair:
 
     @property
     def explained(self) -> dict[str, Any] | None:
-        """The entry that explains why the maps differ; None where they have to agree."""
+        """The entry that explains why the maps differ; None if the maps must agree."""
         return next(
             (
                 entry
@@ -91,7 +92,12 @@ def all_pairs() -> list[Pair]:
 
 
 class Agreement(NamedTuple):
-    """Of the maps of all images and slots, each from 0 to 1."""
+    """The agreement of two methods' maps over all images and class slots; each map from 0 to 1.
+
+    Attributes:
+        correlation: the lowest correlation of two maps.
+        difference: the largest difference of two maps at a position.
+    """
 
     correlation: float
     difference: float
@@ -136,9 +142,11 @@ def network(data: Path, name: str) -> Network:
     pixels = torch.stack(
         [
             torch.from_numpy(
-                np.array(load_image(folder / f"{one}.JPEG").resize(size, Image.Resampling.BILINEAR))
+                np.array(
+                    load_image(folder / f"{stem}.JPEG").resize(size, Image.Resampling.BILINEAR)
+                )
             ).permute(2, 0, 1)
-            for one in SPECIFICATION["images"][: entry.get("images")]
+            for stem in SPECIFICATION["images"][: entry.get("images")]
         ]
     )
     images = normalize(pixels, IMAGENET_MEAN, IMAGENET_STD).contiguous()
@@ -154,14 +162,14 @@ def our_maps(pair: Pair, net: Network) -> Tensor:
 
 
 def compare(ours: Tensor, theirs: Tensor, pair: Pair) -> Agreement:
-    """Of (batch, k, h, w) maps; of pytorch_grad_cam's, what is made of ours as they are made."""
+    """The agreement of maps (batch, k, h, w); ours are first resized as pytorch_grad_cam does."""
     if pair.peer.startswith("pytorch_grad_cam") and ours.shape != theirs.shape:
         ours = F.interpolate(ours.relu(), theirs.shape[-2:], mode="bilinear", align_corners=False)
     assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
     both = [_unit_range(maps.double().flatten(2)) for maps in (ours, theirs)]
     centered = [maps - maps.mean(2, keepdim=True) for maps in both]
     correlation = F.cosine_similarity(*centered, dim=2)
-    # Of a constant map nothing can be said, unless both are.
+    # A constant map has no correlation; two constant maps agree.
     flat = [maps.amax(2) == 0 for maps in both]
     correlation = torch.where(flat[0] & flat[1], 1.0, correlation)
     return Agreement(float(correlation.min()), float((both[0] - both[1]).abs().max()))

@@ -1,4 +1,4 @@
-"""Our maps beside those of other libraries: scripts/agreement writes docs/agreement.md by this."""
+"""The page docs/agreement.md, our maps beside other libraries' maps; scripts/agreement runs it."""
 
 import os
 import sys
@@ -93,7 +93,7 @@ def page(data: Path) -> str:
 
 
 def _rounded(value: float, to_worse: Any) -> float:
-    """Four digits, never better than it is, but for what rounding of float32 does."""
+    """A number with four digits, rounded to the worse side, but for float32's rounding error."""
     return float(to_worse(round(value, 5) * 1e4) / 1e4)
 
 

@@ -1,4 +1,4 @@
-"""The numbers of small runs on colored rectangles, and whether intervals are of them."""
+"""The numbers of small runs on colored rectangles, and a check of their intervals."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ GRID = {"step": 0.05}
 
 
 def scenes(n=10):
-    """Rectangles on the cells' grid, of one color each, some with a second one of their class."""
+    """Scenes with rectangles on the grid of cells; every other scene has two of the same color."""
     rng = np.random.default_rng(0)
     scene_list = []
     for index in range(n):
@@ -37,7 +37,7 @@ def lines(table, **which):
 
 
 def assert_intervals_are_of(intervals, summary, names, *, within=True):
-    """One line a number, with the value of the summary, and within its interval."""
+    """Each number of the summary has one line of intervals, with its value inside the interval."""
     for line in summary.to_dict(orient="records"):
         by_number = lines(intervals, method=line["method"]).set_index("number")
         assert by_number.index.is_unique

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-# Sorted; the devkit's order is another.
+# Sorted by wnid; the devkit's IDs are in another order.
 IDS = {"n00000001": 2, "n00000002": 1}
 WNIDS = tuple(IDS)
 # (height, width), class, half-open boxes in pixels; the last image is on the blacklist.
@@ -18,7 +18,7 @@ IMAGES = (
 
 
 def image_id(number: int) -> str:
-    """Of the n-th image, from 1."""
+    """The id of the n-th image, from 1."""
     return f"ILSVRC2012_val_{number:08d}"
 
 
@@ -45,7 +45,7 @@ def write_annotations_only(root: Path, *, images=IMAGES, sizes: bool = True) -> 
 
 
 def without_model(root: Path, *methods, protocol="gradcam-2017", **changes) -> dict:
-    """An experiment on such a data set."""
+    """An experiment on a data set without images, with network-free methods."""
     return {
         "name": "elsewhere",
         "dataset": {"name": "imagenet", "root": str(root)},

@@ -1,9 +1,9 @@
 """A world that can be solved by hand: colored rectangles, and a network that sees color.
 
-`write_colors` writes images in the ILSVRC layout: a red, green or blue rectangle on black, the
-class is the color (`write_masks`: with masks instead of boxes). `color_net` averages each color
-channel over 32 x 32 cells and adds up the whole image for each class, so its CAM of a class is the
-cell average of that color, known by hand.
+`write_colors` writes images in the ILSVRC layout: a red, green or blue rectangle on black; the
+class is the color (`write_masks` writes masks instead of boxes). `color_net` averages each color
+channel over 32 x 32 cells and adds up the whole image for each class, so the CAM of a class is the
+cell average of its color, known by hand.
 """
 
 from pathlib import Path
@@ -45,7 +45,7 @@ def color_net(num_classes: int = 3) -> nn.Module:
 
 
 def net_without_blue(num_classes: int = 3) -> nn.Module:
-    """Gives NaN for a blue image, as a network that overflows."""
+    """A network that gives NaN for a blue image, as if it overflowed."""
 
     class Overflow(nn.Module):
         def forward(self, logits):
@@ -57,13 +57,13 @@ def net_without_blue(num_classes: int = 3) -> nn.Module:
 
 
 def chatty_net(num_classes: int = 3) -> nn.Module:
-    """Prints, as a download does."""
+    """A network whose builder prints, as a download does."""
     print("hello from the builder")
     return color_net(num_classes)
 
 
 def square_net(num_classes: int = 3) -> nn.Module:
-    """Refuses what is not square, as a vision transformer does."""
+    """A network that refuses images that are not square, as a vision transformer does."""
     net = color_net(num_classes)
 
     def refuse(module, inputs):
@@ -74,7 +74,7 @@ def square_net(num_classes: int = 3) -> nn.Module:
 
 
 def two_heads(num_classes: int = 3) -> nn.Module:
-    """A second linear layer, of another shape, that takes no part."""
+    """A network with a second linear layer, of another shape, that has no effect."""
     net = color_net(num_classes)
 
     class Idle(nn.Linear):
@@ -125,10 +125,10 @@ def write_colors(root: Path, *, scenes=SCENES) -> Path:
 
 
 def write_masks(root: Path, *, scenes=SCENES) -> dict:
-    """Write the scenes with masks of their objects, one a box, as wsolevaluation's metadata.
+    """Write the scenes with one mask for each box, as wsolevaluation's metadata.
 
-    Returns the data set for an experiment. In the first image the lowest 10 lines are to be
-    ignored, as far as they hold no object.
+    Returns the data set for an experiment. In the first image the lowest 10 lines are ignored where
+    they hold no object.
     """
     images = root / "images"
     images.mkdir(parents=True)

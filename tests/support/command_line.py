@@ -10,7 +10,7 @@ import pytest
 
 from wsol_bench.cli import main
 
-# Columns of every summary of a protocol of one box.
+# The columns that every summary has if the protocol makes one box for each map.
 SUMMARY_KEYS = [
     "model", "method", "layer", "protocol", "n_images", "n_blacklisted",
     "top1_cls_error", "top5_cls_error", "top1_loc_error", "top5_loc_error",
@@ -37,7 +37,7 @@ def cli(*arguments, cwd=".", code=0):
 
 
 def run(line):
-    """Call a command of a page, which must succeed; return its standard output."""
+    """Call a command of a documentation page, which must succeed; return its standard output."""
     program, *arguments = shlex.split(line)
     assert program == "wsol-bench", line
     if arguments[0] == "run":

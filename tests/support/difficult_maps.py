@@ -1,4 +1,4 @@
-"""Maps that are hard to take components of, by name, and strategies that draw any map."""
+"""Maps whose connected components are hard to find, by name, and strategies that draw any map."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -10,7 +10,7 @@ def drawn(*lines):
 
 
 def spiral(size):
-    """A way of one pixel's width from the corner to the center, as the number of each step."""
+    """A path one pixel wide from the corner to the center; each pixel holds its step's number."""
     steps = np.zeros((size, size))
     y, x, turn, step = 0, 0, 0, 1
     moves = [(0, 1), (1, 0), (0, -1), (-1, 0)]
@@ -23,7 +23,7 @@ def spiral(size):
         step += 1
         for _ in range(2):
             dy, dx = moves[turn % 4]
-            # Stop short of the way's own wall.
+            # Stop before the path touches itself.
             if is_free(y + dy, x + dx) and (
                 not (0 <= y + 2 * dy < size and 0 <= x + 2 * dx < size)
                 or is_free(y + 2 * dy, x + 2 * dx)

@@ -1,4 +1,4 @@
-"""Layers behind pixels that stand for activations, for excitation backprop."""
+"""Small networks for excitation backprop, whose input pixels serve as activations."""
 
 import itertools
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def uniform(*shape: int, seed: int = 7) -> Tensor:
 
 @torch.no_grad()
 def at_random(net: nn.Module, seed: int = 0) -> nn.Module:
-    """All weights, biases and statistics at random, in evaluation mode."""
+    """Draw all weights, biases and statistics of a network at random, in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
     for name, tensor in itertools.chain(net.named_parameters(), net.named_buffers()):
         if name.endswith("running_var"):
@@ -30,7 +30,7 @@ def at_random(net: nn.Module, seed: int = 0) -> nn.Module:
 
 
 class Behind(nn.Module):
-    """The pixels, which stand for activations, and layers behind them."""
+    """Layers behind the map layer `here`, whose activations are the pixels."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Do(nn.Module):
 
 
 class Join(nn.Module):
-    """What a function makes of two branches."""
+    """A function of the outputs of two branches."""
 
     def __init__(self, a: nn.Module, b: nn.Module, how: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()

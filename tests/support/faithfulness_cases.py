@@ -18,7 +18,7 @@ SIDE = 28
 
 
 def build() -> nn.Module:
-    """Its layer "0" sees the whole input at full size; dropout and batch norm tell the modes."""
+    """A network whose layer "0" has the input's size; dropout and batch norm show the mode."""
 
     def build_confident() -> nn.Module:
         net = nn.Sequential(
@@ -32,7 +32,7 @@ def build() -> nn.Module:
             nn.Dropout(),
             nn.Linear(144, N_CLASSES),
         )
-        # Confident enough that a changed input is another probability.
+        # Weights so large that a changed input has another probability.
         nn.init.normal_(net[-1].weight, std=1.0)
         net[1].running_mean += torch.randn(8) / 4
         return net

@@ -1,4 +1,4 @@
-"""A network of four channels, whose passes take a while, and a method that takes its time."""
+"""A network of four channels with slow passes, and a slow method, for measured costs."""
 
 import time
 from collections import OrderedDict

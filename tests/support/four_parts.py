@@ -1,4 +1,4 @@
-"""A run of four parts on the color world, an engine that stops, and what a run folder holds."""
+"""A run of four parts on the color world, an engine that stops early, and a run folder's files."""
 
 import itertools
 import json
@@ -15,12 +15,16 @@ TABLES = Tables._fields
 
 
 def experiment(root, **changes):
-    """Four images, each a part."""
+    """An experiment on four images, each of which is a part."""
     return color_experiment(root, **{"part_size": 1, "batch_size": 1, "workers": 0, **changes})
 
 
 class StopsAfter(LocalEngine):
-    """Ctrl-C after some parts, or never; it knows which parts it was given."""
+    """An engine that is interrupted (Ctrl-C) after n parts, or never if n is None.
+
+    Attributes:
+        part_numbers: the numbers of the parts that the engine was given.
+    """
 
     def __init__(self, n=None):
         self.n = n
@@ -40,7 +44,7 @@ def stopped_after(n, root, out, **changes):
 
 
 def written(folder):
-    """When each part was written, by table and file name."""
+    """The time at which each part was written, by table and file name."""
     return {
         f"{path.parent.name}/{path.name}": path.stat().st_mtime_ns
         for path in folder.glob("*/*.parquet")

@@ -67,7 +67,8 @@ HEADS = [gap_head, relu_head, smooth_head]
 def network_with(head: Callable[[], nn.Module]) -> FeaturesAndHead:
     """Two convolutions to 4 x 4 positions of 8 x 8 pixels, then a head.
 
-    Its layer ends in a ReLU that does not work in place; scales of both signs in its normalization.
+    The target layer ends in a ReLU that does not work in place; the normalization's scales have
+    both signs.
     """
 
     def build() -> FeaturesAndHead:
@@ -101,14 +102,14 @@ def record_of(net: nn.Module, batch: Tensor, classes: Tensor | None = None) -> R
 
 
 def maps_of_pytorch_grad_cam(extractor: Any, call: Callable[[], Any]) -> Tensor:
-    """Maps before it resizes and scales them, cut at zero as it then does."""
+    """The maps of pytorch-grad-cam before it resizes and scales them, rectified as it then does."""
     base = getattr(extractor, "base_cam", extractor)
-    collected, own = [], base.get_cam_image
+    collected, original = [], base.get_cam_image
 
-    def noted(*args: Any) -> Any:
-        collected.append(own(*args))
+    def collecting(*args: Any) -> Any:
+        collected.append(original(*args))
         return collected[-1]
 
-    base.get_cam_image = noted
+    base.get_cam_image = collecting
     call()
     return torch.as_tensor(np.asarray(collected[0])).relu()

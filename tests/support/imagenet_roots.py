@@ -1,4 +1,4 @@
-"""A small ImageNet in every layout, and what tests ask of a data set that was loaded from it."""
+"""A small ImageNet in every layout, and helpers for tests of the data set loaded from it."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The distribution of tests/plugin, installed as pip would lay it."""
+"""The distribution of tests/plugin, installed as pip installs it."""
 
 import tomllib
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ PLUGIN = Path(__file__).parent.parent / "plugin"
 
 @contextmanager
 def installed_plugin(folder):
-    """Lay it in a folder on the path; nothing of it is left behind."""
+    """Install the plug-in in a folder on the path, and remove it from the registries at the end."""
     project = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]
     info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     info.mkdir()
@@ -27,7 +27,7 @@ def installed_plugin(folder):
     (info / "entry_points.txt").write_text("\n".join(lines))
     (folder / "wsol_bench_example.py").write_text((PLUGIN / "wsol_bench_example.py").read_text())
     registries = (cam_methods, metrics)
-    known = [list(registry) for registry in registries]
+    names_before = [list(registry) for registry in registries]
     with importable(folder):
         yield folder
-    assert [list(registry) for registry in registries] == known
+    assert [list(registry) for registry in registries] == names_before

@@ -1,4 +1,4 @@
-"""The oracle of sweeps: each threshold by itself, cut in float64, labeled by scikit-image."""
+"""The oracle of threshold sweeps: each threshold alone, in float64, labeled by scikit-image."""
 
 from functools import cache
 from itertools import product
@@ -30,7 +30,7 @@ def cut(values, threshold, *, of, comparison):
 
 
 def components(mask, connectivity):
-    """(pixels, first pixel in raster order, half-open box) of each component."""
+    """Each component as (number of pixels, first pixel in raster order, half-open box)."""
     if not mask.any():
         return []
     labels = label(mask, connectivity=connectivity)
@@ -43,7 +43,7 @@ def components(mask, connectivity):
 
 
 def largest(regions):
-    """The box of the component with most pixels; of several the one whose first pixel is first."""
+    """The box of the component with most pixels; a tie goes to the first in raster order."""
     return min(regions, key=lambda region: (-region[0], region[1]))[2] if regions else None
 
 

@@ -1,4 +1,4 @@
-"""Networks of which several layers are recorded, and how their records and probes are compared."""
+"""Networks of which several layers are recorded."""
 
 from functools import cache
 
@@ -42,7 +42,7 @@ def build(name: str) -> nn.Module:
 
 @cache
 def network_of(name: str) -> nn.Module:
-    """The same, made once: nobody may change it."""
+    """A network of `LAYERS`, made once: no test may change it."""
     return build(name)
 
 

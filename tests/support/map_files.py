@@ -1,4 +1,4 @@
-"""Files of maps for tests: a map that is easily recognized, and how it is read and written."""
+"""Map files for tests: a map that is easily recognized, and functions to read and write it."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ RAMP = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
 def read(folder, image_id):
-    """The map of an image in a folder; None if there is none."""
+    """The map of an image in a folder; None if the folder has no map of the image."""
     return maps_from.opener(None, path=folder).map_of(image_id)
 
 

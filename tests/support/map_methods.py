@@ -1,4 +1,4 @@
-"""What the tests of map methods share: bound options, names for parameters, comparisons of maps."""
+"""Helpers of the tests of map methods: bound options, parameter ids, comparisons of maps."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def in_units_of_the_maximum(maps: Tensor) -> Tensor:
 
 
 def assert_same(actual: Tensor | None, expected: Tensor | None, tolerance: float = 1e-4) -> None:
-    """The tensors differ by at most a fraction of the largest expected magnitude, not 0."""
+    """Check that tensors differ by at most a fraction of the largest expected magnitude (not 0)."""
     assert actual is not None and expected is not None
     size = expected.abs().max()
     assert size > 0
@@ -32,7 +32,7 @@ def assert_same(actual: Tensor | None, expected: Tensor | None, tolerance: float
 
 
 def assert_correlated(ours: Tensor, theirs: Tensor) -> None:
-    """Maps (n, h, w) are the same but for an affine scale; of a map of zeros both are zeros."""
+    """Check that maps (n, h, w) agree up to an affine scale; zero maps match only zero maps."""
     assert ours.shape == theirs.shape
     for our_map, their_map in zip(ours.flatten(1), theirs.flatten(1), strict=True):
         assert bool(our_map.any()) == bool(their_map.any())

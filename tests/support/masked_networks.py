@@ -9,7 +9,7 @@ from wsol_bench.models.target_layers import Target, target_of
 
 
 def record_of(net: nn.Module, batch: Tensor, classes: Tensor | None = None, k: int = 3) -> Record:
-    """The record of a batch at the layer of the table, or at `features` of a network by hand."""
+    """The record of a batch at the table's target layer, or at `features` of a made-up network."""
     by_table = type(net).__module__.startswith("torchvision")
     target = target_of(net) if by_table else Target("features")
     return capture(
@@ -17,7 +17,7 @@ def record_of(net: nn.Module, batch: Tensor, classes: Tensor | None = None, k: i
     )
 
 
-SIZE = (10, 12)  # height and width of images for `curved_net`: a side mistaken for the other shows
+SIZE = (10, 12)  # height and width of images for `curved_net`; they differ, so swapped sides show
 
 
 # By hand: the layer is the image's red and green, a score is the sum of one of them.
@@ -26,7 +26,7 @@ RED_AND_GREEN = torch.stack([RED, GREEN, torch.zeros(2, 2)])[None]
 
 
 class Sums(nn.Module):
-    """Logits (sum of red, sum of green), by a layer that is a 1x1 convolution."""
+    """A network with logits (sum of red, sum of green); its layer is a 1x1 convolution."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Sums(nn.Module):
         return self.features(batch).sum((2, 3))
 
 
-# Layers of few channels: each costs the loops a pass.
+# Layers of few channels: the loops take one pass for each channel.
 LAYERS = {
     "ResNet": "layer1",
     "VGG": "features.2",
@@ -56,7 +56,7 @@ def record_at(name: str, k: int = 2) -> Record:
 
 
 class Linear(nn.Module):
-    """The probability of class 0 is ``sum(weights * image) + 0.1``."""
+    """A network in which the probability of class 0 is ``sum(weights * image) + 0.1``."""
 
     def __init__(self, weights: Tensor) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Linear(nn.Module):
 
 
 def one_pixel(side: int = 12) -> tuple[nn.Module, Tensor]:
-    """All that counts is the pixel (3, 4), which gives 0.8."""
+    """A network and an image in which only the pixel (3, 4) counts, with a weight of 0.8."""
     weights = torch.zeros(3, side, side)
     weights[0, 3, 4] = 0.8
     return Linear(weights), torch.ones(1, 3, side, side)

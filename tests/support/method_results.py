@@ -1,4 +1,4 @@
-"""Methods' results from made-up tables, as a run's are made from stored ones."""
+"""The results of methods, made from made-up tables as a run makes them from stored tables."""
 
 from types import SimpleNamespace
 
@@ -30,21 +30,23 @@ def method_of(
         metrics = build_metrics(None, protocol, faithfulness="insertion" in rows)
     scoring = scoring_of(protocol, metrics)
     if curves is None and scoring.curve_columns:
-        curves = pd.DataFrame(columns=["image_id", *(one.name for one in scoring.curve_columns)])
+        names_of_curves = [column.name for column in scoring.curve_columns]
+        curves = pd.DataFrame(columns=["image_id", *names_of_curves])
     return MethodResults(names, EvaluatedImages.of(images), rows, curves, scoring, selection)
 
 
 def per_image(method):
-    """What each image contributes to each number that is a mean, by image id.
+    """The contribution of each image to each number that is a mean, by image id.
 
-    Of thresholds that are selected on other images, the numbers there, too.
+    The numbers at thresholds that are selected on other images are included.
     """
     numbers = method.numbers()
-    numbers += [one for one in (number.selected() for number in numbers) if one is not None]
+    selected = [number.selected() for number in numbers]
+    numbers += [number for number in selected if number is not None]
     columns = {
-        one.name: pd.Series(np.asarray(one.values, np.float64), index=one.image_ids)
-        for one in numbers
-        if one.is_mean
+        number.name: pd.Series(np.asarray(number.values, np.float64), index=number.image_ids)
+        for number in numbers
+        if number.is_mean
     }
     return pd.DataFrame(columns).reindex(method.scores.image_ids)
 
@@ -55,7 +57,7 @@ def errors_of(rows, images, *, iou=0.5):
     Attributes of the answer: cls and loc, for k = 1 to 5; loc_all, for k = 1 and 5; gt_known.
     """
     scores = ImageScores(EvaluatedImages(images), rows)
-    values = {one.name: one.value() for one in localization_numbers(scores, iou=iou)}
+    values = {number.name: number.value() for number in localization_numbers(scores, iou=iou)}
     return SimpleNamespace(
         cls=np.array([values[f"top{k}_cls_error"] for k in range(1, 6)]),
         loc=np.array([values[f"top{k}_loc_error"] for k in range(1, 6)]),

@@ -10,7 +10,7 @@ GROUP_OF_TEST = {"method": "cam", "layer": "l", "protocol": "p", "protocol_hash"
 
 
 def images(*lines):
-    """An images table; each line says what differs from an image of class a with no boxes."""
+    """An images table; each line holds what differs from an image of class a with no boxes."""
     table = []
     for line in lines:
         image = {
@@ -30,7 +30,7 @@ def images(*lines):
 
 
 def rows(*lines):
-    """A rows table; each line says what differs from a first guess of class a without a box."""
+    """A rows table; each line holds what differs from a row of rank 1 and class a without a box."""
     table = []
     for line in lines:
         row = {"model": "m", **GROUP_OF_TEST, "rank": 1, "class": "a", "iou": 0.0, **line}
@@ -43,12 +43,12 @@ def rows(*lines):
 
 
 def each_method(function, table, of_image, **options):
-    """What a function of a method's images gives for each method, behind the method's names."""
+    """A function's tables for the scores of each method, with the method's names in front."""
     tables = []
-    for names, mine in table.groupby(GROUP, sort=False):
+    for names, method_rows in table.groupby(GROUP, sort=False):
         of_model = of_image[of_image["model"] == names[0]]
-        scores = ImageScores.of(EvaluatedImages.of(of_model.reset_index(drop=True)), mine)
-        found = function(scores, **options)
-        named = pd.DataFrame(dict(zip(GROUP, names, strict=True)), index=found.index)
-        tables.append(pd.concat([named, found], axis=1))
+        scores = ImageScores.of(EvaluatedImages.of(of_model.reset_index(drop=True)), method_rows)
+        result = function(scores, **options)
+        named = pd.DataFrame(dict(zip(GROUP, names, strict=True)), index=result.index)
+        tables.append(pd.concat([named, result], axis=1))
     return pd.concat(tables, ignore_index=True)

@@ -24,7 +24,7 @@ def images(n: int = 2, height: int = 64, width: int | None = None, *, seed: int 
 
 
 def seeded(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
-    """What a builder makes at a seed, in evaluation mode; the caller's random numbers stay."""
+    """A network built at a seed, in evaluation mode; the caller's random state is kept."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build().eval()
@@ -45,7 +45,7 @@ def small_vit(
 ) -> models.VisionTransformer:
     """torchvision's vision transformer: a class token and 4 x 4 patches, in two blocks.
 
-    Its head is random: torchvision's is zero at first, and so would be every gradient.
+    Its head is random: torchvision's head starts at zero, so that all gradients would be zero.
     """
     net = models.VisionTransformer(
         image_size, patch_size, num_layers, num_heads, hidden_dim, mlp_dim, num_classes=num_classes
@@ -120,7 +120,7 @@ def _inception(num_classes: int) -> nn.Module:
     return models.inception_v3(num_classes=num_classes, aux_logits=False, init_weights=False)
 
 
-# By the name of the class; the table of target layers knows each.
+# By the name of the class; each is in the target-layer table.
 ARCHITECTURES: dict[str, Callable[[int], nn.Module]] = {
     "AlexNet": small_alexnet,
     "ConvNeXt": small_convnext,
@@ -157,7 +157,7 @@ def build_network(name: str, num_classes: int = N_CLASSES) -> nn.Module:
 
 @cache
 def network(name: str, num_classes: int = N_CLASSES) -> nn.Module:
-    """The same, made once: nobody may change it."""
+    """A network of `ARCHITECTURES`, made once: no test may change it."""
     return build_network(name, num_classes)
 
 
@@ -178,7 +178,7 @@ def calibrate(net: nn.Module, batch: Tensor) -> nn.Module:
 
 @cache
 def calibrated_network(name: str, num_classes: int = N_CLASSES) -> nn.Module:
-    """A network of `ARCHITECTURES` that is calibrated, made once: nobody may change it."""
+    """A calibrated network of `ARCHITECTURES`, made once: no test may change it."""
     batch = images(8, side_of(name))
     return seeded(lambda: calibrate(ARCHITECTURES[name](num_classes), batch))
 
@@ -200,9 +200,9 @@ class FeaturesAndHead(nn.Module):
 
 
 def curved_net(seed: int = 2, *, stride: int = 2) -> FeaturesAndHead:
-    """Images of 10 x 12 pixels to a layer of half that size, and a head that is no linear map.
+    """A network for images of 10 x 12 pixels, with a layer of half that size and a nonlinear head.
 
-    Its scores are so large that they tell masks apart.
+    Its scores are so large that they differ clearly between masks.
     """
 
     def build() -> FeaturesAndHead:
@@ -226,7 +226,7 @@ def curved_net(seed: int = 2, *, stride: int = 2) -> FeaturesAndHead:
 
 
 class Residual(nn.Module):
-    """What stands before the target layer `features` is added behind it, under several names."""
+    """A network that adds outputs from before the target layer `features` to the layer's output."""
 
     def __init__(self, passing: nn.Module) -> None:
         super().__init__()
@@ -250,7 +250,7 @@ class Residual(nn.Module):
 
 
 def residual(passing: nn.Module) -> nn.Module:
-    """A residual stream that passes a module on its way."""
+    """A `Residual` network whose stream passes through a module."""
     return seeded(lambda: Residual(passing))
 
 

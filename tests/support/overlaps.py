@@ -1,4 +1,4 @@
-"""Overlaps of boxes, for tests that compare every box with every other."""
+"""Overlaps of boxes, for tests that compare every box with every other box."""
 
 from wsol_bench.geometry import box_iou
 

@@ -1,4 +1,4 @@
-"""The equations of other libraries whose maps differ from ours, on our record of a network."""
+"""Equations of other libraries whose maps differ from ours, computed from our records."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ EQUATIONS: dict[str, Callable[[Network, Pair, Tensor], Tensor]] = {}
 
 
 def equation(function: Callable[[Network, Pair, Tensor], Tensor]) -> None:
-    """Register what makes a peer's maps: of (network, pair, the peer's maps)."""
+    """Register a function ``(network, pair, peer's maps)`` that returns maps by the equation."""
     EQUATIONS[function.__name__] = function
 
 
@@ -45,7 +45,7 @@ def cube_inside_the_sum(net: Network, pair: Pair, theirs: Tensor) -> Tensor:
 
 @equation
 def either_sign(net: Network, pair: Pair, theirs: Tensor) -> Tensor:
-    """The centered map or its negative, whichever the peer's is more like."""
+    """The centered map or its negative: the one that is more like the peer's map."""
     options = {"centered": True}
     ours = cam_methods.get(pair.method).with_options(options, "agreement.yaml")(net.record)
     large = F.interpolate(ours, theirs.shape[-2:], mode="bilinear", align_corners=False)
@@ -61,10 +61,10 @@ def weighed_by_probability(net: Network, pair: Pair, theirs: Tensor) -> Tensor:
         activations = record.activations.clone().requires_grad_(True)
         with torch.enable_grad():
             logits = record.head(activations, torch.arange(len(activations)))
-            own = logits.gather(1, classes[:, None])
-            near = (logits - own).abs().detach().argsort(1)[:, 1:4]
+            class_scores = logits.gather(1, classes[:, None])
+            near = (logits - class_scores).abs().detach().argsort(1)[:, 1:4]
             shares = logits.softmax(1).gather(1, near)
-            score = shares * (own - alpha * logits.gather(1, near))
+            score = shares * (class_scores - alpha * logits.gather(1, near))
             (slopes,) = torch.autograd.grad(
                 (score.sum(1) / (shares.sum(1) + 1e-9)).sum(), activations
             )
@@ -102,17 +102,17 @@ def _resized(channels: Tensor, net: Network, *, align_corners: bool) -> Tensor:
 
 
 def _score_weighted(net: Network, masks: list[Tensor]) -> Tensor:
-    """Score-CAM with masks (batch, c, height, width); of several, the mean score."""
+    """Score-CAM with masks (batch, c, height, width); several masks give their mean score."""
     record = net.record
     with torch.no_grad():
         of_images = [
             torch.stack(
                 [
-                    net.model(one[b, :, None] * net.images[b])[:, record.classes[b]].T
+                    net.model(mask[b, :, None] * net.images[b])[:, record.classes[b]].T
                     for b in range(len(net.images))
                 ]
             )
-            for one in masks
+            for mask in masks
         ]
     return _combined(torch.stack(of_images).mean(0).softmax(-1), record)
 

@@ -1,4 +1,4 @@
-"""Maps of captum, grad-cam and torchcam of the networks of the agreement."""
+"""Maps that captum, grad-cam and torchcam make of the networks in agreement.yaml."""
 
 import copy
 import importlib
@@ -21,7 +21,7 @@ from wsol_bench.models.target_layers import Target, find_module
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars and warnings of others."""
+    """Silence the progress bars and warnings of other libraries."""
     with (
         warnings.catch_warnings(),
         redirect_stdout(io.StringIO()),
@@ -32,7 +32,7 @@ def quiet() -> Iterator[None]:
 
 
 def their_maps(pair: Pair, net: Network) -> Tensor:
-    """(batch, k, h, w) maps of the peer; each class has a copy of the network of its own."""
+    """The peer's maps (batch, k, h, w); each class slot gets a separate copy of the network."""
     library, _, called = pair.peer.partition("/")
     make = {"torchcam": _torchcam, "captum": _captum, "pytorch_grad_cam": _pytorch_grad_cam}
     maps = []

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-# Few values tie often; any float32 is as large or small as one can be, and of both signs of zero.
+# Few values tie often; any_values has float32 numbers of all magnitudes, and both zeros.
 few_values = st.sampled_from([-2.0, -0.5, -0.0, 0.0, 0.25, 1.0, 3.0])
 any_values = st.floats(width=32, allow_nan=False, allow_infinity=False)
 

@@ -1,12 +1,12 @@
-"""The maps that quantus was asked about, and the script that wrote tests/reference/quantus.json.
+"""Maps with numbers by quantus, and the script that wrote tests/reference/quantus.json.
 
     python -m venv quantus-venv
     quantus-venv/bin/pip install quantus==0.6.0 scikit-learn==1.9.1
     quantus-venv/bin/python tests/support/quantus_reference.py
 
-The tests read the numbers and draw the maps again, so they need neither package. The maps come from
-numpy.random.RandomState, whose numbers numpy keeps as they are, by additions and products alone,
-which every machine rounds alike; a checksum of each stands beside its numbers.
+The tests read the numbers and draw the maps again, so they need neither package. The maps are made
+from numpy.random.RandomState, whose numbers never change between versions, by additions and
+products alone, which every machine rounds alike; a checksum of each map stands beside its numbers.
 """
 
 import json
@@ -70,7 +70,7 @@ def checksum(case):
 
 
 def stored():
-    """The cases with the stored answers, whose maps must be the ones that were asked about."""
+    """The cases with quantus' stored numbers, after a check that the maps are still the same."""
     answers = json.loads(STORED.read_text())["cases"]
     drawn = list(cases())
     assert [case.name for case in drawn] == list(answers)

@@ -40,7 +40,7 @@ class Rectifier(nn.Module):
 
 
 class Tiny(nn.Module):
-    """Units (r, g, b, -r); scores 3, -2, 5, -7 and -1, 4, -2, 6 times what they pass."""
+    """Four rectified units (r, g, b, -r), and scores with weights 3, -2, 5, -7 and -1, 4, -2, 6."""
 
     def __init__(self, function: Callable[[Tensor], Any] = F.relu) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ def tiny(function: Callable[[Tensor], Any] = F.relu, pixel: Tensor = PIXEL) -> R
     return record_of(Tiny(function), pixel, [[0, 1]])
 
 
-# What a class passes to each unit, and so to the colors.
+# The gradient of each class at the units, and so at the colors.
 BY_HAND = {
     "plain": [[3, -2, 0], [-1, 4, 0]],  # where the unit is positive
     "guided": [[3, 0, 0], [0, 4, 0]],  # and what comes is positive, too
@@ -71,7 +71,7 @@ BY_HAND = {
 
 
 def dropped(method: str, **arguments: float) -> Callable[[Tensor], Tensor]:
-    """A method of a tensor in place; what it returns is not used."""
+    """A tensor's method that works in place, called without use of its result."""
 
     def work(x: Tensor) -> Tensor:
         getattr(x, method)(**arguments)
@@ -101,7 +101,7 @@ def ruled(function: Callable[..., Tensor], rule: str, *args: Any, **kwargs: Any)
 
 @contextmanager
 def patched(rule: str) -> Iterator[None]:
-    """The functions that the rectifiers among torchvision's modules call."""
+    """Replace the functions that the rectifiers among torchvision's modules call."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("relu", "hardtanh", "hardswish", "silu", "gelu") if rule != "plain" else ():
             patch.setattr(F, name, partial(ruled, getattr(F, name), rule))
@@ -109,7 +109,7 @@ def patched(rule: str) -> Iterator[None]:
 
 
 def by_hooks(net: nn.Module, batch: Tensor, classes: list[list[int]], rule: str) -> Tensor:
-    """(batch, k, 3, h, w) gradients at the pixels, with a hook at each rectifier."""
+    """Gradients (batch, k, 3, h, w) at the pixels, with a hook at each rectifier."""
     pixels = batch.clone().requires_grad_()
     with patched(rule):
         logits = net(pixels)
@@ -132,7 +132,7 @@ def without_work_in_place(net: nn.Module) -> nn.Module:
 
 
 def by_captum(name: str, net: nn.Module, batch: Tensor, **options: Any) -> Tensor:
-    """(batch, k, 3, h, w) attributions of a class of captum."""
+    """Attributions (batch, k, 3, h, w) of a class of captum."""
     captum = pytest.importorskip("captum.attr")
     method = getattr(captum, name)(without_work_in_place(net))
     slots = []

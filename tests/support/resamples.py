@@ -1,4 +1,4 @@
-"""Made-up hits of images, and oracles of what resamples of them give."""
+"""Made-up hits of images, and oracles for the numbers of their resamples."""
 
 import itertools
 from collections import Counter
@@ -29,19 +29,19 @@ def scipy_interval(data, statistic, **options):
 
 
 def every_resample(n):
-    """All n^n ways to draw n of n images, each as likely."""
+    """All n^n ways to draw n of n images with replacement, which are equally likely."""
     return np.array(list(itertools.product(range(n), repeat=n)))
 
 
 def assert_drawn_from(numbers, possible):
-    """The numbers have the distribution of a list of equally likely ones (chi-square test)."""
+    """Check that numbers are drawn from equally likely possible numbers (chi-square test)."""
     chances = Counter(np.round(possible, 9).tolist())
-    found = Counter(np.round(numbers, 9).tolist())
-    assert found.keys() <= chances.keys()
-    # Outcomes that are too rare for the test are one.
+    drawn = Counter(np.round(numbers, 9).tolist())
+    assert drawn.keys() <= chances.keys()
+    # Outcomes that are too rare for the test are counted as one outcome.
     often = [key for key in chances if chances[key] * len(numbers) >= 10 * len(possible)]
     expected = np.array([chances[key] for key in often]) * len(numbers) / len(possible)
-    observed = np.array([found[key] for key in often])
+    observed = np.array([drawn[key] for key in often])
     rest = len(numbers) - expected.sum()
     if rest > 1:
         expected = np.append(expected, rest)

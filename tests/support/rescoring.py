@@ -1,4 +1,4 @@
-"""Experiments whose maps are scored again, and what two runs must share."""
+"""Experiments whose stored maps are scored again, and a comparison of two runs."""
 
 from colors import color_experiment, write_colors
 from timeless import assert_same_tables
@@ -20,7 +20,7 @@ def broken_colors(folder):
 
 
 def with_network_free(root, folder):
-    """Maps of a network, a baseline, and boxes of a file that knows three images of four."""
+    """Maps of a network, a baseline, and boxes in a file that covers three of four images."""
     lines = [f"ILSVRC2012_val_{n:08d},n0000000{n} 64 32 150 120" for n in (1, 2, 3)]
     (folder / "boxes.csv").write_text("\n".join(["ImageId,PredictionString", *lines]) + "\n")
     boxes = {"name": "boxes_from", "path": str(folder / "boxes.csv"), "label": "boxes"}

@@ -1,4 +1,4 @@
-"""Maps, ground truth and batches for tests of scoring, and what is asked of the scores."""
+"""Maps, ground truth and batches for tests of scoring, and readers of the scores."""
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def image_batch(truths, protocol, placements=None):
 
 
 def row_batch(images, *, image=None, is_label=None):
-    """Rows of an image batch: by default the n-th is that of the n-th image's label."""
+    """Rows of an image batch: by default the n-th row is for the n-th image's label."""
     image = np.arange(len(images)) if image is None else np.array(image, np.int64)
     n = len(image)
     is_label = np.ones(n, bool) if is_label is None else np.array(is_label)
@@ -43,13 +43,13 @@ def row_batch(images, *, image=None, is_label=None):
 
 
 def scored(maps, truths, protocol, *, placements=None, image=None, is_label=None):
-    """Scores of maps: by default the n-th is that of the n-th image's label."""
+    """Scores of maps: by default the n-th map is for the n-th image's label."""
     rows = row_batch(image_batch(truths, protocol, placements), image=image, is_label=is_label)
     return default_scoring(protocol).score_maps(np.asarray(maps, np.float32), rows)
 
 
 def scored_boxes(boxes, truths, protocol, *, is_label=None, with_curve=None, sizes=SIZES):
-    """Scores of boxes without maps, one an image; those of the label may have a curve."""
+    """Scores of boxes without maps, one for each image; boxes of the label may have a curve."""
     placements = [protocol.input.place(*size) for size in sizes[: len(truths)]]
     rows = row_batch(image_batch(truths, protocol, placements), is_label=is_label)
     with_curve = rows.is_label if with_curve is None else np.array(with_curve)
@@ -57,24 +57,24 @@ def scored_boxes(boxes, truths, protocol, *, is_label=None, with_curve=None, siz
 
 
 def boxes_in(scores):
-    """(n, 4): the boxes of scores."""
+    """The boxes of scores, (n, 4)."""
     return np.column_stack([scores.rows[name] for name in ("x0", "y0", "x1", "y1")])
 
 
 def boxes_in_input(maps, protocol, size=224):
-    """(n, 4): the box of each map in pixels of a square input, whose images have its size."""
+    """The box of each map, (n, 4), in pixels of a square input of the images' size."""
     maps = np.asarray(maps, np.float32)
     placements = [place(size, size, geometry="squash", size=size)] * len(maps)
     return boxes_in(scored(maps, [truth_of()] * len(maps), protocol, placements=placements))
 
 
 def peaks_in(scores):
-    """(n, 2): the peaks of scores."""
+    """The peaks of scores, (n, 2)."""
     return np.column_stack([scores.rows["peak_x"], scores.rows["peak_y"]])
 
 
 def curves_in(scores, column="hits"):
-    """By row, the bytes of a column of curves."""
+    """The bytes of a column of curves, by row."""
     return dict(zip(scores.curve_rows.tolist(), scores.curves[column], strict=True))
 
 
@@ -107,7 +107,7 @@ def some_truths(n, seed=0):
 
 
 def truths_near(maps, protocol, seed=0):
-    """For each map the box of what is above one threshold, moved a little, and one anywhere."""
+    """For each map, the box at one threshold, moved a little, and a second box at random."""
     random = np.random.default_rng(seed)
     truths = []
     for index, large in enumerate(upsample(maps, (224, 224), protocol.map)):

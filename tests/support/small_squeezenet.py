@@ -1,4 +1,4 @@
-"""A small SqueezeNet and its classes, whose weights files the tests of classifiers read."""
+"""A small SqueezeNet and its classes, for the tests that read weights files."""
 
 import torch
 from networks import seeded

@@ -17,14 +17,14 @@ PIXELS = load_protocol("choe-2020-pxap", {"pixels": {"step": 0.5}})
 
 
 def images(*lines):
-    """Images of class a with one box; each line says what differs."""
+    """Images of class a with one box; each line holds what differs."""
     held_out = [line.pop("held_out", False) for line in lines]
     table = images_table(*({"boxes": [BOX], **line} for line in lines))
     return table.assign(held_out=held_out)
 
 
 def rows(*lines):
-    """A rows table from tuples of image, rank, class, IoU, and a dict of what differs, if any."""
+    """A rows table from tuples of image, rank, class, IoU, and an optional dict of other values."""
     names = ("image_id", "rank", "class", "iou")
     return rows_table(
         *(
@@ -58,5 +58,5 @@ def curves(**hits):
 
 
 def swept(*image_ids):
-    """The rows of images under a sweep, which have no box."""
+    """The rows of images under a threshold sweep, which have no box."""
     return rows(*((image_id, 1, "a", NAN, {"status": "swept"}) for image_id in image_ids))

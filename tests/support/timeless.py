@@ -1,4 +1,4 @@
-"""Runs are compared in all but the time they took."""
+"""Comparisons of runs in everything but the seconds that they took."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""A network is left as it was found: modes, hooks, attributes, gradients, values, global state."""
+"""A check that a network is left unchanged, with its hooks and gradients and torch's modes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def traces(net: nn.Module) -> dict[str, Any]:
-    """All that a careless pass changes on a network or around it, but for the values of tensors."""
+    """Everything that a careless pass may change on or around a network, except tensors' values."""
     modules = dict(net.named_modules())
     return {
         "modules": modules,
@@ -34,7 +34,7 @@ def traces(net: nn.Module) -> dict[str, Any]:
 
 @contextmanager
 def unchanged(net: nn.Module) -> Iterator[None]:
-    """The body leaves no trace on the network, and its parameters and buffers bit for bit."""
+    """Check that the body leaves the network as it was, its parameters and buffers bit for bit."""
     before = traces(net)
     values = {name: value.clone() for name, value in net.state_dict().items()}
     yield

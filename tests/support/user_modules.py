@@ -1,4 +1,4 @@
-"""A user's folder of modules, of which nothing is left behind for another test."""
+"""A user's folder of modules, which are forgotten at the end, so that no other test sees them."""
 
 import importlib
 import sys
@@ -13,7 +13,7 @@ from wsol_bench.metrics.base import metrics
 
 @contextmanager
 def importable(folder):
-    """Put a folder on the path; its modules, and what they registered, go at the end."""
+    """Put a folder on the path; at the end, remove its modules and what they registered."""
     root = Path(folder).resolve()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [str(folder), *sys.path])

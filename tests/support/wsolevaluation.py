@@ -44,7 +44,7 @@ def compute_bboxes_from_scoremaps(scoremap, scoremap_threshold_list, multi_conto
 
 
 def resize_bbox(box, image_size, resize_size):
-    """A box on an image (width, height), on one of another size."""
+    """A box on an image (width, height), scaled to an image of another size."""
     (image_w, image_h), (new_w, new_h) = image_size, resize_size
     x0, y0, x1, y1 = box
     return (
@@ -56,7 +56,7 @@ def resize_bbox(box, image_size, resize_size):
 
 
 def calculate_iou(box_a, box_b):
-    """Its calculate_multiple_iou, of two boxes."""
+    """wsolevaluation's calculate_multiple_iou, for two boxes."""
     across = max(0, min(box_a[2], box_b[2]) - max(box_a[0], box_b[0]) + 1)
     down = max(0, min(box_a[3], box_b[3]) - max(box_a[1], box_b[1]) + 1)
     area_a, area_b = (

@@ -1,4 +1,4 @@
-"""The cost of asking a network: counts of what passed it, and time by the device's clock."""
+"""The cost of asking a network: images, cotangents and activations that passed it, and time."""
 
 import time
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Cost:
         forward: number of images that passed the network.
         backward: number of (image, cotangent) pairs that passed back, to a layer or to the pixels.
         head: number of activations that passed the part behind the target layer alone.
-        spans: time spent, as pairs of a begin and an end.
+        spans: the time spent, as pairs of two timestamps, begin and end.
     """
 
     forward: int = 0

@@ -35,7 +35,7 @@ def scaled(
 
 
 def unscaled(gradient: Float[Tensor, "k batch ..."]) -> Float[Tensor, "batch k ..."]:
-    """Gradients that scaled cotangents have become, in float32, scaled back, the batch first."""
+    """Gradients made from scaled cotangents: scaled back, in float32, the batch first."""
     return gradient.transpose(0, 1).float() / _SCALE
 
 
@@ -49,15 +49,15 @@ def pulled_back(
     create: bool = False,
     allow_unused: bool = False,
 ) -> Sequence[Any]:
-    """The cotangents of lower tensors that cotangents of an upper one become.
+    """Carry cotangents of an upper tensor back to lower tensors.
 
     Args:
-        upper: its first dimension is the batch.
+        upper: a tensor whose first dimension is the batch.
         lowers: tensors in the graph of ``upper``.
-        cotangents: of the shape of ``upper``; or with one more dimension in front, for several
-            slots at once, which the results then have, too.
+        cotangents: cotangents of ``upper``, of its shape; or with one more dimension in front, for
+            several class slots at once. The results then have this dimension, too.
         cost: the (image, cotangent) pairs are added to its ``backward``; None if these cotangents
-            were counted at a place above.
+            were already counted above ``upper``.
         retain: whether the graph is needed again.
         create: whether the results are differentiable themselves.
         allow_unused: whether the result is None for a tensor that ``upper`` does not depend on;
@@ -97,7 +97,7 @@ def gradients(
     Args:
         logits: scores before softmax, with the graph of the pass.
         outputs: outputs of the layers, in that graph.
-        cotangents: one for each image and slot.
+        cotangents: one for each image and class slot.
         names: names of the layers, for errors.
         model: the network, for errors.
         cost: the passes are added to it.
@@ -125,14 +125,14 @@ def second_order(
     *,
     cost: Cost | None = None,
 ) -> tuple[Float[Tensor, "batch c h w"], Float[Tensor, "batch c h w"]]:
-    """The gradient g of one slot at A, and H A: its Hessian times A itself; in float32.
+    """The gradient g of one class slot at A, and H A, the slot's Hessian times A; in float32.
 
     Two vector-Jacobian products. H is 0 if no path leads from A to its own gradient.
 
     Args:
         logits: scores before softmax, with the graph of the pass.
-        at: A, in that graph.
-        cotangent: one for each image.
+        at: A, the activations, in that graph.
+        cotangent: the cotangent of each image's logits.
         cost: the passes are added to it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The one forward pass of a batch: its logits and class slots, and what the target layers hold.
+"""The one forward pass of a batch: logits, class slots, and the outputs of the target layers.
 
 The pass runs without gradient tracking up to the first target layer; from there the graph is small,
 and one batched vector-Jacobian product gives the gradients of all classes at once.
@@ -34,7 +34,8 @@ class BestClasses:
 
     Attributes:
         k: number of best classes, at least 1, best first; fewer if the network has fewer outputs.
-        labels: output index of each image's label, which takes one slot more, the last.
+        labels: output index of each image's label, which gets one more slot, the last; None for no
+            such slot.
     """
 
     k: int = 5
@@ -48,7 +49,8 @@ class BestClasses:
         """Output index of each class slot; equal logits rank by output index."""
         # A stable sort: equal logits rank alike on every device and in every batch.
         best = logits.sort(dim=1, descending=True, stable=True).indices[:, : self.k]
-        # Always, though most labels are among the best: to look would be to wait for the GPU.
+        # The label always gets its slot, though it mostly is among the best classes: a look at the
+        # values would wait for the GPU.
         return best if self.labels is None else torch.cat([best, self.labels[:, None]], dim=1)
 
 
@@ -65,7 +67,7 @@ def one_pass(
 ) -> Record:
     """Run the model once on a batch and record what a plan asks for.
 
-    The record has no probe: whoever makes one attaches it. See ``capture`` for the arguments.
+    The record has no probe; the caller attaches the probe. ``capture`` documents the arguments.
 
     Args:
         model: maps images to (batch, n) logits.
@@ -73,7 +75,7 @@ def one_pass(
         targets: the layers to record.
         plan: what to record of them.
         classes: output index of each class slot, or which classes the logits decide.
-        precision: of the pass.
+        precision: numeric format of the pass.
         cost: the pass is added to it.
     """
     logits, outputs = _forward(
@@ -120,13 +122,16 @@ def _class_weights(
     head = find_module(model, target.head)
     weight = getattr(head, "weight", None)
     if not isinstance(weight, Tensor) or weight.flatten(1).shape[1] != weight.shape[1]:
-        raise ModelError(f"the head {type(head).__name__} is neither linear nor a 1x1 convolution")
+        raise ModelError(
+            f"head {target.head!r}: expected a linear layer or a 1x1 convolution, found "
+            f"{type(head).__name__}; name another head with 'head:'"
+        )
     weight = weight.detach().flatten(1).float()
     if weight.shape != (logits.shape[1], grid.shape[1]):
         raise ModelError(
             f"head {target.head!r} has weights {tuple(weight.shape)}, but CAM at "
-            f"{target.layer!r} needs one row an output and one column a channel, "
-            f"{(logits.shape[1], grid.shape[1])}; name another with 'head:'"
+            f"{target.layer!r} needs one row for each output and one column for each channel, "
+            f"{(logits.shape[1], grid.shape[1])}; name another head with 'head:'"
         )
     return weight[classes]
 
@@ -147,7 +152,7 @@ def _forward(
         images: normalized input, on the model's device.
         targets: layers to record.
         track: whether the graph from the layers to the logits is kept.
-        precision: of the pass.
+        precision: numeric format of the pass.
         cost: the pass is added to it.
 
     Raises:
@@ -184,8 +189,8 @@ class _Recorder:
                 times = f"ran {n_times} times" if n_times else "did not run"
                 relu = " followed by a functional ReLU" if target.then_relu else ""
                 raise ModelError(
-                    f"layer {target.layer!r}{relu} {times} in one forward pass; name "
-                    "another with 'layer:'"
+                    f"layer {target.layer!r}{relu} {times} in one forward pass, expected once; "
+                    "name another layer with 'layer:'"
                 )
         return self._outputs
 
@@ -212,7 +217,7 @@ class _Recorder:
         if not isinstance(output, Tensor):
             raise ModelError(
                 f"layer {target.layer!r} returns {type(output).__name__}, not a tensor; name "
-                "another with 'layer:'"
+                "another layer with 'layer:'"
             )
         if self._track and not output.requires_grad:
             output = output.detach().requires_grad_(True)

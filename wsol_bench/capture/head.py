@@ -25,11 +25,11 @@ class Head:
     """The network from its target layer on.
 
     One pass notes what the largest modules before the layer return. Later passes do not run these
-    modules. A module returns its noted output, for the images asked for, if an operation outside of
-    such modules took it (the residual stream around a block's layer norm); if only other such
-    modules took it, it returns an empty tensor of the same shape. Views are not tracked: if a
-    tensor is changed in place under one name, after an operation has taken it under another, only
-    one of the two is changed.
+    modules. If an operation outside of such modules took a module's output (the residual stream
+    around a block's layer norm), the module returns its noted output for the images asked for; if
+    only other such modules took the output, the module returns an empty tensor of the same shape.
+    Views are not tracked: if a tensor is changed in place after an operation has taken a view of
+    it, only one of the two is changed.
 
     Args:
         model: the network.
@@ -99,7 +99,7 @@ class Head:
         if cost is not None:
             cost.head += len(grid)
         replaced = from_grid(grid, self._output[of], self._target.layout)
-        # A batch of the right size: what the first module sees of it does not matter.
+        # A batch of the right size: no module that runs reads its values.
         images = self._images.new_zeros(()).expand(len(of), *self._images.shape[1:])
         with (
             evaluation_mode(self._model),
@@ -135,7 +135,7 @@ class Head:
 
 @contextmanager
 def _forward(module: nn.Module, forward: Any) -> Iterator[None]:
-    """Give a module another forward function, and its own afterwards."""
+    """Give a module another forward function, and restore its former one at the end."""
     own = module.__dict__.get("forward")
     module.forward = forward
     try:
@@ -170,10 +170,10 @@ class _Noted:
         if self.like.ndim == 0:
             return self.like if self.value is None else self.value
         if len(self.like) != batch:
-            found = tuple(self.like.shape)
+            shape = tuple(self.like.shape)
             raise ModelError(
-                f"a module before the target layer returns a tensor of shape {found}; expected the "
-                f"batch of {batch} as its first dimension"
+                "a module before the target layer: expected a tensor whose first dimension is the "
+                f"batch of {batch} images, found shape {shape}"
             )
         if self.value is None:
             return self.like[:1].expand(len(of), *self.like.shape[1:])

@@ -1,8 +1,8 @@
 """Insertion, deletion and masked scores: what a network predicts from inputs that a map changes.
 
-The numbers are the ones of which insertion and deletion (RISE), average drop and increase in
-confidence (Grad-CAM++) are made; ``wsol_bench.metrics.faithfulness`` has the metrics. They ask the
-network, not the ground truth: a map may be faithful and localize badly.
+Insertion and deletion (RISE), average drop and increase in confidence (Grad-CAM++) are made of
+these numbers; ``wsol_bench.metrics.faithfulness`` has the metrics. The metrics ask the network, not
+the ground truth: a map may be faithful and localize badly.
 """
 
 from collections.abc import Callable, Sequence
@@ -74,15 +74,16 @@ def faithfulness(
         module: maps inputs to (n, classes) logits. It runs in evaluation mode and comes back as it
             was, also after an exception.
         inputs: normalized, on the module's device.
-        maps: one for each input, at its size, signed or not, at any scale.
+        maps: one map for each input, of the input's size; signed or not, at any scale.
         classes: output index of each map's class.
         steps: number of changes along a curve, from 1 to height * width. The numbers depend on it:
-            compare only those of equal ``steps``.
+            compare only numbers of equal ``steps``.
         batch_size: most inputs in a forward pass, at least 1. Results depend on it by float noise.
 
     Raises:
-        ValueError: the maps are of another size; ``steps`` or ``batch_size`` is out of range.
-        ModelError: the module returns no logits, or has no such class.
+        ValueError: the maps and the inputs differ in size, or their numbers differ; or ``steps`` or
+            ``batch_size`` is out of range.
+        ModelError: the module returns no logits, or has no output for a class.
 
     Source: Petsiuk et al., RISE, BMVC 2018, and github.com/eclique/RISE (evaluation.py,
     Evaluation.ipynb); Chattopadhay et al., Grad-CAM++, WACV 2018, "Objective Evaluation for Object

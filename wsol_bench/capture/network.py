@@ -70,8 +70,8 @@ def passed(model: nn.Module, images: Float[Tensor, "n 3 height width"], cost: Co
     Args:
         model: the network.
         images: normalized.
-        cost: the images are added to its ``forward``; None for a look at how the network is built,
-            or if no image really passes.
+        cost: the images are added to its ``forward``; None for passes that are not counted: those
+            that show how the network is built, and those in which no image really passes.
     """
     if cost is not None:
         cost.forward += len(images)
@@ -81,7 +81,7 @@ def passed(model: nn.Module, images: Float[Tensor, "n 3 height width"], cost: Co
 def logits_of(
     model: nn.Module, images: Float[Tensor, "n 3 height width"], cost: Cost | None
 ) -> Float[Tensor, "n c"]:
-    """The network's logits for a batch of images; arguments as of ``passed``.
+    """The network's logits for a batch of images; ``passed`` documents the arguments.
 
     Raises:
         ModelError: the output is not a tensor of shape (batch, classes).
@@ -89,7 +89,9 @@ def logits_of(
     logits = passed(model, images, cost)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelError(f"{type(model).__name__}: expected logits of shape (b, n), found {found}")
+        raise ModelError(
+            f"{type(model).__name__}: expected logits of shape (batch, classes), found {found}"
+        )
     return logits
 
 

@@ -48,7 +48,7 @@ class Probe:
         images: the batch, normalized, on the model's device.
         targets: the layers that are recorded.
         precision: ``bf16`` and ``fp16`` run the model under autocast.
-        image_ids: one for each image; they key the noise. By default digests of the images.
+        image_ids: one for each image; the noise depends on them. By default digests of the images.
 
     Attributes:
         cost: the work done since the innermost ``metered`` began.
@@ -74,7 +74,7 @@ class Probe:
 
     @property
     def image_ids(self) -> Sequence[str]:
-        """The id of each image; if nobody gave any, SHA-256 digests of the images."""
+        """The id of each image; if no ids were given, SHA-256 digests of the images."""
         if self._image_ids is None:
             pixels = self.images.detach().float().cpu().contiguous().numpy()
             self._image_ids = [hashlib.sha256(image.tobytes()).hexdigest() for image in pixels]
@@ -111,10 +111,10 @@ class Probe:
 
         Args:
             n: number of images, or activations, that are to pass the network.
-            description: name of these for the progress bar.
+            description: text of the progress bar.
         """
-        # A batch of one would pass one by one, several times as slow. Without gradients 16 take
-        # less memory than one with them.
+        # For a batch of one image, slices of one would be several times as slow. Without gradients,
+        # 16 images take less memory than one image with gradients.
         size = max(16, len(self.images))
         with within(description, n) as advance:
             for start in range(0, n, size):
@@ -123,7 +123,7 @@ class Probe:
 
     @contextmanager
     def _running(self, *, compiled: bool = False) -> Iterator[None]:
-        """The network as a question needs it; gradients are enabled if the caller enabled them."""
+        """Prepare the network for a question; gradients are enabled if the caller enabled them."""
         tracked = torch.is_grad_enabled()
         with (
             torch.inference_mode(False),  # which switches gradients on
@@ -201,8 +201,8 @@ class Probe:
         """The outputs of modules, and the gradients of the class scores (before softmax) there.
 
         Args:
-            modules: dotted names. A module that does not run is left out; of one that runs several
-                times the last time counts.
+            modules: dotted names. A module that does not run is left out; if a module runs several
+                times, its last output counts.
             classes: output index of each class slot.
 
         Returns:
@@ -289,8 +289,8 @@ class Probe:
             One tensor for each block, first to last.
 
         Raises:
-            NotApplicableError: the network is not such a transformer, or runs an operation that has
-                no rule of relevance.
+            NotApplicableError: the network is not a vision transformer of the kind that
+                ``attentions`` takes, or runs an operation that has no rule of relevance.
         """
         with self._running():
             return relevances(self.model, self.images, classes, cost=self.cost)
@@ -308,20 +308,23 @@ class Probe:
             classes: output index of each class slot.
             contrastive: whether the probabilities of the negated class are subtracted, at the
                 contrast layer.
-            map_layer: dotted name; by default that of the network's entry in the target-layer
-                table.
+            map_layer: dotted name; by default the map layer in the target-layer table.
 
         Raises:
-            NotApplicableError: something behind the map layer has no rule, or no map layer is
-                known.
+            NotApplicableError: an operation behind the map layer has no rule, or the table has no
+                map layer for the network.
         """
         layers = self.targets[0].excitation
         if map_layer is not None:
             # Below the last layer p is linear: the layer of the subtraction changes no map.
             layers = map_layer, map_layer
         if layers is None:
-            reason = without_rule(self.model) or "the table knows no map layer of its architecture"
-            raise NotApplicableError(f"{reason}; name a layer behind it with 'map_layer'")
+            reason = without_rule(self.model) or (
+                "the target-layer table has no map layer for this architecture"
+            )
+            raise NotApplicableError(
+                f"{reason}; with 'map_layer', name a layer behind which all operations have a rule"
+            )
         at, contrast = layers if contrastive else (layers[0], None)
         with self._running():
             try:
@@ -332,7 +335,7 @@ class Probe:
                 raise NotApplicableError(f"map_layer {map_layer!r}: {error}") from error
 
     def _once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """The result of ``compute``, kept for the batch; who asks is charged once, as if alone."""
+        """The result of ``compute``, kept for the batch; each caller is charged as if alone."""
         if key not in self._kept:
             with self.metered() as cost:
                 result = compute()
@@ -378,5 +381,5 @@ def capture(
     slots = BestClasses() if classes is None else classes
     with probe.metered() as shared:
         record = one_pass(model, images, targets, plan, slots, precision=precision, cost=shared)
-    probe.cost = Cost()  # nobody has asked yet
+    probe.cost = Cost()  # no method has asked the probe yet
     return replace(record, _probe=probe, _shared=shared)

@@ -21,7 +21,7 @@ __all__ = ["Layer", "Plan", "Record"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a map method needs of the forward pass; plans of several methods merge by ``|``.
+    """The needs of a map method in the forward pass; plans of several methods merge by ``|``.
 
     Attributes:
         gradients: whether gradients of the class scores (before softmax) with respect to the
@@ -60,7 +60,7 @@ class Record:
         logits: scores before softmax.
         classes: output index of each class slot.
         layers: all recorded layers, in the order in which they ran.
-        at: position of this record's own layer among them.
+        at: position in ``layers`` of this record's layer.
     """
 
     logits: Float[Tensor, "batch n"]
@@ -72,7 +72,7 @@ class Record:
 
     @property
     def layer(self) -> Layer:
-        """This record's own layer."""
+        """This record's layer: ``layers[at]``."""
         return self.layers[self.at]
 
     @property
@@ -116,14 +116,16 @@ class Record:
         """
         if self._probe is None:
             raise ModelError(
-                "this record was made without a network, so there is no network to ask"
+                "this record was made without a network, so its probe has no network to ask; make "
+                "the record with wsol_bench.capture.capture"
             )
         return self._probe
 
     def cost_for(self, plan: Plan) -> Cost:
         """The cost of the pass for a method with this plan, as if the method were alone.
 
-        It is zero for a record that a probe made: the probe has charged whoever asked.
+        The cost is zero for a record that a probe made: the probe has already charged the method
+        that asked for the record.
         """
         backward = self._shared.backward if plan.gradients else 0
         return replace(self._shared, backward=backward, spans=list(self._shared.spans))
@@ -139,10 +141,10 @@ class Record:
         return self.probe.head(activations, of, layer=self.layer.name)
 
     def select(self, slots: Int64[Tensor, "batch m"]) -> "Record":
-        """The record of some class slots of each image.
+        """The record with a selection of each image's class slots.
 
         Args:
-            slots: positions among the record's k class slots.
+            slots: positions of the selected slots among the record's k class slots.
         """
 
         def selected(values: Tensor | None) -> Tensor | None:

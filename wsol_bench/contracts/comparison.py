@@ -17,8 +17,8 @@ __all__ = [
 
 # As a fraction of a map's maximum. A network's results have other float noise in other batches.
 _TOLERANCE = 1e-4
-# The maximum that a map is measured by is at least this fraction of the largest map's: a map that
-# is smaller consists of the others' float noise.
+# A map is measured by its maximum, or by this fraction of the largest map's maximum if that is
+# more: smaller maps consist of the float noise of the larger maps.
 _SMALLEST = 1e-3
 
 
@@ -36,7 +36,7 @@ def expect_same_maps(expected: Tensor, found: Tensor, circumstance: str) -> None
 
 
 def map_difference(expected: Tensor, found: Tensor) -> str:
-    """Where maps differ most, and by how much, in words; "" if by no more than float noise."""
+    """Where maps differ most, and by how much, in words; "" if they differ by float noise alone."""
     if expected.shape != found.shape:
         return f"shape {tuple(found.shape)} instead of {tuple(expected.shape)}"
     expected, found = expected.detach().double(), found.detach().double()

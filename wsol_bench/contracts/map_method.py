@@ -46,8 +46,8 @@ __all__ = ["CLAUSES", "check_map_method"]
 def check_map_method(method: MapMethod) -> Iterator[Verdict]:
     """Check a map method clause by clause; each verdict is yielded as soon as it is known.
 
-    Whatever the method raises is a failed verdict, never an error of the check. The caller's random
-    numbers go on as if nothing had been checked.
+    Any exception that the method raises is a failed verdict, never an error of the check. The
+    caller's random number generators are restored.
     """
     case = MethodCase(method, small_convolutional_network())
     reason = _inapplicable(case)
@@ -59,7 +59,7 @@ def check_map_method(method: MapMethod) -> Iterator[Verdict]:
 
 
 def _inapplicable(case: MethodCase) -> str | None:
-    """Why the method does not apply to the network; None if it does, or if it fails otherwise."""
+    """Why the method does not apply to the network; None if it applies, or fails otherwise."""
     with generators_restored():
         try:
             _ = case.maps
@@ -77,7 +77,7 @@ def has_a_map_per_slot(case: MethodCase) -> None:
         maps = case.first_call.maps
     except NotApplicableError as error:
         raise BrokenClauseError(
-            f"expected it to apply to one of the two small networks; found: {error}"
+            f"expected a method that applies to one of the two small networks; found: {error}"
         ) from error
     height, width = case.toy.images.shape[-2:]
     batch, k = case.toy.classes.shape
@@ -85,7 +85,7 @@ def has_a_map_per_slot(case: MethodCase) -> None:
         fail(f"maps of shape ({batch}, {k}, h, w)", tuple(maps.shape))
     h, w = maps.shape[-2:]
     if (h - w) * (height - width) < 0:
-        fail(f"maps that lie as the input of {height} x {width} (height x width)", f"{h} x {w}")
+        fail(f"maps with the orientation of the input, {height} x {width} (h x w)", f"{h} x {w}")
 
 
 @clause("maps are float32 and detached from the graph", has_a_map_per_slot)
@@ -118,10 +118,10 @@ def is_not_constant(case: MethodCase) -> None:
 
 @clause("a second call gives the same maps", has_a_map_per_slot)
 def is_repeatable(case: MethodCase) -> None:
-    """On the same record and on a new one. Random numbers come from ``record.probe.noise``."""
+    """On the same record and on a new record. Random numbers come from ``record.probe.noise``."""
     records = {"the same record": case.first_call.record, "a new record": case.record()}
     for name, record in records.items():
-        # The caller's generators are in another state by now; those of the record are not.
+        # The global generators get another state; the record's generators keep theirs.
         torch.manual_seed(1)
         np.random.seed(1)
         random.seed(1)
@@ -172,11 +172,9 @@ def follows_the_slots(case: MethodCase) -> None:
     expect_same_maps(case.maps[:, order], maps, "for slots selected in another order")
 
 
-@clause(
-    "a class has the same map whatever the other class slots are", has_a_map_per_slot, is_repeatable
-)
+@clause("a class has the same map beside any other class slots", has_a_map_per_slot, is_repeatable)
 def is_independent_of_other_classes(case: MethodCase) -> None:
-    """Beside other classes, and as the only slot, as runs call costly methods."""
+    """Beside other classes, and in the only slot: so runs call costly methods."""
     first = case.maps[:, :1]
     beside = case.method(case.record(classes=case.toy.other_classes))[:, :1]
     expect_same_maps(first, beside, "for slot 0 beside other classes")
@@ -233,7 +231,7 @@ def works_in_inference_mode(case: MethodCase) -> None:
 
 @clause("channels_last memory does not change its maps", has_a_map_per_slot, is_repeatable)
 def works_in_channels_last(case: MethodCase) -> None:
-    """It is a run's default: ``view`` may refuse what ``reshape`` accepts."""
+    """Runs use this memory format by default; ``view`` may refuse what ``reshape`` accepts."""
     last = torch.channels_last
     network = case.network().to(memory_format=last)
     images = case.toy.images.clone(memory_format=last)
@@ -265,7 +263,7 @@ def leaves_the_network(case: MethodCase) -> None:
     leaves_the_network,
 )
 def survives_a_failing_network(case: MethodCase) -> None:
-    """The network fails in the middle of the shared pass, and of what the method asks it for."""
+    """The network fails in the middle of the shared pass, and of the method's further passes."""
     counted = case.network()
     with failing(counted, at=None) as calls:
         record = case.record(counted)
@@ -294,7 +292,7 @@ def survives_a_failing_network(case: MethodCase) -> None:
 def agrees_with_cam(case: MethodCase) -> None:
     """Checked on a layer that global average pooling and a linear layer follow."""
     if not case.method.generalizes_cam:
-        raise InapplicableClauseError("it does not claim that (by generalizes_cam=True)")
+        raise InapplicableClauseError("the method does not claim that (with generalizes_cam=True)")
     record = case.record()
     if record.layer.class_weights is None:
         raise InapplicableClauseError(

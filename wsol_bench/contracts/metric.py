@@ -24,7 +24,7 @@ __all__ = ["check_metric"]
 def check_metric(metric: Metric) -> Iterator[Verdict]:
     """Check a metric clause by clause; each verdict is yielded as soon as it is known.
 
-    Whatever the metric raises is a failed verdict, never an error of the check.
+    Any exception that the metric raises is a failed verdict, never an error of the check.
     """
     return verdicts_of(_CLAUSES, MetricCase.of(metric))
 
@@ -41,9 +41,11 @@ def _is_finite(case: MetricCase) -> None:
     values = case.values()
     if np.isinf(values).any():
         position = int(np.argmax(np.isinf(values).any(axis=1)))
-        raise BrokenClauseError(f"image {position} has an infinite value")
+        raise BrokenClauseError(
+            f"expected finite values or NaN, found an infinite value of image {position}"
+        )
     if np.isnan(values).all():
-        raise BrokenClauseError("all values are NaN: no image counts")
+        raise BrokenClauseError("expected a value of at least one image, found only NaN")
 
 
 @clause("each value lies in the metric's range", _has_values)
@@ -89,7 +91,9 @@ def _leaves_its_input(case: MetricCase) -> None:
         value = case.metric.function(view)
         for name, array in arrays.items():
             if not np.array_equal(array, before[name], equal_nan=name != "pixels"):
-                raise BrokenClauseError(f"the {name} of an image have changed")
+                raise BrokenClauseError(
+                    f"the metric changed the {name} of an image; work on a copy instead"
+                )
         return float(value)
 
     MetricCase.of(replace(case.metric, function=watched)).values()
@@ -110,8 +114,8 @@ def _knows_its_direction(case: MetricCase) -> None:
     higher_is_better = case.metric.better == "higher"
     if not (value_on >= value_beside if higher_is_better else value_on <= value_beside):
         raise BrokenClauseError(
-            f"{case.metric.better} is better, but a map on the object has {value_on:g} and one "
-            f"beside it {value_beside:g}"
+            f"{case.metric.better} is better, but a map on the object has {value_on:g}, and a map "
+            f"beside the object has {value_beside:g}"
         )
 
 
@@ -129,7 +133,7 @@ _CLAUSES: tuple[Clause[MetricCase], ...] = (
 
 def _require_maps(case: MetricCase) -> None:
     if case.metric.column is None:
-        raise InapplicableClauseError("it is a metric per image, and sees no maps")
+        raise InapplicableClauseError("the metric is a metric per image, which reads no maps")
 
 
 def _expect_equal(expected: np.ndarray, found: np.ndarray, circumstance: str) -> None:

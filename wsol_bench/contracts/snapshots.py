@@ -17,7 +17,7 @@ from wsol_bench.capture import Record
 
 __all__ = ["generator_states", "generators_restored", "network_snapshot", "record_snapshot"]
 
-# The attributes that hold hooks: those of each module, and torch's own of all modules.
+# The names of attributes that hold hooks: of one module, and in torch the hooks of all modules.
 _HOOKS = [name for name in vars(nn.Module()) if name.endswith("_hooks")]
 _GLOBAL_HOOKS = [name for name in vars(torch_module) if name.endswith("_hooks")]
 
@@ -34,10 +34,10 @@ def record_snapshot(record: Record) -> dict[str, Any]:
 
 
 def network_snapshot(network: nn.Module, images: Tensor) -> dict[str, Any]:
-    """The state of a network, of its input images and of torch's modes, by what has the state.
+    """The state of a network, of its input images and of torch's modes, by name.
 
-    It holds copies of weights and gradients, flags, hooks, plain attributes and the identities of
-    modules.
+    The state consists of copies of weights and gradients, flags, hooks, plain attributes and the
+    identities of modules.
     """
     state: dict[str, Any] = {
         "torch.is_grad_enabled()": torch.is_grad_enabled(),
@@ -75,7 +75,7 @@ def _hook_names(hooks: Any) -> list[str]:
 def generator_states() -> dict[str, Any]:
     """The states of the global random number generators of torch and NumPy, by library.
 
-    Python's own is left out: what checks types at run time (beartype) draws from it.
+    Python's generator is left out: type checks at run time (beartype) draw from it.
     """
     name, keys, *rest = np.random.get_state(legacy=True)
     return {

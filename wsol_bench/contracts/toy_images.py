@@ -53,7 +53,7 @@ class MetricCase:
 
     Attributes:
         metric: the metric.
-        scorer: a scorer by a protocol that has the columns which the metric reads.
+        scorer: a scorer whose protocol stores the columns that the metric reads.
         samples: the images.
         maps: one map of each image, for its label.
     """
@@ -92,7 +92,7 @@ class MetricCase:
         """The tables of a run over images, given by position and in that order.
 
         Each image has two rows, of its label and of another class. The label has rank 1 in images
-        at even positions, and rank 2 in the others.
+        at even positions, and rank 2 in all other images.
 
         Args:
             images: positions in ``samples``.
@@ -135,12 +135,12 @@ class MetricCase:
     def values(
         self, images: Sequence[int] | None = None, maps: Float32[np.ndarray, "n h w"] | None = None
     ) -> np.ndarray:
-        """What each image contributes to the metric's number, (n,) or (n, m); by default all."""
+        """Each image's contribution to the metric's number, (n,) or (n, m); by default of all."""
         positions = range(len(self.samples)) if images is None else images
         return self.values_of(self.tables(list(positions), self.maps if maps is None else maps))
 
     def values_of(self, tables: Tables) -> np.ndarray:
-        """What each image of a run's tables contributes to the metric's number, (n,) or (n, m)."""
+        """The contribution of each image of the tables to the metric's number, (n,) or (n, m)."""
         protocol = self.scorer.protocol
         names = ("model", "method", "layer", protocol.name, protocol.hash)
         results = MethodResults(
@@ -155,7 +155,7 @@ class MetricCase:
                 columns = number.columns
                 matrix = columns if isinstance(columns, np.ndarray) else columns.unpacked()
                 return matrix.astype(np.float64)
-        raise BrokenClauseError("expected a number, found none")
+        raise BrokenClauseError("expected a number of the metric in the summary, found none")
 
 
 def _maps() -> Float32[np.ndarray, "n h w"]:

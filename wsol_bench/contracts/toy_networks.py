@@ -1,8 +1,8 @@
 """The small networks that map methods are checked on; nothing is downloaded.
 
-ShapesNet has its trained weights and sees drawings of the embedded data set. Methods that ShapesNet
-lacks something for (attention) are checked on a small vision transformer instead, with random
-weights that are always the same.
+ShapesNet has its trained weights and sees drawings of the embedded data set. Methods that need what
+ShapesNet lacks (attention) are checked on a small vision transformer instead, with random weights
+that are always the same.
 """
 
 import copy
@@ -48,11 +48,11 @@ class ToyNetwork(NamedTuple):
     Attributes:
         module: the network in evaluation mode; every check gets a copy.
         target: the network's entry in the target-layer table.
-        later_target: a layer that runs after it.
+        later_target: a layer that runs after ``target``.
         images: normalized images.
         classes: output indices of three class slots of each image. Two slots of the second image
             have one class, as in a run if the label is among the best predictions.
-        other_classes: the same in slot 0, and other classes in the other slots.
+        other_classes: the class of ``classes`` in slot 0, and different classes in the other slots.
     """
 
     module: nn.Module
@@ -64,13 +64,13 @@ class ToyNetwork(NamedTuple):
 
 
 class FirstCall(NamedTuple):
-    """What the first call of a method did.
+    """The first call of a method, with its result and its side effects.
 
     Attributes:
-        record: the record that it was called on.
-        maps: the maps that it returned.
+        record: the record that the method was called on.
+        maps: the maps that the method returned.
         copy: a copy of the maps, which nothing else can change.
-        changed_generators: names of the global random number generators that it changed.
+        changed_generators: names of the global random number generators that the call changed.
     """
 
     record: Record
@@ -120,7 +120,7 @@ class MethodCase:
 
     @property
     def maps(self) -> Float[Tensor, "2 3 h w"]:
-        """The maps of the first call, which all others are compared with."""
+        """The maps of the first call, with which all other maps are compared."""
         return self.first_call.copy
 
 
@@ -199,7 +199,7 @@ def failing(network: nn.Module, *, at: int | None) -> Iterator[list[int]]:
 
 
 def comes_from_failure(error: BaseException | None) -> bool:
-    """Whether an error, or one that caused it, is that of a network that is made to fail."""
+    """Whether an error, or an error that caused it, comes from a network that is made to fail."""
     while error is not None:
         if isinstance(error, _FailureError):
             return True

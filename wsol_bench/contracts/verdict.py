@@ -57,7 +57,7 @@ class Clause(Generic[Case]):
 
 
 def clause(sentence: str, *needs: Clause[Case]) -> Callable[[Callable[[Case], None]], Clause[Case]]:
-    """Make a clause of a function that checks it; the parameters are ``Clause``'s."""
+    """Make a clause of a function that checks it; ``Clause`` documents the parameters."""
 
     def make(check: Callable[[Case], None]) -> Clause[Case]:
         return Clause(sentence, check, needs)
@@ -73,11 +73,11 @@ def verdicts_of(
 ) -> Iterator[Verdict]:
     """Check clauses one after the other; each verdict is yielded as soon as it is known.
 
-    Whatever the plug-in raises is a failed verdict, never an error of the check.
+    Any exception that the plug-in raises is a failed verdict, never an error of the check.
 
     Args:
-        clauses: the contract. A clause stands behind those that it needs.
-        case: the plug-in, and what it is checked on.
+        clauses: the contract. A clause stands behind the clauses that it needs.
+        case: the plug-in, and the small world that it is checked on.
         around: makes a context that each clause is checked in.
     """
     passed = set[Clause[Case]]()
@@ -103,7 +103,7 @@ def _verdict_of(
             return Verdict(current.sentence, None, str(reason))
         except BrokenClauseError as broken:
             return Verdict(current.sentence, False, str(broken))
-        except Exception as error:  # whatever somebody's plug-in raises
+        except Exception as error:  # a plug-in may raise any error
             return Verdict(current.sentence, False, f"{type(error).__name__}: {error}")
     return Verdict(current.sentence, True)
 

@@ -17,11 +17,13 @@ def ablation_cam(record: Record) -> Float[Tensor, "batch k h w"]:
     ``w_k^c = (y^c - y_k^c) / |y^c|``, ``L^c = ReLU(sum_k w_k^c A_k)``, where ``A_k``, (h, w), is
     the activation of channel k at the target layer, ``y^c`` the score of class c before softmax,
     and ``y_k^c`` the same score with zeros in the place of channel k. Only the part of the network
-    behind the layer runs again. An ablation belongs to no class, and serves all class slots.
+    behind the layer runs again. An ablation does not depend on the class, and serves all class
+    slots.
 
-    The paper divides by ``y^c``, for scores above zero. Of a score below zero that would turn the
-    sign of all weights, and show what speaks against the class; here the size of the score divides,
-    and a score of zero divides by one. pytorch-grad-cam divides by the signed score.
+    The paper divides by ``y^c``, for scores above zero. A score below zero would turn the sign of
+    all weights, so that the map would show what speaks against the class; here the weights are
+    divided by the absolute value of the score, or by one if the score is zero. pytorch-grad-cam
+    divides by the signed score.
     """
     activations = record.activations
     n_images, n_channels = activations.shape[:2]

@@ -30,15 +30,17 @@ class MapMethod:
         name: the method's name in configurations and results.
         function: ``(record, **options)``; returns maps (batch, k, h, w), one for each class slot of
             the record: the paper's map, its ReLU included, neither upsampled nor normalized.
-        plan: what the method needs of the forward pass.
+        plan: what the forward pass must record for the method.
         paper: where the method is defined.
-        scope: whether there is a map of each recorded layer, or one of the image, whatever the
-            layers.
-        classes: the classes that a run makes maps for: all predictions and the image's label, or
-            the label alone if a map is costly. The label's map decides every score.
-        sanity: the change that a good map does not survive, if it is made: ``class_swapped`` makes
-            the map of a wrong class (the best one that is not the slot's), ``randomized_weights``
-            the map of a network whose weights are permuted (Adebayo et al., NeurIPS 2018).
+        scope: ``layer`` for one map of each recorded layer; ``image`` for one map of the image,
+            made from all layers or none.
+        classes: the classes that a run makes maps for: ``all`` for the predictions and the image's
+            label; ``label`` for the label alone, if a map is costly. The label's map decides every
+            score.
+        sanity: a change that should spoil a good map; None for the method itself.
+            ``class_swapped`` makes the map of a wrong class (the best class that is not the
+            slot's), ``randomized_weights`` the map of a network whose weights are permuted
+            (Adebayo et al., NeurIPS 2018).
         generalizes_cam: whether the method claims that its map is ReLU(CAM) up to a positive factor
             if global average pooling and a linear layer follow the target layer;
             ``wsol-bench check`` then tests the claim.
@@ -53,8 +55,8 @@ class MapMethod:
     sanity: Sanity | None = None
     generalizes_cam: bool = False
 
-    # Gradients are on inside, whatever the caller has switched off, so that a method can take
-    # gradients of its own. The tensors of the record need none.
+    # Gradients are on inside, even if the caller has switched them off, so that a method can take
+    # gradients itself. The tensors of the record do not require gradients.
     @torch.inference_mode(False)
     @torch.enable_grad()
     def __call__(
@@ -106,14 +108,19 @@ class MapMethod:
 def _swapped(
     classes: Int64[Tensor, "batch k"], slots: Int64[Tensor, "batch m"] | None
 ) -> Int64[Tensor, "batch m"]:
-    """For each slot, the slot of the best class that is not its own."""
+    """For each slot, the position of the slot with the best class that differs from the slot's."""
     if classes.shape[1] < 2:
-        raise NotApplicableError("class_swapped needs another class, and there is only one slot")
+        raise NotApplicableError(
+            "class_swapped needs another class, and the record has only one class slot"
+        )
     slot_classes = classes if slots is None else classes.gather(1, slots)
     # Slot 0 holds the best class, slot 1 the second.
     swapped = (slot_classes == classes[:, :1]).long()
     if (classes.gather(1, swapped) == slot_classes).any():
-        raise NotApplicableError("class_swapped needs another class in the first two slots")
+        raise NotApplicableError(
+            "class_swapped needs another class in the first two class slots, found the same class "
+            "in both"
+        )
     return swapped
 
 
@@ -133,7 +140,7 @@ def cam_method(
     classes: Classes = "all",
     generalizes_cam: bool = False,
 ) -> Callable[[MapFunction], MapMethod]:
-    """Register a function as a map method; the parameters are ``MapMethod``'s."""
+    """Register a function as a map method; ``MapMethod`` documents the parameters."""
 
     def register(function: MapFunction) -> MapMethod:
         method = MapMethod(

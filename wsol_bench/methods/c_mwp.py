@@ -1,4 +1,4 @@
-"""Contrastive excitation backprop: excitation for a class less that against it."""
+"""Contrastive excitation backprop: excitation for a class minus excitation against the class."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,8 +14,8 @@ def c_mwp(record: Record, *, map_layer: str | None = None) -> Float[Tensor, "bat
     """Contrastive marginal winning probability, c-MWP (Zhang et al., ECCV 2016, section 3.3).
 
     ``L^c = ReLU(sum_n (p_n^c - p_n^not-c))`` over the channels n of a lower layer, where ``p^c``,
-    (channels, h, w), is excitation backprop from class c, and ``p^not-c`` that from a unit whose
-    weights are those of c negated.
+    (channels, h, w), is excitation backprop from class c, and ``p^not-c`` is excitation backprop
+    from a unit whose weights are those of c negated.
 
     Args:
         record: a record of any layer.

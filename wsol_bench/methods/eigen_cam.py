@@ -17,7 +17,7 @@ def eigen_cam(record: Record, *, centered: bool = False) -> Float[Tensor, "batch
 
     ``L = O v``, where O, (positions, channels), are the activations of the target layer and v,
     (channels,), their first right singular vector. The map does not depend on the class: all slots
-    have the same map. Behind a ReLU none of its values is negative; otherwise it is signed.
+    have the same map. Behind a ReLU the map has no negative value; otherwise it is signed.
 
     Args:
         record: a record of one layer.
@@ -37,12 +37,12 @@ def first_component(
     a decomposition leaves open, makes the inner product with the sum over the channels positive.
 
     Args:
-        channels: activations, or what takes their place.
+        channels: activations, or gradients times activations.
         centered: whether each channel's mean over the positions is subtracted first.
     """
     size = channels.abs().amax(dim=(-3, -2, -1), keepdim=True)
     # In units of the maximum: squares of gradients would leave the range of float32. Decompositions
-    # refuse values that are not finite: they are zero here, and become not finite again at the end.
+    # refuse values that are not finite: these are zero here, and not finite again at the end.
     usable = size.isfinite() & (size > 0)
     rows = torch.where(usable, channels / size, 0.0).flatten(-2)
     if centered:

@@ -21,8 +21,8 @@ def eigen_grad_cam(record: Record, *, centered: bool = True) -> Float[Tensor, "b
 
     It is Eigen-CAM with ``dy^c / dA_k A_k``, (h, w), in the place of the activations ``A_k`` of
     each channel k, where ``y^c`` is the score of class c before softmax. The map is signed: its
-    sign is that of the class's own sum over the channels, where pytorch-grad-cam leaves it to the
-    decomposition. There is no paper.
+    sign is that of the products' sum over the channels, where pytorch-grad-cam leaves the sign to
+    the decomposition. The method has no paper.
 
     Args:
         record: a record of one layer.

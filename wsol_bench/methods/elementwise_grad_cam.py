@@ -19,9 +19,9 @@ def elementwise_grad_cam(record: Record) -> Float[Tensor, "batch k h w"]:
     """GradCAMElementWise of pytorch-grad-cam: positive parts of gradients times activations.
 
     ``sum_k ReLU(dy^c / dA_k A_k)``, position by position, where ``A_k``, (h, w), is the activation
-    of channel k at the target layer and ``y^c`` the score of class c before softmax. There is no
-    paper. Unlike in HiResCAM, no channel's negative contribution cancels another's positive one;
-    LayerCAM differs only where activations are negative.
+    of channel k at the target layer and ``y^c`` the score of class c before softmax. The method has
+    no paper. Unlike in HiResCAM, negative contributions of one channel do not cancel positive
+    contributions of another; LayerCAM differs only where activations are negative.
     """
     # Slot by slot: the ReLU keeps this from being an einsum, and all products at once are as large
     # as the gradients.

@@ -25,7 +25,7 @@ def finer_cam(
     Args:
         record: a record of one layer.
         alpha: strength of the comparison (the paper's gamma); with 0 it is Grad-CAM.
-        n_similar: n, the number of classes that each is compared with, at most all others.
+        n_similar: n, the number of classes that each class is compared with; at most all others.
     """
     scores = record.logits.gather(1, record.classes)
     distances = (record.logits[:, None] - scores[:, :, None]).abs()

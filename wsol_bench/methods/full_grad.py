@@ -39,10 +39,10 @@ def full_grad(record: Record) -> Float[Tensor, "batch k height width"]:
 
 
 def spatial_bias(module: nn.Module) -> Float[Tensor, " c"] | None:
-    """The value that a module adds to each channel, whatever its input; None if it adds none.
+    """The value that a module adds to each channel for every input; None if it adds no such value.
 
-    It is a convolution's bias; of a batch normalization, ``beta - mean gamma / sqrt(variance +
-    eps)``.
+    For a convolution the value is its bias; for a batch normalization, ``beta - mean gamma /
+    sqrt(variance + eps)``.
     """
     if isinstance(module, nn.Conv2d):
         return None if module.bias is None else module.bias.detach().float()

@@ -30,9 +30,9 @@ def pixel_coefficients(
 ) -> Float[Tensor, "batch k c h w"]:
     """The coefficients alpha of Grad-CAM++ (eq. 19): ``g^2 / (2 g^2 + S g^3)``.
 
-    g is the gradient, and S the sum of A over all positions. They are computed as
+    g is the gradient, and S the sum of A over all positions. The coefficients are computed as
     ``1 / (2 + S g)``: g^2 is about 2e-7 on real networks, so that no epsilon may stand beside it.
-    Where g is 0 their value does not matter. If no activation is negative, they lie between 0 and
+    Where g is 0, alpha does not matter. If no activation is negative, alpha lies between 0 and
     1/2 wherever g is positive; with a negative S (networks without a ReLU) the formula has a pole,
     and at the pole itself the coefficient is 0.
 

@@ -18,9 +18,9 @@ def guided_backprop(record: Record) -> Float[Tensor, "batch k height width"]:
     runs backward from the class score (before softmax) and f the rectifier's input. Elsewhere R is
     the gradient. Smooth rectifiers (SiLU, GELU, ...) have their own derivative in the place of the
     first factor. The paper shows ``R^0``, (3, height, width), as a color image; the map is
-    ``max_rgb |R^0|``, as of backprop.
+    ``max_rgb |R^0|``, as for backprop.
 
     Raises:
-        NotApplicableError: the network runs no rectifier; the map would be that of backprop.
+        NotApplicableError: the network runs no rectifier: the map would be that of backprop.
     """
     return strongest_channel(record.probe.pixel_gradients(record.classes, rule="guided"))

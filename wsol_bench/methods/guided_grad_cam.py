@@ -18,8 +18,8 @@ def guided_grad_cam(record: Record) -> Float[Tensor, "batch k height width"]:
 
     ``R^0 * up(L^c)``, pixel by pixel, where ``R^0``, (3, height, width), is guided backpropagation,
     and ``up(L^c)`` is the map of Grad-CAM, bilinearly resized to the input (pixel areas aligned,
-    not corners). The map is its ``max_rgb |.|``, as of guided backpropagation: Grad-CAM is positive
-    and common to the colors, so the two maps are multiplied.
+    not corners). The map is ``max_rgb |.|`` of the product. Grad-CAM is not negative and the same
+    for all colors, so it multiplies the map of guided backpropagation.
 
     Raises:
         NotApplicableError: the network runs no rectifier.

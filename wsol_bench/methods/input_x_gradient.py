@@ -17,8 +17,8 @@ def input_x_gradient(record: Record) -> Float[Tensor, "batch k height width"]:
 
     ``|sum_rgb x dS_c / dx|``, where ``S_c`` is the score of class c before softmax and x,
     (3, height, width), the normalized input, so that a pixel of the mean color counts for nothing.
-    The channels of a pixel are parts of one contribution to the score: they add up, signs and all,
-    and the size of the sum is the map (as captum shows attributions by default).
+    The channels of a pixel are parts of one contribution to the score: they are added with their
+    signs, and the map is the absolute value of the sum (as captum shows attributions by default).
     """
     gradients = record.probe.pixel_gradients(record.classes)
     return size_of_sum(gradients * record.probe.images[:, None])

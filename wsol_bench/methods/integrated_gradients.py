@@ -25,14 +25,14 @@ def integrated_gradients(
     """Integrated gradients (Sundararajan et al., ICML 2017, eq. 1 and 3).
 
     ``|sum_rgb IG|``, where IG, (3, height, width), are the attributions of the class score (see
-    ``attributions``). They add up to the score, so those of a pixel's channels are summed, signs
-    and all; the size of the sum is the map, as of input_x_gradient.
+    ``attributions``). The attributions of all pixels add up to the score, so a pixel's channels are
+    added with their signs; the map is the absolute value of the sum, as for input_x_gradient.
 
     Args:
         record: a record of any layer.
         steps: number of steps of the integral; the paper finds 20 to 300 enough.
         baseline: color of the baseline, in the network's normalized input. (0, 0, 0) is the mean
-            color; black is ``-mean / std``, which is (-2.118, -2.036, -1.804) with ImageNet's.
+            color; black is ``-mean / std``, with ImageNet's mean and std (-2.118, -2.036, -1.804).
     """
     return size_of_sum(attributions(record, steps=steps, baseline=baseline))
 
@@ -44,7 +44,7 @@ def attributions(
 
     ``IG(x) = (x - x') * integral_0^1 dS_c(x' + a (x - x')) / dx da``, where x, (3, height, width),
     is the normalized input, ``x'`` the baseline and ``S_c`` the score of class c before softmax.
-    Completeness: they add up to ``S_c(x) - S_c(x')``. The integral is the mean of the gradients at
+    Completeness: IG adds up to ``S_c(x) - S_c(x')``. The integral is the mean of the gradients at
     the midpoints ``a = (step + 1/2) / steps``. Along the path the gradient of a piecewise linear
     network jumps, where Gauss-Legendre nodes are no better, and midpoints never meet the ends.
     """

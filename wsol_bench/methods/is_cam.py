@@ -22,8 +22,8 @@ def is_cam(record: Record, *, steps: PositiveInt = 10) -> Float[Tensor, "batch k
     (height, width), is the mask of channel k, X, (3, height, width), the input and ``f^c`` the
     score of class c before softmax. The inner sum is ``i (i - 1) / (2 N)``: as the paper defines
     them, and contrary to its name, the steps do not lead from nothing to the mask, but on to
-    ``(N - 1) / 2`` times the mask. The first step hides everything whatever the channel, and
-    cancels in the softmax: it is not taken.
+    ``(N - 1) / 2`` times the mask. The first step hides everything for every channel, and so
+    cancels in the softmax: it is left out.
 
     torchcam's inner sum has one more term, ``j = i``.
 

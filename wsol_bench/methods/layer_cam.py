@@ -1,4 +1,4 @@
-"""LayerCAM, of one layer and of several fused."""
+"""LayerCAM: of one layer, or of several layers fused."""
 
 from functools import reduce
 
@@ -24,11 +24,11 @@ def layer_cam(
 
     Args:
         record: a record of one layer; for a fused map, of several stages.
-        fused: whether the map is the element-wise maximum of the layer's own and those of all
+        fused: whether the map is the element-wise maximum of the maps of the layer and of all
             layers recorded before it, each in units of its maximum and resized (bilinear) to the
             finest of their grids. Maps of shallow stages have few high values, and are scaled up as
-            ``tanh(gamma M / max M)``. Shallow stages are, as on the paper's VGG-16, those before
-            the last two: grids at least three times as fine as the layer's own.
+            ``tanh(gamma M / max M)``. Shallow stages are the stages before the last two, as on the
+            paper's VGG-16: their grids are at least three times as fine as the layer's grid.
         gamma: scale of the maps of shallow stages; the paper's is 2.
     """
     if not fused:

@@ -20,9 +20,9 @@ def le_grad(record: Record) -> Float[Tensor, "batch k h w"]:
     block l over n tokens, and ``s_l^c`` the score of class c at that block: the final norm and the
     head applied to the class token of block l instead of the last.
 
-    All blocks count, as in the paper; the authors' code takes the last ones that it is told, and
-    for CLIP scores a layer by the mean of all its tokens. The paper's min-max normalization of the
-    map is left to what comes after, as with every method here.
+    All blocks count, as in the paper; the authors' code takes as many of the last blocks as the
+    user asks for, and for CLIP scores a layer by the mean of all its tokens. The paper's min-max
+    normalization of the map is left to the protocol, as for every method here.
 
     Raises:
         NotApplicableError: the network is no stack of self-attention blocks over one square grid of

@@ -78,7 +78,7 @@ def _class_slots(
     try:
         slots = torch.as_tensor(classes, device=images.device)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"classes: expected output indices: {error}") from error
+        raise ModelError(f"classes: expected output indices, found {classes!r}: {error}") from error
     if slots.is_floating_point():
         raise ModelError(f"classes: expected output indices, found {classes}")
     slots = slots.long()

@@ -1,4 +1,4 @@
-"""Maps or boxes of images by image id, which no network makes, and their scores."""
+"""Maps or boxes that are made without a network, by image id, and their scores."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class RankedBox(NamedTuple):
 
     Attributes:
         rank: rank of the class among the image's predictions, from 1; 0 if they are not ranked.
-        predicted_class: wnid of the class; "" for a box whatever the class.
+        predicted_class: wnid of the class; "" for a class-agnostic box.
         box: half-open x0, y0, x1, y1 in pixels of the image.
     """
 
@@ -51,7 +51,7 @@ class RankedBox(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageMaps:
-    """One map of each image, whatever the class.
+    """One class-agnostic map for each image.
 
     Attributes:
         map_of: ``(image id)``; the map (h, w) over the whole of the network's input, or None if the
@@ -73,7 +73,7 @@ class ImageMaps:
         return ScoredRows(rows, self.score(rows, scoring))
 
     def score(self, rows: RowBatch, scoring: Scoring) -> Scores:
-        """The scores of rows; all rows of an image have its one map."""
+        """The scores of rows; all rows of an image share the image's map."""
         with_rows, image_of_row = np.unique(rows.image, return_inverse=True)
         images = rows.images.take(with_rows.tolist())
         scores = self._score_labels(images, scoring)
@@ -110,7 +110,7 @@ class ImageMaps:
 
 @dataclass(frozen=True)
 class ImageBoxes:
-    """Boxes of images: one of each ranked prediction, or one an image whatever the class.
+    """Boxes of images: one for each ranked prediction, or one class-agnostic box for each image.
 
     Attributes:
         boxes: the boxes of each image, by image id, best rank first.
@@ -123,15 +123,15 @@ class ImageBoxes:
     ranked: bool
 
     def covers(self, image_id: str) -> bool:
-        """Whether the image is one of those that the boxes were made for."""
+        """Whether the image is among the images that the boxes were made for."""
         return image_id in self.boxes
 
     def score_without_model(self, images: ImageBatch, scoring: Scoring) -> ScoredRows:
         """The rows of images for which no model predicts classes, and their scores.
 
         Ranked predictions are the rows of an image. A box that is not ranked becomes the box of the
-        image's label, with rank 0. An image without any box has one row without a box; among ranked
-        predictions that row is of no class, and so is wrong.
+        image's label, with rank 0. An image without any box has one row without a box; if the
+        method's predictions are ranked, this row has no class, and so is wrong.
         """
         image_of_row: list[int] = []
         predictions: list[RankedBox] = []
@@ -157,7 +157,7 @@ class ImageBoxes:
     def score(self, rows: RowBatch, scoring: Scoring) -> Scores:
         """The scores of a model's predictions, each with the image's first box of its class.
 
-        A box whatever the class is the box of each of them. A prediction without a box is a miss.
+        A class-agnostic box belongs to every prediction. A prediction without a box is a miss.
         """
         boxes = np.full((len(rows), 4), np.nan)
         for row, image_id in enumerate(rows.image_ids):
@@ -176,7 +176,7 @@ def score_image_boxes(
 ) -> Scores:
     """The scores of boxes that come without maps.
 
-    If several rows of an image are of its label, the first one has the curve.
+    If several rows of an image have the image's label, the first row has the curve.
 
     Args:
         boxes: half-open xyxy pixels of each row's image; NaN for a row without a box.

@@ -27,8 +27,8 @@ def occlusion(
 
     Args:
         record: a record of any layer.
-        window: side of the window in pixels of the input; at most the input's own.
-        stride: pixels from one window to the next; the last one ends where the input does.
+        window: side of the window in pixels of the input; at most the input's side.
+        stride: pixels from one window to the next; the last window ends where the input ends.
 
     Raises:
         ConfigError: the stride is larger than the window.
@@ -36,7 +36,7 @@ def occlusion(
     if stride > window:
         raise ConfigError(
             f"occlusion: stride {stride} is larger than window {window}, which leaves pixels that "
-            "no window covers"
+            "no window covers; expected a stride of at most the window"
         )
     images = record.probe.images
     rows = _covered(images.shape[-2], window, stride).to(images)

@@ -31,7 +31,7 @@ def rise(
     input has, and cut to the input's size at a random place. The masks multiply the normalized
     input: what they hide has the mean color. The map has the input's size.
 
-    At its border, a grid goes on as its outermost cells; in the authors' code it is mirrored there.
+    Beyond its border, a grid repeats its outermost cells; the authors' code mirrors the grid there.
 
     Args:
         record: a record of any layer.
@@ -64,7 +64,7 @@ def rise(
 
 
 class RandomMasks(NamedTuple):
-    """Random masks of one image, held as what they are made of: all masks would not fit in memory.
+    """Random masks of one image, stored as grids and cuts: all masks would not fit in memory.
 
     Attributes:
         grids: whether each cell is seen.

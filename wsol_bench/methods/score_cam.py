@@ -49,7 +49,7 @@ def masked_scores(
 ) -> Float[Tensor, "batch k c"]:
     """The score of each class slot, before softmax, of the image seen through each channel.
 
-    A mask belongs to no class: one pass serves all slots.
+    A mask does not depend on the class: one pass serves all slots.
 
     Args:
         record: a record of one layer.

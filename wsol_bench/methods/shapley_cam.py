@@ -21,10 +21,10 @@ def shapley_cam(record: Record) -> Float[Tensor, "batch k h w"]:
     Hessian of the score ``y^c`` with respect to A, by one Hessian-vector product a class. If the
     network behind the layer is piecewise linear (ReLU, pooling, linear), H is 0 and it is Grad-CAM.
     ``y^c`` is the score before softmax, as for every other method here; the paper also proposes
-    another one (ReST), which is not this.
+    another score (ReST), which is not implemented.
 
     Raises:
-        NotApplicableError: something behind the layer has no second derivative (a hard sigmoid).
+        NotApplicableError: an operation behind the layer has no second derivative (a hard sigmoid).
     """
     # The fused kernels of attention have no second derivative.
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):

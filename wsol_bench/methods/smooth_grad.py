@@ -23,7 +23,7 @@ def smooth_grad(
 
     ``M_n = 1/n sum_n M(x + N(0, sigma^2))``, where x, (3, height, width), is the normalized input
     and M the gradient of the class score (before softmax) there, with its sign, as in the authors'
-    code. The map is ``max_rgb |M_n|``, as of backprop, which it is if there is no noise.
+    code. The map is ``max_rgb |M_n|``, as for backprop; without noise it is the map of backprop.
 
     Args:
         record: a record of any layer.

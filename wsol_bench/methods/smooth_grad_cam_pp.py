@@ -22,9 +22,9 @@ def smooth_grad_cam_pp(
     ``D_p`` is the mean of ``(dy^c / dA_k(i, j))^p`` over images with Gaussian noise. Then
     ``alpha = D_2 / (2 D_2 + S D_3)``, ``w_k^c = sum_ij alpha_k^c(i, j) ReLU(D_1)`` and
     ``L^c = ReLU(sum_k w_k^c A_k)``, where ``A_k``, (h, w), is the activation of channel k at the
-    target layer for the image itself, S their sum over all positions, and ``y^c`` the score of
-    class c before softmax. The paper prints ``D_1`` as the numerator of alpha; ``D_2`` makes it
-    Grad-CAM++ if there is no noise.
+    target layer for the image itself, S the sum of ``A_k`` over all positions, and ``y^c`` the
+    score of class c before softmax. The paper prints ``D_1`` as the numerator of alpha; with
+    ``D_2`` the method without noise is Grad-CAM++.
 
     Args:
         record: a record of one layer.

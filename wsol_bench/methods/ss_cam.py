@@ -30,11 +30,12 @@ def ss_cam(
     and ``f^c`` the score of class c before softmax. With ``sigma = 0`` it is Score-CAM. It costs N
     times as much.
 
-    All channels have the same N fields of noise: each score is distributed as with noise of its
-    own, and what the noise alone does to a score does not tell channels apart.
+    All channels share the same N fields of noise: the distribution of each score is that of
+    separate noise, and the effect of the noise alone does not make channels differ.
 
     The authors' code adds the noise to activations that are not rescaled, with the square of
-    ``2 / (max - min)`` for a standard deviation, and weights by probabilities, as their Score-CAM.
+    ``2 / (max - min)`` as the standard deviation, and weights by probabilities, like their
+    Score-CAM.
 
     Args:
         record: a record of one layer.

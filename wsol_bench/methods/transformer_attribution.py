@@ -32,14 +32,14 @@ def transformer_attribution(
 
     Args:
         record: a record of any layer.
-        relevance: what ``R_l`` is. ``lrp``: the attention's layer-wise relevance, the CVPR 2021
-            paper (eq. 13 and 14) with the rules of the authors' code. ``attention``: ``A_l``
-            itself, the ICCV 2021 paper (eq. 5 and 6; any transformer).
+        relevance: the choice of ``R_l``. ``lrp``: the attention's layer-wise relevance, as in the
+            CVPR 2021 paper (eq. 13 and 14), with the rules of the authors' code. ``attention``:
+            ``A_l`` itself, as in the ICCV 2021 paper (eq. 5 and 6; any transformer).
 
     Raises:
         NotApplicableError: the network is no stack of self-attention blocks over one square grid of
-            patch tokens behind a class token; or, with ``lrp``, it computes something without a
-            rule.
+            patch tokens behind a class token; or, with ``lrp``, it runs an operation that has no
+            rule of relevance.
     """
     blocks = record.probe.attention(record.classes)
     if relevance == "lrp":

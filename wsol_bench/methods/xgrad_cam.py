@@ -16,8 +16,8 @@ def xgrad_cam(record: Record) -> Float[Tensor, "batch k h w"]:
 
     ``alpha_k^c = sum_ij (A_k(i, j) / S_k) dy^c / dA_k(i, j)``, ``S_k = sum_ij A_k(i, j)``,
     ``L^c = ReLU(sum_k alpha_k^c A_k)``, where ``A_k``, (h, w), is the activation of channel k at
-    the target layer and ``y^c`` the score of class c before softmax. A channel whose S is 0 (one
-    that is silent, behind a ReLU) has weight 0.
+    the target layer and ``y^c`` the score of class c before softmax. A channel whose S is 0 (a
+    silent channel behind a ReLU) has weight 0.
     """
     totals = record.activations.sum(dim=(-2, -1), keepdim=True)
     shares = torch.where(totals == 0, 0.0, record.activations / totals)

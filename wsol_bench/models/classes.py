@@ -15,7 +15,7 @@ class ClassOrder(NamedTuple):
 
     Attributes:
         wnids: one for each output, all different.
-        origin: where the order comes from, for people.
+        origin: a text for people that says where the order comes from.
     """
 
     wnids: tuple[str, ...]
@@ -37,18 +37,18 @@ def read_classes(path: Path) -> ClassOrder:
 
 
 def distinct_wnids(wnids: Sequence[str], where: str) -> tuple[str, ...]:
-    """Return the wnids.
+    """The wnids as a tuple, after a check that they are distinct.
 
     Args:
-        wnids: in the order of the outputs.
+        wnids: wnids in the order of the outputs.
         where: the file that lists them, for errors.
 
     Raises:
-        ModelError: there are none, or one stands twice.
+        ModelError: no wnid is listed, or a wnid is listed twice.
     """
     repeated = next((wnid for wnid, count in Counter(wnids).items() if count > 1), None)
     if repeated is not None:
         raise ModelError(f"{where} lists class {repeated!r} twice; list each output's class once")
     if not wnids:
-        raise ModelError(f"{where} lists no classes")
+        raise ModelError(f"{where} lists no classes; list the wnid of each output, in order")
     return tuple(wnids)

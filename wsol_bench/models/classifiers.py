@@ -31,11 +31,11 @@ class Classifier:
         module: maps (b, 3, h, w) normalized RGB to (b, n) logits.
         classes: wnid of each of the n outputs.
         targets: the target layers, at least one.
-        mean, std: of RGB in [0, 1], by which the input is normalized.
+        mean, std: mean and standard deviation of RGB in [0, 1], by which the input is normalized.
         native_size: side in pixels of the images that the weights are published for; None if it is
             not published.
         fingerprint: digest of the weights.
-        classes_from: where the order of the classes comes from, for people.
+        classes_from: a text for people that says where the order of the classes comes from.
     """
 
     name: str
@@ -72,11 +72,12 @@ def load_classifier(
             ``my_module:builder``.
         weights: ``DEFAULT`` or another torchvision weights name (``IMAGENET1K_V1``); the path of a
             .pth or .safetensors file that holds a state_dict or a mapping with one; ``random``.
-        classes: file of wnids in the order of the outputs, one a line, words may follow.
-        dataset_classes: the data set's wnids, sorted: the order if neither file lists one.
+        classes: a file of wnids in the order of the outputs, one per line; words may follow.
+        dataset_classes: the data set's sorted wnids: the order of the outputs if neither
+            ``classes`` nor the weights file lists one.
         layer, layout, head: override the target-layer table.
-        layers: several target layers, instead of one; ``head`` is then that of the last.
-        mean, std: by default what the weights are published with, else ImageNet's.
+        layers: several target layers, instead of one; ``head`` then belongs to the last one.
+        mean, std: by default those that the weights are published with, else ImageNet's.
         arguments: for the builder.
         label: name in the results; by default ``name``.
         input_size: side in pixels of the images that will pass the network.
@@ -107,15 +108,16 @@ def _weights_path(name: str, weights: str, arguments: Mapping[str, Any]) -> Path
     """The weights file of a network; None for published or random weights.
 
     Raises:
-        ModelError: nobody publishes such weights, or a file needs an argument that is not given.
+        ModelError: no such weights are published, or a weights file needs a builder's argument that
+            is missing.
     """
     path = weights_file(weights)
-    # Torchvision's builder checks its own names; the other builders read none but these.
+    # Torchvision's builder checks its names of weights; the other builders know these two names.
     foreign = name == "shapes_net" or name.startswith("timm/") or ":" in name
     if foreign and path is None and weights not in {"DEFAULT", "random"}:
         raise ModelError(
             f"{name} has no weights {weights!r} and no such file exists; "
-            "known: DEFAULT, random, a file"
+            "expected DEFAULT, random or the path of a weights file"
         )
     # Torchvision's own weights of these networks expect an input that is rescaled inside the
     # network. Torchvision sees to that if it loads them itself; a file does not say whose it is.
@@ -144,26 +146,27 @@ def _require_outputs(module: nn.Module, name: str, order: ClassOrder, input_size
         logits = module(torch.zeros(1, 3, input_size, input_size))
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{name} does not take a {input_size} x {input_size} image: {error}. The size is "
+            f"{name} does not take a {input_size} x {input_size} image: {error}. Set the size with "
             "'input.size' of the protocol"
         ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = type(logits).__name__
         if isinstance(logits, Tensor):
             found = f"shape {tuple(logits.shape)}"
-        raise ModelError(f"{name}: expected logits of shape (b, n), found {found}")
+        raise ModelError(f"{name}: expected logits of shape (batch, classes), found {found}")
     if logits.shape[1] != len(order.wnids):
         raise ModelError(
-            f"{name}: the network has {logits.shape[1]} outputs, but {order.origin} name "
-            f"{len(order.wnids)} classes; give the order of the outputs with the model's "
-            "'classes:', a file whose lines begin with the wnids, such as LOC_synset_mapping.txt"
+            f"{name}: expected one class for each of the network's {logits.shape[1]} outputs, "
+            f"found {len(order.wnids)} classes in {order.origin}; give the order of the outputs "
+            "with the model's 'classes:', a file whose lines begin with the wnids, such as "
+            "LOC_synset_mapping.txt"
         )
 
 
 def _targets(
     module: nn.Module, layers: Sequence[str | None], layout: Layout | None, head: str | None
 ) -> tuple[Target, ...]:
-    """The target of each layer; a given head is that of the last one."""
+    """The target of each layer; ``head`` belongs to the last one."""
     heads = [None] * (len(layers) - 1) + [head]
     targets = tuple(
         target_of(module, layer=layer, layout=layout, head=head_of_layer)
@@ -171,7 +174,7 @@ def _targets(
     )
     names = [target.layer for target in targets]
     if len(set(names)) < len(names):
-        raise ModelError(f"layers: {', '.join(names)} names a layer twice")
+        raise ModelError(f"layers: expected each layer once, found {', '.join(names)}")
     return targets
 
 

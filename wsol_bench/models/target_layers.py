@@ -114,9 +114,9 @@ def target_of(
     layout: Layout | None = None,
     head: str | None = None,
 ) -> Target:
-    """The target layer of a model: the table's, but for ``layer``, ``layout`` or ``head``.
+    """The target layer of a model: that of the table, changed by ``layer``, ``layout``, ``head``.
 
-    A named layer keeps the table's layout, and has no ``head`` unless one is named, too: CAM needs
+    A named layer keeps the table's layout, and has no head unless ``head`` is given, too: CAM needs
     the layer that feeds the head.
 
     Args:
@@ -126,7 +126,7 @@ def target_of(
 
     Raises:
         ModelError: the architecture is not in the table and no layer is named, or the model has no
-            module of a name.
+            module of a given name.
     """
     target = next(
         (
@@ -194,7 +194,8 @@ def _plain_name(model: nn.Module, name: str) -> str:
             ]
             if -position > len(children):
                 noun = "children" if kind is None else f"{kind} children"
-                raise ModelError(f"{name!r}: {'.'.join(path)} has only {len(children)} {noun}")
+                parent = ".".join(path) or type(model).__name__
+                raise ModelError(f"{name!r}: {parent} has only {len(children)} {noun}")
             part = children[position]
         path.append(part)
     plain = ".".join(path)
@@ -203,7 +204,7 @@ def _plain_name(model: nn.Module, name: str) -> str:
 
 
 def _plain_names(model: nn.Module, names: tuple[str, str] | None) -> tuple[str, str] | None:
-    """Both names without positions; None if an altered network lacks a layer, which few need."""
+    """Both names without positions; None if an altered network lacks one of the layers."""
     try:
         return names and (_plain_name(model, names[0]), _plain_name(model, names[1]))
     except ModelError:
@@ -255,8 +256,8 @@ def check_output(output: Shaped[Tensor, "..."], target: Target) -> None:
         }[target.layout]
         raise ModelError(
             f"layer {target.layer!r} returns {shape}, which is no grid in layout "
-            f"{target.layout!r}: expected {expected}; name another with 'layer:', or its layout "
-            "with 'layout:'"
+            f"{target.layout!r}: expected {expected}; name another layer with 'layer:', or this "
+            "layer's layout with 'layout:'"
         )
 
 

@@ -44,7 +44,7 @@ def read_weights(path: Path) -> StoredWeights:
         ModelError: there is no such file, it cannot be read, or it holds no state_dict.
     """
     if not path.is_file():
-        raise ModelError(f"weights file {path} does not exist")
+        raise ModelError(f"weights file {path} does not exist; correct the model's 'weights:'")
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
 
 
@@ -73,7 +73,10 @@ def _read_checkpoint(path: Path) -> StoredWeights:
             "Save a state_dict, as .pth or .safetensors"
         ) from error
     if not isinstance(content, Mapping):
-        raise ModelError(f"weights file {path}: expected a mapping, found {type(content).__name__}")
+        raise ModelError(
+            f"weights file {path}: expected a state_dict or a mapping that holds one, found "
+            f"{type(content).__name__}"
+        )
     nested = next(
         (content[key] for key in _NESTED_KEYS if isinstance(content.get(key), Mapping)), content
     )
@@ -112,7 +115,7 @@ def load_state(module: nn.Module, state: dict[str, Tensor], owner: str) -> None:
 
     Args:
         module: the network.
-        state: its weights.
+        state: the state_dict.
         owner: name of the network and the file, for errors.
 
     Raises:

@@ -34,8 +34,8 @@ def net(request: pytest.FixtureRequest) -> nn.Module:
 # ---- what is recorded
 
 
-def test_weights_are_those_of_the_attention_module() -> None:
-    """nn.MultiheadAttention returns them when asked; its network does not ask."""
+def test_weights_equal_those_of_the_attention_module() -> None:
+    """nn.MultiheadAttention returns its weights if asked; the network does not ask."""
     net, collected = torchvision_vit(), list[Tensor]()
 
     def ask(module: nn.MultiheadAttention, inputs: tuple[Tensor, ...], output: Any) -> None:
@@ -54,7 +54,7 @@ def test_weights_are_those_of_the_attention_module() -> None:
 
 
 @pytest.mark.parametrize("name", ["timm", "timm distilled"])
-def test_weights_are_those_of_an_attention_that_is_not_fused(name: str) -> None:
+def test_weights_equal_those_of_an_attention_that_is_not_fused(name: str) -> None:
     net, collected = NETWORKS[name](), list[Tensor]()
     recorded = attentions(net, images())
     for block in blocks_of(net):
@@ -65,7 +65,7 @@ def test_weights_are_those_of_an_attention_that_is_not_fused(name: str) -> None:
     torch.testing.assert_close([block.weights for block in recorded], collected)
 
 
-def test_the_network_computes_the_logits_it_always_does(net: nn.Module) -> None:
+def test_the_logits_of_the_network_do_not_change(net: nn.Module) -> None:
     with torch.no_grad():
         expected = net(images())
     seen: list[Tensor] = []
@@ -85,7 +85,7 @@ def test_the_network_computes_the_logits_it_always_does(net: nn.Module) -> None:
     ],
     ids=["added", "boolean", "scale"],
 )
-def test_masks_and_scales_are_those_of_the_fused_function(options: dict[str, Any]) -> None:
+def test_masks_and_scales_act_as_in_the_fused_function(options: dict[str, Any]) -> None:
     net, seen = Masked(**options), list[Tensor]()
     expected = net(images())
     net.register_forward_hook(lambda module, inputs, logits: seen.append(logits))
@@ -97,7 +97,7 @@ def test_masks_and_scales_are_those_of_the_fused_function(options: dict[str, Any
 
 
 class Asks(nn.Module):
-    """Two blocks of nn.MultiheadAttention that make use of the weights it returns."""
+    """A network of two blocks of nn.MultiheadAttention that use the returned weights."""
 
     def __init__(self, *, average: bool) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class AskingBlock(nn.Module):
 
 
 @pytest.mark.parametrize("average", [True, False])
-def test_a_network_that_asks_for_the_weights_gets_them(average: bool) -> None:
+def test_a_network_that_asks_for_its_attention_weights_gets_them(average: bool) -> None:
     net, seen = sharp(lambda: Asks(average=average)), list[Tensor]()
     expected = net(images())
     net.register_forward_hook(lambda module, inputs, logits: seen.append(logits))
@@ -133,7 +133,7 @@ def test_a_network_that_asks_for_the_weights_gets_them(average: bool) -> None:
 
 
 def explicit_logits(net: nn.Module, batch: Tensor, taken: list[Tensor], last: int) -> Tensor:
-    """torchvision's vision transformer from its weights, up to block ``last``; A is taken."""
+    """torchvision's vision transformer written out, up to block ``last``; A goes into ``taken``."""
     tokens = net.conv_proj(batch).flatten(2).transpose(1, 2)
     first = net.class_token.expand(len(batch), -1, -1)
     x = torch.cat([first, tokens], dim=1) + net.encoder.pos_embedding
@@ -152,8 +152,8 @@ def explicit_logits(net: nn.Module, batch: Tensor, taken: list[Tensor], last: in
     return net.heads(net.encoder.ln(x)[:, 0])
 
 
-def test_gradients_are_those_of_an_explicit_network() -> None:
-    """In double precision, so that the two orders of the same sums differ by less than is asked."""
+def test_gradients_equal_those_of_an_explicit_network() -> None:
+    """In double precision: two orders of the same sums differ by less than the tolerance."""
     net, taken = torchvision_vit().double(), list[Tensor]()
     inputs = images().double()
     logits = explicit_logits(net, inputs, taken, last=1)
@@ -168,7 +168,7 @@ def test_gradients_are_those_of_an_explicit_network() -> None:
             torch.testing.assert_close(collected, gradient, rtol=1e-5, atol=1e-7)
 
 
-def test_layer_gradients_are_those_of_a_network_that_ends_with_the_layer() -> None:
+def test_layer_gradients_equal_those_of_a_network_that_ends_with_the_layer() -> None:
     net = torchvision_vit()
     recorded = attentions(net, images(), CLASSES)
     for last, block in enumerate(recorded):
@@ -185,7 +185,7 @@ def test_layer_gradients_are_those_of_a_network_that_ends_with_the_layer() -> No
 
 
 class Nudge(nn.Module):
-    """Adds to one entry of what passes."""
+    """A module that adds a number to one entry of its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -237,16 +237,17 @@ def test_an_image_does_not_depend_on_its_batch(net: nn.Module) -> None:
     together = attentions(net, images(), CLASSES)
     for index in range(2):
         alone = attentions(net, images()[index : index + 1], CLASSES[index : index + 1])
-        for one, both in zip(alone, together, strict=True):
-            for part, whole in zip(one, both, strict=True):
-                torch.testing.assert_close(part[0], whole[index], rtol=1e-4, atol=1e-5)
+        for block_alone, block in zip(alone, together, strict=True):
+            for tensor_alone, tensor in zip(block_alone, block, strict=True):
+                torch.testing.assert_close(tensor_alone[0], tensor[index], rtol=1e-4, atol=1e-5)
 
 
 def test_slots_do_not_depend_on_their_order(net: nn.Module) -> None:
-    there, back = (attentions(net, images(), classes) for classes in (CLASSES, CLASSES.flip(1)))
-    for one, other in zip(there, back, strict=True):
-        torch.testing.assert_close(one.gradients, other.gradients.flip(1))
-        torch.testing.assert_close(one.layer_gradients, other.layer_gradients.flip(1))
+    blocks = attentions(net, images(), CLASSES)
+    flipped = attentions(net, images(), CLASSES.flip(1))
+    for block, turned in zip(blocks, flipped, strict=True):
+        torch.testing.assert_close(block.gradients, turned.gradients.flip(1))
+        torch.testing.assert_close(block.layer_gradients, turned.layer_gradients.flip(1))
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -264,14 +265,14 @@ def test_the_callers_gradient_mode_does_not_matter(
     torch.testing.assert_close(actual, expected)
 
 
-def test_it_runs_in_evaluation_mode() -> None:
+def test_the_network_runs_in_evaluation_mode() -> None:
     net = timm_vit(drop_rate=0.5, proj_drop_rate=0.5)
     expected = attentions(net, images(), CLASSES)
     torch.testing.assert_close(attentions(net.train(), images(), CLASSES), expected)
 
 
 class InPlace(Masked):
-    """Doubles tokens in place, before each block and before the head."""
+    """A network that doubles tokens in place, before each block and before the head."""
 
     def __init__(self, *, really: bool) -> None:
         super().__init__()
@@ -291,11 +292,12 @@ class InPlace(Masked):
 
 @pytest.mark.parametrize("classes", [None, torch.tensor([[0], [1]])], ids=["weights", "gradients"])
 def test_work_in_place_does_not_matter(classes: Tensor | None) -> None:
-    there, here = (attentions(InPlace(really=it), images(), classes) for it in (True, False))
-    torch.testing.assert_close(there, here)
+    in_place = attentions(InPlace(really=True), images(), classes)
+    out_of_place = attentions(InPlace(really=False), images(), classes)
+    torch.testing.assert_close(in_place, out_of_place)
 
 
-def test_a_frozen_network_has_gradients_too() -> None:
+def test_a_frozen_network_has_the_same_gradients() -> None:
     net = timm_vit()
     expected = attentions(net, images(), CLASSES)
     torch.testing.assert_close(attentions(net.requires_grad_(False), images(), CLASSES), expected)
@@ -316,7 +318,7 @@ class FailsAt(nn.Module):
 
 
 @pytest.mark.parametrize("classes", [None, CLASSES], ids=["weights", "gradients"])
-def test_the_network_comes_back_as_it_was(net: nn.Module, classes: Tensor | None) -> None:
+def test_the_network_is_left_unchanged(net: nn.Module, classes: Tensor | None) -> None:
     net.train()
     blocks_of(net)[0].eval()
     next(net.parameters()).requires_grad_(False)
@@ -372,7 +374,7 @@ def test_other_networks_are_refused_by_name(message: str) -> None:
 
 
 class Crossed(nn.Module):
-    """nn.MultiheadAttention as no vision transformer uses it."""
+    """A network that uses nn.MultiheadAttention as no vision transformer does."""
 
     def __init__(self, options: dict[str, Any], call: dict[str, Any], *, other: bool) -> None:
         super().__init__()
@@ -402,5 +404,5 @@ def test_other_forms_of_multihead_attention_are_refused_by_name(
         attentions(Crossed(options, call, other=other), images(1))
 
 
-def test_patches_come_last_in_rows_of_the_image() -> None:
+def test_patches_are_the_last_tokens_in_raster_order() -> None:
     assert on_grid(torch.tensor([8.0, 9.0, 0, 1, 2, 3])).tolist() == [[0, 1], [2, 3]]

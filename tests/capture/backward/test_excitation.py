@@ -1,4 +1,4 @@
-"""Excitation backprop: hand-solved nets, the formula neuron by neuron, equivalent networks."""
+"""Excitation backprop on hand-solved networks, neuron by neuron, and on equivalent networks."""
 
 import copy
 import itertools
@@ -32,7 +32,7 @@ PIXELS = torch.tensor([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)
 
 
 def two_layers(bias: float = 0) -> nn.Module:
-    """Hidden activations (3, 1, 2) of the pixels (1, 2, 3)."""
+    """A network with hidden activations (3, 1, 2) for the pixels (1, 2, 3)."""
     hidden = linear([[1, 1, 0], [0, 2, -1], [-1, 0, 1]])
     return Behind(nn.Flatten(), hidden, nn.ReLU(), linear([[1, 1, -1], [0, -1, 1]], bias))
 
@@ -43,14 +43,14 @@ def test_a_neuron_wins_in_proportion_to_weight_times_activation() -> None:
     assert_same(p[0, :, :, 0, 0], torch.tensor([[0.25, 0.75, 0], [0, 0, 1]]))
 
 
-def test_the_contrast_is_the_class_less_its_negated_weights() -> None:
+def test_the_contrast_is_the_class_minus_its_negated_weights() -> None:
     """Class 0 negated: the third hidden neuron, hence x3. Class 1 negated: the second, hence x2."""
     for contrast in ("here", "behind.0", "behind.1", "behind.2"):
         p = excitation(two_layers(), PIXELS, torch.tensor([[0, 1]]), "here", contrast)
         assert_same(p[0, :, :, 0, 0], torch.tensor([[0.25, 0.75, -1], [0, -1, 1]]))
 
 
-def test_biases_play_no_part() -> None:
+def test_biases_have_no_effect() -> None:
     p = excitation(two_layers(bias=-100), PIXELS, torch.tensor([[0]]), "here")
     assert_same(p[0, 0, :, 0, 0], torch.tensor([0.25, 0.75, 0]))
 
@@ -72,7 +72,7 @@ def test_max_pooling_passes_to_the_winner_and_average_pooling_by_activation() ->
 
 
 def test_a_sum_is_shared_by_what_each_summand_adds() -> None:
-    """x + 3 x = x * 4 of one channel; the other gets from the branch what it adds to the sum."""
+    """1 + 0.5 * 6 = 4: the first pixel gets 1/4, and the second pixel 3/4."""
     pixels = torch.tensor([1.0, 6.0, 0.0]).reshape(1, 3, 1, 1)
     branch = nn.Sequential(nn.Flatten(), linear([[0, 0.5, 0]]))
     net = Behind(Join(Do(lambda x: x.flatten(1)[:, :1]), branch, torch.add), linear([[1]]))
@@ -191,7 +191,7 @@ def test_batch_normalization_is_part_of_the_convolution_in_front_of_it() -> None
 
 
 def test_batch_normalization_behind_something_else_passes_p_as_it_is() -> None:
-    """Behind a sum of two convolutions it changes the signs of neither's weights."""
+    """Behind a sum of two convolutions, batch normalization changes the signs of no weights."""
 
     def net(*, swapped: bool) -> nn.Module:
         net = at_random(
@@ -265,7 +265,7 @@ def test_averaging_is_a_layer_with_equal_weights() -> None:
         assert_same(averaged_by(layer), expected)
 
 
-def test_rectifying_in_place_is_rectifying() -> None:
+def test_a_relu_in_place_is_a_relu() -> None:
     def rectified_by(function: Callable[[Tensor], object]) -> Tensor:
         def run(x: Tensor) -> Tensor:
             result = function(x)
@@ -285,7 +285,7 @@ def test_rectifying_in_place_is_rectifying() -> None:
         assert_same(rectified_by(function), expected)
 
 
-def test_what_works_in_place_behind_a_layer_leaves_what_was_taken_there() -> None:
+def test_an_operation_in_place_behind_a_layer_does_not_change_its_output() -> None:
     def net(*, inplace: bool) -> nn.Module:
         relus = [nn.ReLU(inplace=inplace) for _ in range(2)]
         return at_random(
@@ -311,8 +311,8 @@ def test_arguments_may_be_named() -> None:
     assert_same(p_of(Behind(Do(named), *rest)), p_of(Behind(convolution, *rest)))
 
 
-def test_the_contrast_layer_is_where_a_difference_is_taken_of_two_networks() -> None:
-    """c-MWP is p of the network less p of the network with its last weights negated."""
+def test_the_difference_of_two_networks_is_taken_at_the_contrast_layer() -> None:
+    """c-MWP is p of the network minus p of the network with its last weights negated."""
     net = at_random(
         Behind(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), *head(8, 2))
     )
@@ -324,8 +324,8 @@ def test_the_contrast_layer_is_where_a_difference_is_taken_of_two_networks() -> 
         assert_same(p_of(net, contrast=contrast), expected)
 
 
-def test_class_maps_that_are_rectified_and_averaged_are_contrasted_by_their_weights() -> None:
-    """SqueezeNet's head: the last layer with weights gives class maps, not logits."""
+def test_rectified_and_averaged_class_maps_are_contrasted_by_their_weights() -> None:
+    """In SqueezeNet's head, the last layer with weights gives class maps, not logits."""
     net = at_random(
         Behind(
             nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, N_CLASSES, 1), nn.ReLU(inplace=True),

@@ -1,4 +1,4 @@
-"""Excitation backprop refuses what has no rule, and leaves the network as it was."""
+"""Excitation backprop refuses operations without a rule, and leaves the network unchanged."""
 
 from collections.abc import Callable
 
@@ -44,13 +44,15 @@ from wsol_bench.errors import ModelError, NotApplicableError
         "difference", "convolution with the image",
     ],
 )  # fmt: skip
-def test_what_has_no_rule_is_refused(function: Callable[[Tensor], Tensor], message: str) -> None:
+def test_an_operation_without_a_rule_is_refused(
+    function: Callable[[Tensor], Tensor], message: str
+) -> None:
     net = Behind(Do(function), nn.AdaptiveAvgPool2d(1), *head(3, 1))
     with pytest.raises(NotApplicableError, match=rf"behind\.0 \(Do\): .*({message})"):
         p_of(net)
 
 
-def test_what_runs_in_front_of_the_map_layer_needs_no_rule() -> None:
+def test_operations_before_the_map_layer_need_no_rule() -> None:
     net = at_random(
         Behind(Do(lambda x: torch.sigmoid(x * -2) - 0.5), nn.Conv2d(3, 4, 1), *head(4, 6))
     )
@@ -70,14 +72,17 @@ def test_what_runs_in_front_of_the_map_layer_needs_no_rule() -> None:
     ("layers", "message"),
     [
         (("heer", None), "no layer 'heer'"),
-        (("behind.2", None), r"layer 'behind.2' gives \(2, 108\), expected \(b, c, h, w\)"),
+        (
+            ("behind.2", None),
+            r"layer 'behind.2': expected an output of shape \(b, c, h, w\), found \(2, 108\)",
+        ),
         (("here", "unused"), "layer 'unused' did not run"),
         (("behind.0.0", None), r"layer 'behind\.0\.0' ran 2 times"),
         (("behind.0", "here"), "contrast layer 'here' does not depend on layer 'behind.0'"),
         (("here", "behind.3"), "no layer with weights stands behind layer 'behind.3'"),
     ],
 )
-def test_a_layer_that_cannot_be_meant_is_an_error(
+def test_a_layer_that_cannot_be_used_is_an_error(
     layers: tuple[str, str | None], message: str
 ) -> None:
     relu = nn.ReLU()
@@ -114,7 +119,7 @@ def test_logits_that_do_not_depend_on_the_layer_are_an_error(
 
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("inference", [False, True])
-def test_the_model_comes_back_as_it_was(fails: bool, inference: bool) -> None:
+def test_the_model_is_left_unchanged(fails: bool, inference: bool) -> None:
     net = at_random(
         Behind(
             nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True),

@@ -1,4 +1,4 @@
-"""Guided backpropagation and deconvnet at each rectifier, however it is written."""
+"""Guided backpropagation and deconvnet at each rectifier: module, function or method."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,14 +16,14 @@ from wsol_bench.capture.backward.guided import backward_rule
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_each_rule_passes_the_gradients_reckoned_by_hand(rule: Any) -> None:
+def test_each_rule_passes_the_gradients_calculated_by_hand(rule: Any) -> None:
     record = tiny()
     actual = record.probe.pixel_gradients(record.classes, rule=rule)
     assert actual[0, :, :, 0, 0].tolist() == BY_HAND[rule]
 
 
 def test_two_rectifiers_pass_the_gradient_one_after_the_other() -> None:
-    """2 ReLU(3 - ReLU(r)): what comes to the lower one is -2, whatever the upper one does."""
+    """2 ReLU(3 - ReLU(r)): under every rule the lower rectifier gets the gradient -2."""
 
     def twice(x: Tensor) -> Tensor:
         return torch.relu(3 - torch.relu(x))
@@ -110,7 +110,9 @@ def test_other_rectifiers_have_their_own_derivative(form: str) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_gradients_are_those_of_networks_with_hooks_at_each_rectifier(name: str, rule: Any) -> None:
+def test_gradients_equal_those_of_networks_with_hooks_at_each_rectifier(
+    name: str, rule: Any
+) -> None:
     net = calibrated_network(name)
     record = record_of(net, images(), CLASSES)
     actual = record.probe.pixel_gradients(record.classes, rule=rule)
@@ -124,13 +126,13 @@ def test_the_rules_differ_on_every_architecture(name: str) -> None:
         record.probe.pixel_gradients(record.classes, rule=rule).flatten()
         for rule in ("plain", "guided", "deconvnet")
     )
-    for one, other in ((plain, guided), (plain, deconv), (guided, deconv)):
-        assert F.cosine_similarity(one, other, dim=0) < 0.99
+    for first, second in ((plain, guided), (plain, deconv), (guided, deconv)):
+        assert F.cosine_similarity(first, second, dim=0) < 0.99
 
 
 @pytest.mark.parametrize("rule", ["guided", "deconvnet"])
 @pytest.mark.parametrize("net", [*NETWORKS, "in place, dropped"])
-def test_logits_under_a_rule_are_those_of_the_network(net: str, rule: Any) -> None:
+def test_a_rule_does_not_change_logits(net: str, rule: Any) -> None:
     model = Tiny(dropped("relu_")) if net not in NETWORKS else calibrated_network(net)
     batch = images()
     batch.requires_grad_()
@@ -142,7 +144,7 @@ def test_logits_under_a_rule_are_those_of_the_network(net: str, rule: Any) -> No
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_b0", "mobilenetv3_small_050", "vit_tiny"])
-def test_rectifiers_of_timm_are_known(name: str) -> None:
+def test_rectifiers_of_timm_are_recognized(name: str) -> None:
     timm = pytest.importorskip("timm")
     options: dict[str, Any] = {"num_classes": N_CLASSES}
     if name == "vit_tiny":

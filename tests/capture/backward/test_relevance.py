@@ -49,7 +49,7 @@ def by_product(R: Tensor, function: Callable[..., Tensor], *inputs: Tensor) -> l
 
 
 def by_linear(R: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Each positive product takes its part of all positive products, one by one."""
+    """Each positive product takes its share of the sum of positive products, one by one."""
     products = (x[..., None, :] * weight).clamp(min=0)
     return (products * divided(R, products.sum(-1))[..., None]).sum(-2)
 
@@ -62,7 +62,7 @@ def by_sum(R: Tensor, x: Tensor, y: Tensor) -> list[Tensor]:
 
 @torch.no_grad()
 def explicit_relevance(net: nn.Module, image: Tensor, target: int) -> list[Tensor]:
-    """Layer by layer through torchvision's vision transformer, of one image and one class."""
+    """Relevance written out layer by layer, for one image and one class."""
     tokens = net.conv_proj(image).flatten(2).transpose(1, 2)
     x = torch.cat([net.class_token, tokens], dim=1) + net.encoder.pos_embedding
     passed = []
@@ -97,7 +97,7 @@ def explicit_relevance(net: nn.Module, image: Tensor, target: int) -> list[Tenso
     return collected[::-1]
 
 
-def test_relevance_is_that_of_an_explicit_network() -> None:
+def test_relevance_equals_that_of_an_explicit_network() -> None:
     net, batch = torchvision_vit().double(), images().double()
     recorded = relevances(net, batch, CLASSES)
     for index in range(2):
@@ -110,7 +110,7 @@ def test_relevance_is_that_of_an_explicit_network() -> None:
                 )
 
 
-def test_attribution_by_relevance_takes_it_in_the_place_of_attention(net: nn.Module) -> None:
+def test_attribution_by_relevance_uses_relevance_in_place_of_attention(net: nn.Module) -> None:
     layer = Target(name_of_last_norm(net), layout="tokens")
     record = capture(net, images(), [layer], Plan(), classes=CLASSES)
     maps = transformer_attribution.function(record, relevance="lrp")
@@ -134,7 +134,7 @@ def test_attribution_by_relevance_takes_it_in_the_place_of_attention(net: nn.Mod
     ],
     ids=["silu", "gated", "mask", "no attention"],
 )
-def test_what_has_no_rule_of_relevance_is_refused_by_name(
+def test_an_operation_without_a_rule_of_relevance_is_refused_by_name(
     make: Callable[[], nn.Module], message: str
 ) -> None:
     net = make()

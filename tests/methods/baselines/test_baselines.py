@@ -40,7 +40,7 @@ def best_iou(boxes):
 
 
 def hits_of(results):
-    """(image, IoU, threshold) at the largest contour, under v1 at IoU 0.5."""
+    """Hits (image, IoU, threshold) of the largest contour; under v1 at IoU 0.5 alone."""
     return unpacked(results.folder.read("curves")["hits"].tolist(), 1000)
 
 
@@ -73,14 +73,14 @@ class TestCenterBox:
             (1e-6, 5, 2, 1),
         ],
     )
-    def test_a_pixel_is_in_it_where_its_center_is(self, side, size, first, n):
+    def test_a_pixel_is_in_the_box_if_its_center_is(self, side, size, first, n):
         expected = np.zeros((size, size), np.float32)
         expected[first : first + n, first : first + n] = 1
         assert np.array_equal(
             center_box.opener(None, side=side, size=size).map_of("whatever"), expected
         )
 
-    def test_covers_half_of_the_image_by_default(self):
+    def test_the_box_covers_half_of_the_image_by_default(self):
         map = center_box.opener(None).map_of("whatever")
         assert map.shape == (224, 224)
         assert map.sum() == 158**2  # 224 * sqrt(0.5) = 158.4
@@ -88,7 +88,7 @@ class TestCenterBox:
 
     @pytest.mark.parametrize("protocol", ONE_BOX)
     @pytest.mark.parametrize("side", [0.25, 0.5, 0.75])
-    def test_its_box_is_exact_in_the_images_pixels(self, root, protocol, side):
+    def test_the_box_is_exact_in_the_images_pixels(self, root, protocol, side):
         method = {"name": "center_box", "side": side}
         rows = wsol_bench.run(without_model(root, method, protocol=protocol)).rows
         near, far = (1 - side) / 2, (1 + side) / 2
@@ -96,7 +96,7 @@ class TestCenterBox:
         assert np.allclose(boxes, sizes() * [near, near, far, far], rtol=0, atol=1e-9)
         assert rows["iou"].tolist() == pytest.approx(best_iou(boxes))
 
-    def test_in_a_larger_input_it_is_right_to_a_pixel(self, root):
+    def test_in_a_larger_input_the_box_is_right_to_a_pixel(self, root):
         protocol = {"name": "gradcam-2017", "input": {"size": 299}}
         rows = wsol_bench.run(without_model(root, "center_box", protocol=protocol)).rows
         side = np.sqrt(0.5)
@@ -105,7 +105,7 @@ class TestCenterBox:
         assert np.abs(shares - expected).max() < 1 / 224
 
     @pytest.mark.parametrize("protocol", SWEPT)
-    def test_under_a_sweep_it_is_the_same_at_every_threshold(self, root, tmp_path, protocol):
+    def test_the_box_of_a_sweep_is_the_same_at_every_threshold(self, root, tmp_path, protocol):
         method = {"name": "center_box", "side": 0.5}
         swept = wsol_bench.run(without_model(root, method, protocol=protocol))
         boxes = boxes_beside(root, tmp_path, [0.25, 0.25, 0.75, 0.75], protocol)
@@ -117,7 +117,7 @@ class TestCenterBox:
         assert (hits.min(axis=-1) == hits.max(axis=-1)).all()
 
     @pytest.mark.parametrize("side", [0, 1, -0.5, "half"])
-    def test_a_side_is_between_nothing_and_all(self, side):
+    def test_a_side_outside_of_0_to_1_is_an_error(self, side):
         with pytest.raises(ConfigError, match=r"methods\.center_box\.side: "):
             build(name="center_box", side=side)
 
@@ -125,7 +125,7 @@ class TestCenterBox:
 class TestFullImage:
     @pytest.mark.parametrize("size", [224, 448, 299, 64])
     @pytest.mark.parametrize("protocol", ONE_BOX)
-    def test_its_box_is_the_image(self, root, protocol, size):
+    def test_the_box_is_the_whole_image(self, root, protocol, size):
         protocol = {"name": protocol, "input": {"size": size}}
         rows = wsol_bench.run(without_model(root, "full_image", protocol=protocol)).rows
         assert np.array_equal(rows[list(BOXES)].to_numpy(), [[0, 0, *size[2:]] for size in sizes()])
@@ -134,24 +134,24 @@ class TestFullImage:
         assert rows["iou"].max() > 0.5
 
     @pytest.mark.parametrize("protocol", SWEPT)
-    def test_under_a_sweep_it_is_the_same_at_every_threshold(self, root, tmp_path, protocol):
+    def test_the_box_of_a_sweep_is_the_same_at_every_threshold(self, root, tmp_path, protocol):
         swept = wsol_bench.run(without_model(root, "full_image", protocol=protocol))
         boxes = boxes_beside(root, tmp_path, [0, 0, 1, 1], protocol)
         assert np.array_equal(hits_of(swept), hits_of(boxes))
         assert 0 < hits_of(swept).mean() < 1
 
-    def test_its_maximum_is_the_first_pixel(self, root):
+    def test_the_maximum_is_the_first_pixel(self, root):
         rows = wsol_bench.run(without_model(root, "full_image")).rows
         half = sizes()[:, :2] / 224 / 2
         assert np.allclose(rows[["peak_x", "peak_y"]].to_numpy(), half)
 
-    def test_has_no_options(self):
+    def test_the_full_image_has_no_options(self):
         with pytest.raises(ConfigError, match="unknown option 'size'"):
             build(name="full_image", size=7)
 
 
 class TestRandomMap:
-    def test_is_keyed_by_seed_and_image_alone(self):
+    def test_the_map_depends_on_seed_and_image_alone(self):
         first, again = random_map.opener(None), random_map.opener(None, seed=0)
         assert np.array_equal(first.map_of("a"), again.map_of("a"))
         again.map_of("b")
@@ -160,13 +160,13 @@ class TestRandomMap:
         maps = [first.map_of("a"), first.map_of("b"), other.map_of("a"), other.map_of("b")]
         assert len({map.tobytes() for map in maps}) == 4
 
-    def test_is_that_of_the_digest(self):
+    def test_the_map_is_drawn_from_the_digest(self):
         key = int.from_bytes(hashlib.sha256(b"3 val/x.JPEG").digest(), "big")
         expected = np.random.default_rng(key).standard_normal((5, 5), dtype=np.float32)
         map = random_map.opener(None, seed=3, size=5).map_of("val/x.JPEG")
         assert np.array_equal(map, expected)
 
-    def test_is_standard_normal(self):
+    def test_the_values_are_standard_normal(self):
         maps = random_map.opener(None)
         values = np.array([maps.map_of(str(number)) for number in range(400)])
         assert values.shape == (400, 7, 7)
@@ -191,7 +191,7 @@ class TestRandomMap:
         assert seeded[list(BOXES)].equals(alone[list(BOXES)])
 
     @pytest.mark.parametrize("protocol", SWEPT)
-    def test_can_be_swept(self, root, protocol):
+    def test_a_sweep_scores_the_random_map(self, root, protocol):
         results = wsol_bench.run(without_model(root, "random_map", protocol=protocol))
         assert set(results.rows["status"]) == {"swept"}
         assert 0 < results.summary["max_box_acc"].iloc[0] <= 1

@@ -1,4 +1,4 @@
-"""The center baseline, against its formula, the code of its authors, and their published number."""
+"""The center baseline against its formula, its authors' code, and their published number."""
 
 import os
 from pathlib import Path
@@ -24,18 +24,18 @@ def bell(size=224):
 
 
 def hits_of(results):
-    """(image, largest at each IoU then all at each IoU, threshold)."""
+    """Hits (image, curve, threshold): the largest contour at each IoU, then all contours."""
     return unpacked(results.folder.read("curves")["hits"].tolist(), len(THRESHOLDS))
 
 
 class TestMap:
-    def test_of_three_pixels_by_hand(self):
+    def test_a_map_of_three_pixels_equals_the_one_made_by_hand(self):
         edge, corner = np.exp(-0.5), np.exp(-1.0)
         rest = (edge - corner) / (1 - corner)
         expected = [[0, rest, 0], [rest, 1, rest], [0, rest, 0]]
         assert np.allclose(bell(3), expected, rtol=0, atol=1e-7)
 
-    def test_is_the_formula_of_the_paper(self):
+    def test_the_map_follows_the_papers_formula(self):
         x, y = np.meshgrid(np.linspace(-1, 1, 224), np.linspace(-1, 1, 224))
         formula = np.exp(-(x * x + y * y) / 2)
         formula = (formula - formula.min()) / (formula.max() - formula.min())
@@ -44,7 +44,7 @@ class TestMap:
         assert (bell().min(), bell().max()) == (0, 1)
 
     @pytest.mark.parametrize("size", [1, 0, -3])
-    def test_needs_two_pixels_a_side(self, tmp_path, size):
+    def test_a_map_has_at_least_two_pixels_a_side(self, tmp_path, size):
         method = {"name": "center_gaussian", "size": size}
         root = write_annotations_only(tmp_path / "root")
         with pytest.raises(ConfigError, match=r"methods.center_gaussian.size: .*greater than"):
@@ -81,7 +81,7 @@ def hits_of_wsolevaluation():
 
 
 class TestMaxBoxAcc:
-    def test_hits_are_those_of_wsolevaluation(self, results):
+    def test_hits_equal_those_of_wsolevaluation(self, results):
         expected = hits_of_wsolevaluation()
         assert np.array_equal(hits_of(results), expected)
         assert 0 < expected.mean() < 1
@@ -98,7 +98,7 @@ class TestMaxBoxAcc:
         assert np.array_equal(hits[:, 0], hits_of(results)[:, 1])
         assert v1.summary["max_box_acc"].equals(results.summary["max_box_acc"])
 
-    def test_a_row_has_no_one_box(self, results):
+    def test_a_row_has_no_box_under_a_sweep(self, results):
         rows = results.rows
         assert set(rows["status"]) == {"swept"}
         assert set(rows["rank"]) == {0}
@@ -108,7 +108,7 @@ class TestMaxBoxAcc:
         assert set(rows["model"]) == {"-"}
 
 
-def test_under_one_threshold_its_box_is_the_middle_of_every_image(root):
+def test_the_box_at_one_threshold_is_the_middle_of_every_image(root):
     """15% of the maximum: a disk around the middle, 0.15 > 0 at all but the corners."""
     rows = wsol_bench.run(without_model(root, "center_gaussian")).rows
     sizes = np.array([size[::-1] * 2 for size, _, _ in IMAGES])
@@ -137,7 +137,7 @@ def baseline(data_dir):
 
 
 @pytest.mark.slow
-def test_on_ilsvrc_val_its_accuracy_is_the_published_one(baseline):
+def test_the_accuracy_on_ilsvrc_val_is_the_published_one(baseline):
     [line] = baseline().summary.to_dict(orient="records")
     assert line["n_scored"] == 50_000
     assert line["max_box_acc"] == pytest.approx(0.54062, abs=2e-5)

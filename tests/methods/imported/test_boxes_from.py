@@ -1,4 +1,4 @@
-"""Boxes that other tools made, scored without a model as prediction files are, and beside one."""
+"""Boxes that other tools made, scored without a model like prediction files, and beside a model."""
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def random_predictions(seed):
 
 
 def write_file(path, predictions, format):
-    """A prediction file; an ID that is no class stands for n9."""
+    """Write a prediction file; in devkit files an unknown ID stands for n9."""
     names = {**IDS, "n9": 0} if format == "devkit" else {name: name for name in (*WNIDS, "n9")}
     lines = [
         " ".join(f"{names[wnid]} {' '.join(map(repr, map(float, box)))}" for wnid, box in of_image)
@@ -76,7 +76,7 @@ def write_file(path, predictions, format):
 class TestWithoutAModel:
     @pytest.mark.parametrize("format", ["kaggle", "devkit"])
     @pytest.mark.parametrize("seed", range(3))
-    def test_errors_are_those_of_scoring_the_file(self, root, tmp_path, seed, format):
+    def test_errors_equal_those_of_scoring_the_file(self, root, tmp_path, seed, format):
         path = write_file(tmp_path / "p.txt", random_predictions(seed), format)
         [line] = run(root, path).summary.to_dict(orient="records")
         expected = scored(root, path)
@@ -86,7 +86,7 @@ class TestWithoutAModel:
         assert 0 < line["top1_cls_error"] < 1
 
     @pytest.mark.parametrize("format", ["kaggle", "devkit"])
-    def test_rows_are_the_predictions_as_they_are_ranked(self, root, tmp_path, format):
+    def test_rows_are_the_predictions_in_the_order_of_their_ranks(self, root, tmp_path, format):
         predictions = random_predictions(1)
         rows = run(root, write_file(tmp_path / "p.txt", predictions, format)).rows
         for number, of_image in enumerate(predictions, 1):
@@ -113,7 +113,7 @@ class TestWithoutAModel:
         assert line["n_missing"] == N_IMAGES
         assert np.isnan(line["gt_known_loc_error"])
 
-    def test_predictions_and_a_baseline_stand_side_by_side(self, root, tmp_path):
+    def test_a_run_can_hold_predictions_and_a_baseline(self, root, tmp_path):
         """An image that the file does not cover is wrong, but not for the baseline."""
         text = f"ImageId,PredictionString\n{image_id(1)},{WNIDS[0]} 20 10 179 89\n"
         (tmp_path / "p.csv").write_text(text)
@@ -126,7 +126,7 @@ class TestWithoutAModel:
         assert np.isnan(summary.loc["center_gaussian", "top1_cls_error"])
 
     @pytest.mark.parametrize("header", ["xmin,ymin,xmax,ymax", "x0,y0,x1,y1"])
-    def test_of_boxes_without_a_class_gt_known_alone_is_defined(self, root, tmp_path, header):
+    def test_boxes_without_a_class_have_only_gt_known(self, root, tmp_path, header):
         """Two right boxes and a wrong one."""
         last = 1 if header.startswith("xmin") else 0
         lines = [
@@ -153,7 +153,7 @@ class TestWithoutAModel:
 
 
 def iou_in_the_input(box, boxes, size):
-    """Of a half-open box with the ground truth, scaled to 224 x 224 and that cut to whole ones."""
+    """The IoU of a half-open box with the ground truth, scaled to 224 x 224 and cut to integers."""
     (height, width), best = size, 0.0
     x0, y0, x1, y1 = np.array(box) * 224 / [width, height, width, height]
     for near_x, near_y, far_x, far_y in boxes:
@@ -168,7 +168,7 @@ def iou_in_the_input(box, boxes, size):
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """A box of each image but the third, by half or more of the truth."""
+    """A file with a box for each image but the third, of half of the ground truth or more."""
     random = np.random.default_rng(3)
     boxes = {}
     for number, (_, _, truth) in enumerate((*IMAGES[:2], (0, 0, []), *IMAGES[2:]), 1):
@@ -264,7 +264,7 @@ class TestBesideAModel:
         assert line["gt_known_loc_error"] == 0.75
         assert line["n_missing"] == 3  # the first image has the box of its label
 
-    def test_a_box_without_a_class_is_that_of_every_class(self, colors, tmp_path):
+    def test_a_box_without_a_class_is_used_for_every_class(self, colors, tmp_path):
         lines = [f"{image_id(n)},{','.join(map(str, SCENES[n - 1][2][0]))}\n" for n in (1, 2, 4)]
         rows = self.rows(colors, tmp_path / "p.csv", "image_id,x0,y0,x1,y1\n" + "".join(lines))
         for number in (1, 2, 4):
@@ -277,7 +277,7 @@ class TestBesideAModel:
         assert line["top1_loc_error"] == line["gt_known_loc_error"] == 0.25
         assert line["n_missing"] == 1
 
-    def test_a_devkit_label_that_is_no_class_is_the_box_of_none(self, tmp_path):
+    def test_a_box_with_an_unknown_devkit_label_is_used_for_no_class(self, tmp_path):
         root = write_colors(tmp_path / "root")
         (tmp_path / "synsets.csv").write_text(
             "ilsvrc2012_id,wnid,sorted_index,words\n"
@@ -296,7 +296,7 @@ class TestBesideAModel:
 
 
 class TestRefused:
-    def test_is_a_file_that_is_missing(self, root, tmp_path):
+    def test_a_missing_file_is_refused(self, root, tmp_path):
         with pytest.raises(ConfigError, match=r"boxes_from: .*p\.csv does not exist"):
             run(root, tmp_path / "p.csv")
         with pytest.raises(ConfigError, match="missing option 'path'"):
@@ -316,21 +316,23 @@ class TestRefused:
             ("1 0 0 9\n" + 7 * "\n", r"p\.csv:1: expected groups of 5"),
         ],
     )
-    def test_is_a_malformed_file_before_anything_is_evaluated(self, root, tmp_path, text, message):
+    def test_a_malformed_file_is_refused_before_anything_is_evaluated(
+        self, root, tmp_path, text, message
+    ):
         (tmp_path / "p.csv").write_text(text)
         with pytest.raises(PredictionError, match=message):
             run(root, tmp_path / "p.csv")
 
-    def test_is_a_format_that_there_is_not(self, root, tmp_path):
+    def test_an_unknown_format_is_refused(self, root, tmp_path):
         (tmp_path / "p.csv").write_text("")
         with pytest.raises(ConfigError, match=r"format: .*'devkit', 'kaggle' or 'boxes'.*'coco'"):
             run(root, tmp_path / "p.csv", format="coco")
 
 
 class TestWhole:
-    """A file of boxes has the same scores however it is scored."""
+    """A file of boxes has the same scores by every way of scoring."""
 
-    def test_an_iou_of_exactly_the_least_is_a_hit_at_every_threshold_in_the_images_own_pixels(
+    def test_an_iou_of_exactly_the_least_is_a_hit_at_every_threshold_in_the_images_pixels(
         self, tmp_path
     ):
         # Half of each box, on sizes that do not divide the input's.
@@ -349,7 +351,7 @@ class TestWhole:
         assert line["gt_known_loc_error"] == 0
         assert many["max_box_acc_iou50"] == 1
 
-    def test_the_first_images_alone_may_be_asked_for(self, root, tmp_path):
+    def test_a_run_can_be_limited_to_the_first_images(self, root, tmp_path):
         path = write_file(tmp_path / "p.csv", random_predictions(0), "devkit")
         method = {"name": "boxes_from", "path": str(path)}
         results = wsol_bench.run(without_model(root, method, limit=2))
@@ -360,7 +362,7 @@ class TestWhole:
             results.rows.drop(columns=names), whole[first].drop(columns=names)
         )
 
-    def test_a_sweep_has_no_number_unless_every_image_has_a_guess_of_its_class(
+    def test_a_sweep_has_no_number_unless_every_image_has_a_prediction_of_its_class(
         self, root, tmp_path
     ):
         guesses = [[(WNIDS[0], (0, 0, 9, 9))]] * N_IMAGES

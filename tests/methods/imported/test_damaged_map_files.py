@@ -82,7 +82,7 @@ BAD = {
 
 class TestBadFiles:
     @pytest.mark.parametrize("kind", BAD)
-    def test_is_an_error_that_names_the_file(self, tmp_path, kind):
+    def test_a_bad_file_is_an_error_that_names_the_file(self, tmp_path, kind):
         path = tmp_path / f"a{'.npz' if b'PK' in BAD[kind][:2] else '.npy'}"
         path.write_bytes(BAD[kind])
         with pytest.raises(PredictionError) as error:
@@ -114,14 +114,14 @@ class TestBadFiles:
         torch.load(tmp_path / "a.pt", weights_only=False)  # the bomb does work
         assert (tmp_path / "executed").exists()
 
-    def test_a_folder_that_is_called_like_a_map_is_an_error(self, tmp_path):
+    def test_a_folder_with_the_name_of_a_map_is_an_error(self, tmp_path):
         (tmp_path / "a.npy").mkdir()
         maps = maps_from.opener(None, path=tmp_path)  # nobody has asked for it yet
         with pytest.raises(PredictionError, match=r"a\.npy: no map can be read"):
             maps.map_of("a")
 
     @pytest.mark.parametrize("whole", [saved(RAMP), WHOLE], ids=["npy", "npz"])
-    def test_cut_anywhere_or_with_any_byte_changed_it_is_a_map_or_that_error(self, tmp_path, whole):
+    def test_a_cut_or_changed_file_is_a_map_or_an_error(self, tmp_path, whole):
         path, random = tmp_path / "a.npy", np.random.default_rng(0)
         path.touch()
         maps = maps_from.opener(None, path=tmp_path)

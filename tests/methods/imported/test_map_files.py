@@ -30,11 +30,11 @@ class TestArrays:
         np.save(tmp_path / "a.npy", RAMP.reshape(*[1] * n, 3, 4))
         assert is_ramp(read(tmp_path, "a"))
 
-    def test_rows_are_rows_also_where_columns_lie_together(self, tmp_path):
+    def test_an_array_in_column_order_has_the_same_rows(self, tmp_path):
         np.save(tmp_path / "a.npy", np.asfortranarray(RAMP))
         assert is_ramp(read(tmp_path, "a"))
 
-    def test_beyond_float32_a_value_is_infinite_and_nobody_warns(self, tmp_path):
+    def test_a_value_beyond_float32_is_infinite_without_a_warning(self, tmp_path):
         np.save(tmp_path / "a.npy", np.array([[1e300, -1e300, 1.0]]))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -45,11 +45,11 @@ class TestTensors:
     @pytest.mark.parametrize(
         "dtype", [torch.float32, torch.float64, torch.bfloat16, torch.uint8, torch.int64]
     )
-    def test_of_any_number_type_are_maps(self, tmp_path, dtype):
+    def test_tensors_of_any_number_type_are_maps(self, tmp_path, dtype):
         torch.save(torch.from_numpy(RAMP).to(dtype)[None], tmp_path / "a.pt")
         assert is_ramp(read(tmp_path, "a.JPEG"))
 
-    def test_that_require_gradients_or_are_views_are_maps(self, tmp_path):
+    def test_tensors_that_require_gradients_or_are_views_are_maps(self, tmp_path):
         torch.save(torch.from_numpy(RAMP).T.contiguous().T.requires_grad_(), tmp_path / "a.pt")
         assert is_ramp(read(tmp_path, "a"))
 
@@ -66,13 +66,13 @@ class TestTensors:
             (torch.ones(1, 1).expand(10**6, 10**6), "holds its values, found .* of 4 bytes"),
         ],
     )
-    def test_what_is_no_map_is_an_error_that_names_the_file(self, tmp_path, content, message):
+    def test_another_content_is_an_error_that_names_the_file(self, tmp_path, content, message):
         torch.save(content, tmp_path / "a.pt")
         with pytest.raises(PredictionError, match=message) as error:
             read(tmp_path, "a")
         assert str(error.value).startswith(f"{tmp_path / 'a.pt'}: ")
 
-    def test_damaged_ones_are_that_error(self, tmp_path):
+    def test_damaged_tensors_are_an_error(self, tmp_path):
         torch.save(torch.from_numpy(RAMP), tmp_path / "a.pt")
         whole = (tmp_path / "a.pt").read_bytes()
         for content in (b"", b"PK", whole[:-40], whole[: len(whole) // 2], b"no tensor"):
@@ -85,21 +85,21 @@ class TestImages:
     @pytest.mark.parametrize(
         "file", ["a.png", "a.PNG", "a.JPEG.png", "a.bmp", "a.tif", "a.tiff", "a.JPEG.TIF"]
     )
-    def test_of_one_channel_are_maps(self, tmp_path, file):
+    def test_images_of_one_channel_are_maps(self, tmp_path, file):
         Image.fromarray(RAMP.astype(np.uint8)).save(tmp_path / file)
         assert is_ramp(read(tmp_path, "a.JPEG"))
 
     @pytest.mark.parametrize("suffix", ["png", "tif"])
-    def test_of_16_bits_keep_them(self, tmp_path, suffix):
+    def test_images_of_16_bits_keep_all_bits(self, tmp_path, suffix):
         deep = (RAMP * 5000).astype(np.uint16)
         Image.fromarray(deep).save(tmp_path / f"a.{suffix}")
         assert np.array_equal(read(tmp_path, "a"), deep.astype(np.float32))
 
-    def test_of_one_bit_are_maps(self, tmp_path):
+    def test_images_of_one_bit_are_maps(self, tmp_path):
         Image.fromarray(RAMP > 5).save(tmp_path / "a.png")
         assert np.array_equal(read(tmp_path, "a"), (RAMP > 5).astype(np.float32))
 
-    def test_of_a_gray_jpeg_are_maps(self, tmp_path):
+    def test_gray_jpegs_are_maps(self, tmp_path):
         Image.new("L", (6, 4), 77).save(tmp_path / "a.jpg")
         assert np.array_equal(read(tmp_path, "a"), np.full((4, 6), 77, np.float32))
 
@@ -108,7 +108,7 @@ class TestImages:
         [("RGB", "a.png"), ("RGBA", "a.png"), ("LA", "a.png"), ("P", "a.png"), ("RGB", "a.jpg"),
          ("CMYK", "a.jpeg"), ("L", "a.webp"), ("RGB", "a.tif"), ("RGB", "a.bmp")],
     )  # fmt: skip
-    def test_in_color_are_an_error(self, tmp_path, mode, file):
+    def test_images_in_color_are_an_error(self, tmp_path, mode, file):
         np.save(tmp_path / "b.npy", RAMP)
         Image.new(mode, (4, 3)).save(tmp_path / file)
         maps = maps_from.opener(None, path=tmp_path)  # beside arrays they may be pictures of them
@@ -117,7 +117,7 @@ class TestImages:
             maps.map_of("a")
         assert str(error.value).startswith(f"{tmp_path / file}: ")
 
-    def test_the_data_sets_own_are_refused_before_all_are_read(self, tmp_path, monkeypatch):
+    def test_the_data_sets_images_are_refused_before_all_are_read(self, tmp_path, monkeypatch):
         (tmp_path / "val").mkdir()
         for name in ("val/2.JPEG", "val/1.JPEG"):
             Image.new("RGB", (4, 3)).save(tmp_path / name)
@@ -140,7 +140,7 @@ class TestImages:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
         assert maps.map_of("a").shape == (20, 20)
 
-    def test_several_in_a_file_are_an_error(self, tmp_path):
+    def test_several_images_in_a_file_are_an_error(self, tmp_path):
         image = Image.new("L", (4, 3))
         image.save(tmp_path / "a.tif", save_all=True, append_images=[image])
         with pytest.raises(PredictionError, match="expected one image, found 2"):
@@ -153,8 +153,8 @@ class TestImages:
             read(tmp_path, "a")
 
     @pytest.mark.parametrize("other", ["a.npy", "a.JPEG.pt", "a.PNG", "a.JPEG"])
-    def test_beside_another_file_of_the_image_are_an_error(self, tmp_path, other):
+    def test_a_second_map_of_an_image_is_an_error(self, tmp_path, other):
         Image.new("L", (4, 3)).save(tmp_path / "a.png")
         (tmp_path / other).touch()
-        with pytest.raises(PredictionError, match=r"image 'a\.JPEG' has 2 maps"):
+        with pytest.raises(PredictionError, match=r"image 'a\.JPEG': expected one map, found 2"):
             maps_from.opener(None, path=tmp_path).covers("a.JPEG")

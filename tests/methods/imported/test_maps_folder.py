@@ -1,4 +1,4 @@
-"""Which file in a folder is the map of an image, and what the folder's fingerprint is of."""
+"""The file in a folder that is an image's map, and the folder's fingerprint."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,9 @@ class TestNames:
         ],
     )
     @pytest.mark.parametrize("suffix", [".npy", ".npz"])
-    def test_of_an_id_with_or_without_folders_and_extension(self, tmp_path, image_id, file, suffix):
+    def test_a_name_is_the_id_with_or_without_folders_and_extension(
+        self, tmp_path, image_id, file, suffix
+    ):
         path = tmp_path / (file.removesuffix(".npy") + suffix)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, RAMP) if suffix == ".npy" else np.savez_compressed(path, RAMP)
@@ -50,13 +52,14 @@ class TestNames:
                 np.save(stream, RAMP)
         maps = maps_from.opener(None, path=tmp_path)
         for ask in (maps.map_of, maps.covers):
-            with pytest.raises(PredictionError, match=rf"image '{image_id}' has 2 maps") as error:
+            message = rf"image '{image_id}': expected one map, found 2"
+            with pytest.raises(PredictionError, match=message) as error:
                 ask(image_id)
             assert all(str(tmp_path / file) in str(error.value) for file in files)
             assert ask("b") is not None
 
     @pytest.mark.parametrize("image_id", ["bird.v2", "bird.JPEG.v2", "bird.", "bird.npy", "x.tiff"])
-    def test_what_is_no_image_suffix_belongs_to_the_id(self, tmp_path, image_id):
+    def test_a_suffix_of_no_image_belongs_to_the_id(self, tmp_path, image_id):
         np.save(tmp_path / "bird.npy", RAMP)
         np.save(tmp_path / "x.npy", RAMP)
         assert read(tmp_path, image_id) is None
@@ -97,7 +100,7 @@ class TestNames:
 
 
 class TestFingerprint:
-    def test_is_of_names_and_content_alone(self, tmp_path):
+    def test_the_fingerprint_depends_on_names_and_content_alone(self, tmp_path):
         def fingerprint():
             return maps_from.opener(None, path=tmp_path / "maps").fingerprint
 
@@ -123,7 +126,7 @@ class TestFingerprint:
         (tmp_path / "maps/b.npy").rename(tmp_path / "maps/c.npy")
         assert len({before, value, swapped, fewer, fingerprint()}) == 5
 
-    def test_is_the_same_in_whatever_order_files_are_listed(self, tmp_path, monkeypatch):
+    def test_the_fingerprint_does_not_depend_on_the_order_of_the_files(self, tmp_path, monkeypatch):
         for name in ("a", "val/b", "c"):
             save(tmp_path, name, RAMP + len(name))
         before, rglob = maps_from.opener(None, path=tmp_path / "maps").fingerprint, Path.rglob

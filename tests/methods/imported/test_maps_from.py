@@ -61,7 +61,7 @@ def run(folder, dataset, protocol=NEAREST, **changes):
 
 
 class TestRun:
-    def test_maps_of_any_size_lie_over_the_whole_input(self, tmp_path, table):
+    def test_maps_of_any_size_cover_the_whole_input(self, tmp_path, table):
         for cells, name in zip((4, 28, 224), SIZES, strict=True):
             save(tmp_path, name, right_map(name, cells))
         results = run(tmp_path, table)
@@ -80,7 +80,7 @@ class TestRun:
             assert np.isnan(line[error])
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.float64])
-    def test_whatever_the_number_type_the_rows_are_the_same(self, tmp_path, table, dtype):
+    def test_the_rows_do_not_depend_on_the_number_type(self, tmp_path, table, dtype):
         for name in SIZES:
             save(tmp_path, name, right_map(name).astype(dtype)[None])
         assert run(tmp_path, table).rows["iou"].tolist() == [1, 1, 1]
@@ -95,7 +95,7 @@ class TestRun:
         ],
     )
     def test_a_missing_map_is_a_miss(self, tmp_path, table, protocol, status):
-        """Beside another method, which covers the image."""
+        """The folder has no map of the image, but another method covers the image."""
         for name in list(SIZES)[:2]:
             save(tmp_path, name, right_map(name, 28))
         config = {
@@ -119,7 +119,7 @@ class TestRun:
             assert line["box_acc_area"] <= 2 / 3
         assert results.summary.set_index("method").loc["center_gaussian", "n_missing"] == 0
 
-    def test_a_missing_map_has_pixels_that_are_all_alike(self, tmp_path):
+    def test_a_missing_map_ranks_all_pixels_alike(self, tmp_path):
         """Inputs of two sizes; the mask is the left half."""
         protocol = load_protocol("choe-2020-pxap", {"input": {"geometry": "shorter_side"}})
         truth, placements = [], []
@@ -160,7 +160,7 @@ class TestRun:
         assert (line["n_images"], line["n_skipped"], line["n_missing"]) == (2, 1, 0)
         assert line["gt_known_loc_error"] == 0
 
-    def test_no_map_of_any_image_is_an_error(self, tmp_path, table):
+    def test_a_folder_without_a_map_of_any_image_is_an_error(self, tmp_path, table):
         save(tmp_path, "other", RAMP)
         with pytest.raises(DatasetError, match=r"no image could be evaluated \(3 not_predicted\)"):
             run(tmp_path, table)
@@ -177,14 +177,14 @@ class TestRun:
         [line] = results.summary.to_dict(orient="records")
         assert (line["gt_known_loc_error"], line["n_missing"]) == (1, 0)
 
-    def test_a_bad_file_stops_the_run_and_is_named(self, tmp_path, table):
+    def test_a_bad_file_stops_the_run_with_its_name(self, tmp_path, table):
         for name in SIZES:
             save(tmp_path, name, right_map(name))
         (tmp_path / "maps/val/2.JPEG.npy").write_bytes(b"no map")
         with pytest.raises(PredictionError, match=r"val/2\.JPEG\.npy: no map can be read"):
             run(tmp_path, table)
 
-    def test_touched_maps_are_the_same_run_and_changed_ones_another(self, tmp_path, table):
+    def test_touched_maps_are_the_same_run_and_changed_maps_another_run(self, tmp_path, table):
         def run_there():
             method = {"name": "maps_from", "path": str(tmp_path / "maps")}
             config = {"name": "m", "dataset": table, "methods": [method], "protocol": NEAREST}
@@ -210,7 +210,7 @@ def build(**method):
 
 
 class TestShorthand:
-    def test_names_the_folder(self, tmp_path, table):
+    def test_the_shorthand_names_the_folder(self, tmp_path, table):
         for name in SIZES:
             save(tmp_path, name, right_map(name))
         folder = f"maps_from/{tmp_path / 'maps'}"
@@ -220,7 +220,7 @@ class TestShorthand:
         assert set(rows["method"]) == {folder}
         assert rows["status"].tolist() == run(tmp_path, table).rows["status"].tolist()
 
-    def test_is_relative_to_the_working_directory(self, tmp_path, monkeypatch):
+    def test_the_shorthand_is_relative_to_the_working_directory(self, tmp_path, monkeypatch):
         (tmp_path / "some/maps").mkdir(parents=True)
         np.save(tmp_path / "some/maps/a.npy", RAMP)
         monkeypatch.chdir(tmp_path)
@@ -238,11 +238,11 @@ class TestShorthand:
             ({"name": "maps_from"}, "missing option 'path'"),
         ],
     )
-    def test_has_no_options(self, config, message):
+    def test_the_shorthand_has_no_options(self, config, message):
         with pytest.raises(ConfigError, match=message):
             build(**config)
 
-    def test_a_folder_that_is_missing_is_an_error(self, tmp_path):
+    def test_a_missing_folder_is_an_error(self, tmp_path):
         [method] = build(name=f"maps_from/{tmp_path}/C:/nowhere")
         with pytest.raises(ConfigError, match="nowhere is no folder"):
             method.open(None)

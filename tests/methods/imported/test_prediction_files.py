@@ -13,7 +13,7 @@ from wsol_bench.methods.imported.prediction_files import (
 
 
 def dataset(*, ids=("a_1", "a_2", "a_3"), ilsvrc_ids=(7, 9)):
-    """Three images of n00000001, n00000002, n00000001, a 10 x 10 box each (the third has two)."""
+    """Three images of n00000001, n00000002, n00000001, with a 10 x 10 box (the third has two)."""
     boxes = [[0, 0, 9, 9], [20, 20, 29, 29], [0, 0, 9, 9], [50, 50, 59, 59]]
     wnids = ["n00000001", "n00000002"]
     return Dataset(
@@ -49,17 +49,17 @@ class TestDevkitFormat:
         assert line["top5_cls_error"] == line["top5_loc_error"] == 0
         assert line["gt_known_loc_error"] == 0  # every image has a guess of its class
 
-    def test_labels_0_and_1001_and_a_sixth_guess_are_taken_and_wrong(self, tmp_path):
+    def test_labels_0_and_1001_and_a_sixth_prediction_are_read_and_wrong(self, tmp_path):
         sixth = " ".join(["9 0 0 9 9"] * 5 + ["7 0 0 9 9"])
         line = score(tmp_path, f"0 0 0 9 9\n1001 20 20 29 29\n{sixth}\n")
         assert line["top5_cls_error"] == line["top5_loc_error"] == 1
 
-    def test_inverted_outside_and_not_finite_boxes_are_taken_and_miss(self, tmp_path):
+    def test_inverted_outside_and_not_finite_boxes_are_read_and_miss(self, tmp_path):
         line = score(tmp_path, "7 9 9 0 0\n9 -500 -500 -400 9999\n7 nan 0 inf 9\n")
         assert line["top1_cls_error"] == 0
         assert line["top1_loc_error"] == 1
 
-    def test_an_empty_line_in_the_middle_is_an_image_without_a_guess(self, tmp_path):
+    def test_an_empty_line_in_the_middle_is_an_image_without_a_prediction(self, tmp_path):
         assert score(tmp_path, "7 0 0 9 9\n\n7 0 0 9 9\n")["top5_cls_error"] == pytest.approx(1 / 3)
 
     def test_an_empty_line_at_the_end_may_be_the_last_image_or_none(self, tmp_path):
@@ -67,11 +67,11 @@ class TestDevkitFormat:
         full = "7 0 0 9 9\n9 20 20 29 29\n7 0 0 9 9\n"
         assert score(tmp_path, full + "\n\n")["top5_cls_error"] == 0
 
-    def test_a_byte_order_mark_and_windows_lines_are_no_part_of_it(self, tmp_path):
+    def test_a_byte_order_mark_and_windows_line_ends_are_ignored(self, tmp_path):
         text = "\ufeff7 0 0 9 9\r\n9 20 20 29 29\r\n7 0 0 9 9\r\n"
         assert score(tmp_path, text)["top1_loc_error"] == 0
 
-    def test_numbers_may_be_written_as_matlab_does(self, tmp_path):
+    def test_numbers_may_be_written_as_matlab_writes_them(self, tmp_path):
         assert (
             score(tmp_path, "7e0 0.0 0 9.0 9\n9 20 20 2.9e1 29\n7 0 0 9 9\n")["top1_loc_error"] == 0
         )
@@ -85,7 +85,9 @@ class TestDevkitFormat:
             ("7 0 0 9 9\n9 0 0 ? 9\n7 0 0 9 9\n", r":2: .* found '9 0 0 \? 9'"),
         ],
     )
-    def test_a_malformed_file_says_line_expected_and_found(self, tmp_path, text, message):
+    def test_a_malformed_file_is_an_error_with_line_expected_and_found(
+        self, tmp_path, text, message
+    ):
         with pytest.raises(PredictionError, match=message):
             score(tmp_path, text)
 
@@ -97,7 +99,7 @@ class TestDevkitFormat:
 class TestKaggleFormat:
     HEADER = "ImageId,PredictionString\n"
 
-    def test_any_subset_in_any_order_by_image_id(self, tmp_path):
+    def test_images_may_be_any_subset_in_any_order(self, tmp_path):
         text = "a_3,n00000001 50 50 59 59\na_1,n00000002 0 0 9 9 n00000001 0 0 9 9 \n"
         line = score(tmp_path, self.HEADER + text)
         assert (line["n_images"], line["n_skipped"]) == (2, 1)
@@ -108,21 +110,21 @@ class TestKaggleFormat:
         text = "a_3,n00000001 0 0 9 9\n"
         assert score(tmp_path, self.HEADER + text)["top1_loc_error"] == 0
 
-    def test_the_best_overlap_is_taken_over_the_boxes_of_the_image_alone(self, tmp_path):
+    def test_the_best_overlap_is_with_boxes_of_the_same_image(self, tmp_path):
         text = "a_1,n00000001 50 50 59 59\na_2,n00000002 0 0 9 9\n"
         assert score(tmp_path, self.HEADER + text)["top1_loc_error"] == 1
 
-    def test_a_quoted_file_and_one_with_a_byte_order_mark(self, tmp_path):
+    def test_quotes_and_a_byte_order_mark_are_read(self, tmp_path):
         text = '"ImageId","PredictionString"\n"a_1","n00000001 0 0 9 9"\n'
         assert score(tmp_path, text)["top1_loc_error"] == 0
         assert score(tmp_path, "\ufeff" + text)["n_images"] == 1
 
-    def test_images_without_a_guess_are_wrong_also_where_no_image_has_one(self, tmp_path):
+    def test_images_without_a_prediction_are_wrong_also_if_no_image_has_one(self, tmp_path):
         line = score(tmp_path, self.HEADER + "a_1,\na_2,\n")
         assert line["n_images"] == 2
         assert line["top5_cls_error"] == line["top5_loc_error"] == 1
 
-    def test_the_own_class_guessed_twice_counts_for_gt_known_by_its_first_guess(self, tmp_path):
+    def test_gt_known_counts_the_first_of_two_predictions_of_the_label(self, tmp_path):
         text = "a_1,n00000001 50 50 59 59 n00000001 0 0 9 9\n"
         line = score(tmp_path, self.HEADER + text)
         assert line["top5_loc_error"] == 0
@@ -140,7 +142,9 @@ class TestKaggleFormat:
             (HEADER, "no image is predicted"),
         ],
     )
-    def test_a_malformed_file_says_line_expected_and_found(self, tmp_path, text, message):
+    def test_a_malformed_file_is_an_error_with_line_expected_and_found(
+        self, tmp_path, text, message
+    ):
         path = tmp_path / "p.csv"
         path.write_text(text)
         with pytest.raises(PredictionError, match=message):
@@ -149,7 +153,7 @@ class TestKaggleFormat:
 
 
 class TestBoxesFormat:
-    """Each line is the one box of an image, whatever its class."""
+    """Each line is the one class-agnostic box of an image."""
 
     HEADER = "image_id,x0,y0,x1,y1\n"
 
@@ -175,18 +179,18 @@ class TestBoxesFormat:
         assert table[["x0", "y0", "x1", "y1"]].to_numpy().tolist() == [[50, 50, 60, 60]]
         assert (predictions.image_ids, predictions.ranked) == (("a_3",), False)
 
-    def test_images_stand_in_the_files_order(self, tmp_path):
+    def test_images_are_in_the_order_of_the_file(self, tmp_path):
         predictions = self.read(tmp_path, self.HEADER + "a_3,0,0,1,1\n\na_1,0,0,2,2\n")
         assert predictions.table["image_id"].tolist() == [*predictions.image_ids] == ["a_3", "a_1"]
         assert predictions.table["x1"].tolist() == [1, 2]
 
-    def test_any_finite_box_is_taken_as_it_is(self, tmp_path):
+    def test_any_finite_box_is_read_unchanged(self, tmp_path):
         text = self.HEADER + "a_1,9,9,0,0\na_2,-500,1e300,-400.25,9999\n"
         table = self.read(tmp_path, text).table
         boxes = table[["x0", "y0", "x1", "y1"]].to_numpy().tolist()
         assert boxes == [[9, 9, 0, 0], [-500, 1e300, -400.25, 9999]]
 
-    def test_files_of_guesses_are_ranked(self, tmp_path):
+    def test_files_of_predictions_are_ranked(self, tmp_path):
         assert self.read(tmp_path, "ImageId,PredictionString\na_1,\n").ranked
         assert self.read(tmp_path, "\n\n\n").ranked
 
@@ -208,7 +212,9 @@ class TestBoxesFormat:
             (HEADER + "a_2,0,0,9,9\na_1,0,0,9,1e999\n", r":3: expected 4 finite numbers"),
         ],
     )
-    def test_a_malformed_file_says_line_expected_and_found(self, tmp_path, text, message):
+    def test_a_malformed_file_is_an_error_with_line_expected_and_found(
+        self, tmp_path, text, message
+    ):
         with pytest.raises(PredictionError, match=message):
             self.read(tmp_path, text, format="boxes")
 
@@ -235,7 +241,7 @@ class TestWriting:
         return data
 
     @pytest.mark.parametrize("format", ["devkit", "kaggle"])
-    def test_what_is_written_reads_back(self, tmp_path, format):
+    def test_a_written_file_reads_back(self, tmp_path, format):
         data = self.write(tmp_path / "p", format)
         table = read_predictions(tmp_path / "p", data).table.sort_values(["image_id", "rank"])
         first = table[table["image_id"] == "a_1"]
@@ -244,19 +250,19 @@ class TestWriting:
         assert np.abs(boxes - [[5, 5, 8, 8], [0.1, 0.2, 9.7, 9.9]]).max() < 1e-12
         assert len(table) == 4  # the row of rank 17 is no prediction
 
-    def test_a_guess_without_a_box_keeps_its_class_and_overlaps_nothing(self, tmp_path):
+    def test_a_prediction_without_a_box_keeps_its_class_and_overlaps_nothing(self, tmp_path):
         data = self.write(tmp_path / "p", "devkit")
         assert (tmp_path / "p").read_text().splitlines()[1] == "9 0 0 -1 -1"
         line = score_predictions(read_predictions(tmp_path / "p", data), data, name="p").iloc[0]
         assert line["top1_cls_error"] == pytest.approx(1 / 3)
         assert line["top1_loc_error"] == pytest.approx(2 / 3)
 
-    def test_a_class_without_an_id_is_an_error_in_devkit_format_alone(self, tmp_path):
+    def test_a_class_without_an_id_is_an_error_only_in_devkit_format(self, tmp_path):
         data = dataset()
         images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(**{"class": "n9"})
         write_predictions(tmp_path / "p", rows, images, data.classes, format="kaggle")
         assert "n9 5.0 5.0 7.0 7.0" in (tmp_path / "p").read_text()
-        with pytest.raises(PredictionError, match="held none for n9"):
+        with pytest.raises(PredictionError, match="held no ID for n9"):
             write_predictions(tmp_path / "p", rows, images, data.classes, format="devkit")
 
     def test_an_image_id_with_a_comma_reads_back(self, tmp_path):
@@ -275,7 +281,7 @@ class TestWriting:
         lines = (tmp_path / "p").read_text().splitlines()
         assert [line.partition(",")[0] for line in lines] == ["ImageId", "a_1", "a_3"]
 
-    def test_a_row_that_nobody_ranked_is_no_guess(self, tmp_path):
+    def test_a_row_without_a_rank_is_no_prediction(self, tmp_path):
         data = dataset()
         images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(rank=0)
         write_predictions(tmp_path / "p", rows, images, data.classes, format="kaggle")
@@ -283,7 +289,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("format", ["devkit", "kaggle"])
     @pytest.mark.parametrize("without", ["a_1", "a_3"])
-    def test_an_image_without_a_guess_reads_back(self, tmp_path, format, without):
+    def test_an_image_without_a_prediction_reads_back(self, tmp_path, format, without):
         """Such an image has one row, of no class and without a box."""
         data = dataset()
         rows = self.ROWS[self.ROWS["image_id"] != without]
@@ -298,7 +304,7 @@ class TestWriting:
         assert (f"{without}," if format == "kaggle" else "") in first
 
     @pytest.mark.parametrize("format", ["devkit", "kaggle"])
-    def test_where_no_image_has_a_guess_it_reads_back(self, tmp_path, format):
+    def test_a_file_without_any_prediction_reads_back(self, tmp_path, format):
         data = dataset()
         images, rows = data.images.assign(status="evaluated"), self.ROWS.assign(**{"class": ""})
         for written in (rows, rows[:0]):
@@ -308,9 +314,7 @@ class TestWriting:
             assert len(predictions.image_ids) == 3
 
     @pytest.mark.parametrize("format", ["devkit", "kaggle"])
-    def test_a_label_of_no_class_leaves_the_guesses_behind_it_at_their_ranks(
-        self, tmp_path, format
-    ):
+    def test_a_label_of_no_class_keeps_the_ranks_of_later_predictions(self, tmp_path, format):
         data = dataset()
         text = "0 0 0 9 9 7 0 0 9 9 0 1 1 2 2\n1001 20 20 29 29\n7 0 0 9 9 0 5 5 6 6\n"
         (tmp_path / "original").write_text(text)
@@ -328,7 +332,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("format", ["devkit", "kaggle"])
     def test_a_rank_without_a_row_keeps_its_place(self, tmp_path, format):
-        """A method that makes the map of the label alone has no other rows."""
+        """A method that makes only the label's map has no other rows."""
         data = dataset()
         images = data.images.assign(status="evaluated")
         rows = self.ROWS[self.ROWS["class"] == "n00000001"]

@@ -1,1 +1,1 @@
-"""Backward passes with rules of their own: guided, excitation, attention, relevance."""
+"""Backward passes that differ from the gradient: guided, excitation, attention, relevance."""

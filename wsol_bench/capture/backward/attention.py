@@ -111,7 +111,7 @@ def _gradients(
     weights: Sequence[Tensor],
     cost: Cost | None,
 ) -> list[Float[Tensor, "batch k heads n n"]]:
-    """Gradients in attention weights, from scaled cotangents of a block's tokens."""
+    """Gradients with respect to attention weights, from scaled cotangents of a block's tokens."""
     by_slot = pulled_back(tokens, weights, cotangents, cost, retain=True)
     return [unscaled(gradient) for gradient in by_slot]
 
@@ -121,7 +121,7 @@ def refuse(model: nn.Module, finding: str) -> NoReturn:
 
     Args:
         model: the network.
-        finding: what it has or does instead, a noun phrase.
+        finding: what the network has or does instead, as a noun phrase.
     """
     raise NotApplicableError(
         f"{type(model).__name__}: maps from attention need blocks of self-attention over one "
@@ -130,7 +130,7 @@ def refuse(model: nn.Module, finding: str) -> NoReturn:
 
 
 class ExplicitAttention(TorchFunctionMode):
-    """Computes attention step by step, and takes each matrix.
+    """Computes attention step by step, and keeps each matrix.
 
     Under any function mode nn.MultiheadAttention leaves its native fast path, which no mode sees.
 
@@ -249,7 +249,8 @@ def blocks_of(
     """The blocks of a vision transformer, one attention each, and its number of prefix tokens.
 
     Raises:
-        NotApplicableError: the network is not such a transformer.
+        NotApplicableError: the network is not a vision transformer of the kind that ``attentions``
+            takes.
     """
     running: list[str] = []
     places: list[list[str]] = []
@@ -339,7 +340,7 @@ class _Tail:
         self._seen: Tensor
 
     def watching(self) -> AbstractContextManager[None]:
-        """Let it take the tokens of all blocks as one batch (or, not stacked, the last block's)."""
+        """Make the tail take the tokens of all blocks as one batch, or the last block's alone."""
         return hooked(after=((block, self._hook) for block in self._blocks))
 
     def _hook(self, module: nn.Module, inputs: Any, output: Any) -> Tensor:
@@ -357,7 +358,7 @@ class _Tail:
     def gradients(
         self, logits: Shaped[Tensor, "..."], classes: Int64[Tensor, "batch k"]
     ) -> Float[Tensor, "layers k batch n c"]:
-        """Gradients of the logits that it makes of each block's tokens, in these tokens; scaled."""
+        """Scaled gradients, with respect to each block's tokens, of the tail's logits for them."""
         self._check_shape(logits)
         n_blocks = len(self._blocks)
         cotangents = scaled(one_hot(classes.repeat(n_blocks, 1), logits), logits)

@@ -1,6 +1,6 @@
 """Excitation backprop: the probability of each neuron to win, from a class down to a layer.
 
-Marginal winning probabilities p travel down the network as gradients do, by rules of their own
+Marginal winning probabilities p travel down the network as gradients do, but by other rules
 (``winning_probability``). A function mode puts these rules in the place of the functions that run
 between the map layer and the logits; a function that has no rule is refused by name.
 """
@@ -83,7 +83,7 @@ def excitation(
         NotApplicableError: an operation between the map layer and the logits has no rule, or a
             layer with weights has negative inputs there.
         ModelError: a layer did not run, ran twice, or its output has another shape; or the logits
-            do not depend on it.
+            do not depend on the layer.
     """
     mode = _Rules(model, map_layer, contrast_layer)
     by_slot = []
@@ -125,7 +125,7 @@ def _down(
         p: its marginal winning probabilities.
         lower: a tensor on which it depends.
         name: name of the layer whose output ``lower`` is, for errors.
-        cost: as for ``pulled_back``.
+        cost: see ``pulled_back``.
     """
     lower_p: Tensor | None
     (lower_p,) = pulled_back(upper, [lower], p, cost, retain=True, allow_unused=True)
@@ -183,7 +183,7 @@ class _Rules(TorchFunctionMode):
         return take
 
     def taken(self) -> list[Tensor]:
-        """The output of the map layer, and that of the contrast layer if there is one.
+        """The output of the map layer, and that of the contrast layer if it is named.
 
         Raises:
             ModelError: a layer did not run exactly once, or its output cannot be used.
@@ -191,10 +191,12 @@ class _Rules(TorchFunctionMode):
         for name, outputs in zip(self._names, self._taken, strict=True):
             if len(outputs) != 1:
                 times = f"ran {len(outputs)} times" if outputs else "did not run"
-                raise ModelError(f"layer {name!r} {times} in one forward pass")
+                raise ModelError(f"layer {name!r} {times} in one forward pass, expected once")
         if self._taken[0][0].ndim != 4:
             shape = tuple(self._taken[0][0].shape)
-            raise ModelError(f"layer {self._names[0]!r} gives {shape}, expected (b, c, h, w)")
+            raise ModelError(
+                f"layer {self._names[0]!r}: expected an output of shape (b, c, h, w), found {shape}"
+            )
         if not self._taken[-1][0].requires_grad:
             raise ModelError(
                 f"contrast layer {self._names[-1]!r} does not depend on layer {self._names[0]!r}"
@@ -218,7 +220,7 @@ class _Rules(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         tensors = list(_tensors([args, kwargs]))
-        if not tensors:  # a switch, as set_grad_enabled is
+        if not tensors:  # a switch such as set_grad_enabled
             return func(*args, **kwargs)
         if not any(self.tracked(tensor) for tensor in tensors):
             with torch.no_grad():
@@ -253,7 +255,7 @@ class _Rules(TorchFunctionMode):
         """Raise NotApplicableError if an input is negative; NaN counts as 0."""
         least = x.detach().nan_to_num(0.0).amin().item()
         if least < 0:
-            self.refuse(f"its inputs reach down to {least:.3g}; the rule needs x >= 0")
+            self.refuse(f"the rule needs inputs >= 0, found {least:.3g}")
 
     def remember(self, output: Shaped[Tensor, "..."], weights: "Weights") -> None:
         """Note that a layer with these weights gave this output."""
@@ -337,7 +339,7 @@ def _dropped(
 
 
 def _added(mode: _Rules, func: Any, /, x: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    for term in (x, other):  # a parameter is a bias, whatever its shape
+    for term in (x, other):  # a parameter of any shape is a bias
         if not isinstance(term, Tensor) or isinstance(term, nn.Parameter):
             mode.refuse("a sum of anything but two activations has no rule")
     if x.shape != other.shape or alpha != 1:

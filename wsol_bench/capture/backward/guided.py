@@ -34,8 +34,8 @@ _BOUNDED = {
     Tensor.clamp_min: "min", Tensor.clamp_min_: "min",
 }  # fmt: skip
 
-# These, too, if they have no upper bound: a tensor that is clamped at both ends is mostly a gate (a
-# hard sigmoid written by hand) or an image.
+# These are rectifiers, too, if they have no upper bound: a tensor that is clamped at both ends is
+# mostly a gate (a hard sigmoid written by hand) or an image.
 _CLAMPS = {
     torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_,
     torch.clip, torch.clip_, Tensor.clip, Tensor.clip_,
@@ -57,8 +57,8 @@ def backward_rule(rule: Rule) -> Iterator[None]:
     its sigmoid, written by hand, is not recognized.
 
     Raises:
-        NotApplicableError: at the end, if the network ran no rectifier: its gradient is the plain
-            one.
+        NotApplicableError: at the end, if the network ran no rectifier: its gradient is then that
+            of ``plain``.
     """
     if rule == "plain":
         yield
@@ -68,7 +68,8 @@ def backward_rule(rule: Rule) -> Iterator[None]:
         yield
     if not mode.n_changed:
         raise NotApplicableError(
-            f"the {rule} rule changes how rectifiers pass the gradient, and the network runs none"
+            f"the {rule} rule changes how rectifiers (ReLU, GELU, ...) pass the gradient, and the "
+            "network runs no rectifier"
         )
 
 

@@ -32,15 +32,15 @@ _OF_CALL = frozenset(
 def captum_method(class_name: str) -> MapMethod:
     """The attribution of a class of ``captum.attr`` as a map method.
 
-    Options are those of its constructor and of ``attribute``, with captum's defaults but one:
-    ``relu_attributions`` is true, which captum says makes ``LayerGradCam`` the original algorithm.
-    A layer's attribution is the map; if it has channels, the map is their sum, as captum shows
-    them: signed. The map of pixel attributions is the largest magnitude over the channels, as
-    Simonyan et al. (2014) make it.
+    Options are those of the class's constructor and of ``attribute``, with captum's defaults but
+    one: ``relu_attributions`` is true, which captum says makes ``LayerGradCam`` the original
+    algorithm. A layer's attribution is the map; if the attribution has channels, the map is their
+    sum, signed, as captum shows it. The map of pixel attributions is the largest magnitude over the
+    channels, as Simonyan et al. (2014) make it.
 
     Raises:
-        ConfigError: captum is not installed, or has no such class that attributes a class score of
-            a network without other functions.
+        ConfigError: captum is not installed, or has no such class; or the class needs more than a
+            network, a layer and an output class.
     """
     name = f"captum/{class_name}"
     attr = import_library("captum", "captum.attr")
@@ -57,7 +57,10 @@ def captum_method(class_name: str) -> MapMethod:
         if takes_layer:
             target, arguments["layer"] = target_layer(record)
             if target.layout != "nchw":
-                raise NotApplicableError(f"captum takes no layer of layout {target.layout!r}")
+                raise NotApplicableError(
+                    f"captum takes no layer of layout {target.layout!r}, expected 'nchw'; name "
+                    "another layer with 'layer:'"
+                )
         if "relu_attributions" in attributed:
             to_call.setdefault("relu_attributions", True)
 
@@ -85,7 +88,7 @@ def captum_method(class_name: str) -> MapMethod:
 
 
 def _attributes(candidate: Any, attr: Any) -> bool:
-    """Whether a class makes an attribution from a network (or a layer of it) and a class alone."""
+    """Whether a captum class needs only a network (or a layer) and an output class."""
     if not isinstance(candidate, type) or not hasattr(candidate, "attribute"):
         return False
     if not issubclass(candidate, attr.Attribution) or issubclass(candidate, attr.NeuronAttribution):

@@ -34,10 +34,10 @@ def target_layer(record: Record) -> tuple[Target, nn.Module]:
 def maps_by_slot(record: Record, name: str, make: MakeMaps) -> Float[Tensor, "batch k h w"]:
     """The maps that a library makes, one class slot after the other.
 
-    While the library has the network, it is in evaluation mode and all its operations are out of
-    place: hooks of other libraries share memory with what a ReLU behind them overwrites. Gradients
-    are tracked, and random numbers are seeded by the ids of the batch's images. Whatever the
-    library does to modules is undone. Images that pass the network, and gradients that reach its
+    While the library has the network, the network is in evaluation mode and all operations are out
+    of place: tensors that the library's hooks keep would be overwritten by a ReLU behind them.
+    Gradients are tracked, and random numbers are seeded by the ids of the batch's images. All
+    changes to modules are undone. Images that pass the network, and gradients that reach its
     output, count as the method's cost.
 
     Args:
@@ -46,7 +46,7 @@ def maps_by_slot(record: Record, name: str, make: MakeMaps) -> Float[Tensor, "ba
         make: ``(images, classes)``; returns maps (batch, h, w), of one class for each image.
 
     Raises:
-        ModelError: the library fails, or returns something else than such maps.
+        ModelError: the library fails, or returns something else than maps of that shape.
     """
     probe = record.probe
     with (
@@ -77,10 +77,10 @@ def _maps_of_slot(
         maps = make(images, classes)
     except (WsolBenchError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # whatever a library raises of a network it does not know
+    except Exception as error:  # a library may raise any error on a network that it does not know
         raise ModelError(
-            f"{name} fails on {model}: {type(error).__name__}: {error}. Give it other options, or "
-            "take it out of 'methods'"
+            f"{name} fails on {model}: {type(error).__name__}: {error}. Give the method other "
+            "options, or take the method out of 'methods'"
         ) from error
     if isinstance(maps, np.ndarray):
         maps = torch.from_numpy(maps)
@@ -97,7 +97,7 @@ def _maps_of_slot(
 def _restored(model: nn.Module) -> Iterator[None]:
     """Restore the network's modules at the end: hooks, children, attributes and gradients.
 
-    Inside, all parameters require gradients: some methods begin a graph at them.
+    Inside, all parameters require gradients: the graphs of some methods begin at parameters.
     """
     modules = [
         (vars(module), dict(vars(module)), _tables(vars(module))) for module in model.modules()
@@ -129,7 +129,7 @@ def _tables(attributes: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:
 
 
 def _counted(record: Record) -> AbstractContextManager[None]:
-    """Add what a library passes through the network, and back from its output, to the cost."""
+    """Count as cost the images that pass the network, and the gradients that reach its output."""
     probe = record.probe
 
     def count_backward(gradient: Tensor) -> None:
@@ -159,7 +159,7 @@ def _seeded(record: Record) -> Iterator[None]:
 
 
 class _OutOfPlace(TorchFunctionMode):
-    """Makes operations that are asked to work in place return a tensor of their own."""
+    """Makes operations that are asked to work in place return a new tensor."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

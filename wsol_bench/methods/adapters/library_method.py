@@ -32,13 +32,13 @@ def import_library(name: str, module: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"the methods {name}/... need a library that cannot be imported ({error}); "
-            "pip install 'wsol-bench[peers]'"
+            f"the methods {name}/... need a library that cannot be imported ({error}); install it "
+            "with pip install 'wsol-bench[peers]'"
         ) from error
 
 
 def library_class(name: str, classes: Mapping[str, type]) -> type:
-    """The class that a method's name ``library/class`` ends in.
+    """The library's class that a method's name ``library/class`` refers to.
 
     Raises:
         ConfigError: there is no such class; the message suggests the nearest one.
@@ -76,7 +76,7 @@ def _is_plain(annotation: Any) -> bool:
     """Whether a configuration can hold values of a type; values of other types are not checked."""
     inner = get_args(annotation)
     if get_origin(annotation) in _CONTAINERS and inner:
-        return all(_is_plain(each) for each in inner)
+        return all(_is_plain(member) for member in inner)
     return any(annotation is plain for plain in _PLAIN_TYPES)
 
 
@@ -97,14 +97,14 @@ def library_method(
     *,
     scope: Scope,
 ) -> MapMethod:
-    """A map method whose options are a library's, and not those in its function's signature.
+    """A map method whose options come from a library, not from the signature of its function.
 
     Args:
         name: ``library/class``.
         distribution: the library's name on the package index.
         function: ``(record, **options)``; returns the maps.
         options: the options, as ``options_of`` returns them.
-        scope: as ``MapMethod.scope``.
+        scope: see ``MapMethod.scope``.
     """
     record = inspect.Parameter("record", inspect.Parameter.POSITIONAL_ONLY)
     # ``inspect.signature`` returns this, and options are bound by it.

@@ -23,7 +23,7 @@ from wsol_bench.models.target_layers import to_grid
 
 __all__ = ["pytorch_grad_cam_method"]
 
-# Parameters that the adapter fills, and which are no options.
+# Parameters that the adapter fills, which therefore are no options.
 _FILLED = frozenset(
     {"model", "target_layers", "reshape_transform", "ablation_layer", "input_tensor", "targets",
      "target_idx", "compute_input_gradient", "uses_gradients", "detach"}
@@ -76,14 +76,14 @@ def pytorch_grad_cam_method(class_name: str) -> MapMethod:
 
         return maps_by_slot(record, name, make)
 
-    # FullGrad takes all layers with a bias, whichever layer it is told.
+    # FullGrad takes all layers with a bias, and ignores the target layer.
     scope: Scope = "image" if class_name == "FullGrad" else "layer"
     options = options_of([extractor_class, call], _FILLED)
     return library_method(name, "grad-cam", maps, options, scope=scope)
 
 
 def _makes_maps(candidate: Any) -> bool:
-    """Whether a class makes maps; classes without ``forward`` are parts of others."""
+    """Whether a class makes maps; classes without ``forward`` are parts of other classes."""
     if not isinstance(candidate, type) or not hasattr(candidate, "forward"):
         return False
     return "target_layers" in inspect.signature(candidate).parameters

@@ -22,7 +22,7 @@ from wsol_bench.models.target_layers import to_grid
 
 __all__ = ["torchcam_method"]
 
-# Parameters that the adapter fills, and which are no options.
+# Parameters that the adapter fills, which therefore are no options.
 _FILLED = frozenset(
     {"model", "target_layer", "input_shape", "enable_hooks", "reshape_transform", "class_idx",
      "scores", "normalized", "targets", "retain_graph"}

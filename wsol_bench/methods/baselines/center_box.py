@@ -22,20 +22,21 @@ def center_box(
     side: Annotated[float, Field(gt=0, lt=1)] = math.sqrt(0.5),
     size: Annotated[int, Field(ge=2)] = 224,
 ) -> ImageMaps:
-    """A box in the center of every image, of the image's aspect, at every threshold.
+    """A box in the center of every image, of the image's aspect ratio, at every threshold.
 
-    By default it covers half of the image's area. The map holds ones in the box and zeros around
-    it. A pixel of the map is in the box if its center is, so each side of the box is right to half
-    a pixel of a map of the input's size; a larger input has the map interpolated. The box lies in
-    the network's input, which is the image unless the protocol crops.
+    By default the box covers half of the image's area. The map holds ones in the box and zeros
+    around it. A pixel of the map is in the box if its center is, so each side of the box is exact
+    to half a pixel if the map has the input's size; for a larger input the map is interpolated. The
+    box lies in the network's input, which is the image unless the protocol crops.
 
     Args:
         dataset: not needed.
-        side: side of the box as a fraction of the image's, in (0, 1); for the whole image there is
-            ``full_image``.
+        side: side of the box as a fraction of the image's side, in (0, 1); ``full_image`` is the
+            whole image.
         size: side of the map in pixels, at least 2.
     """
-    offset = np.abs(2 * np.arange(size) + 1 - size)  # of a pixel's center, in half pixels
+    # The distance of each pixel's center from the middle, in half pixels.
+    offset = np.abs(2 * np.arange(size) + 1 - size)
     across = offset < max(side * size, offset.min() + 1)  # at least the pixels in the middle
     map = (across[:, None] & across).astype(np.float32)
     return ImageMaps(lambda image_id: map, digest(Path(__file__).read_bytes()))

@@ -18,7 +18,7 @@ __all__ = ["center_gaussian"]
 def center_gaussian(
     dataset: Dataset | None, *, size: Annotated[int, Field(ge=2)] = 224
 ) -> ImageMaps:
-    """The center baseline of Choe et al. (CVPR 2020): a Gaussian, whatever the image shows.
+    """The center baseline of Choe et al. (CVPR 2020): the same Gaussian for every image.
 
     ``exp(-(x^2 + y^2) / 2)`` for x and y from -1 to 1 across the input, scaled by its range.
 

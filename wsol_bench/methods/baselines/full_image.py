@@ -16,11 +16,11 @@ _SIZE = 224
 
 @network_free_method("full_image", gives="maps")
 def full_image(dataset: Dataset | None) -> ImageMaps:
-    """The whole image as the box, whatever it shows, at every threshold.
+    """The whole image as the box, for every image and at every threshold.
 
     The map holds ones, and a zero in its last corner: a protocol that scales maps by their range
-    finds nothing in a constant map (wsolevaluation makes it zeros), and the box of all pixels but a
-    corner's is the box of all. The maximum is the first pixel. The box is the whole of the
+    finds nothing in a constant map (wsolevaluation makes it zeros), and the box of all pixels but
+    one corner is the box of all pixels. The maximum is the first pixel. The box is the whole of the
     network's input, and so of the image unless the protocol crops.
 
     Args:

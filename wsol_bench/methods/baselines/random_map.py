@@ -22,12 +22,12 @@ def random_map(
 ) -> ImageMaps:
     """A random map: independent standard normal numbers on a grid.
 
-    The protocol's upsampling makes the map smooth. Its numbers depend on the seed and the image's
+    The protocol's upsampling makes the map smooth. The numbers depend on the seed and the image's
     id, and on nothing else, so an image has the same map in any data set, order and part of a run.
 
     Args:
         dataset: not needed.
-        size: side of the grid, at least 2; 7 is that of most networks' last layer.
+        size: side of the grid, at least 2; the last layer of most networks has side 7.
         seed: seed of the numbers; each seed gives other maps.
     """
 

@@ -19,7 +19,7 @@ def boxes_from(dataset: Dataset, *, path: Path, format: Readable | None = None) 
 
     docs/experiments.md gives the columns of such a table ("Maps and boxes from elsewhere").
     Without a model, the file's predictions are scored by their ranks. Beside a model, each of the
-    model's predictions has the file's box of its class. A box of the table is for whatever class.
+    model's predictions has the file's box of its class. A box of a table is class-agnostic.
 
     Args:
         dataset: the data set that the file predicts.

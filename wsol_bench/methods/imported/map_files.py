@@ -35,7 +35,7 @@ def read_map(path: Path) -> Float32[np.ndarray, "h w"]:
         array = read(path)
     except PredictionError:
         raise
-    except Exception as error:  # whatever numpy, zipfile, torch and Pillow raise of such bytes
+    except Exception as error:  # numpy, zipfile, torch and Pillow may raise any error on bad bytes
         raise PredictionError(f"{path}: no map can be read: {error}") from error
     leading = array.shape[:-2]
     if array.ndim < 2 or any(length != 1 for length in leading) or 0 in array.shape:

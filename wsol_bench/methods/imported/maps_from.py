@@ -32,9 +32,9 @@ def maps_from(dataset: Dataset | None, *, path: Path) -> ImageMaps:
     """Maps in a folder, one file for each image, named by the image's id.
 
     A file is ``<image id>.npy``, ``.npz`` with one array in it, ``.pt`` with a tensor, or an image
-    file of one channel of 8 or 16 bits. Each is an array of shape (h, w), or with axes of length 1
-    before these, of any size and number type. It lies over the whole of the network's input, and is
-    higher where there is more of the object. An image id may hold folders, and its image suffix may
+    file of one channel of 8 or 16 bits. It holds an array of shape (h, w), or with axes of length 1
+    before these, of any size and number type. The map covers the whole of the network's input;
+    higher values mean the object. An image id may hold folders, and its image suffix may
     be left out: the map of ``val/0001.JPEG`` is ``val/0001.JPEG.npy``, ``val/0001.npy`` or
     ``val/0001.png``. All files are read once for the fingerprint, which is of their names and
     content. Nothing in them is executed.
@@ -48,12 +48,12 @@ def maps_from(dataset: Dataset | None, *, path: Path) -> ImageMaps:
     Raises:
         ConfigError: the folder does not exist, holds none of these files, or holds the images
             themselves.
-        PredictionError: a file cannot be read. When the map of an image is asked for: its file
-            holds no such array, or two files bear its name.
+        PredictionError: a file cannot be read; or, when an image's map is read, the file holds no
+            such array, or two files have the image's name.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise ConfigError(f"maps_from: {folder} is no folder")
+        raise ConfigError(f"maps_from: {folder} is no folder; expected a folder of map files")
     files = {
         str(PurePosixPath(file.relative_to(folder))): file
         for file in folder.rglob("*")
@@ -74,7 +74,7 @@ def maps_from(dataset: Dataset | None, *, path: Path) -> ImageMaps:
         candidates = [file for name in _names(image_id) for file in files_of_name.get(name, ())]
         if len(candidates) > 1:
             raise PredictionError(
-                f"maps_from: image {image_id!r} has {len(candidates)} maps, expected one: "
+                f"maps_from: image {image_id!r}: expected one map, found {len(candidates)}: "
                 f"{' and '.join(str(file) for file in candidates)}"
             )
         return candidates[0] if candidates else None
@@ -99,8 +99,8 @@ def _of_folder(folder: str) -> NetworkFreeMethod:
 def _refuse_photographs(folder: Path, files: Mapping[str, Path]) -> None:
     """Raise ConfigError if a folder holds nothing but images, and the first one is in color.
 
-    Such a folder may be a whole data set, so this is found before all files are read. Color images
-    beside arrays may be pictures of the maps, and stay unless they are asked for.
+    Such a folder may be a whole data set, so it is refused before all files are read. Color images
+    beside arrays may be pictures of the maps; they are an error only when they are read as maps.
     """
     if any(file.suffix.lower() not in IMAGE_FILES for file in files.values()):
         return

@@ -3,11 +3,12 @@
     devkit   line i is image i of the data set: groups of ``label xmin ymin xmax ymax``, label the
              ILSVRC2012_ID (1..1000)
     kaggle   ``ImageId,PredictionString``: by image id, groups of ``wnid xmin ymin xmax ymax``
-    boxes    ``image_id,xmin,ymin,xmax,ymax``: by image id, the image's one box, whatever its class;
-             or ``image_id,x0,y0,x1,y1``, half-open
+    boxes    ``image_id,xmin,ymin,xmax,ymax``: by image id, the image's one class-agnostic box; or
+             ``image_id,x0,y0,x1,y1``, half-open
 
-Corners are 0-based inclusive. Predictions are never clipped, rounded or reordered. None is rejected
-for its geometry, but a box whatever the class must be finite: the official tools take any number.
+Corners are 0-based inclusive. Predictions are never clipped, rounded or reordered. No prediction is
+rejected for its geometry, because the official tools take any number; but a class-agnostic box must
+be finite.
 """
 
 import csv
@@ -51,11 +52,11 @@ Readable = Literal["devkit", "kaggle", "boxes"]
 _INCLUSIVE_HEADER = ["image_id", "xmin", "ymin", "xmax", "ymax"]
 _HALF_OPEN_HEADER = ["image_id", "x0", "y0", "x1", "y1"]
 
-# The class of a label that names none (to the devkit, 0 is "no prediction"): it is never right.
+# The class of a label that names no class (in the devkit, 0 is "no prediction"); never right.
 _NO_CLASS = ""
 _NO_LABEL = "0"
 
-# What a file holds for a prediction without a box: inclusive corners of a box without a pixel.
+# The corners that a file holds for a prediction without a box: an inclusive box without a pixel.
 _NO_BOX = "0 0 -1 -1"
 
 
@@ -65,7 +66,7 @@ class Predictions:
 
     Attributes:
         table: one line for each prediction: image_id, rank, class (wnid), x0, y0, x1, y1
-            (half-open). A box whatever the class has rank 0 and class "".
+            (half-open). A class-agnostic box has rank 0 and class "".
         image_ids: the images that the file covers, with predictions or without.
         ranked: whether the predictions name classes, and are ranked.
     """
@@ -94,7 +95,7 @@ def read_predictions(
 
     Args:
         path: the file.
-        dataset: the data set that it predicts; gives the images' order and the classes' IDs.
+        dataset: the data set that the file predicts; gives the images' order and the classes' IDs.
         format: the file's format; by default the first line decides.
 
     Raises:
@@ -145,8 +146,8 @@ def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _I
     if len(lines) != len(dataset):
         raise PredictionError(
             f"{path}: expected one line for each image, {len(dataset)} in the data set, "
-            f"found {len(lines)}; a part of the data set is named with --option subset=FILE "
-            "(image ids, one a line)"
+            f"found {len(lines)}; name a subset of the data set with --option subset=FILE "
+            "(image ids, one per line)"
         )
     image_ids = dataset.images["image_id"].tolist()
     return {
@@ -200,8 +201,8 @@ def _image_records(
     """The records behind the header of a CSV file: place in the file, image id, other fields.
 
     Raises:
-        PredictionError: a record has another number of columns, or its image is not in the data set
-            or has another record.
+        PredictionError: a record has another number of columns, its image is not in the data set,
+            or two records have the same image.
     """
     image_ids = set(dataset.images["image_id"])
     earlier_ids: set[str] = set()
@@ -213,7 +214,7 @@ def _image_records(
             raise PredictionError(f"{place}: expected {n_columns} columns, found {len(record)}")
         image_id = record[0].strip()
         if image_id in earlier_ids:
-            raise PredictionError(f"{place}: image {image_id!r} has two lines")
+            raise PredictionError(f"{place}: image {image_id!r} has two lines, expected one")
         if image_id not in image_ids:
             raise PredictionError(f"{place}: image {image_id!r} is not in data set {dataset.name}")
         earlier_ids.add(image_id)
@@ -266,14 +267,14 @@ def score_predictions(predictions: Predictions, dataset: Dataset, *, name: str) 
     """
     if not predictions.ranked:
         raise PredictionError(
-            f"{name}: expected predictions of classes, found boxes without a class, of which "
-            "GT-known localization alone is defined; score them as an experiment, "
+            f"{name}: expected predictions of classes, found boxes without a class, for which only "
+            "GT-known localization is defined; score them in an experiment, with "
             "methods: [{name: boxes_from, path: FILE}]"
         )
     image_ids = dataset.images["image_id"]
     covered = image_ids.isin(predictions.image_ids).to_numpy()
     if not covered.any():
-        raise PredictionError(f"{name}: no image is predicted")
+        raise PredictionError(f"{name}: no image is predicted; expected at least one prediction")
     table = predictions.table
     # ILSVRC's rule for boxes: IoU 0.5 in pixels of the image. No map is made by this protocol.
     protocol = load_protocol("gradcam-2017").model_copy(update={"name": "ilsvrc-clsloc"})
@@ -319,9 +320,9 @@ def write_predictions(
     """Write the first five predictions of each evaluated image.
 
     A prediction without a box keeps its class and gets a box without a pixel, which overlaps
-    nothing. A row without a rank or a class is no prediction, but before a prediction of a class it
-    keeps its place, with the label 0. So does a rank without a row, as of a method that makes the
-    map of the label alone.
+    nothing. A row without a rank or a class is no prediction; if a prediction of a class follows,
+    the row keeps its place, with the label 0. A rank without a row keeps its place in the same way:
+    a method that makes only the label's map leaves such ranks.
 
     Args:
         path: the file.
@@ -364,8 +365,8 @@ def _devkit_label(wnid: str, ids: Mapping[str, int]) -> str:
         return _NO_LABEL
     if not ids.get(wnid):
         raise PredictionError(
-            "a devkit file names classes by ILSVRC2012_ID, and the run's data set held none for "
-            f"{wnid}: give a devkit (meta.mat or synsets.csv) with --devkit DIR, or export "
+            "a devkit file names classes by ILSVRC2012_ID, and the run's data set held no ID for "
+            f"{wnid}; give a devkit (meta.mat or synsets.csv) with --devkit DIR, or export with "
             "--format kaggle"
         )
     return str(ids[wnid])
