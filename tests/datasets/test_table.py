@@ -248,7 +248,7 @@ class TestSizes:
 
     def test_an_image_has_one_size(self, tmp_path: Path) -> None:
         rows = "1,cat,1,2,3,4,50,60\n1,cat,1,2,3,4,50,61\n"
-        with pytest.raises(DatasetError, match=r"line 3, column height: .* first row .*'61'"):
+        with pytest.raises(DatasetError, match=r"line 3, column height: .* first row, found '61'"):
             load(tmp_path, self.SIZED + rows)
 
     def test_one_side_is_no_size(self, tmp_path: Path) -> None:

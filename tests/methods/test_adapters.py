@@ -394,7 +394,7 @@ def test_a_run_has_rows_of_methods_of_libraries(tmp_path: Any) -> None:
     results = wsol_bench.run(
         {
             "name": "peers",
-            "dataset": "shapes",
+            "dataset": {"name": "shapes", "n_images": 4},
             "models": ["shapes_net"],
             "methods": [
                 {"name": "grad_cam", "classes": "label"}, "captum/LayerGradCam", "captum/Saliency",

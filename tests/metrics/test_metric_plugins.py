@@ -196,6 +196,11 @@ def summary(measure, **columns):
 
 
 class TestOfImages:
+    @pytest.mark.parametrize("words", [{"truth": "boxes"}, {"column": "peak"}, {"unit": "pixels"}])
+    def test_has_no_words_of_metrics_per_map(self, words):
+        with pytest.raises(ConfigError, match="'surest': 'truth', 'column' and 'unit' are of"):
+            metric("surest", per="image", better="higher", range=(0, 1), **words)(lambda images: 0)
+
     def test_reads_columns_of_the_rows(self):
         @metric("surest", per="image", better="higher", range=(0, 1), needs=("score",))
         def surest(images):

@@ -54,6 +54,7 @@ class TestInterval:
         # The standard deviation of 10,000 numbers is right to 0.7%.
         assert means.std() == pytest.approx(math.sqrt(rate * (1 - rate) / n), rel=0.028)
 
+    @pytest.mark.slow  # many simulations
     def test_covers_the_truth_as_often_as_it_says(self):
         rng = np.random.default_rng(0)
         rate, mean = 0.6, 2 / 7

@@ -120,6 +120,7 @@ class TestPairedBootstrap:
             oracle = scipy.stats.ttest_rel(first, second).pvalue
             assert paired_bootstrap(first, second).p == pytest.approx(oracle, abs=0.025)
 
+    @pytest.mark.slow  # many simulations
     def test_errs_as_often_as_it_says(self):
         rng = np.random.default_rng(0)
         p = [

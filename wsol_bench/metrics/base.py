@@ -227,6 +227,19 @@ class _KindFacts:
     needs: tuple[str, ...] = ()
     statistic: Statistic | Literal["best"] | None = None
 
+    def require_kind(self, name: str, per: Per) -> None:
+        """Raise ConfigError if a fact is set that a metric of this kind does not have."""
+        if per == "map" and (self.needs or self.statistic is not None):
+            raise ConfigError(
+                f"metric {name!r}: 'needs' and 'statistic' are of metrics per image; leave them "
+                'out, or write per="image"'
+            )
+        if per == "image" and (self.truth != "any" or self.column or self.unit):
+            raise ConfigError(
+                f"metric {name!r}: 'truth', 'column' and 'unit' are of metrics per map; leave them "
+                'out, or write per="map"'
+            )
+
 
 @overload
 def metric(
@@ -278,11 +291,7 @@ def metric(
     facts = _KindFacts(**kind_facts)
 
     def register(function: Callable[..., Any]) -> Metric:
-        if per == "map" and (facts.needs or facts.statistic is not None):
-            raise ConfigError(
-                f"metric {name!r}: 'needs' and 'statistic' are of metrics per image; leave them "
-                'out, or write per="image"'
-            )
+        facts.require_kind(name, per)
         if facts.statistic == "best" and better == "lower":
             raise ConfigError(
                 f"metric {name!r}: statistic='best' takes the highest of several means, so it "

@@ -117,7 +117,7 @@ class TestRefused:
     )
     def test_is_an_override_of_something_else(self, source, override):
         with pytest.raises(
-            ConfigError, match=f"or for other metrics, not with {override.split('=')[0]}"
+            ConfigError, match=rf"or for other metrics, found .*: {override.split('=')[0]}"
         ):
             rescore(source, overrides=[override])
 
