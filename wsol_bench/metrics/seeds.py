@@ -11,6 +11,7 @@ __all__ = ["over_seeds"]
 _SEED = re.compile(r"\+seed=\d+")
 # Numbers of a summary that do not depend on the maps.
 _INDEPENDENT = r"^(n_|forward_|backward_|head_|seconds$)"
+_COLUMNS = [*GROUP, "number", "n_seeds", "mean", "sd", "low", "high"]
 
 
 def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
@@ -26,6 +27,8 @@ def over_seeds(summary: pd.DataFrame) -> pd.DataFrame:
         denominator), low and high (the extremes).
     """
     seeded = summary[summary["method"].str.contains(_SEED)]
+    if seeded.empty:
+        return pd.DataFrame(columns=_COLUMNS)
     numbers = seeded.select_dtypes("number")
     numbers = numbers[[name for name in numbers if not re.match(_INDEPENDENT, str(name))]]
     plain = seeded["method"].str.replace(_SEED, "", regex=True)

@@ -111,6 +111,8 @@ def seeds_for_people(summary: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over seeds as text; no line if no method has several seeds."""
     table = over_seeds(summary)
     table = table[table["number"].isin(_SPREAD)]
+    if table.empty:
+        return pd.DataFrame()
     bounds = zip(table["mean"], table["sd"], strict=True)
     text = [f"{100 * mean:.2f} ± {100 * sd:.2f}" for mean, sd in bounds]
     keys = ["model", "method", "layer"]
