@@ -25,6 +25,7 @@ def test_any_map_is_labeled_as_by_scikit_image_at_every_threshold(values, thresh
     assert_as_labeled(values, thresholds, choices)
 
 
+@pytest.mark.slow
 def test_five_thousand_random_maps_are_labeled_as_by_scikit_image():
     random = np.random.default_rng(0)
     for index in range(5000):

@@ -234,6 +234,7 @@ class TestOddities:
             wsol_metadata(metadata=metadata)
 
 
+@pytest.mark.slow
 def test_fifty_thousand_images_load_at_once(tmp_path: Path) -> None:
     ids = [f"val/ILSVRC2012_val_{number:08}.JPEG" for number in range(50_000)]
     files: dict[str, Callable[[int], str]] = {

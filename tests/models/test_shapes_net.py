@@ -57,6 +57,7 @@ def test_the_number_of_classes_is_free() -> None:
     assert shapes_net(3).eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
 
 
+@pytest.mark.slow
 def test_the_task_is_neither_solved_nor_hopeless(trained: ShapesNet) -> None:
     """On 120 of the 300 validation images: top-1 error between 5% and 30%, top-5 error below it."""
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
