@@ -7,6 +7,8 @@ import sys
 import pytest
 from annotations_only import image_id, without_model, write_annotations_only
 
+pytestmark = pytest.mark.slow
+
 # Command lines in one process, one after the other: of each its exit code, its output, and the
 # heavy packages that are imported when it ends. At last the map methods, which do need torch.
 CHILD = """

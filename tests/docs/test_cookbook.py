@@ -15,6 +15,9 @@ from user_modules import importable
 from wsol_bench.models.shapes_net import ShapesNet
 from wsol_bench.runs.experiment_config import load_config
 
+# The whole page is carried out: checks of several plug-ins, and a run.
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs/cookbook.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 N_IMAGES = 4

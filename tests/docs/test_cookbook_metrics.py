@@ -10,6 +10,9 @@ import pytest
 from command_line import run
 from user_modules import importable
 
+# The whole page is carried out: checks of several plug-ins, and a run.
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs/cookbook_metrics.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 N_IMAGES = 8

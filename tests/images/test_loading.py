@@ -147,6 +147,7 @@ def kill_a_decoder():
     time.sleep(0.3)
 
 
+@pytest.mark.slow
 class TestARun:
     def test_a_run_has_the_same_tables_with_any_number_of_decoders(self, root, sound):
         assert_same(wsol_bench.run(color_experiment(root, **PART, workers=2)), sound)

@@ -11,6 +11,9 @@ from timeless import timeless
 import wsol_bench
 from wsol_bench.geometry import box_iou
 
+# Each test makes a run of shapes or of photographs, or two.
+pytestmark = pytest.mark.slow
+
 BOX = ["x0", "y0", "x1", "y1"]
 KEYS = ["method", "image_id", "rank"]
 
@@ -41,9 +44,7 @@ def photographs(data_dir):
     }
 
 
-@pytest.fixture(
-    scope="module", params=["shapes", pytest.param("photographs", marks=pytest.mark.slow)]
-)
+@pytest.fixture(scope="module", params=["shapes", "photographs"])
 def experiment(request):
     return {
         "name": "invariance",

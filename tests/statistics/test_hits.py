@@ -75,6 +75,7 @@ class TestPackedHits:
 
     # The matrix would be 48 MB, its differences as much again, as floats eight times as much. Of
     # random hits the sparse differences are 36 MB before they turn out to be too many.
+    @pytest.mark.slow
     @pytest.mark.parametrize(("kind", "most"), [("intervals", 17e6), ("random", 44e6)])
     def test_are_never_unpacked_all_at_once(self, kind, most):
         pair = [packed(swept(20_000, 3, 400, kind=kind, seed=seed)) for seed in (0, 1)]

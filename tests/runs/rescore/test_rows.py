@@ -53,7 +53,7 @@ def that_crops(root, folder):
 
 def on_shapes(root, folder):
     return {
-        "name": "shapes", "dataset": "shapes", "models": ["shapes_net"], "limit": 9,
+        "name": "shapes", "dataset": {"name": "shapes", "n_images": 9}, "models": ["shapes_net"],
         "methods": ["cam", "grad_cam"], "protocol": "gradcam-2017",
     }  # fmt: skip
 
