@@ -18,6 +18,12 @@ settings.register_profile("wsol_bench", derandomize=True, deadline=None)
 settings.load_profile("wsol_bench")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no process waits for one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_dir() -> Iterator[Path]:
     """The cache folder of this checkout's tests: kept between runs, apart from the user's own."""
