@@ -79,7 +79,7 @@ class Spent(NamedTuple):
 
     @classmethod
     def until_now(cls) -> "Spent":
-        """Of this process and of its children that have ended."""
+        """Measure this process and its children that have ended."""
         usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         return cls(time.perf_counter(), sum(usage.ru_utime + usage.ru_stime for usage in usages))
 

@@ -49,7 +49,7 @@ def to_inclusive(boxes: Float64[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n 
 
 
 class Convention(NamedTuple):
-    """How a data set's annotations write the two corners of a box.
+    """The convention by which annotations write the two corners of a box.
 
     Attributes:
         origin: coordinate of an image's first pixel.

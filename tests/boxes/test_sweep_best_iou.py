@@ -16,7 +16,7 @@ gt_boxes = arrays(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=300)
 @given(maps, fractions, gt_boxes, st.sampled_from(["largest", "all"]), st.sampled_from(CUTS))
 def test_the_best_iou_is_that_of_brute_force(values, thresholds, truth, which, choices):
     assert_best_iou(values, thresholds, truth, which, choices)

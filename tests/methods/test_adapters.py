@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import wsol_bench
 from wsol_bench.capture import BestClasses, Plan, Record, capture
 from wsol_bench.errors import ConfigError, ModelError, NotApplicableError
-from wsol_bench.methods.adapters.library_method import import_library, options_of
+from wsol_bench.methods.adapters.peer_method import import_library, options_of
 from wsol_bench.methods.base import MapMethod, cam_methods
 from wsol_bench.models.target_layers import Target, target_of
 from wsol_bench.runs.experiment_config import load_config

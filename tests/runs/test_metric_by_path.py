@@ -28,7 +28,7 @@ def share_above(view, *, level: float = 0.5):
 
 @metric("central", per="map", better="higher", range=(0, 1), hits=True)
 def central(view):
-    """Whether the pixel in the middle is above 15% of the maximum."""
+    """Return whether the pixel in the middle is above 15% of the maximum."""
     return float(view.values[112, 112] > 0.15 * view.values.max())
 
 @metric("own_probability", per="image", better="higher", range=(0, 1))

@@ -11,6 +11,8 @@ from typing import no_type_check
 import numba
 import numpy as np
 
+from wsol_bench.boxes.union_find import find_root
+
 __all__ = ["cut_maps"]
 
 
@@ -87,8 +89,8 @@ def _join_rows(upper, start, end, reach, first, last, parent):
     middle, lower = start, start
     while upper < middle and lower < end:
         if first[upper] <= last[lower] + reach and first[lower] <= last[upper] + reach:
-            upper_root = _find(parent, upper)
-            lower_root = _find(parent, lower)
+            upper_root = find_root(parent, upper)
+            lower_root = find_root(parent, lower)
             if upper_root < lower_root:
                 parent[lower_root] = upper_root
             else:
@@ -97,16 +99,6 @@ def _join_rows(upper, start, end, reach, first, last, parent):
             upper += 1
         else:
             lower += 1
-
-
-@no_type_check
-@numba.njit(nogil=True, cache=True)
-def _find(parent, run):
-    """The root of a run's tree; halves the way to it."""
-    while parent[run] != run:
-        parent[run] = parent[parent[run]]
-        run = parent[run]
-    return run
 
 
 @no_type_check

@@ -17,7 +17,7 @@ assert all(max(map(abs, np.subtract(a, b))) == 1 for a, b in pairwise((*_RING, _
 
 
 def _groups(connectivity: int) -> UInt8[np.ndarray, "256 5"]:
-    """For each set of neighbors, one neighbor of each group that is connected without the pixel.
+    """List, for each set of neighbors, one neighbor of each group connected without the pixel.
 
     A row is the number of groups, then the place in the ring of one neighbor of each group.
     """

@@ -14,6 +14,8 @@ from typing import no_type_check
 import numba
 import numpy as np
 
+from wsol_bench.boxes.union_find import find_root
+
 __all__ = ["raise_curve", "sweep_levels"]
 
 
@@ -89,23 +91,13 @@ def _note(spans, n, box, root, low, since):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _holds(box, outer, inner):
-    """Whether one component's box holds another's."""
+    """Return whether one component's box holds another's."""
     return (
         box[outer, 0] <= box[inner, 0]
         and box[outer, 1] <= box[inner, 1]
         and box[outer, 2] >= box[inner, 2]
         and box[outer, 3] >= box[inner, 3]
     )
-
-
-@no_type_check
-@numba.njit(nogil=True, cache=True)
-def _find(parent, hill):
-    """The root of a hill's tree; halves the way to it."""
-    while parent[hill] != hill:
-        parent[hill] = parent[parent[hill]]
-        hill = parent[hill]
-    return hill
 
 
 @no_type_check
@@ -152,9 +144,9 @@ def sweep_levels(ranks, n_levels, groups, gain, every, last_of_equals):
                 box[root, 1] = box[root, 3] = y
                 since[root] = level
             else:
-                root = _find(parent, hill[pixel + beside[ring]])
+                root = find_root(parent, hill[pixel + beside[ring]])
                 for group in range(2, n_groups + 1):
-                    other = _find(parent, hill[pixel + steps[groups[ring, group]]])
+                    other = find_root(parent, hill[pixel + steps[groups[ring, group]]])
                     if other == root:
                         continue
                     if size[other] > size[root]:

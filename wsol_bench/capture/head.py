@@ -53,7 +53,7 @@ class Head:
 
     @torch.no_grad()
     def _note(self, cost: Cost | None) -> tuple[dict[nn.Module, list[Any]], Tensor]:
-        """What each module before the layer returns, call by call, and the layer's output."""
+        """Record the outputs of each module before the layer, call by call, and of the layer."""
         noted: dict[nn.Module, list[Any]] = {}
         outputs: list[Tensor] = []
         used = _Used()

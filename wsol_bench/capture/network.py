@@ -1,4 +1,4 @@
-"""How a network is run: in evaluation mode and a precision, counted, and left as it was."""
+"""Run a network in evaluation mode and a precision, count its passes, and leave it as it was."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext

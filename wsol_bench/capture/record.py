@@ -54,7 +54,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Record:
-    """What one forward pass recorded of a batch, in float32, on the model's device.
+    """A record of one forward pass over a batch, in float32, on the model's device.
 
     Attributes:
         logits: scores before softmax.

@@ -67,7 +67,7 @@ def check(
 
 
 def _is_metric(name: str) -> bool:
-    """Whether a name is that of a metric; ConfigError if no metric or map method has the name."""
+    """Return whether a name is a metric's; ConfigError if no metric or map method has it."""
     from wsol_bench.common.catalog import METHODS, METRICS, NETWORK_FREE
     from wsol_bench.common.registry import import_object
     from wsol_bench.metrics.base import Metric

@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, messages on standard error."""
+"""The output of commands: results on standard output, messages on standard error."""
 
 import json
 import sys

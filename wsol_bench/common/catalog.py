@@ -72,7 +72,7 @@ class Catalog:
         return sorted(self._built_in)
 
     def __contains__(self, name: object) -> bool:
-        """Whether ``name`` is listed or belongs to a family."""
+        """Return whether ``name`` is listed or belongs to a family."""
         if not isinstance(name, str):
             return False
         if name in self._built_in or name in self.registered:
@@ -94,7 +94,7 @@ class Catalog:
             raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, names)}")
 
     def is_taken(self, name: str) -> bool:
-        """Whether ``name`` belongs to a built-in plug-in whose module is not imported yet."""
+        """Return whether ``name`` is a built-in plug-in's whose module is not imported yet."""
         built_in = self._built_in.get(name)
         return built_in is not None and built_in.module not in sys.modules
 

@@ -47,7 +47,7 @@ def bind_options(
 
 
 def has_option(function: Callable[..., Any], name: str) -> bool:
-    """Whether a function has a keyword-only parameter of this name."""
+    """Return whether a function has a keyword-only parameter of this name."""
     return name in _options(function)
 
 

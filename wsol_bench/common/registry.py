@@ -74,7 +74,7 @@ class Registry(Generic[T]):
         return iter(sorted({*self._things, *self.catalog}))
 
     def __contains__(self, name: object) -> bool:
-        """Whether ``name`` is listed or belongs to a family."""
+        """Return whether ``name`` is listed or belongs to a family."""
         return name in self._things or name in self.catalog or self._family_of(name) is not None
 
     def get(self, name: str) -> T:

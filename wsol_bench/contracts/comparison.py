@@ -36,7 +36,7 @@ def expect_same_maps(expected: Tensor, found: Tensor, circumstance: str) -> None
 
 
 def map_difference(expected: Tensor, found: Tensor) -> str:
-    """Where maps differ most, and by how much, in words; "" if they differ by float noise alone."""
+    """Say where maps differ most, and by how much; "" if they differ by float noise alone."""
     if expected.shape != found.shape:
         return f"shape {tuple(found.shape)} instead of {tuple(expected.shape)}"
     expected, found = expected.detach().double(), found.detach().double()
@@ -70,7 +70,7 @@ def expect_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
 
 
 def equal(first: Any, second: Any) -> bool:
-    """Whether two values are of one type and equal; tensors bit for bit, NaN equal to NaN."""
+    """Return whether two values are of one type and equal: tensors bit for bit, NaN to NaN."""
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         same = first.shape == second.shape and first.dtype == second.dtype
         return same and torch.allclose(first, second, rtol=0, atol=0, equal_nan=True)

@@ -118,7 +118,10 @@ def is_not_constant(case: MethodCase) -> None:
 
 @clause("a second call gives the same maps", has_a_map_per_slot)
 def is_repeatable(case: MethodCase) -> None:
-    """On the same record and on a new record. Random numbers come from ``record.probe.noise``."""
+    """Call the method on the same record and on a new one: both give the same maps.
+
+    Random numbers come from ``record.probe.noise``.
+    """
     records = {"the same record": case.first_call.record, "a new record": case.record()}
     for name, record in records.items():
         # The global generators get another state; the record's generators keep theirs.

@@ -199,7 +199,7 @@ def failing(network: nn.Module, *, at: int | None) -> Iterator[list[int]]:
 
 
 def comes_from_failure(error: BaseException | None) -> bool:
-    """Whether an error, or an error that caused it, comes from a network that is made to fail."""
+    """Return whether an error, or one that caused it, comes from a network made to fail."""
     while error is not None:
         if isinstance(error, _FailureError):
             return True

@@ -156,7 +156,7 @@ def assemble(
 def _has_known_label(
     images: pd.DataFrame, classes: pd.DataFrame
 ) -> tuple[Bool[np.ndarray, " n"], list[Finding]]:
-    """Whether each image is kept and has a known label; findings of the other images."""
+    """Return whether each image is kept and has a known label; findings of the other images."""
     labels, keep = images["label"], images["keep"].to_numpy(np.bool_)
     unlabeled = (labels == "").to_numpy()
     unknown = ~unlabeled & ~labels.isin([*classes["wnid"], ROOT_SYNSET]).to_numpy()

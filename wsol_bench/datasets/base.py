@@ -34,7 +34,7 @@ ROOT_ID = 1001
 def counts_for(
     labels: str | np.ndarray, box_labels: Shaped[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " n"]:
-    """Whether each box counts for a class: boxes of that class, or all boxes for the root.
+    """Return whether each box counts for a class: boxes of that class, or all boxes for the root.
 
     Args:
         labels: wnid of the class, one for all boxes or one a box.

@@ -123,7 +123,7 @@ def _words(name: str) -> str:
 
 
 def _is_training(path: Path, listed: pd.DataFrame) -> np.ndarray:
-    """Whether each listed image is in the training set."""
+    """Return whether each listed image is in the training set."""
     flags = _read(path, "id", "training")["training"].reindex(listed.index).fillna("nothing")
     wrong = ~flags.isin(["0", "1"]).to_numpy()
     if wrong.any():

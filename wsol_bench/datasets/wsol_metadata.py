@@ -195,7 +195,7 @@ def _list_images(metadata: Path, labels: pd.DataFrame, classes: pd.DataFrame) ->
 
 
 def _lists_masks(path: Path) -> bool:
-    """Whether a localization.txt lists masks: its first line then has three columns, not five."""
+    """Return whether a localization.txt lists masks: three columns in its first line, not five."""
     return path.is_file() and len(next((row for row in CsvRows(path) if row), [])) == 3
 
 
@@ -233,7 +233,7 @@ def _read_masks(path: Path, masks: Path | None, images: Path | None) -> dict[str
 def _has_masks(
     frame: pd.DataFrame, masks_of: dict[str, MaskFiles]
 ) -> tuple[Bool[np.ndarray, " n"], list[Finding]]:
-    """Whether each image is kept and all its masks exist; findings of the other images.
+    """Return whether each image is kept and all its masks exist; findings of the other images.
 
     If one mask is missing, not even the image's background is known.
     """

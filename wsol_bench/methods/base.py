@@ -94,7 +94,7 @@ class MapMethod:
 
     @property
     def is_randomized(self) -> bool:
-        """Whether the maps are those of a network with permuted weights."""
+        """Return whether the maps are those of a network with permuted weights."""
         return self.sanity == "randomized_weights"
 
     def with_options(self, options: dict[str, Any], where: str) -> "MapMethod":
@@ -108,7 +108,7 @@ class MapMethod:
 def _swapped(
     classes: Int64[Tensor, "batch k"], slots: Int64[Tensor, "batch m"] | None
 ) -> Int64[Tensor, "batch m"]:
-    """For each slot, the position of the slot with the best class that differs from the slot's."""
+    """Find for each slot the slot of the best class that differs from its own class."""
     if classes.shape[1] < 2:
         raise NotApplicableError(
             "class_swapped needs another class, and the record has only one class slot"

@@ -123,7 +123,7 @@ class ImageBoxes:
     ranked: bool
 
     def covers(self, image_id: str) -> bool:
-        """Whether the image is among the images that the boxes were made for."""
+        """Return whether the image is among the images that the boxes were made for."""
         return image_id in self.boxes
 
     def score_without_model(self, images: ImageBatch, scoring: Scoring) -> ScoredRows:

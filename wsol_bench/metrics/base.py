@@ -81,11 +81,11 @@ class Metric:
 
     @property
     def reads_hits(self) -> bool:
-        """Whether the metric reads hits at each threshold, which only a sweep has."""
+        """Return whether the metric reads hits at each threshold, which only a sweep has."""
         return "hits" in self.needs
 
     def counts(self, truth: ImageTruth) -> bool:
-        """Whether an image with this ground truth counts in a metric per map."""
+        """Return whether an image with this ground truth counts in a metric per map."""
         return len(truth.boxes) > 0 or (self.truth == "any" and truth.mask is not None)
 
     def measure(self, view: MapView) -> float:
@@ -134,7 +134,7 @@ class Metric:
         )
 
     def _values(self, images: ImageScores) -> PerImageValues | None:
-        """What each image contributes, checked; None if the method has no such number."""
+        """Return what each image contributes, checked; None if the method has no such number."""
         if self.column is not None:
             return images.of_maps(self.column.name)
         values: PerImageValues | None = self.function(images)

@@ -10,6 +10,7 @@ from jaxtyping import Float64, Int64
 
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.metrics.localization import gt_known_errors
 
 __all__ = ["INSTANCE_EDGES", "SIZE_EDGES", "By", "breakdown"]
 
@@ -86,13 +87,12 @@ def breakdown(
 
 def _errors(images: ImageScores, iou: float) -> dict[str, Float64[np.ndarray, " n"]]:
     """The errors in every breakdown, image by image; NaN if an error is not defined."""
-    label_iou = images.label_iou
     first_right = np.append(images.is_label, False)[images.first_rows]  # row -1 is no row
     missed = ~(first_right & (images.first("iou") >= iou))
     return {
-        "gt_known_loc_error": np.where(np.isnan(label_iou), np.nan, label_iou < iou),
+        "gt_known_loc_error": gt_known_errors(images, iou),
         "top1_loc_error": np.where(images.ranked, missed, np.nan),
-        "mean_iou": label_iou,
+        "mean_iou": images.label_iou,
     }
 
 

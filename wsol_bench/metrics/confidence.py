@@ -1,4 +1,4 @@
-"""How a network's confidence changes when the network sees only the part of an image in a map.
+"""The change of a network's confidence when the network sees only the part of an image in a map.
 
 Source: Chattopadhay et al., Grad-CAM++, WACV 2018, "Objective Evaluation for Object Recognition".
 """
@@ -31,7 +31,7 @@ def confidence_drops(
 def confidence_increases(
     score: Float64[np.ndarray, " n"], masked_score: Float64[np.ndarray, " n"]
 ) -> Float64[np.ndarray, " n"]:
-    """Whether the network is surer of each image's class when only the map's part is seen.
+    """Return whether the network is surer of each image's class when only the map's part is seen.
 
     ``[Y < O]``. Its mean over images is the increase in confidence (the paper's (ii)), which the
     paper prints times 100; more is better.

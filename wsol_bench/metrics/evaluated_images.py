@@ -81,17 +81,20 @@ class EvaluatedImages:
 
     @cached_property
     def has_box(self) -> Bool[np.ndarray, " n"]:
-        """Whether each image has a ground-truth box of its label."""
+        """Return whether each image has a ground-truth box of its label."""
         return _read_only(self.table["n_label_boxes"].to_numpy(np.int64) > 0)
 
     @cached_property
     def counted(self) -> Bool[np.ndarray, " n"]:
-        """Whether localization errors count each image: it has a box and is not blacklisted."""
+        """Return whether localization errors count each image.
+
+        They count an image that has a box and is not blacklisted.
+        """
         return _read_only(self.has_box & ~self.table["blacklisted"].to_numpy(bool))
 
     @cached_property
     def held_out(self) -> Bool[np.ndarray, " n"]:
-        """Whether a threshold is selected on each image; it then enters no number."""
+        """Return whether a threshold is selected on each image; it then enters no number."""
         if "held_out" not in self.table:
             return _read_only(np.zeros(len(self), np.bool_))
         return _read_only(self.table["held_out"].to_numpy(bool))

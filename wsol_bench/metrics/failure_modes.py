@@ -110,7 +110,7 @@ def _codes(
 
 
 def _has(rows: pd.DataFrame, *statuses: RowStatus) -> Bool[np.ndarray, " r"]:
-    """Whether each row has one of the statuses."""
+    """Return whether each row has one of the statuses."""
     return np.asarray(rows["status"].isin(statuses).to_numpy(bool))
 
 
@@ -157,7 +157,7 @@ def _share(
 def failure_counts(
     images: ImageScores, *, of: Literal["top1", "gt_known"], iou: float = 0.5
 ) -> pd.DataFrame:
-    """How often each failure mode occurs among the boxes of a method.
+    """Count how often each failure mode occurs among the boxes of a method.
 
     Each counted image counts once, as in the localization errors: it is evaluated, has a box of its
     label, and is neither blacklisted nor held out. So the share of ``hit`` is one minus the top-1

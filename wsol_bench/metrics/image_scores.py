@@ -81,17 +81,20 @@ class ImageScores:
 
     @property
     def has_box(self) -> Bool[np.ndarray, " n"]:
-        """Whether each image has a ground-truth box of its label."""
+        """Return whether each image has a ground-truth box of its label."""
         return self.evaluated.has_box
 
     @property
     def counted(self) -> Bool[np.ndarray, " n"]:
-        """Whether localization errors count each image: it has a box, and is not blacklisted."""
+        """Return whether localization errors count each image.
+
+        They count an image that has a box and is not blacklisted.
+        """
         return self.evaluated.counted
 
     @property
     def held_out(self) -> Bool[np.ndarray, " n"]:
-        """Whether a threshold is selected on each image; it then enters no number."""
+        """Return whether a threshold is selected on each image; it then enters no number."""
         return self.evaluated.held_out
 
     def hits_at(self, iou: float) -> Hits:
@@ -112,12 +115,12 @@ class ImageScores:
 
     @cached_property
     def ranked(self) -> bool:
-        """Whether the rows have ranks; without ranks there is no top-k number."""
+        """Return whether the rows have ranks; without ranks there is no top-k number."""
         return not len(self.rows) or bool((self._rank > 0).any())
 
     @cached_property
     def applicable(self) -> bool:
-        """Whether the method applies to every image; if not, the method has no numbers."""
+        """Return whether the method applies to every image; if not, the method has no numbers."""
         return not (self.rows["status"] == RowStatus.NOT_APPLICABLE).any()
 
     @cached_property
@@ -127,7 +130,7 @@ class ImageScores:
 
     @cached_property
     def complete(self) -> bool:
-        """Whether each image that is counted has a row of its label."""
+        """Return whether each image that is counted has a row of its label."""
         return bool(np.isfinite(self.known_rank[self.counted]).all())
 
     def best_rank(self, chosen: Bool[np.ndarray, " r"]) -> Float64[np.ndarray, " n"]:
@@ -191,7 +194,7 @@ class ImageScores:
 
     @cached_property
     def is_label(self) -> Bool[np.ndarray, " r"]:
-        """Whether each row's class is its image's label."""
+        """Return whether each row's class is its image's label."""
         classes = self.rows["class"].astype("category")
         label = self.evaluated.label_codes(classes.cat.categories)
         return np.asarray(classes.cat.codes.to_numpy() == label[self.image_position], np.bool_)

@@ -7,7 +7,13 @@ from jaxtyping import Float64
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.number import Number
 
-__all__ = ["LOCALIZATION_NUMBERS", "TOP_K", "localization_numbers", "two_two_one"]
+__all__ = [
+    "LOCALIZATION_NUMBERS",
+    "TOP_K",
+    "gt_known_errors",
+    "localization_numbers",
+    "two_two_one",
+]
 
 TOP_K = 5
 LOCALIZATION_NUMBERS = frozenset(
@@ -50,14 +56,22 @@ def localization_numbers(images: ImageScores, *, iou: float = 0.5) -> list[Numbe
         values[f"top{k}_loc_error"] = (
             np.where(images.counted, missed, np.nan) if localized else nothing
         )
-    label_iou = images.label_iou
-    values["gt_known_loc_error"] = np.where(np.isnan(label_iou), np.nan, label_iou < iou)
+    values["gt_known_loc_error"] = gt_known_errors(images, iou)
     for k in (1, TOP_K):
         values[f"top{k}_loc_error_all"] = missed_at[k] if localized else nothing
     return [
         Number(name, errors, images.image_ids, better="lower", hits=True)
         for name, errors in values.items()
     ]
+
+
+def gt_known_errors(images: ImageScores, iou: float) -> Float64[np.ndarray, " n"]:
+    """The GT-known error of each image: 1 if the first box of its label has an IoU below ``iou``.
+
+    It is NaN for an image that does not count, or that has no row of its label.
+    """
+    label_iou = images.label_iou
+    return np.where(np.isnan(label_iou), np.nan, label_iou < iou)
 
 
 def two_two_one(loose: pd.DataFrame, tight: pd.DataFrame) -> pd.DataFrame:

@@ -31,7 +31,7 @@ class MapView:
 
     @cached_property
     def finite(self) -> bool:
-        """Whether all values are finite."""
+        """Return whether all values are finite."""
         return bool(np.isfinite(self.values).all())
 
     @cached_property

@@ -82,7 +82,7 @@ class Number:
 
     @property
     def is_mean(self) -> bool:
-        """Whether the number is the mean of one value an image."""
+        """Return whether the number is the mean of one value an image."""
         return self.statistic is None and self.best is None
 
     @property

@@ -25,7 +25,7 @@ _TOLERANCE = 15.0
     paper="arXiv:1608.00507",
 )
 def pointing_game(view: MapView) -> float:
-    """Whether the map's maximum lies in a ground-truth box of the image's label.
+    """1 if the map's maximum lies in a ground-truth box of the image's label, else 0.
 
     Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016, without their
     tolerance. A map without a positive value misses; an image without boxes does not count.
@@ -43,7 +43,7 @@ def pointing_game(view: MapView) -> float:
     paper="arXiv:1608.00507",
 )
 def pointing_game_15px(view: MapView) -> float:
-    """Whether the map's maximum lies within 15 pixels of a ground-truth box of the image's label.
+    """1 if the map's maximum lies within 15 pixels of a ground-truth box of the label, else 0.
 
     It is ``pointing_game`` with the tolerance of the authors, in pixels of the image.
     """
@@ -71,7 +71,7 @@ def pointing_hits(
     *,
     tolerance: float = 0.0,
 ) -> Bool[np.ndarray, " n"]:
-    """Whether each maximum lies within ``tolerance`` pixels of a ground-truth box of its image.
+    """Return whether each maximum lies within ``tolerance`` pixels of a box of its image.
 
     Pointing game (Zhang et al., "Top-down Neural Attention by Excitation Backprop", ECCV 2016);
     the authors' tolerance is 15 pixels.

@@ -53,7 +53,7 @@ def build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Modul
 
 
 def takes_num_classes(name: str) -> bool:
-    """Whether a network's builder takes the number of classes.
+    """Return whether a network's builder takes the number of classes.
 
     All published networks' builders do; a user's own builder may fix the number itself.
     """

@@ -179,7 +179,7 @@ def _targets(
 
 
 class _Preprocessing(NamedTuple):
-    """How images become a network's input: normalization of RGB, and side in pixels if known."""
+    """The preprocessing of a network's images: normalization of RGB, and the side in pixels."""
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]

@@ -141,7 +141,7 @@ class Sweep(_Grid):
     ) = None
 
     def holds_out(self, image_ids: Sequence[str]) -> Bool[np.ndarray, " n"]:
-        """Whether the threshold is chosen on each image, which is then not scored.
+        """Return whether the threshold is chosen on each image, which is then not scored.
 
         Raises:
             ConfigError: the file of ids cannot be read.

@@ -24,7 +24,7 @@ def code_digest(function: Any) -> str:
 
 
 def builder_digest(name: str) -> str | None:
-    """What identifies the code of a model that is not torchvision's.
+    """Return what identifies the code of a model that is not torchvision's.
 
     Returns:
         The version of timm for a model of timm, the digest of its builder's file for one by import

@@ -17,7 +17,7 @@ _PACKAGES = ("wsol-bench", "torch", "torchvision", "numpy", "numba", "pillow")
 
 
 class Environment(Facts):
-    """What a number may depend on in addition to the experiment and its data.
+    """Everything that a number may depend on in addition to the experiment and its data.
 
     Attributes:
         versions: the version of each package.

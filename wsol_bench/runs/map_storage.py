@@ -1,4 +1,4 @@
-"""How maps are stored: scaled by their maximum, then rounded to float16."""
+"""The storage of maps: scaled by their maximum, then rounded to float16."""
 
 import numpy as np
 import torch

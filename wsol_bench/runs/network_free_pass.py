@@ -40,7 +40,7 @@ class NetworkFreePass:
         return NO_MODEL
 
     def unknown(self, dataset: Dataset) -> dict[int, str]:
-        """No image: every class can be evaluated, since there is no classifier."""
+        """Return no image: every class can be evaluated, since there is no classifier."""
         return {}
 
     def batches(self, dataset: Dataset, batches: Sequence[list[int]]) -> Iterator[UnscoredBatch]:

@@ -334,7 +334,7 @@ class _NetworkGroup:
         )  # fmt: skip
 
     def _makes_label_alone(self, name: str) -> bool:
-        """Whether a method makes the map of the label alone."""
+        """Return whether a method makes the map of the label alone."""
         [classes] = [method.classes for method in self.network.methods if method.name == name]
         return classes == "label"
 

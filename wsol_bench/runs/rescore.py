@@ -92,7 +92,7 @@ def rescore(
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """How a run is scored again.
+    """The plan by which a run is scored again.
 
     Attributes:
         experiment: the experiment with the new protocol and metrics.

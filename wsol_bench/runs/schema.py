@@ -37,7 +37,7 @@ __all__ = [
 
 
 class ImageStatus(StrEnum):
-    """Whether an image was evaluated; if not, why."""
+    """Return whether an image was evaluated; if not, why."""
 
     EVALUATED = "evaluated"
     UNKNOWN_CLASS = "unknown_class"
@@ -57,7 +57,7 @@ class RowStatus(StrEnum):
 
 
 class MethodStatus(StrEnum):
-    """Whether a method has numbers in a summary; if not, why."""
+    """Return whether a method has numbers in a summary; if not, why."""
 
     OK = "ok"
     NOT_APPLICABLE = "not_applicable"

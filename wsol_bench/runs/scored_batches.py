@@ -60,7 +60,7 @@ class StoredMaps(NamedTuple):
 
 
 class CostLine(NamedTuple):
-    """What a method cost on a group of images: a line of the table ``costs`` without its names."""
+    """The cost of a method on a group of images: a line of ``costs`` without its names."""
 
     n_images: int
     forward: int = 0

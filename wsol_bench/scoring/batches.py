@@ -67,7 +67,7 @@ class RowBatch:
 
     @cached_property
     def is_label(self) -> Bool[np.ndarray, " r"]:
-        """Whether each row's class is the label of its image."""
+        """Return whether each row's class is the label of its image."""
         labels = np.array([truth.label for truth in self.images.truth], dtype=object)
         return np.asarray(self.wnid == labels[self.image], dtype=np.bool_)
 

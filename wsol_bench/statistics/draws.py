@@ -1,4 +1,4 @@
-"""How often each image is drawn into a bootstrap resample.
+"""Draw how often each image comes into a bootstrap resample.
 
 A resample draws n of n images with replacement, so the counts of the images are multinomial. They
 are drawn exactly, by the faster of two ways. If few rows of values are distinct, as rows of hits

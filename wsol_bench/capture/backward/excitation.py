@@ -236,7 +236,7 @@ class _Rules(TorchFunctionMode):
         return result  # a shape, a comparison: nothing that p could take
 
     def tracked(self, value: Any) -> bool:
-        """Whether a value depends on the map layer; a parameter, which has no history, does not."""
+        """Return whether a value depends on the map layer; a parameter has no history."""
         return isinstance(value, Tensor) and (
             value.grad_fn is not None or any(value is output for output in self._taken[0])
         )

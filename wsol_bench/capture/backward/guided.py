@@ -103,7 +103,7 @@ class _Rectifiers(TorchFunctionMode):
 
 
 def _rectifies(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
-    """Whether a call of a torch function is a rectifier."""
+    """Return whether a call of a torch function is a rectifier."""
     if func in _RECTIFIERS:
         return True
     if func in _BOUNDED:

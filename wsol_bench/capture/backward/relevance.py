@@ -115,7 +115,7 @@ class _Relevance(ExplicitAttention):
 
 
 def _are_alike(args: Any) -> bool:
-    """Whether the arguments are two tensors of one shape."""
+    """Return whether the arguments are two tensors of one shape."""
     return (
         len(args) == 2
         and all(isinstance(arg, Tensor) for arg in args)

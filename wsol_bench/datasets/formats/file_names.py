@@ -17,5 +17,5 @@ def image_id_of(name: str) -> str:
 
 
 def stays_below(name: str) -> bool:
-    """Whether a path in an annotation, joined to a folder, cannot lead out of it."""
+    """Return whether a path in an annotation, joined to a folder, cannot lead out of it."""
     return not _OUTSIDE.search(name)

@@ -99,7 +99,7 @@ def read_columns(
 
 
 def _is_coordinate(text: str) -> bool:
-    """Whether a text is a number that a file may hold: finite, and not above ``LARGEST``."""
+    """Return whether a text is a number that a file may hold: finite, and not above ``LARGEST``."""
     try:
         return abs(float(text)) <= LARGEST
     except ValueError:

@@ -271,7 +271,7 @@ def _folder(
 
 
 def _holds(folder: Path, suffixes: frozenset[str], official: re.Pattern[str] | None = None) -> bool:
-    """Whether files with one of ``suffixes`` lie in the folder or in its direct subfolders.
+    """Return whether files with one of ``suffixes`` lie in the folder or in its direct subfolders.
 
     If ``official`` is given, only files in the folder itself count, and only with such a stem.
     """

@@ -177,7 +177,7 @@ def _oklch(lightness: float, chroma: float, hue: float) -> Color:
 def mix(
     first: Color, second: Color, amount: Float32[np.ndarray, "h w"]
 ) -> Float32[np.ndarray, "3 h w"]:
-    """From the first color (amount 0) to the second (amount 1)."""
+    """Mix two colors: the first at amount 0, the second at amount 1."""
     mixed: Float32[np.ndarray, "3 h w"] = (
         first[:, None, None] + (second - first)[:, None, None] * amount
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 from wsol_bench.capture import Record
 from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.adapters.lent_network import maps_by_slot, target_layer
-from wsol_bench.methods.adapters.library_method import (
+from wsol_bench.methods.adapters.peer_method import (
     import_library,
     library_class,
     library_method,
@@ -88,7 +88,7 @@ def captum_method(class_name: str) -> MapMethod:
 
 
 def _attributes(candidate: Any, attr: Any) -> bool:
-    """Whether a captum class needs only a network (or a layer) and an output class."""
+    """Return whether a captum class needs only a network (or a layer) and an output class."""
     if not isinstance(candidate, type) or not hasattr(candidate, "attribute"):
         return False
     if not issubclass(candidate, attr.Attribution) or issubclass(candidate, attr.NeuronAttribution):

@@ -11,7 +11,7 @@ from torch import Tensor
 from wsol_bench.capture import Record
 from wsol_bench.common.vocabulary import Scope
 from wsol_bench.methods.adapters.lent_network import maps_by_slot, target_layer
-from wsol_bench.methods.adapters.library_method import (
+from wsol_bench.methods.adapters.peer_method import (
     import_library,
     library_class,
     library_method,
@@ -83,7 +83,7 @@ def pytorch_grad_cam_method(class_name: str) -> MapMethod:
 
 
 def _makes_maps(candidate: Any) -> bool:
-    """Whether a class makes maps; classes without ``forward`` are parts of other classes."""
+    """Return whether a class makes maps; classes without ``forward`` are parts of other classes."""
     if not isinstance(candidate, type) or not hasattr(candidate, "forward"):
         return False
     return "target_layers" in inspect.signature(candidate).parameters

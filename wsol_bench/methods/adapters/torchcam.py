@@ -10,7 +10,7 @@ from torch import Tensor
 from wsol_bench.capture import Record
 from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.adapters.lent_network import maps_by_slot, target_layer
-from wsol_bench.methods.adapters.library_method import (
+from wsol_bench.methods.adapters.peer_method import (
     import_library,
     library_class,
     library_method,
@@ -73,7 +73,7 @@ def torchcam_method(class_name: str) -> MapMethod:
 
 
 def _makes_maps(candidate: Any) -> bool:
-    """Whether a class makes maps of a target layer."""
+    """Return whether a class makes maps of a target layer."""
     if not isinstance(candidate, type) or candidate.__name__.startswith("_"):
         return False
     return "target_layer" in inspect.signature(candidate).parameters

@@ -14,7 +14,7 @@ class Engine(Protocol):
     """Evaluates the parts of an experiment; see ``LocalEngine`` and ``RayEngine``."""
 
     def facts(self, experiment: Experiment) -> dict[str, Any]:
-        """Where the work is done, for the record of the session (``Session``)."""
+        """Say where the work is done, for the record of the session (``Session``)."""
 
     def evaluate(
         self, experiment: Experiment, parts: Sequence[Part], advance: Callable[[int], object]

@@ -23,7 +23,7 @@ class LocalEngine:
     """
 
     def facts(self, experiment: Experiment) -> dict[str, Any]:
-        """Where the work is done; ConfigError if the device cannot be used."""
+        """Say where the work is done; ConfigError if the device cannot be used."""
         if not experiment.config.models:  # no network, and no torch
             return {"engine": "local", "device": "cpu"}
         import torch

@@ -57,7 +57,7 @@ class RayEngine:
         self._n_actors = n_actors
 
     def facts(self, experiment: Experiment) -> dict[str, Any]:
-        """Where the work is done; ConfigError if the device is not one that Ray can hand out."""
+        """Say where the work is done; ConfigError if Ray cannot hand the device out."""
         from importlib.metadata import version
 
         if experiment.config.device not in {"auto", "cpu", "cuda"}:

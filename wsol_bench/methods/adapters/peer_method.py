@@ -73,7 +73,7 @@ def options_of(
 
 
 def _is_plain(annotation: Any) -> bool:
-    """Whether a configuration can hold values of a type; values of other types are not checked."""
+    """Return whether a configuration can hold values of a type; others are not checked."""
     inner = get_args(annotation)
     if get_origin(annotation) in _CONTAINERS and inner:
         return all(_is_plain(member) for member in inner)
