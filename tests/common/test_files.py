@@ -77,9 +77,9 @@ from wsol_bench.common import files
 
 files._take = getattr(files, sys.argv[2])
 with files.locked(Path(sys.argv[1]), "process 7 on a machine"):
-    child = os.fork()  # as the processes that decode images are made
-    if child:
-        print(child, flush=True)
+    if not os.fork():  # as the processes that decode images are made
+        # The child itself says that it lives: only then has filelock closed its copy of the lock.
+        print(os.getpid(), flush=True)
     time.sleep(600)
 """
 
