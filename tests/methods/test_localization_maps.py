@@ -119,7 +119,7 @@ def test_a_decorated_method_can_be_given_without_its_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        cam_methods, "_things", {name: cam_methods.get(name) for name in cam_methods}
+        cam_methods, "_plugins", {name: cam_methods.get(name) for name in cam_methods}
     )
     monkeypatch.setattr(cam_methods.catalog, "registered", set(cam_methods.catalog.registered))
 

@@ -25,7 +25,7 @@ SWEEP = load_protocol("choe-2020-v1", {"box": {"threshold": {"step": 0.25}}})
 @pytest.fixture(autouse=True)
 def registry(monkeypatch):
     """Metrics of a test are registered for that test alone."""
-    monkeypatch.setattr(metrics, "_things", dict(metrics._things))
+    monkeypatch.setattr(metrics, "_plugins", dict(metrics._plugins))
     monkeypatch.setattr(metrics.catalog, "registered", set(metrics.catalog.registered))
 
 

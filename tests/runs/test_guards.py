@@ -28,7 +28,7 @@ def selecting(run, **changes):
 @pytest.fixture
 def own_metrics(monkeypatch):
     """Metrics of a test, and nothing of them left behind."""
-    monkeypatch.setattr(metrics, "_things", {**metrics._things})
+    monkeypatch.setattr(metrics, "_plugins", {**metrics._plugins})
     monkeypatch.setattr(metrics.catalog, "registered", {*metrics.catalog.registered})
 
 
@@ -132,8 +132,8 @@ def test_shards_are_merged_where_a_metric_is_not_at_hand(own_metrics, tmp_path, 
     shards = [
         wsol_bench.run(experiment, out=tmp_path / str(part), shard=f"{part}/2") for part in (1, 2)
     ]
-    things = {name: one for name, one in metrics._things.items() if name != "of_this_test"}
-    monkeypatch.setattr(metrics, "_things", things)
+    things = {name: one for name, one in metrics._plugins.items() if name != "of_this_test"}
+    monkeypatch.setattr(metrics, "_plugins", things)
     monkeypatch.setattr(metrics.catalog, "registered", set(things))
     folders = [RunFolder(shard.folder.path) for shard in shards]
     merged = merge(folders, tmp_path / "whole")

@@ -64,7 +64,7 @@ def gone(module, monkeypatch):
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(module)])
     monkeypatch.delitem(sys.modules, "far_metrics", raising=False)
     for name in ("share_above", "central", "own_probability"):
-        monkeypatch.delitem(metrics._things, name, raising=False)
+        monkeypatch.delitem(metrics._plugins, name, raising=False)
     importlib.invalidate_caches()
 
 

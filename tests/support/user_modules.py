@@ -21,7 +21,7 @@ def importable(folder):
             # A built-in module registers once, when it is imported: that must not be forgotten.
             for name in registry.catalog.built_in:
                 registry.get(name)
-            patch.setattr(registry, "_things", {**registry._things})
+            patch.setattr(registry, "_plugins", {**registry._plugins})
             patch.setattr(registry.catalog, "registered", {*registry.catalog.registered})
         importlib.invalidate_caches()
         try:

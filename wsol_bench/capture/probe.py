@@ -26,7 +26,7 @@ from wsol_bench.capture.network import (
     uncompiled,
 )
 from wsol_bench.capture.record import Plan, Record
-from wsol_bench.common.progress import within
+from wsol_bench.common.progress import second_bar
 from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.target_layers import Target, find_module
@@ -116,7 +116,7 @@ class Probe:
         # For a batch of one image, slices of one would be several times as slow. Without gradients,
         # 16 images take less memory than one image with gradients.
         size = max(16, len(self.images))
-        with within(description, n) as advance:
+        with second_bar(description, n) as advance:
             for start in range(0, n, size):
                 yield slice(start, min(start + size, n))
                 advance(min(size, n - start))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["progress", "within"]
+__all__ = ["progress", "second_bar"]
 
 _running: "list[Progress]" = []
 
@@ -62,7 +62,7 @@ def progress(description: str, total: int, unit: str) -> Iterator[Callable[[int]
 
 
 @contextmanager
-def within(description: str, total: int) -> Iterator[Callable[[int], None]]:
+def second_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a second bar under the running bar, for a part of its step.
 
     Yields the function that moves the second bar forward by a number of units.

@@ -41,7 +41,7 @@ class Registry(Generic[T]):
         self.catalog = catalog
         self._expected = expected
         self._example = example
-        self._things: dict[str, T] = {}
+        self._plugins: dict[str, T] = {}
         self._families: dict[str, Callable[[str], T]] = {}
 
     def register(self, name: str, plugin: T) -> T:
@@ -50,9 +50,9 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: the name is taken.
         """
-        if self._things.get(name, plugin) is not plugin or self.catalog.is_taken(name):
+        if self._plugins.get(name, plugin) is not plugin or self.catalog.is_taken(name):
             raise ConfigError(f"{self.kind} {name!r} is registered twice")
-        self._things[name] = plugin
+        self._plugins[name] = plugin
         self.catalog.registered.add(name)
         return plugin
 
@@ -71,11 +71,11 @@ class Registry(Generic[T]):
         return register
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted({*self._things, *self.catalog}))
+        return iter(sorted({*self._plugins, *self.catalog}))
 
     def __contains__(self, name: object) -> bool:
         """Return whether ``name`` is listed or belongs to a family."""
-        return name in self._things or name in self.catalog or self._family_of(name) is not None
+        return name in self._plugins or name in self.catalog or self._family_of(name) is not None
 
     def get(self, name: str) -> T:
         """The plug-in called ``name``.
@@ -84,8 +84,8 @@ class Registry(Generic[T]):
             ConfigError: no plug-in has the name (the message suggests the nearest one), or it
                 cannot be loaded.
         """
-        if name in self._things:
-            return self._things[name]
+        if name in self._plugins:
+            return self._plugins[name]
         if (built_in := self.catalog.find(name)) is not None:
             return self._accept(built_in, name)
         if make := self._family_of(name):

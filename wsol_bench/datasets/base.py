@@ -16,6 +16,7 @@ from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import Boxes
 
 __all__ = [
+    "ROOT_ID",
     "ROOT_SYNSET",
     "Dataset",
     "Finding",

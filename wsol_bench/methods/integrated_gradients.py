@@ -6,7 +6,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
-from wsol_bench.common.progress import within
+from wsol_bench.common.progress import second_bar
 from wsol_bench.methods.base import cam_method
 from wsol_bench.methods.input_x_gradient import size_of_sum
 
@@ -52,7 +52,7 @@ def attributions(
     start = probe.images.new_tensor(baseline)[:, None, None]
     path = probe.images - start
     mean = torch.zeros((), device=path.device)
-    with within("steps to the image", steps) as advance:
+    with second_bar("steps to the image", steps) as advance:
         for step in range(steps):
             images = start + (step + 0.5) / steps * path
             mean = mean + probe.pixel_gradients(record.classes, images=images) / steps

@@ -8,7 +8,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Probe, Record
-from wsol_bench.common.progress import within
+from wsol_bench.common.progress import second_bar
 from wsol_bench.methods.backprop import strongest_channel
 from wsol_bench.methods.base import cam_method
 
@@ -54,7 +54,7 @@ def noisy_images(
     spread = images.amax(dim=(1, 2, 3)) - images.amin(dim=(1, 2, 3))
     deviation = noise * spread[:, None, None, None]
     generators = probe.noise(seed)
-    with within("noisy images", samples) as advance:
+    with second_bar("noisy images", samples) as advance:
         for _ in range(samples):
             drawn = [torch.randn(images.shape[1:], generator=generator) for generator in generators]
             yield images + deviation * torch.stack(drawn).to(images)
