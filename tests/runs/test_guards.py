@@ -132,9 +132,9 @@ def test_shards_are_merged_where_a_metric_is_not_at_hand(own_metrics, tmp_path, 
     shards = [
         wsol_bench.run(experiment, out=tmp_path / str(part), shard=f"{part}/2") for part in (1, 2)
     ]
-    things = {name: one for name, one in metrics._plugins.items() if name != "of_this_test"}
-    monkeypatch.setattr(metrics, "_plugins", things)
-    monkeypatch.setattr(metrics.catalog, "registered", set(things))
+    others = {name: plugin for name, plugin in metrics._plugins.items() if name != "of_this_test"}
+    monkeypatch.setattr(metrics, "_plugins", others)
+    monkeypatch.setattr(metrics.catalog, "registered", set(others))
     folders = [RunFolder(shard.folder.path) for shard in shards]
     merged = merge(folders, tmp_path / "whole")
     assert merged.summary["of_this_test"].tolist() == [0.5]
