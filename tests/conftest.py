@@ -1,4 +1,4 @@
-"""What every test stands on: checked shapes, a cache of its own, the folder of real data."""
+"""Fixtures and settings of all tests: checked shapes, a cache folder, the folder of real data."""
 
 import os
 from collections.abc import Iterator

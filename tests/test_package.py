@@ -31,8 +31,10 @@ FLOORS = [
     ["models"],
     ["capture"],
     ["methods"],
+    ["methods.localization_maps", "runs.overrides"],
+    ["runs.experiment_config"],
     ["runs"],
-    ["contracts", "report"],
+    ["contracts", "report", "runs.doctor"],
     ["cli"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -89,20 +89,19 @@ def test_a_module_that_runs_before_and_behind_is_not_compiled():
     not any(map(shutil.which, ("c++", "g++", "clang++"))),
     reason="torch.compile needs a C++ compiler for the CPU, and there is none on the PATH",
 )
-def test_a_compiled_run_has_the_boxes_of_an_uncompiled_run(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "methods"),
+    [({}, ["cam", "grad_cam"]), ({"layer": "layer2"}, ["grad_cam", "layer_cam"])],
+    ids=["the table's layer", "an early layer"],
+)
+def test_a_compiled_run_has_the_boxes_of_an_uncompiled_run(tmp_path, options, methods):
     from torch._dynamo.utils import counters
 
-    # An early layer: each module before it takes seconds to compile.
-    net = {
-        "name": "resnet18",
-        "weights": "random",
-        "arguments": {"num_classes": 3},
-        "layer": "layer2",
-    }
+    network = {"name": "resnet18", "weights": "random", "arguments": {"num_classes": 3}}
     experiment = color_experiment(
         write_colors(tmp_path),
-        models=[net],
-        methods=["grad_cam", "layer_cam"],
+        models=[{**network, **options}],
+        methods=methods,
         protocol="gradcam-2017",
         workers=0,
         batch_size=4,

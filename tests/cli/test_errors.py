@@ -1,4 +1,4 @@
-"""What a wrong argument, file or folder is answered with."""
+"""A wrong argument, file or folder gets an error message that says how to mend it."""
 
 from pathlib import Path
 

@@ -53,7 +53,7 @@ class TestWriteAtomically:
         assert os.listdir(tmp_path) == ["file"]
 
     def test_the_content_is_on_the_disk_before_the_name_is(self, tmp_path, monkeypatch):
-        """Else a power failure may leave the name and no content."""
+        """A power failure never leaves the file's name without its content."""
         seen = []
 
         def synced(descriptor):
@@ -150,7 +150,7 @@ class TestLocked:
 
 
 def test_on_windows_the_lock_is_that_of_filelock():
-    """Which function the module takes there, as it is read anew under that name."""
+    """The module, imported anew with sys.platform set to win32, chooses filelock's lock."""
     code = (
         "import sys; sys.platform = 'win32'\n"
         "from wsol_bench.common import files\n"

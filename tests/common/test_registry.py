@@ -70,7 +70,10 @@ class TestNames:
             registry.register("one", 2)
 
     def test_a_built_in_name_cannot_be_registered_again(self, other_process):
-        """Also if its module is not imported yet: it would be hidden, and its rows another's."""
+        """The name is refused even if the built-in method's module is not imported yet.
+
+        Otherwise the new method would hide it, and rows under its name would be another method's.
+        """
         assert other_process["registered"] == "map method 'grad_cam' is registered twice"
 
     def test_an_import_path_leads_to_a_method(self):

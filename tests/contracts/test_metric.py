@@ -12,7 +12,7 @@ from wsol_bench.contracts.metric import check_metric
 from wsol_bench.metrics.base import metrics
 
 BUILT_IN = metrics.catalog.built_in
-VALUES, FINITE, RANGE, ALONE, ORDER, AGAIN, LEAVES, DIRECTION = [
+VALUES, FINITE, ALONE, ORDER, AGAIN, LEAVES, DIRECTION = [
     verdict.clause for verdict in check_metric(metrics.get("mean_iou"))
 ]
 # Metrics of the plug-in by name: the clauses that each breaks, and a pattern in the first verdict.
@@ -21,13 +21,14 @@ BROKEN = {
     "too_few": ({VALUES}, "expected a value for each of 7 images, found 6"),
     "infinite": ({FINITE}, "found an infinite value of image 0"),
     "percent": ({VALUES}, r"metric '.*' has the value 100, outside of its range \[0, 1\]"),
+    "percent_of_columns": ({VALUES}, r"has the value .*, outside of its range \[0, 9\]"),
     "of_the_set": ({ALONE}, "image 0 alone: expected"),
     "of_the_order_of_images": ({ALONE, ORDER}, "image 1 alone: expected 1, found 0"),
     "of_memory_of_maps": ({ALONE, ORDER, AGAIN, LEAVES, DIRECTION}, "image 0 alone"),
     "writes": ({LEAVES}, "the metric changed the boxes of an image"),
     "upside_down": ({DIRECTION}, "lower is better, but a map on the object has"),
 }  # fmt: skip
-SOUND = ["box_height", "share_above_half", "some_hit"]
+SOUND = ["box_height", "shape", "share_above_half", "some_hit"]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -50,7 +51,7 @@ def test_the_plugin_is_found_by_its_entry_points(plugin):
 def test_a_sound_plugin_passes(plugin, name):
     verdicts = list(check_metric(metrics.get(f"wsol-bench-example/{name}")))
     assert [verdict for verdict in verdicts if verdict.ok is False] == []
-    assert sum(verdict.ok is True for verdict in verdicts) >= 6
+    assert sum(verdict.ok is True for verdict in verdicts) >= 5
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -62,8 +63,7 @@ def test_a_broken_metric_fails_its_clauses_and_no_other(plugin, name):
     assert re.search(pattern, failed[0].detail), failed[0].detail
 
 
-def test_every_clause_but_one_is_broken_by_a_metric():
-    """No metric can break that one: measuring a value outside of the range is an error."""
+def test_every_clause_is_broken_by_a_metric():
     broken = {clause for clauses, _ in BROKEN.values() for clause in clauses}
     assert broken == {VALUES, FINITE, ALONE, ORDER, AGAIN, LEAVES, DIRECTION}
 
@@ -81,4 +81,4 @@ def test_the_command_line_prints_the_verdicts(plugin, capsys):
         main()
         sys.exit(0)
     assert not end.value.code
-    assert "pointing_game: 8 passed, 0 failed" in capsys.readouterr().out
+    assert "pointing_game: 7 passed, 0 failed" in capsys.readouterr().out

@@ -6,6 +6,7 @@ import pytest
 from method_results import errors_of, method_of
 from metric_tables import images, rows
 
+from wsol_bench.metrics.base import metrics
 from wsol_bench.metrics.box_acc_area import share_of_thresholds
 
 BOX = (0, 0, 10, 10)
@@ -43,12 +44,15 @@ def test_no_image_has_no_number():
     assert np.isnan(method_of(rows(), images()).line()["box_acc_area"])
 
 
-@pytest.mark.parametrize("iou", [-0.1, 1.1])
-def test_what_is_no_iou_is_refused(iou):
+@pytest.mark.parametrize(
+    ("name", "iou", "value"),
+    [("mean_iou", -0.1, -0.1), ("mean_iou", 1.1, 1.1), ("box_acc_area", 1.1, 1.2)],
+)
+def test_what_is_no_iou_is_refused(name, iou, value):
     of_image = images({"image_id": "i", "boxes": [BOX]})
-    table = rows({"image_id": "i", "box": BOX, "iou": iou})
-    with pytest.raises(ValueError, match=f"'mean_iou' has the value {iou}, outside of its range"):
-        method_of(table, of_image).line()
+    scores = method_of(rows({"image_id": "i", "box": BOX, "iou": iou}), of_image).scores
+    with pytest.raises(ValueError, match=f"'{name}' has the value {value}, outside of its range"):
+        metrics.get(name).number(scores)
 
 
 def test_the_curve_meets_the_localization_error():

@@ -242,6 +242,18 @@ class TestOfImages:
         assert summary(measure)["wide"] == number.value() == pytest.approx(0.5)
         assert number.of_means(np.array([[1.0, 4.0]])).tolist() == [0.25]
 
+    # Columns of 25 and 50 on average; the range of the number is 0 to 1.
+    LARGE = np.array([[50.0, 100.0], [25.0, 0.0], [0.0, 50.0]])
+
+    def test_columns_may_lie_outside_of_the_range_of_the_number(self):
+        measure = wide(self.LARGE, statistic=lambda means: means[:, 0] / means[:, 1])
+        assert summary(measure)["wide"] == pytest.approx(0.5)
+
+    def test_a_number_of_columns_outside_of_its_range_is_an_error(self):
+        measure = wide(self.LARGE, statistic=lambda means: 100 * means[:, 0] / means[:, 1])
+        with pytest.raises(ValueError, match=r"'wide' has the value 50, outside of its range"):
+            summary(measure)
+
     def test_best_is_the_largest_mean_of_several_columns(self):
         values = np.array([[True, False, True], [False, False, True], [False, True, False]])
         measure = wide(values, statistic="best", hits=True)
@@ -267,7 +279,7 @@ class TestOptions:
     def test_stand_in_the_name_and_in_the_column(self):
         measure = peak_value(column="peak").with_options({"times": 3}, "metrics.peak_value")
         assert measure.name == measure.column.name == "peak_value+times=3"
-        assert measure.options == {"times": 3.0}
+        assert measure.function.keywords == {"times": 3.0}
         scores = scored(measure, np.ones((1, 7, 7)), some_truths(1))
         assert scores.rows["peak_value+times=3"].tolist() == [3]
         columns = {"peak_value+times=3": [0.5, 1.0, 1.5]}
@@ -275,7 +287,7 @@ class TestOptions:
 
     def test_that_are_not_given_change_neither(self):
         measure = peak_value(column="peak").with_options({}, "metrics.peak_value")
-        assert (measure.name, measure.column.name, measure.options) == ("peak_value", "peak", {})
+        assert (measure.name, measure.column.name) == ("peak_value", "peak")
 
     def test_make_two_metrics_of_one(self):
         peak_value()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wsol_bench.metrics.number import Best, Number
+from wsol_bench.metrics.number import Number, ThresholdColumns
 from wsol_bench.statistics.hits import Hits
 
 NAN = float("nan")
@@ -14,7 +14,7 @@ class TestNumber:
 
     IDS = np.array(["i", "j", "k"], dtype=object)
     GRID = np.array([0.0, 0.25, 0.5])
-    BEST = Best("at", "selected", "selected_at", "gap")
+    BEST = ThresholdColumns("at", "selected", "selected_at", "gap")
 
     def test_of_one_value_an_image_is_their_mean_without_those_that_do_not_count(self):
         number = Number("x", np.array([0.25, NAN, 0.75]), self.IDS, better="higher")
@@ -81,7 +81,7 @@ class TestNumber:
         hits[0, 1, :2] = True
         number = Number(
             "v2", Hits(np.packbits(hits, axis=2), 3), self.IDS[:2], better="higher",
-            best=Best("", "selected", "", "gap"), thresholds=self.GRID,
+            best=ThresholdColumns("", "selected", "", "gap"), thresholds=self.GRID,
             selection=np.array([0.0, 0.1, 0.9, 0.0, 0.9, 0.1]),
         )  # fmt: skip
         line = number.line()

@@ -126,9 +126,8 @@ class TestLines:
             {"name": "shapes_net", "label": label, "layer": layer}
             for label, layer in (("z", "features.block5"), ("a", "features.block3"))
         ]
-        few = {"box": {"threshold": {"step": 0.1}}}
-        for name, changes in (("gradcam-2017", {}), ("choe-2020-v2", few)):
-            protocol = load_protocol(name, changes)
+        for name in ("gradcam-2017", "choe-2020-v2"):
+            protocol = load_protocol(name)
             results = run(
                 {
                     "name": "two",
@@ -136,7 +135,7 @@ class TestLines:
                     "limit": 3,
                     "models": networks,
                     "methods": ["grad_cam", "eigen_cam"],
-                    "protocol": {"name": name, **changes},
+                    "protocol": name,
                 }
             )
             tables = (results.rows, results.curves, results.costs)

@@ -221,8 +221,29 @@ def share_above_half(view, *, level: float = 0.5) -> float:
 
 @metric("box_height", per="image", better="higher", range=(0, math.inf), needs=("y0", "y1"))
 def box_height(images):
-    """Mean height of the own class's box, in pixels of the image."""
-    return images.own("y1") - images.own("y0")
+    """Mean height of the box of the label, in pixels of the image."""
+    return images.of_label("y1") - images.of_label("y0")
+
+
+def ratio(means):
+    return means[:, 0] / means[:, 1]
+
+
+@metric("shape", per="image", better="higher", range=(0, 9), needs=("y0", "y1"), statistic=ratio)
+def shape(images):
+    """Mean height over mean width of the boxes of the label; both are above the number's range."""
+    height = images.of_label("y1") - images.of_label("y0")
+    return np.stack([height, images.of_label("x1") - images.of_label("x0")], axis=1)
+
+
+def percentage(means):
+    return 100 * ratio(means)
+
+
+percent_of_columns = metric(
+    "percent_of_columns", per="image", better="higher", range=(0, 9), needs=("y0", "y1"),
+    statistic=percentage,
+)(shape.function)  # fmt: skip
 
 
 @metric("some_hit", per="image", better="higher", range=(0, 1), needs=("hits",), statistic="best")
@@ -252,7 +273,7 @@ def percent(view) -> float:
 @metric("of_the_set", per="image", better="higher", range=(0, 1), needs=("iou",))
 def of_the_set(images):
     """An image's IoU over the best one of the batch."""
-    iou = np.nan_to_num(images.own("iou"))
+    iou = np.nan_to_num(images.of_label("iou"))
     return iou / max(iou.max(), 1e-9)
 
 
@@ -287,4 +308,4 @@ def upside_down(view) -> float:
 @metric("too_few", per="image", better="higher", range=(0, 1), needs=("iou",))
 def too_few(images):
     """One value less than there are images."""
-    return images.own("iou")[1:]
+    return images.of_label("iou")[1:]

@@ -1,4 +1,4 @@
-"""What the tests of runs share."""
+"""Fixtures that the tests of runs share."""
 
 import pytest
 from colors import write_colors

@@ -28,7 +28,7 @@ STEPS = 4
 
 
 class Each(NamedTuple):
-    """Of an image: what a method is charged; of a batch: how often the network ran for that."""
+    """The passes charged to a method for an image, and the runs of the network for a batch."""
 
     forward: int
     backward: int
@@ -110,7 +110,7 @@ def measured() -> tuple[Any, float]:
 
 
 def of_run(costs: pd.DataFrame) -> pd.DataFrame:
-    """Of all parts together."""
+    """The sums of the costs over all parts, by method."""
     return costs.groupby("method")[["n_images", "forward", "backward", "head", "seconds"]].sum()
 
 

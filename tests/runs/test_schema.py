@@ -24,7 +24,6 @@ from wsol_bench.runs.schema import (
 TABLE = Table(
     "tools",
     (Column("name", "text", "of a tool"), Column("weight", "real", "of it", "kilograms")),
-    "one line a tool",
 )
 PARTS = (
     {"name": np.array(["saw"], object), "weight": np.array([1.5])},
@@ -44,7 +43,7 @@ class TestColumns:
     def test_more_stand_at_the_end(self):
         more = TABLE.with_columns([Column("sharp", "flag", "whether it cuts")])
         assert more.names == ["name", "weight", "sharp"]
-        assert (more.name, more.line) == (TABLE.name, TABLE.line)
+        assert more.name == TABLE.name
         assert TABLE.names == ["name", "weight"]
 
     def test_of_every_table_are_named_once_and_mean_something(self):

@@ -27,13 +27,14 @@ PAGE = """\
 
     WSOL_BENCH_DATA=<folder of the real data> scripts/agreement
 
-writes this page. Every built-in map method that {libraries} has, too, on the same
-real images and networks. Images, networks, arguments and tolerance are fixed in
+writes this page. It compares every built-in map method that one of {libraries}
+also has with that library's method, on the same real images and networks. Images, networks,
+arguments and tolerance are fixed in
 [tests/reference/agreement.yaml](../tests/reference/agreement.yaml), which was written before the
 first comparison (its head says what has changed since);
-`tests/docs/test_agreement.py` holds every line.
+`tests/docs/test_agreement.py` checks every line.
 
-Each map goes from 0 to 1. The correlation is the lowest, and the difference the largest, of
+Each map is scaled to 0..1. The correlation is the lowest, and the difference the largest, of
 {images} images and the {k} best classes of each (of {fewer} images on `small` networks). Maps agree
 where the correlation is at least {correlation} and the difference at most {difference}. Where a
 method draws random numbers it is compared without noise.
@@ -44,9 +45,10 @@ Networks: {networks}.
 
 ## What differs, and why
 
-A test holds that these differ as they did (but for the sign of singular vectors, which depends on
-the machine), and, but for LeGrad, that the other library's equation on our record of the network
-gives its map, within the same tolerance. g is the gradient of the class score y^c at the
+A test checks that these pairs still differ by as much (except where the sign of a singular vector
+decides, which depends on the machine). It also checks, except for LeGrad, that the other library's
+equation, computed from our record of the network, gives that library's map within the same
+tolerance. g is the gradient of the class score y^c at the
 activation A.
 
 {explained}

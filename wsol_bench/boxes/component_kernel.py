@@ -25,8 +25,8 @@ def cut_maps(maps, levels, above, reach):
         maps: (n, h, w) floats.
         levels: (n,) level of each map.
         above: whether a pixel must be above its level, not only at it.
-        reach: columns between runs of neighboring rows that still touch: 1 if diagonal neighbors
-            are connected, else 0.
+        reach: largest distance in columns at which pixels of neighboring rows touch: 1 if diagonal
+            neighbors are connected, else 0.
 
     Returns:
         (n, 4) float64; a row of NaN if no pixel reaches the level.
@@ -54,7 +54,7 @@ def cut_maps(maps, levels, above, reach):
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _find_runs(map, level, above, reach, first, last, row, parent):
-    """Fill the arrays of runs and join the runs that touch; the number of runs."""
+    """Fill the arrays of runs, join the runs that touch, and return the number of runs."""
     height, width = map.shape
     n_runs = 0
     row_above = 0  # first run of the row above

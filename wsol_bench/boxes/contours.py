@@ -95,10 +95,12 @@ def _around_holes(components: BoxSpans, width: int, height: int) -> BoxSpans:
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def _without_holes(ranks, n_levels):
-    """The map in which each pixel is raised to the lowest pass on its 4-connected ways to the edge.
+    """The map with its holes filled: each pixel is raised to its lowest pass to the map's edge.
 
-    A flood from the edge that always goes on at its lowest pixel (Barnes, Lehman & Mulla, Computers
-    & Geosciences 2014), with a list of pixels for each level.
+    The pass of a 4-connected way to the edge is the highest value on the way, and the lowest pass
+    is the least of these over all ways. It is found by a flood from the edge that always goes on at
+    its lowest pixel (Barnes, Lehman & Mulla, Computers & Geosciences 2014), with a list of pixels
+    for each level.
     """
     height, width = ranks.shape
     filled = np.full((height, width), -1, np.int32)

@@ -45,8 +45,9 @@ def _groups(connectivity: int) -> UInt8[np.ndarray, "256 5"]:
 def _polygon_gain() -> UInt8[np.ndarray, " 256"]:
     """Twice the area that a pixel adds to the polygon through the centers of the border pixels.
 
-    A square of four neighboring centers adds half of its area if three centers are present, and all
-    of its area if four are.
+    The polygon has half of the area of a square of four neighboring centers if three of them are
+    present, and all of it if four are. So a new pixel adds half a square for each square in which
+    two or three of the other centers are present.
     """
     squares = [(place % 8, (place + 1) % 8, (place + 2) % 8) for place in (1, 3, 5, 7)]
     return np.array(

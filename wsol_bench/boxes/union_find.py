@@ -10,7 +10,7 @@ __all__ = ["find_root"]
 @no_type_check
 @numba.njit(nogil=True, cache=True)
 def find_root(parent, node):
-    """Return the root of a node's tree; halves the way to it, for later calls."""
+    """Return the root of a node's tree, and halve the path to it for later calls."""
     while parent[node] != node:
         parent[node] = parent[parent[node]]
         node = parent[node]

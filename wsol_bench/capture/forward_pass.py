@@ -54,7 +54,7 @@ class BestClasses:
         return best if self.labels is None else torch.cat([best, self.labels[:, None]], dim=1)
 
 
-@torch.inference_mode(False)  # a caller's inference mode forbids gradients for good
+@torch.inference_mode(False)  # gradients cannot be enabled within a caller's inference mode
 def one_pass(
     model: nn.Module,
     images: Float[Tensor, "batch 3 height width"],

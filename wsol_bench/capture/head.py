@@ -86,35 +86,35 @@ class Head:
     def __call__(
         self,
         grid: Float[Tensor, "n c h w"],
-        of: Int64[Tensor, " n"],
+        image: Int64[Tensor, " n"],
         cost: Cost | None = None,
     ) -> Float[Tensor, "n classes"]:
         """Logits for activations that replace the layer's output; differentiable.
 
         Args:
             grid: the activations.
-            of: position in the batch of the image that each activation belongs to.
+            image: position in the batch of the image that each activation belongs to.
             cost: the activations are added to it.
         """
         if cost is not None:
             cost.head += len(grid)
-        replaced = from_grid(grid, self._output[of], self._target.layout)
+        replaced = from_grid(grid, self._output[image], self._target.layout)
         # A batch of the right size: no module that runs reads its values.
-        images = self._images.new_zeros(()).expand(len(of), *self._images.shape[1:])
+        images = self._images.new_zeros(()).expand(len(image), *self._images.shape[1:])
         with (
             evaluation_mode(self._model),
             uncompiled(self._model),
-            self._replaying(of),
+            self._replaying(image),
             _in_place(self._layer, replaced, then_relu=self._target.then_relu),
         ):
             return logits_of(self._model, images, None)  # no image passes
 
     @contextmanager
-    def _replaying(self, of: Int64[Tensor, " n"]) -> Iterator[None]:
+    def _replaying(self, image: Int64[Tensor, " n"]) -> Iterator[None]:
         """Modules before the layer return their noted outputs for some images; they do not run."""
 
         def rows(leaf: Any) -> Any:
-            return leaf.rows(of, len(self._images)) if isinstance(leaf, _Noted) else leaf
+            return leaf.rows(image, len(self._images)) if isinstance(leaf, _Noted) else leaf
 
         def stub(module: nn.Module, calls: list[Any]) -> Any:
             remaining = iter(calls)
@@ -160,11 +160,11 @@ class _Noted:
         self.like = torch.zeros((), dtype=tensor.dtype, device=tensor.device).expand(tensor.shape)
         self.value: Tensor | None = None
 
-    def rows(self, of: Int64[Tensor, " n"], batch: int) -> Tensor:
+    def rows(self, image: Int64[Tensor, " n"], batch: int) -> Tensor:
         """The tensor's rows for some images of the batch.
 
         Args:
-            of: positions of the images in the batch.
+            image: positions of the images in the batch.
             batch: number of images in the batch.
         """
         if self.like.ndim == 0:
@@ -176,8 +176,8 @@ class _Noted:
                 f"batch of {batch} images, found shape {shape}"
             )
         if self.value is None:
-            return self.like[:1].expand(len(of), *self.like.shape[1:])
-        return self.value[of]
+            return self.like[:1].expand(len(image), *self.like.shape[1:])
+        return self.value[image]
 
 
 class _Used(TorchFunctionMode):

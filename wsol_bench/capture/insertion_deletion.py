@@ -49,7 +49,7 @@ class Faithfulness(NamedTuple):
     masked_score: Float64[np.ndarray, " n"]
 
 
-@torch.no_grad()  # an inference mode would stay with what a module keeps of its first pass
+@torch.no_grad()  # under inference_mode, tensors that a module caches stay inference tensors
 def faithfulness(
     module: nn.Module,
     inputs: Float[Tensor, "n 3 height width"],

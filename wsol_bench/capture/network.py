@@ -135,7 +135,8 @@ def compile_up_to(
     with hooked(before=begins, after=ends), evaluation_mode(model):
         passed(model, images, None)
     chosen = [module for module in before if module not in behind]
-    # All modules share one entry of torch.compile's cache, whose limit is made for one or two.
+    # torch.compile counts all these modules as recompilations of one function, and its limit on
+    # recompilations suits only one or two modules.
     from torch._dynamo import config
 
     config.recompile_limit = max(config.recompile_limit, 4 * len(chosen))

@@ -82,7 +82,7 @@ class Probe:
 
     @contextmanager
     def metered(self) -> Iterator[Cost]:
-        """A new cost, to which all questions within are added, and the time that they take."""
+        """Yield a new cost that counts the questions asked within the context, and their time."""
         outer, self.cost = self.cost, Cost()
         paid, self._paid = self._paid, set()
         cost, begin = self.cost, Timestamp(self.images.device)
@@ -140,7 +140,7 @@ class Probe:
             return logits_of(self.model, images, self.cost).float()
 
     def head(
-        self, activations: Float[Tensor, "n c h w"], of: Int64[Tensor, " n"], *, layer: str = ""
+        self, activations: Float[Tensor, "n c h w"], image: Int64[Tensor, " n"], *, layer: str = ""
     ) -> Float[Tensor, "n classes"]:
         """Scores before softmax, from activations that replace the output of a target layer.
 
@@ -148,7 +148,7 @@ class Probe:
 
         Args:
             activations: over the layer's grid.
-            of: position in the batch of the image that each activation belongs to.
+            image: position in the batch of the image that each activation belongs to.
             layer: name of the target layer; "" for the first one recorded.
         """
         target = next(target for target in self.targets if not layer or target.layer == layer)
@@ -156,7 +156,7 @@ class Probe:
             head = self._once(
                 ("head", target.layer), lambda: Head(self.model, self.images, target, self.cost)
             )
-            return head(activations, of, self.cost).float()
+            return head(activations, image, self.cost).float()
 
     def record(
         self, images: Float[Tensor, "batch 3 height width"], classes: Int64[Tensor, "batch k"]

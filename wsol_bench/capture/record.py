@@ -135,10 +135,10 @@ class Record:
         return replace(self, at=at)
 
     def head(
-        self, activations: Float[Tensor, "n c h w"], of: Int64[Tensor, " n"]
+        self, activations: Float[Tensor, "n c h w"], image: Int64[Tensor, " n"]
     ) -> Float[Tensor, "n classes"]:
         """Scores before softmax from this record's layer on; see ``Probe.head``."""
-        return self.probe.head(activations, of, layer=self.layer.name)
+        return self.probe.head(activations, image, layer=self.layer.name)
 
     def select(self, slots: Int64[Tensor, "batch m"]) -> "Record":
         """The record with a selection of each image's class slots.

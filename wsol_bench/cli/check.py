@@ -24,7 +24,7 @@ def doctor(config: ExperimentFile, overrides: Overrides = None) -> None:
 
     Reads the experiment file, the annotations, the weights and some of the images. Prints what is
     odd about the data, which images a run would skip and why, and whether the order of each model's
-    classes is plausible. Writes nothing. The exit code is 1 if a run would stop.
+    classes is plausible. Writes only to the cache folder. The exit code is 1 if a run would stop.
     """
     from wsol_bench.runs.doctor import diagnose
     from wsol_bench.runs.experiment_config import load_config
@@ -84,7 +84,7 @@ def _is_metric(name: str) -> bool:
 
 
 def _check_metric(name: str, options: list[str] | None) -> list[bool]:
-    """Check the metric of a name; the list holds whether its contract holds."""
+    """Check the metric of a name; return a list of one bool: whether it keeps its contract."""
     from wsol_bench.contracts.metric import check_metric
     from wsol_bench.metrics.base import metrics
 
@@ -93,7 +93,7 @@ def _check_metric(name: str, options: list[str] | None) -> list[bool]:
 
 
 def _check_methods(name: str, options: list[str] | None) -> list[bool]:
-    """Check the map methods of a name (several with ``seeds``); whether each contract holds."""
+    """Check the map methods of a name (several with ``seeds``); return whether each one passed."""
     from wsol_bench.contracts.map_method import check_map_method
 
     return [
@@ -134,7 +134,7 @@ def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
 
 
 def _print_verdicts(name: str, verdicts: "Iterable[Verdict]") -> bool:
-    """Print verdicts as they come, then their counts; False if a clause failed."""
+    """Print verdicts as they come, then their counts; return False if a clause failed."""
     words = {True: "passed", False: "FAILED", None: "-"}
     counts = dict.fromkeys(words, 0)
     start = time.perf_counter()

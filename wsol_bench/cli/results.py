@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from wsol_bench.cli.output import print_message, print_table
-from wsol_bench.cli.shared_options import AsJson, FileFormat, RunFolderPath
+from wsol_bench.cli.shared_options import AsJson, RunFolderPath
+from wsol_bench.common.vocabulary import PredictionFormat
 
 __all__ = ["analyze", "export"]
 
@@ -49,7 +50,7 @@ def analyze(
 
 def export(
     run_folder: RunFolderPath,
-    file_format: Annotated[FileFormat, typer.Option("--format", help="Format of the files.")],
+    file_format: Annotated[PredictionFormat, typer.Option("--format", help="Format of the files.")],
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder of the files. By default RUN/predictions."),

@@ -74,7 +74,8 @@ def demo(
 ) -> None:
     """Evaluate CAM and Grad-CAM on the embedded data set.
 
-    Nothing is read or downloaded: the 300 drawn images and the small network come with the package.
+    Needs no data and no download: the small network comes with the package, and the 300 images are
+    drawn into the cache folder when they are first needed.
     Prints a table of localization errors, and writes a run folder with a picture of maps and boxes
     (figures/contact_sheet.png).
     """

@@ -15,10 +15,10 @@ from wsol_bench.cli.shared_options import (
     DatasetName,
     DatasetOptions,
     DatasetRoot,
-    FileFormat,
     Force,
     ProtocolOverrides,
 )
+from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.errors import PredictionError
 
 __all__ = ["score", "score_maps"]
@@ -35,7 +35,7 @@ def score(
     root: DatasetRoot = None,
     options: DatasetOptions = None,
     file_format: Annotated[
-        FileFormat | None,
+        PredictionFormat | None,
         typer.Option(
             "--format", help="Format of the file. By default the first line of the file tells it."
         ),
@@ -45,7 +45,7 @@ def score(
     """Score a file of predicted boxes as ILSVRC does.
 
     Reads a prediction file and the ground truth of the data set. Prints top-1 and top-5
-    classification and localization errors. Writes nothing.
+    classification and localization errors. Writes only to the cache folder.
     """
     if not file.is_file():
         raise PredictionError(

@@ -1,7 +1,7 @@
 """Options that several commands share, each with its one help text."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -12,7 +12,6 @@ __all__ = [
     "DatasetRoot",
     "Device",
     "ExperimentFile",
-    "FileFormat",
     "Force",
     "Limit",
     "Out",
@@ -20,8 +19,6 @@ __all__ = [
     "ProtocolOverrides",
     "RunFolderPath",
 ]
-
-FileFormat = Literal["devkit", "kaggle"]
 
 ExperimentFile = Annotated[
     Path,
@@ -44,7 +41,7 @@ Out = Annotated[
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Delete the run in the folder that --out names first.")
+    bool, typer.Option("--force", help="First delete the run in the folder that --out names.")
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON records and nothing else on standard output.")

@@ -6,7 +6,16 @@ from typing import Annotated, Any, get_args, get_origin
 
 from wsol_bench.errors import ConfigError, did_you_mean
 
-__all__ = ["bind_options", "has_option", "option_lines"]
+__all__ = ["bind_options", "has_option", "name_with_options", "option_lines"]
+
+
+def name_with_options(name: str, options: Mapping[str, Any]) -> str:
+    """The name of a plug-in with options: two settings of it are two lines of a table.
+
+    >>> name_with_options("my_cam", {"power": 2})
+    'my_cam+power=2'
+    """
+    return "+".join([name, *(f"{key}={value}" for key, value in options.items())])
 
 
 def bind_options(

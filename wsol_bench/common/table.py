@@ -48,12 +48,10 @@ class Table:
     Attributes:
         name: the name of the table, and of its folder in a run's folder.
         columns: the columns, in order.
-        line: text that says what one line of the table stands for.
     """
 
     name: str
     columns: tuple[Column, ...]
-    line: str = ""
 
     @property
     def names(self) -> list[str]:
@@ -67,7 +65,7 @@ class Table:
 
     def with_columns(self, columns: Iterable[Column]) -> "Table":
         """The table with more columns at its end."""
-        return Table(self.name, (*self.columns, *columns), self.line)
+        return Table(self.name, (*self.columns, *columns))
 
     def frame(self, blocks: Sequence[Mapping[str, np.ndarray]]) -> pd.DataFrame:
         """The lines of several blocks, one after the other.

@@ -2,7 +2,16 @@
 
 from typing import Literal
 
-__all__ = ["Better", "Classes", "Gives", "Layout", "Precision", "Sanity", "Scope"]
+__all__ = [
+    "Better",
+    "Classes",
+    "Gives",
+    "Layout",
+    "Precision",
+    "PredictionFormat",
+    "Sanity",
+    "Scope",
+]
 
 # The number format of a network's pass: float32, or autocast to a half-precision type.
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -21,6 +30,9 @@ Sanity = Literal["class_swapped", "randomized_weights"]
 
 # The kind of results that a network-free method gives.
 Gives = Literal["maps", "boxes"]
+
+# The formats in which a file of predictions is written.
+PredictionFormat = Literal["devkit", "kaggle"]
 
 # The direction in which a metric improves.
 Better = Literal["higher", "lower"]

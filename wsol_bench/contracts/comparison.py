@@ -15,7 +15,8 @@ __all__ = [
     "map_difference",
 ]
 
-# As a fraction of a map's maximum. A network's results have other float noise in other batches.
+# The largest difference that counts as float noise, as a fraction of a map's maximum. The float
+# noise of a network's results differs from batch to batch.
 _TOLERANCE = 1e-4
 # A map is measured by its maximum, or by this fraction of the largest map's maximum if that is
 # more: smaller maps consist of the float noise of the larger maps.

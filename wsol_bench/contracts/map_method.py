@@ -59,7 +59,7 @@ def check_map_method(method: MapMethod) -> Iterator[Verdict]:
 
 
 def _inapplicable(case: MethodCase) -> str | None:
-    """Why the method does not apply to the network; None if it applies, or fails otherwise."""
+    """Return why the method does not apply to the network; None if it applies or fails."""
     with generators_restored():
         try:
             _ = case.maps
@@ -153,7 +153,10 @@ def leaves_the_generators(case: MethodCase) -> None:
 
 @clause("an image has the same map alone as in a batch", has_a_map_per_slot, is_repeatable)
 def is_independent_of_the_batch(case: MethodCase) -> None:
-    """Otherwise results would depend on the batch size."""
+    """Each image alone has the same map as in the batch.
+
+    Otherwise results would depend on the batch size.
+    """
     for b in range(len(case.toy.images)):
         image = slice(b, b + 1)
         record = case.record(
@@ -177,7 +180,10 @@ def follows_the_slots(case: MethodCase) -> None:
 
 @clause("a class has the same map beside any other class slots", has_a_map_per_slot, is_repeatable)
 def is_independent_of_other_classes(case: MethodCase) -> None:
-    """Beside other classes, and in the only slot: so runs call costly methods."""
+    """Slot 0 has the same map beside other classes, and as the only slot.
+
+    Runs call costly methods for one slot alone.
+    """
     first = case.maps[:, :1]
     beside = case.method(case.record(classes=case.toy.other_classes))[:, :1]
     expect_same_maps(first, beside, "for slot 0 beside other classes")
@@ -293,7 +299,7 @@ def survives_a_failing_network(case: MethodCase) -> None:
     is_repeatable,
 )
 def agrees_with_cam(case: MethodCase) -> None:
-    """Checked on a layer that global average pooling and a linear layer follow."""
+    """Compare the maps with ReLU(CAM), at a layer followed by GAP and a linear layer."""
     if not case.method.generalizes_cam:
         raise InapplicableClauseError("the method does not claim that (with generalizes_cam=True)")
     record = case.record()

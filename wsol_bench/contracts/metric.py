@@ -48,17 +48,6 @@ def _is_finite(case: MetricCase) -> None:
         raise BrokenClauseError("expected a value of at least one image, found only NaN")
 
 
-@clause("each value lies in the metric's range", _has_values)
-def _is_in_range(case: MetricCase) -> None:
-    values = case.values()
-    low, high = case.metric.range
-    outside = (values < low - 1e-9) | (values > high + 1e-9)
-    if outside.any():
-        raise BrokenClauseError(
-            f"expected values in [{low:g}, {high:g}], found {values[outside][0]:g}"
-        )
-
-
 @clause("an image has the same value alone as in a batch", _has_values)
 def _is_independent_of_the_batch(case: MetricCase) -> None:
     values = case.values()
@@ -122,7 +111,6 @@ def _knows_its_direction(case: MetricCase) -> None:
 _CLAUSES: tuple[Clause[MetricCase], ...] = (
     _has_values,
     _is_finite,
-    _is_in_range,
     _is_independent_of_the_batch,
     _is_independent_of_the_order,
     _is_the_same_rescored,

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -217,7 +217,6 @@ class Dataset:
 
 
 Loader = Callable[..., Dataset]
-F = TypeVar("F", bound=Loader)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def decoded(
         except TimeoutError as error:
             raise WorkerError(
                 f"no image was decoded for {_TIMEOUT_S} seconds: a process hangs, or the disk that "
-                "holds the images"
+                "holds the images does not answer"
             ) from error
         except (MemoryError, OSError, RuntimeError) as error:
             raise WorkerError(

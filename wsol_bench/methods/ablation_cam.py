@@ -27,16 +27,16 @@ def ablation_cam(record: Record) -> Float[Tensor, "batch k h w"]:
     """
     activations = record.activations
     n_images, n_channels = activations.shape[:2]
-    chunks = []
-    for part in record.probe.chunks(n_images * n_channels, "Ablation-CAM: ablated channels"):
-        ablations = torch.arange(part.start, part.stop, device=activations.device)
+    scores_without = []
+    for chunk in record.probe.chunks(n_images * n_channels, "Ablation-CAM: ablated channels"):
+        ablations = torch.arange(chunk.start, chunk.stop, device=activations.device)
         image = ablations // n_channels
         ablated = activations[image]
         ablated[torch.arange(len(image), device=image.device), ablations % n_channels] = 0
         with torch.no_grad():
             logits = record.head(ablated, image)
-        chunks.append(logits.gather(1, record.classes[image]))
-    scores_without = torch.cat(chunks).unflatten(0, (n_images, n_channels)).transpose(1, 2)
+        scores_without.append(logits.gather(1, record.classes[image]))
+    without = torch.cat(scores_without).unflatten(0, (n_images, n_channels)).transpose(1, 2)
     scores = record.logits.gather(1, record.classes)[:, :, None]
-    weights = (scores - scores_without) / torch.where(scores == 0, 1.0, scores.abs())
+    weights = (scores - without) / torch.where(scores == 0, 1.0, scores.abs())
     return torch.einsum("bkc,bchw->bkhw", weights, activations).relu()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
 from wsol_bench.common.catalog import METHODS
-from wsol_bench.common.plugin_options import bind_options
+from wsol_bench.common.plugin_options import bind_options, name_with_options
 from wsol_bench.common.registry import Registry
 from wsol_bench.common.vocabulary import Classes, Sanity, Scope
 from wsol_bench.errors import ModelError, NotApplicableError
@@ -100,15 +100,14 @@ class MapMethod:
     def with_options(self, options: dict[str, Any], where: str) -> "MapMethod":
         """The method with its keyword-only options bound; ConfigError if they do not fit."""
         bound = bind_options(self.function, options, where)
-        # The name holds the options: two settings of a method are two methods in a table.
-        name = "+".join([self.name, *(f"{key}={value}" for key, value in options.items())])
+        name = name_with_options(self.name, options)
         return replace(self, name=name, function=partial(self.function, **bound))
 
 
 def _swapped(
     classes: Int64[Tensor, "batch k"], slots: Int64[Tensor, "batch m"] | None
 ) -> Int64[Tensor, "batch m"]:
-    """Find for each slot the slot of the best class that differs from its own class."""
+    """Find, for each slot, the slot that holds the best class other than the slot's own class."""
     if classes.shape[1] < 2:
         raise NotApplicableError(
             "class_swapped needs another class, and the record has only one class slot"

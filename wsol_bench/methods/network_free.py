@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wsol_bench.common.catalog import NETWORK_FREE
-from wsol_bench.common.plugin_options import bind_options
+from wsol_bench.common.plugin_options import bind_options, name_with_options
 from wsol_bench.common.registry import Registry
 from wsol_bench.common.vocabulary import Gives
 from wsol_bench.datasets import Dataset
@@ -51,7 +51,7 @@ class NetworkFreeMethod:
     def with_options(self, options: Mapping[str, Any], where: str) -> "NetworkFreeMethod":
         """The method with its options bound; ConfigError if they do not fit."""
         bound = bind_options(self.opener, options, where)
-        name = "+".join([self.name, *(f"{key}={value}" for key, value in options.items())])
+        name = name_with_options(self.name, options)
         return replace(self, name=name, options=bound)
 
 

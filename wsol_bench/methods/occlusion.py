@@ -43,8 +43,8 @@ def occlusion(
     columns = _covered(images.shape[-1], window, stride).to(images)
     n_windows = len(rows) * len(columns)
     chunks = []
-    for part in record.probe.chunks(len(images) * n_windows, "Occlusion: covered images"):
-        occlusions = torch.arange(part.start, part.stop, device=images.device)
+    for chunk in record.probe.chunks(len(images) * n_windows, "Occlusion: covered images"):
+        occlusions = torch.arange(chunk.start, chunk.stop, device=images.device)
         image, window_at = occlusions // n_windows, occlusions % n_windows
         row, column = window_at // len(columns), window_at % len(columns)
         hidden = rows[row, :, None] * columns[column, None, :]

@@ -48,12 +48,12 @@ def rise(
         for generator in record.probe.noise(seed)
     ]
     maps = images.new_zeros((*record.classes.shape, height, width))
-    for part in record.probe.chunks(len(images) * masks, "RISE: masked images"):
-        # A part holds masks of one image or of several.
-        members = range(part.start // masks, (part.stop - 1) // masks + 1)
+    for chunk in record.probe.chunks(len(images) * masks, "RISE: masked images"):
+        # A chunk holds masks of one image or of several.
+        start, stop = chunk.start, chunk.stop
         visible = {
-            b: masks_of_image[b].of(slice(max(part.start - b * masks, 0), part.stop - b * masks))
-            for b in members
+            b: masks_of_image[b].of(slice(max(start - b * masks, 0), stop - b * masks))
+            for b in range(start // masks, (stop - 1) // masks + 1)
         }
         logits = record.probe.logits(torch.cat([visible[b][:, None] * images[b] for b in visible]))
         sizes = [len(values) for values in visible.values()]

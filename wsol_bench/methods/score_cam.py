@@ -59,10 +59,10 @@ def masked_scores(
     images, channels = record.probe.images, record.activations.flatten(0, 1)
     n_channels = record.activations.shape[1]
     scores = []
-    for part in record.probe.chunks(len(channels), description):
-        image = torch.arange(part.start, part.stop, device=images.device) // n_channels
+    for chunk in record.probe.chunks(len(channels), description):
+        image = torch.arange(chunk.start, chunk.stop, device=images.device) // n_channels
         masks = F.interpolate(
-            channels[part, None], images.shape[-2:], mode="bilinear", align_corners=False
+            channels[chunk, None], images.shape[-2:], mode="bilinear", align_corners=False
         )
         masks = _rescaled(masks)
         if vary is not None:

@@ -8,14 +8,14 @@ number of the set.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
 from wsol_bench.common.catalog import METRICS
-from wsol_bench.common.plugin_options import bind_options
+from wsol_bench.common.plugin_options import bind_options, name_with_options
 from wsol_bench.common.registry import Registry
 from wsol_bench.common.table import Column
 from wsol_bench.common.vocabulary import Better
@@ -23,7 +23,7 @@ from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.map_view import MapView
-from wsol_bench.metrics.number import Best, Number, PerImageValues
+from wsol_bench.metrics.number import Number, PerImageValues, ThresholdColumns
 from wsol_bench.statistics.columns import Statistic
 
 __all__ = ["Metric", "metric", "metrics"]
@@ -57,7 +57,6 @@ class Metric:
         statistic: function from the means of the columns to the number; None for the mean of the
             one column. ``best`` takes the largest mean over thresholds, one a column.
         summary: first line of the function's docstring.
-        options: the keyword-only options that are bound to the function.
     """
 
     name: str
@@ -72,7 +71,6 @@ class Metric:
     column: Column | None = None
     statistic: Statistic | Literal["best"] | None = None
     summary: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def worst(self) -> float:
@@ -106,8 +104,8 @@ class Metric:
         """The number of a method, image by image; None if the method has no such number.
 
         Raises:
-            ValueError: the function does not return values for each image, or a value is outside
-                the metric's range.
+            ValueError: the function does not return values for each image, or a value (or with a
+                ``statistic`` the number) is outside the metric's range.
         """
         values = self._values(images)
         if values is None:
@@ -116,14 +114,14 @@ class Metric:
         statistic = self.statistic
         if statistic == "best":
             selected = f"selected_{self.name.removeprefix('max_')}"
-            best = Best(
+            best = ThresholdColumns(
                 threshold=f"{self.name}_threshold",
                 selected=selected,
                 selected_threshold=f"{selected}_threshold",
                 gap=f"gap_{self.name.removeprefix('max_')}",
             )
             statistic = None
-        return Number(
+        number = Number(
             self.name,
             values,
             images.image_ids,
@@ -132,6 +130,9 @@ class Metric:
             statistic=statistic,
             best=best,
         )
+        if statistic is not None:  # its columns may have another range, or none
+            self._require_range(np.array([number.value()]))
+        return number
 
     def _values(self, images: ImageScores) -> PerImageValues | None:
         """Return what each image contributes, checked; None if the method has no such number."""
@@ -182,7 +183,7 @@ class Metric:
             ConfigError: an option is unknown, or its value does not fit.
         """
         bound = bind_options(self.function, options, where)
-        name = "+".join([self.name, *(f"{key}={value}" for key, value in options.items())])
+        name = name_with_options(self.name, options)
         column = self.column
         if column is not None and options:
             column = column._replace(name=name)
@@ -191,7 +192,6 @@ class Metric:
             name=name,
             function=partial(self.function, **bound),
             column=column,
-            options=bound,
         )
 
 

@@ -37,8 +37,9 @@ def breakdown(
     images for all methods, and numbers of different runs can be compared:
 
         class        the image's label
-        size         area of the largest ground-truth box of the image's label over that of the
-                     image: ``SIZE_EDGES``, ``low <= size < high``, the last bin with its end
+        size         area of the largest ground-truth box of the image's label, divided by the
+                     area of the image: ``SIZE_EDGES``, ``low <= size < high``, the last bin with
+                     its end
         instances    number of ground-truth boxes of the image's label: 1, 2, 3-4, 5+
 
     The edges of the sizes are those of Hwang, Oh and Choe, "Small Object Matters in WSOL"

@@ -55,7 +55,7 @@ class EvaluatedImages:
 
     @classmethod
     def of(cls, images: pd.DataFrame) -> "EvaluatedImages":
-        """The evaluated images among the images table of one model."""
+        """The evaluated images in the images table of one model."""
         evaluated = (images["status"] == ImageStatus.EVALUATED).to_numpy(bool)
         if evaluated.all():
             return cls(images)

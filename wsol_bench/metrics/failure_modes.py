@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64, Int64
 from wsol_bench.geometry import Boxes, box_area, box_intersection, box_iou, image_pairs
 from wsol_bench.metrics.evaluated_images import EvaluatedImages, LabelBoxes
 from wsol_bench.metrics.image_scores import ImageScores
-from wsol_bench.runs.schema import CORNERS, SCORED, RowStatus
+from wsol_bench.runs.schema import SCORED, RowStatus, boxes_of
 
 __all__ = [
     "FAILURE_MODES",
@@ -103,7 +103,7 @@ def _codes(
     code[right_class & boxless] = FAILURE_MODES.index("no_box")
     defined = _has(rows, *SCORED) & (truth.per_image[position] > 0)
     missed = defined & right_class & _has(rows, RowStatus.BOX) & ~hit
-    boxes = rows[[column.name for column in CORNERS]].to_numpy(np.float64)[missed]
+    boxes = boxes_of(rows)[missed]
     code[missed] = _misplaced(boxes, position[missed], truth)
     code[~defined] = -1
     return code

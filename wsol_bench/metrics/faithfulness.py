@@ -31,7 +31,7 @@ COLUMNS = (
     Column(
         "masked_score",
         "real",
-        "softmax probability of the class if the network sees only the map's part of the image; "
+        "softmax probability of the class if the input is multiplied by the map, scaled to 0..1; "
         "NaN except in rows of rank 1",
         "0 to 1",
     ),
@@ -73,7 +73,7 @@ def deletion(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     needs=("score", "masked_score", "insertion"),
 )
 def average_drop(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
-    """Mean share of the class's probability that is lost if only the map's part is seen."""
+    """Mean share of the class's probability that is lost if the input is multiplied by the map."""
     score, masked_score = images.first("score"), images.first("masked_score")
     return _measured(images, confidence_drops(score, masked_score))
 
@@ -88,7 +88,7 @@ def average_drop(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
     needs=("score", "masked_score", "insertion"),
 )
 def increase_in_confidence(images: ImageScores) -> Float64[np.ndarray, " n"] | None:
-    """Share of images whose class is more probable if only the map's part is seen."""
+    """Share of images whose class is more probable if the input is multiplied by the map."""
     score, masked_score = images.first("score"), images.first("masked_score")
     return _measured(images, confidence_increases(score, masked_score))
 

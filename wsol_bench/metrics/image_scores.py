@@ -124,14 +124,14 @@ class ImageScores:
         return not (self.rows["status"] == RowStatus.NOT_APPLICABLE).any()
 
     @cached_property
-    def known_rank(self) -> Float64[np.ndarray, " n"]:
+    def label_rank(self) -> Float64[np.ndarray, " n"]:
         """The best rank of each image's label; infinite without a row of the label."""
         return self.best_rank(self.is_label)
 
     @cached_property
     def complete(self) -> bool:
         """Return whether each image that is counted has a row of its label."""
-        return bool(np.isfinite(self.known_rank[self.counted]).all())
+        return bool(np.isfinite(self.label_rank[self.counted]).all())
 
     def best_rank(self, chosen: Bool[np.ndarray, " r"]) -> Float64[np.ndarray, " n"]:
         """The best rank among each image's chosen rows; infinite without a chosen row."""
@@ -143,7 +143,7 @@ class ImageScores:
         """The best rank of each image's rows of its label with an IoU of at least ``iou``."""
         return self.best_rank(self.is_label & (self.rows["iou"].to_numpy(np.float64) >= iou))
 
-    def own(self, column: str) -> Float64[np.ndarray, " n"]:
+    def of_label(self, column: str) -> Float64[np.ndarray, " n"]:
         """A column in the first row of each image's label; NaN without such a row."""
         return self._column(self.label_rows, column)
 
@@ -159,7 +159,7 @@ class ImageScores:
         """
         if column not in self.rows or not self.applicable:
             return np.full(len(self), np.nan)
-        return self.own(column)
+        return self.of_label(column)
 
     @cached_property
     def label_iou(self) -> Float64[np.ndarray, " n"]:
@@ -170,7 +170,7 @@ class ImageScores:
         """
         if not (self.complete and self.applicable):
             return np.full(len(self), np.nan)
-        return np.where(self.counted, self.own("iou"), np.nan)
+        return np.where(self.counted, self.of_label("iou"), np.nan)
 
     @cached_property
     def n_missing(self) -> int:

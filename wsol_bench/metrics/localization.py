@@ -49,7 +49,7 @@ def localization_numbers(images: ImageScores, *, iou: float = 0.5) -> list[Numbe
     hit_rank = images.hit_rank(iou)
     values: dict[str, Float64[np.ndarray, " n"]] = {}
     for k in range(1, TOP_K + 1):
-        wrong = (images.known_rank > k).astype(np.float64)
+        wrong = (images.label_rank > k).astype(np.float64)
         values[f"top{k}_cls_error"] = wrong if images.ranked else nothing
     missed_at = {k: np.where(images.has_box, hit_rank > k, np.nan) for k in range(1, TOP_K + 1)}
     for k, missed in missed_at.items():

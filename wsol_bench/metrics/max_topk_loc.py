@@ -26,8 +26,8 @@ def max_top1_loc(images: ImageScores) -> Hits | None:
     ``max_t 1/n sum_i [class_i first] [IoU_i(t) >= 0.5]``: an image is right if its label is the
     network's first prediction and the box of the largest component at threshold t, of the map of
     the label, has an IoU of at least 0.5 with a ground-truth box. Papers on weakly-supervised
-    localization report it beside GT-known localization, which is MaxBoxAcc (Choe et al., CVPR
-    2020), whose threshold is an oracle's, too.
+    localization report it beside GT-known localization. The latter is MaxBoxAcc (Choe et al., CVPR
+    2020). Both choose their thresholds on the images that are scored (oracle thresholds).
     """
     return _right_among(images, 1)
 
@@ -57,4 +57,4 @@ def _right_among(images: ImageScores, k: int) -> Hits | None:
     """
     if not images.ranked:
         return None
-    return images.hits_at(MAX_BOX_ACC_IOU).where(np.asarray(images.known_rank <= k))
+    return images.hits_at(MAX_BOX_ACC_IOU).where(np.asarray(images.label_rank <= k))

@@ -11,5 +11,5 @@ __all__ = ["mean_iou"]
 
 @metric("mean_iou", per="image", better="higher", range=(0, 1), needs=("iou",))
 def mean_iou(images: ImageScores) -> Float64[np.ndarray, " n"]:
-    """Mean of the best IoU of each label's box with the ground truth, without the blacklist."""
+    """Mean of the best IoU of each label's box with the ground truth; no blacklisted images."""
     return images.label_iou

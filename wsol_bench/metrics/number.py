@@ -18,7 +18,7 @@ from wsol_bench.statistics.bootstrap import N_RESAMPLES
 from wsol_bench.statistics.columns import Columns, Statistic, column_means
 from wsol_bench.statistics.hits import Hits
 
-__all__ = ["Best", "Number", "PerImageValues"]
+__all__ = ["Number", "PerImageValues", "ThresholdColumns"]
 
 PerImageValues: TypeAlias = (
     Bool[np.ndarray, " n"]
@@ -29,7 +29,7 @@ PerImageValues: TypeAlias = (
 )
 
 
-class Best(NamedTuple):
+class ThresholdColumns(NamedTuple):
     """The names of the summary's columns beside a number at its best threshold; "" for no column.
 
     Attributes:
@@ -73,7 +73,7 @@ class Number:
     better: Better
     hits: bool = False
     statistic: Statistic | None = None
-    best: Best | None = None
+    best: ThresholdColumns | None = None
     thresholds: Float64[np.ndarray, " t"] | None = None
     selection: Float64[np.ndarray, " m"] | None = None
     point: float | None = None

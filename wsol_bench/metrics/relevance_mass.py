@@ -32,10 +32,10 @@ def mass_accuracy(
 ) -> float:
     """Relevance mass accuracy (Arras, Osman & Samek, Information Fusion 2022, arXiv:2003.07258).
 
-    ``sum over p in GT of R_p / sum over all p of R_p`` with ``R = max(values, 0)``: the paper pools
-    relevances to non-negative ones, of which this is "sum,pos" for a map of one channel. quantus
-    sums signed values, so it gives the same number for maps without a negative value, and may leave
-    [0, 1] elsewhere.
+    ``sum over p in GT of R_p / sum over all p of R_p`` with ``R = max(values, 0)``. The paper first
+    pools the channels of a relevance map to one map without negative values; for a map of one
+    channel, ``max(values, 0)`` is its pooling "sum,pos". quantus sums signed values, so it gives
+    the same number for maps without a negative value, and may leave [0, 1] elsewhere.
 
     >>> values = np.array([[3.0, 1.0], [-5.0, 0.0]], np.float32)
     >>> mass_accuracy(values, np.array([[1, 0], [1, 0]], np.uint8))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from wsol_bench.errors import ModelError
 
-__all__ = ["ClassOrder", "distinct_wnids", "read_classes"]
+__all__ = ["ClassOrder", "distinct_wnids", "read_class_order"]
 
 
 class ClassOrder(NamedTuple):
@@ -22,7 +22,7 @@ class ClassOrder(NamedTuple):
     origin: str
 
 
-def read_classes(path: Path) -> ClassOrder:
+def read_class_order(path: Path) -> ClassOrder:
     """The classes that a text file lists: a wnid at the beginning of each line, words may follow.
 
     Raises:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from wsol_bench.errors import ModelError
 from wsol_bench.models import shapes_net
 from wsol_bench.models.build import build, takes_num_classes
-from wsol_bench.models.classes import ClassOrder, read_classes
+from wsol_bench.models.classes import ClassOrder, read_class_order
 from wsol_bench.models.target_layers import Layout, Target, target_of
 from wsol_bench.models.weights import fingerprint, load_state, read_weights, weights_file
 
@@ -89,7 +89,7 @@ def load_classifier(
     path = _weights_path(name, weights, arguments or {})
     published = weights if path is None else None
     stored = None if path is None else read_weights(path)
-    listed = read_classes(classes) if classes else stored and stored.order
+    listed = read_class_order(classes) if classes else stored and stored.order
     module = build(name, published, _builder_arguments(name, arguments, listed))
     if stored is not None:
         load_state(module, stored.state, f"{name}: {path}")

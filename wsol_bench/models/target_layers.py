@@ -60,10 +60,11 @@ class Target:
     excitation: tuple[str, str] | None = field(default=None, compare=False)
 
 
-# Excitation backprop: VGG (pool4, relu7) and ResNet (layer3, pool5) as in TorchRay's benchmark,
-# GoogLeNet (pool2, pool5) as in the authors' evaluation. By analogy: AlexNet the last pooling but
-# one, as VGG, SqueezeNet its last, of the same stride; Inception the pooling before its first
-# block; RegNet the stage before the last. DenseNet's transitions average values of both signs,
+# The map layer and the contrast layer of excitation backprop are, for VGG (pool4, relu7) and ResNet
+# (layer3, pool5), those of TorchRay's benchmark, and for GoogLeNet (pool2, pool5) those of the
+# authors' evaluation. Other map layers are chosen by analogy: AlexNet's last pooling but one, as
+# for VGG; SqueezeNet's last pooling, which has the same stride; the pooling before Inception's
+# first block; RegNet's stage before the last. DenseNet's transitions average values of both signs,
 # which has no rule: its map layer is the end of its last block.
 _POOL4 = "features.MaxPool2d-2"
 

@@ -135,7 +135,7 @@ def _with_names(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _compact(number: Number) -> Number:
-    """The number with hits of two bytes an image, since those of many methods are kept at once."""
+    """The number with its hits as float16, since the hits of many methods are in memory at once."""
     if not (number.is_mean and number.hits):
         return number
     return replace(number, values=values_of(number).astype(np.float16))

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.report.comparisons import RUN_NAMES
+from wsol_bench.report.tables import percent
 
 __all__ = ["for_people"]
 
@@ -38,7 +39,7 @@ def for_people(
     shown = (*_SHOWN, *(name for name in dict.fromkeys(named) if name not in _SHOWN))
     table = tables["intervals"]
     bounds = zip(table["value"], table["low"], table["high"], strict=True)
-    text = [f"{_percent(value)} [{_percent(low)}, {_percent(high)}]" for value, low, high in bounds]
+    text = [f"{percent(value)} [{percent(low)}, {percent(high)}]" for value, low, high in bounds]
     yield (
         "Numbers in %, with 95% intervals (bootstrap over images)",
         _side_by_side(table.assign(text=text), "number", "text", shown),
@@ -56,7 +57,7 @@ def for_people(
         for question, title in _QUESTIONS.items():
             table = tables["failure_modes"]
             table = table[table["of"] == question]
-            text = [_percent(value) for value in table["share"]]
+            text = [percent(value) for value in table["share"]]
             yield (
                 f"Failure modes of {title}, in % of images",
                 _side_by_side(table.assign(text=text), "failure_mode", "text"),
@@ -64,7 +65,7 @@ def for_people(
     for by, title in _BINS.items():
         if f"by_{by}" in tables:
             table = tables[f"by_{by}"]
-            text = [_percent(value) for value in table["gt_known_loc_error"]]
+            text = [percent(value) for value in table["gt_known_loc_error"]]
             yield (
                 f"GT-known error in % by {title}",
                 _side_by_side(table.assign(text=text), by, "text"),
@@ -125,7 +126,3 @@ def _only_one_right(table: pd.DataFrame) -> list[str]:
 
 def _column(table: pd.DataFrame, name: str) -> list[float]:
     return table[name].tolist() if name in table else [float("nan")] * len(table)
-
-
-def _percent(fraction: float) -> str:
-    return "-" if np.isnan(fraction) else f"{100 * fraction:.2f}"

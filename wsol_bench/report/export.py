@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from wsol_bench.common.files import write_atomically
+from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.datasets.formats.class_tables import read_classes
 from wsol_bench.datasets.imagenet.layout import find_class_ids
 from wsol_bench.errors import RunError
-from wsol_bench.methods.imported.prediction_files import Format, write_predictions
+from wsol_bench.methods.imported.prediction_files import write_predictions
 from wsol_bench.metrics.localization import two_two_one
 from wsol_bench.runs.differences import differences, listed
 from wsol_bench.runs.folder import RunFolder
@@ -28,7 +29,7 @@ def export_run(
     run: RunFolder,
     folder: Path,
     *,
-    format: Format,
+    format: PredictionFormat,
     devkit: Path | None = None,
     tight: RunFolder | None = None,
 ) -> Iterator[str]:
@@ -112,7 +113,7 @@ def _five_guesses(
 
 
 def _no_guesses(rows: pd.DataFrame) -> str:
-    """Why the rows of a method are no guesses; "" if they are."""
+    """Return why the rows of a method are no guesses; "" if they are guesses."""
     if (rows["status"] == RowStatus.NOT_APPLICABLE).all():
         return "the method is not applicable"
     if (rows["rank"] == 0).all():

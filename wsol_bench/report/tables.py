@@ -15,6 +15,7 @@ __all__ = [
     "footer",
     "markdown",
     "markdown_table",
+    "percent",
     "records",
     "seeds_for_people",
 ]
@@ -154,9 +155,10 @@ def _numbers(summary: pd.DataFrame, names: Sequence[str], form: str) -> list[str
 
 def _percents(summary: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """Fractions in percent, the columns joined by slashes."""
-    columns = [[_percent(value) for value in summary[name]] for name in names]
+    columns = [[percent(value) for value in summary[name]] for name in names]
     return ["/".join(cells) for cells in zip(*columns, strict=True)]
 
 
-def _percent(fraction: float) -> str:
+def percent(fraction: float) -> str:
+    """A fraction in percent with two decimals; "-" for NaN."""
     return "-" if pd.isna(fraction) else f"{100 * fraction:.2f}"

@@ -26,12 +26,12 @@ def finish(folder: RunFolder) -> pd.DataFrame:
 
 
 def require_evaluated(folder: RunFolder, max_failed: float, *, whole: bool) -> None:
-    """Raise an error if too many images of a run could not be evaluated; its parts are kept.
+    """Raise an error if too many images of a run could not be evaluated; the run keeps its parts.
 
     Args:
         folder: the run.
         max_failed: the largest share of images, in [0, 1], that may fail.
-        whole: whether the run is no shard. A whole run needs an image that was evaluated; a shard
+        whole: whether this is a whole run. A whole run needs an image that was evaluated; a shard
             may lack one, so that a run passes if all of its shards do.
 
     Raises:

@@ -115,7 +115,7 @@ class NetworkPass:
 
     def _pass(self, group: Group, dataset: Dataset, output_of: dict[str, int]) -> "_NetworkGroup":
         """Pass one group through the network and the methods, without waiting for the device."""
-        # The size is that of the file: annotations may have been made for another.
+        # The size is the image file's: annotations may have been made for another size.
         samples = [
             dataset[index]._replace(height=placement.original[0], width=placement.original[1])
             for index, placement in zip(group.indices, group.placements, strict=True)
@@ -188,8 +188,8 @@ class NetworkPass:
             hint = ""
             if isinstance(error, torch.OutOfMemoryError):
                 hint = (
-                    f"; a batch_size below {self.batch_size} needs less memory; it makes another "
-                    "run, so choose another folder, too"
+                    f"; a batch_size below {self.batch_size} needs less memory, but belongs to the "
+                    "identity of the run, so choose another folder, too"
                 )
             raise ModelError(
                 f"{culprit} fails on an input of shape {tuple(inputs.shape)}: {error}{hint}"

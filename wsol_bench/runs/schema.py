@@ -14,8 +14,8 @@ import pandas as pd
 from wsol_bench.common.table import Column, Table
 
 __all__ = [
+    "BOX_COLUMNS",
     "CLASSES",
-    "CORNERS",
     "COSTS",
     "COST_NUMBERS",
     "CURVE_KEYS",
@@ -37,7 +37,7 @@ __all__ = [
 
 
 class ImageStatus(StrEnum):
-    """Return whether an image was evaluated; if not, why."""
+    """The status of an image: evaluated, or the reason why it was not evaluated."""
 
     EVALUATED = "evaluated"
     UNKNOWN_CLASS = "unknown_class"
@@ -57,7 +57,7 @@ class RowStatus(StrEnum):
 
 
 class MethodStatus(StrEnum):
-    """Return whether a method has numbers in a summary; if not, why."""
+    """The status of a method in a summary: it has numbers, or the reason why it has none."""
 
     OK = "ok"
     NOT_APPLICABLE = "not_applicable"
@@ -114,7 +114,10 @@ IMAGES = Table(
         ),
         Column("n_label_boxes", "int", "number of ground-truth boxes of the image's label"),
         Column(
-            "boxes", "reals", "these ground-truth boxes, flat: x0, y0, x1, y1, x0, ...", "pixels"
+            "boxes",
+            "reals",
+            "ground-truth boxes of the image's label, flat: x0, y0, x1, y1, x0, ...",
+            "pixels",
         ),
         Column("masks", "texts", "files of the object's masks; empty in a data set without masks"),
         Column(
@@ -130,26 +133,27 @@ IMAGES = Table(
         Column(
             "status",
             "text",
-            "`evaluated`; `unknown_class`: the model has no such output; `unreadable`: the file "
-            "cannot be decoded (in a run without a model: its size is not known); `not_finite`: "
-            "the network returned NaN or infinity; `not_predicted`: no method has a map or a box "
-            "of it",
+            "`evaluated`; `unknown_class`: the model has no such output; `unreadable`: the image "
+            "or its mask cannot be decoded (in a run without a model, also: the image's size is "
+            "not known); `not_finite`: the network returned NaN or infinity; `not_predicted`: no "
+            "method has a map or a box of the image",
         ),
         Column("reason", "text", "why the image was not evaluated; empty if it was"),
         Column(
             "label_rank",
             "int",
-            "rank of the image's label among the model's outputs; 0 if the image was not evaluated",
+            "rank of the image's label among the model's outputs; 0 if the image was not evaluated "
+            "or no model ranked its label",
             "1, 2, ...",
         ),
         Column(
             "label_score",
             "real",
-            "softmax probability of the image's label; NaN if the image was not evaluated",
+            "softmax probability of the image's label; NaN if the image was not evaluated or no "
+            "model scored its label",
             "0 to 1",
         ),
     ),
-    "one row an image x model",
 )
 
 # The columns that name a row of ``rows``, and those that every row has.
@@ -180,12 +184,11 @@ ROW_KEYS = Table(
             "method is not defined for this network, or a box has no pixels to score",
         ),
     ),
-    "one row an image x model x method x class slot",
 )
 
 # The box of a row, half-open xyxy: the box of its map under a protocol of one box, or an imported
 # box under any protocol.
-CORNERS = tuple(
+BOX_COLUMNS = tuple(
     Column(name, "real", f"{edge} edge of the box; NaN if there is none", "pixels")
     for name, edge in (("x0", "left"), ("y0", "top"), ("x1", "right"), ("y1", "bottom"))
 )
@@ -205,8 +208,6 @@ PEAK = tuple(
 CURVE_KEYS = Table(
     "curves",
     (_MODEL, _METHOD, _LAYER, _IMAGE_ID),
-    "one row an image x model x method, of the map of the image's label, under a protocol of many "
-    "thresholds",
 )
 
 MAPS = Table(
@@ -232,7 +233,6 @@ MAPS = Table(
             "from these values",
         ),
     ),
-    "one row a map made with a network; imported maps are not copied",
 )
 
 COSTS = Table(
@@ -262,7 +262,6 @@ COSTS = Table(
         ),
         Column("reason", "text", "why the method is not applicable; empty if it is applicable"),
     ),
-    "one row a model x method x layer in each part, of the images that were evaluated",
 )
 
 CLASSES = Table(
@@ -277,7 +276,6 @@ CLASSES = Table(
         Column("words", "text", "the class in words, for people; not unique"),
         Column("ilsvrc_id", "int", "ILSVRC2012_ID (1 to 1000); 0 if the data root lacks it"),
     ),
-    "one row a class of the data set",
 )
 
 
@@ -307,7 +305,6 @@ SELECTION = Table(
         Column("number", "text", "a number of the summary that is taken at its best threshold"),
         Column("means", "reals", "that run's accuracy at each threshold, curve by curve"),
     ),
-    "one row a method and number, if thresholds are selected on another run",
 )
 
 
@@ -323,4 +320,4 @@ class Tables(NamedTuple):
 
 def boxes_of(rows: pd.DataFrame) -> np.ndarray:
     """The boxes of rows: (n, 4), half-open xyxy pixels of the original image; NaN for none."""
-    return rows[[column.name for column in CORNERS]].to_numpy(np.float64)
+    return rows[[column.name for column in BOX_COLUMNS]].to_numpy(np.float64)

@@ -24,7 +24,7 @@ from wsol_bench.metrics.number import Number
 from wsol_bench.metrics.pointing_game import peak_in_image
 from wsol_bench.protocols.sections import MapSection
 from wsol_bench.runs.schema import (
-    CORNERS,
+    BOX_COLUMNS,
     CURVE_KEYS,
     GROUP,
     PEAK,
@@ -194,7 +194,7 @@ class Scoring(ABC):
     def rows_table(self) -> Table:
         """The table ``rows``, without the columns that only a network can measure."""
         columns = [metric.column for metric in self.map_metrics if metric.column is not None]
-        return ROW_KEYS.with_columns([*CORNERS, *self.row_columns, *PEAK, *columns])
+        return ROW_KEYS.with_columns([*BOX_COLUMNS, *self.row_columns, *PEAK, *columns])
 
     @property
     def curves_table(self) -> Table:
@@ -225,7 +225,7 @@ class Scoring(ABC):
         """Raise ConfigError if the name of a metric, or of its column, is already taken."""
         columns = {
             column.name
-            for column in (*ROW_KEYS.columns, *CORNERS, *self.row_columns, *PEAK, *measured)
+            for column in (*ROW_KEYS.columns, *BOX_COLUMNS, *self.row_columns, *PEAK, *measured)
         }
         names = {*GROUP, *SUMMARY_COUNTS, *self.number_names}
         for metric in self.metrics:
@@ -325,9 +325,9 @@ class Scoring(ABC):
             columns: other columns of ``rows``, by name; a column that is missing here becomes NaN.
             curves: the lines of ``curves``.
         """
-        box_names = [column.name for column in (*CORNERS, *self.row_columns)]
+        box_names = [column.name for column in (*BOX_COLUMNS, *self.row_columns)]
         names = [*box_names, *self._measured_names]
-        corners = {column.name: boxes[:, place] for place, column in enumerate(CORNERS)}
+        corners = {column.name: boxes[:, place] for place, column in enumerate(BOX_COLUMNS)}
         filled = {**corners, **(columns or {})}
         curves = curves or {}
         return Scores(

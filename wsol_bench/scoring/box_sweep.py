@@ -21,7 +21,7 @@ from wsol_bench.geometry import Placement, to_original
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.max_box_acc import MAX_BOX_ACC_IOU, MAX_BOX_ACC_V2_IOUS
-from wsol_bench.metrics.number import Best, Number
+from wsol_bench.metrics.number import Number, ThresholdColumns
 from wsol_bench.protocols.model import BoxSweepProtocol
 from wsol_bench.protocols.sections import MapSection, SweepBoxSection
 from wsol_bench.runs.schema import RowStatus
@@ -57,7 +57,7 @@ class _CurveNumber:
 
     number: str
     curves: tuple[int, ...]
-    best: Best
+    best: ThresholdColumns
 
 
 class BoxSweep(Scoring):
@@ -185,10 +185,10 @@ class BoxSweep(Scoring):
         every = self._box_section.component == "all"
         first = len(ious) if every else 0  # position of the first curve of the protocol's component
         if MAX_BOX_ACC_IOU in ious:
-            best = Best("max_box_acc_threshold", "selected_box_acc", "", "gap")
+            best = ThresholdColumns("max_box_acc_threshold", "selected_box_acc", "", "gap")
             yield _CurveNumber("max_box_acc", (ious.index(MAX_BOX_ACC_IOU),), best)
         if every and set(MAX_BOX_ACC_V2_IOUS) <= set(ious):
-            best = Best("", "selected_box_acc_v2", "", "gap_v2")
+            best = ThresholdColumns("", "selected_box_acc_v2", "", "gap_v2")
             yield _CurveNumber(
                 "max_box_acc_v2",
                 tuple(first + ious.index(iou) for iou in MAX_BOX_ACC_V2_IOUS),
@@ -196,7 +196,7 @@ class BoxSweep(Scoring):
             )
         for position, iou in enumerate(ious, first):
             at = f"iou{100 * iou:g}"
-            best = Best(
+            best = ThresholdColumns(
                 f"threshold_{at}", f"selected_box_acc_{at}", f"selected_threshold_{at}", f"gap_{at}"
             )
             yield _CurveNumber(f"max_box_acc_{at}", (position,), best)

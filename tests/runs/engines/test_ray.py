@@ -54,7 +54,7 @@ def cluster():
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """As many as an actor has: sums of floats depend on it."""
+    """torch uses one thread, as in an actor, because sums of floats depend on the number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -141,7 +141,7 @@ def test_an_actor_of_other_versions_is_an_error_that_names_them(experiment, monk
 
 
 def test_actors_that_do_not_see_the_data_set_are_an_error(experiment, tmp_path):
-    """As where it lies on a disk of one machine: the files go before the actors start."""
+    """The files are deleted before the actors start, as if only the driver had that disk."""
     root = write_colors(tmp_path / "local")
     lost = experiment_of(root)
 
@@ -155,7 +155,7 @@ def test_actors_that_do_not_see_the_data_set_are_an_error(experiment, tmp_path):
 
 
 def test_an_error_in_an_actor_is_the_error_of_the_local_engine(tmp_path, monkeypatch):
-    """And a relative path is one from the caller's folder, which is not that of Ray here."""
+    """A relative path starts from the caller's folder, which is not Ray's folder here."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "classes.txt").write_text("\n".join(WNIDS))
     broken = write_colors(tmp_path / "broken")

@@ -25,7 +25,7 @@ def corner(view, *, side: int = 1):
 @metric("label_first", per="image", better="higher", range=(0, 1), hits=True)
 def label_first(images):
     "Whether the label is the first prediction."
-    return images.known_rank == 1
+    return images.label_rank == 1
 """
 
 

@@ -54,7 +54,7 @@ def that_crops(root, folder):
 def on_shapes(root, folder):
     return {
         "name": "shapes", "dataset": {"name": "shapes", "n_images": 9}, "models": ["shapes_net"],
-        "methods": ["cam", "grad_cam"], "protocol": "gradcam-2017",
+        "methods": ["cam", "grad_cam"], "protocol": "gradcam-2017", "part_size": 1,
     }  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def world(request, root, tmp_path_factory):
     """An experiment in several parts, and its run."""
     folder = tmp_path_factory.mktemp("world")
     made = request.param(root, *([] if request.param is color_experiment else [folder]))
-    made = {**made, "workers": 0, "batch_size": 3, "part_size": 3, "device": "cpu"}
+    made = {"part_size": 3, **made, "workers": 0, "batch_size": 3, "device": "cpu"}
     return made, wsol_bench.run(made, out=folder / "run")
 
 

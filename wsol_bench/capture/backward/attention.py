@@ -358,7 +358,10 @@ class _Tail:
     def gradients(
         self, logits: Shaped[Tensor, "..."], classes: Int64[Tensor, "batch k"]
     ) -> Float[Tensor, "layers k batch n c"]:
-        """Scaled gradients, with respect to each block's tokens, of the tail's logits for them."""
+        """The scaled gradients of the tail's logits with respect to the tokens, block by block.
+
+        The logits of a block are those that the tail makes of the block's tokens.
+        """
         self._check_shape(logits)
         n_blocks = len(self._blocks)
         cotangents = scaled(one_hot(classes.repeat(n_blocks, 1), logits), logits)

@@ -44,7 +44,7 @@ _WITHOUT_RULE = {
 }
 
 
-@torch.inference_mode(False)  # a caller's inference mode forbids gradients for good
+@torch.inference_mode(False)  # gradients cannot be enabled within a caller's inference mode
 def excitation(
     model: nn.Module,
     images: Float[Tensor, "batch 3 height width"],

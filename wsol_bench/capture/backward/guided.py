@@ -26,7 +26,8 @@ _RECTIFIERS = {
     F.celu, F.celu_, torch.celu, torch.celu_, F.selu, F.selu_, torch.selu, torch.selu_,
 }  # fmt: skip
 
-# Rectifiers if their lower bound is 0. It is the second argument, or has this name.
+# These functions are rectifiers if their lower bound is 0. The bound is the second argument, or the
+# keyword argument whose name stands here.
 _BOUNDED = {
     F.hardtanh: "min_val", F.hardtanh_: "min_val",
     F.threshold: "threshold", torch.threshold: "threshold",

@@ -17,7 +17,7 @@ __all__ = ["boxes_from"]
 def boxes_from(dataset: Dataset, *, path: Path, format: Readable | None = None) -> ImageBoxes:
     """Boxes in a file of predictions, or in a table of one box for each image.
 
-    docs/experiments.md gives the columns of such a table ("Maps and boxes from elsewhere").
+    docs/experiments.md gives the columns of such a table ("Network-free methods").
     Without a model, the file's predictions are scored by their ranks. Beside a model, each of the
     model's predictions has the file's box of its class. A box of a table is class-agnostic.
 

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.common.files import write_atomically
+from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.datasets import ROOT_ID, ROOT_SYNSET, Dataset
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import PredictionError
@@ -38,7 +39,6 @@ from wsol_bench.scoring.kinds import scoring_of
 from wsol_bench.scoring.summary import MethodResults
 
 __all__ = [
-    "Format",
     "Predictions",
     "Readable",
     "read_predictions",
@@ -46,8 +46,7 @@ __all__ = [
     "write_predictions",
 ]
 
-Format = Literal["devkit", "kaggle"]
-Readable = Literal["devkit", "kaggle", "boxes"]
+Readable = PredictionFormat | Literal["boxes"]
 
 _INCLUSIVE_HEADER = ["image_id", "xmin", "ymin", "xmax", "ymax"]
 _HALF_OPEN_HEADER = ["image_id", "x0", "y0", "x1", "y1"]
@@ -315,7 +314,7 @@ def write_predictions(
     images: pd.DataFrame,
     classes: pd.DataFrame,
     *,
-    format: Format,
+    format: PredictionFormat,
 ) -> None:
     """Write the first five predictions of each evaluated image.
 

@@ -6,7 +6,10 @@ from typing import Any, Protocol, runtime_checkable
 from wsol_bench.runs.experiment import Experiment, Part
 from wsol_bench.runs.schema import Tables
 
-__all__ = ["Engine"]
+__all__ = ["DEATHS", "Engine"]
+
+# If this many processes die in one part, the run fails.
+DEATHS = 3
 
 
 @runtime_checkable

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from wsol_bench.errors import WorkerError
+from wsol_bench.runs.engines.base import DEATHS
 from wsol_bench.runs.experiment import Experiment, Part
 from wsol_bench.runs.schema import Tables
 
 __all__ = ["LocalEngine"]
 
-# If so many decoders die in one part, the run fails. Decoding runs ahead, so only a part that was
-# evaluated alone can be blamed; after a death the next ``_ALONE`` parts are evaluated alone.
-_DEATHS = 3
+# The number of parts that are evaluated alone after the death of a decoder. Decoding runs ahead, so
+# only a part that was evaluated alone can be blamed.
 _ALONE = 32
 
 
@@ -75,10 +75,11 @@ class LocalEngine:
                 begun = 0
                 deaths += 1 if alone else 0
                 alone = _ALONE
-                if deaths == _DEATHS:
+                if deaths == DEATHS:
                     first = experiment.dataset.images["image_id"].iloc[left[0].images[0]]
                     raise WorkerError(
-                        f"{error}, {deaths} times in the part of {len(left[0].images)} images that "
-                        f"begins with {first}. Is the memory full (--set workers=1 takes "
-                        "less), or does an image kill its decoder? The finished parts are kept"
+                        f"{error}. This happened {deaths} times in the part of "
+                        f"{len(left[0].images)} images that begins with {first}. Is the memory "
+                        "full (--set workers=1 takes less), or does an image kill its decoder? "
+                        "The finished parts are kept"
                     ) from error

@@ -18,6 +18,7 @@ from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, WorkerError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.runs.differences import differences
+from wsol_bench.runs.engines.base import DEATHS
 from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.experiment import Experiment, Part
 from wsol_bench.runs.experiment_config import ExperimentConfig
@@ -28,8 +29,6 @@ __all__ = ["RayEngine"]
 # The number of parts that an actor takes at a time. It decodes ahead within them; if it dies, they
 # are evaluated again.
 _AT_A_TIME = 8
-# If so many workers die in one part, the run fails.
-_DEATHS = 3
 # The seconds that the first actor may take to start.
 _START_S = 300.0
 
@@ -276,9 +275,9 @@ class _Crew:
         """Take back the parts of a worker that died; WorkerError if one of them kills workers."""
         for part in stream.parts:
             self._deaths[part.number] += 1 if stream.alone else 0
-            if self._deaths[part.number] == _DEATHS:
+            if self._deaths[part.number] == DEATHS:
                 raise WorkerError(
-                    f"{_DEATHS} Ray workers died in part {part.number}, the last with: "
+                    f"{DEATHS} Ray workers died in part {part.number}, the last with: "
                     f"{_reason(error)}. The finished parts are kept"
                 ) from error
         self._left.extendleft(reversed(stream.parts))
