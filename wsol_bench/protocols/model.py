@@ -101,12 +101,16 @@ class _SeveralIous(Protocol):
     scoring: SweepScoring
 
 
+# The kinds of protocol, and the sections of a protocol's YAML that tell its kind.
+_KINDS = (OneBoxProtocol, BoxSweepProtocol, PixelProtocol)
+_SECTIONS = ("box", "scoring", "pixels")
+
+
 def _kind_of(content: Any) -> str:
     """The class name of the kind of protocol that a mapping (or a protocol) is, by its sections."""
     if isinstance(content, Protocol):
         return type(content).__name__
-    sections = {name for name in ("box", "scoring", "pixels") if content.get(name) is not None}
-    if "pixels" in sections:
+    if content.get("pixels") is not None:
         return PixelProtocol.__name__
     box = content.get("box")
     swept = isinstance(box, Mapping) and isinstance(box.get("threshold"), Mapping | Sweep)
@@ -135,14 +139,13 @@ def parse_protocol(
         ConfigError: the mapping is no protocol; one line a problem, with ``where``, the key, what
             was expected and what was found.
     """
-    sections = [name for name in ("box", "scoring", "pixels") if content.get(name) is not None]
+    sections = [name for name in _SECTIONS if content.get(name) is not None]
     if sections not in (["box", "scoring"], ["pixels"]):
         raise ConfigError(
             f"{where}: a protocol has either 'box' and 'scoring', or 'pixels', found "
             f"{' and '.join(map(repr, sections)) or 'none of them'}"
         )
-    kinds = {kind.__name__: kind for kind in (OneBoxProtocol, BoxSweepProtocol, PixelProtocol)}
-    kind = kinds[_kind_of(content)]
+    kind = next(kind for kind in _KINDS if kind.__name__ == _kind_of(content))
     fields = {
         key: value
         for key, value in content.items()

@@ -12,7 +12,7 @@ from wsol_bench.errors import ImageError, RunError
 from wsol_bench.geometry import Placement
 from wsol_bench.images.decode import load_image
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.schema import ImageStatus, boxes_of
+from wsol_bench.runs.schema import MAP_KEYS, ImageStatus, boxes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,10 +104,9 @@ def _label_rows_of_part(
 ) -> pd.DataFrame:
     images, rows, maps = (run.read_part(name, number) for name in ("images", "rows", "maps"))
     images = images[images["image_id"].isin(image_ids)].drop(columns=["status"])
-    keys = ["model", "method", "layer", "image_id", "rank"]
     table = (
         rows[rows["method"] == method]
-        .merge(maps, on=keys)
+        .merge(maps, on=MAP_KEYS)
         .merge(images, on=["model", "image_id"], suffixes=("_map", ""))
     )
     return table[table["class"] == table["label"]]

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from wsol_bench.metrics.seeds import over_seeds
-from wsol_bench.runs.schema import MethodStatus
+from wsol_bench.runs.schema import METHOD_KEYS, MethodStatus
 
 __all__ = [
     "SEEDS_TITLE",
@@ -68,7 +68,7 @@ def columns_for_people(
         named: for each metric that the experiment names, whether it is a share, which is shown in
             percent.
     """
-    table = summary[["model", "method", "layer"]].copy()
+    table = summary[METHOD_KEYS].copy()
     table["images"] = summary["n_images"]
     for title, names in {**_ERRORS, **_ACCURACIES, **_FAITHFULNESS}.items():
         if set(names) <= set(summary.columns):
@@ -116,12 +116,11 @@ def seeds_for_people(summary: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     bounds = zip(table["mean"], table["sd"], strict=True)
     text = [f"{100 * mean:.2f} ± {100 * sd:.2f}" for mean, sd in bounds]
-    keys = ["model", "method", "layer"]
-    shown = table[keys].assign(
+    shown = table[METHOD_KEYS].assign(
         seeds=table["n_seeds"].astype(str), number=table["number"], text=text
     )
     wide = shown.pivot_table(
-        index=[*keys, "seeds"], columns="number", values="text", aggfunc="first", sort=False
+        index=[*METHOD_KEYS, "seeds"], columns="number", values="text", aggfunc="first", sort=False
     )
     return wide.reset_index().fillna("-").rename_axis(columns=None)
 

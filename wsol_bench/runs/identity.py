@@ -3,10 +3,10 @@
 Two runs with the same identity have the same rows; a run folder holds one identity.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from wsol_bench.common import files
 from wsol_bench.protocols.model import AnyProtocol
 from wsol_bench.runs.differences import differences
 from wsol_bench.runs.environment import Environment
@@ -77,7 +77,7 @@ class Identity(Facts):
 
     def digest(self) -> str:
         """A digest of the whole identity, 16 hexadecimal digits."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        return files.digest(self.model_dump_json().encode())
 
     def changed(self, now: "Identity") -> list[str]:
         """The values that differ in another identity; see ``differences``.

@@ -13,15 +13,13 @@ from wsol_bench.errors import RunError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes, score_image_boxes
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.model import Protocol
-from wsol_bench.runs.schema import Tables, boxes_of
+from wsol_bench.runs.schema import MAP_KEYS, Tables, boxes_of
 from wsol_bench.runs.scorer import curve_columns
 from wsol_bench.scoring.base import Scoring
 from wsol_bench.scoring.batches import ImageBatch, RowBatch, by_shape
 from wsol_bench.scoring.scores import Scores
 
 __all__ = ["rescore_part"]
-
-_MAP_KEYS = ["model", "method", "layer", "image_id", "rank"]
 
 
 def rescore_part(
@@ -53,7 +51,7 @@ def rescore_part(
     batch = _batch(images, rows, protocol)
     scores = _scores(tables, batch, scoring, network_free)
     measured = _faithfulness(rows, keep=made_by.map == protocol.map)
-    keys = {key: rows[key].to_numpy(object) for key in _MAP_KEYS}
+    keys = {key: rows[key].to_numpy(object) for key in MAP_KEYS}
     n = len(rows)
     columns = {
         **keys,
@@ -147,8 +145,8 @@ def _scores_of_stored_maps(
     if not len(maps):
         return
     # A part has one model. Maps are in the order of their rows, but not every row has a map.
-    row = pd.MultiIndex.from_frame(tables.rows[_MAP_KEYS]).get_indexer(
-        pd.MultiIndex.from_frame(maps[_MAP_KEYS])
+    row = pd.MultiIndex.from_frame(tables.rows[MAP_KEYS]).get_indexer(
+        pd.MultiIndex.from_frame(maps[MAP_KEYS])
     )
     if (row < 0).any():
         raise RunError(

@@ -14,7 +14,7 @@ from jaxtyping import Float64
 from wsol_bench.errors import RunError
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.runs.folder import RunFolder
-from wsol_bench.runs.schema import GROUP, IMAGES
+from wsol_bench.runs.schema import GROUP, IMAGES, METHOD_KEYS
 from wsol_bench.scoring.base import Selection
 from wsol_bench.scoring.summary import MethodResults
 
@@ -72,7 +72,7 @@ def summarize_run(folder: RunFolder) -> pd.DataFrame:
     lines = []
     for method in methods_of(folder):
         is_of_method = np.ones(len(costs), np.bool_)
-        for name in GROUP[:3]:
+        for name in METHOD_KEYS:
             is_of_method &= (costs[name] == method.names[name]).to_numpy(bool)
         lines.append(method.line(costs[is_of_method]))
     return pd.DataFrame(lines)

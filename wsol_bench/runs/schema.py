@@ -23,6 +23,8 @@ __all__ = [
     "GROUP",
     "IMAGES",
     "MAPS",
+    "MAP_KEYS",
+    "METHOD_KEYS",
     "PEAK",
     "ROW_KEYS",
     "SCORED",
@@ -85,8 +87,10 @@ _IMAGE_ID = Column(
     "image_id", "text", "the image's id in the data set: the file's stem, or its path"
 )
 
+# The columns that name a method of a run.
+METHOD_KEYS = [column.name for column in (_MODEL, _METHOD, _LAYER)]
 # The columns that name the results of one method.
-GROUP = [column.name for column in (_MODEL, _METHOD, _LAYER, _PROTOCOL, _HASH)]
+GROUP = [*METHOD_KEYS, _PROTOCOL.name, _HASH.name]
 
 IMAGES = Table(
     "images",
@@ -210,6 +214,8 @@ CURVE_KEYS = Table(
     (_MODEL, _METHOD, _LAYER, _IMAGE_ID),
 )
 
+# The columns that name a map, and the row of its box.
+MAP_KEYS = [*METHOD_KEYS, _IMAGE_ID.name, "rank"]
 MAPS = Table(
     "maps",
     (

@@ -10,7 +10,7 @@ from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import DatasetError
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.model import Protocol
-from wsol_bench.runs.schema import COSTS, FAILED, IMAGES, MAPS, Tables
+from wsol_bench.runs.schema import COSTS, CURVE_KEYS, FAILED, IMAGES, MAPS, Tables
 from wsol_bench.runs.scored_batches import (
     CostLine,
     ImageOutcome,
@@ -145,8 +145,7 @@ def _images(model: str, outcomes: Iterable[ImageOutcome]) -> pd.DataFrame:
 def curve_columns(keys: Mapping[str, np.ndarray], scores: Scores) -> dict[str, np.ndarray]:
     """The columns of ``curves``: one line for each row that has a curve, in the rows' order."""
     ordered = scores.in_order()
-    names = ("model", "method", "layer", "image_id")
-    return {**{name: keys[name][ordered.curve_rows] for name in names}, **ordered.curves}
+    return {**{name: keys[name][ordered.curve_rows] for name in CURVE_KEYS.names}, **ordered.curves}
 
 
 def _maps(keys: Mapping[str, np.ndarray], method: ScoredMethod) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.results import methods_of
-from wsol_bench.runs.schema import SELECTION
+from wsol_bench.runs.schema import METHOD_KEYS, SELECTION
 
 __all__ = ["SelectionRun", "selection_digest", "selection_run"]
 
@@ -92,7 +92,7 @@ def selection_run(protocol: Protocol) -> SelectionRun | None:
     for method in methods_of(folder):
         for number in method.numbers():
             if number.best is not None:
-                names = {name: method.names[name] for name in ("model", "method", "layer")}
+                names = {name: method.names[name] for name in METHOD_KEYS}
                 lines.append({**names, "number": number.name, "means": number.means().tolist()})
     if not lines:
         raise ConfigError(
