@@ -46,7 +46,7 @@ __all__ = [
     "write_predictions",
 ]
 
-Readable = PredictionFormat | Literal["boxes"]
+Readable = Literal[PredictionFormat, "boxes"]
 
 _INCLUSIVE_HEADER = ["image_id", "xmin", "ymin", "xmax", "ymax"]
 _HALF_OPEN_HEADER = ["image_id", "x0", "y0", "x1", "y1"]
