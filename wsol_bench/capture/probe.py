@@ -29,7 +29,7 @@ from wsol_bench.capture.record import Plan, Record
 from wsol_bench.common.progress import second_bar
 from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_layers import Target, find_module
+from wsol_bench.models.target_layers import Target, TokenGrid, find_module
 
 __all__ = ["Probe", "capture"]
 
@@ -232,7 +232,7 @@ class Probe:
             return hook
 
         hooks = ((module, note(name)) for name, module in layers.items())
-        with hooked(after=hooks), self._running(), torch.enable_grad(), backward_rule(rule):
+        with self._running(), hooked(after=hooks), torch.enable_grad(), backward_rule(rule):
             pixels = images.detach().clone().requires_grad_(True)
             logits = logits_of(self.model, pixels, self.cost)
         cotangents = one_hot(classes, logits)
@@ -271,7 +271,9 @@ class Probe:
 
         def compute() -> list[Attention]:
             with self._running():
-                return attentions(self.model, self.images, classes, cost=self.cost)
+                return attentions(
+                    self.model, self.images, classes, grid=self._token_grid, cost=self.cost
+                )
 
         return self._once(
             ("attention", *([] if classes is None else classes.flatten().tolist())), compute
@@ -293,7 +295,14 @@ class Probe:
                 ``attentions`` takes, or runs an operation that has no rule of relevance.
         """
         with self._running():
-            return relevances(self.model, self.images, classes, cost=self.cost)
+            return relevances(
+                self.model, self.images, classes, grid=self._token_grid, cost=self.cost
+            )
+
+    @property
+    def _token_grid(self) -> TokenGrid | None:
+        """The grid of tokens that was given with a target layer; None if none was."""
+        return next((target.token_grid for target in self.targets if target.token_grid), None)
 
     def excitation(
         self,
