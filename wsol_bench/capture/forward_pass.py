@@ -109,7 +109,7 @@ def one_pass(
             f"outputs are 0 to {scores.shape[1] - 1}"
         )
     gradients_of: list[Any] = [None] * len(outputs)
-    if plan.gradients:
+    if plan.gradients and outputs:
         names = [target.layer for target, _ in outputs]
         tensors = [output for _, output in outputs]
         cotangents = one_hot(classes, logits)
@@ -128,7 +128,7 @@ def one_pass(
                 grid,
             )
         )
-    return Record(scores, classes, tuple(layers), len(layers) - 1)
+    return Record(scores, classes, tuple(layers), max(len(layers) - 1, 0))
 
 
 def _class_weights(

@@ -127,11 +127,11 @@ def tolerance(logits: Float[Tensor, "batch n"]) -> float:
     """The relative error that rounding may leave between two passes of the same images.
 
     It is the square root of the unit roundoff of the format that the network computes in; on a GPU,
-    that of the 10 bits of TensorFloat-32 for float32.
+    that of the 10 bits of TensorFloat-32 for float32. Records are float32 in any case.
     """
     is_tf32 = logits.is_cuda and logits.dtype is torch.float32
-    coarsest = torch.float16 if is_tf32 else logits.dtype
-    return float(torch.finfo(coarsest).eps ** 0.5)
+    formats = (torch.float32, torch.float16 if is_tf32 else logits.dtype)
+    return float(max(torch.finfo(dtype).eps for dtype in formats) ** 0.5)
 
 
 @contextmanager

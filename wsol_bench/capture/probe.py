@@ -29,7 +29,7 @@ from wsol_bench.capture.record import Plan, Record
 from wsol_bench.common.progress import second_bar
 from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_layers import Target, TokenGrid, find_module
+from wsol_bench.models.target_layers import Target, TokenGrid, excitation_layers, find_module
 
 __all__ = ["Probe", "capture"]
 
@@ -64,7 +64,8 @@ class Probe:
         image_ids: Sequence[str] | None = None,
     ) -> None:
         self.model = model
-        self.images = images
+        # Half precision is for the network, not for the noise and the masks of the methods.
+        self.images = images if images.dtype == torch.float64 else images.float()
         self.targets = tuple(targets)
         self.precision: Precision = precision
         self.cost = Cost()
@@ -323,7 +324,7 @@ class Probe:
             NotApplicableError: an operation behind the map layer has no rule, or the table has no
                 map layer for the network.
         """
-        layers = self.targets[0].excitation
+        layers = excitation_layers(self.model)
         if map_layer is not None:
             # Below the last layer p is linear: the layer of the subtraction changes no map.
             layers = map_layer, map_layer

@@ -77,7 +77,13 @@ class Record:
 
     @property
     def layer(self) -> Layer:
-        """This record's layer: ``layers[at]``."""
+        """This record's layer: ``layers[at]``.
+
+        Raises:
+            ModelError: the pass recorded no layer.
+        """
+        if not self.layers:
+            raise ModelError("no target layer was recorded: name one with 'layer:'")
         return self.layers[self.at]
 
     @property

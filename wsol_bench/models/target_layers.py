@@ -5,14 +5,13 @@ guessing finds the last pooling, a permutation or the class layer, which are wro
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from wsol_bench.common.vocabulary import Layout
+from wsol_bench.common.vocabulary import Layout, TokenGrid
 from wsol_bench.errors import ModelError, did_you_mean
 from wsol_bench.models.hooks import hooked
 
@@ -21,22 +20,11 @@ __all__ = [
     "Target",
     "TokenGrid",
     "candidate_layers",
+    "excitation_layers",
     "find_module",
     "target_of",
+    "targets_of",
 ]
-
-
-class TokenGrid(NamedTuple):
-    """The grid of patches among the tokens of a layer.
-
-    Attributes:
-        height, width: number of rows and columns of patches.
-        first: index of the first patch token; the patches follow row by row.
-    """
-
-    height: int
-    width: int
-    first: int
 
 
 @dataclass(frozen=True)
@@ -140,6 +128,7 @@ def target_of(
         ModelError: the architecture is not in the table and no layer is named; the model has no
             module of a given name; or ``layout`` and ``token_grid`` contradict each other.
     """
+    token_grid = token_grid and TokenGrid(*token_grid)
     if token_grid is not None and layout not in (None, "tokens"):
         raise ModelError(
             f"'token_grid:' belongs to a layer of layout 'tokens', found layout {layout!r}"
@@ -162,6 +151,49 @@ def target_of(
         token_grid=token_grid,
         head=known.head if head is None else _plain_name(model, head),
     )
+
+
+def targets_of(
+    model: nn.Module,
+    layers: Sequence[str | nn.Module] = (),
+    *,
+    layout: Layout | None = None,
+    head: str | None = None,
+    token_grid: TokenGrid | None = None,
+    required: bool = True,
+) -> tuple[Target, ...]:
+    """The target layers of a model: those of given names, or the one of the table.
+
+    Args:
+        model: the network.
+        layers: names or modules, each once; none for the layer of the table.
+        layout, token_grid: of all layers; see ``target_of``.
+        head: the head behind the last layer.
+        required: whether a method needs a layer; if not, an architecture that the table lacks has
+            no target layer.
+
+    Raises:
+        ModelError: as ``target_of``, or a layer is listed twice.
+    """
+    if not layers:
+        if not required and _of_table(model) is None:
+            return ()
+        return (target_of(model, layout=layout, head=head, token_grid=token_grid),)
+    heads = [None] * (len(layers) - 1) + [head]
+    targets = tuple(
+        target_of(model, layer=layer, layout=layout, head=head_of_layer, token_grid=token_grid)
+        for layer, head_of_layer in zip(layers, heads, strict=True)
+    )
+    names = [target.layer for target in targets]
+    if len(set(names)) < len(names):
+        raise ModelError(f"layers: expected each layer once, found {', '.join(names)}")
+    return targets
+
+
+def excitation_layers(model: nn.Module) -> tuple[str, str] | None:
+    """Map layer and contrast layer of excitation backprop; None if the table has none."""
+    target = _of_table(model)
+    return None if target is None else target.excitation
 
 
 def _of_table(model: nn.Module) -> Target | None:
