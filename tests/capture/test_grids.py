@@ -94,9 +94,7 @@ def test_a_grid_that_is_given_is_taken_and_must_fit() -> None:
     record = capture(net, images(2, 32, 48), [target], Plan())
     assert record.layer.grid == LayerGrid("tokens", 4, 6, first=1)
     target = target_of(net, layer="block", token_grid=TokenGrid(5, 5, 1))
-    with pytest.raises(
-        ModelError, match=r"25 tokens, too few .* 5 x 5 .* 'token_grid:'"
-    ):
+    with pytest.raises(ModelError, match=r"25 tokens, too few .* 5 x 5 .* 'token_grid:'"):
         capture(net, images(2, 32, 48), [target], Plan())
     with pytest.raises(ModelError, match=r"'token_grid:' belongs to .* found layout 'nchw'"):
         target_of(net, layer="block", layout="nchw", token_grid=TokenGrid(4, 6, 1))
