@@ -71,6 +71,11 @@ class Target:
 # which has no rule: its map layer is the end of its last block.
 _POOL4 = "features.MaxPool2d-2"
 
+# The mean of the patch tokens of the last block is what most networks of these families read. If
+# the network says that it reads the class token, which patch tokens reach by attention alone, the
+# layer is the norm before the last attention.
+_LAST_BLOCK = "blocks.-1"
+
 # Keyed by package and class name of the model. Activations are post-ReLU if the network has a ReLU.
 _TARGETS = {
     "torchvision/AlexNet": Target("features.-2", excitation=(_POOL4, "classifier.-2")),
@@ -98,20 +103,18 @@ _TARGETS = {
     # Patch tokens of the last block's output do not reach the class token; those before its
     # attention do.
     "torchvision/VisionTransformer": Target("encoder.layers.-1.ln_1", layout="tokens"),
-    "timm/Beit": Target("blocks.-1.norm1", layout="tokens"),
+    "timm/Beit": Target(_LAST_BLOCK, layout="tokens"),
     "timm/ByobNet": Target("final_conv", head="head.fc"),
     "timm/ConvNeXt": Target("stages"),
     "timm/CspNet": Target("stages", head="head.fc"),
     "timm/DLA": Target("level5", head="fc"),
-    "timm/DPN": Target("features", head="classifier"),
     "timm/DaVit": Target("stages"),
     "timm/DenseNet": Target("features", head="classifier", excitation=("features", "global_pool")),
     "timm/EdgeNeXt": Target("stages"),
     "timm/EfficientNet": Target("bn2", head="classifier"),
-    "timm/Eva": Target("blocks.-1.norm1", layout="tokens"),
+    "timm/Eva": Target(_LAST_BLOCK, layout="tokens"),
     "timm/FastVit": Target("final_conv", head="head.fc"),
     "timm/FocalNet": Target("norm", head="head.fc"),
-    "timm/GhostNet": Target("blocks"),
     "timm/HighResolutionNet": Target("final_layer", head="classifier"),
     "timm/InceptionResnetV2": Target("conv2d_7b", head="classif"),
     "timm/InceptionV3": Target("Mixed_7c", head="fc"),
@@ -124,7 +127,6 @@ _TARGETS = {
     "timm/RegNet": Target("final_conv", head="head.fc", excitation=("s3", "head.global_pool")),
     "timm/ResNet": Target("layer4", head="fc", excitation=("layer3", "global_pool")),
     "timm/ResNetV2": Target("norm", head="head.fc"),
-    "timm/RexNet": Target("features", head="head.fc"),
     "timm/SwinTransformer": Target("norm", layout="nhwc", head="head.fc"),
     "timm/SwinTransformerV2": Target("norm", layout="nhwc", head="head.fc"),
     "timm/TResNet": Target("body", head="head.fc"),
@@ -232,9 +234,12 @@ def _of_table(model: nn.Module) -> Target | None:
     """The table's target of a model, with plain names; None if the table lacks the architecture."""
     keys = (f"{base.__module__.partition('.')[0]}/{base.__name__}" for base in type(model).__mro__)
     target = next((_TARGETS[key] for key in keys if key in _TARGETS), None)
-    return target and replace(
+    if target is None:
+        return None
+    reads_token = target.layer == _LAST_BLOCK and getattr(model, "global_pool", "") == "token"
+    return replace(
         target,
-        layer=_plain_name(model, target.layer),
+        layer=_plain_name(model, f"{_LAST_BLOCK}.norm1" if reads_token else target.layer),
         head=_plain_name_or_none(model, target.head),
         excitation=_plain_names(model, target.excitation),
     )
