@@ -237,7 +237,7 @@ def _asked_tokens(model: nn.Module, images: Tensor, n: int) -> TokenGrid | None:
 def _by_quarters(
     model: nn.Module, images: Tensor, layer: nn.Module, readings: Sequence[LayerGrid]
 ) -> list[LayerGrid]:
-    """The readings of a layer's output, or the one that a changed quarter of the image shows."""
+    """The readings of a layer's output, or the one that changed quarters of the image show."""
     outputs: list[Tensor] = []
     with (
         evaluation_mode(model),
@@ -282,7 +282,7 @@ def _share(grid: LayerGrid, changes: Float[Tensor, "4 positions"]) -> float:
     for change, quarter in zip(changes, _quarters(grid.height, grid.width), strict=True):
         patches = change[grid.first : grid.first + grid.height * grid.width]
         on_grid = patches.unflatten(0, (grid.height, grid.width))
-        shares.append(float(on_grid[quarter].sum() / change.sum()))
+        shares.append(float(on_grid[quarter].sum() / change.sum().clamp_min(1e-30)))
     return sum(shares) / len(shares)
 
 
