@@ -12,6 +12,7 @@ from wsol_bench.capture.cost import Cost
 from wsol_bench.common.vocabulary import Precision
 from wsol_bench.errors import ModelError
 from wsol_bench.models.hooks import hooked
+from wsol_bench.models.network_kinds import direct_checkpoints
 from wsol_bench.models.target_layers import Target, find_module
 
 __all__ = [
@@ -37,11 +38,15 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a network into evaluation mode, and each module back into its own mode afterwards."""
+    """Put a network into evaluation mode, and each module back into its own mode afterwards.
+
+    Within the context reentrant activation checkpoints do not hide what they run.
+    """
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        yield
+        with direct_checkpoints():
+            yield
     finally:
         for module in training:
             module.training = True
@@ -84,9 +89,14 @@ def logits_of(
     """The network's logits for a batch of images; ``passed`` documents the arguments.
 
     Raises:
-        ModelError: the output is not a tensor of shape (batch, classes).
+        ModelError: the output is not a tensor of shape (batch, classes), or not floating-point.
     """
     logits = passed(model, images, cost)
+    if isinstance(logits, Tensor) and not logits.is_floating_point():
+        raise ModelError(
+            f"{type(model).__name__}: expected floating-point logits, found {logits.dtype}; return "
+            "the scores before softmax"
+        )
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(

@@ -7,9 +7,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from wsol_bench.capture import BestClasses, Precision, capture
+from wsol_bench.capture.network import uncompiled
 from wsol_bench.common.registry import uniquely_named
 from wsol_bench.errors import ConfigError, ModelError
 from wsol_bench.methods.base import MapMethod, cam_methods, merged_plan
+from wsol_bench.models.network_kinds import plain_network
 from wsol_bench.models.target_layers import target_of
 
 __all__ = ["localization_maps"]
@@ -32,7 +34,8 @@ def localization_maps(
     """The localization maps of several methods, from one forward pass of a network.
 
     Args:
-        model: a network that maps images to (batch, n) logits; it is unchanged afterwards.
+        model: a network that maps images to (batch, n) logits; it is unchanged afterwards. The
+            wrappers of torch.compile and DataParallel are taken off, and no compiled code runs.
         images: normalized input, on the model's device.
         methods: one method or several, as names (``wsol-bench list methods``), import paths
             (``my_module:my_cam``), or the objects that ``@cam_method`` returns.
@@ -49,8 +52,9 @@ def localization_maps(
 
     Raises:
         ConfigError: a method is unknown, or listed twice.
-        ModelError: the architecture is not in the table and ``layer`` is not given; or ``classes``
-            are no output indices for these images.
+        ModelError: the architecture is not in the table and ``layer`` is not given; ``classes`` are
+            no output indices for these images; or the network is scripted, quantized or the like
+            (see ``models.network_kinds``).
         NotApplicableError: the network lacks what a method needs.
     """
     listed = [methods] if isinstance(methods, str | MapMethod) else methods
@@ -63,12 +67,13 @@ def localization_maps(
                 f"{method.name} needs a network with permuted weights, which only an experiment "
                 "makes: set 'sanity: randomized_weights' there"
             )
-    target = target_of(model, layer=layer)
+    network = plain_network(model)
+    target = target_of(network, layer=layer)
     slots = BestClasses(k) if classes is None else _class_slots(classes, images)
-    record = capture(
-        model, images, [target], merged_plan(resolved), classes=slots, precision=precision
-    )
-    return {method.name: method(record).detach().float() for method in resolved}
+    plan = merged_plan(resolved)
+    with uncompiled(network):
+        record = capture(network, images, [target], plan, classes=slots, precision=precision)
+        return {method.name: method(record).detach().float() for method in resolved}
 
 
 def _class_slots(
