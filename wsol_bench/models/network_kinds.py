@@ -6,14 +6,15 @@ and others make a wrong map.
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.parameter import Buffer, is_lazy
 from torch.optim.swa_utils import AveragedModel
+from torch.utils import checkpoint
 from torch.utils.checkpoint import CheckpointFunction
 
 from wsol_bench.errors import ModelError
@@ -120,33 +121,56 @@ def _tensor_finding(tensor: Tensor) -> tuple[str, str] | None:
     return None
 
 
-_lock = threading.Lock()
-_direct = 0
-
-
 @contextmanager
 def direct_checkpoints() -> Iterator[None]:
-    """Reentrant activation checkpoints run their function directly, within the context.
+    """Activation checkpoints run their function directly, within the context.
 
-    ``torch.utils.checkpoint`` with ``use_reentrant=True`` hides its function in an operation that
-    has a gradient in ``Tensor.backward`` only, and runs it without a graph before. Run directly,
-    the function gives the same values, and gradients that can be asked for; what it saves is kept.
+    ``torch.utils.checkpoint`` keeps no activations and runs the function again when a gradient is
+    asked for. By then hooks, rules and replaced activations of this package are gone, so that the
+    second run differs. With ``use_reentrant=True`` there is no graph in the first run, and a
+    gradient in ``Tensor.backward`` only. Run directly, the function gives the same values.
     """
-    global _direct
-    with _lock:  # contexts of several threads may overlap
-        if not _direct:
-            CheckpointFunction.apply = _run_directly
-        _direct += 1
+    global _depth
+    with _lock:  # contexts are nested, and those of several threads may overlap
+        if not _depth:
+            for owner, name, replacement in _PATCHES:
+                _restore.callback(_replace(owner, name, replacement))
+        _depth += 1
     try:
         yield
     finally:
         with _lock:
-            _direct -= 1
-            if not _direct:
-                del CheckpointFunction.apply  # the inherited one is there again
+            _depth -= 1
+            if not _depth:
+                _restore.close()
 
 
-@staticmethod  # type: ignore[misc]
-def _run_directly(function: Any, preserve: bool, *args: Any) -> Any:
-    """What ``CheckpointFunction.apply`` returns, without a checkpoint."""
+def _replace(owner: Any, name: str, replacement: Any) -> Callable[[], None]:
+    """Give a class or module another attribute; returns the function that undoes it."""
+    own = vars(owner).get(name)
+    setattr(owner, name, replacement)
+    return lambda: delattr(owner, name) if own is None else setattr(owner, name, own)
+
+
+def _run(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
+    """Take the place of ``CheckpointFunction.apply``, the reentrant form."""
     return function(*args)
+
+
+def _around(*args: Any, **kwargs: Any) -> Iterator[None]:
+    """Take the place of what surrounds the function in the form that is not reentrant: nothing."""
+    yield
+
+
+# The second name is that of torch 2.14.
+_PATCHES = [(CheckpointFunction, "apply", staticmethod(_run))] + [
+    (checkpoint, name, _around)
+    for name in (
+        "_checkpoint_without_reentrant_generator_impl",
+        "_checkpoint_without_reentrant_generator",
+    )
+    if hasattr(checkpoint, name)
+]
+_lock = threading.Lock()
+_depth = 0
+_restore = ExitStack()
