@@ -1,6 +1,8 @@
 """Weights files: the state_dict in a checkpoint, read without executing anything in the file."""
 
 import json
+import pickletools
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -95,7 +97,7 @@ def _read_safetensors(path: Path) -> tuple[Mapping[str, Tensor], object]:
 
 
 class _Placeholder:
-    """Stands for an object of a checkpoint that is no tensor, such as a training option.
+    """Stands for an object of a checkpoint that is no tensor, such as the options of a training.
 
     Attributes:
         name: import path of the class or function that the file names, which is not imported.
@@ -113,6 +115,19 @@ class _Placeholder:
         pass
 
 
+class _DictPlaceholder:
+    """Stands for an object of a subclass of dict: torch's reader fills in plain ones only."""
+
+    def __new__(cls, *args: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]
+        return OrderedDict()
+
+
+def _placeholder(name: str) -> type:
+    """A class of ours that stands for the class or function of an import path."""
+    base = _DictPlaceholder if name.lower().endswith(("dict", "cfgnode")) else _Placeholder
+    return type(base.__name__, (base,), {"name": name})
+
+
 def _read_checkpoint(path: Path) -> Mapping[Any, Any]:
     """The mapping that a torch checkpoint holds, with placeholders for what is no tensor."""
     try:
@@ -121,17 +136,16 @@ def _read_checkpoint(path: Path) -> Mapping[Any, Any]:
         except UnpicklingError:
             if not (foreign := _foreign_names(path)):
                 raise
-            # Only our own empty class is called, whatever the file names.
-            placeholders: list[Any] = [
-                (type("_Placeholder", (_Placeholder,), {"name": name}), name) for name in foreign
-            ]
-            with torch.serialization.safe_globals(placeholders):
+            # Whatever the file names, only classes of this module are called.
+            stand_ins: list[Any] = [(_placeholder(name), name) for name in foreign]
+            with torch.serialization.safe_globals(stand_ins):
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead the reader to errors of any kind
-        reason = str(error).partition("\n")[0]
+        # Torch's own text is long, and recommends to run the file.
+        reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
         raise ModelError(
             f"weights file {path} cannot be loaded as tensors alone (weights_only=True): {reason} "
-            "Save a state_dict, as .pth or .safetensors"
+            "Save a state_dict alone, as .pth or .safetensors"
         ) from error
     if not isinstance(content, Mapping):
         raise ModelError(
@@ -142,11 +156,17 @@ def _read_checkpoint(path: Path) -> Mapping[Any, Any]:
 
 
 def _foreign_names(path: Path) -> list[str]:
-    """The classes and functions that a checkpoint names, besides those that make tensors."""
+    """The classes and functions that a checkpoint names, maybe with those that make tensors."""
     try:
         return torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except ValueError:  # a checkpoint of torch before 1.6
-        return []
+    except ValueError:  # the format of torch before 1.6: three pickles of facts, then the content
+        with path.open("rb") as file:
+            operations = [next_one for _ in range(4) for next_one in pickletools.genops(file)]
+        named = [
+            str(argument) for operation, argument, _ in operations if operation.name == "GLOBAL"
+        ]
+        # Pickles of this format have the name that the module had in Python 2.
+        return [name.replace("__builtin__ ", "builtins.").replace(" ", ".") for name in named]
 
 
 def _kind(value: object) -> str:

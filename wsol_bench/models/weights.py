@@ -182,11 +182,12 @@ def _misfit_message(
     misfits = _misfits(own, closest.state)
     entry = f", entry {stored.key!r}" if stored.key else ""
     said = f"weights do not fit {owner}: {stored.path}{entry}"
-    if not str(misfits):
-        path = ".".join(filter(None, [stored.key, closest.prefix.rstrip(".")]))
+    fitting = [reading.prefix for reading in readings if not str(_misfits(own, reading.state))]
+    if fitting:
+        keys = [".".join(filter(None, [stored.key, prefix.rstrip(".")])) for prefix in fitting]
         return (
-            f"{said}: of its keys only those that begin with {closest.prefix!r} do; choose them "
-            f"with the model's 'key: {path}'"
+            f"{said}: of its keys only those that begin with {' or '.join(map(repr, fitting))} do; "
+            f"choose with the model's {' or '.join(repr(f'key: {key}') for key in keys)}"
         )
     if str(closest):
         said += f" ({closest})"
@@ -225,7 +226,7 @@ def fingerprint(module: nn.Module) -> str:
 
 def _content(value: Any, key: str) -> bytes:
     """The bytes of a tensor, or of a module's extra state, for a digest."""
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and value.layout is torch.strided:
         plain = value.detach().cpu().resolve_conj().resolve_neg().contiguous().view(-1)
         return plain.view(torch.uint8).numpy().tobytes()
     if isinstance(value, Mapping):
