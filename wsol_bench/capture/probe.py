@@ -29,7 +29,7 @@ from wsol_bench.capture.record import Plan, Record
 from wsol_bench.common.progress import second_bar
 from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_layers import Target, find_module
+from wsol_bench.models.target_layers import Target, TokenGrid, excitation_layers, find_module
 
 __all__ = ["Probe", "capture"]
 
@@ -64,7 +64,8 @@ class Probe:
         image_ids: Sequence[str] | None = None,
     ) -> None:
         self.model = model
-        self.images = images
+        # Half precision is for the network, not for the noise and the masks of the methods.
+        self.images = images if images.dtype == torch.float64 else images.float()
         self.targets = tuple(targets)
         self.precision: Precision = precision
         self.cost = Cost()
@@ -232,7 +233,7 @@ class Probe:
             return hook
 
         hooks = ((module, note(name)) for name, module in layers.items())
-        with hooked(after=hooks), self._running(), torch.enable_grad(), backward_rule(rule):
+        with self._running(), hooked(after=hooks), torch.enable_grad(), backward_rule(rule):
             pixels = images.detach().clone().requires_grad_(True)
             logits = logits_of(self.model, pixels, self.cost)
         cotangents = one_hot(classes, logits)
@@ -271,7 +272,9 @@ class Probe:
 
         def compute() -> list[Attention]:
             with self._running():
-                return attentions(self.model, self.images, classes, cost=self.cost)
+                return attentions(
+                    self.model, self.images, classes, grid=self._token_grid, cost=self.cost
+                )
 
         return self._once(
             ("attention", *([] if classes is None else classes.flatten().tolist())), compute
@@ -293,7 +296,14 @@ class Probe:
                 ``attentions`` takes, or runs an operation that has no rule of relevance.
         """
         with self._running():
-            return relevances(self.model, self.images, classes, cost=self.cost)
+            return relevances(
+                self.model, self.images, classes, grid=self._token_grid, cost=self.cost
+            )
+
+    @property
+    def _token_grid(self) -> TokenGrid | None:
+        """The grid of tokens that was given with a target layer; None if none was."""
+        return next((target.token_grid for target in self.targets if target.token_grid), None)
 
     def excitation(
         self,
@@ -314,7 +324,7 @@ class Probe:
             NotApplicableError: an operation behind the map layer has no rule, or the table has no
                 map layer for the network.
         """
-        layers = self.targets[0].excitation
+        layers = excitation_layers(self.model)
         if map_layer is not None:
             # Below the last layer p is linear: the layer of the subtraction changes no map.
             layers = map_layer, map_layer
