@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from wsol_bench.capture import BestClasses, Precision, capture
+from wsol_bench.capture import BestClasses, Precision, Record, capture
 from wsol_bench.capture.network import uncompiled
 from wsol_bench.common.registry import uniquely_named
 from wsol_bench.common.vocabulary import Layout, TokenGrid
@@ -127,19 +127,16 @@ def localization_maps(
         record = capture(
             network, images, targets, merged_plan(resolved), classes=slots, precision=precision
         )
-        if not several:
-            return {method.name: method(record).detach().float() for method in resolved}
-        return {
-            method.name: {
-                name: method(record.at_layer(at)).detach().float()
-                for at, name in (
-                    [(record.at, "")]
-                    if method.scope == "image"
-                    else [(at, recorded.name) for at, recorded in enumerate(record.layers)]
-                )
-            }
-            for method in resolved
-        }
+        return {method.name: _maps(method, record, by_layer=several) for method in resolved}
+
+
+def _maps(method: MapMethod, record: Record, *, by_layer: bool) -> Any:
+    """The maps of a method; by the name of their layer if this is asked for."""
+    if not by_layer:
+        return method(record).detach().float()
+    layers = [layer.name for layer in record.layers]
+    places = [(record.at, "")] if method.scope == "image" else list(enumerate(layers))
+    return {name: method(record.at_layer(at)).detach().float() for at, name in places}
 
 
 def _resolved(methods: Methods) -> list[MapMethod]:

@@ -101,7 +101,44 @@ def load_classifier(
         ModelError: the network cannot be built, is of a kind that maps cannot be made of (see
             ``plain_network``), the weights do not fit, or the classes do not match the outputs.
     """
-    path = _weights_path(name, weights, key, arguments or {})
+    network = _loaded_network(name, weights, key, arguments or {}, classes)
+    module = network.module
+    order = network.listed or ClassOrder(tuple(dataset_classes), "the data set's sorted wnids")
+    _require_outputs(module.eval(), name, order, input_size)
+    targets = targets_of(
+        module, layers or ([layer] if layer else []), layout=layout, head=head,
+        token_grid=token_grid, required=needs_layer,
+    )  # fmt: skip
+    expected = _preprocessing(name, network.published, module)
+    return Classifier(
+        name=label or name, module=module, classes=order.wnids, targets=targets,
+        mean=mean or expected.mean, std=std or expected.std, native_size=expected.size,
+        fingerprint=fingerprint(module), classes_from=order.origin,
+        weights_from=network.weights_from,
+    )  # fmt: skip
+
+
+class _LoadedNetwork(NamedTuple):
+    """A network with its weights.
+
+    Attributes:
+        module: the network.
+        weights_from: where the weights come from.
+        published: name of the published weights; None if a file holds the weights.
+        listed: the order of the outputs that a file lists; None if none does.
+    """
+
+    module: nn.Module
+    weights_from: str
+    published: str | None
+    listed: ClassOrder | None
+
+
+def _loaded_network(
+    name: str, weights: str, key: str | None, arguments: Mapping[str, Any], classes: Path | None
+) -> _LoadedNetwork:
+    """Build a network, without wrappers, and load its weights."""
+    path = _weights_path(name, weights, key, arguments)
     published = weights if path is None else None
     stored = None if path is None else read_weights(path, key)
     listed = read_class_order(classes) if classes else stored and stored.order
@@ -109,18 +146,7 @@ def load_classifier(
     for part in module.modules():
         part._compiled_call_impl = None  # a run compiles by itself what can be
     weights_from = weights if stored is None else load_state(module, stored, name)
-    order = listed or ClassOrder(tuple(dataset_classes), "the data set's sorted wnids")
-    _require_outputs(module.eval(), name, order, input_size)
-    targets = targets_of(
-        module, layers or ([layer] if layer else []), layout=layout, head=head,
-        token_grid=token_grid, required=needs_layer,
-    )  # fmt: skip
-    expected = _preprocessing(name, published, module)
-    return Classifier(
-        name=label or name, module=module, classes=order.wnids, targets=targets,
-        mean=mean or expected.mean, std=std or expected.std, native_size=expected.size,
-        fingerprint=fingerprint(module), classes_from=order.origin, weights_from=weights_from,
-    )  # fmt: skip
+    return _LoadedNetwork(module, weights_from, published, listed)
 
 
 def _weights_path(
