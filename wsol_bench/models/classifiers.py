@@ -81,8 +81,7 @@ def load_classifier(
             ``my_module:builder``.
         weights: ``DEFAULT`` or another torchvision weights name (``IMAGENET1K_V1``); the path of a
             .pth or .safetensors file that holds a state_dict or a mapping with one; ``random``.
-        key: the entry of the weights file that is loaded (``model_ema``), or the beginning of the
-            keys that are (``state_dict.model``); see ``read_weights``.
+        key: entry of the weights file, or beginning of its keys, to load; see ``read_weights``.
         classes: a file of wnids in the order of the outputs, one per line; words may follow.
         dataset_classes: the data set's sorted wnids: the order of the outputs if neither
             ``classes`` nor the weights file lists one.

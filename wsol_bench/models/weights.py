@@ -67,7 +67,7 @@ def load_state(module: nn.Module, stored: StoredWeights, owner: str) -> str:
         ModelError: the weights do not fit the network; nothing is loaded.
     """
     own = module.state_dict()
-    readings = list(_readings(stored.state))
+    readings = sorted(_readings(stored.state), key=lambda reading: reading.unwrapped)
     for reading in readings:
         if not str(_misfits(own, reading.state)):
             state = _completed(own, reading.state)
