@@ -46,14 +46,16 @@ LAYERS = [
     ("ResNet", "layer2.0.downsample.0"), ("ResNet", "conv1"), ("ResNet", "layer2"),
     ("DenseNet", "features.denseblock1.denselayer1.conv1"), ("DenseNet", "features.transition1"),
     ("GoogLeNet", "inception4a.branch2.0.conv"), ("GoogLeNet", "inception5a.branch4"),
-    ("Inception3", "Mixed_6e.branch7x7_2.conv"), ("MobileNetV2", "features.5.conv.0"),
+    ("Inception3", "Mixed_7b.branch3x3_2a.conv"), ("MobileNetV2", "features.5.conv.0"),
     ("MobileNetV3", "features.4.block.1"), ("ShuffleNetV2", "stage3.0.branch2.3"),
     ("SqueezeNet", "features.7.expand1x1"), ("EfficientNet", "features.4.0.block.2"),
     ("RegNet", "trunk_output.block2.block2-0.f.a"), ("MNASNet", "layers.9.0.layers.3"),
-    ("VisionTransformer", "encoder.layers.encoder_layer_0.mlp.0"), ("VisionTransformer", "conv_proj"),
+    ("VisionTransformer", "encoder.layers.encoder_layer_0.mlp.0"),
     ("VisionTransformer", "encoder.layers.encoder_layer_0.ln_2"),
+    ("VisionTransformer", "conv_proj"),
     ("SwinTransformer", "features.1.0.attn"), ("SwinTransformer", "features.2.norm"),
-    ("ConvNeXt", "features.1.0.block.3"), ("MaxVit", "blocks.0.layers.0.layers.MBconv.layers.conv_b"),
+    ("ConvNeXt", "features.1.0.block.3"),
+    ("MaxVit", "blocks.0.layers.0.layers.MBconv.layers.conv_b"),
 ]  # fmt: skip
 
 

@@ -20,14 +20,9 @@ from torch import Tensor, nn
 from wsol_bench.capture.network import evaluation_mode, passed, uncompiled
 from wsol_bench.errors import ModelError
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_layers import Layout, Target, TokenGrid, find_module
+from wsol_bench.models.target_layers import Layout, Target, TokenGrid, find_module, keeps_aspect
 
 __all__ = ["LayerGrid", "grid_of", "token_grid"]
-
-# Convolutions without padding lose some positions at the border: Inception has 8 of 9.3, and, in an
-# earlier layer, 35 of 37.4. The loss is at most one position and this share of the others, and
-# never above _BORDER.
-_LOSS, _BORDER = 0.05, 3.0
 
 # The least share of what a changed quarter of the image changes, on the average, that lies in the
 # same quarter of the grid of patches. In another arrangement it is about 1/4.
@@ -134,7 +129,7 @@ def _image_grid(
     """The grid of a layer with four dimensions; ``grid_of`` documents the arguments."""
     size = (images.shape[2], images.shape[3])
     readings = [LayerGrid("nchw", *shape[2:]), LayerGrid("nhwc", *shape[1:3])]
-    fitting = [grid for grid in readings if _fits(grid.height, grid.width, size)]
+    fitting = [grid for grid in readings if keeps_aspect(grid.height, grid.width, *size)]
     listed = " or ".join(
         f"{grid.height} x {grid.width} in layout {grid.layout!r}" for grid in readings
     )
@@ -164,16 +159,6 @@ def _image_grid(
             f"{found}: {reason}; name the layout with 'layout:', or another layer with 'layer:'"
         )
     return fitting[0]
-
-
-def _fits(height: int, width: int, size: tuple[int, int]) -> bool:
-    """Return whether a grid has the aspect of an input, up to a few positions at the border."""
-    least, most = 0.0, math.inf  # bounds of a stride in pixels that is the same for both sides
-    for n, side in zip((height, width), size, strict=True):
-        lost = min(1 + _LOSS * n, _BORDER)
-        least = max(least, side / (n + lost))
-        most = min(most, side / (n - lost)) if n > lost else most
-    return height <= size[0] and width <= size[1] and least <= most
 
 
 def token_grid(
@@ -238,7 +223,9 @@ def _asked_tokens(model: nn.Module, images: Tensor, n: int) -> TokenGrid | None:
     sides = range(1, len(patches) + 1)
     shapes = ((rows, len(patches) // rows) for rows in sides if len(patches) % rows == 0)
     fitting = [
-        LayerGrid("tokens", *shape, first=patches[0]) for shape in shapes if _fits(*shape, size)
+        LayerGrid("tokens", *shape, first=patches[0])
+        for shape in shapes
+        if keeps_aspect(*shape, *size)
     ]
     shares = [_share(grid, changes) for grid in fitting]
     if max(shares, default=0.0) < _SHARE:

@@ -4,6 +4,7 @@ The table is explicit, and a configuration's ``layer:`` and ``head:`` extend it.
 guessing finds the last pooling, a permutation or the class layer, which are wrong.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,9 +23,16 @@ __all__ = [
     "candidate_layers",
     "excitation_layers",
     "find_module",
+    "keeps_aspect",
     "target_of",
     "targets_of",
 ]
+
+
+# Convolutions without padding lose some positions at the border: Inception has 8 of 9.3, and, in an
+# earlier layer, 35 of 37.4. The loss is at most one position and this share of the others, and
+# never above _BORDER.
+_LOSS, _BORDER = 0.05, 3.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,11 @@ class Target:
 # which has no rule: its map layer is the end of its last block.
 _POOL4 = "features.MaxPool2d-2"
 
+# The mean of the patch tokens of the last block is what most networks of these families read. If
+# the network says that it reads the class token, which patch tokens reach by attention alone, the
+# layer is the norm before the last attention.
+_LAST_BLOCK = "blocks.-1"
+
 # Keyed by package and class name of the model. Activations are post-ReLU if the network has a ReLU.
 _TARGETS = {
     "torchvision/AlexNet": Target("features.-2", excitation=(_POOL4, "classifier.-2")),
@@ -90,15 +103,36 @@ _TARGETS = {
     # Patch tokens of the last block's output do not reach the class token; those before its
     # attention do.
     "torchvision/VisionTransformer": Target("encoder.layers.-1.ln_1", layout="tokens"),
+    "timm/Beit": Target(_LAST_BLOCK, layout="tokens"),
+    "timm/ByobNet": Target("final_conv", head="head.fc"),
     "timm/ConvNeXt": Target("stages"),
+    "timm/CspNet": Target("stages", head="head.fc"),
+    "timm/DLA": Target("level5", head="fc"),
+    "timm/DaVit": Target("stages"),
     "timm/DenseNet": Target("features", head="classifier", excitation=("features", "global_pool")),
+    "timm/EdgeNeXt": Target("stages"),
     "timm/EfficientNet": Target("bn2", head="classifier"),
+    "timm/Eva": Target(_LAST_BLOCK, layout="tokens"),
+    "timm/FastVit": Target("final_conv", head="head.fc"),
+    "timm/FocalNet": Target("norm", head="head.fc"),
+    "timm/HighResolutionNet": Target("final_layer", head="classifier"),
+    "timm/InceptionResnetV2": Target("conv2d_7b", head="classif"),
+    "timm/InceptionV3": Target("Mixed_7c", head="fc"),
+    "timm/InceptionV4": Target("features", head="last_linear"),
+    "timm/MambaOut": Target("stages", layout="nhwc"),
+    "timm/MaxxVit": Target("norm", head="head.fc"),
+    "timm/MetaFormer": Target("stages"),
     "timm/MobileNetV3": Target("blocks"),
+    "timm/NormFreeNet": Target("final_act", head="head.fc"),
     "timm/RegNet": Target("final_conv", head="head.fc", excitation=("s3", "head.global_pool")),
     "timm/ResNet": Target("layer4", head="fc", excitation=("layer3", "global_pool")),
+    "timm/ResNetV2": Target("norm", head="head.fc"),
     "timm/SwinTransformer": Target("norm", layout="nhwc", head="head.fc"),
+    "timm/SwinTransformerV2": Target("norm", layout="nhwc", head="head.fc"),
+    "timm/TResNet": Target("body", head="head.fc"),
     "timm/VGG": Target("features.-2", excitation=(_POOL4, "pre_logits")),
     "timm/VisionTransformer": Target("blocks.-1.norm1", layout="tokens"),
+    "timm/VovNet": Target("stages", head="head.fc"),
     "wsol_bench/ShapesNet": Target("features", head="fc", excitation=("features.down2", "pool")),
 }
 
@@ -200,9 +234,12 @@ def _of_table(model: nn.Module) -> Target | None:
     """The table's target of a model, with plain names; None if the table lacks the architecture."""
     keys = (f"{base.__module__.partition('.')[0]}/{base.__name__}" for base in type(model).__mro__)
     target = next((_TARGETS[key] for key in keys if key in _TARGETS), None)
-    return target and replace(
+    if target is None:
+        return None
+    reads_token = target.layer == _LAST_BLOCK and getattr(model, "global_pool", "") == "token"
+    return replace(
         target,
-        layer=_plain_name(model, target.layer),
+        layer=_plain_name(model, f"{_LAST_BLOCK}.norm1" if reads_token else target.layer),
         head=_plain_name_or_none(model, target.head),
         excitation=_plain_names(model, target.excitation),
     )
@@ -282,20 +319,29 @@ def _plain_names(model: nn.Module, names: tuple[str, str] | None) -> tuple[str, 
 
 
 @torch.no_grad()
-def candidate_layers(model: nn.Module, *, size: int = 224, at_most: int = 12) -> list[str]:
-    """Modules with a spatial output, as "name (c, h, w)", the last to run first.
+def candidate_layers(model: nn.Module, *, at_most: int = 12) -> list[str]:
+    """Modules with a spatial output, as "name (c, h, w)" or so, the last to run first.
 
     Args:
-        model: passes one blank image, in evaluation mode; its modes and hooks stay as they were.
-        size: side of that image in pixels.
+        model: passes two blank images of the size and number of channels that it says it takes, in
+            evaluation mode; its modes and hooks stay as they were.
         at_most: length of the list.
     """
     candidates: list[str] = []
+    channels, *size = _input_shape(model)
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4 and output.shape[-1] > 1:
-                candidates.append(f"{name} {tuple(output.shape[1:])}")
+            if not isinstance(output, Tensor) or output.ndim not in (3, 4) or len(output) != 2:
+                return
+            shape = tuple(output.shape[1:])
+            if len(shape) == 3:
+                grids = [shape[1:], shape[:2]]
+                is_grid = any(min(grid) > 1 and keeps_aspect(*grid, *size) for grid in grids)
+            else:
+                is_grid = shape[0] > 1
+            if is_grid:
+                candidates.append(f"{name} {shape}")
 
         return hook
 
@@ -303,10 +349,45 @@ def candidate_layers(model: nn.Module, *, size: int = 224, at_most: int = 12) ->
     parameter = next(model.parameters(), torch.zeros(()))
     try:
         with hooked(after=((module, note(name)) for name, module in model.named_modules() if name)):
-            model.eval()(parameter.new_zeros(1, 3, size, size))
+            model.eval()(parameter.new_zeros(2, channels, *size))
     except Exception as error:  # a list of candidates is a help, never a second failure
         candidates.append(f"(the pass stopped: {error})")
     finally:
         for module in training:
             module.training = True
     return candidates[::-1][:at_most]
+
+
+def _input_shape(model: nn.Module) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a model says it takes; else (3, 224, 224).
+
+    timm's models say it in their ``pretrained_cfg``, torchvision's transformers by ``image_size``,
+    and the first convolution has the number of channels.
+    """
+    config = getattr(model, "pretrained_cfg", None) or {}
+    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    channels = 3 if first is None else first.in_channels
+    size = getattr(model, "image_size", None)
+    embedded = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    if isinstance(embedded, tuple) and len(embedded) == 2:
+        height, width = embedded
+    elif isinstance(size, int):
+        height = width = size
+    else:
+        _, height, width = config.get("input_size", (3, 224, 224))
+    return channels, height, width
+
+
+def keeps_aspect(height: int, width: int, input_height: int, input_width: int) -> bool:
+    """Return whether a grid of positions has the aspect of an input, up to losses at the border.
+
+    Args:
+        height, width: number of rows and columns of the grid.
+        input_height, input_width: size of the input in pixels.
+    """
+    least, most = 0.0, math.inf  # bounds of a stride in pixels that is the same for both sides
+    for n, side in ((height, input_height), (width, input_width)):
+        lost = min(1 + _LOSS * n, _BORDER)
+        least = max(least, side / (n + lost))
+        most = min(most, side / (n - lost)) if n > lost else most
+    return height <= input_height and width <= input_width and least <= most
