@@ -1,8 +1,11 @@
 """The command that looks at an experiment before it is run."""
 
+import torch
 import yaml
 from colors import color_experiment, write_colors
 from command_line import cli
+
+from wsol_bench.models.classifiers import load_classifier
 
 
 def test_it_counts_images_and_checks_the_order_of_the_classes(world, tmp_path):
@@ -33,3 +36,24 @@ def test_it_says_what_is_odd_and_what_a_run_would_skip(tmp_path):
     assert "ILSVRC2012_val_00000003" in out
     assert "CANNOT BE LOADED" in out
     assert "did you mean 'resnet50'" in out
+
+
+def test_it_says_which_weights_of_a_file_are_loaded(tmp_path):
+    path = tmp_path / "weights.pth"
+    state = load_classifier("shapes_net").module.state_dict()
+    averaged = {f"module.{name}": value + 1 for name, value in state.items()}
+    torch.save({"model": state, "model_ema": averaged}, path)
+    experiment = {
+        "name": "e",
+        "dataset": "shapes",
+        "models": [{"name": "shapes_net", "weights": str(path), "arguments": {"num_classes": 16}}],
+        "methods": ["cam"],
+        "protocol": "gradcam-2017",
+        "limit": 1,
+    }
+    (tmp_path / "e.yaml").write_text(yaml.safe_dump(experiment))
+    out = " ".join(cli("doctor", tmp_path / "e.yaml")[0].split())
+    assert f"weights: 'model' in {path} (which also holds 'model_ema': 'key:' chooses)" in out
+    out = " ".join(cli("doctor", tmp_path / "e.yaml", "--set", "models.0.key=model_ema")[0].split())
+    assert f"weights: 'model_ema' in {path} (which also holds 'model': 'key:' chooses);" in out
+    assert "all keys without their beginning 'module.'" in out

@@ -114,6 +114,15 @@ class Wrapped(nn.Module):
 class Failing(nn.Module):
     def forward(self, x, more):
         return x
+
+def failing(error):
+    raise ERRORS[error]("why")
+
+ERRORS = {"key": KeyError, "attribute": AttributeError, "import": ImportError, "os": OSError}
+
+class Raising(nn.Module):
+    def forward(self, x):
+        return {}["logits"]
 """
 
 
@@ -168,6 +177,27 @@ def test_a_builder_that_gives_no_classifier_is_an_error(
             arguments=arguments,
             input_size=SIDE,
         )
+
+
+@pytest.mark.parametrize("error", ["key", "attribute", "import", "os"])
+def test_any_exception_of_a_builder_is_an_error_that_names_its_line(
+    error: str, builders: str
+) -> None:
+    line = 1 + BUILDERS.splitlines().index("def failing(error):") + 1
+    with pytest.raises(
+        ModelError,
+        match=rf"^{builders}:failing: cannot be built with .*: .*{builders}.py:{line}: \w+: '?why",
+    ) as raised:
+        load_classifier(f"{builders}:failing", dataset_classes=WNIDS, arguments={"error": error})
+    assert raised.value.__cause__ is not None
+
+
+def test_any_exception_of_a_network_is_an_error_that_names_its_line(builders: str) -> None:
+    line = 1 + BUILDERS.splitlines().index('        return {}["logits"]')
+    with pytest.raises(
+        ModelError, match=rf"{builders}.py:{line}: KeyError: 'logits'\. Set the size"
+    ):
+        load_classifier(f"{builders}:Raising", dataset_classes=WNIDS, input_size=SIDE)
 
 
 def test_a_network_that_takes_no_image_is_an_error(builders: str) -> None:

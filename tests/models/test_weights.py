@@ -1,5 +1,6 @@
 """Weights are what their file says, or an error says why not; nothing in a file is executed."""
 
+import copy
 import pickle
 import random
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from wsol_bench.errors import ModelError
+from wsol_bench.models import weights
+from wsol_bench.models.checkpoints import read_weights
 from wsol_bench.models.classifiers import load_classifier
 
 # ---- the forms of a weights file
@@ -174,6 +177,68 @@ def test_weights_that_do_not_fit_are_an_error_that_says_what_differs(
 
 
 # ---- fingerprint
+
+
+def test_the_fingerprint_of_weights_is_what_it_was() -> None:
+    # Identities of stored runs hold it.
+    assert load_classifier("shapes_net").fingerprint == "9d9d78a9bddcfc53"
+
+
+class Remembering(nn.Module):
+    """A module that keeps a state that is no tensor."""
+
+    def __init__(self, memory: object) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def get_extra_state(self) -> object:
+        return self.memory
+
+    def set_extra_state(self, state: object) -> None:
+        self.memory = state
+
+
+def test_the_fingerprint_tells_states_apart_that_are_no_tensors() -> None:
+    memories = [
+        None, 1, 1.0, "1", b"1", [1], [1, 1], [[1], [1]], (1,), {"a": 1}, {"a": "1"},
+        ["ab"], ["a", "b"], torch.float16, torch.ones(2), [torch.ones(2), torch.ones(1)],
+        [torch.ones(1), torch.ones(2)],
+    ]  # fmt: skip
+    digests = [weights.fingerprint(Remembering(memory)) for memory in memories]
+    assert len(set(digests)) == len(memories)
+    again = [weights.fingerprint(Remembering(copy.deepcopy(memory))) for memory in memories]
+    assert digests == again
+
+
+def test_a_state_without_a_digest_is_an_error_that_names_it() -> None:
+    with pytest.raises(ModelError, match=r"object in its state_dict, under '0._extra_state'"):
+        weights.fingerprint(nn.Sequential(Remembering(object())))
+
+
+@pytest.mark.parametrize("memory", [{"seen": 3}, [1, 2], torch.ones(2)])
+def test_a_state_that_is_no_tensor_is_loaded_or_missed(memory: object, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(nn.Sequential(nn.Linear(1, 2), Remembering(memory)).state_dict(), path)
+    net = nn.Sequential(nn.Linear(1, 2), Remembering(None))
+    weights.load_state(net, read_weights(path), "net")
+    assert str(net[1].memory) == str(memory)
+    torch.save(nn.Sequential(nn.Linear(1, 2)).state_dict(), path)
+    with pytest.raises(ModelError, match=r"1 missing \(first: 1._extra_state\)"):
+        weights.load_state(net, read_weights(path), "net")
+
+
+def test_an_exception_of_a_module_that_takes_its_state_is_an_error(tmp_path: Path) -> None:
+    class Forgetful(Remembering):
+        def set_extra_state(self, state: object) -> None:
+            raise KeyError("seen")
+
+    path = tmp_path / "weights.pth"
+    net = nn.Sequential(nn.Linear(1, 2), Forgetful(3))
+    torch.save(net.state_dict(), path)
+    with pytest.raises(
+        ModelError, match=r"weights of net: .*test_weights.py:\d+: KeyError: 'seen'"
+    ):
+        weights.load_state(net, read_weights(path), "net")
 
 
 def fingerprint(state: dict[str, Tensor], classes: Path, folder: Path) -> str:

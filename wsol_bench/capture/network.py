@@ -15,6 +15,7 @@ from wsol_bench.capture.cost import Cost
 from wsol_bench.common.vocabulary import Precision
 from wsol_bench.errors import ModelError
 from wsol_bench.models.hooks import hooked
+from wsol_bench.models.network_kinds import direct_checkpoints
 from wsol_bench.models.target_layers import Target, find_module
 
 __all__ = [
@@ -51,6 +52,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put a network into evaluation mode, and each module back into its own mode afterwards.
 
     Within the context no other thread runs the network by this function; other threads wait.
+    Activation checkpoints run directly (``direct_checkpoints``).
 
     Raises:
         ModelError: a module normalizes by the statistics of its batch, or stays in training mode.
@@ -62,7 +64,8 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
         model.eval()
         try:
             _require_fixed_modules(model)
-            yield
+            with direct_checkpoints():
+                yield
         finally:
             for module in training:
                 module.training = True
@@ -175,9 +178,14 @@ def logits_of(
     """The network's logits for a batch of images; ``passed`` documents the arguments.
 
     Raises:
-        ModelError: the output is not a tensor of shape (batch, classes).
+        ModelError: the output is not a tensor of shape (batch, classes), or not floating-point.
     """
     logits = passed(model, images, cost)
+    if isinstance(logits, Tensor) and not logits.is_floating_point():
+        raise ModelError(
+            f"{type(model).__name__}: expected floating-point logits, found {logits.dtype}; return "
+            "the scores before softmax"
+        )
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ModelError(

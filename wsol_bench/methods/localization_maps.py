@@ -7,11 +7,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from wsol_bench.capture import BestClasses, Precision, capture
+from wsol_bench.capture import BestClasses, Precision, Record, capture
+from wsol_bench.capture.network import uncompiled
 from wsol_bench.common.registry import uniquely_named
 from wsol_bench.common.vocabulary import Layout, TokenGrid
 from wsol_bench.errors import ConfigError, ModelError
 from wsol_bench.methods.base import MapMethod, cam_methods, merged_plan
+from wsol_bench.models.network_kinds import plain_network
 from wsol_bench.models.target_layers import targets_of
 
 __all__ = ["localization_maps"]
@@ -73,7 +75,8 @@ def localization_maps(
 
     Args:
         model: a network that maps images to (batch, n) logits; it is unchanged afterwards, and so
-            are the images.
+            are the images. Wrappers such as those of torch.compile and DataParallel are taken off,
+            and no compiled code runs.
         images: normalized input, on the model's device.
         methods: one method or several, as names (``wsol-bench list methods``), import paths
             (``my_module:my_cam``), or the objects that ``@cam_method`` returns.
@@ -99,8 +102,9 @@ def localization_maps(
     Raises:
         ConfigError: a method is unknown, or listed twice.
         ModelError: the images are no batch; the architecture is not in the table, ``layer`` is not
-            given, and a method needs one; the network does not tell the layer's grid; or
-            ``classes`` are no output indices for these images.
+            given, and a method needs one; the network does not tell the layer's grid; ``classes``
+            are no output indices for these images; or the network is scripted, quantized or of
+            another kind that ``models.network_kinds`` refuses.
         NotApplicableError: the network lacks what a method needs.
 
     Example:
@@ -108,32 +112,31 @@ def localization_maps(
         >>> maps["grad_cam"].shape
         torch.Size([8, 5, 7, 7])
     """
-    _require_batch(model, images)
+    network = plain_network(model)
+    _require_batch(network, images)
     resolved = _resolved(methods)
     several = isinstance(layer, list | tuple)
     layers = list(layer) if isinstance(layer, list | tuple) else [] if layer is None else [layer]
     targets = targets_of(
-        model, layers, layout=layout, head=head,
+        network, layers, layout=layout, head=head,
         token_grid=None if token_grid is None else TokenGrid(*token_grid),
         required=any(method.scope == "layer" for method in resolved),
     )  # fmt: skip
     slots = BestClasses(k) if classes is None else _class_slots(classes, images)
-    record = capture(
-        model, images, targets, merged_plan(resolved), classes=slots, precision=precision
-    )
-    if not several:
-        return {method.name: method(record).detach().float() for method in resolved}
-    return {
-        method.name: {
-            name: method(record.at_layer(at)).detach().float()
-            for at, name in (
-                [(record.at, "")]
-                if method.scope == "image"
-                else [(at, recorded.name) for at, recorded in enumerate(record.layers)]
-            )
-        }
-        for method in resolved
-    }
+    with uncompiled(network):
+        record = capture(
+            network, images, targets, merged_plan(resolved), classes=slots, precision=precision
+        )
+        return {method.name: _maps(method, record, by_layer=several) for method in resolved}
+
+
+def _maps(method: MapMethod, record: Record, *, by_layer: bool) -> Any:
+    """The maps of a method; by the name of their layer if this is asked for."""
+    if not by_layer:
+        return method(record).detach().float()
+    layers = [layer.name for layer in record.layers]
+    places = [(record.at, "")] if method.scope == "image" else list(enumerate(layers))
+    return {name: method(record.at_layer(at)).detach().float() for at, name in places}
 
 
 def _resolved(methods: Methods) -> list[MapMethod]:

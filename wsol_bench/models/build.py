@@ -8,11 +8,12 @@ import torch
 import torchvision
 from torch import nn
 
+from wsol_bench.common.plugin_errors import plugin_error
 from wsol_bench.common.registry import import_object
 from wsol_bench.errors import ConfigError, ModelError, did_you_mean
 from wsol_bench.models import shapes_net
 
-__all__ = ["build", "model_names", "takes_num_classes"]
+__all__ = ["build", "model_names", "network_error", "takes_num_classes"]
 
 
 def model_names() -> list[str]:
@@ -37,19 +38,40 @@ def build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Modul
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            module = _builder(name, published)(**arguments)
+            builder = _builder(name, published)
         except ConfigError as error:
             raise ModelError(str(error)) from error
-        except (TypeError, ValueError, KeyError, RuntimeError) as error:
-            raise ModelError(f"{name}: cannot be built with {arguments}: {error}") from error
-        except OSError as error:
+        try:
+            module = builder(**arguments)
+        except Exception as error:  # a user's builder can raise any error
+            if isinstance(error, OSError) and published is not None and ":" not in name:
+                raise ModelError(
+                    f"{name}: weights {weights!r} could not be downloaded ({error}); download the "
+                    "file on a machine with internet access and give its path as 'weights:'"
+                ) from error
             raise ModelError(
-                f"{name}: weights {weights!r} could not be downloaded ({error}); download the file "
-                "on a machine with internet access and give its path as 'weights:'"
+                network_error(name, f"cannot be built with {arguments}", error, builder)
             ) from error
     if not isinstance(module, nn.Module):
         raise ModelError(f"{name}: expected a torch.nn.Module, found {type(module).__name__}")
     return module
+
+
+def network_error(
+    name: str, failure: str, error: Exception, builder: Callable[..., Any] | None = None
+) -> str:
+    """The message of an exception that a network, or its builder, has raised.
+
+    Args:
+        name: name of the network. If it is that of a user's builder, the message tells the file and
+            the line.
+        failure: what failed, as a predicate: "cannot be built".
+        error: the exception.
+        builder: the user's builder.
+    """
+    if ":" in name:
+        return plugin_error(f"{name}: {failure}", error, builder)
+    return f"{name}: {failure}: {type(error).__name__}: {error}"
 
 
 def takes_num_classes(name: str) -> bool:

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from wsol_bench.errors import ModelError
 from wsol_bench.models import shapes_net
-from wsol_bench.models.build import build, takes_num_classes
+from wsol_bench.models.build import build, network_error, takes_num_classes
+from wsol_bench.models.checkpoints import read_weights, weights_file
 from wsol_bench.models.classes import ClassOrder, read_class_order
+from wsol_bench.models.network_kinds import plain_network
 from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_of
-from wsol_bench.models.weights import fingerprint, load_state, read_weights, weights_file
+from wsol_bench.models.weights import fingerprint, load_state
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "load_classifier"]
 
@@ -36,6 +38,8 @@ class Classifier:
             not published.
         fingerprint: digest of the weights.
         classes_from: a text for people that says where the order of the classes comes from.
+        weights_from: a text for people that says where the weights come from, and how the keys of
+            their file were read.
     """
 
     name: str
@@ -47,12 +51,15 @@ class Classifier:
     native_size: int | None
     fingerprint: str
     classes_from: str
+    weights_from: str
 
 
+@torch.inference_mode(False)  # a caller's inference mode would make parameters without gradients
 def load_classifier(
     name: str,
     *,
     weights: str = "DEFAULT",
+    key: str | None = None,
     classes: Path | None = None,
     dataset_classes: Sequence[str] = (),
     layer: str | None = None,
@@ -74,6 +81,7 @@ def load_classifier(
             ``my_module:builder``.
         weights: ``DEFAULT`` or another torchvision weights name (``IMAGENET1K_V1``); the path of a
             .pth or .safetensors file that holds a state_dict or a mapping with one; ``random``.
+        key: entry of the weights file, or beginning of its keys, to load; see ``read_weights``.
         classes: a file of wnids in the order of the outputs, one per line; words may follow.
         dataset_classes: the data set's sorted wnids: the order of the outputs if neither
             ``classes`` nor the weights file lists one.
@@ -89,36 +97,65 @@ def load_classifier(
             not know has none.
 
     Raises:
-        ModelError: the network cannot be built, the weights do not fit, or the classes do not match
-            the outputs.
+        ModelError: the network cannot be built, is of a kind that maps cannot be made of (see
+            ``plain_network``), the weights do not fit, or the classes do not match the outputs.
     """
-    path = _weights_path(name, weights, arguments or {})
-    published = weights if path is None else None
-    stored = None if path is None else read_weights(path)
-    listed = read_class_order(classes) if classes else stored and stored.order
-    module = build(name, published, _builder_arguments(name, arguments, listed))
-    if stored is not None:
-        load_state(module, stored.state, f"{name}: {path}")
-    order = listed or ClassOrder(tuple(dataset_classes), "the data set's sorted wnids")
+    network = _loaded_network(name, weights, key, arguments or {}, classes)
+    module = network.module
+    order = network.listed or ClassOrder(tuple(dataset_classes), "the data set's sorted wnids")
     _require_outputs(module.eval(), name, order, input_size)
     targets = targets_of(
         module, layers or ([layer] if layer else []), layout=layout, head=head,
         token_grid=token_grid, required=needs_layer,
     )  # fmt: skip
-    expected = _preprocessing(name, published, module)
+    expected = _preprocessing(name, network.published, module)
     return Classifier(
         name=label or name, module=module, classes=order.wnids, targets=targets,
         mean=mean or expected.mean, std=std or expected.std, native_size=expected.size,
         fingerprint=fingerprint(module), classes_from=order.origin,
+        weights_from=network.weights_from,
     )  # fmt: skip
 
 
-def _weights_path(name: str, weights: str, arguments: Mapping[str, Any]) -> Path | None:
+class _LoadedNetwork(NamedTuple):
+    """A network with its weights.
+
+    Attributes:
+        module: the network.
+        weights_from: where the weights come from.
+        published: name of the published weights; None if a file holds the weights.
+        listed: the order of the outputs that a file lists; None if none does.
+    """
+
+    module: nn.Module
+    weights_from: str
+    published: str | None
+    listed: ClassOrder | None
+
+
+def _loaded_network(
+    name: str, weights: str, key: str | None, arguments: Mapping[str, Any], classes: Path | None
+) -> _LoadedNetwork:
+    """Build a network, without wrappers, and load its weights."""
+    path = _weights_path(name, weights, key, arguments)
+    published = weights if path is None else None
+    stored = None if path is None else read_weights(path, key)
+    listed = read_class_order(classes) if classes else stored and stored.order
+    module = plain_network(build(name, published, _builder_arguments(name, arguments, listed)))
+    for part in module.modules():
+        part._compiled_call_impl = None  # a run compiles by itself what can be
+    weights_from = weights if stored is None else load_state(module, stored, name)
+    return _LoadedNetwork(module, weights_from, published, listed)
+
+
+def _weights_path(
+    name: str, weights: str, key: str | None, arguments: Mapping[str, Any]
+) -> Path | None:
     """The weights file of a network; None for published or random weights.
 
     Raises:
-        ModelError: no such weights are published, or a weights file needs a builder's argument that
-            is missing.
+        ModelError: no such weights are published, a key is given for weights that are no file, or a
+            weights file needs a builder's argument that is missing.
     """
     path = weights_file(weights)
     # Torchvision's builder checks its names of weights; the other builders know these two names.
@@ -127,6 +164,10 @@ def _weights_path(name: str, weights: str, arguments: Mapping[str, Any]) -> Path
         raise ModelError(
             f"{name} has no weights {weights!r} and no such file exists; "
             "expected DEFAULT, random or the path of a weights file"
+        )
+    if path is None and key is not None:
+        raise ModelError(
+            f"{name}: 'key: {key}' chooses in a weights file, but 'weights' is no file"
         )
     # Torchvision's own weights of these networks expect an input that is rescaled inside the
     # network. Torchvision sees to that if it loads them itself; a file does not say whose it is.
@@ -153,11 +194,9 @@ def _require_outputs(module: nn.Module, name: str, order: ClassOrder, input_size
     """Raise ModelError unless a blank image of the protocol's size has one logit for each class."""
     try:
         logits = module(torch.zeros(1, 3, input_size, input_size))
-    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"{name} does not take a {input_size} x {input_size} image: {error}. Set the size with "
-            "'input.size' of the protocol"
-        ) from error
+    except Exception as error:  # a user's network can raise any error
+        failure = network_error(name, f"does not take a {input_size} x {input_size} image", error)
+        raise ModelError(f"{failure}. Set the size with 'input.size' of the protocol") from error
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = type(logits).__name__
         if isinstance(logits, Tensor):

@@ -61,7 +61,7 @@ def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
         try:
             classifier = load_model(model, dataset, protocol, methods.map_methods)
         except WsolBenchError as error:
-            yield f"Model {model.key}: CANNOT BE LOADED: {error}"
+            yield f"Model {model.shown_name}: CANNOT BE LOADED: {error}"
             failed += 1
             continue
         yield from _classifier_lines(
@@ -113,6 +113,7 @@ def _classifier_lines(
         f"{classifier.classes_from}; target layer "
         f"{layers or 'unknown, and no method needs one'}"
     )
+    yield f"  weights: {classifier.weights_from}"
     yield f"  input normalized by mean {classifier.mean}, std {classifier.std}"
     if classifier.native_size not in (None, protocol.input.size):
         yield (

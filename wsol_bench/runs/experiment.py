@@ -271,14 +271,16 @@ class Experiment:
         from wsol_bench.runs.network_pass import NetworkPass
 
         config, device = self.config, self.device()
-        module = classifier.module.to(device)
-        if config.channels_last:
-            module = module.to(memory_format=torch.channels_last)
-        permuted = any(method.is_randomized for method in self.map_methods)
+        needs_permuted = any(method.is_randomized for method in self.map_methods)
+        with torch.inference_mode(False):  # tensors of a caller's inference mode have no gradients
+            module = classifier.module.to(device)
+            if config.channels_last:
+                module = module.to(memory_format=torch.channels_last)
+            permuted = randomized(module) if needs_permuted else None
         return NetworkPass(
             classifier=replace(classifier, module=module),
             methods=self.map_methods,
-            randomized=randomized(module) if permuted else None,
+            randomized=permuted,
             network_free=dict(self.maps_or_boxes),
             protocol=self.protocol,
             faithfulness_steps=config.faithfulness,

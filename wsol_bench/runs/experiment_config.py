@@ -104,6 +104,7 @@ class ModelConfig(BaseModel):
 
     name: str
     weights: str = "DEFAULT"
+    key: str | None = None
     classes: Path | None = None
     layer: str | None = None
     layers: Annotated[list[str], Field(min_length=1)] | None = None
@@ -122,7 +123,7 @@ class ModelConfig(BaseModel):
         return self
 
     @property
-    def key(self) -> str:
+    def shown_name(self) -> str:
         """The model's name in the results."""
         return self.label or self.name
 
@@ -182,8 +183,8 @@ class ExperimentConfig(BaseModel):
 
     @model_validator(mode="after")
     def _distinct_models(self) -> "ExperimentConfig":
-        keys = [model.key for model in self.models]
-        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        names = [model.shown_name for model in self.models]
+        repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(
                 f"two models have the name {repeated[0]!r}; give one of them another name with "
