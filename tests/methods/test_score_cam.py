@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from wsol_bench.capture import Record
 from wsol_bench.methods.is_cam import is_cam
 from wsol_bench.methods.score_cam import score_cam
+from wsol_bench.methods.score_cam_authors import score_cam_authors
 from wsol_bench.methods.ss_cam import ss_cam
 
 # The scores of the image under the masks red / 4 and green / 3.
@@ -49,6 +50,38 @@ def test_noise_shared_by_all_channels_cancels_if_scores_are_linear() -> None:
     torch.testing.assert_close(ss_cam(of), score_cam(of), rtol=1e-4, atol=1e-5)
 
 
+def test_the_authors_weigh_a_channel_by_the_probability_of_its_image_alone() -> None:
+    """The logits (sum of red, sum of green) are (6, 1.5) under the red mask, else (2, 6)."""
+    maps = score_cam_authors(record_of(Sums(), RED_AND_GREEN, torch.tensor([[0, 1]])))[0]
+    of_red = [1 / (1 + math.exp(1.5 - 6)), 1 / (1 + math.exp(6 - 2))]
+    expected = [
+        of_red[0] * RED + of_red[1] * GREEN,
+        (1 - of_red[0]) * RED + (1 - of_red[1]) * GREEN,
+    ]
+    torch.testing.assert_close(maps, torch.stack(expected))
+
+
+def test_the_authors_leave_out_a_constant_channel() -> None:
+    """A channel of 7 everywhere: Algorithm 1 gives it the weight of a black image."""
+
+    class WithConstant(Sums):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Conv2d(3, 3, 1)
+            with torch.no_grad():
+                self.features.weight.copy_(torch.diag(torch.tensor([1.0, 1, 0]))[:, :, None, None])
+                self.features.bias.copy_(torch.tensor([0.0, 0.0, 7.0]))
+
+        def forward(self, batch: Tensor) -> Tensor:
+            return self.features(batch)[:, :2].sum((2, 3))
+
+    of = record_of(WithConstant(), RED_AND_GREEN, torch.tensor([[0, 1]]))
+    assert (of.activations[0, 2] == 7).all()
+    without = record_of(Sums(), RED_AND_GREEN, torch.tensor([[0, 1]]))
+    torch.testing.assert_close(score_cam_authors(of), score_cam_authors(without))
+    assert not torch.allclose(score_cam(of), score_cam(without))
+
+
 # ---- by loops, one channel at a time through the plain network
 
 
@@ -82,6 +115,33 @@ def assert_by_loops(
             of.probe.model, image, of.activations[b], lambda mask, b=b: inputs_of(b, mask)
         )
         torch.testing.assert_close(maps[b], expected[of.classes[b]], rtol=1e-3, atol=1e-5)
+
+
+def authors_map(net: nn.Module, image: Tensor, channels: Tensor, output: int) -> Tensor:
+    """The algorithm of haofanwang/Score-CAM, step by step: it adds up resized channels."""
+    total = torch.zeros(image.shape[1:])
+    for channel in channels:
+        large = F.interpolate(channel[None, None], image.shape[1:], mode="bilinear")[0, 0]
+        spread = large.max() - large.min()
+        if spread == 0:
+            continue
+        with torch.no_grad():
+            logits = net((image * (large - large.min()) / spread)[None])
+        total += logits.softmax(1)[0, output] * large
+    return total.clamp(min=0)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_authors_algorithm_gives_the_map_resized(name: str) -> None:
+    of = record_at(name)
+    assert (of.activations >= 0).all()
+    size = of.probe.images.shape[2:]
+    maps = F.interpolate(score_cam_authors(of), size, mode="bilinear", align_corners=False)
+    for b, image in enumerate(of.probe.images):
+        for slot, output in enumerate(of.classes[b].tolist()):
+            expected = authors_map(of.probe.model, image, of.activations[b], output)
+            assert expected.any()
+            torch.testing.assert_close(maps[b, slot], expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LAYERS)

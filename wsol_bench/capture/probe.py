@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from wsol_bench.capture.backward.attention import Attention, attentions
+from wsol_bench.capture.backward.attention import Attention, LayerScore, attentions
 from wsol_bench.capture.backward.excitation import excitation, without_rule
 from wsol_bench.capture.backward.guided import Rule, backward_rule
 from wsol_bench.capture.backward.relevance import relevances
+from wsol_bench.capture.backward.winning_probability import Residual
 from wsol_bench.capture.cost import Cost, Timestamp
 from wsol_bench.capture.cotangents import gradients, one_hot
 from wsol_bench.capture.forward_pass import BestClasses, one_pass
@@ -258,11 +259,14 @@ class Probe:
             for (name, output), gradient in zip(outputs.items(), at_layers, strict=True)
         }
 
-    def attention(self, classes: Int64[Tensor, "batch k"] | None) -> list[Attention]:
+    def attention(
+        self, classes: Int64[Tensor, "batch k"] | None, *, score: LayerScore = "class_token"
+    ) -> list[Attention]:
         """The attention of each block of a vision transformer, first block to last.
 
         Args:
             classes: output index of each class slot, for gradients; None for the weights alone.
+            score: the token that a layer's own score is made of.
 
         Raises:
             NotApplicableError: the network is not a vision transformer of the kind that
@@ -271,11 +275,12 @@ class Probe:
 
         def compute() -> list[Attention]:
             with self._running():
-                return attentions(self.model, self.images, classes, cost=self.cost)
+                return attentions(
+                    self.model, self.images, classes, layer_score=score, cost=self.cost
+                )
 
-        return self._once(
-            ("attention", *([] if classes is None else classes.flatten().tolist())), compute
-        )
+        slots = [] if classes is None else classes.flatten().tolist()
+        return self._once(("attention", score, *slots), compute)
 
     def relevance(
         self, classes: Int64[Tensor, "batch k"]
@@ -301,6 +306,7 @@ class Probe:
         *,
         contrastive: bool = False,
         map_layer: str | None = None,
+        residual: Residual = "positive",
     ) -> Float[Tensor, "batch k c h w"]:
         """Marginal winning probabilities at a map layer.
 
@@ -309,6 +315,7 @@ class Probe:
             contrastive: whether the probabilities of the negated class are subtracted, at the
                 contrast layer.
             map_layer: dotted name; by default the map layer in the target-layer table.
+            residual: how a sum shares out probability; see ``winning_probability.shares``.
 
         Raises:
             NotApplicableError: an operation behind the map layer has no rule, or the table has no
@@ -328,7 +335,10 @@ class Probe:
         at, contrast = layers if contrastive else (layers[0], None)
         with self._running():
             try:
-                return excitation(self.model, self.images, classes, at, contrast, cost=self.cost)
+                return excitation(
+                    self.model, self.images, classes, at, contrast,
+                    residual=residual, cost=self.cost,
+                )  # fmt: skip
             except ModelError as error:
                 if map_layer is None or isinstance(error, NotApplicableError):
                     raise
