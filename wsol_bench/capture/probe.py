@@ -10,10 +10,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from wsol_bench.capture.backward.attention import Attention, LayerScore, attentions
-from wsol_bench.capture.backward.excitation import excitation, without_rule
+from wsol_bench.capture.backward.attention import Attention, attentions
+from wsol_bench.capture.backward.excitation import excitation
+from wsol_bench.capture.backward.excitation_layers import excitation_layers
 from wsol_bench.capture.backward.guided import Rule, backward_rule
 from wsol_bench.capture.backward.relevance import relevances
+from wsol_bench.capture.backward.tail import LayerScore
 from wsol_bench.capture.backward.winning_probability import Residual
 from wsol_bench.capture.cost import Cost, Timestamp
 from wsol_bench.capture.cotangents import gradients, one_hot
@@ -50,6 +52,7 @@ class Probe:
         targets: the layers that are recorded.
         precision: ``bf16`` and ``fp16`` run the model under autocast.
         image_ids: one for each image; the noise depends on them. By default digests of the images.
+        black: the color of black in the normalized input; None if it is not known.
 
     Attributes:
         cost: the work done since the innermost ``metered`` began.
@@ -63,11 +66,13 @@ class Probe:
         *,
         precision: Precision = "fp32",
         image_ids: Sequence[str] | None = None,
+        black: tuple[float, float, float] | None = None,
     ) -> None:
         self.model = model
         self.images = images
         self.targets = tuple(targets)
         self.precision: Precision = precision
+        self.black = black
         self.cost = Cost()
         self._image_ids = image_ids
         self._kept = dict[Hashable, tuple[Any, Cost]]()
@@ -168,7 +173,7 @@ class Probe:
             images: normalized.
             classes: output index of each class slot.
         """
-        other = Probe(self.model, images, self.targets, precision=self.precision)
+        other = Probe(self.model, images, self.targets, precision=self.precision, black=self.black)
         other.cost = self.cost  # questions to the other probe are charged here
         record = one_pass(
             self.model, images, self.targets, Plan(gradients=True), classes,
@@ -321,18 +326,9 @@ class Probe:
             NotApplicableError: an operation behind the map layer has no rule, or the table has no
                 map layer for the network.
         """
-        layers = self.targets[0].excitation
-        if map_layer is not None:
-            # Below the last layer p is linear: the layer of the subtraction changes no map.
-            layers = map_layer, map_layer
-        if layers is None:
-            reason = without_rule(self.model) or (
-                "the target-layer table has no map layer for this architecture"
-            )
-            raise NotApplicableError(
-                f"{reason}; with 'map_layer', name a layer behind which all operations have a rule"
-            )
-        at, contrast = layers if contrastive else (layers[0], None)
+        at, contrast = excitation_layers(
+            self.model, self.targets[0], map_layer, contrastive=contrastive
+        )
         with self._running():
             try:
                 return excitation(
@@ -366,6 +362,7 @@ def capture(
     classes: Int64[Tensor, "batch k"] | BestClasses | None = None,
     precision: Precision = "fp32",
     image_ids: Sequence[str] | None = None,
+    black: tuple[float, float, float] | None = None,
 ) -> Record:
     """Run the model once on a batch and record what ``plan`` asks for.
 
@@ -382,12 +379,13 @@ def capture(
         precision: ``bf16`` and ``fp16`` run the model under autocast.
         image_ids: keys of the random numbers of stochastic methods; by default digests of the
             images.
+        black: the color of black in the normalized input, for methods that start from it.
 
     Raises:
         ModelError: a layer did not run, ran twice, or its output is no spatial grid; the model
             returns no logits; or it has no output of an index in ``classes``.
     """
-    probe = Probe(model, images, targets, precision=precision, image_ids=image_ids)
+    probe = Probe(model, images, targets, precision=precision, image_ids=image_ids, black=black)
     slots = BestClasses() if classes is None else classes
     with probe.metered() as shared:
         record = one_pass(model, images, targets, plan, slots, precision=precision, cost=shared)

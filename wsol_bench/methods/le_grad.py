@@ -6,7 +6,8 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
-from wsol_bench.capture.backward.attention import LayerScore, on_grid
+from wsol_bench.capture.backward.attention import on_grid
+from wsol_bench.capture.backward.tail import LayerScore
 from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.base import cam_method
 

@@ -48,6 +48,12 @@ class Classifier:
     fingerprint: str
     classes_from: str
 
+    @property
+    def black(self) -> tuple[float, float, float]:
+        """The color of black in the normalized input: ``-mean / std``."""
+        r, g, b = (-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        return r, g, b
+
 
 def load_classifier(
     name: str,

@@ -7,24 +7,23 @@ a tensor of the graph; the logits are the network's, up to rounding.
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Literal, NamedTuple
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int64, Shaped
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from wsol_bench.capture.backward.explicit_attention import ExplicitAttention, blocks_of, refuse
+from wsol_bench.capture.backward.tail import LayerScore, Tail, refuse
 from wsol_bench.capture.cost import Cost
-from wsol_bench.capture.cotangents import one_hot, pulled_back, scaled, unscaled
-from wsol_bench.capture.network import evaluation_mode, passed, uncompiled
+from wsol_bench.capture.cotangents import pulled_back, unscaled
+from wsol_bench.capture.network import evaluation_mode, logits_of, passed, uncompiled
 from wsol_bench.models.hooks import hooked
+from wsol_bench.models.target_layers import MOST_PREFIX_TOKENS
 
-__all__ = ["Attention", "LayerScore", "attentions", "on_grid"]
-
-# The token that a layer's own score is made of: the class token (with any further prefix tokens
-# that the head reads), or the mean of all tokens in the place of each of these.
-LayerScore = Literal["class_token", "mean_tokens"]
+__all__ = ["Attention", "ExplicitAttention", "attentions", "blocks_of", "on_grid"]
 
 
 class Attention(NamedTuple):
@@ -85,7 +84,7 @@ def attentions(
     explicit = ExplicitAttention(model)
     with evaluation_mode(model), uncompiled(model), torch.no_grad():
         blocks, n_prefix = blocks_of(model, images[:1])
-        tail = _Tail(model, blocks, n_prefix, None if classes is None else layer_score)
+        tail = Tail(model, blocks, n_prefix, None if classes is None else layer_score)
         explicit.track = classes is not None
         with explicit, tail.watching():
             logits = passed(model, images, cost)
@@ -120,83 +119,194 @@ def _gradients(
     return [unscaled(gradient) for gradient in by_slot]
 
 
-class _Tail:
-    """The part of the network behind the last block: the final norm and the head.
+class ExplicitAttention(TorchFunctionMode):
+    """Computes attention step by step, and keeps each matrix.
+
+    Under any function mode nn.MultiheadAttention leaves its native fast path, which no mode sees.
 
     Attributes:
-        outputs: tokens of each block, first to last.
+        taken: the attention weights, in the order in which they were computed.
+        track: whether gradients are tracked from the first attention on.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        blocks: Sequence[nn.Module],
-        n_prefix: int,
-        layer_score: LayerScore | None,
-    ) -> None:
-        self.outputs: list[Tensor] = []
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.taken: list[Tensor] = []
+        self.track = False
         self._model = model
-        self._blocks = blocks
-        self._n_prefix = n_prefix
-        self._layer_score = layer_score
-        self._seen: Tensor
 
-    def watching(self) -> AbstractContextManager[None]:
-        """Make the tail take the tokens of all blocks as one batch, or the last block's alone.
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            return self._scaled_dot_product(*args, **(kwargs or {}))
+        if func is F.multi_head_attention_forward:
+            return self._multi_head(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
 
-        If layers are scored by the mean of their tokens, this mean takes the place of each token,
-        and the last block's own tokens follow as one more block.
-        """
-        return hooked(after=((block, self._hook) for block in self._blocks))
-
-    def _hook(self, module: nn.Module, inputs: Any, output: Any) -> Tensor:
-        if not (isinstance(output, Tensor) and output.ndim == 3):
-            refuse(self._model, "blocks that do not return (batch, tokens, channels)")
-        self.outputs.append(output)
-        if len(self.outputs) == len(self._blocks):
-            if self._layer_score == "class_token":
-                output = torch.cat(self.outputs)
-            elif self._layer_score == "mean_tokens":
-                means = [tokens.mean(1, keepdim=True).expand_as(tokens) for tokens in self.outputs]
-                output = torch.cat([*means, output])
-            # Gradients pass back in two parts: to the tokens, and from there on.
-            self._seen = output.detach().requires_grad_(True)
+    def _take(self, weights: Tensor) -> Tensor:
+        if self.track and not weights.requires_grad:
+            weights = weights.detach().requires_grad_(True)
+            # The enclosing no_grad restores the mode when the pass is over, also by an exception.
             torch.set_grad_enabled(True)
-            output = self._seen
-        return output.clone()  # what follows may work in place
+        self.taken.append(weights)
+        return weights
 
-    def gradients(
-        self, logits: Shaped[Tensor, "..."], classes: Int64[Tensor, "batch k"]
-    ) -> tuple[Float[Tensor, "layers k batch n c"], Float[Tensor, "k batch n c"]]:
-        """Scaled gradients of the tail's logits with respect to the tokens of each block.
+    def _scaled_dot_product(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        if dropout_p:
+            refuse(self._model, "attention with dropout in evaluation mode")
+        if enable_gqa and key.shape[-3] != query.shape[-3]:
+            refuse(self._model, "heads that share their keys (enable_gqa)")
+        if is_causal:
+            refuse(self._model, "causal attention")
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        return self._attend(query, key, value, scale, attn_mask)
 
-        Returns:
-            The gradients of each block's own score, and those of the network's logits with respect
-            to the last block.
-        """
-        self._check_shape(logits)
-        n_stacked = len(self._seen) // len(classes)
-        cotangents = scaled(one_hot(classes.repeat(n_stacked, 1), logits), logits)
-        (by_slot,) = pulled_back(logits, [self._seen], cotangents, None)
-        self._check_reading(by_slot)
-        by_block = by_slot.unflatten(1, (n_stacked, -1)).transpose(0, 1)
-        of_last = by_block[-1]
-        if self._layer_score == "mean_tokens":
-            of_mean = by_block[:-1].sum(-2, keepdim=True)
-            by_block = (of_mean / by_block.shape[-2]).expand_as(by_block[:-1])
-        return by_block, of_last
+    def _attend(
+        self, query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor | None
+    ) -> Tensor:
+        scores = (query * scale) @ key.transpose(-2, -1)
+        if mask is not None and mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask, -math.inf)
+        elif mask is not None:
+            scores = scores + mask
+        return self._take(scores.softmax(-1)) @ value
 
-    def check(self, logits: Shaped[Tensor, "..."]) -> None:
-        """Raise NotApplicableError unless the logits are made of the prefix tokens alone."""
-        self._check_shape(logits)
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(logits.sum(), self._seen)
-        self._check_reading(gradient)
+    def _linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return F.linear(inputs, weight, bias)
 
-    def _check_shape(self, logits: Shaped[Tensor, "..."]) -> None:
-        if logits.ndim != 2 or len(logits) != len(self._seen):
-            refuse(self._model, "a head that does not take each image by itself")
+    def _multi_head(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        embed_dim_to_check: int,
+        num_heads: int,
+        in_proj_weight: Tensor | None,
+        in_proj_bias: Tensor | None,
+        bias_k: Tensor | None,
+        bias_v: Tensor | None,
+        add_zero_attn: bool,
+        dropout_p: float,
+        out_proj_weight: Tensor,
+        out_proj_bias: Tensor | None,
+        training: bool = True,
+        need_weights: bool = True,
+        average_attn_weights: bool = True,
+        **rare: Any,
+    ) -> tuple[Tensor, Tensor | None]:
+        unsupported = {
+            "nn.MultiheadAttention of different queries, keys and values": not (
+                query is key and key is value
+            ),
+            "nn.MultiheadAttention of a single sequence without a batch": query.ndim != 3,
+            "nn.MultiheadAttention with a key or value bias": not (bias_k is None is bias_v),
+            "nn.MultiheadAttention with add_zero_attn": add_zero_attn,
+            "nn.MultiheadAttention with dropout in evaluation mode": training and dropout_p > 0,
+            **{
+                f"nn.MultiheadAttention with {name}": not (option is None or option is False)
+                for name, option in rare.items()
+            },
+        }
+        for finding, is_so in unsupported.items():
+            if is_so:
+                refuse(self._model, finding)
+        assert in_proj_weight is not None  # it is None only with use_separate_proj_weight
+        # Tokens come before the batch: (n, batch, heads * d) to (batch, heads, n, d).
+        q, k, v = (
+            part.unflatten(-1, (num_heads, -1)).permute(1, 2, 0, 3)
+            for part in self._linear(query, in_proj_weight, in_proj_bias).chunk(3, dim=-1)
+        )
+        mixed = self._attend(q, k, v, q.shape[-1] ** -0.5, None).permute(2, 0, 1, 3).flatten(2)
+        output = self._linear(mixed, out_proj_weight, out_proj_bias)
+        if not need_weights:
+            return output, None
+        weights = self.taken[-1]
+        return output, weights.mean(1) if average_attn_weights else weights
 
-    def _check_reading(self, gradient: Float[Tensor, "*slots n c"]) -> None:
-        if gradient[..., self._n_prefix :, :].any():
-            refuse(self._model, "a head that pools the patch tokens")
+
+def blocks_of(
+    model: nn.Module, image: Float[Tensor, "1 3 height width"]
+) -> tuple[list[nn.Module], int]:
+    """The blocks of a vision transformer, one attention each, and its number of prefix tokens.
+
+    Raises:
+        NotApplicableError: the network is not a vision transformer of the kind that ``attentions``
+            takes.
+    """
+    running: list[str] = []
+    places: list[list[str]] = []
+    explicit = ExplicitAttention(model)
+
+    def enter(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any) -> None:
+            # Attention since the last hook ran in the module that was running until now.
+            note()
+            running.append(name)
+
+        return hook
+
+    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+        note()
+        running.pop()
+
+    def note() -> None:
+        place = running[-1].split(".") if running else []
+        places.extend([place] * (len(explicit.taken) - len(places)))
+
+    entering = ((module, enter(name)) for name, module in model.named_modules())
+    leaving = ((module, leave) for module in model.modules())
+    with hooked(before=entering, after=leaving), explicit:
+        logits_of(model, image, None)
+    n_prefix = _n_prefix(model, [tuple(matrix.shape) for matrix in explicit.taken])
+    # Blocks are children, with one attention each, of the deepest module that holds all attention.
+    levels = zip(*places, strict=False)
+    depth = 1 + sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, levels))
+    if len(places) == 1:
+        containers = (nn.Sequential, nn.ModuleList)
+        ends = range(len(places[0]), 0, -1)
+        depth = next(
+            (
+                end
+                for end in ends
+                if isinstance(model.get_submodule(".".join(places[0][: end - 1])), containers)
+            ),
+            depth,
+        )
+    names = [".".join(place[:depth]) for place in places]
+    if len(set(names)) < len(names) or "" in names:
+        refuse(model, f"more than one attention a block, in {', '.join(dict.fromkeys(names))}")
+    return [model.get_submodule(name) for name in names], n_prefix
+
+
+def _n_prefix(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> int:
+    """The number of tokens before the patches, by the shapes of one image's attention matrices."""
+    distinct = list(dict.fromkeys(shapes))
+    if not distinct:
+        refuse(
+            model,
+            "no attention at all (no call of scaled_dot_product_attention or of "
+            "multi_head_attention_forward)",
+        )
+    if any(len(shape) != 4 or shape[0] != 1 or shape[2] != shape[3] for shape in distinct):
+        listed = ", ".join(map(str, distinct))
+        refuse(model, f"attention of shapes {listed} for one image: windows, or pooling")
+    n_tokens = {shape[-1] for shape in distinct}
+    if len(n_tokens) > 1:
+        refuse(model, f"grids that change between blocks ({sorted(n_tokens)} tokens)")
+    n = n_tokens.pop()
+    n_prefix = n - math.isqrt(n) ** 2
+    if not 1 <= n_prefix <= MOST_PREFIX_TOKENS:
+        refuse(
+            model,
+            f"{n} tokens, which is not a square number plus 1 to {MOST_PREFIX_TOKENS}",
+        )
+    return n_prefix

@@ -31,19 +31,7 @@ from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.target_layers import find_module
 
-__all__ = ["excitation", "without_rule"]
-
-# By class name, modules that have no rule: they make up the architectures without a map layer.
-_WITHOUT_RULE = {
-    "InvertedResidual": "a linear bottleneck",
-    "_InvertedResidual": "a linear bottleneck",
-    "MBConv": "a linear bottleneck",
-    "DepthwiseSeparableConv": "a linear bottleneck",
-    "SqueezeExcitation": "squeeze-excite",
-    "SqueezeExcite": "squeeze-excite",
-    "LayerNorm": "layer normalization",
-    "LayerNorm2d": "layer normalization",
-}
+__all__ = ["excitation"]
 
 
 @torch.inference_mode(False)  # gradients cannot be enabled within a caller's inference mode
@@ -105,14 +93,6 @@ def excitation(
                 p = _down(at_top, p, at_map, map_layer, None)
             by_slot.append(p.float())
     return torch.stack(by_slot, dim=1)
-
-
-def without_rule(model: nn.Module) -> str:
-    """A sentence that names the first module without a rule; "" if no such module is known."""
-    for name, module in model.named_modules():
-        if kind := _WITHOUT_RULE.get(type(module).__name__):
-            return f"{name} is {kind} ({type(module).__name__}), which has no rule"
-    return ""
 
 
 def _down(
