@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 
+import author_maps
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,7 @@ from wsol_bench.methods.is_cam import is_cam
 from wsol_bench.methods.score_cam import score_cam
 from wsol_bench.methods.score_cam_authors import score_cam_authors
 from wsol_bench.methods.ss_cam import ss_cam
+from wsol_bench.models.target_layers import find_module
 
 # The scores of the image under the masks red / 4 and green / 3.
 SUM_OF_RED = ((4 * 4 + 2 * 2 + 2 * 2) / 4, 0 * 1 + 2 * 1)
@@ -117,31 +120,21 @@ def assert_by_loops(
         torch.testing.assert_close(maps[b], expected[of.classes[b]], rtol=1e-3, atol=1e-5)
 
 
-def authors_map(net: nn.Module, image: Tensor, channels: Tensor, output: int) -> Tensor:
-    """The algorithm of haofanwang/Score-CAM, step by step: it adds up resized channels."""
-    total = torch.zeros(image.shape[1:])
-    for channel in channels:
-        large = F.interpolate(channel[None, None], image.shape[1:], mode="bilinear")[0, 0]
-        spread = large.max() - large.min()
-        if spread == 0:
-            continue
-        with torch.no_grad():
-            logits = net((image * (large - large.min()) / spread)[None])
-        total += logits.softmax(1)[0, output] * large
-    return total.clamp(min=0)
-
-
-@pytest.mark.parametrize("name", LAYERS)
+# Behind DenseNet's layer a function rectifies, of which the authors' code would know nothing.
+@pytest.mark.parametrize("name", [name for name in LAYERS if name != "DenseNet"])
 def test_the_authors_algorithm_gives_the_map_resized(name: str) -> None:
     of = record_at(name)
     assert (of.activations >= 0).all()
     size = of.probe.images.shape[2:]
     maps = F.interpolate(score_cam_authors(of), size, mode="bilinear", align_corners=False)
-    for b, image in enumerate(of.probe.images):
-        for slot, output in enumerate(of.classes[b].tolist()):
-            expected = authors_map(of.probe.model, image, of.activations[b], output)
-            assert expected.any()
-            torch.testing.assert_close(maps[b, slot], expected, rtol=1e-3, atol=1e-5)
+    for slot, classes in enumerate(of.classes.T.tolist()):
+        layer = find_module(of.probe.model, of.layer.name)
+        asked = SimpleNamespace(
+            model=of.probe.model, layer=layer, images=of.probe.images, classes=classes
+        )
+        expected = author_maps.score_cam(asked)
+        assert expected.flatten(1).any(1).all()
+        torch.testing.assert_close(maps[:, slot], expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -1,10 +1,11 @@
 """Contrastive excitation backprop: excitation for a class minus excitation against the class."""
 
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
-from wsol_bench.capture.backward.winning_probability import Residual
 from wsol_bench.methods.base import cam_method
 
 __all__ = ["c_mwp"]
@@ -12,7 +13,10 @@ __all__ = ["c_mwp"]
 
 @cam_method("c_mwp", plan=Plan(), scope="image", classes="label", paper="arXiv:1608.00507")
 def c_mwp(
-    record: Record, *, map_layer: str | None = None, residual: Residual = "positive"
+    record: Record,
+    *,
+    map_layer: str | None = None,
+    residual: Literal["positive", "signed", "branch"] = "positive",
 ) -> Float[Tensor, "batch k h w"]:
     """Contrastive marginal winning probability, c-MWP (Zhang et al., ECCV 2016, section 3.3).
 

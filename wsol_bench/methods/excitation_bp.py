@@ -1,10 +1,11 @@
 """Excitation backprop: probabilities passed from the class score down to a layer."""
 
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
-from wsol_bench.capture.backward.winning_probability import Residual
 from wsol_bench.methods.base import cam_method
 
 __all__ = ["excitation_bp"]
@@ -12,7 +13,10 @@ __all__ = ["excitation_bp"]
 
 @cam_method("excitation_bp", plan=Plan(), scope="image", classes="label", paper="arXiv:1608.00507")
 def excitation_bp(
-    record: Record, *, map_layer: str | None = None, residual: Residual = "positive"
+    record: Record,
+    *,
+    map_layer: str | None = None,
+    residual: Literal["positive", "signed", "branch"] = "positive",
 ) -> Float[Tensor, "batch k h w"]:
     """Excitation backprop (Zhang et al., ECCV 2016, section 3.2).
 

@@ -28,7 +28,8 @@ def finer_cam(
     softmax, and the n classes d are those whose scores are nearest to ``y^c``. The weights q of the
     similar classes add up to 1: they are ``1 / n``, as the paper has it, or the probabilities of
     the similar classes among each other, ``q = softmax_d(y)``, as the authors' code has it. The
-    gradient also passes through these probabilities.
+    gradient also passes through these probabilities. (Their code adds 1e-9 to the sum of the
+    similar classes' probabilities over all classes, which counts if that is as small.)
 
     Args:
         record: a record of one layer.

@@ -16,7 +16,7 @@ from wsol_bench.methods.input_x_gradient import size_of_sum
 
 __all__ = ["attributions", "integrated_gradients"]
 
-Baseline = tuple[float, float, float] | Literal["mean", "black", "blur"]
+Baseline = Literal["mean", "black", "blur"] | tuple[float, float, float]
 
 
 @cam_method(
@@ -26,7 +26,7 @@ def integrated_gradients(
     record: Record,
     *,
     steps: PositiveInt = 50,
-    baseline: Baseline = "mean",
+    baseline: Literal["mean", "black", "blur"] | tuple[float, float, float] = "mean",
 ) -> Float[Tensor, "batch k height width"]:
     """Integrated gradients (Sundararajan et al., ICML 2017, eq. 1 and 3).
 

@@ -1,5 +1,7 @@
 """LeGrad: the gradients of class scores with respect to the attention of each block."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from pydantic import PositiveInt
@@ -7,7 +9,6 @@ from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
 from wsol_bench.capture.backward.attention import on_grid
-from wsol_bench.capture.backward.tail import LayerScore
 from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.base import cam_method
 
@@ -16,7 +17,10 @@ __all__ = ["le_grad"]
 
 @cam_method("le_grad", plan=Plan(), scope="image", classes="label", paper="arXiv:2404.03214")
 def le_grad(
-    record: Record, *, score: LayerScore = "class_token", blocks: PositiveInt | None = None
+    record: Record,
+    *,
+    score: Literal["class_token", "mean_tokens"] = "class_token",
+    blocks: PositiveInt | None = None,
 ) -> Float[Tensor, "batch k h w"]:
     """LeGrad (Bousselham et al., ICCV 2025), for vision transformers that read a class token.
 

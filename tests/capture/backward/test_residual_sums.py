@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from author_maps import p_of_resnet
 from excitation_networks import Behind, Do, Join, assert_same, linear
-from networks import build_network, calibrate, images
+from networks import calibrated_network, images
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision import models
 
 from wsol_bench.capture.backward.excitation import excitation
@@ -69,66 +69,27 @@ def test_the_branch_is_the_summand_behind_more_layers_with_weights() -> None:
         excitation(both, PIXELS, torch.tensor([[0]]), "here", residual="branch")
 
 
-def by_block(net: nn.Module, batch: Tensor, output: int, residual: str) -> Tensor:
-    """p at layer3 of a ResNet of basic blocks, written out from the papers' and codes' equations.
-
-    ``signed`` is the sum of TorchRay and of the Caffe code since April 2017, ``branch`` that of
-    the Caffe code before. Batch normalization has positive scales, and passes p as it is.
-    """
-
-    def marginal(layer: nn.Module, x: Tensor, p: Tensor) -> Tensor:
-        x = x.clone().requires_grad_(True)
-        positive = layer.weight.clamp(min=0)
-        if isinstance(layer, nn.Linear):
-            excited = F.linear(x, positive)
-        else:
-            excited = F.conv2d(x, positive, None, layer.stride, layer.padding)
-        safe = torch.where(excited == 0, 1.0, excited)
-        (passed,) = torch.autograd.grad(excited, x, torch.where(excited == 0, 0.0, p / safe))
-        return x.detach() * passed
-
-    with torch.no_grad():
-        x = net.layer2(net.layer1(net.maxpool(net.bn1(net.conv1(batch).clone()).relu())))
-        x = net.layer3(x)
-        seen = []
-        for block in net.layer4:
-            hidden = block.bn1(block.conv1(x)).relu()
-            branch = block.bn2(block.conv2(hidden))
-            shortcut = x if block.downsample is None else block.downsample(x)
-            seen.append((block, x, hidden, branch, shortcut))
-            x = (branch + shortcut).relu()
-    start = F.one_hot(torch.full((len(x),), output), net.fc.out_features).float()
-    p = marginal(net.fc, x.mean((2, 3)), start)
-    p = x * (p / x.sum((2, 3)).clamp(min=1e-12))[:, :, None, None]
-    for block, below, hidden, branch, shortcut in reversed(seen):
-        if residual == "signed":
-            whole = branch + shortcut
-            safe = torch.where(whole == 0, 1.0, whole)
-            of_branch, of_shortcut = (p * term / safe for term in (branch, shortcut))
-        else:
-            of_branch, of_shortcut = p, torch.zeros_like(p)
-        if block.downsample is not None:
-            of_shortcut = marginal(block.downsample[0], below, of_shortcut)
-        p = marginal(block.conv1, below, marginal(block.conv2, hidden, of_branch)) + of_shortcut
-    return p
-
-
 @pytest.mark.parametrize("residual", ["signed", "branch"])
 def test_a_resnet_follows_the_code_that_is_written_out(residual: Any) -> None:
     batch = images(2, 64)
-    net = calibrate(build_network("ResNet"), batch)
-    actual = excitation(net, batch, torch.tensor([[3], [3]]), "layer3", residual=residual)[:, 0]
-    expected = by_block(net, batch, 3, residual)
+    net = calibrated_network("ResNet")
+    classes = torch.tensor([[3], [3]])
+    actual = excitation(net, batch, classes, "layer3", residual=residual)[:, 0]
+    expected = p_of_resnet(net, batch, [3, 3], residual)
     size = expected.abs().max()
     torch.testing.assert_close(actual / size, expected / size, rtol=0, atol=1e-5)
-    other = excitation(net, batch, torch.tensor([[3], [3]]), "layer3")[:, 0]
-    assert ((other - expected).abs().max() / size) > 0.01
+    other = excitation(net, batch, classes, "layer3")[:, 0]
+    assert (other - expected).abs().max() > 0.01 * size
+    contrast = excitation(net, batch, classes, "layer3", "avgpool", residual=residual)[:, 0]
+    expected = p_of_resnet(net, batch, [3, 3], residual, contrastive=True)
+    size = expected.abs().max()
+    torch.testing.assert_close(contrast / size, expected / size, rtol=0, atol=1e-4)
 
 
 def test_the_branch_is_found_in_either_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """torchvision's RegNet writes ``shortcut + branch``, its ResNet ``branch += shortcut``."""
     batch, classes = images(1, 64), torch.tensor([[0]])
-    net = calibrate(build_network("RegNet"), batch)
+    net = calibrated_network("RegNet")
     layer = "trunk_output.block3"
     expected = excitation(net, batch, classes, layer, residual="branch")
     assert not torch.allclose(expected, excitation(net, batch, classes, layer))
