@@ -54,7 +54,8 @@ def excitation(
     implementations differ:
 
     * W of a convolution takes the signs of the scales of the batch normalization directly behind
-      it, as the authors rewrite a network: with a negative scale, what excites inhibits.
+      it, as the authors rewrite a network: with a negative scale, what excites inhibits. (TorchRay
+      takes W as it is.)
     * A sum shares p out as ``residual`` says: by default, a negative summand adds nothing and gets
       nothing.
 
