@@ -1,7 +1,5 @@
 """ShapleyCAM against Hessians, and on networks without a second derivative."""
 
-from functools import partial
-
 import pytest
 import torch
 from attention_networks import torchvision_vit
@@ -17,7 +15,7 @@ from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.grad_cam import grad_cam
 from wsol_bench.methods.localization_maps import localization_maps
 from wsol_bench.methods.shapley_cam import shapley_cam
-from wsol_bench.models.target_layers import find_module, target_of, to_grid
+from wsol_bench.models.target_layers import find_module, target_of
 
 
 def test_shapley_cam_is_refused_without_a_second_derivative() -> None:
@@ -115,8 +113,7 @@ def test_all_tokens_are_those_of_pytorch_grad_cam() -> None:
     target = target_of(net)
     of = capture(net, batch, [target], Plan(), classes=torch.tensor([[4], [1]]))
     layer = find_module(net, target.layer)
-    to_map = partial(to_grid, layout="tokens")
-    extractor = peer.ShapleyCAM(net, [layer], reshape_transform=to_map)
+    extractor = peer.ShapleyCAM(net, [layer], reshape_transform=of.layer.grid.to_channels)
     with sdpa_kernel(SDPBackend.MATH):
         logits = extractor.activations_and_grads(batch.clone().requires_grad_(True))
         score = logits[0, 4] + logits[1, 1]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from wsol_bench.capture.backward.attention import Attention, attentions
 from wsol_bench.capture.backward.excitation import excitation
-from wsol_bench.capture.backward.excitation_layers import excitation_layers
 from wsol_bench.capture.backward.guided import Rule, backward_rule
+from wsol_bench.capture.backward.map_layer import map_and_contrast_layer
 from wsol_bench.capture.backward.relevance import relevances
 from wsol_bench.capture.backward.tail import LayerScore
 from wsol_bench.capture.backward.winning_probability import Residual
@@ -32,7 +32,7 @@ from wsol_bench.capture.record import Plan, Record
 from wsol_bench.common.progress import second_bar
 from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_layers import Target, find_module
+from wsol_bench.models.target_layers import Target, TokenGrid, find_module
 
 __all__ = ["Probe", "capture"]
 
@@ -69,7 +69,8 @@ class Probe:
         black: tuple[float, float, float] | None = None,
     ) -> None:
         self.model = model
-        self.images = images
+        # Half precision is for the network, not for the noise and the masks of the methods.
+        self.images = images if images.dtype == torch.float64 else images.float()
         self.targets = tuple(targets)
         self.precision: Precision = precision
         self.black = black
@@ -238,7 +239,7 @@ class Probe:
             return hook
 
         hooks = ((module, note(name)) for name, module in layers.items())
-        with hooked(after=hooks), self._running(), torch.enable_grad(), backward_rule(rule):
+        with self._running(), hooked(after=hooks), torch.enable_grad(), backward_rule(rule):
             pixels = images.detach().clone().requires_grad_(True)
             logits = logits_of(self.model, pixels, self.cost)
         cotangents = one_hot(classes, logits)
@@ -281,7 +282,8 @@ class Probe:
         def compute() -> list[Attention]:
             with self._running():
                 return attentions(
-                    self.model, self.images, classes, layer_score=score, cost=self.cost
+                    self.model, self.images, classes,
+                    layer_score=score, grid=self._token_grid, cost=self.cost,
                 )
 
         slots = [] if classes is None else classes.flatten().tolist()
@@ -303,7 +305,14 @@ class Probe:
                 ``attentions`` takes, or runs an operation that has no rule of relevance.
         """
         with self._running():
-            return relevances(self.model, self.images, classes, cost=self.cost)
+            return relevances(
+                self.model, self.images, classes, grid=self._token_grid, cost=self.cost
+            )
+
+    @property
+    def _token_grid(self) -> TokenGrid | None:
+        """The grid of tokens that was given with a target layer; None if none was."""
+        return next((target.token_grid for target in self.targets if target.token_grid), None)
 
     def excitation(
         self,
@@ -326,9 +335,7 @@ class Probe:
             NotApplicableError: an operation behind the map layer has no rule, or the table has no
                 map layer for the network.
         """
-        at, contrast = excitation_layers(
-            self.model, self.targets[0], map_layer, contrastive=contrastive
-        )
+        at, contrast = map_and_contrast_layer(self.model, map_layer, contrastive=contrastive)
         with self._running():
             try:
                 return excitation(

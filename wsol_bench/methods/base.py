@@ -77,7 +77,8 @@ class MapMethod:
         if slots is not None:
             record = record.select(slots)
         try:
-            maps = self.function(record)
+            with torch.autocast(record.logits.device.type, enabled=False):
+                maps = self.function(record)
         except NotApplicableError as error:
             model = type(record.probe.model).__name__
             raise NotApplicableError(

@@ -8,7 +8,6 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
-from wsol_bench.capture.backward.attention import on_grid
 from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.base import cam_method
 
@@ -39,8 +38,8 @@ def le_grad(
         blocks: number of blocks, counted from the last one; by default all, as in the paper.
 
     Raises:
-        NotApplicableError: the network is no stack of self-attention blocks over one square grid of
-            patch tokens behind a class token, or has fewer blocks.
+        NotApplicableError: the network is no stack of self-attention blocks over one grid of patch
+            tokens behind a class token, or has fewer blocks.
     """
     attention = record.probe.attention(record.classes, score=score)
     if blocks is not None and blocks > len(attention):
@@ -51,4 +50,4 @@ def le_grad(
         assert gradients is not None
         # Rows that are not recorded are zero, and count in the mean over the n query tokens.
         per_block.append(gradients.relu().sum(-2).mean(-2) / gradients.shape[-1])
-    return on_grid(torch.stack(per_block).mean(0))
+    return attention[0].on_grid(torch.stack(per_block).mean(0))

@@ -12,7 +12,7 @@ from wsol_bench.capture.cotangents import one_hot, second_order
 from wsol_bench.capture.network import autocast, evaluation_mode, logits_of, uncompiled
 from wsol_bench.methods.base import cam_method
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_layers import Target, find_module, to_grid
+from wsol_bench.models.target_layers import find_module
 
 __all__ = ["shapley_cam"]
 
@@ -43,13 +43,13 @@ def shapley_cam(
     Raises:
         NotApplicableError: an operation behind the layer has no second derivative (a hard sigmoid).
     """
-    probe, name = record.probe, record.layer.name
-    target = next(target for target in probe.targets if target.layer == name)
-    whole = tokens == "all" and target.layout == "tokens"
+    probe, grid = record.probe, record.layer.grid
+    assert grid is not None  # a record with a probe has its layers' grids
+    whole = tokens == "all" and grid.layout == "tokens"
     # The fused kernels of attention have no second derivative.
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         if whole:
-            logits, activations = _from_whole_output(record, target)
+            logits, activations = _from_whole_output(record)
         else:
             activations = record.activations.detach().clone().requires_grad_(True)
             images = torch.arange(len(activations), device=activations.device)
@@ -58,14 +58,14 @@ def shapley_cam(
         for cotangent in one_hot(record.classes, logits).unbind(1):
             slopes, curvature = second_order(logits, activations, cotangent, cost=probe.cost)
             corrected = slopes - curvature / 2
-            corrected = to_grid(corrected, target.layout) if whole else corrected
+            corrected = grid.to_channels(corrected) if whole else corrected
             weights.append(corrected.mean(dim=(-2, -1)))
     alpha = torch.stack(weights, dim=1)
     return torch.einsum("bkc,bchw->bkhw", alpha, record.activations).relu()
 
 
 def _from_whole_output(
-    record: Record, target: Target
+    record: Record,
 ) -> tuple[Float[Tensor, "batch n"], Shaped[Tensor, "batch tokens c"]]:
     """The logits, and all tokens that the target layer returns, in one graph.
 
@@ -84,7 +84,7 @@ def _from_whole_output(
         evaluation_mode(probe.model),
         uncompiled(probe.model),
         autocast(probe.images.device, probe.precision),
-        hooked(after=[(find_module(probe.model, target.layer), take)]),
+        hooked(after=[(find_module(probe.model, record.layer.name), take)]),
     ):
         logits = logits_of(probe.model, probe.images, probe.cost).float()
     return logits, outputs[0]

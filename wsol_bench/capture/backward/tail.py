@@ -99,6 +99,8 @@ class Tail:
     def _check_reading(self, gradient: Float[Tensor, "*slots n c"]) -> None:
         if gradient[..., self._n_prefix :, :].any():
             refuse(self._model, "a head that pools the patch tokens")
+        if gradient.any() and not gradient[..., 0, :].any():
+            refuse(self._model, "a head that does not read the first token")
 
 
 def refuse(model: nn.Module, finding: str) -> NoReturn:
@@ -110,5 +112,5 @@ def refuse(model: nn.Module, finding: str) -> NoReturn:
     """
     raise NotApplicableError(
         f"{type(model).__name__}: maps from attention need blocks of self-attention over one "
-        f"square grid of patch tokens behind a class token; found {finding}"
+        f"grid of patch tokens behind a class token; found {finding}"
     )

@@ -3,9 +3,9 @@
 from torch import nn
 
 from wsol_bench.errors import NotApplicableError
-from wsol_bench.models.target_layers import Target
+from wsol_bench.models.target_layers import excitation_layers
 
-__all__ = ["excitation_layers"]
+__all__ = ["map_and_contrast_layer"]
 
 # By class name, modules that have no rule: they make up the architectures without a map layer.
 _WITHOUT_RULE = {
@@ -20,21 +20,20 @@ _WITHOUT_RULE = {
 }
 
 
-def excitation_layers(
-    model: nn.Module, target: Target, map_layer: str | None, *, contrastive: bool
+def map_and_contrast_layer(
+    model: nn.Module, map_layer: str | None, *, contrastive: bool
 ) -> tuple[str, str | None]:
     """The map layer and the contrast layer; the latter is None unless asked for.
 
     Args:
         model: the network.
-        target: the network's entry in the target-layer table.
         map_layer: dotted name of the map layer; None for the one in the table.
         contrastive: whether there is a contrast layer.
 
     Raises:
         NotApplicableError: the table has no map layer for the network, and none is named.
     """
-    layers = target.excitation
+    layers = excitation_layers(model)
     if map_layer is not None:
         # Below the last layer p is linear: the layer of the subtraction changes no map.
         layers = map_layer, map_layer
