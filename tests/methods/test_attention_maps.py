@@ -18,7 +18,7 @@ from wsol_bench.methods.attention_rollout import attention_rollout
 from wsol_bench.methods.base import MapMethod
 from wsol_bench.methods.le_grad import le_grad
 from wsol_bench.methods.transformer_attribution import transformer_attribution
-from wsol_bench.models.target_layers import Target
+from wsol_bench.models.target_layers import Target, TokenGrid
 
 METHODS = (attention_rollout, le_grad, transformer_attribution)
 
@@ -54,6 +54,7 @@ def block(
         torch.tensor(heads)[None],
         None if gradients is None else torch.tensor(gradients)[None],
         None if layer is None else torch.tensor(layer)[None],
+        TokenGrid(height=1, width=1, first=1),
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wsol_bench.capture.backward.attention import Attention, attentions
 from wsol_bench.capture.backward.excitation import excitation
 from wsol_bench.capture.backward.guided import Rule, backward_rule
-from wsol_bench.capture.backward.map_layer import map_and_contrast_layer
+from wsol_bench.capture.backward.map_layer import map_and_contrast_layer, named_map_layer
 from wsol_bench.capture.backward.relevance import relevances
 from wsol_bench.capture.backward.tail import LayerScore
 from wsol_bench.capture.backward.winning_probability import Residual
@@ -30,7 +30,6 @@ from wsol_bench.capture.network import (
 )
 from wsol_bench.capture.record import Plan, Record
 from wsol_bench.common.progress import second_bar
-from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.target_layers import Target, TokenGrid, find_module
 
@@ -284,7 +283,7 @@ class Probe:
                 return attentions(
                     self.model, self.images, classes,
                     layer_score=score, grid=self._token_grid, cost=self.cost,
-                )
+                )  # fmt: skip
 
         slots = [] if classes is None else classes.flatten().tolist()
         return self._once(("attention", score, *slots), compute)
@@ -336,16 +335,10 @@ class Probe:
                 map layer for the network.
         """
         at, contrast = map_and_contrast_layer(self.model, map_layer, contrastive=contrastive)
-        with self._running():
-            try:
-                return excitation(
-                    self.model, self.images, classes, at, contrast,
-                    residual=residual, cost=self.cost,
-                )  # fmt: skip
-            except ModelError as error:
-                if map_layer is None or isinstance(error, NotApplicableError):
-                    raise
-                raise NotApplicableError(f"map_layer {map_layer!r}: {error}") from error
+        with self._running(), named_map_layer(map_layer):
+            return excitation(
+                self.model, self.images, classes, at, contrast, residual=residual, cost=self.cost
+            )
 
     def _once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """The result of ``compute``, kept for the batch; each caller is charged as if alone."""

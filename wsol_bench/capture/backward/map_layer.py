@@ -1,11 +1,14 @@
 """The layers of excitation backprop: the map layer, and the contrast layer of c-MWP."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import nn
 
-from wsol_bench.errors import NotApplicableError
+from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.target_layers import excitation_layers
 
-__all__ = ["map_and_contrast_layer"]
+__all__ = ["map_and_contrast_layer", "named_map_layer"]
 
 # By class name, modules that have no rule: they make up the architectures without a map layer.
 _WITHOUT_RULE = {
@@ -45,6 +48,17 @@ def map_and_contrast_layer(
             f"{reason}; with 'map_layer', name a layer behind which all operations have a rule"
         )
     return layers if contrastive else (layers[0], None)
+
+
+@contextmanager
+def named_map_layer(map_layer: str | None) -> Iterator[None]:
+    """If a map layer is named, its errors are those of an option that does not fit the network."""
+    try:
+        yield
+    except ModelError as error:
+        if map_layer is None or isinstance(error, NotApplicableError):
+            raise
+        raise NotApplicableError(f"map_layer {map_layer!r}: {error}") from error
 
 
 def _without_rule(model: nn.Module) -> str:
