@@ -1,4 +1,4 @@
-"""Our maps beside those of other libraries, real images and networks (WSOL_BENCH_DATA).
+"""Our maps beside those of libraries and authors, real images and networks (WSOL_BENCH_DATA).
 
 What is compared, how alike maps have to be, and why some differ: tests/reference/agreement.yaml.
 """
@@ -33,9 +33,23 @@ def test_maps_are_those_of_the_peer_or_of_its_own_equation(data_dir, pair):
         assert not found.holds, f"{found}: the explanation is no longer true"
         measured = explained["correlation"][pair.network]
         assert found.correlation == pytest.approx(measured, abs=0.02 * (1 - measured) + 1e-4)
-    if "equation" in explained:
-        by_equation = EQUATIONS[explained["equation"]](net, pair, theirs)
-        assert agreement.compare(by_equation, theirs, pair).holds
+    by_equation = EQUATIONS[explained["equation"]](net, pair, theirs)
+    assert agreement.compare(by_equation, theirs, pair).holds
+
+
+INSTEAD = sorted({(pair.instead_of, pair.ours) for pair in PAIRS if pair.instead_of})
+
+
+@pytest.mark.parametrize(("default", "variant"), INSTEAD)
+def test_a_variant_is_compared_where_it_differs_from_the_default(data_dir, default, variant):
+    for pair in PAIRS:
+        if (pair.instead_of, pair.ours) == (default, variant):
+            net = agreement.network(data_dir, pair.network)
+            ours = agreement.our_maps(pair, net)
+            of_default = agreement.default_maps(pair, net)
+            if not agreement.compare(of_default, ours, pair).holds:
+                return
+    pytest.fail(f"{variant} is {default} on all networks that it is compared on")
 
 
 @pytest.mark.parametrize("name", ["finer_cam", "shapley_cam"])
@@ -65,4 +79,4 @@ def test_every_explanation_is_of_a_pair():
     for entry in agreement.SPECIFICATION["explained"]:
         networks = {pair.network for pair in PAIRS if pair.explained == entry}
         assert networks == set(entry["correlation"]), (entry["method"], entry["peer"])
-        assert entry.get("equation", "cubes") in EQUATIONS
+        assert entry["equation"] in EQUATIONS

@@ -7,16 +7,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from attention_networks import NETWORKS, name_of_last_norm
+from map_methods import assert_correlated
 from networks import images
 from torch import Tensor, nn
 
 from wsol_bench.capture import BestClasses, Plan, Probe, Record, capture
 from wsol_bench.capture.backward.attention import Attention
+from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.attention_rollout import attention_rollout
 from wsol_bench.methods.base import MapMethod
 from wsol_bench.methods.le_grad import le_grad
 from wsol_bench.methods.transformer_attribution import transformer_attribution
-from wsol_bench.models.target_layers import Target
+from wsol_bench.models.target_layers import Target, TokenGrid
 
 METHODS = (attention_rollout, le_grad, transformer_attribution)
 
@@ -36,7 +38,7 @@ class Known(Probe):
         super().__init__(nn.Identity(), torch.zeros(1, 3, 1, 1), [Target("")])
         self.blocks = blocks
 
-    def attention(self, classes: Tensor) -> list[Attention]:
+    def attention(self, classes: Tensor, *, score: str = "class_token") -> list[Attention]:
         return self.blocks
 
 
@@ -52,6 +54,7 @@ def block(
         torch.tensor(heads)[None],
         None if gradients is None else torch.tensor(gradients)[None],
         None if layer is None else torch.tensor(layer)[None],
+        TokenGrid(height=1, width=1, first=1),
     )
 
 
@@ -100,6 +103,33 @@ def test_le_grad_is_the_mean_positive_gradient() -> None:
     maps = le_grad(record_of(block(FIRST, None, first), block(SECOND, None, second), k=2))
     expected = [[[[(4 / 4 + 5 / 2) / 2]], [[(3 / 4 + 0) / 2]]]]
     assert maps.tolist() == expected
+
+
+def test_le_grad_of_one_block_is_that_of_the_last_block() -> None:
+    first, second = [[[[9.0, 4.0]], [[9.0, -6.0]]]], [[[[9.0, 5.0]]]]
+    made = record_of(block(FIRST, None, first), block(SECOND, None, second))
+    assert le_grad.with_options({"blocks": 1}, "test")(made).tolist() == [[[[5 / 2]]]]
+    with pytest.raises(NotApplicableError, match="blocks: expected at most 2, found 3"):
+        le_grad.with_options({"blocks": 3}, "test")(made)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("score", ["class_token", "mean_tokens"])
+def test_le_grad_agrees_with_torchcam(score: str, blocks: int) -> None:
+    """torchcam scores a layer by the mean of its tokens unless it is told otherwise."""
+    methods = pytest.importorskip("torchcam.methods")
+    net, batch = NETWORKS["torchvision"](), images()
+    target = Target(name_of_last_norm(net), layout="tokens")
+    made = capture(net, batch, [target], Plan(), classes=torch.tensor([[0], [3]]))
+    ours = le_grad.with_options({"score": score, "blocks": blocks}, "test")(made)[:, 0]
+
+    def of_class_token(tokens: Tensor) -> Tensor:
+        return net.heads(net.encoder.ln(tokens[:, 0]))
+
+    told = {"score_projection": of_class_token} if score == "class_token" else {}
+    with methods.LeGrad(net, list(net.encoder.layers)[-blocks:], **told) as extractor:
+        theirs = extractor([0, 3], net(batch), normalized=False)[0].detach()
+    assert_correlated(ours, theirs)
 
 
 # ---- maps of networks

@@ -67,3 +67,34 @@ def test_finer_cam_agrees_with_torchcam() -> None:
     with methods.FinerCAM(net, "features", input_shape=(3, 8, 8)) as extractor:
         maps = extractor([4, 1, 0], net(batch), normalized=False)[0].detach()
     assert_correlated(finer_cam(of)[:, 0], maps)
+
+
+def test_finer_cam_by_probability_is_the_gradient_of_the_authors_score() -> None:
+    """Their score is sum_d p_d (y_c - alpha y_d) / sum_d p_d with p = softmax(y)."""
+    net, batch = network_with(relu_head), images(2, 8)
+    with torch.no_grad():  # so that the probabilities are far from equal
+        net.get_submodule("head.5").weight *= 20
+    of = record_of(net, batch, torch.tensor([[0, 3], [5, 5]]))
+    maps = with_options(finer_cam, alpha=0.8, n_similar=3, weights="probability")(of)
+    for b in range(2):
+        for slot in range(2):
+            own = int(of.classes[b, slot])
+            row = of.activations[b : b + 1].clone().requires_grad_(True)
+            y = net.get_submodule("head")(row)[0]
+            near = (y - y[own]).abs().argsort()[1:4]
+            p = y.softmax(0)[near]
+            assert p.max() > 2 * p.min()
+            score = (p * (y[own] - 0.8 * y[near])).sum() / p.sum()
+            (slopes,) = torch.autograd.grad(score, row)
+            expected = torch.einsum("c,chw->hw", slopes.mean((2, 3))[0], row.detach()[0]).relu()
+            torch.testing.assert_close(maps[b, slot], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_finer_cam_by_probability_agrees_with_pytorch_grad_cam() -> None:
+    peer = pytest.importorskip("pytorch_grad_cam")
+    net, batch = network_with(relu_head), images(3, 8)
+    of = record_of(net, batch, torch.tensor([[2], [2], [2]]))
+    ours = with_options(finer_cam, alpha=0.7, weights="probability")(of)[:, 0]
+    extractor = peer.FinerCAM(net, [net.get_submodule("features")])
+    maps = maps_of_pytorch_grad_cam(extractor, lambda: extractor(batch, alpha=0.7, target_idx=2))
+    assert_correlated(ours, maps)

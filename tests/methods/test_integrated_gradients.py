@@ -1,16 +1,24 @@
 """Integrated gradients and input x gradient: contributions to the score."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from faithfulness_cases import blurred_by_rise
 from map_methods import assert_same
 from networks import N_CLASSES, calibrated_network, images
 from rectifiers import CLASSES, by_captum, record_of, tiny
-from torch import nn
+from torch import Tensor, nn
 
+import wsol_bench
 from wsol_bench.capture import Plan, capture
+from wsol_bench.errors import ConfigError, NotApplicableError
 from wsol_bench.methods.input_x_gradient import input_x_gradient
 from wsol_bench.methods.integrated_gradients import attributions, integrated_gradients
+from wsol_bench.models.classifiers import load_classifier
 from wsol_bench.models.target_layers import Target
+
+BLACK = torch.tensor([-2.0, -3.0, -1.5])
 
 
 def test_a_path_across_a_kink_is_integrated_to_its_end() -> None:
@@ -30,6 +38,58 @@ def test_contributions_to_the_score_agree_with_captum(name: str) -> None:
     assert_same(actual, expected)
     bound = integrated_gradients.with_options({"steps": 4, "baseline": [0.25] * 3}, "test")
     assert_same(bound(record), expected.sum(dim=2).abs())
+
+
+# ---- baselines by name
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("mean", torch.zeros_like),
+        ("black", lambda batch: BLACK.view(3, 1, 1).expand_as(batch)),
+        ("blur", blurred_by_rise),
+    ],
+)
+def test_a_path_from_a_baseline_by_name_agrees_with_captum(
+    name: str, start: Callable[[Tensor], Tensor]
+) -> None:
+    record = record_of(calibrated_network("VGG"), images(), CLASSES, black=tuple(BLACK.tolist()))
+    options = {"n_steps": 4, "method": "riemann_middle", "baselines": start(images())}
+    expected = by_captum("IntegratedGradients", calibrated_network("VGG"), images(), **options)
+    bound = integrated_gradients.with_options({"steps": 4, "baseline": name}, "test")
+    assert_same(bound(record), expected.sum(dim=2).abs())
+
+
+def test_black_is_refused_if_its_color_is_not_known() -> None:
+    record = record_of(calibrated_network("VGG"), images(), CLASSES)
+    method = integrated_gradients.with_options({"steps": 1, "baseline": "black"}, "test")
+    with pytest.raises(NotApplicableError, match=r"'black' needs the mean and std"):
+        method(record)
+
+
+def test_a_run_knows_black() -> None:
+    """shapes_net takes pixels with another mean and std than ImageNet's."""
+    classifier = load_classifier("shapes_net")
+    expected = -torch.tensor(classifier.mean) / torch.tensor(classifier.std)
+    torch.testing.assert_close(torch.tensor(classifier.black), expected)
+    same = {"name": "integrated_gradients", "steps": 1}
+    by_color = {**same, "baseline": list(classifier.black), "label": "by color"}
+    methods = [by_color, {**same, "baseline": "black", "label": "black"}, {**same, "label": "mean"}]
+    results = wsol_bench.run(
+        {
+            "name": "black", "dataset": {"name": "shapes"}, "models": ["shapes_net"],
+            "methods": methods, "protocol": "gradcam-2017", "limit": 2,
+        }
+    )  # fmt: skip
+    boxes = {name: rows[["x0", "y0", "x1", "y1"]].to_numpy().tolist()
+             for name, rows in results.rows.groupby("method")}  # fmt: skip
+    assert boxes["black"] == boxes["by color"] != boxes["mean"]
+
+
+def test_a_baseline_of_another_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"baseline.*'mean', 'black' or 'blur'.*found 'noise'"):
+        integrated_gradients.with_options({"baseline": "noise"}, "test")
 
 
 # ---- averages along a path and over noise

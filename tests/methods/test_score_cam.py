@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 
+import author_maps
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,9 @@ from torch import Tensor, nn
 from wsol_bench.capture import Record
 from wsol_bench.methods.is_cam import is_cam
 from wsol_bench.methods.score_cam import score_cam
+from wsol_bench.methods.score_cam_authors import score_cam_authors
 from wsol_bench.methods.ss_cam import ss_cam
+from wsol_bench.models.target_layers import find_module
 
 # The scores of the image under the masks red / 4 and green / 3.
 SUM_OF_RED = ((4 * 4 + 2 * 2 + 2 * 2) / 4, 0 * 1 + 2 * 1)
@@ -47,6 +51,38 @@ def test_linear_scores_of_is_cam_are_a_fraction_of_score_cams(steps: int) -> Non
 def test_noise_shared_by_all_channels_cancels_if_scores_are_linear() -> None:
     of = record_of(Sums(), RED_AND_GREEN, torch.tensor([[0, 1]]))
     torch.testing.assert_close(ss_cam(of), score_cam(of), rtol=1e-4, atol=1e-5)
+
+
+def test_the_authors_weigh_a_channel_by_the_probability_of_its_image_alone() -> None:
+    """The logits (sum of red, sum of green) are (6, 1.5) under the red mask, else (2, 6)."""
+    maps = score_cam_authors(record_of(Sums(), RED_AND_GREEN, torch.tensor([[0, 1]])))[0]
+    of_red = [1 / (1 + math.exp(1.5 - 6)), 1 / (1 + math.exp(6 - 2))]
+    expected = [
+        of_red[0] * RED + of_red[1] * GREEN,
+        (1 - of_red[0]) * RED + (1 - of_red[1]) * GREEN,
+    ]
+    torch.testing.assert_close(maps, torch.stack(expected))
+
+
+def test_the_authors_leave_out_a_constant_channel() -> None:
+    """A channel of 7 everywhere: Algorithm 1 gives it the weight of a black image."""
+
+    class WithConstant(Sums):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Conv2d(3, 3, 1)
+            with torch.no_grad():
+                self.features.weight.copy_(torch.diag(torch.tensor([1.0, 1, 0]))[:, :, None, None])
+                self.features.bias.copy_(torch.tensor([0.0, 0.0, 7.0]))
+
+        def forward(self, batch: Tensor) -> Tensor:
+            return self.features(batch)[:, :2].sum((2, 3))
+
+    of = record_of(WithConstant(), RED_AND_GREEN, torch.tensor([[0, 1]]))
+    assert (of.activations[0, 2] == 7).all()
+    without = record_of(Sums(), RED_AND_GREEN, torch.tensor([[0, 1]]))
+    torch.testing.assert_close(score_cam_authors(of), score_cam_authors(without))
+    assert not torch.allclose(score_cam(of), score_cam(without))
 
 
 # ---- by loops, one channel at a time through the plain network
@@ -82,6 +118,23 @@ def assert_by_loops(
             of.probe.model, image, of.activations[b], lambda mask, b=b: inputs_of(b, mask)
         )
         torch.testing.assert_close(maps[b], expected[of.classes[b]], rtol=1e-3, atol=1e-5)
+
+
+# Behind DenseNet's layer a function rectifies, of which the authors' code would know nothing.
+@pytest.mark.parametrize("name", [name for name in LAYERS if name != "DenseNet"])
+def test_the_authors_algorithm_gives_the_map_resized(name: str) -> None:
+    of = record_at(name)
+    assert (of.activations >= 0).all()
+    size = of.probe.images.shape[2:]
+    maps = F.interpolate(score_cam_authors(of), size, mode="bilinear", align_corners=False)
+    for slot, classes in enumerate(of.classes.T.tolist()):
+        layer = find_module(of.probe.model, of.layer.name)
+        asked = SimpleNamespace(
+            model=of.probe.model, layer=layer, images=of.probe.images, classes=classes
+        )
+        expected = author_maps.score_cam(asked)
+        assert expected.flatten(1).any(1).all()
+        torch.testing.assert_close(maps[:, slot], expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LAYERS)

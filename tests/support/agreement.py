@@ -13,9 +13,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import yaml
-from networks import seeded, small_vit
+from networks import calibrate, seeded, small_vit
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.models import resnet18
 
 from wsol_bench.capture import BestClasses, Plan, Record, capture
 from wsol_bench.images.decode import load_image
@@ -39,7 +40,10 @@ LIBRARIES = {
 
 @dataclass(frozen=True)
 class Pair:
-    """A method of ours, and a class of another library, on a network."""
+    """A variant of ours, and a class of another library or authors' code, on a network.
+
+    ``instead_of`` names the method whose defaults one would expect in the variant's place.
+    """
 
     method: str
     peer: str
@@ -48,6 +52,7 @@ class Pair:
     arguments: dict[str, Any] = field(default_factory=dict)
     call: dict[str, Any] = field(default_factory=dict)
     read: str = "map"
+    instead_of: str | None = None
 
     @property
     def ours(self) -> str:
@@ -84,7 +89,13 @@ def called(name: str, arguments: dict[str, Any]) -> str:
 
 def all_pairs() -> list[Pair]:
     return [
-        Pair(entry["method"], network=network, options=entry.get("options", {}), **peer)
+        Pair(
+            entry["method"],
+            network=network,
+            options=entry.get("options", {}),
+            instead_of=entry.get("instead_of"),
+            **peer,
+        )
         for entry in SPECIFICATION["pairs"]
         for peer in entry["peers"]
         for network in entry["networks"]
@@ -124,7 +135,9 @@ VIT = {"num_layers": 4, "num_heads": 4, "hidden_dim": 64, "mlp_dim": 128}
 @cache
 def network(data: Path, name: str) -> Network:
     entry = SPECIFICATION["networks"][name]
-    if entry["model"] == "vit":
+    if entry["model"] == "resnet18":
+        model = seeded(lambda: resnet18(num_classes=10))
+    elif entry["model"] == "vit":
         model = seeded(lambda: small_vit(10, **VIT, image_size=entry["side"]))
     else:
         weights = entry["weights"]
@@ -136,6 +149,8 @@ def network(data: Path, name: str) -> Network:
             for child, module in parent.named_children():
                 if isinstance(module, nn.ReLU):
                     setattr(parent, child, nn.GELU())
+    if not entry.get("last_relu", True):
+        model.classifier[2] = nn.Identity()
     target = target_of(model, layer=entry.get("layer"))
     folder = data / "ilsvrc-mini/ILSVRC/Data/CLS-LOC/val"
     size = (entry["side"], entry["side"])
@@ -150,10 +165,20 @@ def network(data: Path, name: str) -> Network:
         ]
     )
     images = normalize(pixels, IMAGENET_MEAN, IMAGENET_STD).contiguous()
-    record = capture(
-        model, images, [target], Plan(gradients=True), classes=BestClasses(SPECIFICATION["k"])
-    )
+    if entry["model"] == "resnet18":
+        model = seeded(lambda: calibrate(model, images))
+    classes: Any = BestClasses(SPECIFICATION["k"])
+    if entry.get("classes") == "lowest":
+        with torch.no_grad():
+            classes = model(images).topk(SPECIFICATION["k"], largest=False).indices
+    record = capture(model, images, [target], Plan(gradients=True), classes=classes)
     return Network(model, images, target, record)
+
+
+def default_maps(pair: Pair, net: Network) -> Tensor:
+    """The maps that one would expect in the place of the pair's variant."""
+    assert pair.instead_of is not None
+    return cam_methods.get(pair.instead_of)(net.record)
 
 
 def our_maps(pair: Pair, net: Network) -> Tensor:
@@ -162,8 +187,9 @@ def our_maps(pair: Pair, net: Network) -> Tensor:
 
 
 def compare(ours: Tensor, theirs: Tensor, pair: Pair) -> Agreement:
-    """The agreement of maps (batch, k, h, w); ours are first resized as pytorch_grad_cam does."""
-    if pair.peer.startswith("pytorch_grad_cam") and ours.shape != theirs.shape:
+    """The agreement of maps (batch, k, h, w); ours are first resized as their maker does."""
+    resizes = ("pytorch_grad_cam/", "haofanwang/Score-CAM")
+    if pair.peer.startswith(resizes) and ours.shape != theirs.shape:
         ours = F.interpolate(ours.relu(), theirs.shape[-2:], mode="bilinear", align_corners=False)
     assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
     both = [_unit_range(maps.double().flatten(2)) for maps in (ours, theirs)]

@@ -54,22 +54,17 @@ def either_sign(net: Network, pair: Pair, theirs: Tensor) -> Tensor:
 
 
 @equation
-def weighed_by_probability(net: Network, pair: Pair, theirs: Tensor) -> Tensor:
-    record, alpha = net.record, pair.call["alpha"]
-    maps = []
-    for classes in record.classes.T:
-        activations = record.activations.clone().requires_grad_(True)
-        with torch.enable_grad():
-            logits = record.head(activations, torch.arange(len(activations)))
-            class_scores = logits.gather(1, classes[:, None])
-            near = (logits - class_scores).abs().detach().argsort(1)[:, 1:4]
-            shares = logits.softmax(1).gather(1, near)
-            score = shares * (class_scores - alpha * logits.gather(1, near))
-            (slopes,) = torch.autograd.grad(
-                (score.sum(1) / (shares.sum(1) + 1e-9)).sum(), activations
-            )
-        maps.append(_combined(slopes.mean((-2, -1))[:, None], record)[:, 0])
-    return torch.stack(maps, dim=1)
+def turned_signs(net: Network, pair: Pair, theirs: Tensor) -> Tensor:
+    """The weights (y - y_k) / y, of channels that are set to zero one after the other."""
+    record, drops = net.record, []
+    scores = record.logits.gather(1, record.classes)
+    assert (scores < 0).all()
+    images = torch.arange(len(record.activations))
+    for channel in range(record.activations.shape[1]):
+        without = record.activations.index_fill(1, torch.tensor(channel), 0.0)
+        with torch.no_grad():
+            drops.append(scores - record.head(without, images).gather(1, record.classes))
+    return _combined(torch.stack(drops, dim=2) / scores[:, :, None], record)
 
 
 @equation
@@ -136,8 +131,6 @@ def each_channel_scaled(net: Network, pair: Pair, theirs: Tensor) -> Tensor:
 
 
 @equation
-def plain_gradient(net: Network, pair: Pair, theirs: Tensor) -> Tensor:
+def plain_gradient_times_grad_cam(net: Network, pair: Pair, theirs: Tensor) -> Tensor:
     maps = net.record.probe.pixel_gradients(net.record.classes).abs().amax(2)
-    if pair.method == "guided_grad_cam":
-        maps = maps * _resized(grad_cam(net.record), net, align_corners=False)
-    return maps
+    return maps * _resized(grad_cam(net.record), net, align_corners=False)

@@ -1,4 +1,4 @@
-"""Maps that captum, grad-cam and torchcam make of the networks in agreement.yaml."""
+"""Maps that other libraries and authors' code make of the networks in agreement.yaml."""
 
 import copy
 import importlib
@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from agreement import (
     Network,
     Pair,
 )
+from author_maps import AUTHORS
 from torch import Tensor, nn
 
 from wsol_bench.models.target_layers import Target, find_module
@@ -34,12 +36,13 @@ def quiet() -> Iterator[None]:
 def their_maps(pair: Pair, net: Network) -> Tensor:
     """The peer's maps (batch, k, h, w); each class slot gets a separate copy of the network."""
     library, _, called = pair.peer.partition("/")
-    make = {"torchcam": _torchcam, "captum": _captum, "pytorch_grad_cam": _pytorch_grad_cam}
+    libraries = {"torchcam": _torchcam, "captum": _captum, "pytorch_grad_cam": _pytorch_grad_cam}
+    make = libraries.get(library, _authors)
     maps = []
     for classes in net.record.classes.T.tolist():
         model, images = copy.deepcopy(net.model), net.images.clone().requires_grad_(True)
         with quiet():
-            attribution = make[library](pair, called, model, net.target, images, classes)
+            attribution = make(pair, called, model, net.target, images, classes)
         maps.append(_READ[pair.read](torch.as_tensor(attribution).detach()))
     return torch.stack(maps, dim=1)
 
@@ -64,6 +67,8 @@ def _torchcam(
         arguments["fc_layer"] = target.head
     if called == "LeGrad":
         layer = list(model.encoder.layers)
+        if arguments.pop("target_layer", None) == "the last 2 blocks":
+            layer = layer[-2:]
         if arguments.pop("score_projection", None) == "class token":
             arguments["score_projection"] = lambda tokens: model.heads(
                 model.encoder.ln(tokens)[:, 0]
@@ -117,3 +122,12 @@ def _captum(
         explainer = getattr(library, called)(model)
     attribution: Tensor = explainer.attribute(images, target=classes, **arguments)
     return attribution[:, 0] if called == "LayerGradCam" else attribution
+
+
+def _authors(
+    pair: Pair, called: str, model: nn.Module, target: Target, images: Tensor, classes: list[int]
+) -> Tensor:
+    asked = SimpleNamespace(
+        model=model, layer=find_module(model, target.layer), images=images.detach(), classes=classes
+    )
+    return AUTHORS[pair.peer](asked, **pair.call)

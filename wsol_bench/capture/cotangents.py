@@ -121,11 +121,11 @@ def gradients(
 
 def second_order(
     logits: Float[Tensor, "batch n"],
-    at: Float[Tensor, "batch c h w"],
+    at: Float[Tensor, "batch ..."],
     cotangent: Float[Tensor, "batch n"],
     *,
     cost: Cost | None = None,
-) -> tuple[Float[Tensor, "batch c h w"], Float[Tensor, "batch c h w"]]:
+) -> tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch ..."]]:
     """The gradient g of one class slot at A, and H A, the slot's Hessian times A; in float32.
 
     Two vector-Jacobian products. H is 0 if no path leads from A to its own gradient.

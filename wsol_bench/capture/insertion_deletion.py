@@ -147,7 +147,7 @@ class _ChangedInputs:
         self._inputs = inputs
         self._share = share.view(n, 1, *size).to(inputs.dtype)
         self._rank = _ranks(flat).view(n, 1, *size)
-        self._blurred = _blur(inputs)
+        self._blurred = blurred(inputs)
 
     def deleted(self, image: Tensor, count: Tensor) -> Tensor:
         """The inputs without their best pixels."""
@@ -206,7 +206,8 @@ def _ranks(maps: Float[Tensor, "n pixels"]) -> Int64[Tensor, "n pixels"]:
     return torch.empty_like(order).scatter_(1, order, places)
 
 
-def _blur(inputs: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:
+def blurred(inputs: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:
+    """Images under RISE's blur: a Gaussian of sigma 5 within 11 x 11 pixels, zeros outside."""
     weights = torch.from_numpy(_kernel()).to(inputs).expand(3, 1, -1, -1)
     return F.conv2d(inputs, weights, padding=_KERNEL // 2, groups=3)
 

@@ -11,9 +11,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from wsol_bench.capture.backward.attention import Attention, attentions
-from wsol_bench.capture.backward.excitation import excitation, without_rule
+from wsol_bench.capture.backward.excitation import excitation
 from wsol_bench.capture.backward.guided import Rule, backward_rule
+from wsol_bench.capture.backward.map_layer import map_and_contrast_layer, named_map_layer
 from wsol_bench.capture.backward.relevance import relevances
+from wsol_bench.capture.backward.tail import LayerScore
+from wsol_bench.capture.backward.winning_probability import Residual
 from wsol_bench.capture.cost import Cost, Timestamp
 from wsol_bench.capture.cotangents import gradients, one_hot
 from wsol_bench.capture.forward_pass import BestClasses, one_pass
@@ -27,9 +30,8 @@ from wsol_bench.capture.network import (
 )
 from wsol_bench.capture.record import Plan, Record
 from wsol_bench.common.progress import second_bar
-from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_layers import Target, TokenGrid, excitation_layers, find_module
+from wsol_bench.models.target_layers import Target, TokenGrid, find_module
 
 __all__ = ["Probe", "capture"]
 
@@ -49,6 +51,7 @@ class Probe:
         targets: the layers that are recorded.
         precision: ``bf16`` and ``fp16`` run the model under autocast.
         image_ids: one for each image; the noise depends on them. By default digests of the images.
+        black: the color of black in the normalized input; None if it is not known.
 
     Attributes:
         cost: the work done since the innermost ``metered`` began.
@@ -62,12 +65,14 @@ class Probe:
         *,
         precision: Precision = "fp32",
         image_ids: Sequence[str] | None = None,
+        black: tuple[float, float, float] | None = None,
     ) -> None:
         self.model = model
         # Half precision is for the network, not for the noise and the masks of the methods.
         self.images = images if images.dtype == torch.float64 else images.float()
         self.targets = tuple(targets)
         self.precision: Precision = precision
+        self.black = black
         self.cost = Cost()
         self._image_ids = image_ids
         self._kept = dict[Hashable, tuple[Any, Cost]]()
@@ -168,7 +173,7 @@ class Probe:
             images: normalized.
             classes: output index of each class slot.
         """
-        other = Probe(self.model, images, self.targets, precision=self.precision)
+        other = Probe(self.model, images, self.targets, precision=self.precision, black=self.black)
         other.cost = self.cost  # questions to the other probe are charged here
         record = one_pass(
             self.model, images, self.targets, Plan(gradients=True), classes,
@@ -259,11 +264,14 @@ class Probe:
             for (name, output), gradient in zip(outputs.items(), at_layers, strict=True)
         }
 
-    def attention(self, classes: Int64[Tensor, "batch k"] | None) -> list[Attention]:
+    def attention(
+        self, classes: Int64[Tensor, "batch k"] | None, *, score: LayerScore = "class_token"
+    ) -> list[Attention]:
         """The attention of each block of a vision transformer, first block to last.
 
         Args:
             classes: output index of each class slot, for gradients; None for the weights alone.
+            score: the token that a layer's own score is made of.
 
         Raises:
             NotApplicableError: the network is not a vision transformer of the kind that
@@ -273,12 +281,12 @@ class Probe:
         def compute() -> list[Attention]:
             with self._running():
                 return attentions(
-                    self.model, self.images, classes, grid=self._token_grid, cost=self.cost
-                )
+                    self.model, self.images, classes,
+                    layer_score=score, grid=self._token_grid, cost=self.cost,
+                )  # fmt: skip
 
-        return self._once(
-            ("attention", *([] if classes is None else classes.flatten().tolist())), compute
-        )
+        slots = [] if classes is None else classes.flatten().tolist()
+        return self._once(("attention", score, *slots), compute)
 
     def relevance(
         self, classes: Int64[Tensor, "batch k"]
@@ -311,6 +319,7 @@ class Probe:
         *,
         contrastive: bool = False,
         map_layer: str | None = None,
+        residual: Residual = "positive",
     ) -> Float[Tensor, "batch k c h w"]:
         """Marginal winning probabilities at a map layer.
 
@@ -319,30 +328,17 @@ class Probe:
             contrastive: whether the probabilities of the negated class are subtracted, at the
                 contrast layer.
             map_layer: dotted name; by default the map layer in the target-layer table.
+            residual: how a sum shares out probability; see ``winning_probability.shares``.
 
         Raises:
             NotApplicableError: an operation behind the map layer has no rule, or the table has no
                 map layer for the network.
         """
-        layers = excitation_layers(self.model)
-        if map_layer is not None:
-            # Below the last layer p is linear: the layer of the subtraction changes no map.
-            layers = map_layer, map_layer
-        if layers is None:
-            reason = without_rule(self.model) or (
-                "the target-layer table has no map layer for this architecture"
+        at, contrast = map_and_contrast_layer(self.model, map_layer, contrastive=contrastive)
+        with self._running(), named_map_layer(map_layer):
+            return excitation(
+                self.model, self.images, classes, at, contrast, residual=residual, cost=self.cost
             )
-            raise NotApplicableError(
-                f"{reason}; with 'map_layer', name a layer behind which all operations have a rule"
-            )
-        at, contrast = layers if contrastive else (layers[0], None)
-        with self._running():
-            try:
-                return excitation(self.model, self.images, classes, at, contrast, cost=self.cost)
-            except ModelError as error:
-                if map_layer is None or isinstance(error, NotApplicableError):
-                    raise
-                raise NotApplicableError(f"map_layer {map_layer!r}: {error}") from error
 
     def _once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """The result of ``compute``, kept for the batch; each caller is charged as if alone."""
@@ -366,6 +362,7 @@ def capture(
     classes: Int64[Tensor, "batch k"] | BestClasses | None = None,
     precision: Precision = "fp32",
     image_ids: Sequence[str] | None = None,
+    black: tuple[float, float, float] | None = None,
 ) -> Record:
     """Run the model once on a batch and record what ``plan`` asks for.
 
@@ -382,12 +379,13 @@ def capture(
         precision: ``bf16`` and ``fp16`` run the model under autocast.
         image_ids: keys of the random numbers of stochastic methods; by default digests of the
             images.
+        black: the color of black in the normalized input, for methods that start from it.
 
     Raises:
         ModelError: a layer did not run, ran twice, or its output is no spatial grid; the model
             returns no logits; or it has no output of an index in ``classes``.
     """
-    probe = Probe(model, images, targets, precision=precision, image_ids=image_ids)
+    probe = Probe(model, images, targets, precision=precision, image_ids=image_ids, black=black)
     slots = BestClasses() if classes is None else classes
     with probe.metered() as shared:
         record = one_pass(model, images, targets, plan, slots, precision=precision, cost=shared)

@@ -16,9 +16,10 @@ def guided_backprop(record: Record) -> Float[Tensor, "batch k height width"]:
 
     At each rectifier l, ``R^l = 1[f^l > 0] 1[R^(l+1) > 0] R^(l+1)``, where R is the signal that
     runs backward from the class score (before softmax) and f the rectifier's input. Elsewhere R is
-    the gradient. Smooth rectifiers (SiLU, GELU, ...) have their own derivative in the place of the
-    first factor. The paper shows ``R^0``, (3, height, width), as a color image; the map is
-    ``max_rgb |R^0|``, as for backprop.
+    the gradient. Other rectifiers (SiLU, GELU, ...) have their own derivative in the place of the
+    first factor; that of ReLU6 is ``1[0 < f^l < 6]``. Rectifiers count as modules and as functions,
+    while captum and pytorch-grad-cam know nn.ReLU alone. The paper shows ``R^0``,
+    (3, height, width), as a color image; the map is ``max_rgb |R^0|``, as for backprop.
 
     Raises:
         NotApplicableError: the network runs no rectifier: the map would be that of backprop.

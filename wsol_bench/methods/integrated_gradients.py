@@ -1,16 +1,22 @@
 """Integrated gradients: gradients along a path from a baseline to the image."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from pydantic import PositiveInt
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
+from wsol_bench.capture.insertion_deletion import blurred
 from wsol_bench.common.progress import second_bar
+from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.base import cam_method
 from wsol_bench.methods.input_x_gradient import size_of_sum
 
 __all__ = ["attributions", "integrated_gradients"]
+
+Baseline = Literal["mean", "black", "blur"] | tuple[float, float, float]
 
 
 @cam_method(
@@ -20,7 +26,7 @@ def integrated_gradients(
     record: Record,
     *,
     steps: PositiveInt = 50,
-    baseline: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    baseline: Literal["mean", "black", "blur"] | tuple[float, float, float] = "mean",
 ) -> Float[Tensor, "batch k height width"]:
     """Integrated gradients (Sundararajan et al., ICML 2017, eq. 1 and 3).
 
@@ -31,14 +37,20 @@ def integrated_gradients(
     Args:
         record: a record of any layer.
         steps: number of steps of the integral; the paper finds 20 to 300 enough.
-        baseline: color of the baseline, in the network's normalized input. (0, 0, 0) is the mean
-            color; black is ``-mean / std``, with ImageNet's mean and std (-2.118, -2.036, -1.804).
+        baseline: where the path starts. ``mean`` is the mean color, 0 in the normalized input.
+            ``black`` is the paper's baseline for images. ``blur`` is the image under the blur of
+            the insertion metric (a Gaussian of sigma 5 within 11 x 11 pixels). Three numbers are
+            another color, in the network's normalized input.
+
+    Raises:
+        NotApplicableError: the baseline is ``black``, and the record was made without the color of
+            black in the normalized input (a run gives it).
     """
     return size_of_sum(attributions(record, steps=steps, baseline=baseline))
 
 
 def attributions(
-    record: Record, *, steps: int, baseline: tuple[float, float, float]
+    record: Record, *, steps: int, baseline: Baseline
 ) -> Float[Tensor, "batch k 3 height width"]:
     """The attributions of integrated gradients, signed.
 
@@ -49,7 +61,7 @@ def attributions(
     network jumps, where Gauss-Legendre nodes are no better, and midpoints never meet the ends.
     """
     probe = record.probe
-    start = probe.images.new_tensor(baseline)[:, None, None]
+    start = _start(record, baseline)
     path = probe.images - start
     mean = torch.zeros((), device=path.device)
     with second_bar("steps to the image", steps) as advance:
@@ -58,3 +70,20 @@ def attributions(
             mean = mean + probe.pixel_gradients(record.classes, images=images) / steps
             advance(1)
     return path[:, None] * mean
+
+
+def _start(record: Record, baseline: Baseline) -> Float[Tensor, "#batch 3 #height #width"]:
+    """The image of the baseline, or its color for all images."""
+    images, black = record.probe.images, record.probe.black
+    if baseline == "blur":
+        return blurred(images)
+    if baseline == "mean":
+        return torch.zeros_like(images[:, :, :1, :1])
+    color = black if baseline == "black" else baseline
+    if color is None:
+        raise NotApplicableError(
+            "baseline: 'black' needs the mean and std by which the input was normalized, and these "
+            "maps were asked for without them; give the color instead, -mean / std (with "
+            "ImageNet's: [-2.118, -2.036, -1.804])"
+        )
+    return images.new_tensor(color)[None, :, None, None]

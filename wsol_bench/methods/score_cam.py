@@ -30,9 +30,7 @@ def score_cam(record: Record) -> Float[Tensor, "batch k h w"]:
     aligned) to the input and then rescaled (s) to 0..1. The masks multiply the normalized input:
     what they hide has the mean color. A channel without contrast hides everything.
 
-    The authors' code is another method: its weights are the probabilities ``softmax_c(f(M_k X))``,
-    not compared between channels; it adds up upsampled channels, and leaves out those without
-    contrast.
+    The authors' code is another method, score_cam_authors.
     """
     return score_weighted(record, masked_scores(record, "Score-CAM: masked images"))
 
@@ -45,9 +43,12 @@ def score_weighted(
 
 
 def masked_scores(
-    record: Record, description: str, vary: Vary | None = None
+    record: Record,
+    description: str,
+    vary: Vary | None = None,
+    score: Callable[[Float[Tensor, "n classes"]], Float[Tensor, "n classes"]] | None = None,
 ) -> Float[Tensor, "batch k c"]:
-    """The score of each class slot, before softmax, of the image seen through each channel.
+    """The score of each class slot of the image seen through each channel.
 
     A mask does not depend on the class: one pass serves all slots.
 
@@ -55,6 +56,7 @@ def masked_scores(
         record: a record of one layer.
         description: what passes the network, for the progress bar.
         vary: ``(masks, positions of their images)``; returns the masks that multiply the images.
+        score: makes the scores of the logits; by default the logits are the scores.
     """
     images, channels = record.probe.images, record.activations.flatten(0, 1)
     n_channels = record.activations.shape[1]
@@ -68,7 +70,8 @@ def masked_scores(
         if vary is not None:
             masks = vary(masks, image)
         logits = record.probe.logits(masks * images[image])
-        scores.append(logits.gather(1, record.classes[image]))
+        of_classes = logits if score is None else score(logits)
+        scores.append(of_classes.gather(1, record.classes[image]))
     return torch.cat(scores).unflatten(0, record.activations.shape[:2]).transpose(1, 2)
 
 

@@ -53,6 +53,12 @@ class Classifier:
     classes_from: str
     weights_from: str
 
+    @property
+    def black(self) -> tuple[float, float, float]:
+        """The color of black in the normalized input: ``-mean / std``."""
+        r, g, b = (-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        return r, g, b
+
 
 @torch.inference_mode(False)  # a caller's inference mode would make parameters without gradients
 def load_classifier(

@@ -129,6 +129,7 @@ class NetworkPass:
             record = capture(
                 self.classifier.module, inputs, targets, merged_plan(trained),
                 classes=BestClasses(TOP_K, labels), precision=self.precision, image_ids=ids,
+                black=self.classifier.black,
             )  # fmt: skip
         maps = self._maps(trained, record, inputs)
         if self.randomized is not None:
@@ -137,6 +138,7 @@ class NetworkPass:
                 randomized_record = capture(
                     self.randomized, inputs, targets, merged_plan(randomized),
                     classes=record.classes, precision=self.precision, image_ids=ids,
+                    black=self.classifier.black,
                 )  # fmt: skip
             maps |= self._maps(randomized, randomized_record, inputs)
         in_order = [

@@ -134,8 +134,13 @@ def test_a_network_that_asks_for_its_attention_weights_gets_them(average: bool) 
 # ---- gradients
 
 
-def explicit_logits(net: nn.Module, batch: Tensor, taken: list[Tensor], last: int) -> Tensor:
-    """torchvision's vision transformer written out, up to block ``last``; A goes into ``taken``."""
+def explicit_logits(
+    net: nn.Module, batch: Tensor, taken: list[Tensor], last: int, score: str = "class_token"
+) -> Tensor:
+    """torchvision's vision transformer written out, up to block ``last``; A goes into ``taken``.
+
+    The head reads the class token, or the mean of all tokens as in the code of LeGrad for CLIP.
+    """
     tokens = net.conv_proj(batch).flatten(2).transpose(1, 2)
     first = net.class_token.expand(len(batch), -1, -1)
     x = torch.cat([first, tokens], dim=1) + net.encoder.pos_embedding
@@ -151,7 +156,7 @@ def explicit_logits(net: nn.Module, batch: Tensor, taken: list[Tensor], last: in
         mixed = torch.einsum("bhij,bhjd->bihd", taken[-1], v).flatten(2)
         x = x + attention.out_proj(mixed)
         x = x + block.mlp(block.ln_2(x))
-    return net.heads(net.encoder.ln(x)[:, 0])
+    return net.heads(net.encoder.ln(x[:, 0] if score == "class_token" else x.mean(1)))
 
 
 def test_gradients_equal_those_of_an_explicit_network() -> None:
@@ -170,20 +175,33 @@ def test_gradients_equal_those_of_an_explicit_network() -> None:
             torch.testing.assert_close(collected, gradient, rtol=1e-5, atol=1e-7)
 
 
-def test_layer_gradients_equal_those_of_a_network_that_ends_with_the_layer() -> None:
+@pytest.mark.parametrize(("score", "rows"), [("class_token", 1), ("mean_tokens", 17)])
+def test_layer_gradients_equal_those_of_a_network_that_ends_with_the_layer(
+    score: Any, rows: int
+) -> None:
     net = torchvision_vit()
-    recorded = attentions(net, images(), CLASSES)
+    recorded = attentions(net, images(), CLASSES, layer_score=score)
     for last, block in enumerate(recorded):
         taken: list[Tensor] = []
-        scores = explicit_logits(net, images(), taken, last)
+        scores = explicit_logits(net, images(), taken, last, score)
         for slot in range(2):
-            score = scores.gather(1, CLASSES[:, slot, None]).sum()
-            (gradient,) = torch.autograd.grad(score, taken[last], retain_graph=True)
-            assert gradient[:, :, :1].abs().max() > 0.01
-            assert not gradient[:, :, 1:].any()  # the rows that are not recorded
+            one = scores.gather(1, CLASSES[:, slot, None]).sum()
+            (gradient,) = torch.autograd.grad(one, taken[last], retain_graph=True)
+            assert gradient[:, :, :rows].abs().amax((0, 1, 3)).min() > 1e-4
+            assert not gradient[:, :, rows:].any()  # the rows that are not recorded
             torch.testing.assert_close(
-                block.layer_gradients[:, slot], gradient[:, :, :1], rtol=1e-4, atol=1e-5
+                block.layer_gradients[:, slot], gradient[:, :, :rows], rtol=1e-4, atol=1e-5
             )
+
+
+def test_how_a_layer_is_scored_does_not_change_the_gradients_of_the_logits(net: nn.Module) -> None:
+    first = attentions(net, images(), CLASSES)
+    second = attentions(net, images(), CLASSES, layer_score="mean_tokens")
+    for one, other in zip(first, second, strict=True):
+        torch.testing.assert_close(one.gradients, other.gradients, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(
+            one.layer_gradients.sum(-2), other.layer_gradients.sum(-2), atol=1e-3
+        )
 
 
 class Nudge(nn.Module):

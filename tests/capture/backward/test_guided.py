@@ -73,6 +73,50 @@ def test_relu_is_the_same_however_it_is_written(form: str, rule: Any) -> None:
     assert actual[0, :, :, 0, 0].tolist() == BY_HAND[rule]
 
 
+# Units 7, 2, -1, -7 under rectifiers that are cut at 6; class 0 asks them for 3, -2, 5, -7, class 1
+# for -1, 4, -2, 6. The last unit is -r.
+ABOVE_SIX = torch.tensor([7.0, 2.0, -1.0]).view(1, 3, 1, 1)
+
+CUT_AT_SIX: dict[str, Callable[[Tensor], Tensor]] = {
+    "F.relu6": F.relu6,
+    "F.relu6 in place": lambda x: F.relu6(x, inplace=True),
+    "nn.ReLU6": nn.ReLU6(),
+    "nn.ReLU6 in place": nn.ReLU6(inplace=True),
+    "F.hardtanh": lambda x: F.hardtanh(x, 0.0, 6.0),
+    "F.hardtanh by name": lambda x: F.hardtanh(x, min_val=0, max_val=6),
+    "F.hardtanh_": lambda x: F.hardtanh_(x, 0.0, 6.0),
+    "nn.Hardtanh": nn.Hardtanh(0.0, 6.0),
+}
+
+
+@pytest.mark.parametrize("form", CUT_AT_SIX)
+def test_guided_gates_at_six_too_and_deconvnet_at_no_value(form: str) -> None:
+    """The derivative of ReLU6 is 0 above 6; deconvnet asks for the sign of the gradient alone."""
+    record = tiny(CUT_AT_SIX[form], ABOVE_SIX)
+    of_rule = {
+        rule: record.probe.pixel_gradients(record.classes, rule=rule)[0, :, :, 0, 0].tolist()
+        for rule in RULES
+    }
+    assert of_rule == {
+        "plain": [[0, -2, 0], [0, 4, 0]],
+        "guided": [[0, 0, 0], [0, 4, 0]],
+        "deconvnet": [[3, 0, 5], [-6, 4, 0]],
+    }
+
+
+def test_a_relu_without_an_upper_bound_does_not_gate_at_six() -> None:
+    record = tiny(F.relu, ABOVE_SIX)
+    guided = record.probe.pixel_gradients(record.classes, rule="guided")
+    assert guided[0, :, :, 0, 0].tolist() == [[3, 0, 0], [0, 4, 0]]
+
+
+@pytest.mark.parametrize("bound", [0.0, 6.0])
+def test_guided_gates_at_both_bounds_themselves(bound: float) -> None:
+    record = tiny(F.relu6, torch.tensor([bound, 2.0, -1.0]).view(1, 3, 1, 1))
+    guided = record.probe.pixel_gradients(record.classes, rule="guided")
+    assert guided[0, :, 0, 0, 0].tolist() == [0, 0]
+
+
 SMOOTH: dict[str, Callable[[], nn.Module]] = {
     "hardswish": nn.Hardswish,
     "hardswish in place": partial(nn.Hardswish, inplace=True),

@@ -7,25 +7,25 @@ a tensor of the graph; the logits are the network's, up to rounding.
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from itertools import takewhile
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from wsol_bench.capture.backward.tail import LayerScore, Tail, refuse
 from wsol_bench.capture.cost import Cost
-from wsol_bench.capture.cotangents import one_hot, pulled_back, scaled, unscaled
+from wsol_bench.capture.cotangents import pulled_back, unscaled
 from wsol_bench.capture.grids import LayerGrid, token_grid
 from wsol_bench.capture.network import evaluation_mode, logits_of, passed, uncompiled
-from wsol_bench.errors import ModelError, NotApplicableError
+from wsol_bench.errors import ModelError
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.target_layers import TokenGrid
 
-__all__ = ["Attention", "ExplicitAttention", "attentions", "blocks_of", "refuse"]
+__all__ = ["Attention", "ExplicitAttention", "attentions", "blocks_of"]
 
 
 class Attention(NamedTuple):
@@ -35,15 +35,16 @@ class Attention(NamedTuple):
         weights: A, after softmax: row i is what token i takes from each token; rows sum to 1.
         gradients: dy_k / dA, for the logit of each class slot; None if no classes were given.
         layer_gradients: ds_k / dA, where s_k is the layer's own score: the logit that the network
-            behind the last block (final norm, then head) makes of this block's tokens. Rows of the
-            prefix tokens alone: the head reads nothing else, so that all other rows are zero. None
-            if no classes were given.
+            behind the last block (final norm, then head) makes of this block's tokens, or of their
+            mean (``LayerScore``). Of a score of the class token, rows of the prefix tokens alone:
+            the head reads nothing else, so that all other rows are zero. None if no classes were
+            given.
         grid: the grid of the patches, which are the last tokens.
     """
 
     weights: Float[Tensor, "batch heads n n"]
     gradients: Float[Tensor, "batch k heads n n"] | None
-    layer_gradients: Float[Tensor, "batch k heads prefix n"] | None
+    layer_gradients: Float[Tensor, "batch k heads rows n"] | None
     grid: TokenGrid
 
     def on_grid(self, row: Float[Tensor, "*lead n"]) -> Float[Tensor, "*lead h w"]:
@@ -58,6 +59,7 @@ def attentions(
     images: Float[Tensor, "batch 3 height width"],
     classes: Int64[Tensor, "batch k"] | None = None,
     *,
+    layer_score: LayerScore = "class_token",
     grid: TokenGrid | None = None,
     cost: Cost | None = None,
 ) -> list[Attention]:
@@ -72,6 +74,7 @@ def attentions(
         images: normalized input, on the model's device.
         classes: output index of each class slot; None for the weights alone, without a backward
             pass.
+        layer_score: the token that a layer's own score is made of.
         grid: the grid of the patch tokens; None if the network is to be asked.
         cost: the pass of the batch and the backward pass from the logits to all blocks are added to
             it; neither the pass of a single image nor the backward passes within blocks are.
@@ -86,7 +89,7 @@ def attentions(
     explicit = ExplicitAttention(model)
     with evaluation_mode(model), uncompiled(model), torch.no_grad():
         blocks, grid = blocks_of(model, images[:1], grid)
-        tail = _Tail(model, blocks, grid.first, stacked=classes is not None)
+        tail = Tail(model, blocks, grid.first, None if classes is None else layer_score)
         explicit.track = classes is not None
         with explicit, tail.watching():
             logits = passed(model, images, cost)
@@ -95,13 +98,14 @@ def attentions(
     if classes is None:
         tail.check(logits)
         return [Attention(matrix, None, None, grid) for matrix in detached]
-    by_block = tail.gradients(logits, classes)
-    of_logits = _gradients(tail.outputs[-1], by_block[-1], weights, cost)
+    by_block, of_last = tail.gradients(logits, classes)
+    of_logits = _gradients(tail.outputs[-1], of_last, weights, cost)
+    n_rows = grid.first if layer_score == "class_token" else None
     return [
         Attention(
             matrix,
             gradients,
-            _gradients(output, cotangents, [tensor], None)[0][..., : grid.first, :].clone(),
+            _gradients(output, cotangents, [tensor], None)[0][..., :n_rows, :].clone(),
             grid,
         )
         for matrix, gradients, output, cotangents, tensor in zip(
@@ -119,19 +123,6 @@ def _gradients(
     """Gradients with respect to attention weights, from scaled cotangents of a block's tokens."""
     by_slot = pulled_back(tokens, weights, cotangents, cost, retain=True)
     return [unscaled(gradient) for gradient in by_slot]
-
-
-def refuse(model: nn.Module, finding: str) -> NoReturn:
-    """Raise NotApplicableError because the network is not a vision transformer of this kind.
-
-    Args:
-        model: the network.
-        finding: what the network has or does instead, as a noun phrase.
-    """
-    raise NotApplicableError(
-        f"{type(model).__name__}: maps from attention need blocks of self-attention over one "
-        f"grid of patch tokens behind a class token; found {finding}"
-    )
 
 
 class ExplicitAttention(TorchFunctionMode):
@@ -330,68 +321,3 @@ def _n_tokens(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> int:
     if len(n_tokens) > 1:
         refuse(model, f"grids that change between blocks ({sorted(n_tokens)} tokens)")
     return n_tokens.pop()
-
-
-class _Tail:
-    """The part of the network behind the last block: the final norm and the head.
-
-    Attributes:
-        outputs: tokens of each block, first to last.
-    """
-
-    def __init__(
-        self, model: nn.Module, blocks: Sequence[nn.Module], n_prefix: int, *, stacked: bool
-    ) -> None:
-        self.outputs: list[Tensor] = []
-        self._model = model
-        self._blocks = blocks
-        self._n_prefix = n_prefix
-        self._stacked = stacked
-        self._seen: Tensor
-
-    def watching(self) -> AbstractContextManager[None]:
-        """Make the tail take the tokens of all blocks as one batch, or the last block's alone."""
-        return hooked(after=((block, self._hook) for block in self._blocks))
-
-    def _hook(self, module: nn.Module, inputs: Any, output: Any) -> Tensor:
-        if not (isinstance(output, Tensor) and output.ndim == 3):
-            refuse(self._model, "blocks that do not return (batch, tokens, channels)")
-        self.outputs.append(output)
-        if len(self.outputs) == len(self._blocks):
-            output = torch.cat(self.outputs) if self._stacked else output
-            # Gradients pass back in two parts: to the tokens, and from there on.
-            self._seen = output.detach().requires_grad_(True)
-            torch.set_grad_enabled(True)
-            output = self._seen
-        return output.clone()  # what follows may work in place
-
-    def gradients(
-        self, logits: Shaped[Tensor, "..."], classes: Int64[Tensor, "batch k"]
-    ) -> Float[Tensor, "layers k batch n c"]:
-        """The scaled gradients of the tail's logits with respect to the tokens, block by block.
-
-        The logits of a block are those that the tail makes of the block's tokens.
-        """
-        self._check_shape(logits)
-        n_blocks = len(self._blocks)
-        cotangents = scaled(one_hot(classes.repeat(n_blocks, 1), logits), logits)
-        (by_slot,) = pulled_back(logits, [self._seen], cotangents, None)
-        self._check_reading(by_slot)
-        return by_slot.unflatten(1, (n_blocks, -1)).transpose(0, 1)
-
-    def check(self, logits: Shaped[Tensor, "..."]) -> None:
-        """Raise NotApplicableError unless the logits are made of the prefix tokens alone."""
-        self._check_shape(logits)
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(logits.sum(), self._seen)
-        self._check_reading(gradient)
-
-    def _check_shape(self, logits: Shaped[Tensor, "..."]) -> None:
-        if logits.ndim != 2 or len(logits) != len(self._seen):
-            refuse(self._model, "a head that does not take each image by itself")
-
-    def _check_reading(self, gradient: Float[Tensor, "*slots n c"]) -> None:
-        if gradient[..., self._n_prefix :, :].any():
-            refuse(self._model, "a head that pools the patch tokens")
-        if gradient.any() and not gradient[..., 0, :].any():
-            refuse(self._model, "a head that does not read the first token")

@@ -17,9 +17,11 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from wsol_bench.capture.backward.winning_probability import (
     MarginalLayer,
+    Residual,
     SharedSum,
     Unchanged,
     Weights,
+    shares,
 )
 from wsol_bench.capture.cost import Cost
 from wsol_bench.capture.cotangents import one_hot, pulled_back
@@ -29,19 +31,7 @@ from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.target_layers import find_module
 
-__all__ = ["excitation", "without_rule"]
-
-# By class name, modules that have no rule: they make up the architectures without a map layer.
-_WITHOUT_RULE = {
-    "InvertedResidual": "a linear bottleneck",
-    "_InvertedResidual": "a linear bottleneck",
-    "MBConv": "a linear bottleneck",
-    "DepthwiseSeparableConv": "a linear bottleneck",
-    "SqueezeExcitation": "squeeze-excite",
-    "SqueezeExcite": "squeeze-excite",
-    "LayerNorm": "layer normalization",
-    "LayerNorm2d": "layer normalization",
-}
+__all__ = ["excitation"]
 
 
 @torch.inference_mode(False)  # gradients cannot be enabled within a caller's inference mode
@@ -52,6 +42,7 @@ def excitation(
     map_layer: str,
     contrast_layer: str | None = None,
     *,
+    residual: Residual = "positive",
     cost: Cost | None = None,
 ) -> Float[Tensor, "batch k c h w"]:
     """Marginal winning probabilities at a layer (Zhang et al., ECCV 2016, arXiv:1608.00507).
@@ -63,9 +54,10 @@ def excitation(
     implementations differ:
 
     * W of a convolution takes the signs of the scales of the batch normalization directly behind
-      it, as the authors rewrite a network: with a negative scale, what excites inhibits.
-    * A negative summand adds nothing and gets nothing. (TorchRay's shares are a / (a + b), below 0
-      and above 1 then; the authors' code gives all to the residual branch.)
+      it, as the authors rewrite a network: with a negative scale, what excites inhibits. (TorchRay
+      takes W as it is.)
+    * A sum shares p out as ``residual`` says: by default, a negative summand adds nothing and gets
+      nothing.
 
     The sum over the layer is 1 if every neuron that gets a share is excited, W+ x > 0.
 
@@ -77,6 +69,7 @@ def excitation(
         map_layer: dotted name; its output has shape (batch, c, h, w).
         contrast_layer: the map layer or one behind it. With it p is contrastive (c-MWP): what the
             negated weights of the last layer give is subtracted there, so that p may be negative.
+        residual: how a sum shares out p: ``positive``, ``signed`` or ``branch``; see ``shares``.
         cost: the passes are added to it; c-MWP passes down from the logits twice.
 
     Raises:
@@ -85,7 +78,7 @@ def excitation(
         ModelError: a layer did not run, ran twice, or its output has another shape; or the logits
             do not depend on the layer.
     """
-    mode = _Rules(model, map_layer, contrast_layer)
+    mode = _Rules(model, map_layer, contrast_layer, residual)
     by_slot = []
     with torch.autocast(images.device.type, enabled=False):
         with evaluation_mode(model), uncompiled(model), torch.no_grad(), mode.watching():
@@ -101,14 +94,6 @@ def excitation(
                 p = _down(at_top, p, at_map, map_layer, None)
             by_slot.append(p.float())
     return torch.stack(by_slot, dim=1)
-
-
-def without_rule(model: nn.Module) -> str:
-    """A sentence that names the first module without a rule; "" if no such module is known."""
-    for name, module in model.named_modules():
-        if kind := _WITHOUT_RULE.get(type(module).__name__):
-            return f"{name} is {kind} ({type(module).__name__}), which has no rule"
-    return ""
 
 
 def _down(
@@ -137,8 +122,11 @@ def _down(
 class _Rules(TorchFunctionMode):
     """Puts the rules in place behind the map layer, and knows the module that is running."""
 
-    def __init__(self, model: nn.Module, map_layer: str, contrast_layer: str | None) -> None:
+    def __init__(
+        self, model: nn.Module, map_layer: str, contrast_layer: str | None, residual: Residual
+    ) -> None:
         super().__init__()
+        self.residual: Residual = residual
         self._model = model
         self._names = [map_layer] if contrast_layer is None else [map_layer, contrast_layer]
         self._taken: list[list[Tensor]] = [[] for _ in self._names]
@@ -344,7 +332,12 @@ def _added(mode: _Rules, func: Any, /, x: Any, other: Any, *, alpha: Any = 1) ->
             mode.refuse("a sum of anything but two activations has no rule")
     if x.shape != other.shape or alpha != 1:
         mode.refuse("a sum with weights or of different shapes has no rule")
-    output = SharedSum.apply(x, other)
+    of_both = shares(x, other, mode.residual)
+    if of_both is None:
+        mode.refuse(
+            "'residual: branch' needs one summand behind more layers with weights than the other"
+        )
+    output = SharedSum.apply(x, other, *of_both)
     return x.copy_(output) if func in _IN_PLACE else output
 
 

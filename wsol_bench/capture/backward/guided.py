@@ -50,12 +50,14 @@ def backward_rule(rule: Rule) -> Iterator[None]:
     ``guided`` (Springenberg et al., ICLR 2015 workshop, section 3.4): a rectifier passes its
     derivative times the positive part of the gradient that comes from above. ``deconvnet`` (Zeiler
     and Fergus, ECCV 2014): the positive part alone. ``plain`` changes nothing. The papers define
-    the rules for ReLU; smooth rectifiers (SiLU, GELU, ...) follow the same rule with their own
-    derivative.
+    the rules for ReLU; other rectifiers (SiLU, GELU, ...) follow the same rule with their own
+    derivative. That of ReLU6, which is a Hardtanh from 0 to 6, is 0 at 6 and above: ``guided``
+    passes nothing there, and ``deconvnet``, which no input gates, passes the positive gradient.
 
     Rectifiers are recognized by the torch function that the network calls: ReLU and its relatives
-    as modules, functions, methods, in place or not, and ``clamp(min=0)``. A product of a tensor and
-    its sigmoid, written by hand, is not recognized.
+    as modules, functions, methods, in place or not, Hardtanh with a lower bound of 0, and
+    ``clamp(min=0)``. Not recognized are a product of a tensor and its sigmoid, written by hand, and
+    a clamp at both ends, which is mostly a gate.
 
     Raises:
         NotApplicableError: at the end, if the network ran no rectifier: its gradient is then that

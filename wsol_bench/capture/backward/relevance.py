@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
-from wsol_bench.capture.backward.attention import ExplicitAttention, blocks_of, refuse
+from wsol_bench.capture.backward.attention import ExplicitAttention, blocks_of
+from wsol_bench.capture.backward.tail import refuse
 from wsol_bench.capture.cost import Cost
 from wsol_bench.capture.cotangents import one_hot, pulled_back
 from wsol_bench.capture.network import evaluation_mode, passed, uncompiled
