@@ -48,7 +48,7 @@ class TestComparisons:
     def test_numbers_are_tested_as_numbers_and_hits_as_hits(self, tables):
         table = tables["comparisons"]
         for number, test in table[["number", "test"]].itertuples(index=False):
-            assert test == ("paired bootstrap" if number in REAL else "McNemar, exact")
+            assert test == ("sign flips" if number in REAL else "McNemar, exact")
 
     def test_methods_that_are_one_do_not_differ(self, tables):
         """CAM is Grad-CAM here, up to the scale of the map, which is divided out."""

@@ -7,9 +7,16 @@ from jaxtyping import Bool, Float64
 
 from wsol_bench.geometry import image_pairs, to_original
 from wsol_bench.metrics.base import metric
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.map_view import MapView
 
-__all__ = ["peak_in_image", "pointing_game", "pointing_game_15px", "pointing_hits"]
+__all__ = [
+    "peak_in_image",
+    "pointing_game",
+    "pointing_game_15px",
+    "pointing_game_15px_class_mean",
+    "pointing_hits",
+]
 
 # The tolerance of the authors, in pixels.
 _TOLERANCE = 15.0
@@ -48,6 +55,23 @@ def pointing_game_15px(view: MapView) -> float:
     It is ``pointing_game`` with the tolerance of the authors, a disc, in pixels of the image.
     """
     return _hit(view, _TOLERANCE)
+
+
+@metric(
+    "pointing_game_15px_class_mean",
+    per="image",
+    better="higher",
+    range=(0, 1),
+    paper="arXiv:1608.00507",
+    needs=("pointing_game_15px",),
+    statistic="class_mean",
+)
+def pointing_game_15px_class_mean(images: ImageScores) -> Float64[np.ndarray, " n"]:
+    """Mean over classes of each class's pointing game with a tolerance of 15 pixels.
+
+    It is the number that the authors and TorchRay report, over the classes that have an image.
+    """
+    return images.of_maps("pointing_game_15px")
 
 
 def _hit(view: MapView, tolerance: float) -> float:

@@ -41,7 +41,7 @@ def for_people(
     bounds = zip(table["value"], table["low"], table["high"], strict=True)
     text = [f"{percent(value)} [{percent(low)}, {percent(high)}]" for value, low, high in bounds]
     yield (
-        "Numbers in %, with 95% intervals (bootstrap over images)",
+        "Numbers in %, with 95% intervals over images",
         _side_by_side(table.assign(text=text), "number", "text", shown),
     )
     table = tables["comparisons"]
