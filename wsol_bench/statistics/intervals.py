@@ -4,6 +4,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 
 from wsol_bench.statistics.columns import PerImage, without_missing
 
@@ -11,6 +12,8 @@ __all__ = ["LEVEL", "UNBOUNDED", "Interval", "mean_interval"]
 
 LEVEL = 0.95
 UNBOUNDED = (-np.inf, np.inf)
+# A mean may lie outside of its bounds by this rounding error.
+_SLACK = 1e-9
 
 
 class Interval(NamedTuple):
@@ -38,17 +41,16 @@ def mean_interval(
 ) -> Interval:
     """The mean of per-image values with its confidence interval.
 
-    The variance of values in [0, 1] with the mean mu is at most mu (1 - mu). The interval holds
-    every mu whose distance to the mean m is at most ``q sqrt(f mu (1 - mu) / n)``, where
-    ``f = s^2 / (m (1 - m))`` is the share of that variance which the values have:
+    The variance of values in [0, 1] with the mean mu is at most mu (1 - mu), of which the values
+    have the share ``f = s^2 / (m (1 - m))``. The interval holds every mu that is at most
+    ``q sqrt(f mu (1 - mu) / n)`` from their mean m:
 
         (m + q^2 / 2e -+ q sqrt(m (1 - m) / e + q^2 / 4e^2)) / (1 + q^2 / e),  e = n / f
 
     Hits have f = 1 and q of the normal distribution, which is Wilson's score interval (Journal of
     the American Statistical Association 22, 1927); f is 1, too, if all values are at one bound.
     For other values q is of Student's t distribution with n - 1 degrees of freedom, and s^2 has the
-    denominator n - 1. Values without bounds have the interval ``m -+ q s / sqrt(n)``. How often the
-    intervals cover the truth is measured in results/benchmark_calibration.md.
+    denominator n - 1. Values without bounds have the interval ``m -+ q s / sqrt(n)``.
 
     >>> mean_interval(np.array([1.0, 0.0, 1.0, np.nan, 1.0]))
     Interval(value=0.75, low=0.300641842582402, high=0.9544126391902995, n=4)
@@ -72,41 +74,49 @@ def mean_interval(
         raise ValueError(f"expected a level in (0, 1), found {level}")
     column = without_missing(values)
     n = len(column)
+    if n and not bounds[0] - _SLACK <= column.mean() <= bounds[1] + _SLACK:
+        raise ValueError(
+            f"expected a mean in [{bounds[0]:g}, {bounds[1]:g}], found {column.mean():g}"
+        )
     if not n:
         return Interval(np.nan, np.nan, np.nan, 0)
-    mean = float(column.mean())
-    least, greatest = bounds
+    return _interval(column, bounds, (1 + level) / 2, bias)
+
+
+def _interval(
+    column: Float64[np.ndarray, " n"], bounds: tuple[float, float], tail: float, bias: float
+) -> Interval:
+    """``mean_interval`` of checked values, all of which count; ``tail`` is the upper quantile."""
+    n, mean = len(column), float(column.mean())
     bounded = bool(np.isfinite(bounds).all())
-    width = greatest - least if bounded else 1.0
-    slack = 1e-9 * width
-    if not least - slack <= mean <= greatest + slack:
-        raise ValueError(f"expected a mean in [{least:g}, {greatest:g}], found {mean:g}")
     hits = bounded and bool(np.isin(column, bounds).all())
     if n == 1 and not hits:
         return Interval(mean, np.nan, np.nan, 1)
-    tail = (1 + level) / 2
     quantile = NormalDist().inv_cdf(tail) if hits else _student_quantile(n - 1, tail)
-    deviation = float(column.std(ddof=0 if hits else 1))
-    if np.ptp(column) == 0:
-        deviation = 0.0  # equal values may differ from their rounded mean
+    # Equal values may differ from their rounded mean.
+    deviation = float(column.std(ddof=0 if hits else 1)) if np.ptp(column) > 0 else 0.0
     if not bounded:
         half = quantile * deviation / n**0.5
         return Interval(mean, mean - bias - half, mean - bias + half, n)
-    share = min(max((mean - least) / width, 0.0), 1.0)
+    width = bounds[1] - bounds[0]
+    share = _within((mean - bounds[0]) / width)
     most = share * (1 - share)
     fraction = (deviation / width) ** 2 / most if most > 0 else 1.0
-    center = min(max((mean - bias - least) / width, 0.0), 1.0)
+    center = _within((mean - bias - bounds[0]) / width)
     low, high = _score_interval(center, fraction * quantile**2 / n)
-    return Interval(mean, least + width * low, least + width * high, n)
+    return Interval(mean, bounds[0] + width * low, bounds[0] + width * high, n)
 
 
 def _score_interval(share: float, square: float) -> tuple[float, float]:
     """Wilson's interval of a share, for ``square = q^2 / e``."""
     middle = share + square / 2
-    half = np.sqrt(square * share * (1 - share) + square**2 / 4)
-    # Where the share is 0 or 1, rounding must not leave [0, 1].
-    low, high = (middle - half) / (1 + square), (middle + half) / (1 + square)
-    return max(0.0, float(low)), min(1.0, float(high))
+    half = (square * share * (1 - share) + square**2 / 4) ** 0.5
+    return _within((middle - half) / (1 + square)), _within((middle + half) / (1 + square))
+
+
+def _within(share: float) -> float:
+    """The share, which rounding or a bias may have led out of [0, 1]."""
+    return min(max(share, 0.0), 1.0)
 
 
 def _student_quantile(degrees: int, p: float) -> float:
