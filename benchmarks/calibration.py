@@ -4,7 +4,7 @@
 
 Every cell draws images at random from a population whose number is known, 500 times (hits: exact,
 by the binomial distribution; means of other values: 4,000 times), and asks the intervals and tests
-of ``wsol-bench analyze``. Expected runtime: RUNTIME on 2 cores.
+of ``wsol-bench analyze``. Expected runtime: half an hour on 2 cores.
 """
 
 import sys

@@ -111,6 +111,24 @@ def both(run, experiment):
     return run, few, analyze([run.folder, few.folder])
 
 
+class TestFewImages:
+    def test_have_no_p(self, run, experiment):
+        """Of six images that only one method hits p is 2 / 2^6; five cannot have a p below 0.05."""
+        few = wsol_bench.run({**experiment, "limit": 5})
+        table = analyze([few.folder])["comparisons"]
+        assert set(table["n"]) == {5}
+        assert table[["p", "p_holm"]].isna().all(axis=None)
+        assert table["difference"].notna().all()
+        [text] = [
+            text
+            for title, text in for_people(
+                {"intervals": analyze([few.folder])["intervals"], "comparisons": table}
+            )
+            if "Difference" in title
+        ]
+        assert set(text["p"]) == {"-"}
+
+
 class TestTwoRuns:
     def test_lines_say_which_run(self, both):
         first, second, tables = both

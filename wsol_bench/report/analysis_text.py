@@ -81,7 +81,7 @@ def _differences(comparisons: pd.DataFrame) -> pd.DataFrame:
         difference=[f"{100 * value:+.2f}" for value in comparisons["difference"]],
         effect=effect,
         n=comparisons["n"],
-        p=[f"{value:.2g}" for value in comparisons["p_holm"]],
+        p=["-" if np.isnan(value) else f"{value:.2g}" for value in comparisons["p_holm"]],
     )
     return columns.astype(str)
 

@@ -25,6 +25,9 @@ __all__ = [
     "pairs_of",
 ]
 
+# No test of fewer images can have a p below 0.05: 2 of 2^5 ways to choose signs are 0.0625.
+_FEWEST = 6
+
 # The columns that name a method among those of several runs and models.
 RUN_NAMES = ("run", "model", "method")
 
@@ -92,7 +95,7 @@ def paired_test(pair: NumberPair, seed: int) -> dict[str, Any]:
         seed: the seed of the random signs.
 
     Returns:
-        The columns of a line of ``comparisons``.
+        The columns of a line of ``comparisons``; p is NaN for fewer than six images.
     """
     number, reference = pair
     values, reference_values = number.contributions(), reference.contributions()
@@ -100,11 +103,13 @@ def paired_test(pair: NumberPair, seed: int) -> dict[str, Any]:
     if number.counts_hits:
         right = 1.0 if number.better == "higher" else 0.0
         hits = mcnemar_exact(values == right, reference_values == right)
-        facts = {**hits._asdict(), "difference": difference}
-        return {"number": number.name, "test": "McNemar, exact", **facts}
-    test = sign_flip_test(values, reference_values, seed=seed)
-    facts = {**test._asdict(), "difference": difference}
-    return {"number": number.name, "test": "sign flips", **facts}
+        name, facts = "McNemar, exact", hits._asdict()
+    else:
+        name, facts = "sign flips", sign_flip_test(values, reference_values, seed=seed)._asdict()
+    facts["difference"] = difference
+    if facts["n"] < _FEWEST:
+        facts["p"] = float("nan")
+    return {"number": number.name, "test": name, **facts}
 
 
 def line_names(reference: MethodNumbers, method: MethodNumbers) -> dict[str, str]:

@@ -53,7 +53,7 @@ def mean_interval(
     denominator n - 1. Values without bounds have the interval ``m -+ q s / sqrt(n)``.
 
     >>> mean_interval(np.array([1.0, 0.0, 1.0, np.nan, 1.0]))
-    Interval(value=0.75, low=0.300641842582402, high=0.9544126391902995, n=4)
+    Interval(value=0.75, low=0.300641842582402, high=0.9544127391902995, n=4)
 
     Args:
         values: hits or real values, shape (n,); NaN is an image that does not count.
