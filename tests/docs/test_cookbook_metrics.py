@@ -58,7 +58,7 @@ def test_they_have_intervals_and_paired_tests(printed):
         intervals = [line for line in tables["intervals"] if line["number"] == name]
         assert [line["method"] for line in intervals] == ["cam", "grad_cam", "center_gaussian"]
         tests = [line for line in tables["comparisons"] if line["number"] == name]
-        assert {line["test"] for line in tests} == {"paired bootstrap"}
+        assert {line["test"] for line in tests} == {"sign flips"}
 
 
 def test_they_stand_in_the_run_that_is_scored_again(printed):

@@ -5,6 +5,7 @@ import pytest
 
 from wsol_bench.metrics.number import Number, ThresholdColumns
 from wsol_bench.statistics.hits import Hits
+from wsol_bench.statistics.intervals import mean_interval
 
 NAN = float("nan")
 
@@ -90,3 +91,52 @@ class TestNumber:
         assert not number.selected().hits
         resampled = np.array([[0.0, 1, 0, 0, 0, 0.5], [0.2, 0, 0, 0, 0.4, 0]])
         assert number.of_means(resampled) == pytest.approx([0.75, 0.3])
+
+
+class TestContributions:
+    """One value an image, whose mean is the number: intervals and tests are about these values."""
+
+    IDS = np.arange(200)
+    BEST = ThresholdColumns("", "selected", "", "gap")
+
+    def best_of(self, curves, **facts):
+        grid = np.arange(curves.shape[2]) / curves.shape[2]
+        packed = Hits(np.packbits(curves, axis=2), curves.shape[2])
+        return Number(
+            "max", packed, self.IDS, better="higher", best=self.BEST, thresholds=grid, **facts
+        )
+
+    def test_of_a_mean_are_its_values(self):
+        values = np.random.default_rng(0).random(200)
+        number = Number("x", values, self.IDS, better="higher", range=(0.0, 2.0))
+        assert number.contributions().tolist() == values.tolist()
+        assert number.interval() == mean_interval(values, bounds=(0.0, 2.0))
+
+    def test_of_a_maximum_are_hits_at_the_best_threshold(self):
+        hits = np.random.default_rng(0).random((200, 1, 9)) < np.linspace(0.3, 0.6, 9)
+        number = self.best_of(hits, hits=True)
+        assert (
+            number.contributions().tolist() == hits[:, 0, hits[:, 0].mean(axis=0).argmax()].tolist()
+        )
+        assert number.counts_hits
+        two = self.best_of(np.concatenate([hits, ~hits], axis=1), hits=True)
+        assert not two.counts_hits
+        assert two.contributions().mean() == pytest.approx(two.value())
+
+    def test_the_interval_of_a_maximum_is_around_the_number_without_its_bias(self):
+        """40 thresholds at which half of the images are hit: the maximum is 0.58, the truth 0.5."""
+        hits = np.random.default_rng(0).random((200, 1, 40)) < 0.5
+        number = self.best_of(hits, hits=True)
+        interval = number.interval()
+        assert interval.value == number.value() > 0.55
+        assert interval.low < 0.5
+        assert (interval.low + interval.high) / 2 < number.value() - 0.04
+        assert interval == number.interval(seed=0) != number.interval(seed=1)
+
+    def test_of_a_mean_over_classes(self):
+        values, classes = np.array([1.0, 0.0, 1.0, NAN]), np.array([0, 0, 1, 1])
+        number = Number("x", values, np.arange(4), better="higher", hits=True, classes=classes)
+        assert number.value() == np.nanmean(number.contributions()) == 0.75
+        assert not number.is_mean and not number.counts_hits
+        assert number.take(np.array([0, 1])).value() == 0.5
+        assert number.interval()[::3] == (0.75, 3)

@@ -4,6 +4,7 @@ import pytest
 from method_results import ILSVRC
 from summary_tables import PIXELS, SELECTED, V1, images, line_of, numbers, rows
 
+from wsol_bench.metrics.base import metrics
 from wsol_bench.runs.metrics import build_metrics
 
 NAN = float("nan")
@@ -41,6 +42,19 @@ class TestOfMaps:
         table["status"] = ["box", "missing"]
         line = line_of(table, images(*map(dict, self.IMAGES[:2])))
         assert numbers(line, "pointing_game", "energy_pointing_game") == [0.5, 0.4]
+
+    def test_the_class_mean_is_the_accuracy_of_torchray(self):
+        """Hits and misses by class, hits / (hits + misses) of each class, and their mean."""
+        name = "pointing_game_15px_class_mean"
+        named = [metrics.get("pointing_game_15px"), metrics.get(name)]
+        labels = {"i": "a", "j": "a", "k": "a", "l": "b", "m": "c"}
+        table = rows(*((image, 1, label, 0.9) for image, label in labels.items()))
+        table = table.assign(pointing_game_15px=[1.0, 0.0, 1.0, 0.0, NAN])
+        facts = [{"image_id": image, "label": label} for image, label in labels.items()]
+        facts[-1]["boxes"] = []  # its class has no image that counts
+        line = line_of(table, images(*facts), metrics=named)
+        assert line["pointing_game_15px"] == 0.5
+        assert line[name] == pytest.approx((2 / 3 + 0) / 2)
 
     def test_boxes_without_maps_have_no_pointing(self):
         line = line_of(self.measured((NAN, NAN, NAN)), images({"image_id": "i"}))

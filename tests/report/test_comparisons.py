@@ -48,7 +48,7 @@ class TestComparisons:
     def test_numbers_are_tested_as_numbers_and_hits_as_hits(self, tables):
         table = tables["comparisons"]
         for number, test in table[["number", "test"]].itertuples(index=False):
-            assert test == ("paired bootstrap" if number in REAL else "McNemar, exact")
+            assert test == ("sign flips" if number in REAL else "McNemar, exact")
 
     def test_methods_that_are_one_do_not_differ(self, tables):
         """CAM is Grad-CAM here, up to the scale of the map, which is divided out."""
@@ -109,6 +109,24 @@ def both(run, experiment):
     """Two runs, of which the second has the first six images and another protocol; the tables."""
     few = wsol_bench.run({**experiment, "limit": 6, "protocol": "zhou-2016"})
     return run, few, analyze([run.folder, few.folder])
+
+
+class TestFewImages:
+    def test_have_no_p(self, run, experiment):
+        """Of six images that only one method hits p is 2 / 2^6; five cannot have a p below 0.05."""
+        few = wsol_bench.run({**experiment, "limit": 5})
+        table = analyze([few.folder])["comparisons"]
+        assert set(table["n"]) == {5}
+        assert table[["p", "p_holm"]].isna().all(axis=None)
+        assert table["difference"].notna().all()
+        [text] = [
+            text
+            for title, text in for_people(
+                {"intervals": analyze([few.folder])["intervals"], "comparisons": table}
+            )
+            if "Difference" in title
+        ]
+        assert set(text["p"]) == {"-"}
 
 
 class TestTwoRuns:

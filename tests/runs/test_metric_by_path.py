@@ -140,12 +140,12 @@ def test_has_an_interval_and_a_paired_test(folder, capsys, tmp_path):
         assert line["low"] <= line["value"] <= line["high"]
         assert line["n"] == len(SCENES)
         [same] = of(tables["comparisons"], method="grad_cam", number=number)
-        assert (same["difference"], same["p"]) == (0, 1)
+        assert (same["difference"], same["p"]) == (0, None)  # no p of so few images
     [bell] = of(tables["comparisons"], method="center_gaussian", number="central")
     assert bell["test"] == "McNemar, exact"
     assert (bell["n10"], bell["n01"], bell["difference"]) == (1, 0, 0.25)
     [bell] = of(tables["comparisons"], method="center_gaussian", number="share_above")
-    assert bell["test"] == "paired bootstrap"
+    assert bell["test"] == "sign flips"
     assert of(tables["intervals"], method="cam", number=LEVEL)
     assert of(tables["intervals"], method="cam", number="own_probability")
 

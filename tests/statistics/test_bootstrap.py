@@ -1,16 +1,15 @@
 """Means and statistics in resamples, against all possible resamples and against scipy."""
 
+import inspect
 import math
 import tracemalloc
 
 import numpy as np
 import pytest
 import scipy.stats
-from resamples import assert_drawn_from, curves, every_resample, largest, scipy_interval
+from resamples import assert_drawn_from, bootstrap_means, curves, every_resample, largest
 
-from wsol_bench.statistics.bootstrap import bootstrap_means, bootstrap_statistic
-from wsol_bench.statistics.intervals import confidence_interval, statistic_interval
-from wsol_bench.statistics.paired_tests import paired_statistic
+from wsol_bench.statistics.bootstrap import bootstrap_bias, bootstrap_statistic
 
 
 class TestResamples:
@@ -78,21 +77,16 @@ class TestResamples:
 
     def test_digits_of_a_seed_stay_what_they_were(self):
         """Every way to draw and to sum is here; another digit is a change of results."""
-        at, few = np.arange(300), {"n_resamples": 1000}
-        rows = [at * step % 50 for step in (7, 11)]
-        hits = [
-            (np.arange(50) >= row[:, None]) & (np.arange(50) < (row + at % 23)[:, None])
-            for row in rows
-        ]
-        real = confidence_interval(np.sqrt(at), **few)
-        assert real[1:3] == pytest.approx((11.028635783221693, 11.945192172088523), rel=1e-12)
-        assert confidence_interval(at % 3 == 0, **few)[1:3] == (0.28, 0.38666666666666666)
-        assert statistic_interval(hits[0], largest, **few) == (
-            *(0.22333333333333333, 0.22666666666666666, 0.29333333333333333, 300),
-        )
-        assert paired_statistic(*hits, largest, **few)[:4] == (
-            *(300, 0.0, -0.036666666666666625, 0.03999999999999998),
-        )
+        at = np.arange(300)
+        row = at * 7 % 50
+        hits = (np.arange(50) >= row[:, None]) & (np.arange(50) < (row + at % 23)[:, None])
+        for values, first, last in (
+            (np.sqrt(at)[:, None], 11.710659055413883, 11.72137083002897),
+            ((at % 3 == 0)[:, None], 0.31, 0.37),
+            (hits, 0.24333333333333335, 0.27),
+        ):
+            numbers = bootstrap_statistic(values, largest, n_resamples=1000)
+            assert numbers[[0, -1]] == pytest.approx((first, last), rel=1e-12)
 
     @pytest.mark.parametrize("real", [True, False])
     def test_memory_does_not_grow_with_the_resamples(self, real):
@@ -116,13 +110,19 @@ class TestStatistic:
     @pytest.mark.parametrize("thresholds", [10, 100])
     def test_a_maximum_over_thresholds_equals_scipy(self, thresholds):
         hits = curves(300, thresholds)
-        (low, high), error = scipy_interval(
-            np.arange(300), lambda images: hits[images].mean(axis=0).max(), vectorized=False
+        oracle = scipy.stats.bootstrap(
+            (np.arange(300),),
+            lambda images: hits[images].mean(axis=0).max(),
+            vectorized=False,
+            n_resamples=10_000,
+            rng=1,
         )
-        result = statistic_interval(hits, largest)
-        assert result.value == hits.mean(axis=0).max()
-        assert result.n == 300
-        assert (result.low, result.high) == pytest.approx((low, high), abs=0.15 * error + 1 / 300)
+        numbers = bootstrap_statistic(hits, largest, n_resamples=10_000)
+        error = 0.15 * oracle.standard_error
+        assert numbers.mean() == pytest.approx(oracle.bootstrap_distribution.mean(), abs=error)
+        assert numbers.std() == pytest.approx(oracle.standard_error, rel=0.05)
+        bias = oracle.bootstrap_distribution.mean() - hits.mean(axis=0).max()
+        assert bootstrap_bias(hits, largest) == pytest.approx(bias, abs=error)
 
     def test_a_statistic_may_compare_methods(self):
         first, second = curves(500, 40, seed=1), curves(500, 40, seed=2)
@@ -130,18 +130,59 @@ class TestStatistic:
         def gain(means):
             return largest(means[:, :40]) - largest(means[:, 40:])
 
-        result = bootstrap_statistic(np.concatenate([first, second], axis=1), gain)
+        both = np.concatenate([first, second], axis=1)
+        result = bootstrap_statistic(both, gain, n_resamples=10_000)
         separate = [bootstrap_means(both, seed=0).max(axis=1) for both in (first, second)]
         assert np.allclose(result, separate[0] - separate[1], atol=1e-12)
 
-    def test_a_column_is_its_own_maximum(self):
-        values = np.random.default_rng(0).random(300)
-        assert statistic_interval(values[:, None], largest) == confidence_interval(values)
+    def test_a_mean_has_no_bias_and_a_maximum_one_above_0(self):
+        values = np.random.default_rng(0).random((300, 20))
+        error = values[:, 0].std() / math.sqrt(300)
+        few = bootstrap_bias(values[:, :1], largest)
+        assert few == pytest.approx(0, abs=4 * error / math.sqrt(1000))
+        # 20 means that are as high: the expected maximum of 20 normal numbers is 1.87.
+        equal = values - values.mean(axis=0)
+        assert bootstrap_bias(equal, largest) == pytest.approx(1.87 * error, rel=0.1)
 
-    def test_images_that_count_in_some_column_count(self):
-        values = np.array([[1.0, np.nan], [np.nan, np.nan], [0.5, 2.0]])
-        result = statistic_interval(values, largest)
-        assert (result.value, result.n) == (2.0, 2)
+    def test_images_that_count_in_no_column_change_no_bias(self):
+        values = np.random.default_rng(0).random((9, 2))
+        values[4, 1] = np.nan
+        more = np.insert(values, 2, np.nan, axis=0)
+        assert bootstrap_bias(more, largest) == bootstrap_bias(values, largest)
+        assert bootstrap_bias(values[:0], largest) == 0
+
+    @pytest.mark.parametrize("n", [0, 1, 300])
+    def test_no_columns_have_no_means(self, n):
+        assert bootstrap_means(np.zeros((n, 0)), n_resamples=7).shape == (7, 0)
+        assert bootstrap_means(np.zeros((n, 0), bool), n_resamples=7).shape == (7, 0)
+
+    def test_a_resample_without_an_image_that_counts_has_no_mean(self):
+        values = np.array([[1.0, 0.5], [2.0, np.nan], [3.0, np.nan]])
+        means = bootstrap_means(values)
+        # The first image is in none of three draws.
+        assert np.isnan(means[:, 1]).mean() == pytest.approx((2 / 3) ** 3, abs=0.02)
+        assert np.isfinite(means[:, 0]).all()
+
+    @pytest.mark.parametrize("beside", [False, True])
+    def test_the_standard_error_of_hits_is_known(self, beside):
+        n, rate = 6400, 0.3
+        columns = [np.arange(n) < rate * n]
+        if beside:
+            # A column of distinct values: no images are alike any more.
+            columns.append(np.arange(n) / n)
+        means = bootstrap_means(np.stack(columns, axis=1).astype(float))[:, 0]
+        assert means.mean() == pytest.approx(rate, abs=4 * math.sqrt(rate * (1 - rate) / n) / 100)
+        # The standard deviation of 10,000 numbers is right to 0.7%.
+        assert means.std() == pytest.approx(math.sqrt(rate * (1 - rate) / n), rel=0.028)
+
+    def test_what_cannot_be_is_refused(self):
+        with pytest.raises(ValueError, match=r"found -inf at index \(0, 1\)"):
+            bootstrap_statistic(np.array([[0.5, -np.inf]]), largest)
+        with pytest.raises(ValueError, match="at least 1 resample, found 0"):
+            bootstrap_statistic(np.ones((2, 1)), largest, n_resamples=0)
+        # Without the checks of the tests, as everybody else calls it.
+        with pytest.raises(ValueError, match=r"\(images, columns\), found shape \(2,\)"):
+            inspect.unwrap(bootstrap_statistic)(np.zeros(2), largest)
 
     def test_a_statistic_gives_a_number_a_row(self):
         with pytest.raises(ValueError, match=r"shape \(100,\) for means of shape \(100, 4\)"):

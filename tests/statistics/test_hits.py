@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from resamples import largest, packed, swept
+from resamples import bootstrap_means, largest, packed, swept
 
 from wsol_bench.statistics import hits as hits_module
 from wsol_bench.statistics import weighted_means
-from wsol_bench.statistics.bootstrap import bootstrap_means, bootstrap_statistic
+from wsol_bench.statistics.bootstrap import bootstrap_bias, bootstrap_statistic
+from wsol_bench.statistics.columns import column_means
+from wsol_bench.statistics.contributions import statistic_contributions
 from wsol_bench.statistics.hits import Hits
-from wsol_bench.statistics.intervals import confidence_intervals, statistic_interval
-from wsol_bench.statistics.paired_tests import paired_statistic
 
 
 class TestPackedHits:
@@ -31,40 +31,31 @@ class TestPackedHits:
         seed=st.integers(0, 2**32),
     )
     def test_numbers_are_those_of_the_matrix(self, block, few, kind, n, n_curves, thresholds, seed):
-        first, second = (
-            swept(n, n_curves, thresholds, kind=kind, seed=seed + more) for more in (0, 1)
-        )
-        flat = [hits.reshape(n, n_curves * thresholds) for hits in (first, second)]
+        hits = swept(n, n_curves, thresholds, kind=kind, seed=seed)
+        flat = hits.reshape(n, n_curves * thresholds)
         options = {"n_resamples": 20, "seed": seed}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(hits_module, "_BLOCK", block)
             patch.setattr(weighted_means, "_FEW", few)
             assert np.array_equal(
-                bootstrap_means(packed(first), **options),
-                bootstrap_means(flat[0], **options),
+                bootstrap_means(packed(hits), **options),
+                bootstrap_means(flat, **options),
                 equal_nan=True,
             )
-            ours = confidence_intervals(packed(first), **options)
-            assert str(ours) == str(confidence_intervals(flat[0], **options))
+            assert str(column_means(packed(hits))) == str(column_means(flat))
             if not n_curves:  # there is no largest of nothing
                 return
             assert np.array_equal(
-                bootstrap_statistic(packed(first), largest, **options),
-                bootstrap_statistic(flat[0], largest, **options),
+                bootstrap_statistic(packed(hits), largest, **options),
+                bootstrap_statistic(flat, largest, **options),
                 equal_nan=True,
             )
-            one = statistic_interval(packed(first), largest, **options)
-            assert str(one) == str(statistic_interval(flat[0], largest, **options))
-            pair = paired_statistic(packed(first), packed(second), largest, **options)
-            assert str(pair) == str(paired_statistic(*flat, largest, **options))
-
-    def test_pairs_may_differ_in_their_thresholds(self):
-        first, second = (swept(200, 2, t, kind="intervals", seed=t) for t in (20, 50))
-        ours = paired_statistic(packed(first), packed(second), lambda means: means[:, 0])
-        unpacked_result = paired_statistic(
-            first.reshape(200, -1), second.reshape(200, -1), lambda means: means[:, 0]
-        )
-        assert str(ours) == str(unpacked_result)
+            assert str(bootstrap_bias(packed(hits), largest, **options)) == str(
+                bootstrap_bias(flat, largest, **options)
+            )
+            ours = statistic_contributions(packed(hits), largest)
+            alike = statistic_contributions(flat, largest)
+            assert ours == pytest.approx(alike, abs=1e-12, nan_ok=True)
 
     def test_curves_are_chosen_by_place(self):
         hits = swept(20, 4, 13, kind="random", seed=0)
@@ -73,15 +64,15 @@ class TestPackedHits:
             assert np.array_equal(result.unpacked(), hits[:, chosen].reshape(20, -1))
             assert result.shape == result.unpacked().shape
 
-    # The matrix would be 48 MB, its differences as much again, as floats eight times as much. Of
+    # The matrix would be 24 MB, its differences as much again, as floats eight times as much. Of
     # random hits the sparse differences are 36 MB before they turn out to be too many.
     @pytest.mark.slow
     @pytest.mark.parametrize(("kind", "most"), [("intervals", 17e6), ("random", 44e6)])
     def test_are_never_unpacked_all_at_once(self, kind, most):
-        pair = [packed(swept(20_000, 3, 400, kind=kind, seed=seed)) for seed in (0, 1)]
-        paired_statistic(*pair, largest, n_resamples=1)
+        hits = packed(swept(20_000, 3, 400, kind=kind, seed=0))
+        bootstrap_statistic(hits, largest, n_resamples=1)
         tracemalloc.start()
-        paired_statistic(*pair, largest, n_resamples=30)
+        bootstrap_statistic(hits, largest, n_resamples=30)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < most
@@ -93,6 +84,3 @@ class TestPackedHits:
             Hits(np.zeros((5, 1, 1), np.uint8), 9)
         with pytest.raises(ValueError, match="no hit behind threshold 8, found one"):
             Hits(np.full((5, 1, 2), 255, np.uint8), 9)
-        hits = swept(5, 1, 9, kind="random", seed=0)
-        with pytest.raises(ValueError, match="packed hits of both methods or of neither"):
-            paired_statistic(packed(hits), hits[:, 0], largest)

@@ -1,4 +1,4 @@
-"""Percentile intervals of means, against scipy and against known distributions."""
+"""Intervals of means, against scipy, against statsmodels' formulas by hand, and their coverage."""
 
 import inspect
 import math
@@ -6,128 +6,149 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from resamples import largest, scipy_interval
 
-from wsol_bench.statistics.bootstrap import bootstrap_means
-from wsol_bench.statistics.intervals import (
-    confidence_interval,
-    confidence_intervals,
-    statistic_interval,
-)
+from wsol_bench.statistics.intervals import UNBOUNDED, mean_interval
+
+
+class TestHits:
+    @pytest.mark.parametrize("level", [0.5, 0.95, 0.99])
+    @pytest.mark.parametrize(("n_hits", "n"), [(0, 1), (0, 50), (1, 3), (49, 50), (50, 50)])
+    def test_have_wilsons_interval(self, n_hits, n, level):
+        oracle = scipy.stats.binomtest(n_hits, n).proportion_ci(level, method="wilson")
+        result = mean_interval(np.arange(n) < n_hits, level=level)
+        assert (result.value, result.n) == (n_hits / n, n)
+        assert (result.low, result.high) == pytest.approx(oracle, abs=1e-12)
+        assert 0 <= result.low <= result.value <= result.high <= 1
+
+    def test_errors_have_the_interval_of_the_hits(self):
+        errors = np.random.default_rng(0).random(80) < 0.1
+        ours, mirrored = mean_interval(errors), mean_interval(~errors)
+        assert (ours.low, ours.high) == pytest.approx((1 - mirrored.high, 1 - mirrored.low))
+
+    def test_may_be_bool_or_numbers(self):
+        hits = np.random.default_rng(0).random(80) < 0.9
+        assert mean_interval(hits) == mean_interval(hits.astype(float))
+
+    @pytest.mark.parametrize(("rate", "n"), [(0.6, 50), (0.9, 100), (0.98, 300), (0.98, 1000)])
+    def test_cover_their_rate_as_often_as_the_interval_says(self, rate, n):
+        """By the binomial distribution, without a draw."""
+        covered = 0.0
+        for n_hits, chance in enumerate(scipy.stats.binom.pmf(range(n + 1), n, rate).tolist()):
+            _, low, high, _ = mean_interval(np.arange(n) < n_hits)
+            covered += chance * (low <= rate <= high)
+        assert 0.93 <= covered <= 0.97
+
+
+class TestRealValues:
+    def test_without_bounds_have_the_t_interval(self):
+        values = np.random.default_rng(0).normal(3, 2, 12)
+        oracle = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.9)
+        result = mean_interval(values, bounds=UNBOUNDED, level=0.9)
+        assert (result.low, result.high) == pytest.approx(oracle, rel=1e-12)
+        one_bound = mean_interval(values, bounds=(-20.0, np.inf), level=0.9)
+        assert one_bound == result
+
+    def test_far_from_their_bounds_have_the_t_interval(self):
+        values = np.random.default_rng(0).normal(0.5, 0.01, 50)
+        oracle = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        result = mean_interval(values)
+        assert (result.low, result.high) == pytest.approx(oracle, abs=2e-6)
+
+    def test_hold_the_means_that_their_variance_does_not_refuse(self):
+        """The two ends solve (m - mu)^2 = q^2 f mu (1 - mu) / n."""
+        values = np.array([0.0, 0.2, 0.1, 0.9, 0.4])
+        mean, variance = values.mean(), values.var(ddof=1)
+        square = scipy.stats.t.ppf(0.975, 4) ** 2 * variance / (mean * (1 - mean)) / 5
+        result = mean_interval(values)
+        for end in (result.low, result.high):
+            assert (mean - end) ** 2 == pytest.approx(square * end * (1 - end))
+
+    @pytest.mark.parametrize("bounds", [(0.0, 9.0), (-3.0, 1.0)])
+    def test_of_another_range_are_scaled(self, bounds):
+        values = np.random.default_rng(0).beta(2, 5, 30)
+        least, width = bounds[0], bounds[1] - bounds[0]
+        result = mean_interval(least + width * values, bounds=bounds)
+        expected = [least + width * end for end in mean_interval(values)[:3]]
+        assert result[:3] == pytest.approx(expected)
+
+    def test_stay_in_their_range_and_are_wide_if_all_are_at_its_end(self):
+        for value in (0.0, 1.0):
+            result = mean_interval(np.full(20, value))
+            assert result == mean_interval(np.full(20, bool(value)))
+            assert result.high - result.low == pytest.approx(0.16, abs=0.01)
+
+    @pytest.mark.parametrize("value", [0.25, 0.1])
+    @pytest.mark.parametrize("n", [2, 1000])
+    def test_that_are_equal_have_an_interval_without_width(self, n, value):
+        expected = pytest.approx((value, value, value, n), rel=1e-12)
+        assert mean_interval(np.full(n, value)) == expected
+        assert mean_interval(np.full(n, value), bounds=UNBOUNDED) == expected
+
+    def test_of_one_image_have_no_interval(self):
+        for bounds in ((0.0, 1.0), UNBOUNDED):
+            assert str(mean_interval(np.array([0.5]), bounds=bounds)[:3]) == "(0.5, nan, nan)"
+
+    @pytest.mark.parametrize("n", [50, 200])
+    def test_cover_their_mean_as_often_as_the_interval_says(self, n):
+        rng = np.random.default_rng(0)
+        covered = 0
+        for _ in range(2000):
+            values = np.where(rng.random(n) < 0.15, 0.0, rng.beta(3, 2, n))
+            _, low, high, _ = mean_interval(values)
+            covered += low <= 0.85 * 0.6 <= high
+        # Three standard deviations of a share of 0.95 in 2,000.
+        assert covered / 2000 == pytest.approx(0.95, abs=0.015)
+
+    def test_of_rare_events_have_an_interval_that_a_t_interval_is_too_narrow_for(self):
+        """5% of the images have a value that is not 0."""
+        rng = np.random.default_rng(0)
+        covered = np.zeros(2)
+        for _ in range(1000):
+            values = np.where(rng.random(50) < 0.05, rng.random(50), 0.0)
+            for which, bounds in enumerate(((0.0, 1.0), UNBOUNDED)):
+                _, low, high, _ = mean_interval(values, bounds=bounds)
+                covered[which] += low <= 0.025 <= high
+        assert covered[0] > 880 > 820 > covered[1]
 
 
 class TestInterval:
-    @pytest.mark.parametrize("n", [40, 300, 1000])
-    def test_equals_scipy_on_real_values(self, n):
-        values = np.random.default_rng(n).beta(2, 5, n)
-        (low, high), error = scipy_interval(values, np.mean)
-        result = confidence_interval(values)
-        assert result.value == pytest.approx(values.mean())
-        assert result.n == n
-        # Two quantiles of 10,000 resamples each: 0.04 standard errors apart, or 4 times that.
-        assert (result.low, result.high) == pytest.approx((low, high), abs=0.15 * error)
-
-    def test_equals_scipy_at_another_level(self):
-        values = np.random.default_rng(0).beta(2, 5, 300)
-        (low, high), error = scipy_interval(values, np.mean, confidence_level=0.5)
-        result = confidence_interval(values, level=0.5)
-        assert (result.low, result.high) == pytest.approx((low, high), abs=0.1 * error)
-
-    @pytest.mark.parametrize("n", [100, 6400])
-    def test_a_resample_of_hits_is_a_binomial_number(self, n):
-        hits = np.arange(n) < 0.3 * n
-        result = confidence_interval(hits, n_resamples=40_000)
-        exact = scipy.stats.binom.ppf([0.025, 0.975], n, 0.3) / n
-        error = math.sqrt(0.3 * 0.7 / n)
-        assert result.value == 0.3
-        assert (result.low, result.high) == pytest.approx(exact, abs=0.08 * error + 1 / n)
-
-    @pytest.mark.parametrize("beside", [False, True])
-    def test_the_standard_error_of_hits_is_known(self, beside):
-        n, rate = 6400, 0.3
-        columns = [np.arange(n) < rate * n]
-        if beside:
-            # A column of distinct values: no images are alike any more.
-            columns.append(np.arange(n) / n)
-        means = bootstrap_means(np.stack(columns, axis=1).astype(float))[:, 0]
-        assert means.mean() == pytest.approx(rate, abs=4 * math.sqrt(rate * (1 - rate) / n) / 100)
-        # The standard deviation of 10,000 numbers is right to 0.7%.
-        assert means.std() == pytest.approx(math.sqrt(rate * (1 - rate) / n), rel=0.028)
-
-    @pytest.mark.slow  # many simulations
-    def test_covers_the_truth_as_often_as_it_says(self):
-        rng = np.random.default_rng(0)
-        rate, mean = 0.6, 2 / 7
-        covered = np.zeros(2)
-        simulations = 1000
-        for seed in range(simulations):
-            of_hits = confidence_interval(rng.random(400) < rate, n_resamples=1000, seed=seed)
-            of_values = confidence_interval(rng.beta(2, 5, 150), n_resamples=1000, seed=seed)
-            covered += of_hits.low <= rate <= of_hits.high, of_values.low <= mean <= of_values.high
-        # Three standard deviations of a share of 0.95 in 1,000.
-        assert covered / simulations == pytest.approx([0.95, 0.95], abs=0.021)
+    def test_of_a_number_with_a_bias_is_around_the_number_without_it(self):
+        values = np.random.default_rng(0).random(100) < 0.6
+        result = mean_interval(values, bias=0.05)
+        assert result.value == values.mean()
+        centered = scipy.stats.binomtest(6, 10).proportion_ci(0.95, method="wilson")
+        shifted = mean_interval(np.arange(100) < 100 * (values.mean() - 0.05))
+        assert (result.low, result.high) == pytest.approx((shifted.low, shifted.high), rel=1e-3)
+        assert result.high - result.low < centered.high - centered.low
+        assert mean_interval(values, bounds=UNBOUNDED, bias=0.05).low == pytest.approx(
+            mean_interval(values, bounds=UNBOUNDED).low - 0.05
+        )
+        # The bias cannot lead out of the range.
+        assert mean_interval(values, bias=0.9)[1:3] == pytest.approx(
+            mean_interval(np.zeros(100, bool))[1:3]
+        )
 
     def test_an_image_that_does_not_count_changes_nothing(self):
         values = np.random.default_rng(0).random(200)
         with_others = np.full(500, np.nan)
         with_others[np.sort(np.random.default_rng(1).permutation(500)[:200])] = values
-        assert confidence_interval(with_others) == confidence_interval(values)
-        assert np.array_equal(
-            bootstrap_means(with_others[:, None]), bootstrap_means(values[:, None])
-        )
-
-    def test_an_image_that_counts_in_one_column_alone(self):
-        rng = np.random.default_rng(0)
-        values = rng.random((300, 2))
-        values[rng.random(300) < 0.4, 0] = np.nan
-        (low, high), error = scipy_interval(values[:, 0], np.nanmean)
-        partly, wholly = confidence_intervals(values)
-        assert (partly.low, partly.high) == pytest.approx((low, high), abs=0.15 * error)
-        assert partly.value == pytest.approx(np.nanmean(values[:, 0]))
-        assert partly.n == np.isfinite(values[:, 0]).sum()
-        assert wholly == pytest.approx(confidence_interval(values[:, 1]), rel=1e-12)
-
-    def test_a_resample_without_an_image_that_counts_has_no_mean(self):
-        values = np.array([[1.0, 0.5], [2.0, np.nan], [3.0, np.nan]])
-        means = bootstrap_means(values)
-        # The first image is in none of three draws.
-        assert np.isnan(means[:, 1]).mean() == pytest.approx((2 / 3) ** 3, abs=0.02)
-        assert np.isfinite(means[:, 0]).all()
-        assert confidence_intervals(values)[1] == (0.5, 0.5, 0.5, 1)
-
-    @pytest.mark.parametrize("value", [True, False, 1.0, 0.0, 0.25])
-    @pytest.mark.parametrize("n", [1, 2, 1000])
-    def test_equal_values_have_an_interval_without_width(self, n, value):
-        assert confidence_interval(np.full(n, value)) == (value, value, value, n)
+        assert mean_interval(with_others) == mean_interval(values)
 
     @pytest.mark.parametrize(
         "values", [np.zeros(0), np.zeros(0, bool), np.full(1, np.nan), np.full(300, np.nan)]
     )
     def test_no_image_that_counts_gives_no_number(self, values):
-        assert str(confidence_interval(values)) == "Interval(value=nan, low=nan, high=nan, n=0)"
-        assert str(statistic_interval(values[:, None], largest)).endswith("high=nan, n=0)")
-
-    @pytest.mark.parametrize("n", [0, 1, 300])
-    def test_no_columns_give_no_intervals(self, n):
-        assert bootstrap_means(np.zeros((n, 0)), n_resamples=7).shape == (7, 0)
-        assert bootstrap_means(np.zeros((n, 0), bool), n_resamples=7).shape == (7, 0)
-        assert confidence_intervals(np.zeros((n, 0))) == []
+        assert str(mean_interval(values)) == "Interval(value=nan, low=nan, high=nan, n=0)"
 
     def test_what_cannot_be_is_refused(self):
         values = np.array([0.5, np.inf])
         with pytest.raises(ValueError, match=r"finite values or NaN, found inf at index \(1,\)"):
-            confidence_interval(values)
-        with pytest.raises(ValueError, match=r"found -inf at index \(0, 1\)"):
-            bootstrap_means(-values[None])
-        with pytest.raises(ValueError, match="at least 1 resample, found 0"):
-            bootstrap_means(values[:1, None], n_resamples=0)
-        for level in (0.0, 1.0, 95.0, float("nan")):
+            mean_interval(values)
+        for level in (0.0, 1.0, 95.0, math.nan):
             with pytest.raises(ValueError, match=r"level in \(0, 1\), found"):
-                confidence_interval(values[:1], level=level)
-
-    def test_wrong_shapes_are_refused(self):
-        # Without the checks of the tests, as everybody else calls them.
+                mean_interval(values[:1], level=level)
+        with pytest.raises(ValueError, match=r"a mean in \[0, 1\], found 1.5"):
+            mean_interval(np.array([1.0, 2.0]))
+        # Without the checks of the tests, as everybody else calls it.
         with pytest.raises(ValueError, match=r"\(images,\), found shape \(2, 3\)"):
-            inspect.unwrap(confidence_interval)(np.zeros((2, 3)))
-        with pytest.raises(ValueError, match=r"\(images, columns\), found shape \(2,\)"):
-            inspect.unwrap(bootstrap_means)(np.zeros(2))
+            inspect.unwrap(mean_interval)(np.zeros((2, 3)))

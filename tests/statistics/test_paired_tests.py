@@ -1,6 +1,7 @@
-"""Paired tests of two methods, against sums by hand, all possible resamples, and scipy."""
+"""Paired tests of two methods, against sums by hand, all possible signs, and scipy."""
 
 import inspect
+import itertools
 import math
 from fractions import Fraction
 
@@ -9,10 +10,8 @@ import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
-from resamples import curves, every_resample, largest
 
-from wsol_bench.statistics.intervals import confidence_interval
-from wsol_bench.statistics.paired_tests import mcnemar_exact, paired_bootstrap, paired_statistic
+from wsol_bench.statistics.paired_tests import mcnemar_exact, sign_flip_test
 
 
 def hits_of(n01, n10, both=0, neither=0):
@@ -87,160 +86,133 @@ class TestMcNemar:
             unchecked(np.ones(3, bool), np.array([1, 0, np.nan]))
 
 
-class TestPairedBootstrap:
+class TestSignFlips:
     def test_difference_and_effect_by_hand(self):
-        result = paired_bootstrap(np.array([0.3, 0.6, 0.5]), np.array([0.2, 0.4, 0.2]))
+        result = sign_flip_test(np.array([0.3, 0.6, 0.5]), np.array([0.2, 0.4, 0.2]))
         assert result.n == 3
         assert result.difference == pytest.approx(0.2)
         assert result.effect_size == pytest.approx(0.2 / 0.1)
+        assert result.p == 2 / 2**3
 
-    def test_the_interval_is_that_of_the_differences(self):
-        first, second = np.random.default_rng(0).random((2, 300))
-        result = paired_bootstrap(first, second, level=0.8)
-        alone = confidence_interval(first - second, level=0.8)
-        assert (result.difference, result.low, result.high, result.n) == alone
+    def test_the_interval_is_that_of_the_t_test(self):
+        first, second = np.random.default_rng(0).random((2, 30))
+        result = sign_flip_test(first, second, level=0.8)
+        oracle = scipy.stats.ttest_rel(first, second).confidence_interval(0.8)
+        assert (result.low, result.high) == pytest.approx(oracle, rel=1e-12)
 
     @pytest.mark.parametrize(
-        "tenths", [[1, 1, 1, -1, 3], [1, -1, 0, 0, 1], [2, 2, 2, -1], [-3, 1, 0, 1, 1]]
+        "tenths", [[1, 1, 1, -1, 3], [1, -1, 0, 0, 1], [2, 2, 2, -1], [-3, 1, 0, 1, 1], [0, 5, 0]]
     )
-    def test_p_by_all_resamples(self, tenths):
+    def test_p_by_all_signs(self, tenths):
         # In integers, where equal sums are equal; the differences below are rounded.
         tenths = np.array(tenths)
-        sums = tenths[every_resample(len(tenths))].sum(axis=1)
-        p = (abs(sums - tenths.sum()) >= abs(tenths.sum())).mean()
+        signs = np.array(list(itertools.product((-1, 1), repeat=len(tenths))))
+        p = (abs(signs @ tenths) >= abs(tenths.sum())).mean()
         second = np.array([0.3, 0.7, 0.1, 0.6, 0.4])[: len(tenths)]
-        result = paired_bootstrap(second + tenths / 10, second, n_resamples=40_000)
-        assert result.p == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / 40_000) + 1 / 40_000)
+        result = sign_flip_test(np.round(second + tenths / 10, 1), second)
+        assert result.p == sign_flip_test(tenths / 10, 0.0 * tenths).p == p
+
+    # All ways, random ways, and the normal distribution.
+    @pytest.mark.parametrize("n", [8, 16, 17, 40, 1500, 2500])
+    def test_p_is_that_of_scipys_permutation_test(self, n):
+        first, second = np.random.default_rng(n).beta(2, 3, (2, n))
+        oracle = scipy.stats.permutation_test(
+            (first - second,),
+            lambda differences, axis: differences.mean(axis=axis),
+            permutation_type="samples",
+            n_resamples=20_000,
+            vectorized=True,
+            batch=1000,
+            rng=1,
+        ).pvalue
+        error = math.sqrt(oracle * (1 - oracle) * (1 / 20_000 + (1 / 10_000 if n > 16 else 0)))
+        assert sign_flip_test(first, second).p == pytest.approx(oracle, abs=4 * error + 1e-4)
+
+    @pytest.mark.parametrize("n", [17, 40, 300])
+    def test_of_hits_is_mcnemars_test(self, n):
+        first, second = np.random.default_rng(0).random((2, n)) < 0.5
+        exact = mcnemar_exact(first, second)
+        result = sign_flip_test(first, second)
+        assert result.difference == pytest.approx(exact.difference)
+        assert result.p == pytest.approx(exact.p, abs=0.02)
 
     def test_p_is_near_that_of_the_t_test_where_images_are_many(self):
         rng = np.random.default_rng(0)
-        for shift in (0.0, 0.005, 0.01, 0.02):
-            first, second = rng.beta(2, 3, (2, 1000))
-            first += shift
-            oracle = scipy.stats.ttest_rel(first, second).pvalue
-            assert paired_bootstrap(first, second).p == pytest.approx(oracle, abs=0.025)
+        for n in (1000, 5000):
+            for shift in (0.0, 0.005, 0.01, 0.02):
+                first, second = rng.beta(2, 3, (2, n))
+                first += shift
+                oracle = scipy.stats.ttest_rel(first, second).pvalue
+                assert sign_flip_test(first, second).p == pytest.approx(oracle, abs=0.02)
 
-    @pytest.mark.slow  # many simulations
-    def test_errs_as_often_as_it_says(self):
-        rng = np.random.default_rng(0)
-        p = [
-            paired_bootstrap(*rng.beta(2, 3, (2, 150)), n_resamples=999, seed=seed).p
-            for seed in range(1000)
-        ]
-        # Three standard deviations.
-        assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.021)
-        assert np.mean(np.array(p) <= 0.5) == pytest.approx(0.5, abs=0.047)
+    def test_a_few_large_differences_among_many_small_ones_decide(self):
+        """3,000 images differ, and five matter: a normal distribution would say 0.025."""
+        differences = np.concatenate([np.full(5, 1.0), np.full(3000, -1e-6)])
+        assert sign_flip_test(differences, np.zeros(3005)).p == pytest.approx(2 / 2**5, abs=0.01)
+
+    @pytest.mark.parametrize("n", [10, 50, 150])
+    @pytest.mark.parametrize("share", [0.1, 1.0])
+    def test_errs_as_often_as_it_says_at_most(self, n, share):
+        rng = np.random.default_rng(n)
+        p = []
+        for seed in range(500):
+            first, second = rng.beta(2, 3, (2, n))
+            second = np.where(rng.random(n) < share, second, first)
+            p.append(sign_flip_test(first, second, seed=seed).p)
+        # Three standard deviations of a share in 500.
+        for level in (0.05, 0.5):
+            most = level + 3 * math.sqrt(level * (1 - level) / 500)
+            assert np.mean(np.array(p) <= level) <= most
+        if n * share >= 50:
+            assert np.mean(np.array(p) <= 0.05) >= 0.021
 
     def test_swapping_the_methods_swaps_the_sign(self):
         first, second = np.random.default_rng(0).random((2, 300))
-        one, other = paired_bootstrap(first, second), paired_bootstrap(second, first)
+        one, other = sign_flip_test(first, second), sign_flip_test(second, first)
         assert (-one.difference, -one.high, -one.low, -one.effect_size) == pytest.approx(
             (other.difference, other.low, other.high, other.effect_size), abs=1e-12
         )
         assert one.p == other.p
 
-    def test_p_is_never_0(self):
-        second = np.random.default_rng(0).random(300)
-        assert paired_bootstrap(second + 0.5, second, n_resamples=99).p == 1 / 100
+    def test_the_unit_of_the_values_does_not_matter(self):
+        first, second = np.random.default_rng(0).random((2, 300))
+        for unit in (1e-100, 1e100):
+            assert sign_flip_test(unit * first, unit * second).p == pytest.approx(
+                sign_flip_test(first, second).p, rel=1e-2
+            )
 
     def test_no_difference_at_all(self):
         values = np.random.default_rng(0).random(300)
-        result = paired_bootstrap(values, values)
+        result = sign_flip_test(values, values)
         assert result[:4] == (300, 0, 0, 0)
         assert math.isnan(result.effect_size)
         assert result.p == 1
 
     def test_an_image_without_a_value_of_both_does_not_count(self):
         first, second = np.random.default_rng(0).random((2, 300))
-        with_others = paired_bootstrap(
+        with_others = sign_flip_test(
             np.concatenate([[np.nan, 0.3, np.nan], first]),
             np.concatenate([[0.7, np.nan, np.nan], second]),
         )
-        assert with_others == paired_bootstrap(first, second)
+        assert with_others == sign_flip_test(first, second)
 
-    def test_hits_may_be_bool(self):
-        first, second = hits_of(30, 10, both=40, neither=20)
-        result = paired_bootstrap(first, second)
-        assert result == paired_bootstrap(first.astype(float), second.astype(float))
-        assert result.difference == pytest.approx(-0.2)
+    def test_too_few_images_tell_nothing(self):
+        alone = sign_flip_test(np.full(1, 0.5), np.full(1, 0.25))
+        assert (alone.n, alone.difference, alone.p) == (1, 0.25, 1)
+        assert np.isnan([alone.low, alone.high, alone.effect_size]).all()
+        nothing = sign_flip_test(np.zeros(0), np.zeros(0))
+        assert nothing.n == 0 and np.isnan(nothing[1:]).all()
+        for n in range(1, 6):
+            assert sign_flip_test(np.ones(n), np.zeros(n)).p == 2.0 ** (1 - n) > 0.05
 
-    @pytest.mark.parametrize("n", [0, 1])
-    def test_too_few_images_are_no_test(self, n):
-        result = paired_bootstrap(np.full(n, 0.5), np.full(n, 0.25))
-        assert result.n == n
-        assert np.isnan([result.p, result.effect_size]).all()
-        assert str(result[1:4]) == str((0.25,) * 3 if n else (math.nan,) * 3)
-
-    def test_seeds_decide(self):
+    def test_seeds_decide_where_ways_are_random(self):
         first, second = np.random.default_rng(0).random((2, 300))
-        result = paired_bootstrap(first, second, seed=1)
-        assert result == paired_bootstrap(first, second, seed=1)
-        assert result != paired_bootstrap(first, second, seed=2)
+        result = sign_flip_test(first, second, seed=1)
+        assert result == sign_flip_test(first, second, seed=1)
+        assert result.p != sign_flip_test(first, second, seed=2).p
 
     def test_what_are_not_values_of_the_same_images_is_refused(self):
         with pytest.raises(ValueError, match=r"found shapes \(1,\) and \(3,\)"):
-            inspect.unwrap(paired_bootstrap)(np.ones(1), np.ones(3))
+            inspect.unwrap(sign_flip_test)(np.ones(1), np.ones(3))
         with pytest.raises(ValueError, match="found inf"):
-            paired_bootstrap(np.ones(2), np.array([1, np.inf]))
-
-
-class TestPairedStatistic:
-    """A number that is made of means, as a maximum over thresholds is."""
-
-    def test_of_one_mean_is_the_paired_bootstrap(self):
-        rng = np.random.default_rng(0)
-        first, second = rng.random((2, 200))
-        ours = paired_statistic(first[:, None], second[:, None], lambda means: means[:, 0])
-        expected = paired_bootstrap(first, second)
-        assert ours[:4] == pytest.approx(expected[:4], abs=1e-12)
-        assert ours.p == expected.p
-        assert np.isnan(ours.effect_size)
-
-    def test_of_a_maximum_is_that_of_resamples_drawn_one_by_one(self):
-        rng = np.random.default_rng(1)
-        first, second = (rng.random((300, 4)) < rng.uniform(0.3, 0.6, 4) for _ in range(2))
-
-        def difference(one, other, axis):
-            return one.mean(axis=axis).max(axis=0) - other.mean(axis=axis).max(axis=0)
-
-        ours = paired_statistic(first, second, lambda means: means.max(axis=1))
-        draws = rng.integers(300, size=(4000, 300))
-        resampled = [difference(first[draw], second[draw], 0) for draw in draws]
-        assert ours.difference == difference(first, second, 0)
-        low, high = np.quantile(resampled, [0.025, 0.975])
-        assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.01)
-        as_large = np.abs(np.array(resampled) - ours.difference) >= abs(ours.difference)
-        assert ours.p == pytest.approx(as_large.mean(), abs=0.03)
-
-    def test_of_a_maximum_is_that_of_scipy(self):
-        first, second = curves(300, 20, seed=1), curves(300, 20, seed=2)
-
-        def difference(images, _):
-            return first[images].mean(axis=0).max() - second[images].mean(axis=0).max()
-
-        at = np.arange(300)
-        oracle = scipy.stats.bootstrap(
-            (at, at),
-            difference,
-            paired=True,
-            vectorized=False,
-            n_resamples=10_000,
-            method="percentile",
-            rng=1,
-        )
-        ours = paired_statistic(first, second, largest)
-        assert ours.difference == difference(at, at)
-        error = 0.15 * oracle.standard_error + 1 / 300
-        assert (ours.low, ours.high) == pytest.approx(oracle.confidence_interval, abs=error)
-        center = oracle.bootstrap_distribution - ours.difference
-        as_large = np.abs(center) >= abs(ours.difference) - 1e-12
-        assert ours.p == pytest.approx(as_large.mean(), abs=0.03)
-
-    def test_of_methods_that_are_one_is_no_difference(self):
-        hits = np.random.default_rng(0).random((50, 8)) < 0.5
-        result = paired_statistic(hits, hits, lambda means: means.max(axis=1), n_resamples=100)
-        assert (result.difference, result.low, result.high, result.p) == (0, 0, 0, 1)
-
-    def test_of_different_images_is_an_error(self):
-        with pytest.raises(ValueError, match="values of the same images, found 3 and 2"):
-            paired_statistic(np.ones((3, 1)), np.ones((2, 1)), lambda means: means[:, 0])
+            sign_flip_test(np.ones(2), np.array([1, np.inf]))

@@ -6,6 +6,8 @@ from collections import Counter
 import numpy as np
 import scipy.stats
 
+from wsol_bench.statistics.bootstrap import resampled_means
+from wsol_bench.statistics.columns import sample_of
 from wsol_bench.statistics.hits import Hits
 
 
@@ -20,12 +22,9 @@ def curves(n, thresholds, seed=0):
     return (at >= ends[:, :1]) & (at <= ends[:, 1:])
 
 
-def scipy_interval(data, statistic, **options):
-    """The percentile interval of scipy, by its own resampling, with its standard error."""
-    result = scipy.stats.bootstrap(
-        (data,), statistic, n_resamples=10_000, method="percentile", rng=1, **options
-    )
-    return result.confidence_interval, result.standard_error
+def bootstrap_means(values, *, n_resamples=10_000, seed=0):
+    """The mean of every column in every resample, one row a resample."""
+    return np.concatenate(list(resampled_means(sample_of(values), n_resamples, seed)))
 
 
 def every_resample(n):

@@ -249,7 +249,13 @@ def _by_quarters(
         for grid in readings
     ]
     best = max(shares)
-    return [grid for grid, share in zip(readings, shares, strict=True) if share * _CONTRAST >= best]
+    agreeing = [
+        grid for grid, share in zip(readings, shares, strict=True) if share * _CONTRAST >= best
+    ]
+    # Without contrast, a reading of exactly the input's aspect is better than one up to borders.
+    height, width = images.shape[2:]
+    exact = [grid for grid in agreeing if grid.height * width == grid.width * height]
+    return exact if len(exact) == 1 else agreeing
 
 
 def _pass_quarters(model: nn.Module, images: Float[Tensor, "batch 3 height width"]) -> None:

@@ -19,15 +19,15 @@ def analyze(
         typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
     ],
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the bootstrap's random numbers.")
+        int, typer.Option(metavar="N", help="Seed of the random numbers of intervals and tests.")
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Compute intervals, paired tests and failure modes of runs.
 
-    Reads the stored rows of one or several runs; no network is needed. Prints 95% bootstrap
-    intervals of every number, paired tests of every method against the first one, and how often
-    each reason made a box fail. Writes the tables of a single run to RUN/tables.
+    Reads the stored rows of one or several runs; no network is needed. Prints 95% intervals
+    of every number, paired tests of every method against the first one, and how often each reason
+    made a box fail. Writes the tables of a single run to RUN/tables.
     """
     from wsol_bench.report.analysis import analyze as analyze_runs
     from wsol_bench.report.analysis import write_tables

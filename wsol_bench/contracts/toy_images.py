@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from wsol_bench.contracts.verdict import BrokenClauseError
 from wsol_bench.datasets import Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
-from wsol_bench.metrics.base import Metric
+from wsol_bench.metrics.base import Metric, metrics
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.load import load_protocol
@@ -72,10 +72,13 @@ class MetricCase:
             name, changes = "choe-2020-v1", {"box": {"threshold": {"step": 0.05}}}
         protocol = load_protocol(name, changes)
         measured = {column.name for column in FAITHFULNESS}
+        # A metric per image may read what a metric per map has measured.
+        read = [metrics.get(name) for name in metric.needs if name in metrics]
+        read = [one for one in read if one.column is not None]
         scorer = Scorer(
             "model",
             protocol,
-            scoring_of(protocol, [metric]),
+            scoring_of(protocol, [metric, *read]),
             faithfulness=bool(measured.intersection(metric.needs)),
             strict=False,
         )

@@ -1,4 +1,7 @@
-"""``localization_maps``: the maps of several methods for a batch of images, in one call."""
+"""``localization_maps``: the maps of several methods for a batch of images, in one call.
+
+``localization_maps`` is longer than other functions because its docstring is its documentation.
+"""
 
 from collections.abc import Sequence
 from typing import Any, overload

@@ -55,7 +55,8 @@ class Metric:
             a mask. An image without that ground truth does not count.
         column: for a metric per map, the column that its values are stored in.
         statistic: function from the means of the columns to the number; None for the mean of the
-            one column. ``best`` takes the largest mean over thresholds, one a column.
+            one column. ``best`` takes the largest mean over thresholds, one a column;
+            ``class_mean`` the mean over classes of the mean of each class, of one column.
         summary: first line of the function's docstring.
     """
 
@@ -69,7 +70,7 @@ class Metric:
     needs: tuple[str, ...] = ()
     truth: Truth = "any"
     column: Column | None = None
-    statistic: Statistic | Literal["best"] | None = None
+    statistic: Statistic | Literal["best", "class_mean"] | None = None
     summary: str = ""
 
     @property
@@ -110,8 +111,10 @@ class Metric:
         values = self._values(images)
         if values is None:
             return None
-        best = None
+        best = classes = None
         statistic = self.statistic
+        if statistic == "class_mean":
+            classes, statistic = images.evaluated.classes.number, None
         if statistic == "best":
             selected = f"selected_{self.name.removeprefix('max_')}"
             best = ThresholdColumns(
@@ -126,7 +129,9 @@ class Metric:
             values,
             images.image_ids,
             better=self.better,
+            range=self.range,
             hits=self.hits,
+            classes=classes,
             statistic=statistic,
             best=best,
         )
@@ -138,17 +143,16 @@ class Metric:
         """Return what each image contributes, checked; None if the method has no such number."""
         if self.column is not None:
             return images.of_maps(self.column.name)
-        values: PerImageValues | None = self.function(images)
-        if values is None:
+        result: Any = self.function(images)
+        if result is None:
             return None
-        if isinstance(values, list | tuple):
-            values = np.array(values, np.float64)
+        values = np.array(result, np.float64) if isinstance(result, list | tuple) else result
         if len(values) != len(images):
             raise ValueError(
                 f"metric {self.name!r}: expected a value for each of {len(images)} images, "
                 f"found {len(values)}"
             )
-        if self.statistic is None:
+        if self.statistic in (None, "class_mean"):
             if not isinstance(values, np.ndarray) or values.ndim != 1:
                 shape = values.shape if hasattr(values, "shape") else type(values).__name__
                 raise ValueError(
@@ -214,7 +218,7 @@ class _OfImages(TypedDict, total=False):
     """Facts that only a metric per image has."""
 
     needs: tuple[str, ...]
-    statistic: Statistic | Literal["best"] | None
+    statistic: Statistic | Literal["best", "class_mean"] | None
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,7 @@ class _KindFacts:
     column: str = ""
     unit: str = ""
     needs: tuple[str, ...] = ()
-    statistic: Statistic | Literal["best"] | None = None
+    statistic: Statistic | Literal["best", "class_mean"] | None = None
 
     def require_kind(self, name: str, per: Per) -> None:
         """Raise ConfigError if a fact is set that a metric of this kind does not have."""

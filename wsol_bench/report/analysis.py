@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,17 +12,13 @@ from wsol_bench.errors import RunError
 from wsol_bench.metrics.number import Number
 from wsol_bench.report.comparisons import (
     MethodNumbers,
-    NumberPair,
     corrected,
     line_names,
     paired_test,
     pairs_of,
-    values_of,
 )
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.results import methods_of
-from wsol_bench.statistics.intervals import statistic_interval
-from wsol_bench.statistics.resampler import Resampler
 
 __all__ = ["analyze", "write_tables"]
 
@@ -34,10 +29,10 @@ def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFra
     Args:
         runs: finished runs. The other methods are compared with the first method of the first
             model of the first run, on the images that both have.
-        seed: seed of the bootstrap.
+        seed: seed of the resamples and of the random signs of paired tests.
 
     Returns:
-        Tables by name: ``intervals`` (each number with its 95% bootstrap interval over images),
+        Tables by name: ``intervals`` (each number with its 95% interval over images),
         ``comparisons`` (paired tests, with Holm's correction), and, if a protocol chooses one box,
         ``failure_modes``, ``by_class``, ``by_size``, ``by_instances``. Fractions in [0, 1].
 
@@ -51,24 +46,18 @@ def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFra
     if not methods:
         raise RunError(f"{runs[0].path}: no image was evaluated, so there is nothing to analyze")
     pairs = [list(pairs_of(methods[0], method)) for method in methods[1:]]
-    # The means of many numbers are resampled at once, in one matrix product.
-    resampler = _resampler_of(methods, pairs, seed)
-    with progress("resampling", len(resampler), "numbers") as advance:
-        resampler.run(advance)
     intervals = []
     comparisons = []
     with progress("testing", 2 * len(methods) - 1, "methods") as advance:
         for method in methods:
             intervals += [
-                {**method.names, "number": name, **_interval(number, resampler, seed)}
+                {**method.names, "number": name, **number.interval(seed=seed)._asdict()}
                 for name, number in method.numbers.items()
             ]
             advance(1)
         for method, method_pairs in zip(methods[1:], pairs, strict=True):
             names = line_names(methods[0], method)
-            comparisons += [
-                {**names, **paired_test(pair, resampler, seed)} for pair in method_pairs
-            ]
+            comparisons += [{**names, **paired_test(pair, seed)} for pair in method_pairs]
             advance(1)
     return {
         "intervals": pd.DataFrame(intervals),
@@ -109,11 +98,11 @@ def _methods_of_run(
         numbers: dict[str, Number] = {}
         for measured in method.numbers():
             for number in filter(None, (measured, measured.selected())):
-                if not number.is_mean or not np.isnan(values_of(number)).all():
+                if not np.isnan(number.value()):
                     numbers[number.name] = _compact(number)
         # Metrics are averaged by class, size and instances, too; the errors are there anyway.
         metric_values = {
-            name: values_of(number)
+            name: number.contributions()
             for name, number in numbers.items()
             if name in run.identity.metrics and number.is_mean
         }
@@ -138,29 +127,4 @@ def _compact(number: Number) -> Number:
     """The number with its hits as float16, since the hits of many methods are in memory at once."""
     if not (number.is_mean and number.hits):
         return number
-    return replace(number, values=values_of(number).astype(np.float16))
-
-
-def _resampler_of(
-    methods: Sequence[MethodNumbers], pairs: Sequence[Sequence[NumberPair]], seed: int
-) -> Resampler:
-    """A resampler of all numbers that are means, and of the pairs that no exact test compares."""
-    resampler = Resampler(seed=seed)
-    for method in methods:
-        for number in method.numbers.values():
-            if number.is_mean:
-                resampler.add(values_of(number))
-    for method_pairs in pairs:
-        for pair in method_pairs:
-            if pair.number.is_mean and not pair.number.hits:
-                resampler.add_pair(values_of(pair.number), values_of(pair.reference))
-    return resampler
-
-
-def _interval(number: Number, resampler: Resampler, seed: int) -> dict[str, Any]:
-    """The columns of a line of ``intervals`` that describe the interval."""
-    if number.is_mean:
-        return resampler.interval(values_of(number))._asdict()
-    return statistic_interval(
-        number.columns, number.of_means, n_resamples=number.n_resamples, seed=seed
-    )._asdict()
+    return replace(number, values=np.asarray(number.values, np.float16))

@@ -41,7 +41,7 @@ def for_people(
     bounds = zip(table["value"], table["low"], table["high"], strict=True)
     text = [f"{percent(value)} [{percent(low)}, {percent(high)}]" for value, low, high in bounds]
     yield (
-        "Numbers in %, with 95% intervals (bootstrap over images)",
+        "Numbers in %, with 95% intervals over images",
         _side_by_side(table.assign(text=text), "number", "text", shown),
     )
     table = tables["comparisons"]
@@ -81,7 +81,7 @@ def _differences(comparisons: pd.DataFrame) -> pd.DataFrame:
         difference=[f"{100 * value:+.2f}" for value in comparisons["difference"]],
         effect=effect,
         n=comparisons["n"],
-        p=[f"{value:.2g}" for value in comparisons["p_holm"]],
+        p=["-" if np.isnan(value) else f"{value:.2g}" for value in comparisons["p_holm"]],
     )
     return columns.astype(str)
 

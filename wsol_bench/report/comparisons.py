@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool
 
 from wsol_bench.errors import RunError
 from wsol_bench.metrics.number import Number
 from wsol_bench.runs.schema import GROUP
 from wsol_bench.statistics.correction import holm
-from wsol_bench.statistics.paired_tests import mcnemar_exact, paired_statistic
-from wsol_bench.statistics.resampler import Resampler
+from wsol_bench.statistics.hits import Hits
+from wsol_bench.statistics.paired_tests import mcnemar_exact, sign_flip_test
 
 __all__ = [
     "RUN_NAMES",
@@ -23,8 +23,10 @@ __all__ = [
     "line_names",
     "paired_test",
     "pairs_of",
-    "values_of",
 ]
+
+# No test of fewer images can have a p below 0.05: 2 of 2^5 ways to choose signs are 0.0625.
+_FEWEST = 6
 
 # The columns that name a method among those of several runs and models.
 RUN_NAMES = ("run", "model", "method")
@@ -78,41 +80,36 @@ def pairs_of(reference: MethodNumbers, method: MethodNumbers) -> Iterator[Number
     for name, reference_number in reference.numbers.items():
         if name not in method.numbers:
             continue
-        pair = _on_same_images(NumberPair(method.numbers[name], reference_number))
-        if len(pair.number) and (not pair.number.is_mean or _counts_for_both(pair).any()):
+        pair = _counted_for_both(
+            _on_same_images(NumberPair(method.numbers[name], reference_number))
+        )
+        if len(pair.number):
             yield pair
 
 
-def paired_test(pair: NumberPair, resampler: Resampler, seed: int) -> dict[str, Any]:
-    """The paired test of a number: McNemar's for hits, otherwise a bootstrap.
+def paired_test(pair: NumberPair, seed: int) -> dict[str, Any]:
+    """The paired test of a number: McNemar's for hits, otherwise by flipping signs.
 
     Args:
         pair: the number of both methods.
-        resampler: the resampler that the pair was added to, if the number is a mean of real values.
-        seed: the seed of the bootstrap, if the number is no mean.
+        seed: the seed of the random signs.
 
     Returns:
-        The columns of a line of ``comparisons``.
+        The columns of a line of ``comparisons``; p is NaN for fewer than six images.
     """
     number, reference = pair
-    if number.is_mean and number.hits:
-        both = _counts_for_both(pair)
+    values, reference_values = number.contributions(), reference.contributions()
+    difference = number.value() - reference.value()
+    if number.counts_hits:
         right = 1.0 if number.better == "higher" else 0.0
-        hits = mcnemar_exact(values_of(number)[both] == right, values_of(reference)[both] == right)
-        difference = hits.difference if number.better == "higher" else 0 - hits.difference
-        facts = {**hits._asdict(), "difference": difference}
-        return {"number": number.name, "test": "McNemar, exact", **facts}
-    if number.is_mean:
-        result = resampler.paired_difference(values_of(number), values_of(reference))
+        hits = mcnemar_exact(values == right, reference_values == right)
+        name, facts = "McNemar, exact", hits._asdict()
     else:
-        result = paired_statistic(
-            number.columns,
-            reference.columns,
-            reference.of_means,
-            n_resamples=reference.n_resamples,
-            seed=seed,
-        )
-    return {"number": number.name, "test": "paired bootstrap", **result._asdict()}
+        name, facts = "sign flips", sign_flip_test(values, reference_values, seed=seed)._asdict()
+    facts["difference"] = difference
+    if facts["n"] < _FEWEST:
+        facts["p"] = float("nan")
+    return {"number": number.name, "test": name, **facts}
 
 
 def line_names(reference: MethodNumbers, method: MethodNumbers) -> dict[str, str]:
@@ -134,11 +131,6 @@ def corrected(comparisons: pd.DataFrame) -> pd.DataFrame:
     return comparisons.assign(p_holm=adjusted)
 
 
-def values_of(number: Number) -> Float64[np.ndarray, " n"]:
-    """The values of a number that is a mean; NaN if an image does not count."""
-    return np.asarray(number.values, np.float64)
-
-
 def _on_same_images(pair: NumberPair) -> NumberPair:
     """The pair on the images of both, in one order."""
     number, reference = pair
@@ -153,8 +145,21 @@ def _on_same_images(pair: NumberPair) -> NumberPair:
     return NumberPair(number, reference)
 
 
-def _counts_for_both(pair: NumberPair) -> Bool[np.ndarray, " n"]:
-    return ~np.isnan(values_of(pair.number)) & ~np.isnan(values_of(pair.reference))
+def _counted_for_both(pair: NumberPair) -> NumberPair:
+    """The pair on the images that count for both methods."""
+    both = _counted(pair.number) & _counted(pair.reference)
+    if both.all():
+        return pair
+    positions = np.flatnonzero(both)
+    return NumberPair(pair.number.take(positions), pair.reference.take(positions))
+
+
+def _counted(number: Number) -> Bool[np.ndarray, " n"]:
+    """Return whether each image counts in some column of a number."""
+    columns = number.columns
+    if isinstance(columns, Hits):
+        return np.ones(len(columns), np.bool_)
+    return np.asarray((~np.isnan(columns)).any(axis=1))
 
 
 def _require_same_truth(first: pd.DataFrame, second: pd.DataFrame, shared: pd.Index) -> None:

@@ -30,9 +30,6 @@ _FOREGROUND = Column(
 )
 _BACKGROUND = Column("background", "bytes", "the same numbers of the other pixels")
 
-# Resampling pixel counts takes a thousand times as long as resampling hits.
-_N_RESAMPLES = 1000
-
 
 class Pixels(Scoring):
     """Scores the pixels of the map of each image's label."""
@@ -105,7 +102,6 @@ class Pixels(Scoring):
                 statistic=statistic,
                 point=point,
                 beside=beside,
-                n_resamples=_N_RESAMPLES,
             )
             for name, statistic, point, beside in (
                 ("px_ap", _average_precision, pixel_average_precision(*sums), {}),

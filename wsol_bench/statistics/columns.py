@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, Real
 
-from wsol_bench.statistics.hits import Hits, HitsMatrix
+from wsol_bench.statistics.hits import Hits
 
 __all__ = [
     "Columns",
@@ -22,13 +22,13 @@ __all__ = [
     "divide",
     "means_of",
     "sample_of",
-    "side_by_side",
+    "without_missing",
 ]
 
 Values: TypeAlias = Bool[np.ndarray, "..."] | Real[np.ndarray, "..."]
 PerImage: TypeAlias = Bool[np.ndarray, " n"] | Real[np.ndarray, " n"]
 Columns: TypeAlias = Bool[np.ndarray, "n m"] | Real[np.ndarray, "n m"]
-Sample: TypeAlias = Columns | HitsMatrix
+Sample: TypeAlias = Columns | Hits
 Statistic: TypeAlias = Callable[[Float64[np.ndarray, "r m"]], Float64[np.ndarray, " r"]]
 
 
@@ -70,32 +70,23 @@ def check_pairs(first: Values, second: Values) -> None:
         )
 
 
-def sample_of(values: Values | Hits | HitsMatrix) -> Values | HitsMatrix:
+def without_missing(values: Values) -> Float64[np.ndarray, " m"]:
+    """The values of the images that count, as float64."""
+    column = checked(values, 1).astype(np.float64)
+    return column[~np.isnan(column)]
+
+
+def sample_of(values: Values | Hits) -> Values | Hits:
     """The rows of the images that count in at least one column, checked.
 
     Raises:
         ValueError: the values are no matrix, or hold an infinite value.
     """
     if isinstance(values, Hits):
-        values = HitsMatrix((values,))
-    if isinstance(values, HitsMatrix):
         return values if values.shape[1] else values[:0]
     matrix = checked(values, 2)
     counts = np.count_nonzero(~np.isnan(matrix), axis=1) > 0
     return matrix if counts.all() else matrix[counts]
-
-
-def side_by_side(first: Values | Hits, second: Values | Hits) -> Values | HitsMatrix:
-    """The columns of the first matrix, then the columns of the second.
-
-    Raises:
-        ValueError: only one of the two is packed.
-    """
-    if isinstance(first, Hits) and isinstance(second, Hits):
-        return HitsMatrix((first, second))
-    if isinstance(first, Hits) or isinstance(second, Hits):
-        raise ValueError("expected packed hits of both methods or of neither")
-    return np.concatenate([first, second], axis=1)
 
 
 def apply_statistic(
@@ -118,7 +109,7 @@ def apply_statistic(
 def means_of(sample: Sample) -> Float64[np.ndarray, " m"]:
     """The mean of each column of a sample; NaN if no image has a value in it."""
     sums: Float64[np.ndarray, " m"]
-    if isinstance(sample, HitsMatrix):
+    if isinstance(sample, Hits):
         sums = np.zeros(sample.shape[1])
         for block in sample.blocks():
             sums += np.count_nonzero(block, axis=0)
@@ -129,7 +120,7 @@ def means_of(sample: Sample) -> Float64[np.ndarray, " m"]:
 
 def count_values(sample: Sample) -> Int64[np.ndarray, " m"]:
     """The number of images that have a value in each column."""
-    if isinstance(sample, HitsMatrix):
+    if isinstance(sample, Hits):
         n, m = sample.shape
         return np.full(m, n)
     return np.count_nonzero(~np.isnan(sample), axis=0)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from wsol_bench.statistics.columns import Sample
-from wsol_bench.statistics.hits import HitsMatrix
+from wsol_bench.statistics.hits import Hits
 
 __all__ = ["BINOMIAL_COST", "DistinctRows", "distinct_rows", "draw_counts"]
 
@@ -51,7 +51,7 @@ def distinct_rows(values: Sample, most: int) -> DistinctRows | None:
 def _keys(values: Sample) -> np.ndarray:
     """Each row as bytes, with NaN equal to NaN; hits are packed, in the order of the columns."""
     rows: np.ndarray
-    if isinstance(values, HitsMatrix):
+    if isinstance(values, Hits):
         rows = values.bytes()
     elif values.dtype == bool:
         rows = np.packbits(values, axis=1)

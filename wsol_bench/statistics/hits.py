@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
-__all__ = ["Hits", "HitsMatrix"]
+__all__ = ["Hits"]
 
 # Hits that are unpacked at a time: they stay in the processor's cache.
 _BLOCK = 2**18
@@ -20,10 +20,10 @@ class Hits:
     are never unpacked all at once: 50,000 images on six curves over 1,000 thresholds take 38 MB,
     and the matrix takes 300 MB.
 
-    >>> from wsol_bench.statistics.intervals import statistic_interval
+    >>> from wsol_bench.statistics.columns import column_means
     >>> hits = np.array([[[True, False, False]], [[True, True, False]]])
-    >>> statistic_interval(Hits(np.packbits(hits, axis=2), 3), lambda means: means.max(axis=1))
-    Interval(value=1.0, low=1.0, high=1.0, n=2)
+    >>> column_means(Hits(np.packbits(hits, axis=2), 3))
+    array([1. , 0.5, 0. ])
 
     Attributes:
         packed: eight thresholds a byte, the first in the highest bit, as
@@ -62,7 +62,7 @@ class Hits:
         """The hits on the chosen curves, in the order in which they are named."""
         return Hits(self.packed[:, chosen], self.n_thresholds)
 
-    def __getitem__(self, rows: Int64[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "Hits":
+    def __getitem__(self, rows: slice | Int64[np.ndarray, " m"] | Bool[np.ndarray, " n"]) -> "Hits":
         """The hits of the chosen images."""
         return Hits(self.packed[rows], self.n_thresholds)
 
@@ -81,34 +81,6 @@ class Hits:
         bits = np.unpackbits(self.packed, axis=2, count=self.n_thresholds)
         return bits.reshape(self.shape).view(np.bool_)
 
-
-@dataclass(frozen=True, eq=False)
-class HitsMatrix:
-    """Packed hits of the same images with their columns side by side, read in blocks of rows.
-
-    Attributes:
-        parts: the hits, in the order of their columns.
-    """
-
-    parts: tuple[Hits, ...]
-
-    def __len__(self) -> int:
-        return len(self.parts[0])
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The number of images, and the number of columns of all parts."""
-        return len(self), sum(part.shape[1] for part in self.parts)
-
-    def __getitem__(self, images: slice | Int64[np.ndarray, " k"]) -> "HitsMatrix":
-        return HitsMatrix(
-            tuple(Hits(part.packed[images], part.n_thresholds) for part in self.parts)
-        )
-
-    def unpacked(self) -> Bool[np.ndarray, "n m"]:
-        """The whole matrix, one byte a hit."""
-        return np.concatenate([part.unpacked() for part in self.parts], axis=1)
-
     def blocks(self) -> Iterator[Bool[np.ndarray, "_ m"]]:
         """The matrix, a block of rows at a time."""
         n, m = self.shape
@@ -117,5 +89,4 @@ class HitsMatrix:
 
     def bytes(self) -> UInt8[np.ndarray, "n _"]:
         """The rows as they are packed; they sort in the order of the matrix's rows."""
-        flat = [part.packed.reshape(len(self), part.packed[0].size) for part in self.parts]
-        return np.concatenate(flat, axis=1)
+        return self.packed.reshape(len(self), self.packed[0].size)

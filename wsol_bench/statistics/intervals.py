@@ -1,37 +1,23 @@
-"""Bootstrap percentile intervals of means, and of numbers made of means."""
+"""Confidence intervals of means: Wilson's score interval, for hits and for other bounded values."""
 
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 
-from wsol_bench.statistics.bootstrap import N_RESAMPLES, resampled_means, resampled_numbers
-from wsol_bench.statistics.columns import (
-    Columns,
-    PerImage,
-    Statistic,
-    apply_statistic,
-    checked,
-    count_values,
-    means_of,
-    sample_of,
-)
-from wsol_bench.statistics.hits import Hits
+from wsol_bench.statistics.columns import PerImage, without_missing
 
-__all__ = [
-    "LEVEL",
-    "Interval",
-    "confidence_interval",
-    "confidence_intervals",
-    "percentile_interval",
-    "statistic_interval",
-]
+__all__ = ["LEVEL", "UNBOUNDED", "Interval", "mean_interval"]
 
 LEVEL = 0.95
+UNBOUNDED = (-np.inf, np.inf)
+# A mean may lie outside of its bounds by this rounding error.
+_SLACK = 1e-9
 
 
 class Interval(NamedTuple):
-    """A number with its percentile interval; NaN if no image counts.
+    """A number with its confidence interval; NaN if no image counts.
 
     Attributes:
         value: the number over all images that count, in the unit of the values.
@@ -46,117 +32,94 @@ class Interval(NamedTuple):
     n: int
 
 
-def confidence_interval(
+def mean_interval(
     values: PerImage,
     *,
+    bounds: tuple[float, float] = (0.0, 1.0),
     level: float = LEVEL,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
+    bias: float = 0.0,
 ) -> Interval:
-    """The mean of per-image values with its bootstrap percentile interval.
+    """The mean of per-image values with its confidence interval.
 
-    The interval reaches from the ``(1 - level) / 2`` to the ``(1 + level) / 2`` quantile of the
-    means of ``bootstrap_means`` (Efron & Tibshirani 1993, section 13.3). It has no width if all
-    values are equal, as for a method that hits every image: the bootstrap knows no value that it
-    has not seen.
+    The variance of values in [0, 1] with the mean mu is at most mu (1 - mu), of which the values
+    have the share ``f = s^2 / (m (1 - m))``. The interval holds every mu that is at most
+    ``q sqrt(f mu (1 - mu) / n)`` from their mean m:
 
-    >>> confidence_interval(np.array([1.0, 0.0, 1.0, np.nan, 1.0] * 1000))
-    Interval(value=0.75, low=0.7365, high=0.7635, n=4000)
+        (m + q^2 / 2e -+ q sqrt(m (1 - m) / e + q^2 / 4e^2)) / (1 + q^2 / e),  e = n / f
+
+    Hits have f = 1 and q of the normal distribution, which is Wilson's score interval (Journal of
+    the American Statistical Association 22, 1927); f is 1, too, if all values are at one bound.
+    For other values q is of Student's t distribution with n - 1 degrees of freedom, and s^2 has the
+    denominator n - 1. Values without bounds have the interval ``m -+ q s / sqrt(n)``.
+
+    >>> mean_interval(np.array([1.0, 0.0, 1.0, np.nan, 1.0]))
+    Interval(value=0.75, low=0.300641842582402, high=0.9544127391902995, n=4)
 
     Args:
         values: hits or real values, shape (n,); NaN is an image that does not count.
+        bounds: the least and the greatest value that an image can have; the t interval unless both
+            are finite.
         level: probability that the interval covers, in (0, 1).
-        n_resamples: number of resamples, at least 1.
-        seed: seed of the draws; equal seeds give equal resamples.
-
-    Raises:
-        ValueError: the values are not one an image or hold an infinite value, there are no
-            resamples, or the level is outside (0, 1).
-    """
-    column = checked(values, 1)[:, None]
-    return confidence_intervals(column, level=level, n_resamples=n_resamples, seed=seed)[0]
-
-
-def confidence_intervals(
-    values: Columns | Hits, *, level: float = LEVEL, n_resamples: int = N_RESAMPLES, seed: int = 0
-) -> list[Interval]:
-    """``confidence_interval`` of every column, all from the same resamples.
-
-    A resample without an image that counts in a column has no mean there, and is left out.
-
-    Args:
-        values: hits or real values; one row an image, one column a method or metric.
-        level: probability that each interval covers, in (0, 1).
-        n_resamples: number of resamples, at least 1.
-        seed: seed of the draws; equal seeds give equal resamples.
-
-    Raises:
-        ValueError: the values are no matrix or hold an infinite value, there are no resamples, or
-            the level is outside (0, 1).
-    """
-    sample = sample_of(values)
-    resampled = np.concatenate(list(resampled_means(sample, n_resamples, seed)))
-    return [
-        percentile_interval(value, column, level, n)
-        for value, column, n in zip(
-            means_of(sample).tolist(), resampled.T, count_values(sample).tolist(), strict=True
-        )
-    ]
-
-
-def statistic_interval(
-    values: Columns | Hits,
-    statistic: Statistic,
-    *,
-    level: float = LEVEL,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
-) -> Interval:
-    """A number made of column means, with its bootstrap percentile interval.
-
-    A maximum of means is biased upwards, in a resample by about as much again as in the data, so
-    the interval of a maximum over thresholds lies rather high if many thresholds are about as good.
-
-    >>> hits = np.array([[True, True, False], [False, True, True]] * 500)
-    >>> statistic_interval(hits, lambda means: means.max(axis=1))
-    Interval(value=1.0, low=1.0, high=1.0, n=1000)
-
-    Args:
-        values: hits or real values; one row an image, one column a threshold, method or metric.
-        statistic: function from means of shape (r, m) to numbers of shape (r,).
-        level: probability that the interval covers, in (0, 1).
-        n_resamples: number of resamples, at least 1.
-        seed: seed of the draws; equal seeds give equal resamples.
+        bias: how much higher the mean is expected to be than the number that it estimates; the
+            interval is that of ``m - bias``.
 
     Returns:
-        The interval; ``n`` is the number of images that count in at least one column.
+        The interval. Its ends are NaN if no image counts, or one image whose value is no hit.
 
     Raises:
-        ValueError: see ``bootstrap_statistic``, or the level is outside (0, 1).
-    """
-    sample = sample_of(values)
-    resampled = resampled_numbers(sample, statistic, n_resamples, seed)
-    [value] = apply_statistic(statistic, means_of(sample)[None]).tolist()
-    return percentile_interval(value, resampled, level, len(sample))
-
-
-def percentile_interval(
-    value: float, resampled: Float64[np.ndarray, " r"], level: float, n: int
-) -> Interval:
-    """The interval between two quantiles of a number in resamples.
-
-    Args:
-        value: the number over all images.
-        resampled: the number in each resample; NaN is left out.
-        level: probability that the interval covers, in (0, 1).
-        n: number of images that count.
-
-    Raises:
-        ValueError: the level is outside (0, 1).
+        ValueError: the values are not one an image or hold an infinite value, their mean is outside
+            of the bounds, or the level is outside (0, 1).
     """
     if not 0 < level < 1:
         raise ValueError(f"expected a level in (0, 1), found {level}")
-    numbers = resampled[~np.isnan(resampled)]
-    tail = (1 - level) / 2
-    low, high = np.quantile(numbers, [tail, 1 - tail]) if len(numbers) else (np.nan, np.nan)
-    return Interval(value, float(low), float(high), n)
+    column = without_missing(values)
+    n = len(column)
+    if n and not bounds[0] - _SLACK <= column.mean() <= bounds[1] + _SLACK:
+        raise ValueError(
+            f"expected a mean in [{bounds[0]:g}, {bounds[1]:g}], found {column.mean():g}"
+        )
+    if not n:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    return _interval(column, bounds, (1 + level) / 2, bias)
+
+
+def _interval(
+    column: Float64[np.ndarray, " n"], bounds: tuple[float, float], tail: float, bias: float
+) -> Interval:
+    """``mean_interval`` of checked values, all of which count; ``tail`` is the upper quantile."""
+    n, mean = len(column), float(column.mean())
+    bounded = bool(np.isfinite(bounds).all())
+    hits = bounded and bool(np.isin(column, bounds).all())
+    if n == 1 and not hits:
+        return Interval(mean, np.nan, np.nan, 1)
+    quantile = NormalDist().inv_cdf(tail) if hits else _student_quantile(n - 1, tail)
+    # Equal values may differ from their rounded mean.
+    deviation = float(column.std(ddof=0 if hits else 1)) if np.ptp(column) > 0 else 0.0
+    if not bounded:
+        half = quantile * deviation / n**0.5
+        return Interval(mean, mean - bias - half, mean - bias + half, n)
+    width = bounds[1] - bounds[0]
+    share = _within((mean - bounds[0]) / width)
+    most = share * (1 - share)
+    fraction = (deviation / width) ** 2 / most if most > 0 else 1.0
+    center = _within((mean - bias - bounds[0]) / width)
+    low, high = _score_interval(center, fraction * quantile**2 / n)
+    return Interval(mean, bounds[0] + width * low, bounds[0] + width * high, n)
+
+
+def _score_interval(share: float, square: float) -> tuple[float, float]:
+    """Wilson's interval of a share, for ``square = q^2 / e``."""
+    middle = share + square / 2
+    half = (square * share * (1 - share) + square**2 / 4) ** 0.5
+    return _within((middle - half) / (1 + square)), _within((middle + half) / (1 + square))
+
+
+def _within(share: float) -> float:
+    """The share, which rounding or a bias may have led out of [0, 1]."""
+    return min(max(share, 0.0), 1.0)
+
+
+def _student_quantile(degrees: int, p: float) -> float:
+    from scipy.special import stdtrit  # a tenth of a second that few commands need
+
+    return float(stdtrit(degrees, p))

@@ -1,38 +1,22 @@
-"""Tests whether two methods differ on the same images: McNemar's test and the paired bootstrap."""
+"""Tests whether two methods differ on the same images: McNemar's test and the sign-flip test."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from wsol_bench.statistics.bootstrap import N_RESAMPLES, bootstrap_means, resampled_numbers
-from wsol_bench.statistics.columns import (
-    PerImage,
-    Statistic,
-    Values,
-    apply_statistic,
-    check_pairs,
-    checked,
-    means_of,
-    sample_of,
-    side_by_side,
-)
-from wsol_bench.statistics.hits import Hits
-from wsol_bench.statistics.intervals import LEVEL, percentile_interval
+from wsol_bench.statistics.columns import PerImage, check_pairs, checked, without_missing
+from wsol_bench.statistics.intervals import LEVEL, UNBOUNDED, mean_interval
 
-__all__ = [
-    "McNemar",
-    "PairedDifference",
-    "difference_test",
-    "differences",
-    "mcnemar_exact",
-    "paired_bootstrap",
-    "paired_statistic",
-    "without_missing",
-]
+__all__ = ["McNemar", "PairedDifference", "mcnemar_exact", "sign_flip_test"]
 
-# Two means of the same values in another order differ by less, relative to the largest value.
+# Two sums of the same values in another order differ by less, relative to the largest value.
 _ROUNDING = 1e-12
+# All ways to choose the signs of so many differences are tried, and otherwise so many ways.
+_FEW, _N_FLIPS = 16, 10_000
+# The sum of so many differences is as good as normal: the kurtosis of its signs is -0.001.
+_MANY = 2000
 
 
 class McNemar(NamedTuple):
@@ -57,16 +41,17 @@ class McNemar(NamedTuple):
 
 
 class PairedDifference(NamedTuple):
-    """The result of the paired bootstrap of the values of two methods on the same images.
+    """The result of the sign-flip test of the values of two methods on the same images.
 
     Attributes:
         n: number of images with a value of both methods.
         difference: mean of first - second, in the unit of the values; NaN without images.
-        low: lower end of its percentile interval.
-        high: upper end of its percentile interval.
+        low: lower end of its t interval; NaN for fewer than two images.
+        high: upper end of its t interval.
         effect_size: Cohen's d_z, mean over standard deviation (n - 1) of the differences; NaN if
-            all differences are equal, or if the number is no mean.
-        p: two-sided p value, in [1 / (1 + n_resamples), 1]; NaN for fewer than two images.
+            all differences are equal.
+        p: two-sided p value, in [0, 1]; 1 if no image differs, NaN without images. It is at least
+            2^(1 - k) if k images differ, so it cannot be below 0.05 if fewer than six do.
     """
 
     n: int
@@ -115,123 +100,74 @@ def mcnemar_exact(first: Bool[np.ndarray, " n"], second: Bool[np.ndarray, " n"])
     )
 
 
-def paired_bootstrap(
-    first: PerImage,
-    second: PerImage,
-    *,
-    level: float = LEVEL,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
+def sign_flip_test(
+    first: PerImage, second: PerImage, *, level: float = LEVEL, seed: int = 0
 ) -> PairedDifference:
-    """The mean difference of two methods on the same images, with its interval and test.
+    """Test whether two methods are as good on the same images, by flipping signs of differences.
 
-    With ``d = first - second`` and its mean ``d*`` in B resamples,
-    ``p = (1 + #{|d* - mean(d)| >= |mean(d)|}) / (1 + B)``: how often chance alone, in differences
-    moved to a mean of 0, gives a mean as large (Efron & Tibshirani 1993, section 16.4, not
-    studentized). The data are one more resample, so p is never 0. The test is an approximation that
-    needs some tens of images.
+    If neither method is better, exchanging the two methods on any image is as likely as not to have
+    happened, so every difference is as likely with the other sign (the permutation test for pairs;
+    Fisher, The Design of Experiments, 1935, section 21). p is the share of the 2^n ways to choose
+    the signs whose sum is at least as far from 0. Where differences need not be symmetric around 0,
+    the test is valid for many images, since flips keep the sum of squares and so order the ways as
+    Student's t does (Janssen, Statistics & Probability Letters 36, 1997).
+
+    Images without a difference do not matter. p is the sum over all ways for up to 16 others, and
+    from 10,000 random ways for more. It is that of a normal distribution of the same variance if
+    ``(sum d^2)^2 / sum d^4``, the number of images that matter, is at least 2,000.
+
+    >>> differences = np.array([0.1, 0.2, 0.4, 0.3, 0.2, 0.5])
+    >>> sign_flip_test(differences, np.zeros(6)).p  # 2 of 64 ways
+    0.03125
 
     Args:
-        first, second: values of the two methods, shape (n,), in the same order of images; an image
-            with NaN for either method does not count.
-        level: probability that the interval covers, in (0, 1).
-        n_resamples: number of resamples, at least 1.
-        seed: seed of the draws; equal seeds give equal resamples.
+        first, second: real values or hits of the two methods, shape (n,), in the same order; an
+            image counts if neither is NaN.
+        level: probability that the t interval of the difference covers, in (0, 1).
+        seed: seed of the random ways.
 
     Raises:
-        ValueError: the values are not one an image of each method or hold an infinite value, there
-            are no resamples, or the level is outside (0, 1).
-    """
-    column = differences(first, second)
-    resampled = bootstrap_means(column[:, None], n_resamples=n_resamples, seed=seed)[:, 0]
-    return difference_test(column, resampled, level)
-
-
-def paired_statistic(
-    first: Values | Hits,
-    second: Values | Hits,
-    statistic: Statistic,
-    *,
-    level: float = LEVEL,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
-) -> PairedDifference:
-    """``paired_bootstrap`` of a number made of column means, such as a maximum over thresholds.
-
-    A choice that the statistic makes is made anew in each resample, for either method.
-
-    Args:
-        first, second: values of the two methods, one row an image, in the same order, one column a
-            threshold; both packed, or neither.
-        statistic: function from means of shape (r, m) to numbers of shape (r,).
-        level: probability that the interval covers, in (0, 1).
-        n_resamples: number of resamples, at least 1.
-        seed: seed of the draws; equal seeds give equal resamples.
-
-    Returns:
-        The test; its effect size is NaN, since single images have no difference.
-
-    Raises:
-        ValueError: see ``bootstrap_statistic``, or the values are not one row an image of each
-            method.
-    """
-    if len(first) != len(second):
-        raise ValueError(
-            f"expected values of the same images, found {len(first)} and {len(second)} images"
-        )
-    width = first.shape[1]
-
-    def difference(means: Float64[np.ndarray, "r m"]) -> Float64[np.ndarray, " r"]:
-        return np.asarray(statistic(means[:, :width]) - statistic(means[:, width:]))
-
-    sample = sample_of(side_by_side(first, second))
-    resampled = resampled_numbers(sample, difference, n_resamples, seed)
-    [value] = apply_statistic(difference, means_of(sample)[None]).tolist()
-    _, low, high, n = percentile_interval(value, resampled, level, len(sample))
-    as_large = np.abs(resampled - value) >= abs(value) - _ROUNDING
-    p = (1 + int(as_large.sum())) / (1 + n_resamples) if n > 1 else float("nan")
-    return PairedDifference(n, value, low, high, float("nan"), p)
-
-
-def differences(first: np.ndarray, second: np.ndarray) -> Float64[np.ndarray, " m"]:
-    """``first - second``, over the images that count in both.
-
-    Args:
-        first, second: values of the same images, shape (n,); checked here.
+        ValueError: the values are not one an image of each method or hold an infinite value, or the
+            level is outside (0, 1).
     """
     first, second = (checked(values, 1).astype(np.float64) for values in (first, second))
     check_pairs(first, second)
-    return without_missing(first - second)
+    column = without_missing(first - second)
+    mean, low, high, n = mean_interval(column, bounds=UNBOUNDED, level=level)
+    if not n:
+        return PairedDifference(0, mean, low, high, np.nan, np.nan)
+    # Equal differences may differ from their rounded mean, so the deviation would not be 0.
+    varies = n > 1 and np.ptp(column) > 0
+    effect_size = mean / float(column.std(ddof=1)) if varies else float("nan")
+    return PairedDifference(n, mean, low, high, effect_size, _sign_flip_p(column, seed))
 
 
-def without_missing(values: PerImage) -> Float64[np.ndarray, " m"]:
-    """The values of the images that count, as float64."""
-    column = checked(values, 1).astype(np.float64)
-    return column[~np.isnan(column)]
-
-
-def difference_test(
-    column: Float64[np.ndarray, " n"], resampled: Float64[np.ndarray, " r"], level: float
-) -> PairedDifference:
-    """Test two methods by the resampled means of their differences.
-
-    Args:
-        column: difference of each image, all of which count.
-        resampled: mean difference in each resample.
-        level: probability that the interval covers, in (0, 1).
-    """
-    n, n_resamples = len(column), len(resampled)
-    [mean] = means_of(column[:, None]).tolist()
-    _, low, high, _ = percentile_interval(mean, resampled, level, n)
-    p = effect_size = float("nan")
-    if n > 1:
-        rounding = _ROUNDING * np.abs(column).max()
-        as_large = np.abs(resampled - mean) >= abs(mean) - rounding
-        p = (1 + int(as_large.sum())) / (1 + n_resamples)
-        # Equal differences may differ from their rounded mean, so the deviation would not be 0.
-        if np.ptp(column) > 0:
-            effect_size = mean / float(column.std(ddof=1))
-    return PairedDifference(n, mean, low, high, effect_size, p)
+def _sign_flip_p(differences: Float64[np.ndarray, " n"], seed: int) -> float:
+    """The two-sided p value of ``sign_flip_test``."""
+    column = differences[differences != 0]
+    if not len(column):
+        return 1.0
+    column = column / np.abs(column).max()  # squares of squares of tiny differences would be 0
+    total = abs(float(column.sum()))
+    squares = column**2
+    if squares.sum() ** 2 >= _MANY * (squares**2).sum():
+        return math.erfc(total / math.sqrt(2 * squares.sum()))
+    least = total - _ROUNDING * len(column)
+    if len(column) <= _FEW:
+        sums = column[:1]  # by symmetry one sign is fixed
+        for difference in column[1:]:
+            sums = np.concatenate([sums + difference, sums - difference])
+        return float(np.mean(np.abs(sums) >= least))
+    rng = np.random.default_rng(seed)
+    n_bytes = -(-len(column) // 8)
+    n_together = max(1, 2**22 // len(column))
+    as_far = 0
+    for start in range(0, _N_FLIPS, n_together):
+        n_ways = min(n_together, _N_FLIPS - start)
+        bits = rng.integers(0, 256, (n_ways, n_bytes), np.uint8)
+        flipped = np.unpackbits(bits, axis=1, count=len(column)) @ column
+        as_far += int((np.abs(2 * flipped - column.sum()) >= least).sum())
+    return (1 + as_far) / (1 + _N_FLIPS)
 
 
 def _ratio(numerator: int, denominator: int) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int8
 
 from wsol_bench.statistics.columns import Sample, divide
-from wsol_bench.statistics.hits import HitsMatrix
+from wsol_bench.statistics.hits import Hits
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -33,12 +33,12 @@ def weighted_means(
         values: one row of values for each of the k rows that are counted.
         n: number of draws in a resample.
     """
-    if isinstance(values, HitsMatrix) or values.dtype == bool:
-        blocks = values.blocks() if isinstance(values, HitsMatrix) else iter([values])
+    if isinstance(values, Hits) or values.dtype == bool:
+        blocks = values.blocks() if isinstance(values, Hits) else iter([values])
         changes = _changes(blocks, values.shape[0] * values.shape[1] // _SPARSE)
         if changes is not None:
             return lambda weights: np.cumsum(weights @ changes, axis=1) / n
-    if isinstance(values, HitsMatrix):
+    if isinstance(values, Hits):
         if values.shape[0] * values.shape[1] > _FEW:
             packed = values
             return lambda weights: _weighted_sums(packed, weights) / n
@@ -69,9 +69,7 @@ def _changes(blocks: Iterator[Bool[np.ndarray, "_ m"]], most: int) -> "csr_array
     return vstack(differences, format="csr") if len(differences) > 1 else differences[0]
 
 
-def _weighted_sums(
-    values: HitsMatrix, weights: Float64[np.ndarray, "r k"]
-) -> Float64[np.ndarray, "r m"]:
+def _weighted_sums(values: Hits, weights: Float64[np.ndarray, "r k"]) -> Float64[np.ndarray, "r m"]:
     """The product of counts and hits, which are unpacked block by block each time."""
     sums = np.zeros((len(weights), values.shape[1]))
     start = 0

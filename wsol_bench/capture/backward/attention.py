@@ -295,6 +295,17 @@ def blocks_of(
     names = [".".join(place[:depth]) for place in places]
     if len(set(names)) < len(names) or "" in names:
         refuse(model, f"more than one attention a block, in {', '.join(dict.fromkeys(names))}")
+    grid = _grid_behind_class_token(model, image, n_tokens, grid)
+    return [model.get_submodule(name) for name in names], grid
+
+
+def _grid_behind_class_token(
+    model: nn.Module,
+    image: Float[Tensor, "1 3 height width"],
+    n_tokens: int,
+    grid: TokenGrid | None,
+) -> TokenGrid:
+    """The grid of the patch tokens, if they are the last of n tokens, and not the first."""
     try:
         grid = grid or token_grid(model, image, n_tokens)
     except ModelError as error:
@@ -302,7 +313,7 @@ def blocks_of(
     n_patches = grid.height * grid.width
     if grid.first == 0 or grid.first + n_patches != n_tokens:
         refuse(model, f"{n_patches} patches from token {grid.first} on, of {n_tokens} tokens")
-    return [model.get_submodule(name) for name in names], grid
+    return grid
 
 
 def _n_tokens(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> int:
