@@ -1,0 +1,82 @@
+"""What a failure in code that is not this package's own says: whose it is, where, and what."""
+
+import sysconfig
+import traceback
+from collections.abc import Callable
+from inspect import unwrap
+from pathlib import Path
+from typing import Any
+
+import wsol_bench
+
+__all__ = ["plugin_error"]
+
+# A message of torch may have many lines.
+_LONGEST = 500
+
+_OWN = Path(wsol_bench.__file__).parent
+_STDLIB = Path(sysconfig.get_path("stdlib"))
+# Code that was typed, not read from a file. (A notebook's cell may also have the name of a file.)
+_TYPED = ("<stdin>", "<ipython-input")
+
+
+def plugin_error(
+    whose: str, error: BaseException, function: Callable[..., Any] | None = None
+) -> str:
+    """The message of an error for an exception that other people's code has raised, in one line.
+
+    Args:
+        whose: the plug-in in words, such as "map method 'my_cam'"; the message begins with it.
+        error: the exception. Raise the package's error ``from`` it, so that ``--debug`` can show
+            its traceback.
+        function: the plug-in's function. The place is looked for in its file if no frame of the
+            traceback is of a file outside of installed packages.
+
+    Returns:
+        ``whose: my_module.py:12: ZeroDivisionError: division by zero``.
+    """
+    said = " ".join(str(error).split())
+    if len(said) > _LONGEST:
+        said = f"{said[:_LONGEST]} ..."
+    where = _place(error, function)
+    name = type(error).__name__
+    return ": ".join(part for part in (whose, where, name, said) if part)
+
+
+def _place(error: BaseException, function: Callable[..., Any] | None) -> str:
+    """The file and line where an exception comes from; "" if it has no traceback.
+
+    The line is the last one outside of this package, the standard library and installed packages:
+    the user's own code, even if it is a library that it calls that raises. If there is no such
+    line, it is the last one in the file of the plug-in's function, and if there is none, the last.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_short(error.filename)}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    code = getattr(unwrap(function), "__code__", None) if function is not None else None
+    own_file = getattr(code, "co_filename", None)
+    users = [frame for frame in frames if _is_users(frame.filename)]
+    plugins = [frame for frame in frames if frame.filename == own_file]
+    for chosen in (users, plugins, frames):
+        if chosen:
+            return f"{_short(chosen[-1].filename)}:{chosen[-1].lineno}"
+    return ""
+
+
+def _is_users(filename: str) -> bool:
+    """Return whether code is neither this package's, nor Python's, nor an installed package's."""
+    if filename.startswith("<"):
+        return filename.startswith(_TYPED)
+    path = Path(filename)
+    if not {"site-packages", "dist-packages"}.isdisjoint(path.parts):
+        return False
+    return not any(path.is_relative_to(folder) for folder in (_OWN, _STDLIB))
+
+
+def _short(filename: str) -> str:
+    """The path of a file, relative to the working folder if it lies there."""
+    path = Path(filename)
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return filename
