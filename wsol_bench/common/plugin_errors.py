@@ -2,14 +2,17 @@
 
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
 import wsol_bench
+from wsol_bench.errors import PluginError, WsolBenchError
 
-__all__ = ["plugin_error"]
+__all__ = ["blamed", "plugin_error"]
 
 # A message of torch may have many lines.
 _LONGEST = 500
@@ -18,6 +21,20 @@ _OWN = Path(wsol_bench.__file__).parent
 _STDLIB = Path(sysconfig.get_path("stdlib"))
 # Code that was typed, not read from a file. (A notebook's cell may also have the name of a file.)
 _TYPED = ("<stdin>", "<ipython-input")
+
+
+@contextmanager
+def blamed(whose: str, function: Callable[..., Any] | None = None) -> Iterator[None]:
+    """Turn an exception within the context into a PluginError; ``plugin_error`` has the arguments.
+
+    Errors of this package pass as they are: they already say what is wrong.
+    """
+    try:
+        yield
+    except WsolBenchError:
+        raise
+    except Exception as error:  # other people's code can raise any error
+        raise PluginError(plugin_error(whose, error, function)) from error
 
 
 def plugin_error(
@@ -53,14 +70,21 @@ def _place(error: BaseException, function: Callable[..., Any] | None) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_short(error.filename)}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
-    code = getattr(unwrap(function), "__code__", None) if function is not None else None
-    own_file = getattr(code, "co_filename", None)
+    own_file = _file_of(function)
     users = [frame for frame in frames if _is_users(frame.filename)]
     plugins = [frame for frame in frames if frame.filename == own_file]
     for chosen in (users, plugins, frames):
         if chosen:
             return f"{_short(chosen[-1].filename)}:{chosen[-1].lineno}"
     return ""
+
+
+def _file_of(function: Callable[..., Any] | None) -> str | None:
+    """The file of a function's code; None if it is not known."""
+    while isinstance(function, partial):
+        function = function.func
+    code = getattr(unwrap(function), "__code__", None) if function is not None else None
+    return getattr(code, "co_filename", None)
 
 
 def _is_users(filename: str) -> bool:
