@@ -324,10 +324,9 @@ class TestOptions:
         ):
             metrics.get("json:dumps")
 
-    def test_a_name_is_given_once(self):
-        peak_value()
-        with pytest.raises(ConfigError, match="metric 'peak_value' is registered twice"):
-            peak_value()
+    def test_a_new_definition_replaces_the_old_one(self):
+        old, new = peak_value(), peak_value()
+        assert metrics.get("peak_value") is new is not old
 
 
 class TestThatHarms:

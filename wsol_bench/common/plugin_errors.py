@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from functools import partial
 from inspect import unwrap
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import wsol_bench
 from wsol_bench.errors import PluginError, WsolBenchError
 
-__all__ = ["blamed", "plugin_error"]
+__all__ = ["blamed", "file_of", "place_of", "plugin_error"]
 
 # A message of torch may have many lines.
 _LONGEST = 500
@@ -70,7 +71,7 @@ def _place(error: BaseException, function: Callable[..., Any] | None) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_short(error.filename)}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
-    own_file = _file_of(function)
+    own_file = file_of(function)
     users = [frame for frame in frames if _is_users(frame.filename)]
     plugins = [frame for frame in frames if frame.filename == own_file]
     for chosen in (users, plugins, frames):
@@ -79,12 +80,25 @@ def _place(error: BaseException, function: Callable[..., Any] | None) -> str:
     return ""
 
 
-def _file_of(function: Callable[..., Any] | None) -> str | None:
+def file_of(function: Callable[..., Any] | None) -> str | None:
     """The file of a function's code; None if it is not known."""
+    code = _code_of(function)
+    return None if code is None else code.co_filename
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """The file and line of a function, or the name of its module if they are not known."""
+    code = _code_of(function)
+    if code is None:
+        return str(getattr(function, "__module__", None) or type(function).__module__)
+    return f"{_short(code.co_filename)}:{code.co_firstlineno}"
+
+
+def _code_of(function: Callable[..., Any] | None) -> CodeType | None:
     while isinstance(function, partial):
         function = function.func
-    code = getattr(unwrap(function), "__code__", None) if function is not None else None
-    return getattr(code, "co_filename", None)
+    code = None if function is None else getattr(unwrap(function), "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 def _is_users(filename: str) -> bool:

@@ -251,6 +251,6 @@ def dataset(name: str) -> Callable[[Loader], DatasetLoader]:
 
     def register(load: Loader) -> DatasetLoader:
         summary = (load.__doc__ or "").strip().partition("\n")[0]
-        return datasets.register(name, DatasetLoader(load, summary))
+        return datasets.register(name, DatasetLoader(load, summary), load)
 
     return register

@@ -175,7 +175,7 @@ def cam_method(
             classes=classes,
             generalizes_cam=generalizes_cam,
         )
-        return cam_methods.register(name, method)
+        return cam_methods.register(name, method, function)
 
     return register
 

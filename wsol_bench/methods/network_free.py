@@ -111,6 +111,7 @@ def network_free_method(
     """Register an opener as a network-free method; its keyword-only parameters are options."""
 
     def register(opener: Opener) -> NetworkFreeMethod:
-        return network_free_methods.register(name, NetworkFreeMethod(name, opener, paper, gives))
+        method = NetworkFreeMethod(name, opener, paper, gives)
+        return network_free_methods.register(name, method, opener)
 
     return register

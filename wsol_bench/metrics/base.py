@@ -332,6 +332,7 @@ def metric(
                 statistic=facts.statistic,
                 summary=summary,
             ),
+            function,
         )
 
     return register
