@@ -34,7 +34,7 @@ def blamed(whose: str, function: Callable[..., Any] | None = None) -> Iterator[N
         yield
     except WsolBenchError:
         raise
-    except Exception as error:  # other people's code can raise any error
+    except (Exception, SystemExit) as error:  # other people's code can raise any error
         raise PluginError(plugin_error(whose, error, function)) from error
 
 

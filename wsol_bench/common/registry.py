@@ -124,7 +124,7 @@ class Registry(Generic[T]):
         if name in plugins:
             try:
                 plugin = plugins[name].load()
-            except Exception as error:  # a user's module can raise any error when it is imported
+            except (Exception, SystemExit) as error:  # a user's module can raise any error
                 whose = f"{self.kind} {name!r} cannot be loaded"
                 raise ConfigError(plugin_error(whose, error)) from error
             return self._accept(plugin, name)
@@ -184,7 +184,7 @@ def import_object(path: str, kind: str) -> Any:
     whose = f"{kind} {path!r}"
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module can raise any error when it is imported
+    except (Exception, SystemExit) as error:  # a user's module can raise any error
         looked = ""
         if isinstance(error, ModuleNotFoundError):
             looked = " (looked among installed modules and in the working directory)"

@@ -32,6 +32,7 @@ from wsol_bench.contracts.verdict import (
     BrokenClauseError,
     Clause,
     InapplicableClauseError,
+    OddClauseError,
     Verdict,
     clause,
     fail,
@@ -41,6 +42,9 @@ from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.base import MapMethod
 
 __all__ = ["CLAUSES", "check_map_method"]
+
+# A map is normalized if its extrema are within this of 0 and 1: a division rounds.
+_ROUNDING = 1e-5
 
 
 def check_map_method(method: MapMethod) -> Iterator[Verdict]:
@@ -114,6 +118,36 @@ def is_not_constant(case: MethodCase) -> None:
     flat = case.maps.flatten(2)
     if bool((flat.amax(-1) == flat.amin(-1)).all()):
         fail("a map whose values differ", f"{float(flat[0, 0, 0])} everywhere")
+    # Slot 0 holds the label; a map of another class may well be zero.
+    low, high = flat[:, 0].amin(-1), flat[:, 0].amax(-1)
+    counts = {
+        "constant": int(((low == high) & (high > 0)).sum()),
+        "zero everywhere": int(((low == 0) & (high == 0)).sum()),
+        "without a positive value": int(((high <= 0) & ((low != 0) | (high != 0))).sum()),
+    }
+    odd = [f"{count} {what}" for what, count in counts.items() if count]
+    if odd:
+        raise OddClauseError(
+            f"of {high.numel()} maps of labels {', '.join(odd)}: most protocols take no box of such maps"
+        )
+
+
+@clause("maps are neither upsampled nor normalized", has_a_map_per_slot, is_finite)
+def is_as_it_was_made(case: MethodCase) -> None:
+    """Upsampling and the scale of a map are the protocol's: done twice, they change its boxes."""
+    maps = case.maps
+    size, grid = maps.shape[-2:], case.first_call.record.activations.shape[-2:]
+    odd = []
+    if case.method.scope == "layer" and size == case.toy.images.shape[-2:] != grid:
+        odd.append(
+            f"maps have the size of the input, {size[0]} x {size[1]}, and the layer has {grid[0]} "
+            f"x {grid[1]} positions; return them at the layer's size (or say scope='image')"
+        )
+    low, high = maps.flatten(2).amin(-1), maps.flatten(2).amax(-1)
+    if bool((((high - 1).abs() < _ROUNDING) & (low.abs() < _ROUNDING)).all()):
+        odd.append("each map has the minimum 0 and the maximum 1; return it in the paper's scale")
+    if odd:
+        raise OddClauseError("; ".join(odd))
 
 
 @clause("a second call gives the same maps", has_a_map_per_slot)
@@ -323,6 +357,7 @@ CLAUSES: tuple[Clause[MethodCase], ...] = (
     is_float32_and_detached,
     is_finite,
     is_not_constant,
+    is_as_it_was_made,
     is_repeatable,
     leaves_the_generators,
     is_independent_of_the_batch,

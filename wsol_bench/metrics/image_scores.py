@@ -191,6 +191,11 @@ class ImageScores:
         missing = missing & (self.is_label | (self.rows["class"] == "").to_numpy(bool))
         return len(np.unique(self.image_position[missing]))
 
+    def n_with_status(self, status: RowStatus) -> int:
+        """The number of images whose row of their label has a status."""
+        rows = self.label_rows[self.label_rows >= 0]
+        return int((self.rows["status"].iloc[rows] == status).sum())
+
     @cached_property
     def label_rows(self) -> Int64[np.ndarray, " n"]:
         """The position of the first row of each image's label, by rank; -1 without such a row.

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 import torch
 import torchvision
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from wsol_bench.errors import ModelError
 from wsol_bench.models import shapes_net
 from wsol_bench.models.build import build, takes_num_classes
 from wsol_bench.models.classes import ClassOrder, read_class_order
+from wsol_bench.models.outputs import findings_of, noise_images
 from wsol_bench.models.target_layers import Layout, Target, target_of
 from wsol_bench.models.weights import fingerprint, load_state, read_weights, weights_file
 
@@ -36,6 +38,7 @@ class Classifier:
             not published.
         fingerprint: digest of the weights.
         classes_from: a text for people that says where the order of the classes comes from.
+        findings: what speaks against the network's outputs as scores before softmax, in sentences.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Classifier:
     native_size: int | None
     fingerprint: str
     classes_from: str
+    findings: tuple[str, ...] = ()
 
 
 def load_classifier(
@@ -94,13 +98,14 @@ def load_classifier(
     if stored is not None:
         load_state(module, stored.state, f"{name}: {path}")
     order = listed or ClassOrder(tuple(dataset_classes), "the data set's sorted wnids")
-    _require_outputs(module.eval(), name, order, input_size)
+    outputs = _require_outputs(module.eval(), name, order, input_size)
     targets = _targets(module, layers or [layer], layout, head)
     expected = _preprocessing(name, published, module)
     return Classifier(
         name=label or name, module=module, classes=order.wnids, targets=targets,
         mean=mean or expected.mean, std=std or expected.std, native_size=expected.size,
         fingerprint=fingerprint(module), classes_from=order.origin,
+        findings=findings_of(outputs),
     )  # fmt: skip
 
 
@@ -140,10 +145,12 @@ def _builder_arguments(
 
 
 @torch.no_grad()
-def _require_outputs(module: nn.Module, name: str, order: ClassOrder, input_size: int) -> None:
-    """Raise ModelError unless a blank image of the protocol's size has one logit for each class."""
+def _require_outputs(
+    module: nn.Module, name: str, order: ClassOrder, input_size: int
+) -> Float[Tensor, "2 n"]:
+    """The outputs for two images of noise; ModelError unless there is one for each class."""
     try:
-        logits = module(torch.zeros(1, 3, input_size, input_size))
+        logits = module(noise_images(input_size))
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise ModelError(
             f"{name} does not take a {input_size} x {input_size} image: {error}. Set the size with "
@@ -161,6 +168,7 @@ def _require_outputs(module: nn.Module, name: str, order: ClassOrder, input_size
             "with the model's 'classes:', a file whose lines begin with the wnids, such as "
             "LOC_synset_mapping.txt"
         )
+    return logits
 
 
 def _targets(
