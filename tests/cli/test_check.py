@@ -64,9 +64,9 @@ def test_a_failed_clause_is_exit_code_1_and_the_others_are_checked(modules):
         (["nowhere:my_cam"], "cannot import 'nowhere'"),
         (["checked_cams:bare"], 'write above it: @cam_method("bare", plan=Plan('),
         (["grad_cam", "--option", "power=2"], "methods.grad_cam: unknown option 'power'"),
-        (["grad_cam", "--option", "power"], "expected key.path=value"),
+        (["grad_cam", "--option", "power"], "--option power: expected KEY=VALUE"),
         (["center_gaussian"], "'center_gaussian' needs no network, so it has no contract to check"),
-        (["mean_iou", "--option", "power"], "expected key=value, such as k=500, found 'power'"),
+        (["mean_iou", "--option", "power"], "expected KEY=VALUE, such as k=500, found 'power'"),
     ],
 )
 def test_a_name_or_option_that_cannot_be_meant_is_one_clear_message(modules, arguments, message):

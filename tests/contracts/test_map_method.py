@@ -87,8 +87,8 @@ def test_four_methods_claim_to_generalize_cam() -> None:
 # ---- methods of a plug-in
 
 
-SHAPE, FORM, FINITE, CONSTANT, AS_MADE, AGAIN, RANDOM, BATCH, ORDER, BESIDE, SHARED, FROZEN, NO_GRAD, \
-    INFERENCE, MEMORY, RECORD, NETWORK, FAILING, CAM = SENTENCES  # fmt: skip
+SHAPE, FORM, FINITE, CONSTANT, AS_MADE, AGAIN, RANDOM, BATCH, ORDER, BESIDE, SHARED, FROZEN, \
+    NO_GRAD, INFERENCE, MEMORY, RECORD, NETWORK, FAILING, CAM = SENTENCES  # fmt: skip
 
 # Methods of the plug-in by name: the clause that each breaks, and a pattern in its verdict.
 BROKEN = {

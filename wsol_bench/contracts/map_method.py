@@ -128,7 +128,8 @@ def is_not_constant(case: MethodCase) -> None:
     odd = [f"{count} {what}" for what, count in counts.items() if count]
     if odd:
         raise OddClauseError(
-            f"of {high.numel()} maps of labels {', '.join(odd)}: most protocols take no box of such maps"
+            f"of {high.numel()} maps of labels {', '.join(odd)}: most protocols take no box of "
+            "such maps"
         )
 
 

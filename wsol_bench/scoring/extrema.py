@@ -45,7 +45,9 @@ def with_unsound(maps: Float32[np.ndarray, "n h w"], status: np.ndarray) -> np.n
         maps: the maps as they are stored.
         status: the ``RowStatus`` of each map, for one that is sound.
     """
-    flat = maps.reshape(len(maps), maps[0].size if len(maps) else 0)
+    if not len(maps):
+        return status
+    flat = maps.reshape(len(maps), maps[0].size)
     finite = np.isfinite(flat).all(axis=1)
     low, high = np.zeros(len(maps)), np.zeros(len(maps))
     low[finite], high[finite] = flat[finite].min(axis=1), flat[finite].max(axis=1)
