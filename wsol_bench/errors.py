@@ -6,6 +6,7 @@ WsolBenchError
 │   └── ImageError       an image cannot be read; a run counts it and goes on
 ├── ModelError           a network, its weights, its classes or its layers cannot be used
 │   └── NotApplicableError   a network lacks what a map method needs; a run notes why and goes on
+├── PluginError          a map method, metric or loader fails, or changes what others read
 ├── PredictionError      a prediction file cannot be parsed, or does not fit its data set
 ├── RunError             a run is missing, incomplete or of another identity, or it failed
 └── WorkerError          a process of a run died; its work can be done again
@@ -20,6 +21,7 @@ __all__ = [
     "ImageError",
     "ModelError",
     "NotApplicableError",
+    "PluginError",
     "PredictionError",
     "RunError",
     "WorkerError",
@@ -50,6 +52,13 @@ class ModelError(WsolBenchError):
 
 class NotApplicableError(ModelError):
     """A network lacks what a map method needs; a run notes the reason and goes on."""
+
+
+class PluginError(WsolBenchError):
+    """A map method, a metric or a loader fails, or changes what others read.
+
+    The message says whose it is, the file and line, and the exception, which is the ``__cause__``.
+    """
 
 
 class PredictionError(WsolBenchError):

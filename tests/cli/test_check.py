@@ -50,9 +50,10 @@ def test_every_clause_has_a_line_and_the_last_line_counts_them(modules):
 
 def test_a_failed_clause_is_exit_code_1_and_the_others_are_checked(modules):
     out, _ = cli("check", "checked_cams:cursed", "checked_cams:checked", cwd=modules, code=1)
-    assert "  FAILED  it returns one map for each class slot: ValueError: \\x1b[2Jon purpose" in out
-    assert "cursed: 0 passed, 1 failed, 17 not applicable or not checked" in out
-    assert re.search(r"checked: 17 passed, 0 failed", out)
+    assert "  FAILED  it returns one map for each class slot: PluginError: map method 'c" in out
+    assert "ValueError: \\x1b[2Jon purpose" in out
+    assert "cursed: 0 passed, 1 failed, 18 not applicable or not checked" in out
+    assert re.search(r"checked: 18 passed, 0 failed", out)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +64,9 @@ def test_a_failed_clause_is_exit_code_1_and_the_others_are_checked(modules):
         (["nowhere:my_cam"], "cannot import 'nowhere'"),
         (["checked_cams:bare"], 'write above it: @cam_method("bare", plan=Plan('),
         (["grad_cam", "--option", "power=2"], "methods.grad_cam: unknown option 'power'"),
-        (["grad_cam", "--option", "power"], "expected key.path=value"),
+        (["grad_cam", "--option", "power"], "--option power: expected KEY=VALUE"),
         (["center_gaussian"], "'center_gaussian' needs no network, so it has no contract to check"),
-        (["mean_iou", "--option", "power"], "expected key=value, such as k=500, found 'power'"),
+        (["mean_iou", "--option", "power"], "expected KEY=VALUE, such as k=500, found 'power'"),
     ],
 )
 def test_a_name_or_option_that_cannot_be_meant_is_one_clear_message(modules, arguments, message):

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from colors import color_experiment
 from command_line import cli
+from user_modules import importable
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,13 @@ from command_line import cli
             "--actors needs --engine ray, found --engine local",
         ),
         (["run", "right.yaml", "--address", "auto"], "add --engine ray, or leave --address out"),
+        (["score", ".", "--root", "."], ". is a folder; expected a file in devkit or Kaggle"),
+        (
+            ["score", "typo.yaml", "--dataset", "shapes"],
+            "typo.yaml: this is no prediction file: expected groups of five numbers",
+        ),
+        (["check", "grad_cam", "--option", "power"], "--option power: expected KEY=VALUE"),
+        (["score", "x.txt", "--option", "power"], "x.txt does not exist"),
         (["export", "missing-root", "--format", "kaggle"], "is no run folder"),
     ],
 )
@@ -40,3 +48,28 @@ def test_a_wrong_input_is_one_clear_message_and_exit_code_1(tmp_path, arguments,
     assert out == ""
     assert err.startswith("Error: ")
     assert message in err
+
+
+def test_an_error_in_a_plugin_is_its_line_and_debug_shows_the_traceback(tmp_path):
+    (tmp_path / "broken_cams.py").write_text(
+        "from wsol_bench import Plan, cam_method\n\n"
+        "@cam_method('broken_cam', plan=Plan())\n"
+        "def broken_cam(record):\n"
+        "    return record.nothing\n"
+    )
+    (tmp_path / "broken.yaml").write_text(
+        "{name: broken, dataset: shapes, models: [shapes_net], methods: ['broken_cams:broken_cam'],"
+        " protocol: gradcam-2017, limit: 1, workers: 0}"
+    )
+    with importable(tmp_path):
+        _, err = cli("run", "broken.yaml", "--out", "run", cwd=tmp_path, code=1)
+        *_, error, hint = err.strip().splitlines()
+        assert error == (
+            "Error: map method 'broken_cam': broken_cams.py:5: AttributeError: 'Record' object has "
+            "no attribute 'nothing'"
+        )
+        assert "--debug" in hint
+        _, err = cli("--debug", "run", "broken.yaml", "--out", "run", cwd=tmp_path, code=1)
+        assert 'broken_cams.py", line 5, in broken_cam' in err
+        assert err.strip().splitlines()[-1] == error
+        cli("--version")

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from wsol_bench.common.plugin_errors import plugin_error
+from wsol_bench.common.plugin_errors import blamed, plugin_error
+from wsol_bench.errors import ConfigError, PluginError
 
 
 def caught(function, *args):
@@ -56,3 +57,15 @@ def test_a_syntax_error_is_at_its_own_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     error = caught(compile, "x = (\n", str(tmp_path / "my_module.py"), "exec")
     assert plugin_error("it", error).startswith("it: my_module.py:1: SyntaxError: ")
+
+
+def test_an_error_of_this_package_and_a_keyboard_interrupt_pass_as_they_are():
+    for error in (ConfigError("mend it"), KeyboardInterrupt()):
+        with pytest.raises(type(error)) as passed, blamed("it"):
+            raise error
+        assert passed.value is error
+
+
+def test_a_plugin_that_ends_the_program_is_an_error():
+    with pytest.raises(PluginError, match=r"it: .*: SystemExit: 2"), blamed("it"):
+        raise SystemExit(2)

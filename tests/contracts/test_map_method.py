@@ -2,18 +2,24 @@
 
 import inspect
 import re
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from installed_plugin import installed_plugin
 
+from wsol_bench.capture import Plan
+from wsol_bench.contracts import verdict as verdict_module
 from wsol_bench.contracts.map_method import CLAUSES, check_map_method
+from wsol_bench.contracts.toy_networks import MethodCase, small_convolutional_network
 from wsol_bench.contracts.verdict import Verdict
 from wsol_bench.errors import ConfigError
-from wsol_bench.methods.base import cam_methods
+from wsol_bench.methods.base import MapMethod, cam_methods
+from wsol_bench.methods.cam import cam
 
 SENTENCES = [clause.sentence for clause in CLAUSES]
 # Options of costly methods: so few samples, masks or steps show all that the contract asks.
@@ -21,6 +27,16 @@ SMALL = {"samples": 2, "masks": 8, "steps": 2, "stride": 32}
 
 
 # ---- built-in methods
+
+
+def in_zero_to_one(maps):
+    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    return (maps - low) / (high - low)
+
+
+def second_zero(maps):
+    """The maps, those of the second image zero."""
+    return maps.relu() * torch.tensor([1.0, 0.0])[:, None, None, None]
 
 
 @cache
@@ -71,8 +87,8 @@ def test_four_methods_claim_to_generalize_cam() -> None:
 # ---- methods of a plug-in
 
 
-SHAPE, FORM, FINITE, CONSTANT, AGAIN, RANDOM, BATCH, ORDER, BESIDE, SHARED, FROZEN, NO_GRAD, \
-    INFERENCE, MEMORY, RECORD, NETWORK, FAILING, CAM = SENTENCES  # fmt: skip
+SHAPE, FORM, FINITE, CONSTANT, AS_MADE, AGAIN, RANDOM, BATCH, ORDER, BESIDE, SHARED, FROZEN, \
+    NO_GRAD, INFERENCE, MEMORY, RECORD, NETWORK, FAILING, CAM = SENTENCES  # fmt: skip
 
 # Methods of the plug-in by name: the clause that each breaks, and a pattern in its verdict.
 BROKEN = {
@@ -150,9 +166,29 @@ def test_a_broken_method_fails_its_clause_and_no_other(plugin, name):
     }
 
 
-def test_every_clause_but_one_is_broken_by_a_method():
-    """No method can break that one: it is called with gradients on, whatever its caller does."""
-    assert {sentence for sentence, _ in BROKEN.values()} == {*SENTENCES} - {NO_GRAD}
+def test_every_clause_but_two_is_broken_by_a_method():
+    """A method is called with gradients on, whatever its caller does; the other clause warns."""
+    broken = {sentence for sentence, _ in BROKEN.values()}
+    assert broken == {*SENTENCES} - {NO_GRAD, AS_MADE}
+
+
+@pytest.mark.parametrize(
+    ("change", "clause", "expected"),
+    [
+        (lambda maps: F.interpolate(maps, (64, 96)), AS_MADE, "the size of the input, 64 x 96"),
+        (in_zero_to_one, AS_MADE, "each map has the minimum 0 and the maximum 1"),
+        (second_zero, CONSTANT, "of 2 maps of labels 1 zero everywhere"),
+        (lambda maps: second_zero(maps) - 1, CONSTANT, "of 2 maps of labels 1 without a positive"),
+        (lambda maps: second_zero(maps) + 1, CONSTANT, "of 2 maps of labels 1 constant"),
+    ],
+)
+def test_odd_maps_are_a_warning(change, clause, expected):
+    method = MapMethod("odd", lambda record: change(cam.function(record)), Plan(), "")
+    case = MethodCase(method, small_convolutional_network())
+    [checked] = [checked for checked in CLAUSES if checked.sentence == clause]
+    [verdict] = verdict_module.verdicts_of([replace(checked, needs=())], case)
+    assert verdict.ok
+    assert expected in verdict.detail
 
 
 def test_a_function_without_a_decorator_is_told_the_line_it_lacks(tmp_path, monkeypatch):

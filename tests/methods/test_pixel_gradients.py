@@ -14,7 +14,7 @@ from torch import nn
 from traces import fail, unchanged
 
 from wsol_bench.capture import Plan, Record, capture
-from wsol_bench.errors import ConfigError, NotApplicableError
+from wsol_bench.errors import ConfigError, NotApplicableError, PluginError
 from wsol_bench.methods.backprop import backprop
 from wsol_bench.methods.base import MapMethod, cam_methods
 from wsol_bench.methods.deconvnet import deconvnet
@@ -91,7 +91,7 @@ def test_the_network_comes_back_as_it_was_also_when_it_fails(
             record.probe._kept.clear()
         with torch.set_grad_enabled(grad_mode), unchanged(net):
             if where:
-                with pytest.raises(RuntimeError, match="out of luck"):
+                with pytest.raises(PluginError, match="out of luck"):
                     method(record)
             else:
                 assert not method(record).requires_grad

@@ -6,6 +6,7 @@ import pytest
 from method_results import errors_of, method_of
 from metric_tables import images, rows
 
+from wsol_bench.errors import PluginError
 from wsol_bench.metrics.base import metrics
 from wsol_bench.metrics.box_acc_area import share_of_thresholds
 
@@ -51,7 +52,7 @@ def test_no_image_has_no_number():
 def test_what_is_no_iou_is_refused(name, iou, value):
     of_image = images({"image_id": "i", "boxes": [BOX]})
     scores = method_of(rows({"image_id": "i", "box": BOX, "iou": iou}), of_image).scores
-    with pytest.raises(ValueError, match=f"'{name}' has the value {value}, outside of its range"):
+    with pytest.raises(PluginError, match=f"'{name}' has the value {value}, outside of its range"):
         metrics.get(name).number(scores)
 
 

@@ -9,8 +9,10 @@ from method_results import ILSVRC, method_of
 from pydantic import Field
 from scoring_cases import blobs, image_batch, row_batch, some_truths, truth_of
 
-from wsol_bench.errors import ConfigError
+from wsol_bench.errors import ConfigError, PluginError
 from wsol_bench.metrics.base import metric, metrics
+from wsol_bench.metrics.evaluated_images import EvaluatedImages
+from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.map_view import MapView
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.experiment_config import MetricConfig
@@ -120,9 +122,9 @@ class TestOfMaps:
     def test_that_leaves_its_range_is_an_error_that_names_metric_and_value(self, value):
         measure = metric("runaway", per="map", better="higher", range=(0, 10))(lambda view: value)
         message = rf"metric 'runaway' has the value {value}, outside of its range \[0, 10\]"
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(PluginError, match=message):
             measure.measure(view_of(np.ones((9, 9)), truth_of([[0, 0, 1, 1]])))
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(PluginError, match=message):
             scored(measure, blobs(1), some_truths(1))
 
     @pytest.mark.parametrize("value", [0, 10, 10 + 1e-12, -1e-12, NAN])
@@ -231,7 +233,7 @@ class TestOfImages:
 
     @pytest.mark.parametrize("n", [0, 2, 4])
     def test_must_have_a_value_for_each_image(self, n):
-        with pytest.raises(ValueError, match=rf"metric 'wide': .* each of 3 images, found {n}"):
+        with pytest.raises(PluginError, match=rf"metric 'wide': .* each of 3 images, found {n}"):
             summary(wide(np.ones(n)))
 
     def test_a_statistic_makes_the_number_of_the_means_of_columns(self):
@@ -251,7 +253,7 @@ class TestOfImages:
 
     def test_a_number_of_columns_outside_of_its_range_is_an_error(self):
         measure = wide(self.LARGE, statistic=lambda means: 100 * means[:, 0] / means[:, 1])
-        with pytest.raises(ValueError, match=r"'wide' has the value 50, outside of its range"):
+        with pytest.raises(PluginError, match=r"'wide' has the value 50, outside of its range"):
             summary(measure)
 
     def test_best_is_the_largest_mean_of_several_columns(self):
@@ -322,7 +324,44 @@ class TestOptions:
         ):
             metrics.get("json:dumps")
 
-    def test_a_name_is_given_once(self):
-        peak_value()
-        with pytest.raises(ConfigError, match="metric 'peak_value' is registered twice"):
-            peak_value()
+    def test_a_new_definition_replaces_the_old_one(self):
+        old, new = peak_value(), peak_value()
+        assert metrics.get("peak_value") is new is not old
+
+
+class TestThatHarms:
+    def test_a_metric_cannot_write_into_the_view_of_the_next_metric(self):
+        arrays = {
+            "values": lambda view: view.values,
+            "pixels": lambda view: view.pixels,
+            "boxes": lambda view: view.boxes,
+            "truth": lambda view: view.truth.boxes,
+        }
+
+        @metric("zeros", per="map", better="higher", range=(0, 1))
+        def zeros(view, *, part: str = "values") -> float:
+            """Zeros in what other metrics read."""
+            arrays[part](view)[:] = 0
+            return 0.0
+
+        view = view_of(np.ones((9, 9)), truth_of([[0, 0, 1, 1]]))
+        for part in arrays:
+            expected = r"metric 'zeros.*': .*test_metric_plugins\.py:\d+: ValueError: .* read-only"
+            with pytest.raises(PluginError, match=expected):
+                zeros.with_options({"part": part}, "test").measure(view)
+
+    def test_a_metric_of_images_writes_into_its_own_tables(self):
+        @metric("writes_rows", per="image", better="higher", range=(0, 1), needs=("iou",))
+        def writes_rows(images) -> object:
+            """Zeros in the tables."""
+            images.rows["iou"] = 0.0
+            images.images.loc[:, "blacklisted"] = True
+            return np.zeros(len(images))
+
+        rows = pd.DataFrame({"image_id": ["i"], "class": "a", "rank": 1, "iou": 0.7})
+        table = pd.DataFrame({"image_id": ["i"], "label": "a", "n_label_boxes": 1})
+        table = table.assign(status="evaluated", blacklisted=False)
+        images = ImageScores.of(EvaluatedImages.of(table), rows)
+        assert writes_rows.number(images).value() == 0
+        assert images.rows["iou"].tolist() == [0.7]
+        assert images.images["blacklisted"].tolist() == [False]

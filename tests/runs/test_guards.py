@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import wsol_bench
-from wsol_bench.errors import ConfigError
+from wsol_bench.errors import ConfigError, PluginError
 from wsol_bench.metrics.base import metric, metrics
 
 BASE = {
@@ -88,7 +88,7 @@ def test_two_metrics_have_columns_of_their_own(own_metrics, tmp_path):
 )
 def test_values_that_are_not_what_a_metric_says(function, hits, message, own_metrics, tmp_path):
     metric("wrong", per="image", better="higher", range=(0, 1), hits=hits)(function)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(PluginError, match=message):
         wsol_bench.run({**BASE, "metrics": ["wrong"]}, out=tmp_path / "run")
 
 

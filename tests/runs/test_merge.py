@@ -62,6 +62,8 @@ def test_shards_give_the_run_that_was_not_split(shards, whole, tmp_path, order):
     assert_same(merged, whole)
     written = (tmp_path / "merged/tables/summary.md").read_text()
     assert written == markdown(merged.summary)
+    shard = (shards[0].path / "tables/summary.md").read_text()
+    assert "This is shard 1/3, not the whole run: its numbers are those of 2 of 4 images." in shard
 
 
 def test_several_images_a_part_and_batch_lose_nothing_either(root, tmp_path):
@@ -173,18 +175,24 @@ def test_a_shard_of_images_that_cannot_be_evaluated_is_a_shard_as_any_other(root
 
 class TestRefused:
     def test_is_a_shard_too_few(self, shards, tmp_path):
-        with pytest.raises(RunError, match=r"shards 1/3, 3/3 hold 5 parts, the run has 8.*missing"):
+        with pytest.raises(RunError, match=r"one run of 8 parts: missing: 2/3\. Name"):
             merge([shards[0], shards[2]], tmp_path / "merged")
         assert not (tmp_path / "merged").exists()
 
     def test_is_a_shard_that_is_given_twice(self, shards, tmp_path):
-        with pytest.raises(RunError, match=r"hold 11 parts, the run has 8: some are there twice"):
+        with pytest.raises(RunError, match=r"8 parts: 1/3 is there 2 times \(.*\)\."):
             merge([*shards, shards[0]], tmp_path / "merged")
 
     def test_is_a_shard_in_the_place_of_another_as_large(self, experiment, tmp_path):
         half = wsol_bench.run(experiment, out=tmp_path / "half", shard="1/2").folder
-        with pytest.raises(RunError, match=r"hold 8 parts, the run has 8: some are missing"):
+        with pytest.raises(RunError, match=r"1/2 is there 2 times .*; missing: 2/2\."):
             merge([half, half], tmp_path / "merged")
+
+    def test_are_shards_of_different_splits_that_overlap(self, experiment, shards, tmp_path):
+        half = wsol_bench.run(experiment, out=tmp_path / "half", shard="1/2").folder
+        expected = r"different ways: 1/2 in .*, 2/3 in .*, 3/3 in .*; 1 parts are in none; 2 parts"
+        with pytest.raises(RunError, match=expected):
+            merge([half, *shards[1:]], tmp_path / "merged")
 
     @pytest.mark.parametrize(
         ("change", "difference"),
@@ -243,11 +251,11 @@ def test_the_commands_run_shards_and_merge_them(experiment, whole, tmp_path, mon
     shards = (tmp_path / "1", tmp_path / "2")
     code, out, err = cli(monkeypatch, capsys, "merge", shards[0], "--out", tmp_path / "merged")
     assert (code, out) == (1, "")
-    assert "some are missing" in err
+    assert "missing: 2/2" in err
     arguments = ("merge", *shards, "--out", tmp_path / "merged", "--json")
     code, out, err = cli(monkeypatch, capsys, *arguments)
     assert code == 0, err
-    records = pd.DataFrame(json.loads(out))
+    records = pd.DataFrame(json.loads(out)).drop(columns="findings")
     pd.testing.assert_frame_equal(timeless(records), timeless(whole.summary), check_dtype=False)
     pd.testing.assert_frame_equal(RunFolder(tmp_path / "merged").read("rows"), whole.rows)
 

@@ -183,7 +183,7 @@ class TestOneBox:
         scores = scored(np.zeros((2, 7, 7)), some_truths(2), GRADCAM)
         assert np.isnan(boxes_in(scores)).all()
         assert scores.rows["iou"].tolist() == [0, 0]
-        assert scores.status.tolist() == ["no_box", "no_box"]
+        assert scores.status.tolist() == ["zero", "zero"]
 
     def test_an_image_without_a_truth_is_a_miss(self):
         scores = scored(np.ones((1, 7, 7)), [truth_of()], GRADCAM)

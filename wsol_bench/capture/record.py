@@ -142,6 +142,13 @@ class Record:
         backward = self._shared.backward if plan.gradients else 0
         return replace(self._shared, backward=backward, spans=list(self._shared.spans))
 
+    def limited_to(self, plan: Plan) -> "Record":
+        """The record of a pass with this plan, without what other methods asked for."""
+        if plan.gradients:
+            return self
+        layers = tuple(replace(layer, gradients=None) for layer in self.layers)
+        return replace(self, layers=layers)
+
     def at_layer(self, at: int) -> "Record":
         """The same record seen from another layer, ``layers[at]``."""
         return replace(self, at=at)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsol_bench.cli.output import printable
-from wsol_bench.cli.shared_options import ExperimentFile, Overrides
+from wsol_bench.cli.shared_options import ExperimentFile, Overrides, pairs_of
 from wsol_bench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def check(
     """Check that a map method or a metric keeps its contract.
 
     Runs the method on small networks, or the metric on drawn maps; nothing is downloaded or
-    written. Prints a line for each clause: passed, FAILED with what was expected and found, or -
-    if the clause does not apply. The exit code is 1 if a clause failed.
+    written. Prints a line for each clause: passed, WARNING with what is odd, FAILED with what was
+    expected and found, or - if the clause does not apply. The exit code is 1 if a clause failed.
     """
     passed = []
     for name in names:
@@ -105,12 +105,7 @@ def _values_of(options: list[str] | None) -> dict[str, Any]:
     """The values of ``key=value`` options, each in YAML."""
     from wsol_bench.common.yaml_files import parse_yaml
 
-    pairs = [option.partition("=") for option in options or []]
-    for key, equals, value in pairs:
-        if not key or not equals:
-            raise ConfigError(
-                f"--option: expected key=value, such as k=500, found {key + equals + value!r}"
-            )
+    pairs = [option.partition("=") for option in pairs_of(options)]
     return {key: parse_yaml(value, f"--option {key}") for key, _, value in pairs}
 
 
@@ -121,7 +116,7 @@ def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
 
     # Only the methods of this experiment are built; its other keys make it valid.
     content = {"name": "check", "dataset": "shapes", "protocol": "gradcam-2017"}
-    changes = [f"methods.0.{option}" for option in options or []]
+    changes = [f"methods.0.{option}" for option in pairs_of(options)]
     experiment = load_config({**content, "models": ["shapes_net"], "methods": [name]}, changes)
     methods, network_free = build_methods(experiment)
     if network_free:
@@ -145,7 +140,8 @@ def _print_verdicts(name: str, verdicts: "Iterable[Verdict]") -> bool:
         for verdict in verdicts:
             counts[verdict.ok] += 1
             detail = f": {verdict.detail}" if verdict.detail else ""
-            line = printable(f"  {words[verdict.ok]:7} {verdict.clause}{detail}")
+            word = "WARNING" if verdict.ok and verdict.detail else words[verdict.ok]
+            line = printable(f"  {word:7} {verdict.clause}{detail}")
             print(line, file=output, flush=True)
     seconds = time.perf_counter() - start
     print(

@@ -2,13 +2,14 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from wsol_bench.runs.findings import RunFinding
     from wsol_bench.runs.results import Results
 
 __all__ = ["print_message", "print_results", "print_summary", "print_table", "printable"]
@@ -18,14 +19,16 @@ _WIDTH_OF_FILES = 160
 
 
 def print_results(results: "Results", as_json: bool) -> None:
-    """Print the summary of a run, with the metrics that its experiment names."""
-    print_summary(results.summary, as_json, results.folder.identity.named_metrics)
+    """Print the summary of a run, with the metrics that its experiment names, and its findings."""
+    named = results.folder.identity.named_metrics
+    print_summary(results.summary, as_json, named, results.findings)
 
 
 def print_summary(
     summary: "pd.DataFrame",
     as_json: bool,
     named_metrics: Mapping[str, bool] = MappingProxyType({}),
+    findings: "Sequence[RunFinding]" = (),
 ) -> None:
     """Print a summary as a table for people, or as JSON records.
 
@@ -34,6 +37,7 @@ def print_summary(
         as_json: print JSON and nothing else.
         named_metrics: metrics that the experiment names, and whether each is a share, which people
             read in percent.
+        findings: what the run saw. In JSON each line has the findings that concern it.
     """
     from wsol_bench.report.tables import (
         SEEDS_TITLE,
@@ -44,10 +48,14 @@ def print_summary(
     )
 
     if as_json:
-        print(json.dumps(records(summary), indent=2))
+        lines = [
+            {**line, "findings": [finding.text for finding in findings if finding.concerns(line)]}
+            for line in records(summary)
+        ]
+        print(json.dumps(lines, indent=2))
         return
     print_table(columns_for_people(summary, named_metrics))
-    print(footer(summary))
+    print(footer(summary, [printable(finding.sentence) for finding in findings]))
     if len(spread := seeds_for_people(summary)):
         print_table(spread, SEEDS_TITLE)
 

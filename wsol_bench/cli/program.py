@@ -1,6 +1,7 @@
 """The program ``wsol-bench``: its commands in the order of ``--help``, and its entry point."""
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -14,7 +15,7 @@ from wsol_bench.cli.output import print_message
 from wsol_bench.cli.results import analyze, export
 from wsol_bench.cli.run import demo, merge, rescore, run
 from wsol_bench.cli.score import score, score_maps
-from wsol_bench.errors import WsolBenchError
+from wsol_bench.errors import PluginError, WsolBenchError
 
 __all__ = ["app", "main"]
 
@@ -65,6 +66,14 @@ def _print_version(wanted: bool) -> bool:
     return wanted
 
 
+def _keep_debug(wanted: bool) -> bool:
+    """Note whether tracebacks are wanted, for the errors that leave the commands."""
+    _wants_traceback[0] = wanted
+    return wanted
+
+
+_wants_traceback = [False]
+
 app = typer.Typer(
     name="wsol-bench",
     no_args_is_help=True,
@@ -84,6 +93,10 @@ def program(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", callback=_keep_debug, help="Print the traceback of an error, too."),
+    ] = False,
 ) -> None:
     """Measure how well classifiers and map methods localize objects.
 
@@ -101,5 +114,9 @@ def main() -> None:
     try:
         app()
     except (WsolBenchError, OSError) as error:
+        if _wants_traceback[0]:
+            traceback.print_exc()
         print_message(f"Error: {error}")
+        if isinstance(error, PluginError) and error.__cause__ and not _wants_traceback[0]:
+            print_message("wsol-bench --debug COMMAND ... prints the traceback, too.")
         sys.exit(1)

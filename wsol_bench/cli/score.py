@@ -17,6 +17,7 @@ from wsol_bench.cli.shared_options import (
     DatasetRoot,
     Force,
     ProtocolOverrides,
+    pairs_of,
 )
 from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.errors import PredictionError
@@ -47,6 +48,11 @@ def score(
     Reads a prediction file and the ground truth of the data set. Prints top-1 and top-5
     classification and localization errors. Writes only to the cache folder.
     """
+    if file.is_dir():
+        raise PredictionError(
+            f"{file} is a folder; expected a file in devkit or Kaggle format. A folder of maps is "
+            "scored by wsol-bench score-maps"
+        )
     if not file.is_file():
         raise PredictionError(
             f"prediction file {file} does not exist; expected the path of a file in devkit or "
@@ -55,7 +61,7 @@ def score(
     from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
     from wsol_bench.runs.experiment_config import load_dataset
 
-    truth = load_dataset(_dataset_content(dataset, root), options or [])
+    truth = load_dataset(_dataset_content(dataset, root), pairs_of(options))
     predictions = read_predictions(file, truth, format=file_format)
     print_summary(score_predictions(predictions, truth, name=file.name), as_json)
 
@@ -100,7 +106,7 @@ def score_maps(
         "methods": [{"name": "maps_from", "path": str(folder), "label": folder.resolve().name}],
         "protocol": {"name": protocol},
     }
-    changes = [f"dataset.{option}" for option in options or []] + (overrides or [])
+    changes = [f"dataset.{option}" for option in pairs_of(options)] + (overrides or [])
     experiment = load_config(config, changes)
     with tempfile.TemporaryDirectory(prefix="wsol_bench-") as temporary:
         results = run_experiment(experiment, out=out or Path(temporary, "run"), force=force)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from wsol_bench.errors import ConfigError
+
 __all__ = [
     "AsJson",
     "DatasetName",
@@ -18,6 +20,7 @@ __all__ = [
     "Overrides",
     "ProtocolOverrides",
     "RunFolderPath",
+    "pairs_of",
 ]
 
 ExperimentFile = Annotated[
@@ -90,3 +93,14 @@ DatasetOptions = Annotated[
         help="Option of the data set, such as subset=FILE or devkit=FOLDER. May be repeated.",
     ),
 ]
+
+
+def pairs_of(options: list[str] | None) -> list[str]:
+    """The values of ``--option``; ConfigError unless each is KEY=VALUE."""
+    for option in options or []:
+        key, equals, _ = option.partition("=")
+        if not key or not equals:
+            raise ConfigError(
+                f"--option {option}: expected KEY=VALUE, such as k=500, found {option!r}"
+            )
+    return options or []

@@ -93,10 +93,10 @@ class Catalog:
             names += [f"{prefix}/..." for catalog in catalogs for prefix in catalog.families]
             raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, names)}")
 
-    def is_taken(self, name: str) -> bool:
-        """Return whether ``name`` is a built-in plug-in's whose module is not imported yet."""
+    def taken_by(self, name: str) -> str | None:
+        """The module of the built-in plug-in called ``name``, if it is not imported yet."""
         built_in = self._built_in.get(name)
-        return built_in is not None and built_in.module not in sys.modules
+        return None if built_in is None or built_in.module in sys.modules else built_in.module
 
     def find(self, name: str) -> Any:
         """The built-in plug-in called ``name``, or None; imports the plug-in's module."""

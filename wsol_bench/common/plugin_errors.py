@@ -2,14 +2,18 @@
 
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from inspect import unwrap
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import wsol_bench
+from wsol_bench.errors import PluginError, WsolBenchError
 
-__all__ = ["plugin_error"]
+__all__ = ["blamed", "file_of", "place_of", "plugin_error"]
 
 # A message of torch may have many lines.
 _LONGEST = 500
@@ -18,6 +22,20 @@ _OWN = Path(wsol_bench.__file__).parent
 _STDLIB = Path(sysconfig.get_path("stdlib"))
 # Code that was typed, not read from a file. (A notebook's cell may also have the name of a file.)
 _TYPED = ("<stdin>", "<ipython-input")
+
+
+@contextmanager
+def blamed(whose: str, function: Callable[..., Any] | None = None) -> Iterator[None]:
+    """Turn an exception within the context into a PluginError; ``plugin_error`` has the arguments.
+
+    Errors of this package pass as they are: they already say what is wrong.
+    """
+    try:
+        yield
+    except WsolBenchError:
+        raise
+    except (Exception, SystemExit) as error:  # other people's code can raise any error
+        raise PluginError(plugin_error(whose, error, function)) from error
 
 
 def plugin_error(
@@ -53,14 +71,34 @@ def _place(error: BaseException, function: Callable[..., Any] | None) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_short(error.filename)}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
-    code = getattr(unwrap(function), "__code__", None) if function is not None else None
-    own_file = getattr(code, "co_filename", None)
+    own_file = file_of(function)
     users = [frame for frame in frames if _is_users(frame.filename)]
     plugins = [frame for frame in frames if frame.filename == own_file]
     for chosen in (users, plugins, frames):
         if chosen:
             return f"{_short(chosen[-1].filename)}:{chosen[-1].lineno}"
     return ""
+
+
+def file_of(function: Callable[..., Any] | None) -> str | None:
+    """The file of a function's code; None if it is not known."""
+    code = _code_of(function)
+    return None if code is None else code.co_filename
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """The file and line of a function, or the name of its module if they are not known."""
+    code = _code_of(function)
+    if code is None:
+        return str(getattr(function, "__module__", None) or type(function).__module__)
+    return f"{_short(code.co_filename)}:{code.co_firstlineno}"
+
+
+def _code_of(function: Callable[..., Any] | None) -> CodeType | None:
+    while isinstance(function, partial):
+        function = function.func
+    code = None if function is None else getattr(unwrap(function), "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 def _is_users(filename: str) -> bool:

@@ -2,10 +2,13 @@
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from wsol_bench.common.catalog import Catalog
+from wsol_bench.common.plugin_errors import file_of, place_of, plugin_error
 from wsol_bench.errors import ConfigError, did_you_mean
 
 __all__ = ["Registry", "import_object", "uniquely_named"]
@@ -42,17 +45,30 @@ class Registry(Generic[T]):
         self._expected = expected
         self._example = example
         self._plugins: dict[str, T] = {}
+        self._origins: dict[str, Callable[..., Any]] = {}
         self._families: dict[str, Callable[[str], T]] = {}
 
-    def register(self, name: str, plugin: T) -> T:
+    def register(self, name: str, plugin: T, function: Callable[..., Any]) -> T:
         """Add a plug-in under ``name``.
 
+        A definition from the same module or file replaces the former one: a cell of a notebook may
+        run again, and a module may be imported again.
+
+        Args:
+            name: the plug-in's name.
+            plugin: the plug-in.
+            function: the function that the plug-in is made of, which says where it is defined.
+
         Raises:
-            ConfigError: the name is taken.
+            ConfigError: another module has registered the name.
         """
-        if self._plugins.get(name, plugin) is not plugin or self.catalog.is_taken(name):
-            raise ConfigError(f"{self.kind} {name!r} is registered twice")
+        self._require_own(
+            name, self._origins.get(name) if name in self._plugins else None, function
+        )
+        if module := self.catalog.taken_by(name):
+            raise self._clash(name, module, function)
         self._plugins[name] = plugin
+        self._origins[name] = function
         self.catalog.registered.add(name)
         return plugin
 
@@ -63,12 +79,26 @@ class Registry(Generic[T]):
         """
 
         def register(make: Callable[[str], T]) -> Callable[[str], T]:
-            if self._families.get(prefix, make) is not make:
-                raise ConfigError(f"{self.kind} family {prefix!r} is registered twice")
+            self._require_own(f"{prefix}/...", self._families.get(prefix), make)
             self._families[prefix] = make
             return make
 
         return register
+
+    def _require_own(
+        self, name: str, former: Callable[..., Any] | None, new: Callable[..., Any]
+    ) -> None:
+        """Raise ConfigError if a name belongs to a function of another module and file."""
+        if former is None or former.__module__ == new.__module__:
+            return
+        if file_of(new) is None or file_of(former) != file_of(new):
+            raise self._clash(name, place_of(former), new)
+
+    def _clash(self, name: str, former: str, new: Callable[..., Any]) -> ConfigError:
+        return ConfigError(
+            f"{self.kind} {name!r} is registered twice: by {former} and by {place_of(new)}; give "
+            "one of them another name"
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self._plugins, *self.catalog}))
@@ -94,10 +124,9 @@ class Registry(Generic[T]):
         if name in plugins:
             try:
                 plugin = plugins[name].load()
-            except Exception as error:  # a user's module can raise any error when it is imported
-                raise ConfigError(
-                    f"{self.kind} {name!r} cannot be loaded: {type(error).__name__}: {error}"
-                ) from error
+            except (Exception, SystemExit) as error:  # a user's module can raise any error
+                whose = f"{self.kind} {name!r} cannot be loaded"
+                raise ConfigError(plugin_error(whose, error)) from error
             return self._accept(plugin, name)
         if ":" in name:
             return self._accept(import_object(name, self.kind), name)
@@ -152,17 +181,34 @@ def import_object(path: str, kind: str) -> Any:
         ConfigError: the module cannot be imported, or has no such name.
     """
     module_name, _, attribute = path.partition(":")
+    whose = f"{kind} {path!r}"
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module can raise any error when it is imported
-        raise ConfigError(
-            f"{kind} {path!r}: cannot import {module_name!r}: {type(error).__name__}: {error} "
-            "(looked among installed modules and in the working directory)"
-        ) from error
+    except (Exception, SystemExit) as error:  # a user's module can raise any error
+        looked = ""
+        if isinstance(error, ModuleNotFoundError):
+            looked = " (looked among installed modules and in the working directory)"
+        told = plugin_error(f"{whose}: cannot import {module_name!r}", error)
+        raise ConfigError(f"{told}{looked}") from error
+    _require_not_hidden(module_name, whose)
     try:
         return getattr(module, attribute)
     except AttributeError:
         raise ConfigError(
-            f"{kind} {path!r}: module {module_name!r} has no {attribute!r}; "
+            f"{whose}: module {module_name!r} has no {attribute!r}; "
             f"{did_you_mean(attribute, (name for name in vars(module) if name[:1] != '_'))}"
         ) from None
+
+
+def _require_not_hidden(module_name: str, whose: str) -> None:
+    """Raise ConfigError if a module of the same name in the working folder was not imported."""
+    top = module_name.partition(".")[0]
+    file = getattr(sys.modules.get(top), "__file__", None)
+    if file is None or top == __name__.partition(".")[0]:
+        return
+    for local in (Path(f"{top}.py"), Path(top, "__init__.py")):
+        if local.is_file() and not local.samefile(file):
+            raise ConfigError(
+                f"{whose}: the name {top!r} imports {file}, not {local} in the working folder, "
+                f"which it hides; rename {local} (or its folder), or uninstall the other"
+            )

@@ -32,6 +32,7 @@ from wsol_bench.contracts.verdict import (
     BrokenClauseError,
     Clause,
     InapplicableClauseError,
+    OddClauseError,
     Verdict,
     clause,
     fail,
@@ -41,6 +42,9 @@ from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.base import MapMethod
 
 __all__ = ["CLAUSES", "check_map_method"]
+
+# A map is normalized if its extrema are within this of 0 and 1: a division rounds.
+_ROUNDING = 1e-5
 
 
 def check_map_method(method: MapMethod) -> Iterator[Verdict]:
@@ -114,6 +118,37 @@ def is_not_constant(case: MethodCase) -> None:
     flat = case.maps.flatten(2)
     if bool((flat.amax(-1) == flat.amin(-1)).all()):
         fail("a map whose values differ", f"{float(flat[0, 0, 0])} everywhere")
+    # Slot 0 holds the label; a map of another class may well be zero.
+    low, high = flat[:, 0].amin(-1), flat[:, 0].amax(-1)
+    counts = {
+        "constant": int(((low == high) & (high > 0)).sum()),
+        "zero everywhere": int(((low == 0) & (high == 0)).sum()),
+        "without a positive value": int(((high <= 0) & ((low != 0) | (high != 0))).sum()),
+    }
+    odd = [f"{count} {what}" for what, count in counts.items() if count]
+    if odd:
+        raise OddClauseError(
+            f"of {high.numel()} maps of labels {', '.join(odd)}: most protocols take no box of "
+            "such maps"
+        )
+
+
+@clause("maps are neither upsampled nor normalized", has_a_map_per_slot, is_finite)
+def is_as_it_was_made(case: MethodCase) -> None:
+    """Upsampling and the scale of a map are the protocol's: done twice, they change its boxes."""
+    maps = case.maps
+    size, grid = maps.shape[-2:], case.first_call.record.activations.shape[-2:]
+    odd = []
+    if case.method.scope == "layer" and size == case.toy.images.shape[-2:] != grid:
+        odd.append(
+            f"maps have the size of the input, {size[0]} x {size[1]}, and the layer has {grid[0]} "
+            f"x {grid[1]} positions; return them at the layer's size (or say scope='image')"
+        )
+    low, high = maps.flatten(2).amin(-1), maps.flatten(2).amax(-1)
+    if bool((((high - 1).abs() < _ROUNDING) & (low.abs() < _ROUNDING)).all()):
+        odd.append("each map has the minimum 0 and the maximum 1; return it in the paper's scale")
+    if odd:
+        raise OddClauseError("; ".join(odd))
 
 
 @clause("a second call gives the same maps", has_a_map_per_slot)
@@ -128,7 +163,7 @@ def is_repeatable(case: MethodCase) -> None:
         torch.manual_seed(1)
         np.random.seed(1)
         random.seed(1)
-        maps = case.method(record)
+        maps = case.method.maps(record)
         if not equal(case.maps, maps.detach()):
             fail(
                 f"the same maps from a second call, on {name} of the same images",
@@ -164,7 +199,7 @@ def is_independent_of_the_batch(case: MethodCase) -> None:
             ids=IMAGE_IDS[image],
             classes=case.toy.classes[image],
         )
-        expect_same_maps(case.maps[image], case.method(record), f"for image {b} alone")
+        expect_same_maps(case.maps[image], case.method.maps(record), f"for image {b} alone")
 
 
 @clause("maps are in the order of the class slots", has_a_map_per_slot, is_repeatable)
@@ -172,9 +207,11 @@ def follows_the_slots(case: MethodCase) -> None:
     """Class slots in another order give the same maps in that order."""
     order = torch.tensor([2, 0, 1])
     record = case.record(classes=case.toy.classes[:, order])
-    expect_same_maps(case.maps[:, order], case.method(record), "for class slots in another order")
+    expect_same_maps(
+        case.maps[:, order], case.method.maps(record), "for class slots in another order"
+    )
     slots = order.expand(len(case.toy.images), -1)
-    maps = case.method(case.record(), slots)
+    maps = case.method.maps(case.record(), slots)
     expect_same_maps(case.maps[:, order], maps, "for slots selected in another order")
 
 
@@ -185,10 +222,10 @@ def is_independent_of_other_classes(case: MethodCase) -> None:
     Runs call costly methods for one slot alone.
     """
     first = case.maps[:, :1]
-    beside = case.method(case.record(classes=case.toy.other_classes))[:, :1]
+    beside = case.method.maps(case.record(classes=case.toy.other_classes))[:, :1]
     expect_same_maps(first, beside, "for slot 0 beside other classes")
     slots = torch.zeros_like(case.toy.classes[:, :1])
-    expect_same_maps(first, case.method(case.record(), slots), "for slot 0 alone")
+    expect_same_maps(first, case.method.maps(case.record(), slots), "for slot 0 alone")
 
 
 @clause(
@@ -202,7 +239,7 @@ def is_independent_of_other_methods(case: MethodCase) -> None:
         plan=case.method.plan | Plan(gradients=True),
         targets=[case.toy.target, case.toy.later_target],
     )
-    maps = case.method(record.at_layer(0))
+    maps = case.method.maps(record.at_layer(0))
     expect_same_maps(
         case.maps, maps, "from record.at_layer(0) of two layers, recorded with gradients"
     )
@@ -212,14 +249,14 @@ def is_independent_of_other_methods(case: MethodCase) -> None:
 def works_with_frozen_parameters(case: MethodCase) -> None:
     """Networks are often loaded with ``requires_grad_(False)``."""
     network = case.network().requires_grad_(False)
-    expect_same_maps(case.maps, case.method(case.record(network)), "with frozen parameters")
+    expect_same_maps(case.maps, case.method.maps(case.record(network)), "with frozen parameters")
 
 
 @clause("torch.no_grad() does not change its maps", has_a_map_per_slot, is_repeatable)
 def works_without_gradients(case: MethodCase) -> None:
     """The caller may have switched gradients off."""
     with torch.no_grad():
-        maps = case.method(case.record())
+        maps = case.method.maps(case.record())
     expect_same_maps(case.maps, maps, "under torch.no_grad()")
 
 
@@ -233,7 +270,7 @@ def works_in_inference_mode(case: MethodCase) -> None:
     """The caller may be in inference mode; the images are then made there, too."""
     network = case.network()
     with torch.inference_mode():
-        maps = case.method(case.record(network, images=case.toy.images.clone()))
+        maps = case.method.maps(case.record(network, images=case.toy.images.clone()))
     with torch.no_grad():
         expect_same_maps(case.maps, maps.clone(), "under torch.inference_mode()")
 
@@ -244,7 +281,7 @@ def works_in_channels_last(case: MethodCase) -> None:
     last = torch.channels_last
     network = case.network().to(memory_format=last)
     images = case.toy.images.clone(memory_format=last)
-    maps = case.method(case.record(network, images=images))
+    maps = case.method.maps(case.record(network, images=images))
     expect_same_maps(case.maps, maps, "with channels_last memory")
 
 
@@ -253,7 +290,7 @@ def leaves_the_record(case: MethodCase) -> None:
     """The next method gets the same record: an operation in place needs a copy."""
     record = case.record(plan=case.method.plan | Plan(gradients=True))
     before = record_snapshot(record)
-    case.method(record)
+    case.method.maps(record)
     expect_unchanged(before, record_snapshot(record))
 
 
@@ -262,7 +299,7 @@ def leaves_the_network(case: MethodCase) -> None:
     """Weights, modes, requires_grad, .grad, hooks and attributes are as before."""
     network, images = with_mixed_states(case.network()), case.toy.images.clone()
     before = network_snapshot(network, images)
-    case.method(case.record(network, images=images))
+    case.method.maps(case.record(network, images=images))
     expect_unchanged(before, network_snapshot(network, images))
 
 
@@ -277,14 +314,14 @@ def survives_a_failing_network(case: MethodCase) -> None:
     with failing(counted, at=None) as calls:
         record = case.record(counted)
         n_of_pass = calls[0]
-        case.method(record)
+        case.method.maps(record)
         n = calls[0]
     for at in sorted({n_of_pass // 2 + 1, min(n_of_pass + 1, n), (n_of_pass + n) // 2, n}):
         network, images = with_mixed_states(case.network()), case.toy.images.clone()
         with failing(network, at=at):
             before = network_snapshot(network, images)
             try:
-                case.method(case.record(network, images=images))
+                case.method.maps(case.record(network, images=images))
             except Exception as error:
                 if not comes_from_failure(error):
                     fail("the error that the network raised", f"{type(error).__name__}: {error}")
@@ -308,7 +345,7 @@ def agrees_with_cam(case: MethodCase) -> None:
             "no global average pooling and linear layer follow the target layer here"
         )
     cam = torch.einsum("bkc,bchw->bkhw", record.class_weights, record.activations).relu()
-    maps = case.method(record)
+    maps = case.method.maps(record)
     if cam.shape != maps.shape:
         fail(f"maps of shape {tuple(cam.shape)}", tuple(maps.shape))
     expect_same_maps(
@@ -321,6 +358,7 @@ CLAUSES: tuple[Clause[MethodCase], ...] = (
     is_float32_and_detached,
     is_finite,
     is_not_constant,
+    is_as_it_was_made,
     is_repeatable,
     leaves_the_generators,
     is_independent_of_the_batch,

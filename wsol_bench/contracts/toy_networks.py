@@ -114,7 +114,7 @@ class MethodCase:
     def first_call(self) -> FirstCall:
         """The method's first call, on the whole batch."""
         record, before = self.record(), generator_states()
-        maps = self.method(record)
+        maps = self.method.maps(record)
         changed = [name for name, state in generator_states().items() if state != before[name]]
         return FirstCall(record, maps, maps.detach().clone(), changed)
 

@@ -9,6 +9,7 @@ __all__ = [
     "BrokenClauseError",
     "Clause",
     "InapplicableClauseError",
+    "OddClauseError",
     "Verdict",
     "clause",
     "fail",
@@ -24,8 +25,8 @@ class Verdict(NamedTuple):
     Attributes:
         clause: the clause, as a sentence.
         ok: whether the clause holds; None if it does not apply or was not checked.
-        detail: what was expected and what was found, or why the clause was not checked; "" if it
-            holds.
+        detail: what was expected and what was found, or why the clause was not checked. If the
+            clause holds, what is odd all the same; "" if nothing is.
     """
 
     clause: str
@@ -35,6 +36,10 @@ class Verdict(NamedTuple):
 
 class BrokenClauseError(Exception):
     """A clause does not hold; the message says what was expected and what was found."""
+
+
+class OddClauseError(Exception):
+    """A clause holds, but something is odd; the message says what."""
 
 
 class InapplicableClauseError(Exception):
@@ -101,6 +106,8 @@ def _verdict_of(
             current.check(case)
         except InapplicableClauseError as reason:
             return Verdict(current.sentence, None, str(reason))
+        except OddClauseError as odd:
+            return Verdict(current.sentence, True, str(odd))
         except BrokenClauseError as broken:
             return Verdict(current.sentence, False, str(broken))
         except Exception as error:  # a plug-in may raise any error

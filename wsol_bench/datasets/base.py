@@ -188,6 +188,19 @@ class Dataset:
             )
         return self.take([position[name] for name in image_ids])
 
+    def apart(self) -> "Dataset":
+        """The same data set with tables and arrays of its own: what is written there stays there.
+
+        Plug-ins are given such a data set.
+        """
+        return replace(
+            self,
+            images=self.images.copy(),
+            boxes=self.boxes.copy(),
+            box_labels=self.box_labels.copy(),
+            classes=self.classes.copy(),
+        )
+
     @property
     def words(self) -> dict[str, str]:
         """The names of the classes for people, by wnid; two classes may share a name ("crane")."""
@@ -238,6 +251,6 @@ def dataset(name: str) -> Callable[[Loader], DatasetLoader]:
 
     def register(load: Loader) -> DatasetLoader:
         summary = (load.__doc__ or "").strip().partition("\n")[0]
-        return datasets.register(name, DatasetLoader(load, summary))
+        return datasets.register(name, DatasetLoader(load, summary), load)
 
     return register

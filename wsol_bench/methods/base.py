@@ -12,10 +12,12 @@ from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
 from wsol_bench.common.catalog import METHODS
+from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options, name_with_options
 from wsol_bench.common.registry import Registry
 from wsol_bench.common.vocabulary import Classes, Sanity, Scope
-from wsol_bench.errors import ModelError, NotApplicableError
+from wsol_bench.errors import ModelError, NotApplicableError, PluginError
+from wsol_bench.methods.isolation import isolated
 
 __all__ = ["MapMethod", "cam_method", "cam_methods", "merged_plan"]
 
@@ -71,19 +73,22 @@ class MapMethod:
         Raises:
             NotApplicableError: the network lacks what the method needs.
             ModelError: the function returns something else than a map for each class slot.
+            PluginError: the function raises another error, or changes what other methods read.
         """
+        with isolated(self.name, self.function, record):
+            return self.maps(record, slots)
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def maps(
+        self, record: Record, slots: Int64[Tensor, "batch m"] | None = None
+    ) -> Float[Tensor, "batch k h w"]:
+        """The maps of a record's class slots, as in a call, but the method is not watched."""
         if self.sanity == "class_swapped":
             slots = _swapped(record.classes, slots)
         if slots is not None:
             record = record.select(slots)
-        try:
-            with torch.autocast(record.logits.device.type, enabled=False):
-                maps = self.function(record)
-        except NotApplicableError as error:
-            model = type(record.probe.model).__name__
-            raise NotApplicableError(
-                f"{self.name} is not applicable to {model}: {error}"
-            ) from error
+        maps = self._result(record.limited_to(self.plan))
         expected = tuple(record.classes.shape)
         if not isinstance(maps, Tensor) or maps.ndim != 4 or tuple(maps.shape[:2]) != expected:
             found = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
@@ -92,6 +97,26 @@ class MapMethod:
                 f"({expected[0]}, {expected[1]}, h, w), one for each class slot, found {found}"
             )
         return maps
+
+    def _result(self, record: Record) -> Any:
+        """What the function returns; an exception in it becomes an error of this package."""
+        whose = f"map method {self.name!r}"
+        try:
+            # A method computes in float32, whatever the caller's autocast says.
+            autocast = torch.autocast(record.logits.device.type, enabled=False)
+            with blamed(whose, self.function), autocast:
+                return self.function(record)
+        except NotApplicableError as error:
+            model = type(record.probe.model).__name__
+            raise NotApplicableError(
+                f"{self.name} is not applicable to {model}: {error}"
+            ) from error
+        except ModelError as error:
+            raise ModelError(f"{whose}: {error}") from error
+        except PluginError as error:
+            if isinstance(error.__cause__, torch.OutOfMemoryError):
+                raise error.__cause__ from None  # a run says what needs less memory
+            raise
 
     @property
     def is_randomized(self) -> bool:
@@ -152,7 +177,7 @@ def cam_method(
             classes=classes,
             generalizes_cam=generalizes_cam,
         )
-        return cam_methods.register(name, method)
+        return cam_methods.register(name, method, function)
 
     return register
 

@@ -15,12 +15,13 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 import numpy as np
 
 from wsol_bench.common.catalog import METRICS
+from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options, name_with_options
 from wsol_bench.common.registry import Registry
 from wsol_bench.common.table import Column
 from wsol_bench.common.vocabulary import Better
 from wsol_bench.datasets.ground_truth import ImageTruth
-from wsol_bench.errors import ConfigError
+from wsol_bench.errors import ConfigError, PluginError
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.map_view import MapView
 from wsol_bench.metrics.number import Number, PerImageValues, ThresholdColumns
@@ -91,13 +92,14 @@ class Metric:
         """The value of one map; NaN if its image has no ground truth.
 
         Raises:
-            ValueError: the function's value is not a number in the metric's range.
+            PluginError: the function fails, or its value is not a number in the metric's range.
         """
         if not self.counts(view.truth):
             return float("nan")
         if not view.finite:
             return self.worst
-        value = float(self.function(view))
+        with blamed(f"metric {self.name!r}", self.function):
+            value = float(self.function(view))
         self._require_range(np.array([value]))
         return value
 
@@ -105,8 +107,8 @@ class Metric:
         """The number of a method, image by image; None if the method has no such number.
 
         Raises:
-            ValueError: the function does not return values for each image, or a value (or with a
-                ``statistic`` the number) is outside the metric's range.
+            PluginError: the function fails or does not return values for each image, or a value (or
+                with a ``statistic`` the number) is outside the metric's range.
         """
         values = self._values(images)
         if values is None:
@@ -143,35 +145,44 @@ class Metric:
         """Return what each image contributes, checked; None if the method has no such number."""
         if self.column is not None:
             return images.of_maps(self.column.name)
-        result: Any = self.function(images)
-        if result is None:
+        values: PerImageValues | None
+        with blamed(f"metric {self.name!r}", self.function):
+            # The arrays are read-only, but tables can be written; the built-in metrics do not.
+            values = self.function(images if self._is_built_in else images.apart())
+            if isinstance(values, list | tuple):
+                values = np.array(values, np.float64)
+        if values is None:
             return None
-        values = np.array(result, np.float64) if isinstance(result, list | tuple) else result
         if len(values) != len(images):
-            raise ValueError(
+            raise PluginError(
                 f"metric {self.name!r}: expected a value for each of {len(images)} images, "
                 f"found {len(values)}"
             )
         if self.statistic in (None, "class_mean"):
             if not isinstance(values, np.ndarray) or values.ndim != 1:
                 shape = values.shape if hasattr(values, "shape") else type(values).__name__
-                raise ValueError(
+                raise PluginError(
                     f"metric {self.name!r}: expected one value an image, of shape (n,), found "
                     f"{shape}; several columns need a 'statistic' in the decorator"
                 )
             self._require_range(values)
         return values
 
+    @property
+    def _is_built_in(self) -> bool:
+        function = self.function.func if isinstance(self.function, partial) else self.function
+        return str(function.__module__).startswith(f"{__package__}.")
+
     def _require_range(self, values: np.ndarray) -> None:
         low, high = self.range
         if self.hits and (no_hits := values[~np.isin(values, (0, 1)) & ~np.isnan(values)]).size:
-            raise ValueError(
+            raise PluginError(
                 f"metric {self.name!r}: expected values of 0 or 1, because its decorator says "
                 f"hits=True, found {no_hits[0]:g}"
             )
         outside = values[(values < low - _ROUNDING) | (values > high + _ROUNDING)]
         if len(outside):
-            raise ValueError(
+            raise PluginError(
                 f"metric {self.name!r} has the value {outside[0]:g}, outside of its range "
                 f"[{low:g}, {high:g}]"
             )
@@ -326,6 +337,7 @@ def metric(
                 statistic=facts.statistic,
                 summary=summary,
             ),
+            function,
         )
 
     return register

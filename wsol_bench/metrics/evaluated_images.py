@@ -1,5 +1,6 @@
 """The evaluated images of a model, with the values that their ground truth alone decides."""
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
+from wsol_bench.common.arrays import read_only
 from wsol_bench.geometry import Boxes, box_area
 from wsol_bench.runs.schema import ImageStatus
 
@@ -65,6 +67,12 @@ class EvaluatedImages:
     def __len__(self) -> int:
         return len(self.table)
 
+    def apart(self) -> "EvaluatedImages":
+        """The same images with a table of its own, which a plug-in may write into."""
+        other = copy(self)
+        vars(other).update(table=self.table.copy())
+        return other
+
     def take(self, chosen: Bool[np.ndarray, " n"]) -> "EvaluatedImages":
         """The chosen images."""
         return EvaluatedImages(self.table[chosen].reset_index(drop=True))
@@ -77,12 +85,12 @@ class EvaluatedImages:
     @cached_property
     def ids(self) -> np.ndarray:
         """The ids of the images, as an array of strings."""
-        return _read_only(self.index.to_numpy(object))
+        return read_only(self.index.to_numpy(object))
 
     @cached_property
     def has_box(self) -> Bool[np.ndarray, " n"]:
         """Return whether each image has a ground-truth box of its label."""
-        return _read_only(self.table["n_label_boxes"].to_numpy(np.int64) > 0)
+        return read_only(self.table["n_label_boxes"].to_numpy(np.int64) > 0)
 
     @cached_property
     def counted(self) -> Bool[np.ndarray, " n"]:
@@ -90,27 +98,28 @@ class EvaluatedImages:
 
         They count an image that has a box and is not blacklisted.
         """
-        return _read_only(self.has_box & ~self.table["blacklisted"].to_numpy(bool))
+        return read_only(self.has_box & ~self.table["blacklisted"].to_numpy(bool))
 
     @cached_property
     def held_out(self) -> Bool[np.ndarray, " n"]:
         """Return whether a threshold is selected on each image; it then enters no number."""
         if "held_out" not in self.table:
-            return _read_only(np.zeros(len(self), np.bool_))
-        return _read_only(self.table["held_out"].to_numpy(bool))
+            return read_only(np.zeros(len(self), np.bool_))
+        return read_only(self.table["held_out"].to_numpy(bool))
 
     @cached_property
     def classes(self) -> ImageClasses:
         """The labels of the images, numbered."""
         number, names = pd.factorize(self.table["label"].to_numpy(object), sort=True)
-        return ImageClasses(number.astype(np.int64), list(names))
+        return ImageClasses(read_only(number.astype(np.int64)), list(names))
 
     @cached_property
     def label_boxes(self) -> LabelBoxes:
         """The ground-truth boxes of the images' labels, as one array."""
         flat = [np.asarray(boxes, np.float64) for boxes in self.table["boxes"].tolist()]
         per_image = np.array([len(boxes) // 4 for boxes in flat], np.int64)
-        return LabelBoxes(np.concatenate([np.zeros(0), *flat]).reshape(-1, 4), per_image)
+        boxes = np.concatenate([np.zeros(0), *flat]).reshape(-1, 4)
+        return LabelBoxes(read_only(boxes), read_only(per_image))
 
     @cached_property
     def largest_share(self) -> Float64[np.ndarray, " n"]:
@@ -120,7 +129,7 @@ class EvaluatedImages:
         image_of_box = np.repeat(np.arange(len(self)), truth.per_image)
         np.maximum.at(largest, image_of_box, box_area(truth.boxes))
         height, width = (self.table[side].to_numpy(np.float64) for side in ("height", "width"))
-        return _read_only(largest / (height * width))
+        return read_only(largest / (height * width))
 
     def positions(self, ids: pd.Series) -> Int64[np.ndarray, " r"]:
         """The position in the table of the image with each id.
@@ -146,9 +155,3 @@ class EvaluatedImages:
         """The position of each image's label in a list of classes; -2 if it is not in the list."""
         code = classes.get_indexer(pd.Index(self.classes.names, dtype=object))
         return np.append(np.where(code < 0, -2, code), -2)[self.classes.number].astype(np.int64)
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    shared = array.view()
-    shared.flags.writeable = False
-    return shared

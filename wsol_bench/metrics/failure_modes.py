@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64, Int64
 from wsol_bench.geometry import Boxes, box_area, box_intersection, box_iou, image_pairs
 from wsol_bench.metrics.evaluated_images import EvaluatedImages, LabelBoxes
 from wsol_bench.metrics.image_scores import ImageScores
-from wsol_bench.runs.schema import SCORED, RowStatus, boxes_of
+from wsol_bench.runs.schema import SCORED, boxes_of
 
 __all__ = [
     "FAILURE_MODES",
@@ -73,7 +73,7 @@ def failure_modes(
 
     Returns:
         A categorical of ``FAILURE_MODES`` with the index of ``rows``; missing if the row has no IoU
-        (a status other than ``box`` and ``no_box``) or its image has no box of its label.
+        (a status that is not in ``SCORED``) or its image has no box of its label.
         Blacklisted images have modes; ``failure_counts`` leaves them out.
 
     Raises:
@@ -99,19 +99,15 @@ def _codes(
     code = np.full(len(rows), -1, np.int64)
     code[hit] = FAILURE_MODES.index("hit")
     code[~right_class] = FAILURE_MODES.index("wrong_class")
-    boxless = _has(rows, RowStatus.NO_BOX, RowStatus.MISSING)
-    code[right_class & boxless] = FAILURE_MODES.index("no_box")
-    defined = _has(rows, *SCORED) & (truth.per_image[position] > 0)
-    missed = defined & right_class & _has(rows, RowStatus.BOX) & ~hit
+    scored = np.asarray(rows["status"].isin(SCORED).to_numpy(bool))
+    boxless = np.isnan(boxes_of(rows)[:, 0])
+    code[right_class & scored & boxless] = FAILURE_MODES.index("no_box")
+    defined = scored & (truth.per_image[position] > 0)
+    missed = defined & right_class & ~boxless & ~hit
     boxes = boxes_of(rows)[missed]
     code[missed] = _misplaced(boxes, position[missed], truth)
     code[~defined] = -1
     return code
-
-
-def _has(rows: pd.DataFrame, *statuses: RowStatus) -> Bool[np.ndarray, " r"]:
-    """Return whether each row has one of the statuses."""
-    return np.asarray(rows["status"].isin(statuses).to_numpy(bool))
 
 
 def _misplaced(

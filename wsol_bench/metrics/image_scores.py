@@ -1,6 +1,7 @@
 """The stored rows of one method, image by image, from which every number of a run is made."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
+from wsol_bench.common.arrays import read_only
 from wsol_bench.errors import ConfigError
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.runs.schema import RowStatus
@@ -63,6 +65,16 @@ class ImageScores:
             curves = curves[curves["image_id"].isin(images.index)]
         rows = self.rows[self.rows["image_id"].isin(images.index)]
         return replace(self, evaluated=images, rows=rows, curves=curves, hits={}, thresholds=None)
+
+    def apart(self) -> "ImageScores":
+        """The same scores with tables of their own: what is written there changes no other."""
+        other = copy(self)
+        tables = {"rows": self.rows.copy(), "evaluated": self.evaluated.apart()}
+        if self.curves is not None:
+            tables["curves"] = self.curves.copy()
+        # A copy made by the dataclass would compute the cached values again.
+        vars(other).update(tables)
+        return other
 
     @cached_property
     def scored(self) -> "ImageScores":
@@ -126,7 +138,7 @@ class ImageScores:
     @cached_property
     def label_rank(self) -> Float64[np.ndarray, " n"]:
         """The best rank of each image's label; infinite without a row of the label."""
-        return self.best_rank(self.is_label)
+        return read_only(self.best_rank(self.is_label))
 
     @cached_property
     def complete(self) -> bool:
@@ -169,8 +181,8 @@ class ImageScores:
         image: the boxes of a part of the images make no number.
         """
         if not (self.complete and self.applicable):
-            return np.full(len(self), np.nan)
-        return np.where(self.counted, self.of_label("iou"), np.nan)
+            return read_only(np.full(len(self), np.nan))
+        return read_only(np.where(self.counted, self.of_label("iou"), np.nan))
 
     @cached_property
     def n_missing(self) -> int:
@@ -178,6 +190,11 @@ class ImageScores:
         missing = (self.rows["status"] == RowStatus.MISSING).to_numpy(bool)
         missing = missing & (self.is_label | (self.rows["class"] == "").to_numpy(bool))
         return len(np.unique(self.image_position[missing]))
+
+    def n_with_status(self, status: RowStatus) -> int:
+        """The number of images whose row of their label has a status."""
+        rows = self.label_rows[self.label_rows >= 0]
+        return int((self.rows["status"].iloc[rows] == status).sum())
 
     @cached_property
     def label_rows(self) -> Int64[np.ndarray, " n"]:
@@ -197,16 +214,17 @@ class ImageScores:
         """Return whether each row's class is its image's label."""
         classes = self.rows["class"].astype("category")
         label = self.evaluated.label_codes(classes.cat.categories)
-        return np.asarray(classes.cat.codes.to_numpy() == label[self.image_position], np.bool_)
+        own = classes.cat.codes.to_numpy() == label[self.image_position]
+        return read_only(np.asarray(own, np.bool_))
 
     @cached_property
     def image_position(self) -> Int64[np.ndarray, " r"]:
         """The position of each row's image."""
-        return self.evaluated.positions(self.rows["image_id"])
+        return read_only(self.evaluated.positions(self.rows["image_id"]))
 
     @cached_property
     def _rank(self) -> Float64[np.ndarray, " r"]:
-        return self.rows["rank"].to_numpy(np.float64)
+        return read_only(self.rows["rank"].to_numpy(np.float64))
 
     def _first_of(self, chosen: Bool[np.ndarray, " r"]) -> Int64[np.ndarray, " n"]:
         """The position of each image's first chosen row, by rank; -1 without a chosen row."""
@@ -215,7 +233,7 @@ class ImageScores:
         image, first = np.unique(self.image_position[ordered], return_index=True)
         row = np.full(len(self), -1, np.int64)
         row[image] = ordered[first]
-        return row
+        return read_only(row)
 
     def _column(self, rows: Int64[np.ndarray, " n"], column: str) -> Float64[np.ndarray, " n"]:
         values = np.append(self.rows[column].to_numpy(np.float64), np.nan)  # row -1 is no row

@@ -8,6 +8,7 @@ import numba
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from wsol_bench.common.arrays import read_only
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.geometry import Boxes, Placement, to_input
 from wsol_bench.images.masks import OBJECT, mask_of
@@ -19,6 +20,8 @@ __all__ = ["MapView"]
 class MapView:
     """One localization map of an image's label, beside the ground truth of the image.
 
+    Its arrays are read-only, since all metrics per map get the same view.
+
     Attributes:
         values: the map at the size of the network's input, as the protocol upsamples it.
         truth: ground truth of the image, in pixels of the image.
@@ -29,6 +32,10 @@ class MapView:
     truth: ImageTruth
     placement: Placement
 
+    def __post_init__(self) -> None:
+        truth = self.truth._replace(boxes=read_only(self.truth.boxes))
+        vars(self).update(values=read_only(self.values), truth=truth)
+
     @cached_property
     def finite(self) -> bool:
         """Return whether all values are finite."""
@@ -38,7 +45,7 @@ class MapView:
     def boxes(self) -> Boxes:
         """The ground-truth boxes in pixels of the network's input, half-open xyxy."""
         boxes = self.truth.boxes
-        return to_input(boxes, [self.placement], np.zeros(len(boxes), np.int64))
+        return read_only(to_input(boxes, [self.placement], np.zeros(len(boxes), np.int64)))
 
     @cached_property
     def pixels(self) -> UInt8[np.ndarray, "height width"]:
@@ -48,14 +55,14 @@ class MapView:
         lies in a ground-truth box.
         """
         if self.truth.mask is not None:
-            return mask_of(self.truth.mask, self.placement)
+            return read_only(mask_of(self.truth.mask, self.placement))
         height, width = self.values.shape[0], self.values.shape[1]
         pixels = np.zeros((height, width), np.uint8)
         for x0, y0, x1, y1 in np.ceil(self.boxes - 0.5).tolist():
             rows = slice(max(0, int(y0)), min(height, max(0, int(y1))))
             columns = slice(max(0, int(x0)), min(width, max(0, int(x1))))
             pixels[rows, columns] = OBJECT
-        return pixels
+        return read_only(pixels)
 
     @cached_property
     def peak(self) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torchvision
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from wsol_bench.errors import ModelError
@@ -15,6 +16,7 @@ from wsol_bench.models.build import build, network_error, takes_num_classes
 from wsol_bench.models.checkpoints import read_weights, weights_file
 from wsol_bench.models.classes import ClassOrder, read_class_order
 from wsol_bench.models.network_kinds import plain_network
+from wsol_bench.models.outputs import findings_of, noise_images
 from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_of
 from wsol_bench.models.weights import fingerprint, load_state
 
@@ -40,6 +42,7 @@ class Classifier:
         classes_from: a text for people that says where the order of the classes comes from.
         weights_from: a text for people that says where the weights come from, and how the keys of
             their file were read.
+        findings: what speaks against the network's outputs as scores before softmax, in sentences.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Classifier:
     fingerprint: str
     classes_from: str
     weights_from: str
+    findings: tuple[str, ...] = ()
 
     @property
     def black(self) -> tuple[float, float, float]:
@@ -109,7 +113,7 @@ def load_classifier(
     network = _loaded_network(name, weights, key, arguments or {}, classes)
     module = network.module
     order = network.listed or ClassOrder(tuple(dataset_classes), "the data set's sorted wnids")
-    _require_outputs(module.eval(), name, order, input_size)
+    outputs = _require_outputs(module.eval(), name, order, input_size)
     targets = targets_of(
         module, layers or ([layer] if layer else []), layout=layout, head=head,
         token_grid=token_grid, required=needs_layer,
@@ -120,6 +124,7 @@ def load_classifier(
         mean=mean or expected.mean, std=std or expected.std, native_size=expected.size,
         fingerprint=fingerprint(module), classes_from=order.origin,
         weights_from=network.weights_from,
+        findings=findings_of(outputs),
     )  # fmt: skip
 
 
@@ -196,10 +201,12 @@ def _builder_arguments(
 
 
 @torch.no_grad()
-def _require_outputs(module: nn.Module, name: str, order: ClassOrder, input_size: int) -> None:
-    """Raise ModelError unless a blank image of the protocol's size has one logit for each class."""
+def _require_outputs(
+    module: nn.Module, name: str, order: ClassOrder, input_size: int
+) -> Float[Tensor, "2 n"]:
+    """The outputs for two images of noise; ModelError unless there is one for each class."""
     try:
-        logits = module(torch.zeros(1, 3, input_size, input_size))
+        logits = module(noise_images(input_size))
     except Exception as error:  # a user's network can raise any error
         failure = network_error(name, f"does not take a {input_size} x {input_size} image", error)
         raise ModelError(f"{failure}. Set the size with 'input.size' of the protocol") from error
@@ -215,6 +222,7 @@ def _require_outputs(module: nn.Module, name: str, order: ClassOrder, input_size
             "with the model's 'classes:', a file whose lines begin with the wnids, such as "
             "LOC_synset_mapping.txt"
         )
+    return logits
 
 
 class _Preprocessing(NamedTuple):

@@ -90,22 +90,30 @@ def columns_for_people(
     return table.astype(str)
 
 
-def footer(summary: pd.DataFrame) -> str:
-    """The lines below a summary: unit, protocols, and the reasons of methods not applicable."""
+def footer(summary: pd.DataFrame, findings: Sequence[str] = ()) -> str:
+    """The lines below a summary: unit, protocols, reasons of methods not applicable, findings."""
     kind = "Errors" if "top1_loc_error" in summary else "Accuracies"
     protocols = summary[["protocol", "protocol_hash"]].drop_duplicates().to_numpy().tolist()
     stamp = ", ".join(f"{name} ({digest})" if digest else name for name, digest in protocols)
     lines = [f"{kind} in %. Protocol: {stamp}."]
     if "reason" in summary:
         lines += sorted({f"{reason}." for reason in summary["reason"].dropna() if reason})
+    lines += [
+        f"{finding.rstrip('.?')}{'?' if finding[-1:] == '?' else '.'}" for finding in findings
+    ]
     return "\n\n".join(lines)
 
 
-def markdown(summary: pd.DataFrame, named: Mapping[str, bool] = MappingProxyType({})) -> str:
-    """The summary as a Markdown table, with its protocols and the spread over seeds."""
+def markdown(
+    summary: pd.DataFrame,
+    named: Mapping[str, bool] = MappingProxyType({}),
+    findings: Sequence[str] = (),
+) -> str:
+    """The summary as a Markdown table, with its protocols, findings and the spread over seeds."""
     spread = seeds_for_people(summary)
     seeds = f"\n{SEEDS_TITLE}:\n\n{markdown_table(spread)}\n" if len(spread) else ""
-    return f"{markdown_table(columns_for_people(summary, named))}\n\n{footer(summary)}\n{seeds}"
+    table = markdown_table(columns_for_people(summary, named))
+    return f"{table}\n\n{footer(summary, findings)}\n{seeds}"
 
 
 def seeds_for_people(summary: pd.DataFrame) -> pd.DataFrame:

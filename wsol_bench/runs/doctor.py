@@ -12,6 +12,7 @@ from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.evaluator import Evaluator
 from wsol_bench.runs.experiment import load_model
 from wsol_bench.runs.experiment_config import ExperimentConfig
+from wsol_bench.runs.findings import DATASET_FINDINGS
 from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.schema import ImageStatus
 from wsol_bench.runs.scorer import Scorer
@@ -26,19 +27,6 @@ __all__ = ["diagnose"]
 # wrong class order it does so for a tenth of the images.
 _SAMPLE = 48
 _SUSPICIOUS = 0.3
-
-_MEANING = {
-    "missing_file": "listed, but the image file does not exist: left out",
-    "no_label": "the class is not known: left out",
-    "unreadable_image": "the file is no image: left out",
-    "bad_annotation": "the annotation cannot be parsed: left out",
-    "no_annotation": "no annotation file: counts for the classification error only",
-    "no_box": "no ground-truth box: counts for the classification error only",
-    "odd_box": "a box was repaired or dropped",
-    "size_mismatch": "the annotation was made for another image size: boxes were rescaled",
-    "unknown_class": "an object or image of a class that the data set does not name: left out",
-    "label_mismatch": "the sources of the class disagree: is the class order right?",
-}
 
 
 def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
@@ -98,7 +86,7 @@ def _dataset_lines(dataset: Dataset, examples: int) -> Iterator[str]:
     findings = Counter(finding.kind for finding in dataset.findings)
     yield f"  findings: {sum(findings.values()) or 'none'}"
     for kind, count in findings.most_common():
-        yield f"    {count} x {kind}: {_MEANING.get(kind, '')}"
+        yield f"    {count} x {kind}: {DATASET_FINDINGS.get(kind, '')}"
         shown = [finding for finding in dataset.findings if finding.kind == kind][:examples]
         yield from (f"      {finding.image_id}: {finding.detail}" for finding in shown)
 
@@ -121,6 +109,7 @@ def _classifier_lines(
             f"pixels, but the protocol's input has {protocol.input.size}: see 'protocol: input: "
             "size'"
         )
+    yield from (f"  ODD: {finding}" for finding in classifier.findings)
     if all(target.head is None for target in classifier.targets):
         yield "  cam: not applicable (no GAP + linear head behind the target layer)"
     has_output = dataset.images["label"].isin(classifier.classes).to_numpy()

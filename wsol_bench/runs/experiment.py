@@ -303,6 +303,7 @@ class Experiment:
             mean=tuple(classifier.mean),
             std=tuple(classifier.std),
             source=builder_digest(self.config.models[index].name),
+            findings=classifier.findings,
         )
 
     def classifier(self, index: int) -> "Classifier":

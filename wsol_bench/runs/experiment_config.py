@@ -10,12 +10,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
+from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.validation_errors import explain
 from wsol_bench.common.vocabulary import Classes, Layout, Precision, Sanity, TokenGrid
 from wsol_bench.common.yaml_files import read_yaml
 from wsol_bench.datasets import Dataset, datasets
-from wsol_bench.errors import ConfigError
+from wsol_bench.errors import ConfigError, PluginError
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.protocols.model import AnyProtocol
 from wsol_bench.runs.overrides import expand_variables, with_override
@@ -60,9 +61,17 @@ class DatasetConfig(_Options):
     """A data set: ``name``, and the options of its loader (``wsol-bench list datasets``)."""
 
     def load(self) -> Dataset:
-        """The loaded data set; ConfigError or DatasetError if it cannot be loaded."""
+        """The loaded data set; ConfigError, DatasetError or PluginError if it cannot be loaded."""
         loader = datasets.get(self.name)
-        return loader(**bind_options(loader.load, self.options, "dataset"))
+        options = bind_options(loader.load, self.options, "dataset")
+        with blamed(f"data set {self.name!r}", loader.load):
+            loaded = loader(**options)
+        if not isinstance(loaded, Dataset):
+            raise PluginError(
+                f"data set {self.name!r}: expected that its loader returns a Dataset, found "
+                f"{type(loaded).__name__}"
+            )
+        return loaded
 
 
 class MethodConfig(_Options):

@@ -53,6 +53,7 @@ class ModelFacts(Facts):
         mean, std: the statistics that its input is normalized by.
         source: digest of its builder's file, or the version of timm if timm builds it; None for
             torchvision.
+        findings: what its outputs say against it; see ``Classifier``.
     """
 
     layers: tuple[str, ...]
@@ -62,6 +63,7 @@ class ModelFacts(Facts):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     source: str | None = None
+    findings: tuple[str, ...] = ()
 
 
 class MethodFacts(Facts):

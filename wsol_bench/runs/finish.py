@@ -7,6 +7,7 @@ import pandas as pd
 from wsol_bench.errors import DatasetError, RunError
 from wsol_bench.metrics.seeds import over_seeds
 from wsol_bench.report.tables import markdown
+from wsol_bench.runs.findings import findings_of_run
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.results import summarize_run
 from wsol_bench.runs.schema import FAILED, ImageStatus
@@ -18,7 +19,9 @@ def finish(folder: RunFolder) -> pd.DataFrame:
     """Summarize a run whose parts are all done, and mark the run as finished."""
     summary = summarize_run(folder)
     if folder.manifest.finished is None:
-        files = {"summary.md": markdown(summary, folder.identity.named_metrics)}
+        findings = [finding.sentence for finding in findings_of_run(folder.identity, summary)]
+        table = markdown(summary, folder.identity.named_metrics, findings)
+        files = {"summary.md": table}
         if len(seeds := over_seeds(summary)):
             files["seeds.csv"] = seeds.to_csv(index=False)
         folder.finish(summary, files)

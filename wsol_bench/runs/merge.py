@@ -1,6 +1,7 @@
 """Merge the shards of a run into the run that was not split."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wsol_bench.errors import RunError
@@ -81,14 +82,36 @@ def _require_all_parts(shards: Sequence[RunFolder], n_parts: int) -> dict[int, R
     """The shard that holds each part, by the part's number; RunError unless each is held once."""
     folder_of = {number: shard for shard in shards for number in shard.parts()}
     n_held = sum(len(shard.parts()) for shard in shards)
-    if len(folder_of) < n_parts or n_held > n_parts:
-        names = ", ".join(str(shard.identity.shard) for shard in shards)
-        problem = "some are missing" if len(folder_of) < n_parts else "some are there twice"
-        raise RunError(
-            f"the shards {names} hold {n_held} parts, the run has {n_parts}: {problem}; name the "
-            "folder of every shard once"
-        )
-    return folder_of
+    if len(folder_of) == n_parts == n_held:
+        return folder_of
+    raise RunError(
+        f"the shards do not make one run of {n_parts} parts: "
+        f"{'; '.join(_problems(shards, n_parts))}. Name the folder of every shard once"
+    )
+
+
+def _problems(shards: Sequence[RunFolder], n_parts: int) -> Iterator[str]:
+    """What keeps shards from being one run: shards that are missing or there several times."""
+    folders = dict[str, list[str]]()
+    for shard in shards:
+        folders.setdefault(shard.identity.shard or "the whole run", []).append(str(shard.path))
+    for name, paths in folders.items():
+        if len(paths) > 1:
+            yield f"{name} is there {len(paths)} times ({', '.join(paths)})"
+    counts = {name.partition("/")[2] for name in folders}
+    if len(counts) == 1 and (count := counts.pop()):
+        expected = (f"{index}/{count}" for index in range(1, int(count) + 1))
+        if missing := [name for name in expected if name not in folders]:
+            yield f"missing: {', '.join(missing)}"
+        return
+    held = [number for shard in shards for number in shard.parts()]
+    yield "they were split in different ways: " + ", ".join(
+        f"{name} in {paths[0]}" for name, paths in folders.items()
+    )
+    if lacking := n_parts - len(set(held)):
+        yield f"{lacking} parts are in none"
+    if several := sum(count > 1 for count in Counter(held).values()):
+        yield f"{several} parts are in several"
 
 
 def _unsplit(identity: Identity) -> Identity:

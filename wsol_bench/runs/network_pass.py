@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from wsol_bench.capture import BestClasses, Cost, Precision, Record, autocast, capture
 from wsol_bench.capture.insertion_deletion import Faithfulness, faithfulness
+from wsol_bench.common.plugin_errors import plugin_error
 from wsol_bench.datasets import Dataset, Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
-from wsol_bench.errors import ModelError, NotApplicableError
+from wsol_bench.errors import ModelError, NotApplicableError, WsolBenchError
 from wsol_bench.geometry import Placement
 from wsol_bench.images.loading import Group, decoded
 from wsol_bench.images.preprocess import normalize
@@ -184,21 +185,18 @@ class NetworkPass:
     @contextmanager
     def _blaming(self, culprit: str, inputs: Tensor) -> Iterator[None]:
         """Turn a failure of the network into a ModelError with the culprit and advice."""
+        failed = f"{culprit} fails on an input of shape {tuple(inputs.shape)}"
         try:
             yield
-        except (RuntimeError, AssertionError) as error:
-            hint = ""
-            if isinstance(error, torch.OutOfMemoryError):
-                hint = (
-                    f"; a batch_size below {self.batch_size} needs less memory, but belongs to the "
-                    "identity of the run, so choose another folder, too"
-                )
+        except torch.OutOfMemoryError as error:
             raise ModelError(
-                f"{culprit} fails on an input of shape {tuple(inputs.shape)}: {error}{hint}"
+                f"{failed}: {error}; a batch_size below {self.batch_size} needs less memory, but "
+                "belongs to the identity of the run, so choose another folder, too"
             ) from error
-        except Exception as error:
-            error.add_note(f"in {culprit}")
+        except WsolBenchError:
             raise
+        except Exception as error:  # a network of a user can raise any error
+            raise ModelError(plugin_error(failed, error)) from error
 
     def _faithfulness(
         self, method_maps: "_MethodMaps", record: Record, inputs: Tensor, steps: int

@@ -13,6 +13,7 @@ from jaxtyping import Float64
 
 from wsol_bench.errors import RunError
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
+from wsol_bench.runs.findings import RunFinding, findings_of_run
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.schema import GROUP, IMAGES, METHOD_KEYS
 from wsol_bench.scoring.base import Selection
@@ -39,6 +40,11 @@ class Results:
     summary: pd.DataFrame
     folder: RunFolder
     n_before: int = 0
+
+    @property
+    def findings(self) -> list[RunFinding]:
+        """What the run saw: odd maps, outputs and data, and whether it is a shard."""
+        return findings_of_run(self.folder.identity, self.summary)
 
     @property
     def rows(self) -> pd.DataFrame:

@@ -30,6 +30,7 @@ __all__ = [
     "SCORED",
     "SELECTION",
     "SUMMARY_COUNTS",
+    "UNSOUND",
     "ImageStatus",
     "MethodStatus",
     "RowStatus",
@@ -49,12 +50,16 @@ class ImageStatus(StrEnum):
 
 
 class RowStatus(StrEnum):
-    """The outcome of scoring the map or box of a row."""
+    """The outcome of scoring the map or box of a row, or what is wrong with the map."""
 
     BOX = "box"
     NO_BOX = "no_box"
     MISSING = "missing"
     SWEPT = "swept"
+    NOT_FINITE = "not_finite"
+    ZERO = "zero"
+    NOT_POSITIVE = "not_positive"
+    CONSTANT = "constant"
     NOT_APPLICABLE = "not_applicable"
 
 
@@ -69,9 +74,17 @@ class MethodStatus(StrEnum):
 # An image with one of these statuses would be evaluated if the file or the network were sound.
 FAILED = (ImageStatus.UNREADABLE, ImageStatus.NOT_FINITE)
 
+# The statuses of maps that say little or nothing, and the columns of a summary that count them.
+UNSOUND = {
+    RowStatus.NOT_FINITE: "n_not_finite",
+    RowStatus.ZERO: "n_zero",
+    RowStatus.NOT_POSITIVE: "n_not_positive",
+    RowStatus.CONSTANT: "n_constant",
+}
+
 # A row with one of these statuses has an IoU under a protocol of one box. A map or box that a tool
 # did not make (``missing``) is a miss, as is a map without a box.
-SCORED = (RowStatus.BOX, RowStatus.NO_BOX, RowStatus.MISSING)
+SCORED = (RowStatus.BOX, RowStatus.NO_BOX, RowStatus.MISSING, *UNSOUND)
 
 _MODEL = Column("model", "text", "the model's name in the experiment (`label`, else `name`)")
 _METHOD = Column("method", "text", "the method's name in the experiment, with its options")
@@ -182,10 +195,13 @@ ROW_KEYS = Table(
         Column(
             "status",
             "text",
-            "`box`; `no_box`: the map has no positive value, or one that is not finite, which is a "
-            "miss; `missing`: the method has no map or box of this image, which is a miss; "
-            "`swept`: the protocol takes no one box, see the table curves; `not_applicable`: the "
-            "method is not defined for this network, or a box has no pixels to score",
+            "`box`; `no_box`: the map has no box, which is a miss; `swept`: the protocol takes no "
+            "one box, see the table curves. Instead of these three, for a map that says little: "
+            "`not_finite`: it has a NaN or an infinite value, which is a miss; `zero`: it is zero "
+            "everywhere; `not_positive`: it has no positive value; `constant`: it has the same "
+            "positive value everywhere. `missing`: the method has no map or box of this image, "
+            "which is a miss; `not_applicable`: the method is not defined for this network, or a "
+            "box has no pixels to score",
         ),
     ),
 )
@@ -297,6 +313,7 @@ COST_NUMBERS = {
 # The columns of a summary that are no localization numbers.
 SUMMARY_COUNTS = (
     *("status", "n_images", "n_skipped", "n_missing", "n_blacklisted", "n_without_box"),
+    *UNSOUND.values(),
     *("n_scored", "n_held_out"),
     *(*COST_NUMBERS, "reason"),
 )

@@ -33,6 +33,7 @@ from wsol_bench.runs.schema import (
     RowStatus,
 )
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
+from wsol_bench.scoring.extrema import with_unsound
 from wsol_bench.scoring.scores import CurveLines, Scores
 from wsol_bench.scoring.upsampling import upsample
 
@@ -265,7 +266,8 @@ class Scoring(ABC):
                     for name, value in self._measure(values, row, batch):
                         measured[name][row] = value
         boxes, columns = self.place_boxes(boxes, batch)
-        return self.scores_of(self.status_of_maps(boxes), boxes, {**columns, **measured}, curves)
+        status = with_unsound(maps, self.status_of_maps(boxes))
+        return self.scores_of(status, boxes, {**columns, **measured}, curves)
 
     def score_boxes(
         self,

@@ -8,7 +8,7 @@ import pandas as pd
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.number import Number
-from wsol_bench.runs.schema import COST_NUMBERS, GROUP, MethodStatus
+from wsol_bench.runs.schema import COST_NUMBERS, GROUP, UNSOUND, MethodStatus
 from wsol_bench.scoring.base import Scoring, Selection
 
 __all__ = ["MethodResults", "no_selection"]
@@ -69,6 +69,7 @@ class MethodResults:
             "n_images": len(scores),
             "n_skipped": scores.evaluated.n_skipped,
             "n_missing": scores.n_missing,
+            **{name: scores.n_with_status(status) for status, name in UNSOUND.items()},
             **self._scoring.summary(scores, self._selection),
             **({} if costs is None else _cost(costs)),
         }

@@ -97,21 +97,16 @@ def _maps_of_slot(
 
 @contextmanager
 def _restored(model: nn.Module) -> Iterator[None]:
-    """Restore the network's modules at the end: hooks, children, attributes and gradients.
+    """Restore the network's modules at the end: hooks, children, attributes and weights.
 
-    Inside, all parameters require gradients: the graphs of some methods begin at parameters.
+    Inside, the modules have copies of their weights, since captum's LRP writes into them. All of
+    them require gradients: the graphs of some methods begin at parameters.
     """
     modules = [
         (vars(module), dict(vars(module)), _tables(vars(module))) for module in model.modules()
     ]
-    parameters = [
-        (parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()
-    ]
     try:
-        for parameter, _, _ in parameters:
-            parameter.grad = None
-            if parameter.is_floating_point():
-                parameter.requires_grad_(True)
+        _copy_weights(model)
         yield
     finally:
         for attributes, before, tables in modules:
@@ -120,9 +115,21 @@ def _restored(model: nn.Module) -> Iterator[None]:
             for name, table in tables.items():
                 attributes[name].clear()  # the same object: handles of hooks refer to it
                 attributes[name].update(table)
-        for parameter, requires_grad, gradient in parameters:
-            parameter.requires_grad_(requires_grad)
-            parameter.grad = gradient
+
+
+def _copy_weights(model: nn.Module) -> None:
+    """Give the modules copies of their parameters and buffers; what was shared stays shared."""
+    copies: dict[int, Any] = {}  # by the identity of what is copied
+    for module in model.modules():
+        for name, weights in module._parameters.items():
+            if weights is not None:
+                copied = copies.get(id(weights))
+                if copied is None:
+                    copied = nn.Parameter(weights.detach().clone(), weights.is_floating_point())
+                module._parameters[name] = copies[id(weights)] = copied
+        for name, values in module._buffers.items():
+            if values is not None:
+                module._buffers[name] = copies.setdefault(id(values), values.detach().clone())
 
 
 def _tables(attributes: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:

@@ -103,10 +103,12 @@ def read_predictions(
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise PredictionError(f"{path}: expected a text file of predictions: {error}") from error
+    except OSError as error:
         raise PredictionError(f"{path}: {error}") from error
     if format is None:
-        format = _format_of(lines[0].lstrip('" ') if lines else "")
+        format = _format_of(path, lines)
     read = {"kaggle": _read_kaggle, "devkit": _read_devkit, "boxes": _read_boxes}[format]
     by_image = read(path, lines, dataset)
     images = by_image.values()
@@ -125,11 +127,30 @@ def read_predictions(
     return Predictions(table, tuple(by_image), ranked)
 
 
-def _format_of(first_line: str) -> Readable:
-    """The format of a file with this first line."""
-    if first_line.startswith("ImageId"):
+def _format_of(path: Path, lines: list[str]) -> Readable:
+    """The format of a file, by its first line; PredictionError if it has none of the formats."""
+    first = lines[0].lstrip('" ') if lines else ""
+    if first.startswith("ImageId"):
         return "kaggle"
-    return "boxes" if first_line.startswith("image_id") else "devkit"
+    if first.startswith("image_id"):
+        return "boxes"
+    line = next((line for line in lines if line.strip()), "")
+    if not all(map(_is_number, line.split())) or not line:
+        found = repr(line[:60]) if line else "an empty file"
+        raise PredictionError(
+            f"{path}: this is no prediction file: expected groups of five numbers, label xmin ymin "
+            "xmax ymax (devkit), or the header ImageId,PredictionString (Kaggle), or the header "
+            f"{','.join(_INCLUSIVE_HEADER)} (boxes); found {found}"
+        )
+    return "devkit"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _ImagePredictions]:

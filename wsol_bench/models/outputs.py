@@ -1,0 +1,62 @@
+"""What the outputs of a network are: scores before softmax, or something else."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["findings_of", "noise_images"]
+
+# A sum of a thousand probabilities, in half precision, is this near to one.
+_TOLERANCE = 1e-2
+# The contrast of the second image: scores of most networks grow with it, probabilities do not.
+_CONTRAST = 30.0
+
+_MEND = (
+    "Let the network return its scores before that layer: take the layer out of its forward, or "
+    "load the model with a builder that does"
+)
+
+
+def noise_images(size: int) -> Float[Tensor, "2 3 size size"]:
+    """Two images of noise, one of high contrast, which are the same in every run.
+
+    A blank image would not do: it can give all classes one score.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, size, size, generator=generator)
+    return images * torch.tensor([1.0, _CONTRAST])[:, None, None, None]
+
+
+def findings_of(outputs: Float[Tensor, "batch n"]) -> tuple[str, ...]:
+    """What speaks against outputs as scores before softmax, in sentences without their ends.
+
+    Args:
+        outputs: the outputs for the images of ``noise_images``.
+    """
+    values = outputs.detach().double()
+    if values.shape[1] < 2 or not values.isfinite().all():
+        return ()
+    if bool((values == values[:, :1]).all()):
+        return (
+            "its outputs are the same for all classes, on images of noise: maps of such classes "
+            "are zero or arbitrary. Are the weights of its head loaded?",
+        )
+    if bool(((values >= 0) & (values <= 1)).all()):
+        if bool(((values.sum(dim=1) - 1).abs() < _TOLERANCE).all()):
+            return (
+                "its outputs sum to one for each image, as behind a softmax inside the network: "
+                "where it is certain of a class, gradients are near zero, and maps made from them "
+                f"are near zero or noise. {_MEND}",
+            )
+        return (
+            "its outputs all lie between 0 and 1, as behind a sigmoid inside the network: where it "
+            "is certain of a class, gradients saturate near zero, and maps made from them are near "
+            f"zero or noise. {_MEND}",
+        )
+    if bool((values <= 0).all()) and bool((values.logsumexp(dim=1).abs() < _TOLERANCE).all()):
+        return (
+            "its outputs are logarithms of probabilities, as behind a log_softmax inside the "
+            "network: a map of one class is then made against all others, and vanishes where the "
+            f"network is certain. {_MEND}",
+        )
+    return ()

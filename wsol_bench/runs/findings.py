@@ -1,0 +1,158 @@
+"""Findings: what a run saw that a reader of its numbers should know.
+
+Nothing here is stored. All findings follow from the run's identity and its summary, so a run says
+the same when it is finished, read, merged or scored again.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from wsol_bench.protocols.model import AnyProtocol, PixelProtocol
+from wsol_bench.runs.identity import Identity
+from wsol_bench.runs.schema import UNSOUND, RowStatus
+
+__all__ = ["DATASET_FINDINGS", "FindingKind", "RunFinding", "findings_of_run"]
+
+# The kinds of findings of data sets in words; a loader of a plug-in may have others.
+DATASET_FINDINGS = {
+    "missing_file": "listed, but the image file does not exist: left out",
+    "no_label": "the class is not known: left out",
+    "unreadable_image": "the file is no image: left out",
+    "bad_annotation": "the annotation cannot be parsed: left out",
+    "no_annotation": "no annotation file: counts for the classification error only",
+    "no_box": "no ground-truth box: counts for the classification error only",
+    "odd_box": "a box was repaired or dropped",
+    "size_mismatch": "the annotation was made for another image size: boxes were rescaled",
+    "unknown_class": "an object or image of a class that the data set does not name: left out",
+    "label_mismatch": "the sources of the class disagree: is the class order right?",
+}
+
+
+class FindingKind(StrEnum):
+    """The kind of a finding."""
+
+    SHARD = "shard"
+    DATASET = "dataset"
+    OUTPUTS = "outputs"
+    MISSING_MAPS = "missing_maps"
+    UNSOUND_MAPS = "unsound_maps"
+    ALL_ZERO = "all_zero"
+
+
+class RunFinding(NamedTuple):
+    """Something that a run saw.
+
+    Attributes:
+        kind: the kind.
+        text: what was seen, and what it means, in a sentence without its end.
+        model, method, layer: what it concerns; "" for all of them.
+    """
+
+    kind: FindingKind
+    text: str
+    model: str = ""
+    method: str = ""
+    layer: str = ""
+
+    def concerns(self, line: Mapping[str, Any]) -> bool:
+        """Return whether the finding concerns a line of a summary."""
+        names = {"model": self.model, "method": self.method, "layer": self.layer}
+        return all(not value or line[name] == value for name, value in names.items())
+
+    @property
+    def sentence(self) -> str:
+        """The finding with what it concerns, as it stands under a table."""
+        return (
+            f"{self.method or self.model}: {self.text}" if self.method or self.model else self.text
+        )
+
+
+def findings_of_run(identity: Identity, summary: pd.DataFrame) -> list[RunFinding]:
+    """All findings of a run, from its identity and its summary."""
+    findings = [*_of_identity(identity, summary)]
+    several = _several(summary)
+    for values in summary.to_dict(orient="records"):
+        line = {str(name): value for name, value in values.items()}
+        findings += _of_method(line, identity.protocol, several=several)
+    return findings
+
+
+def _of_identity(identity: Identity, summary: pd.DataFrame) -> Iterator[RunFinding]:
+    if identity.shard is not None:
+        n = int(summary["n_images"].max()) if len(summary) else 0
+        yield RunFinding(
+            FindingKind.SHARD,
+            f"This is shard {identity.shard}, not the whole run: its numbers are those of {n} of "
+            f"{identity.dataset.n_images} images",
+        )
+    for kind, count in identity.dataset.findings.items():
+        meaning = f" ({DATASET_FINDINGS[kind]})" if kind in DATASET_FINDINGS else ""
+        yield RunFinding(
+            FindingKind.DATASET, f"Data set {identity.dataset.name}: {count} x {kind}{meaning}"
+        )
+    for name, facts in identity.models.items():
+        for text in facts.findings:
+            yield RunFinding(FindingKind.OUTPUTS, text, model=name)
+
+
+def _several(summary: pd.DataFrame) -> bool:
+    """Return whether a method's name does not tell the line of a summary."""
+    return bool(summary["method"].duplicated().any()) if len(summary) else False
+
+
+def _of_method(
+    line: Mapping[str, Any], protocol: AnyProtocol, *, several: bool
+) -> Iterator[RunFinding]:
+    """What the maps of one line of the summary are."""
+    n_images = line["n_images"]
+    concerned = {name: line[name] for name in ("model", "method", "layer")}
+    of_line = f" ({line['model']}, layer {line['layer'] or '-'})" if several else ""
+    if line["n_missing"]:
+        yield RunFinding(
+            FindingKind.MISSING_MAPS,
+            f"{line['n_missing']} of {n_images} maps or boxes are missing and count as misses"
+            f"{of_line}",
+            **concerned,
+        )
+    for status, column in UNSOUND.items():
+        if not (count := line[column]):
+            continue
+        if status == RowStatus.ZERO and count == n_images:
+            yield RunFinding(
+                FindingKind.ALL_ZERO,
+                f"all {n_images} maps are exactly zero{of_line}, as at a vision transformer's last "
+                "block, of which the head reads the class token alone, or with a head whose "
+                "weights are zero. Name an earlier layer with 'layer:', or check the weights",
+                **concerned,
+            )
+            continue
+        yield RunFinding(
+            FindingKind.UNSOUND_MAPS,
+            f"{count} of {n_images} maps {_WORDS[status]}{_consequence(status, protocol)}{of_line}",
+            **concerned,
+        )
+
+
+_WORDS = {
+    RowStatus.NOT_FINITE: "are not finite",
+    RowStatus.ZERO: "are zero everywhere",
+    RowStatus.NOT_POSITIVE: "have no positive value",
+    RowStatus.CONSTANT: "are constant",
+}
+
+
+def _consequence(status: RowStatus, protocol: AnyProtocol) -> str:
+    """What a protocol makes of such maps."""
+    if isinstance(protocol, PixelProtocol):
+        constant = status != RowStatus.NOT_POSITIVE
+        return " and count as constant maps" if constant else ""
+    if status == RowStatus.NOT_FINITE:
+        return " and count as misses"
+    section = protocol.box
+    of_maximum = section.of == "maximum" and section.extractor == "components"
+    if of_maximum and status != RowStatus.CONSTANT:
+        return " and count as misses"
+    return ""
