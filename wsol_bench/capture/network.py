@@ -23,6 +23,7 @@ __all__ = [
     "autocast",
     "compile_up_to",
     "evaluation_mode",
+    "exclusively",
     "logits_of",
     "passed",
     "require_separate_images",
@@ -57,9 +58,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
     Raises:
         ModelError: a module normalizes by the statistics of its batch, or stays in training mode.
     """
-    with _NEW_LOCK:
-        lock = _LOCKS.setdefault(model, threading.RLock())
-    with lock:
+    with exclusively(model):
         training = [module for module in model.modules() if module.training]
         model.eval()
         try:
@@ -69,6 +68,15 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
         finally:
             for module in training:
                 module.training = True
+
+
+@contextmanager
+def exclusively(model: nn.Module) -> Iterator[None]:
+    """Keep other threads from a network that ask it by this function; they wait."""
+    with _NEW_LOCK:
+        lock = _LOCKS.setdefault(model, threading.RLock())
+    with lock:
+        yield
 
 
 def _require_fixed_modules(model: nn.Module) -> None:

@@ -284,8 +284,8 @@ class Probe:
         def compute() -> list[Attention]:
             with self._running():
                 return attentions(
-                    self.model, self.images, classes,
-                    layer_score=score, grid=self._token_grid, cost=self.cost,
+                    self.model, self.images, classes, layer_score=score, grid=self._token_grid,
+                    cost=self.cost,
                 )  # fmt: skip
 
         slots = [] if classes is None else classes.flatten().tolist()
@@ -306,14 +306,13 @@ class Probe:
             NotApplicableError: the network is not a vision transformer of the kind that
                 ``attentions`` takes, or runs an operation that has no rule of relevance.
         """
+        grid = self._token_grid
         with self._running():
-            return relevances(
-                self.model, self.images, classes, grid=self._token_grid, cost=self.cost
-            )
+            return relevances(self.model, self.images, classes, grid=grid, cost=self.cost)
 
     @property
     def _token_grid(self) -> TokenGrid | None:
-        """The grid of tokens that was given with a target layer; None if none was."""
+        # The grid that was given with a target layer.
         return next((target.token_grid for target in self.targets if target.token_grid), None)
 
     def excitation(

@@ -1,6 +1,7 @@
 """Map methods and their registry: a method is a function of a Record, with the plan it needs."""
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import or_
@@ -11,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
+from wsol_bench.capture.network import exclusively
 from wsol_bench.common.catalog import METHODS
 from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options, name_with_options
@@ -75,7 +77,10 @@ class MapMethod:
             ModelError: the function returns something else than a map for each class slot.
             PluginError: the function raises another error, or changes what other methods read.
         """
-        with isolated(self.name, self.function, record):
+        model = None if record._probe is None else record.probe.model
+        # Another thread's hooks on the network are no change that this method makes.
+        turn = nullcontext() if model is None else exclusively(model)
+        with turn, isolated(self.name, self.function, record):
             return self.maps(record, slots)
 
     @torch.inference_mode(False)

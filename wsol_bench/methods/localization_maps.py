@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from wsol_bench.capture import BestClasses, Precision, Record, capture
-from wsol_bench.capture.network import uncompiled
+from wsol_bench.capture.network import exclusively, uncompiled
 from wsol_bench.common.registry import uniquely_named
 from wsol_bench.common.vocabulary import Layout, TokenGrid
 from wsol_bench.errors import ConfigError, ModelError
@@ -126,7 +126,7 @@ def localization_maps(
         required=any(method.scope == "layer" for method in resolved),
     )  # fmt: skip
     slots = BestClasses(k) if classes is None else _class_slots(classes, images)
-    with uncompiled(network):
+    with exclusively(network), uncompiled(network):
         record = capture(
             network, images, targets, merged_plan(resolved), classes=slots, precision=precision
         )

@@ -123,8 +123,7 @@ def load_classifier(
         name=label or name, module=module, classes=order.wnids, targets=targets,
         mean=mean or expected.mean, std=std or expected.std, native_size=expected.size,
         fingerprint=fingerprint(module), classes_from=order.origin,
-        weights_from=network.weights_from,
-        findings=findings_of(outputs),
+        weights_from=network.weights_from, findings=findings_of(outputs),
     )  # fmt: skip
 
 
