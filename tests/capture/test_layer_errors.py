@@ -71,10 +71,10 @@ def test_a_layer_without_exactly_one_output_tensor_is_an_error(
 @pytest.mark.parametrize("plan", [GRADIENTS, Plan()], ids=["tracked", "untracked"])
 def test_an_output_that_is_no_grid_is_an_error(plan: Plan) -> None:
     net = network("VisionTransformer")
-    with pytest.raises(
-        ModelError, match=r"\(2, 17, 32\), which is no grid in layout .nchw.*\(b, c, h, w\)"
-    ):
-        capture(net, images(), [Target("encoder.ln")], plan)
+    with pytest.raises(ModelError, match=r"\(2, 17, 32\), which has not the layout 'nchw'"):
+        capture(net, images(), [Target("encoder.ln", layout="nchw")], plan)
+    with pytest.raises(ModelError, match=r"'heads' returns \(2, 6\), which is no grid of .*"):
+        capture(net, images(), [Target("heads")], plan)
 
 
 def test_logits_that_do_not_depend_on_the_layer_are_an_error() -> None:

@@ -14,10 +14,8 @@ from wsol_bench.errors import ModelError
 from wsol_bench.models.target_layers import (
     Target,
     candidate_layers,
-    check_output,
     find_module,
     target_of,
-    to_grid,
 )
 
 N_CLASSES = 12
@@ -311,38 +309,3 @@ def test_a_named_layer_of_a_swin_transformer_is_read_with_its_channels_last() ->
 def test_a_named_layer_of_a_vision_transformer_is_read_as_tokens() -> None:
     net = calibrated("torchvision", "VisionTransformer")
     assert activations_of(net, "encoder.layers.-2.ln_1").shape == (2, 32, 4, 4)
-
-
-def test_a_layer_of_another_layout_is_refused_until_its_layout_is_said() -> None:
-    net = calibrated("torchvision", "VisionTransformer")
-    with pytest.raises(ModelError, match=r"no grid in layout 'tokens'.*'layout:'"):
-        activations_of(net, "conv_proj")
-    target = target_of(net, layer="conv_proj", layout="nchw")
-    with torch.no_grad():
-        expected = net.conv_proj(images())
-    activations = capture(net, images(), [target], Plan()).activations
-    torch.testing.assert_close(activations, expected)
-
-
-def test_tokens_of_a_grid_that_is_not_square_are_refused() -> None:
-    with pytest.raises(ModelError, match="square grid"):
-        check_output(torch.zeros(1, 281, 3), Target("blocks", layout="tokens"))
-
-
-# ---- to_grid
-
-
-def test_channels_last_become_channels_first() -> None:
-    grid = torch.arange(2 * 3 * 4).reshape(1, 2, 3, 4)
-    assert to_grid(grid, "nhwc")[0, 1].tolist() == [[1, 5, 9], [13, 17, 21]]
-
-
-def test_tokens_lose_their_prefix_and_fill_rows_first() -> None:
-    tokens = torch.tensor([[[-1.0], [-2.0], [1.0], [2.0], [3.0], [4.0]]])
-    assert to_grid(tokens, "tokens").tolist() == [[[[1.0, 2.0], [3.0, 4.0]]]]
-
-
-def test_leading_dimensions_are_kept() -> None:
-    tokens = torch.randn(2, 5, 17, 3)
-    slots = torch.stack([to_grid(tokens[:, slot], "tokens") for slot in range(5)], dim=1)
-    assert torch.equal(to_grid(tokens, "tokens"), slots)

@@ -68,15 +68,16 @@ def pulled_back(
         cost.backward += cotangents.shape[: n_slots + 1].numel()
     if allow_unused and not upper.requires_grad:
         return [None] * len(lowers)
-    return torch.autograd.grad(
-        upper,
-        list(lowers),
-        cotangents,
-        retain_graph=retain or create,
-        create_graph=create,
-        allow_unused=allow_unused,
-        is_grads_batched=n_slots == 1,
-    )
+    with torch.autocast(upper.device.type, enabled=False):  # as the pass, whatever the caller set
+        return torch.autograd.grad(
+            upper,
+            list(lowers),
+            cotangents,
+            retain_graph=retain or create,
+            create_graph=create,
+            allow_unused=allow_unused,
+            is_grads_batched=n_slots == 1,
+        )
 
 
 def gradients(

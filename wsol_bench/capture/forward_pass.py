@@ -4,10 +4,11 @@ The pass runs without gradient tracking up to the first target layer; from there
 and one batched vector-Jacobian product gives the gradients of all classes at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -17,15 +18,33 @@ from torch.overrides import TorchFunctionMode
 
 from wsol_bench.capture.cost import Cost
 from wsol_bench.capture.cotangents import gradients, one_hot
-from wsol_bench.capture.network import Precision, autocast, evaluation_mode, logits_of
+from wsol_bench.capture.grids import LayerGrid, grid_of
+from wsol_bench.capture.network import (
+    Precision,
+    autocast,
+    evaluation_mode,
+    logits_of,
+    require_separate_images,
+    tolerance,
+)
 from wsol_bench.capture.record import Layer, Plan, Record
 from wsol_bench.errors import ModelError
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_layers import Target, check_output, find_module, to_grid
+from wsol_bench.models.target_layers import Target, find_module
 
 __all__ = ["RELUS", "BestClasses", "one_pass"]
 
 RELUS = (F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_)
+
+# What a network may return in the place of the logits of a GAP + linear head.
+_OUTPUTS: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda logits: logits,
+    lambda logits: logits.softmax(1),
+    lambda logits: logits.log_softmax(1),
+    lambda logits: logits.sigmoid(),
+)
+# Heads by network, layer and name, with the reason why a head is none of its layer; "" if it is.
+_HEADS = WeakKeyDictionary[nn.Module, dict[tuple[str, str], str]]()
 
 
 @dataclass(frozen=True)
@@ -78,7 +97,7 @@ def one_pass(
         precision: numeric format of the pass.
         cost: the pass is added to it.
     """
-    logits, outputs = _forward(
+    logits, outputs, grids = _forward(
         model, images, targets, track=plan.gradients, precision=precision, cost=cost
     )
     scores = logits.detach().float()
@@ -90,50 +109,75 @@ def one_pass(
             f"outputs are 0 to {scores.shape[1] - 1}"
         )
     gradients_of: list[Any] = [None] * len(outputs)
-    if plan.gradients:
+    if plan.gradients and outputs:
         names = [target.layer for target, _ in outputs]
         tensors = [output for _, output in outputs]
         cotangents = one_hot(classes, logits)
         gradients_of = gradients(logits, tensors, cotangents, names, model, cost=cost)
     layers = []
-    for (target, output), gradient in zip(outputs, gradients_of, strict=True):
-        grid = to_grid(output.detach().float(), target.layout)
+    for (target, output), grid, gradient in zip(outputs, grids, gradients_of, strict=True):
+        activations = grid.to_channels(output.detach().float())
+        weights, no_head = _class_weights(model, target, activations, logits.detach())
         layers.append(
             Layer(
                 target.layer,
+                activations,
+                None if gradient is None else grid.to_channels(gradient),
+                None if weights is None else weights[classes],
+                no_head,
                 grid,
-                None if gradient is None else to_grid(gradient, target.layout),
-                _class_weights(model, target, classes, scores, grid),
             )
         )
-    return Record(scores, classes, tuple(layers), len(layers) - 1)
+    return Record(scores, classes, tuple(layers), max(len(layers) - 1, 0))
 
 
 def _class_weights(
     model: nn.Module,
     target: Target,
-    classes: Int64[Tensor, "batch k"],
+    activations: Float[Tensor, "batch c h w"],
     logits: Float[Tensor, "batch n"],
-    grid: Float[Tensor, "batch c h w"],
-) -> Float[Tensor, "batch k c"] | None:
-    """Rows of the weights of the target's head, one for each class slot; None without a head."""
+) -> tuple[Float[Tensor, "n c"] | None, str]:
+    """The weights of the target's head; or None, and the reason why it has no such head."""
     if target.head is None:
-        return None
+        return None, f"no head is known that directly follows {target.layer!r}"
     head = find_module(model, target.head)
-    weight = getattr(head, "weight", None)
-    if not isinstance(weight, Tensor) or weight.flatten(1).shape[1] != weight.shape[1]:
-        raise ModelError(
-            f"head {target.head!r}: expected a linear layer or a 1x1 convolution, found "
-            f"{type(head).__name__}; name another head with 'head:'"
+    weight, expected = getattr(head, "weight", None), (logits.shape[1], activations.shape[1])
+    if not isinstance(weight, Tensor) or tuple(weight.shape) not in (expected, (*expected, 1, 1)):
+        found = f" of weights {tuple(weight.shape)}" if isinstance(weight, Tensor) else ""
+        return None, (
+            f"head {target.head!r} is {type(head).__name__}{found}, where a linear layer or a 1x1 "
+            f"convolution of weights {expected}, outputs by channels of {target.layer!r}, was "
+            "expected"
         )
     weight = weight.detach().flatten(1).float()
-    if weight.shape != (logits.shape[1], grid.shape[1]):
-        raise ModelError(
-            f"head {target.head!r} has weights {tuple(weight.shape)}, but CAM at "
-            f"{target.layer!r} needs one row for each output and one column for each channel, "
-            f"{(logits.shape[1], grid.shape[1])}; name another head with 'head:'"
+    reasons = _HEADS.setdefault(model, {})
+    key = (target.layer, target.head)
+    if key not in reasons and bool(logits[:2].isfinite().all()):
+        bias = getattr(head, "bias", None)
+        bias = 0.0 if bias is None else bias.detach().float()
+        error = _head_error(weight, bias, activations[:2], logits[:2])
+        reasons[key] = error and (
+            f"head {target.head!r} on the means of {target.layer!r} gives other scores than the "
+            f"network (off by {error}), so that something else is between them"
         )
-    return weight[classes]
+    reason = reasons.get(key, "")
+    return (None if reason else weight), reason
+
+
+def _head_error(
+    weight: Float[Tensor, "n c"],
+    bias: Float[Tensor, " n"] | float,
+    activations: Float[Tensor, "batch c h w"],
+    logits: Float[Tensor, "batch n"],
+) -> str:
+    """The relative error of a head's scores, in percent; "" if it is that of rounding."""
+    of_means = activations.mean(dim=(-2, -1)) @ weight.T + bias
+    maps = torch.einsum("nc,bchw->bhwn", weight, activations) + bias
+    candidates = [output(of_means) for output in _OUTPUTS]
+    candidates.append(maps.relu().mean(dim=(1, 2)))  # SqueezeNet has a ReLU behind the convolution
+    scale = logits.float().abs().max().clamp_min(1e-30)
+    errors = [float((scores - logits).abs().max() / scale) for scores in candidates]
+    return f"{min(errors):.1%}" if min(errors) > tolerance(logits) else ""
 
 
 def _forward(
@@ -144,8 +188,8 @@ def _forward(
     track: bool,
     precision: Precision,
     cost: Cost,
-) -> tuple[Float[Tensor, "batch n"], list[tuple[Target, Tensor]]]:
-    """Logits, and the targets with their outputs in the order in which they ran.
+) -> tuple[Float[Tensor, "batch n"], list[tuple[Target, Tensor]], list[LayerGrid]]:
+    """Logits, the targets with their outputs in the order in which they ran, and their grids.
 
     Args:
         model: runs in evaluation mode, and comes back as it was, also after an exception.
@@ -157,16 +201,16 @@ def _forward(
 
     Raises:
         ModelError: a layer did not run, ran twice, or its output is no spatial grid; or the model
-            returns no logits.
+            returns no logits, or logits that depend on the other images of the batch.
     """
     recorder = _Recorder(targets, track=track)
-    running = autocast(images.device, precision)
-    with evaluation_mode(model), torch.no_grad(), running, recorder.watching(model):
-        logits = logits_of(model, images, cost)
-    outputs = recorder.outputs()
-    for target, output in outputs:
-        check_output(output, target)
-    return logits, outputs
+    with evaluation_mode(model), torch.no_grad(), autocast(images.device, precision):
+        with recorder.watching(model):
+            logits = logits_of(model, images, cost)
+        outputs = recorder.outputs()
+        grids = [grid_of(model, target, output, images) for target, output in outputs]
+        require_separate_images(model, images, logits.detach())
+    return logits, outputs, grids
 
 
 class _Recorder:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from wsol_bench.capture.backward.attention import Attention, attentions
 from wsol_bench.capture.backward.excitation import excitation, without_rule
@@ -19,7 +18,7 @@ from wsol_bench.capture.cost import Cost, Timestamp
 from wsol_bench.capture.cotangents import gradients, one_hot
 from wsol_bench.capture.forward_pass import BestClasses, one_pass
 from wsol_bench.capture.head import Head
-from wsol_bench.capture.marks import Mark, mark
+from wsol_bench.capture.marks import Mark, marked
 from wsol_bench.capture.network import (
     Precision,
     autocast,
@@ -31,7 +30,7 @@ from wsol_bench.capture.record import Plan, Record
 from wsol_bench.common.progress import second_bar
 from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_layers import Target, find_module
+from wsol_bench.models.target_layers import Target, TokenGrid, excitation_layers, find_module
 
 __all__ = ["Probe", "capture"]
 
@@ -54,6 +53,7 @@ class Probe:
 
     Attributes:
         cost: the work done since the innermost ``metered`` began.
+        kept_results: the tensors that are kept for all methods, with the marks of their making.
     """
 
     def __init__(
@@ -66,13 +66,14 @@ class Probe:
         image_ids: Sequence[str] | None = None,
     ) -> None:
         self.model = model
-        self.images = images
+        # Half precision is for the network, not for the noise and the masks of the methods.
+        self.images = images if images.dtype == torch.float64 else images.float()
         self.targets = tuple(targets)
         self.precision: Precision = precision
         self.cost = Cost()
         self._image_ids = image_ids
         self._kept = dict[Hashable, tuple[Any, Cost]]()
-        self._marked = list[tuple[Tensor, Mark]]()
+        self.kept_results = list[tuple[Tensor, Mark]]()
         self._paid = set[Hashable]()
 
     @property
@@ -235,7 +236,7 @@ class Probe:
             return hook
 
         hooks = ((module, note(name)) for name, module in layers.items())
-        with hooked(after=hooks), self._running(), torch.enable_grad(), backward_rule(rule):
+        with self._running(), hooked(after=hooks), torch.enable_grad(), backward_rule(rule):
             pixels = images.detach().clone().requires_grad_(True)
             logits = logits_of(self.model, pixels, self.cost)
         cotangents = one_hot(classes, logits)
@@ -274,7 +275,9 @@ class Probe:
 
         def compute() -> list[Attention]:
             with self._running():
-                return attentions(self.model, self.images, classes, cost=self.cost)
+                return attentions(
+                    self.model, self.images, classes, grid=self._token_grid, cost=self.cost
+                )
 
         return self._once(
             ("attention", *([] if classes is None else classes.flatten().tolist())), compute
@@ -296,7 +299,14 @@ class Probe:
                 ``attentions`` takes, or runs an operation that has no rule of relevance.
         """
         with self._running():
-            return relevances(self.model, self.images, classes, cost=self.cost)
+            return relevances(
+                self.model, self.images, classes, grid=self._token_grid, cost=self.cost
+            )
+
+    @property
+    def _token_grid(self) -> TokenGrid | None:
+        """The grid of tokens that was given with a target layer; None if none was."""
+        return next((target.token_grid for target in self.targets if target.token_grid), None)
 
     def excitation(
         self,
@@ -317,7 +327,7 @@ class Probe:
             NotApplicableError: an operation behind the map layer has no rule, or the table has no
                 map layer for the network.
         """
-        layers = self.targets[0].excitation
+        layers = excitation_layers(self.model)
         if map_layer is not None:
             # Below the last layer p is linear: the layer of the subtraction changes no map.
             layers = map_layer, map_layer
@@ -343,17 +353,12 @@ class Probe:
             with self.metered() as cost:
                 result = compute()
             self._kept[key] = (result, cost)
-            tensors = (leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
-            self._marked += [(tensor, mark(tensor, values=True)) for tensor in tensors]
+            self.kept_results += marked(result)
         elif key not in self._paid:
             self.cost += self._kept[key][1]
         self._paid.add(key)
         kept: T = self._kept[key][0]
         return kept
-
-    def kept_results(self) -> Sequence[tuple[Tensor, Mark]]:
-        """The tensors that are kept for all methods, each with the mark of its making."""
-        return self._marked
 
 
 def capture(

@@ -14,6 +14,7 @@ from wsol_bench.capture.cost import Cost
 from wsol_bench.errors import ModelError, NotApplicableError
 
 if TYPE_CHECKING:
+    from wsol_bench.capture.grids import LayerGrid
     from wsol_bench.capture.probe import Probe
 
 __all__ = ["Layer", "Plan", "Record"]
@@ -44,12 +45,16 @@ class Layer:
         gradients: g, d logits[b, classes[b, k]] / d A[b]; None unless planned.
         class_weights: rows of the head's weights, one for each class slot; None if no GAP + linear
             (or class convolution + GAP) head directly follows the layer.
+        no_head: why the class weights are None; "" if the record was made by hand.
+        grid: how the activations lie in the layer's output; None if the record was made by hand.
     """
 
     name: str
     activations: Float[Tensor, "batch c h w"]
     gradients: Float[Tensor, "batch k c h w"] | None = None
     class_weights: Float[Tensor, "batch k c"] | None = None
+    no_head: str = ""
+    grid: "LayerGrid | None" = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,13 @@ class Record:
 
     @property
     def layer(self) -> Layer:
-        """This record's layer: ``layers[at]``."""
+        """This record's layer: ``layers[at]``.
+
+        Raises:
+            ModelError: the pass recorded no layer.
+        """
+        if not self.layers:
+            raise ModelError("no target layer was recorded: name one with 'layer:'")
         return self.layers[self.at]
 
     @property
@@ -103,7 +114,8 @@ class Record:
         if self.layer.class_weights is None:
             raise NotApplicableError(
                 "the method needs a GAP + linear (or class convolution + GAP) head directly "
-                f"behind {self.layer.name!r}; if the network has one, name it with 'head:'"
+                f"behind {self.layer.name!r}: {self.layer.no_head or 'none was recorded'}; if the "
+                "network has one, name it with 'head:'"
             )
         return self.layer.class_weights
 

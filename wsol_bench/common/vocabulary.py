@@ -1,6 +1,6 @@
 """The words that both configurations and code use, as types that need no import of torch."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 __all__ = [
     "Better",
@@ -11,6 +11,7 @@ __all__ = [
     "PredictionFormat",
     "Sanity",
     "Scope",
+    "TokenGrid",
 ]
 
 # The number format of a network's pass: float32, or autocast to a half-precision type.
@@ -18,6 +19,20 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 # The order of the axes of a layer's output: channels first, channels last, or (n, tokens, c).
 Layout = Literal["nchw", "nhwc", "tokens"]
+
+
+class TokenGrid(NamedTuple):
+    """The grid of patches among the tokens of a layer.
+
+    Attributes:
+        height, width: number of rows and columns of patches.
+        first: index of the first patch token; the patches follow row by row.
+    """
+
+    height: int
+    width: int
+    first: int
+
 
 # Whether a map method makes a map for each recorded layer, or one map of the image.
 Scope = Literal["layer", "image"]

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
-from wsol_bench.capture.backward.attention import on_grid
 from wsol_bench.methods.base import cam_method
 
 __all__ = ["attention_rollout"]
@@ -33,8 +32,8 @@ def attention_rollout(
         fusion: how the heads of a block are fused (``E_h``); the paper takes the mean.
 
     Raises:
-        NotApplicableError: the network is no stack of self-attention blocks over one square grid of
-            patch tokens behind a class token.
+        NotApplicableError: the network is no stack of self-attention blocks over one grid of patch
+            tokens behind a class token.
     """
     blocks = record.probe.attention(None)
     row = torch.zeros_like(blocks[0].weights[:, 0, 0])
@@ -46,4 +45,4 @@ def attention_rollout(
         mixed = 0.5 * fused + 0.5 * torch.eye(fused.shape[-1], device=fused.device)
         mixed = mixed / mixed.sum(-1, keepdim=True)
         row = torch.einsum("bi,bij->bj", row, mixed)
-    return on_grid(row)[:, None].repeat(1, record.classes.shape[1], 1, 1)
+    return blocks[0].on_grid(row)[:, None].repeat(1, record.classes.shape[1], 1, 1)

@@ -102,7 +102,10 @@ class MapMethod:
         """What the function returns; an exception in it becomes an error of this package."""
         whose = f"map method {self.name!r}"
         try:
-            with blamed(whose, self.function):
+            with (
+                blamed(whose, self.function),
+                torch.autocast(record.logits.device.type, enabled=False),
+            ):
                 return self.function(record)
         except NotApplicableError as error:
             model = type(record.probe.model).__name__

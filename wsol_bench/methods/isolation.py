@@ -108,7 +108,7 @@ def _shared_tensors(record: Record) -> Iterator[tuple[str, Tensor]]:
 
 def _kept_results(record: Record) -> Iterator[tuple[str, Tensor, Mark]]:
     """The results that the probe keeps for all methods, each with the mark of its making."""
-    for tensor, made in () if record._probe is None else record.probe.kept_results():
+    for tensor, made in () if record._probe is None else record.probe.kept_results:
         yield "a result of record.probe", tensor, made
 
 

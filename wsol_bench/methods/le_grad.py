@@ -5,7 +5,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
-from wsol_bench.capture.backward.attention import on_grid
 from wsol_bench.methods.base import cam_method
 
 __all__ = ["le_grad"]
@@ -25,13 +24,14 @@ def le_grad(record: Record) -> Float[Tensor, "batch k h w"]:
     normalization of the map is left to the protocol, as for every method here.
 
     Raises:
-        NotApplicableError: the network is no stack of self-attention blocks over one square grid of
-            patch tokens behind a class token.
+        NotApplicableError: the network is no stack of self-attention blocks over one grid of patch
+            tokens behind a class token.
     """
     per_block = []
-    for block in record.probe.attention(record.classes):
+    blocks = record.probe.attention(record.classes)
+    for block in blocks:
         gradients = block.layer_gradients
         assert gradients is not None
         # Rows that are not recorded are zero, and count in the mean over the n query tokens.
         per_block.append(gradients.relu().sum(-2).mean(-2) / gradients.shape[-1])
-    return on_grid(torch.stack(per_block).mean(0))
+    return blocks[0].on_grid(torch.stack(per_block).mean(0))

@@ -1,6 +1,7 @@
 """``localization_maps``: the maps of several methods for a batch of images, in one call."""
 
 from collections.abc import Sequence
+from typing import Any, overload
 
 import torch
 from jaxtyping import Float, Int64
@@ -8,51 +9,135 @@ from torch import Tensor, nn
 
 from wsol_bench.capture import BestClasses, Precision, capture
 from wsol_bench.common.registry import uniquely_named
+from wsol_bench.common.vocabulary import Layout, TokenGrid
 from wsol_bench.errors import ConfigError, ModelError
 from wsol_bench.methods.base import MapMethod, cam_methods, merged_plan
-from wsol_bench.models.target_layers import target_of
+from wsol_bench.models.target_layers import targets_of
 
 __all__ = ["localization_maps"]
 
 ClassIndices = (
     Int64[Tensor, "batch k"] | Int64[Tensor, " k"] | Sequence[int] | Sequence[Sequence[int]]
 )
+Methods = str | MapMethod | Sequence[str | MapMethod]
+Layers = list[str | nn.Module] | tuple[str | nn.Module, ...]
+Maps = dict[str, Float[Tensor, "batch k h w"]]
+
+
+@overload
+def localization_maps(
+    model: nn.Module,
+    images: Float[Tensor, "batch 3 height width"],
+    methods: Methods = ...,
+    *,
+    layer: str | nn.Module | None = ...,
+    layout: Layout | None = ...,
+    head: str | None = ...,
+    token_grid: TokenGrid | tuple[int, int, int] | None = ...,
+    classes: ClassIndices | None = ...,
+    k: int = ...,
+    precision: Precision = ...,
+) -> Maps: ...
+
+
+@overload
+def localization_maps(
+    model: nn.Module,
+    images: Float[Tensor, "batch 3 height width"],
+    methods: Methods = ...,
+    *,
+    layer: Layers,
+    layout: Layout | None = ...,
+    head: str | None = ...,
+    token_grid: TokenGrid | tuple[int, int, int] | None = ...,
+    classes: ClassIndices | None = ...,
+    k: int = ...,
+    precision: Precision = ...,
+) -> dict[str, Maps]: ...
 
 
 def localization_maps(
     model: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
-    methods: str | MapMethod | Sequence[str | MapMethod] = ("grad_cam",),
+    methods: Methods = ("grad_cam",),
     *,
-    layer: str | None = None,
+    layer: str | nn.Module | Layers | None = None,
+    layout: Layout | None = None,
+    head: str | None = None,
+    token_grid: TokenGrid | tuple[int, int, int] | None = None,
     classes: ClassIndices | None = None,
     k: int = 5,
     precision: Precision = "fp32",
-) -> dict[str, Float[Tensor, "batch k h w"]]:
+) -> Maps | dict[str, Maps]:
     """The localization maps of several methods, from one forward pass of a network.
 
     Args:
-        model: a network that maps images to (batch, n) logits; it is unchanged afterwards.
+        model: a network that maps images to (batch, n) logits; it is unchanged afterwards, and so
+            are the images.
         images: normalized input, on the model's device.
         methods: one method or several, as names (``wsol-bench list methods``), import paths
             (``my_module:my_cam``), or the objects that ``@cam_method`` returns.
-        layer: dotted name of the target layer; by default the one in the target-layer table
-            (``wsol_bench.models.target_layers``).
+        layer: the target layer, as a dotted name or a module of the network; by default the one in
+            the target-layer table (``wsol_bench.models.target_layers``). A list names several.
+        layout: layout of the layer's output: ``nchw``, ``nhwc`` or ``tokens``; by default it is
+            asked of the network.
+        head: name of the linear layer (or 1x1 convolution) of a GAP + linear head that directly
+            follows the (last) layer; only ``cam`` needs it.
+        token_grid: rows and columns of patches, and index of the first patch token, for a layer of
+            tokens; by default it is asked of the network.
         classes: output indices to make maps for: (batch, k), or (k,) for all images. By default the
             k best classes of each image, best first.
         k: number of best classes.
-        precision: numeric format of the forward pass; ``bf16`` and ``fp16`` use autocast.
+        precision: numeric format of the forward pass; ``bf16`` and ``fp16`` use autocast, ``fp32``
+            that of the network's parameters.
 
     Returns:
         The maps by method name, in float32: each as its paper defines it, at the layer's
-        resolution.
+        resolution. If ``layer`` is a list, the maps of a method are a dictionary by layer
+        name; the one map of a method of the whole image is there under "".
 
     Raises:
         ConfigError: a method is unknown, or listed twice.
-        ModelError: the architecture is not in the table and ``layer`` is not given; or ``classes``
-            are no output indices for these images.
+        ModelError: the images are no batch; the architecture is not in the table, ``layer`` is not
+            given, and a method needs one; the network does not tell the layer's grid; or
+            ``classes`` are no output indices for these images.
         NotApplicableError: the network lacks what a method needs.
+
+    Example:
+        >>> maps = localization_maps(model, images, ["grad_cam", "layer_cam"], layer="layer4")
+        >>> maps["grad_cam"].shape
+        torch.Size([8, 5, 7, 7])
     """
+    _require_batch(model, images)
+    resolved = _resolved(methods)
+    several = isinstance(layer, list | tuple)
+    layers = list(layer) if isinstance(layer, list | tuple) else [] if layer is None else [layer]
+    targets = targets_of(
+        model, layers, layout=layout, head=head,
+        token_grid=None if token_grid is None else TokenGrid(*token_grid),
+        required=any(method.scope == "layer" for method in resolved),
+    )  # fmt: skip
+    slots = BestClasses(k) if classes is None else _class_slots(classes, images)
+    record = capture(
+        model, images, targets, merged_plan(resolved), classes=slots, precision=precision
+    )
+    if not several:
+        return {method.name: method(record).detach().float() for method in resolved}
+    return {
+        method.name: {
+            name: method(record.at_layer(at)).detach().float()
+            for at, name in (
+                [(record.at, "")]
+                if method.scope == "image"
+                else [(at, recorded.name) for at, recorded in enumerate(record.layers)]
+            )
+        }
+        for method in resolved
+    }
+
+
+def _resolved(methods: Methods) -> list[MapMethod]:
+    """The methods that are listed; ConfigError if one is unknown, or cannot be asked for here."""
     listed = [methods] if isinstance(methods, str | MapMethod) else methods
     resolved = uniquely_named(
         method if isinstance(method, MapMethod) else cam_methods.get(method) for method in listed
@@ -63,12 +148,29 @@ def localization_maps(
                 f"{method.name} needs a network with permuted weights, which only an experiment "
                 "makes: set 'sanity: randomized_weights' there"
             )
-    target = target_of(model, layer=layer)
-    slots = BestClasses(k) if classes is None else _class_slots(classes, images)
-    record = capture(
-        model, images, [target], merged_plan(resolved), classes=slots, precision=precision
-    )
-    return {method.name: method(record).detach().float() for method in resolved}
+    return list(resolved)
+
+
+def _require_batch(model: nn.Module, images: Any) -> None:
+    """Raise ModelError unless the images are a batch that the network can take."""
+    expected = "expected normalized images as a tensor of shape (batch, 3, height, width), found"
+    if not isinstance(images, Tensor):
+        hint = "; torch.from_numpy makes a tensor of an array" if hasattr(images, "shape") else ""
+        raise ModelError(f"images: {expected} {type(images).__name__}{hint}")
+    if images.ndim != 4 or 0 in images.shape:
+        hint = "; images[None] is a batch of one image" if images.ndim == 3 else ""
+        raise ModelError(f"images: {expected} shape {tuple(images.shape)}{hint}")
+    if not images.is_floating_point():
+        raise ModelError(
+            f"images: {expected} {images.dtype}; scale pixels to 0..1 and normalize them as the "
+            "network was trained"
+        )
+    parameter = next(model.parameters(), images)
+    if parameter.device != images.device:
+        raise ModelError(
+            f"images: expected them on the network's device {parameter.device}, found "
+            f"{images.device}"
+        )
 
 
 def _class_slots(

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
-from wsol_bench.capture.backward.attention import on_grid
 from wsol_bench.methods.base import cam_method
 
 __all__ = ["transformer_attribution"]
@@ -37,8 +36,8 @@ def transformer_attribution(
             ``A_l`` itself, as in the ICCV 2021 paper (eq. 5 and 6; any transformer).
 
     Raises:
-        NotApplicableError: the network is no stack of self-attention blocks over one square grid of
-            patch tokens behind a class token; or, with ``lrp``, it runs an operation that has no
+        NotApplicableError: the network is no stack of self-attention blocks over one grid of patch
+            tokens behind a class token; or, with ``lrp``, it runs an operation that has no
             rule of relevance.
     """
     blocks = record.probe.attention(record.classes)
@@ -54,4 +53,4 @@ def transformer_attribution(
         assert block.gradients is not None
         relevant = (block.gradients * factor).relu().mean(2)
         row = row + torch.einsum("bki,bkij->bkj", row, relevant)
-    return on_grid(row)
+    return blocks[0].on_grid(row)

@@ -15,7 +15,7 @@ from wsol_bench.models import shapes_net
 from wsol_bench.models.build import build, takes_num_classes
 from wsol_bench.models.classes import ClassOrder, read_class_order
 from wsol_bench.models.outputs import findings_of, noise_images
-from wsol_bench.models.target_layers import Layout, Target, target_of
+from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_of
 from wsol_bench.models.weights import fingerprint, load_state, read_weights, weights_file
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "load_classifier"]
@@ -32,7 +32,7 @@ class Classifier:
         name: name in the results.
         module: maps (b, 3, h, w) normalized RGB to (b, n) logits.
         classes: wnid of each of the n outputs.
-        targets: the target layers, at least one.
+        targets: the target layers; none if none is known and no method needs one.
         mean, std: mean and standard deviation of RGB in [0, 1], by which the input is normalized.
         native_size: side in pixels of the images that the weights are published for; None if it is
             not published.
@@ -62,12 +62,14 @@ def load_classifier(
     layer: str | None = None,
     layers: Sequence[str] | None = None,
     layout: Layout | None = None,
+    token_grid: TokenGrid | None = None,
     head: str | None = None,
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
     arguments: Mapping[str, Any] | None = None,
     label: str | None = None,
     input_size: int = 224,
+    needs_layer: bool = True,
 ) -> Classifier:
     """Build a network and load its weights.
 
@@ -79,12 +81,16 @@ def load_classifier(
         classes: a file of wnids in the order of the outputs, one per line; words may follow.
         dataset_classes: the data set's sorted wnids: the order of the outputs if neither
             ``classes`` nor the weights file lists one.
-        layer, layout, head: override the target-layer table.
+        layer, head: override the target-layer table.
         layers: several target layers, instead of one; ``head`` then belongs to the last one.
+        layout, token_grid: layout of the layers, and grid of their tokens (rows, columns, index of
+            the first patch token); by default the network is asked.
         mean, std: by default those that the weights are published with, else ImageNet's.
         arguments: for the builder.
         label: name in the results; by default ``name``.
         input_size: side in pixels of the images that will pass the network.
+        needs_layer: whether a method needs a target layer; if not, a network that the table does
+            not know has none.
 
     Raises:
         ModelError: the network cannot be built, the weights do not fit, or the classes do not match
@@ -99,7 +105,10 @@ def load_classifier(
         load_state(module, stored.state, f"{name}: {path}")
     order = listed or ClassOrder(tuple(dataset_classes), "the data set's sorted wnids")
     outputs = _require_outputs(module.eval(), name, order, input_size)
-    targets = _targets(module, layers or [layer], layout, head)
+    targets = targets_of(
+        module, layers or ([layer] if layer else []), layout=layout, head=head,
+        token_grid=token_grid, required=needs_layer,
+    )  # fmt: skip
     expected = _preprocessing(name, published, module)
     return Classifier(
         name=label or name, module=module, classes=order.wnids, targets=targets,
@@ -169,21 +178,6 @@ def _require_outputs(
             "LOC_synset_mapping.txt"
         )
     return logits
-
-
-def _targets(
-    module: nn.Module, layers: Sequence[str | None], layout: Layout | None, head: str | None
-) -> tuple[Target, ...]:
-    """The target of each layer; ``head`` belongs to the last one."""
-    heads = [None] * (len(layers) - 1) + [head]
-    targets = tuple(
-        target_of(module, layer=layer, layout=layout, head=head_of_layer)
-        for layer, head_of_layer in zip(layers, heads, strict=True)
-    )
-    names = [target.layer for target in targets]
-    if len(set(names)) < len(names):
-        raise ModelError(f"layers: expected each layer once, found {', '.join(names)}")
-    return targets
 
 
 class _Preprocessing(NamedTuple):

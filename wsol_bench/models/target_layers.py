@@ -6,32 +6,33 @@ guessing finds the last pooling, a permutation or the class layer, which are wro
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from wsol_bench.common.vocabulary import Layout
+from wsol_bench.common.vocabulary import Layout, TokenGrid
 from wsol_bench.errors import ModelError, did_you_mean
 from wsol_bench.models.hooks import hooked
 
 __all__ = [
-    "MOST_PREFIX_TOKENS",
     "Layout",
     "Target",
+    "TokenGrid",
     "candidate_layers",
-    "check_output",
+    "excitation_layers",
     "find_module",
-    "from_grid",
+    "keeps_aspect",
     "target_of",
-    "to_grid",
+    "targets_of",
 ]
 
-# A class token, a distillation token and registers. If more tokens are left over from a square, the
-# grid is not square.
-MOST_PREFIX_TOKENS = 8
+
+# Convolutions without padding lose some positions at the border: Inception has 8 of 9.3, and, in an
+# earlier layer, 35 of 37.4. The loss is at most one position and this share of the others, and
+# never above _BORDER.
+_LOSS, _BORDER = 0.05, 3.0
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Target:
             a resolved target holds the plain name.
         then_relu: whether the activation is the functional ReLU of the module's output, which is
             the output of no module.
-        layout: layout of the module's output: ``nchw``; ``nhwc``; ``tokens`` (n, prefix + h * w, c)
-            with a square grid last.
+        layout: layout of the module's output: ``nchw``; ``nhwc``; ``tokens`` (n, tokens, c). None
+            if the network is to be asked (``wsol_bench.capture.grids``).
+        token_grid: the grid of patches among the tokens; None if the network is to be asked.
         head: the linear layer (or 1x1 convolution) of a GAP + linear (or class convolution + GAP)
             head that directly follows the layer: the class weights of CAM. None if the network has
             no such head.
@@ -55,7 +57,8 @@ class Target:
 
     layer: str
     then_relu: bool = False
-    layout: Layout = "nchw"
+    layout: Layout | None = None
+    token_grid: TokenGrid | None = None
     head: str | None = None
     excitation: tuple[str, str] | None = field(default=None, compare=False)
 
@@ -67,6 +70,11 @@ class Target:
 # first block; RegNet's stage before the last. DenseNet's transitions average values of both signs,
 # which has no rule: its map layer is the end of its last block.
 _POOL4 = "features.MaxPool2d-2"
+
+# The mean of the patch tokens of the last block is what most networks of these families read. If
+# the network says that it reads the class token, which patch tokens reach by attention alone, the
+# layer is the norm before the last attention.
+_LAST_BLOCK = "blocks.-1"
 
 # Keyed by package and class name of the model. Activations are post-ReLU if the network has a ReLU.
 _TARGETS = {
@@ -95,15 +103,36 @@ _TARGETS = {
     # Patch tokens of the last block's output do not reach the class token; those before its
     # attention do.
     "torchvision/VisionTransformer": Target("encoder.layers.-1.ln_1", layout="tokens"),
+    "timm/Beit": Target(_LAST_BLOCK, layout="tokens"),
+    "timm/ByobNet": Target("final_conv", head="head.fc"),
     "timm/ConvNeXt": Target("stages"),
+    "timm/CspNet": Target("stages", head="head.fc"),
+    "timm/DLA": Target("level5", head="fc"),
+    "timm/DaVit": Target("stages"),
     "timm/DenseNet": Target("features", head="classifier", excitation=("features", "global_pool")),
+    "timm/EdgeNeXt": Target("stages"),
     "timm/EfficientNet": Target("bn2", head="classifier"),
+    "timm/Eva": Target(_LAST_BLOCK, layout="tokens"),
+    "timm/FastVit": Target("final_conv", head="head.fc"),
+    "timm/FocalNet": Target("norm", head="head.fc"),
+    "timm/HighResolutionNet": Target("final_layer", head="classifier"),
+    "timm/InceptionResnetV2": Target("conv2d_7b", head="classif"),
+    "timm/InceptionV3": Target("Mixed_7c", head="fc"),
+    "timm/InceptionV4": Target("features", head="last_linear"),
+    "timm/MambaOut": Target("stages", layout="nhwc"),
+    "timm/MaxxVit": Target("norm", head="head.fc"),
+    "timm/MetaFormer": Target("stages"),
     "timm/MobileNetV3": Target("blocks"),
+    "timm/NormFreeNet": Target("final_act", head="head.fc"),
     "timm/RegNet": Target("final_conv", head="head.fc", excitation=("s3", "head.global_pool")),
     "timm/ResNet": Target("layer4", head="fc", excitation=("layer3", "global_pool")),
+    "timm/ResNetV2": Target("norm", head="head.fc"),
     "timm/SwinTransformer": Target("norm", layout="nhwc", head="head.fc"),
+    "timm/SwinTransformerV2": Target("norm", layout="nhwc", head="head.fc"),
+    "timm/TResNet": Target("body", head="head.fc"),
     "timm/VGG": Target("features.-2", excitation=(_POOL4, "pre_logits")),
     "timm/VisionTransformer": Target("blocks.-1.norm1", layout="tokens"),
+    "timm/VovNet": Target("stages", head="head.fc"),
     "wsol_bench/ShapesNet": Target("features", head="fc", excitation=("features.down2", "pool")),
 }
 
@@ -111,53 +140,124 @@ _TARGETS = {
 def target_of(
     model: nn.Module,
     *,
-    layer: str | None = None,
+    layer: str | nn.Module | None = None,
     layout: Layout | None = None,
     head: str | None = None,
+    token_grid: TokenGrid | None = None,
 ) -> Target:
-    """The target layer of a model: that of the table, changed by ``layer``, ``layout``, ``head``.
+    """The target layer of a model: that of the table, or a named one.
 
-    A named layer keeps the table's layout, and has no head unless ``head`` is given, too: CAM needs
-    the layer that feeds the head.
+    A named layer has no head unless ``head`` is given, too: CAM needs the layer that feeds the
+    head. Its layout is asked of the network unless ``layout`` or ``token_grid`` is given.
 
     Args:
         model: the network.
-        layer, head: dotted module names; a position may count from the end (``features.-2``).
+        layer: dotted module name, whose positions may count from the end (``features.-2``); or one
+            of the model's modules.
         layout: layout of the layer's output.
+        head: dotted module name of the linear layer (or 1x1 convolution) behind the layer.
+        token_grid: rows, columns and index of the first patch token, in layout ``tokens``.
 
     Raises:
-        ModelError: the architecture is not in the table and no layer is named, or the model has no
-            module of a given name.
+        ModelError: the architecture is not in the table and no layer is named; the model has no
+            module of a given name; or ``layout`` and ``token_grid`` contradict each other.
     """
-    target = next(
-        (
-            _TARGETS[key]
-            for base in type(model).__mro__
-            if (key := f"{base.__module__.partition('.')[0]}/{base.__name__}") in _TARGETS
-        ),
-        None,
-    )
-    if target is not None:
-        target = replace(
-            target,
-            layer=_plain_name(model, target.layer),
-            head=None if target.head is None else _plain_name(model, target.head),
-            excitation=_plain_names(model, target.excitation),
+    token_grid = token_grid and TokenGrid(*token_grid)
+    if token_grid is not None and layout not in (None, "tokens"):
+        raise ModelError(
+            f"'token_grid:' belongs to a layer of layout 'tokens', found layout {layout!r}"
         )
-    if layer is None and target is None:
+    known = _of_table(model)
+    if layer is None and known is None:
         raise ModelError(
             f"no target layer is known for {type(model).__name__}: name one with 'layer:'. "
             f"Layers with spatial output, last first: {', '.join(candidate_layers(model))}"
         )
-    if layer is not None:
-        layer = _plain_name(model, layer)
-        if target is None or target.layer != layer:
-            # A network mostly keeps one layout: each block of a transformer returns tokens.
-            target = replace(target or Target(layer), layer=layer, then_relu=False, head=None)
-    assert target is not None
-    if layout is not None:
-        target = replace(target, layout=layout)
-    return target if head is None else replace(target, head=_plain_name(model, head))
+    if layer is None:
+        name = known.layer if known is not None else ""
+    else:
+        name = _plain_name(model, layer) if isinstance(layer, str) else _name_of(model, layer)
+    if known is None or known.layer != name:
+        known = Target(name, excitation=None if known is None else known.excitation)
+    return replace(
+        known,
+        layout=layout or (known.layout if token_grid is None else "tokens"),
+        token_grid=token_grid,
+        head=known.head if head is None else _plain_name(model, head),
+    )
+
+
+def targets_of(
+    model: nn.Module,
+    layers: Sequence[str | nn.Module] = (),
+    *,
+    layout: Layout | None = None,
+    head: str | None = None,
+    token_grid: TokenGrid | None = None,
+    required: bool = True,
+) -> tuple[Target, ...]:
+    """The target layers of a model: those of given names, or the one of the table.
+
+    Args:
+        model: the network.
+        layers: names or modules, each once; none for the layer of the table.
+        layout, token_grid: of all layers; see ``target_of``.
+        head: the head behind the last layer.
+        required: whether a method needs a layer; if not, an architecture that the table lacks has
+            no target layer.
+
+    Raises:
+        ModelError: as ``target_of``, or a layer is listed twice.
+    """
+    if not layers:
+        if not required and _of_table(model) is None:
+            return ()
+        return (target_of(model, layout=layout, head=head, token_grid=token_grid),)
+    heads = [None] * (len(layers) - 1) + [head]
+    targets = tuple(
+        target_of(model, layer=layer, layout=layout, head=head_of_layer, token_grid=token_grid)
+        for layer, head_of_layer in zip(layers, heads, strict=True)
+    )
+    names = [target.layer for target in targets]
+    if len(set(names)) < len(names):
+        raise ModelError(f"layers: expected each layer once, found {', '.join(names)}")
+    return targets
+
+
+def excitation_layers(model: nn.Module) -> tuple[str, str] | None:
+    """Map layer and contrast layer of excitation backprop; None if the table has none."""
+    target = _of_table(model)
+    return None if target is None else target.excitation
+
+
+def _of_table(model: nn.Module) -> Target | None:
+    """The table's target of a model, with plain names; None if the table lacks the architecture."""
+    keys = (f"{base.__module__.partition('.')[0]}/{base.__name__}" for base in type(model).__mro__)
+    target = next((_TARGETS[key] for key in keys if key in _TARGETS), None)
+    if target is None:
+        return None
+    reads_token = target.layer == _LAST_BLOCK and getattr(model, "global_pool", "") == "token"
+    return replace(
+        target,
+        layer=_plain_name(model, f"{_LAST_BLOCK}.norm1" if reads_token else target.layer),
+        head=_plain_name_or_none(model, target.head),
+        excitation=_plain_names(model, target.excitation),
+    )
+
+
+def _name_of(model: nn.Module, layer: nn.Module) -> str:
+    """The name of one of a model's modules.
+
+    Raises:
+        ModelError: it is none of them, or the whole model.
+    """
+    name = next((name for name, module in model.named_modules() if module is layer), "")
+    if not name:
+        raise ModelError(
+            f"layer: expected a module within {type(model).__name__}, or its dotted name, found "
+            f"{type(layer).__name__} that is not within it"
+        )
+    return name
 
 
 def find_module(model: nn.Module, name: str) -> nn.Module:
@@ -204,29 +304,44 @@ def _plain_name(model: nn.Module, name: str) -> str:
     return plain
 
 
-def _plain_names(model: nn.Module, names: tuple[str, str] | None) -> tuple[str, str] | None:
-    """Both names without positions; None if an altered network lacks one of the layers."""
+def _plain_name_or_none(model: nn.Module, name: str | None) -> str | None:
+    """The name without positions; None if an altered network lacks the module."""
     try:
-        return names and (_plain_name(model, names[0]), _plain_name(model, names[1]))
+        return name and _plain_name(model, name)
     except ModelError:
         return None
 
 
+def _plain_names(model: nn.Module, names: tuple[str, str] | None) -> tuple[str, str] | None:
+    """Both names without positions; None if an altered network lacks one of the layers."""
+    first, second = (_plain_name_or_none(model, name) for name in names or (None, None))
+    return (first, second) if first and second else None
+
+
 @torch.no_grad()
-def candidate_layers(model: nn.Module, *, size: int = 224, at_most: int = 12) -> list[str]:
-    """Modules with a spatial output, as "name (c, h, w)", the last to run first.
+def candidate_layers(model: nn.Module, *, at_most: int = 12) -> list[str]:
+    """Modules with a spatial output, as "name (c, h, w)" or so, the last to run first.
 
     Args:
-        model: passes one blank image, in evaluation mode; its modes and hooks stay as they were.
-        size: side of that image in pixels.
+        model: passes two blank images of the size and number of channels that it says it takes, in
+            evaluation mode; its modes and hooks stay as they were.
         at_most: length of the list.
     """
     candidates: list[str] = []
+    channels, *size = _input_shape(model)
 
     def note(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4 and output.shape[-1] > 1:
-                candidates.append(f"{name} {tuple(output.shape[1:])}")
+            if not isinstance(output, Tensor) or output.ndim not in (3, 4) or len(output) != 2:
+                return
+            shape = tuple(output.shape[1:])
+            if len(shape) == 3:
+                grids = [shape[1:], shape[:2]]
+                is_grid = any(min(grid) > 1 and keeps_aspect(*grid, *size) for grid in grids)
+            else:
+                is_grid = shape[0] > 1
+            if is_grid:
+                candidates.append(f"{name} {shape}")
 
         return hook
 
@@ -234,7 +349,7 @@ def candidate_layers(model: nn.Module, *, size: int = 224, at_most: int = 12) ->
     parameter = next(model.parameters(), torch.zeros(()))
     try:
         with hooked(after=((module, note(name)) for name, module in model.named_modules() if name)):
-            model.eval()(parameter.new_zeros(1, 3, size, size))
+            model.eval()(parameter.new_zeros(2, channels, *size))
     except Exception as error:  # a list of candidates is a help, never a second failure
         candidates.append(f"(the pass stopped: {error})")
     finally:
@@ -243,50 +358,36 @@ def candidate_layers(model: nn.Module, *, size: int = 224, at_most: int = 12) ->
     return candidates[::-1][:at_most]
 
 
-def check_output(output: Shaped[Tensor, "..."], target: Target) -> None:
-    """Raise ModelError unless a batch's output of the target layer is a grid in its layout."""
-    shape = tuple(output.shape)
-    fits = len(shape) == (3 if target.layout == "tokens" else 4)
-    if fits and target.layout == "tokens":
-        fits = shape[1] - math.isqrt(shape[1]) ** 2 <= MOST_PREFIX_TOKENS
-    if not fits:
-        expected = {
-            "nchw": "(b, c, h, w)",
-            "nhwc": "(b, h, w, c)",
-            "tokens": f"(b, tokens, c) with a square grid after at most {MOST_PREFIX_TOKENS}",
-        }[target.layout]
-        raise ModelError(
-            f"layer {target.layer!r} returns {shape}, which is no grid in layout "
-            f"{target.layout!r}: expected {expected}; name another layer with 'layer:', or this "
-            "layer's layout with 'layout:'"
-        )
+def _input_shape(model: nn.Module) -> tuple[int, int, int]:
+    """Channels, height and width of the images that a model says it takes; else (3, 224, 224).
+
+    timm's models say it in their ``pretrained_cfg``, torchvision's transformers by ``image_size``,
+    and the first convolution has the number of channels.
+    """
+    config = getattr(model, "pretrained_cfg", None) or {}
+    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    channels = 3 if first is None else first.in_channels
+    size = getattr(model, "image_size", None)
+    embedded = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    if isinstance(embedded, tuple) and len(embedded) == 2:
+        height, width = embedded
+    elif isinstance(size, int):
+        height = width = size
+    else:
+        _, height, width = config.get("input_size", (3, 224, 224))
+    return channels, height, width
 
 
-def to_grid(tensor: Shaped[Tensor, "..."], layout: Layout) -> Shaped[Tensor, "*lead c h w"]:
-    """A layer's output, or its gradient, as channels over a grid, with its leading dimensions."""
-    if layout == "tokens":
-        side = math.isqrt(tensor.shape[-2])
-        patches = tensor[..., -side * side :, :]  # class and register tokens come first
-        tensor = patches.unflatten(-2, (side, side))
-    if layout != "nchw":
-        tensor = tensor.movedim(-1, -3)
-    return tensor
-
-
-def from_grid(
-    grid: Shaped[Tensor, "n c h w"], output: Shaped[Tensor, "..."], layout: Layout
-) -> Shaped[Tensor, "..."]:
-    """A grid in the layout of a layer's output, the inverse of ``to_grid``.
+def keeps_aspect(height: int, width: int, input_height: int, input_width: int) -> bool:
+    """Return whether a grid of positions has the aspect of an input, up to losses at the border.
 
     Args:
-        grid: channels over the layer's spatial grid.
-        output: the layer's output for the same n images; its class and register tokens are kept.
-        layout: layout of the output.
+        height, width: number of rows and columns of the grid.
+        input_height, input_width: size of the input in pixels.
     """
-    if layout == "nchw":
-        return grid
-    last = grid.movedim(-3, -1)
-    if layout == "nhwc":
-        return last
-    patches = last.flatten(-3, -2)
-    return torch.cat([output[..., : output.shape[-2] - patches.shape[-2], :], patches], dim=-2)
+    least, most = 0.0, math.inf  # bounds of a stride in pixels that is the same for both sides
+    for n, side in ((height, input_height), (width, input_width)):
+        lost = min(1 + _LOSS * n, _BORDER)
+        least = max(least, side / (n + lost))
+        most = min(most, side / (n - lost)) if n > lost else most
+    return height <= input_height and width <= input_width and least <= most

@@ -42,11 +42,12 @@ def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
     dataset = config.dataset.load()
     protocol = config.build_protocol()
     yield from _dataset_lines(dataset, examples)
+    methods = build_methods(config)
     failed = 0
     for model in config.models:
         yield ""
         try:
-            classifier = load_model(model, dataset, protocol)
+            classifier = load_model(model, dataset, protocol, methods.map_methods)
         except WsolBenchError as error:
             yield f"Model {model.key}: CANNOT BE LOADED: {error}"
             failed += 1
@@ -54,7 +55,7 @@ def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
         yield from _classifier_lines(
             classifier, dataset, protocol, random=model.weights == "random"
         )
-    for method in build_methods(config).network_free:
+    for method in methods.network_free:
         opened = method.open(dataset)
         n = sum(opened.covers(image_id) for image_id in dataset.images["image_id"])
         yield f"Method {method.name}: {method.gives} of {n} of {len(dataset)} images"
@@ -94,10 +95,11 @@ def _classifier_lines(
     classifier: "Classifier", dataset: Dataset, protocol: Protocol, *, random: bool
 ) -> Iterator[str]:
     """Lines about a classifier: its layers, the images that it skips, and its class order."""
+    layers = ", ".join(target.layer for target in classifier.targets)
     yield (
         f"Model {classifier.name}: {len(classifier.classes)} classes, order from "
         f"{classifier.classes_from}; target layer "
-        f"{', '.join(target.layer for target in classifier.targets)}"
+        f"{layers or 'unknown, and no method needs one'}"
     )
     yield f"  input normalized by mean {classifier.mean}, std {classifier.std}"
     if classifier.native_size not in (None, protocol.input.size):

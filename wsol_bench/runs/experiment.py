@@ -308,7 +308,9 @@ class Experiment:
         """A classifier of the experiment by its position; only the last one stays in memory."""
         if index not in self._loaded:
             self._loaded.clear()
-            classifier = load_model(self.config.models[index], self.dataset, self.protocol)
+            classifier = load_model(
+                self.config.models[index], self.dataset, self.protocol, self.map_methods
+            )
             if self.config.compile:
                 import torch
 
@@ -320,12 +322,15 @@ class Experiment:
         return self._loaded[index]
 
 
-def load_model(model: ModelConfig, dataset: Dataset, protocol: Protocol) -> "Classifier":
-    """Load the classifier of a configuration; see ``load_classifier``."""
+def load_model(
+    model: ModelConfig, dataset: Dataset, protocol: Protocol, methods: "Sequence[MapMethod]"
+) -> "Classifier":
+    """Load the classifier of a configuration for some map methods; see ``load_classifier``."""
     from wsol_bench.models.classifiers import load_classifier
 
     return load_classifier(
         **model.model_dump(),
         dataset_classes=tuple(dataset.classes["wnid"]),
         input_size=protocol.input.size,
+        needs_layer=any(method.scope == "layer" for method in methods),
     )

@@ -13,7 +13,7 @@ from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
 from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.validation_errors import explain
-from wsol_bench.common.vocabulary import Classes, Layout, Precision, Sanity
+from wsol_bench.common.vocabulary import Classes, Layout, Precision, Sanity, TokenGrid
 from wsol_bench.common.yaml_files import read_yaml
 from wsol_bench.datasets import Dataset, datasets
 from wsol_bench.errors import ConfigError, PluginError
@@ -117,6 +117,7 @@ class ModelConfig(BaseModel):
     layer: str | None = None
     layers: Annotated[list[str], Field(min_length=1)] | None = None
     layout: Layout | None = None
+    token_grid: TokenGrid | None = None
     head: str | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None

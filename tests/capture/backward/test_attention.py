@@ -16,14 +16,16 @@ from attention_networks import (
     sharp,
     timm_vit,
     torchvision_vit,
+    toy_tokens,
 )
 from networks import images, seeded
 from torch import Tensor, nn
 from torchvision import models
 from traces import unchanged
 
-from wsol_bench.capture.backward.attention import attentions, on_grid
+from wsol_bench.capture.backward.attention import Attention, attentions
 from wsol_bench.errors import NotApplicableError
+from wsol_bench.models.target_layers import TokenGrid
 
 
 @pytest.fixture(params=NETWORKS)
@@ -104,7 +106,7 @@ class Asks(nn.Module):
         self.blocks = nn.ModuleList(AskingBlock(average=average) for _ in range(2))
 
     def forward(self, images: Tensor) -> Tensor:
-        tokens = images[:, 0, :5, :4]
+        tokens = toy_tokens(images)
         for block in self.blocks:
             tokens = block(tokens)
         return tokens[:, 0]
@@ -113,7 +115,7 @@ class Asks(nn.Module):
 class AskingBlock(nn.Module):
     def __init__(self, *, average: bool) -> None:
         super().__init__()
-        self.attention, self.average = nn.MultiheadAttention(4, 2, batch_first=True), average
+        self.attention, self.average = nn.MultiheadAttention(3, 3, batch_first=True), average
 
     def forward(self, x: Tensor) -> Tensor:
         mixed, weights = self.attention(x, x, x, average_attn_weights=self.average)
@@ -284,7 +286,7 @@ class InPlace(Masked):
         return tokens.mul_(2) if self.really else tokens * 2
 
     def forward(self, images: Tensor) -> Tensor:
-        tokens = 0.1 * images[:, :, 0, :5].transpose(1, 2)
+        tokens = 0.1 * toy_tokens(images)
         for block in self.blocks:
             tokens = block(tokens)
         return self.doubled(tokens)[:, 0]
@@ -354,7 +356,7 @@ REFUSED = {
     "SwinTransformer: .*no attention at all": lambda: models.swin_t(),
     "SwinTransformer: .*for one image: windows": fused_swin,
     "VisionTransformer: .*a head that pools the patch tokens": lambda: timm_vit(global_pool="avg"),
-    "VisionTransformer: .*not a square number": lambda: timm_vit(
+    "VisionTransformer: .*16 patches from token 0 on, of 16 tokens": lambda: timm_vit(
         class_token=False, global_pool="avg", no_embed_class=True
     ),
     "VisionTransformer: .*more than one attention a block": lambda: seeded(
@@ -404,5 +406,7 @@ def test_other_forms_of_multihead_attention_are_refused_by_name(
         attentions(Crossed(options, call, other=other), images(1))
 
 
-def test_patches_are_the_last_tokens_in_raster_order() -> None:
-    assert on_grid(torch.tensor([8.0, 9.0, 0, 1, 2, 3])).tolist() == [[0, 1], [2, 3]]
+def test_patches_are_laid_out_row_by_row() -> None:
+    block = Attention(torch.empty(0), None, None, TokenGrid(2, 3, 1))
+    tokens = torch.tensor([8.0, 0, 1, 2, 3, 4, 5])
+    assert block.on_grid(tokens).tolist() == [[0, 1, 2], [3, 4, 5]]

@@ -19,12 +19,13 @@ from torch.overrides import TorchFunctionMode
 
 from wsol_bench.capture.cost import Cost
 from wsol_bench.capture.cotangents import one_hot, pulled_back, scaled, unscaled
+from wsol_bench.capture.grids import LayerGrid, token_grid
 from wsol_bench.capture.network import evaluation_mode, logits_of, passed, uncompiled
-from wsol_bench.errors import NotApplicableError
+from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_layers import MOST_PREFIX_TOKENS
+from wsol_bench.models.target_layers import TokenGrid
 
-__all__ = ["Attention", "ExplicitAttention", "attentions", "blocks_of", "on_grid", "refuse"]
+__all__ = ["Attention", "ExplicitAttention", "attentions", "blocks_of", "refuse"]
 
 
 class Attention(NamedTuple):
@@ -37,17 +38,18 @@ class Attention(NamedTuple):
             behind the last block (final norm, then head) makes of this block's tokens. Rows of the
             prefix tokens alone: the head reads nothing else, so that all other rows are zero. None
             if no classes were given.
+        grid: the grid of the patches, which are the last tokens.
     """
 
     weights: Float[Tensor, "batch heads n n"]
     gradients: Float[Tensor, "batch k heads n n"] | None
     layer_gradients: Float[Tensor, "batch k heads prefix n"] | None
+    grid: TokenGrid
 
-
-def on_grid(row: Float[Tensor, "*lead n"]) -> Float[Tensor, "*lead h w"]:
-    """Values of n tokens as a square map of the patch tokens, which come last."""
-    side = math.isqrt(row.shape[-1])
-    return row[..., -side * side :].unflatten(-1, (side, side))
+    def on_grid(self, row: Float[Tensor, "*lead n"]) -> Float[Tensor, "*lead h w"]:
+        """Values of n tokens as a map of the patch tokens."""
+        grid = LayerGrid("tokens", *self.grid)
+        return grid.to_channels(row[..., None]).squeeze(-3)
 
 
 @torch.inference_mode(False)
@@ -56,6 +58,7 @@ def attentions(
     images: Float[Tensor, "batch 3 height width"],
     classes: Int64[Tensor, "batch k"] | None = None,
     *,
+    grid: TokenGrid | None = None,
     cost: Cost | None = None,
 ) -> list[Attention]:
     """The attention of each block, first to last, in float32.
@@ -69,20 +72,21 @@ def attentions(
         images: normalized input, on the model's device.
         classes: output index of each class slot; None for the weights alone, without a backward
             pass.
+        grid: the grid of the patch tokens; None if the network is to be asked.
         cost: the pass of the batch and the backward pass from the logits to all blocks are added to
             it; neither the pass of a single image nor the backward passes within blocks are.
 
     Raises:
-        NotApplicableError: the network is no stack of self-attention blocks over one square grid of
-            patch tokens behind a class token that its head reads.
+        NotApplicableError: the network is no stack of self-attention blocks over one grid of patch
+            tokens behind a class token that its head reads.
         ModelError: the model returns no logits.
     """
     if images.is_inference():
         images = images.clone()  # autograd saves no inference tensor
     explicit = ExplicitAttention(model)
     with evaluation_mode(model), uncompiled(model), torch.no_grad():
-        blocks, n_prefix = blocks_of(model, images[:1])
-        tail = _Tail(model, blocks, n_prefix, stacked=classes is not None)
+        blocks, grid = blocks_of(model, images[:1], grid)
+        tail = _Tail(model, blocks, grid.first, stacked=classes is not None)
         explicit.track = classes is not None
         with explicit, tail.watching():
             logits = passed(model, images, cost)
@@ -90,14 +94,15 @@ def attentions(
     detached = [matrix.detach().float() for matrix in weights]
     if classes is None:
         tail.check(logits)
-        return [Attention(matrix, None, None) for matrix in detached]
+        return [Attention(matrix, None, None, grid) for matrix in detached]
     by_block = tail.gradients(logits, classes)
     of_logits = _gradients(tail.outputs[-1], by_block[-1], weights, cost)
     return [
         Attention(
             matrix,
             gradients,
-            _gradients(output, cotangents, [tensor], None)[0][..., :n_prefix, :].clone(),
+            _gradients(output, cotangents, [tensor], None)[0][..., : grid.first, :].clone(),
+            grid,
         )
         for matrix, gradients, output, cotangents, tensor in zip(
             detached, of_logits, tail.outputs, by_block, weights, strict=True
@@ -125,7 +130,7 @@ def refuse(model: nn.Module, finding: str) -> NoReturn:
     """
     raise NotApplicableError(
         f"{type(model).__name__}: maps from attention need blocks of self-attention over one "
-        f"square grid of patch tokens behind a class token; found {finding}"
+        f"grid of patch tokens behind a class token; found {finding}"
     )
 
 
@@ -244,9 +249,14 @@ class ExplicitAttention(TorchFunctionMode):
 
 
 def blocks_of(
-    model: nn.Module, image: Float[Tensor, "1 3 height width"]
-) -> tuple[list[nn.Module], int]:
-    """The blocks of a vision transformer, one attention each, and its number of prefix tokens.
+    model: nn.Module, image: Float[Tensor, "1 3 height width"], grid: TokenGrid | None
+) -> tuple[list[nn.Module], TokenGrid]:
+    """The blocks of a vision transformer, one attention each, and the grid of its patch tokens.
+
+    Args:
+        model: the network.
+        image: one image.
+        grid: the grid if it is known; None if the network is to be asked.
 
     Raises:
         NotApplicableError: the network is not a vision transformer of the kind that ``attentions``
@@ -276,7 +286,7 @@ def blocks_of(
     leaving = ((module, leave) for module in model.modules())
     with hooked(before=entering, after=leaving), explicit:
         logits_of(model, image, None)
-    n_prefix = _n_prefix(model, [tuple(matrix.shape) for matrix in explicit.taken])
+    n_tokens = _n_tokens(model, [tuple(matrix.shape) for matrix in explicit.taken])
     # Blocks are children, with one attention each, of the deepest module that holds all attention.
     levels = zip(*places, strict=False)
     depth = 1 + sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, levels))
@@ -294,11 +304,18 @@ def blocks_of(
     names = [".".join(place[:depth]) for place in places]
     if len(set(names)) < len(names) or "" in names:
         refuse(model, f"more than one attention a block, in {', '.join(dict.fromkeys(names))}")
-    return [model.get_submodule(name) for name in names], n_prefix
+    try:
+        grid = grid or token_grid(model, image, n_tokens)
+    except ModelError as error:
+        refuse(model, str(error))
+    n_patches = grid.height * grid.width
+    if grid.first == 0 or grid.first + n_patches != n_tokens:
+        refuse(model, f"{n_patches} patches from token {grid.first} on, of {n_tokens} tokens")
+    return [model.get_submodule(name) for name in names], grid
 
 
-def _n_prefix(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> int:
-    """The number of tokens before the patches, by the shapes of one image's attention matrices."""
+def _n_tokens(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> int:
+    """The number of tokens, by the shapes of one image's attention matrices."""
     distinct = list(dict.fromkeys(shapes))
     if not distinct:
         refuse(
@@ -312,14 +329,7 @@ def _n_prefix(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> int:
     n_tokens = {shape[-1] for shape in distinct}
     if len(n_tokens) > 1:
         refuse(model, f"grids that change between blocks ({sorted(n_tokens)} tokens)")
-    n = n_tokens.pop()
-    n_prefix = n - math.isqrt(n) ** 2
-    if not 1 <= n_prefix <= MOST_PREFIX_TOKENS:
-        refuse(
-            model,
-            f"{n} tokens, which is not a square number plus 1 to {MOST_PREFIX_TOKENS}",
-        )
-    return n_prefix
+    return n_tokens.pop()
 
 
 class _Tail:
@@ -383,3 +393,5 @@ class _Tail:
     def _check_reading(self, gradient: Float[Tensor, "*slots n c"]) -> None:
         if gradient[..., self._n_prefix :, :].any():
             refuse(self._model, "a head that pools the patch tokens")
+        if gradient.any() and not gradient[..., 0, :].any():
+            refuse(self._model, "a head that does not read the first token")

@@ -11,6 +11,7 @@ from wsol_bench.capture.backward.attention import ExplicitAttention, blocks_of, 
 from wsol_bench.capture.cost import Cost
 from wsol_bench.capture.cotangents import one_hot, pulled_back
 from wsol_bench.capture.network import evaluation_mode, passed, uncompiled
+from wsol_bench.models.target_layers import TokenGrid
 
 __all__ = ["relevances"]
 
@@ -21,6 +22,7 @@ def relevances(
     images: Float[Tensor, "batch 3 height width"],
     classes: Int64[Tensor, "batch k"],
     *,
+    grid: TokenGrid | None = None,
     cost: Cost | None = None,
 ) -> list[Float[Tensor, "batch k heads n n"]]:
     """The relevance of each block's attention matrix to each class slot, first block to last.
@@ -41,6 +43,7 @@ def relevances(
         model: runs in evaluation mode, and comes back as it was, also after an exception.
         images: normalized input, on the model's device.
         classes: output index of each class slot.
+        grid: the grid of the patch tokens; None if the network is to be asked.
         cost: the pass of the batch and the backward passes are added to it.
 
     Raises:
@@ -51,7 +54,7 @@ def relevances(
         images = images.clone()
     explicit = _Relevance(model)
     with evaluation_mode(model), uncompiled(model), torch.no_grad():
-        blocks_of(model, images[:1])
+        blocks_of(model, images[:1], grid)
         explicit.track = True
         with explicit:
             logits = passed(model, images, cost)

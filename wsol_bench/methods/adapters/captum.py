@@ -55,10 +55,10 @@ def captum_method(class_name: str) -> MapMethod:
         to_constructor, to_call = split_options(options, attribution_class)
         arguments: dict[str, Any] = {}
         if takes_layer:
-            target, arguments["layer"] = target_layer(record)
-            if target.layout != "nchw":
+            _, arguments["layer"], grid = target_layer(record)
+            if grid.layout != "nchw":
                 raise NotApplicableError(
-                    f"captum takes no layer of layout {target.layout!r}, expected 'nchw'; name "
+                    f"captum takes no layer of layout {grid.layout!r}, expected 'nchw'; name "
                     "another layer with 'layer:'"
                 )
         if "relu_attributions" in attributed:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wsol_bench.capture import Record
+from wsol_bench.capture.grids import LayerGrid
 from wsol_bench.capture.network import autocast, evaluation_mode, uncompiled
 from wsol_bench.errors import ModelError, WsolBenchError
 from wsol_bench.models.hooks import hooked
@@ -24,11 +25,12 @@ __all__ = ["maps_by_slot", "target_layer"]
 MakeMaps = Callable[[Float[Tensor, "batch 3 height width"], list[int]], Any]
 
 
-def target_layer(record: Record) -> tuple[Target, nn.Module]:
-    """The target layer of a record: its entry in the target-layer table, and the module."""
+def target_layer(record: Record) -> tuple[Target, nn.Module, LayerGrid]:
+    """The target layer of a record, its module, and the grid of the module's output."""
     probe, name = record.probe, record.layer.name
     target = next(target for target in probe.targets if target.layer == name)
-    return target, find_module(probe.model, name)
+    assert record.layer.grid is not None  # a record with a probe has its layers' grids
+    return target, find_module(probe.model, name), record.layer.grid
 
 
 def maps_by_slot(record: Record, name: str, make: MakeMaps) -> Float[Tensor, "batch k h w"]:

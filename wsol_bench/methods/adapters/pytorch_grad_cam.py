@@ -1,7 +1,6 @@
 """Maps of pytorch-grad-cam (package grad-cam) as map methods: ``pytorch_grad_cam/<class>``."""
 
 import inspect
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from wsol_bench.methods.adapters.peer_method import (
     split_options,
 )
 from wsol_bench.methods.base import MapMethod
-from wsol_bench.models.target_layers import to_grid
 
 __all__ = ["pytorch_grad_cam_method"]
 
@@ -54,10 +52,10 @@ def pytorch_grad_cam_method(class_name: str) -> MapMethod:
 
     def maps(record: Record, **options: Any) -> Float[Tensor, "batch k h w"]:
         to_constructor, to_call = split_options(options, extractor_class)
-        target, layer = target_layer(record)
-        is_grid = target.layout == "nchw"
+        _, layer, grid = target_layer(record)
+        is_grid = grid.layout == "nchw"
         if not is_grid:
-            to_constructor["reshape_transform"] = partial(to_grid, layout=target.layout)
+            to_constructor["reshape_transform"] = grid.to_channels
         if "ablation_layer" in constructor:
             ablation = package.AblationLayer if is_grid else package.AblationLayerVit
             to_constructor["ablation_layer"] = ablation()

@@ -1,7 +1,6 @@
 """Maps of torchcam (https://github.com/frgfm/torch-cam) as map methods: ``torchcam/<class>``."""
 
 import inspect
-from functools import partial
 from typing import Any
 
 from jaxtyping import Float
@@ -18,7 +17,6 @@ from wsol_bench.methods.adapters.peer_method import (
     split_options,
 )
 from wsol_bench.methods.base import MapMethod
-from wsol_bench.models.target_layers import to_grid
 
 __all__ = ["torchcam_method"]
 
@@ -49,9 +47,9 @@ def torchcam_method(class_name: str) -> MapMethod:
 
     def maps(record: Record, **options: Any) -> Float[Tensor, "batch k h w"]:
         to_constructor, to_call = split_options(options, extractor_class)
-        target, _ = target_layer(record)
-        if target.layout != "nchw" and takes_layout:
-            to_constructor["reshape_transform"] = partial(to_grid, layout=target.layout)
+        target, _, grid = target_layer(record)
+        if grid.layout != "nchw" and takes_layout:
+            to_constructor["reshape_transform"] = grid.to_channels
         if "fc_layer" in constructor and target.head is not None:
             to_constructor.setdefault("fc_layer", target.head)
         elif "fc_layer" in constructor and "fc_layer" not in options:

@@ -1,0 +1,290 @@
+"""The grid of a layer's output over the network's input: asked of the network, never guessed.
+
+A tensor does not say which of its dimensions are rows and columns, or which of its tokens are
+patches. The shape answers if only one reading of it has the input's aspect. Otherwise the network
+is shown an image whose quarters are changed one by one: what changes in the output must lie in the
+same quarter of the grid.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from wsol_bench.capture.network import evaluation_mode, passed, uncompiled
+from wsol_bench.errors import ModelError
+from wsol_bench.models.hooks import hooked
+from wsol_bench.models.target_layers import Layout, Target, TokenGrid, find_module, keeps_aspect
+
+__all__ = ["LayerGrid", "grid_of", "token_grid"]
+
+# The least share of what a changed quarter of the image changes, on the average, that lies in the
+# same quarter of the grid of patches. In another arrangement it is about 1/4.
+_SHARE = 0.75
+# The least ratio of the shares of two readings of one shape, of which the higher one is right. For
+# c = h = w, the wrong one has about 1/2 in place of the share of the columns.
+_CONTRAST = 1.25
+
+# Grids that the network was asked for, by what they depend on.
+_ASKED = WeakKeyDictionary[nn.Module, dict[Any, Any]]()
+
+
+@dataclass(frozen=True)
+class LayerGrid:
+    """The grid of positions in a layer's output, over the whole of the network's input.
+
+    Attributes:
+        layout: ``nchw``; ``nhwc``; ``tokens`` (n, tokens, c), row by row.
+        height, width: number of rows and columns.
+        first: index of the first patch token; other tokens may come before and behind the patches.
+    """
+
+    layout: Layout
+    height: int
+    width: int
+    first: int = 0
+
+    def to_channels(self, output: Shaped[Tensor, "..."]) -> Shaped[Tensor, "*lead c h w"]:
+        """Channels over the grid, from the layer's output, or its gradient, with leading dims."""
+        if self.layout == "nchw":
+            return output
+        if self.layout == "tokens":
+            patches = output[..., self.first : self.first + self.height * self.width, :]
+            output = patches.unflatten(-2, (self.height, self.width))
+        return output.movedim(-1, -3)
+
+    def to_output(
+        self, channels: Shaped[Tensor, "n c h w"], output: Shaped[Tensor, "..."]
+    ) -> Shaped[Tensor, "..."]:
+        """The layer's output with other values on the grid, the inverse of ``to_channels``.
+
+        Args:
+            channels: channels over the grid.
+            output: the layer's output for the same n images; tokens off the grid are kept.
+        """
+        if self.layout == "nchw":
+            return channels
+        last = channels.movedim(-3, -1)
+        if self.layout == "nhwc":
+            return last
+        end = self.first + self.height * self.width
+        parts = [output[:, : self.first], last.flatten(-3, -2), output[:, end:]]
+        return torch.cat(parts, dim=-2)
+
+
+def grid_of(
+    model: nn.Module,
+    target: Target,
+    output: Shaped[Tensor, "..."],
+    images: Float[Tensor, "batch 3 height width"],
+) -> LayerGrid:
+    """The grid of a target layer's output.
+
+    Args:
+        model: the network; it runs again, on a few images, if the shape does not tell the grid.
+        target: the target layer; what it says of layout and grid is checked, not asked.
+        output: the layer's output for the images.
+        images: the network's input.
+
+    Raises:
+        ModelError: the output is no grid over the input, or not the one that the target says; or
+            the network does not tell the grid. The message names the argument to give.
+    """
+    shape = tuple(output.shape)
+    if len(shape) not in (3, 4) or shape[0] != len(images) or 0 in shape:
+        raise ModelError(
+            f"layer {target.layer!r} returns {shape}, which is no grid of positions for each of "
+            f"{len(images)} images: expected (b, c, h, w), (b, h, w, c) or (b, tokens, c); name "
+            "another layer with 'layer:'"
+        )
+    if (len(shape) == 3) != (target.layout == "tokens") and target.layout is not None:
+        raise ModelError(
+            f"layer {target.layer!r} returns {shape}, which has not the layout {target.layout!r}; "
+            "name another layer with 'layer:', or this layer's layout with 'layout:'"
+        )
+    if len(shape) == 3:
+        grid = target.token_grid or token_grid(model, images, shape[1], target.layer)
+        if grid.first + grid.height * grid.width > shape[1] or min(grid.height, grid.width) < 1:
+            raise ModelError(
+                f"layer {target.layer!r} has {shape[1]} tokens, too few for the grid of "
+                f"{grid.height} x {grid.width} patches from token {grid.first} on that "
+                "'token_grid:' says"
+            )
+        return LayerGrid("tokens", grid.height, grid.width, grid.first)
+    return _image_grid(model, target, shape, images)
+
+
+def _image_grid(
+    model: nn.Module,
+    target: Target,
+    shape: tuple[int, ...],
+    images: Float[Tensor, "batch 3 height width"],
+) -> LayerGrid:
+    """The grid of a layer with four dimensions; ``grid_of`` documents the arguments."""
+    size = (images.shape[2], images.shape[3])
+    readings = [LayerGrid("nchw", *shape[2:]), LayerGrid("nhwc", *shape[1:3])]
+    fitting = [grid for grid in readings if keeps_aspect(grid.height, grid.width, *size)]
+    listed = " or ".join(
+        f"{grid.height} x {grid.width} in layout {grid.layout!r}" for grid in readings
+    )
+    found = (
+        f"layer {target.layer!r} returns {shape}, a grid of {listed}, for an input of "
+        f"{size[0]} x {size[1]}"
+    )
+    if target.layout is not None:
+        [said] = [grid for grid in readings if grid.layout == target.layout]
+        # A network may shrink rows and columns differently, but it says so against no other
+        # reading that keeps the aspect.
+        if said in fitting or (not fitting and said.height <= size[0] and said.width <= size[1]):
+            return said
+        raise ModelError(
+            f"{found}: {target.layout!r} cannot be its layout; correct 'layout:', or name another "
+            "layer with 'layer:'"
+        )
+    if len(fitting) > 1:
+        kept = _kept(model)
+        key = (target.layer, shape[1:], size)
+        if key not in kept:
+            kept[key] = _by_quarters(model, images, find_module(model, target.layer), fitting)
+        fitting = kept[key]
+    if len(fitting) != 1:
+        reason = "none has the input's aspect" if not fitting else "both are possible"
+        raise ModelError(
+            f"{found}: {reason}; name the layout with 'layout:', or another layer with 'layer:'"
+        )
+    return fitting[0]
+
+
+def token_grid(
+    model: nn.Module, images: Float[Tensor, "batch 3 height width"], n: int, layer: str = ""
+) -> TokenGrid:
+    """The grid of patches among the n tokens of a network, for inputs of this size.
+
+    The network is asked once for each size. It is shown an image and four copies with one quarter
+    changed; where the n tokens first appear, before attention mixes them, the tokens that change
+    are the patches, and all other tokens are class or register tokens.
+
+    Args:
+        model: runs in evaluation mode, and comes back as it was.
+        images: a batch of the input's size, format and device.
+        n: number of tokens.
+        layer: name of a layer with these tokens, for messages.
+
+    Raises:
+        ModelError: the changes are not those of a grid, row by row, with the input's aspect.
+    """
+    size = (images.shape[2], images.shape[3])
+    kept = _kept(model)
+    if ("tokens", n, size) not in kept:
+        kept["tokens", n, size] = _asked_tokens(model, images, n)
+    grid: TokenGrid | None = kept["tokens", n, size]
+    if grid is None:
+        of_layer = f"layer {layer!r} has {n} tokens" if layer else f"{n} tokens"
+        raise ModelError(
+            f"{of_layer}, and {type(model).__name__} does not tell which of them lie where in an "
+            f"input of {size[0]} x {size[1]}: say it with 'token_grid: [rows, columns, index of "
+            "the first patch token]', or name another layer with 'layer:'"
+        )
+    return grid
+
+
+def _asked_tokens(model: nn.Module, images: Tensor, n: int) -> TokenGrid | None:
+    """The grid that the network's tokens show; None if they show none."""
+    size = (images.shape[2], images.shape[3])
+    seen: list[Tensor] = []
+
+    def look(values: Any) -> None:
+        for value in values if isinstance(values, tuple | list) else (values,):
+            is_tokens = isinstance(value, Tensor) and value.ndim == 3 and not seen
+            if is_tokens and tuple(value.shape[:2]) == (5, n):
+                seen.append(value.detach().clone())
+
+    hooks = list(model.modules())
+    with (
+        evaluation_mode(model),
+        hooked(
+            before=((module, lambda module, inputs: look(inputs)) for module in hooks),
+            after=((module, lambda module, inputs, output: look(output)) for module in hooks),
+        ),
+    ):
+        _pass_quarters(model, images)
+    if not seen:
+        return None
+    changes = _changes(seen[0], dim=2)
+    patches = (changes.amax(dim=0) > 1e-4 * changes.max()).nonzero()[:, 0].tolist()
+    if not patches or patches != list(range(patches[0], patches[-1] + 1)):
+        return None
+    sides = range(1, len(patches) + 1)
+    shapes = ((rows, len(patches) // rows) for rows in sides if len(patches) % rows == 0)
+    fitting = [
+        LayerGrid("tokens", *shape, first=patches[0])
+        for shape in shapes
+        if keeps_aspect(*shape, *size)
+    ]
+    shares = [_share(grid, changes) for grid in fitting]
+    if max(shares, default=0.0) < _SHARE:
+        return None
+    grid = fitting[shares.index(max(shares))]
+    return TokenGrid(grid.height, grid.width, grid.first)
+
+
+def _by_quarters(
+    model: nn.Module, images: Tensor, layer: nn.Module, readings: Sequence[LayerGrid]
+) -> list[LayerGrid]:
+    """The readings of a layer's output, or the one that a changed quarter of the image shows."""
+    outputs: list[Tensor] = []
+    with (
+        evaluation_mode(model),
+        hooked(after=[(layer, lambda module, inputs, output: outputs.append(output.clone()))]),
+    ):
+        _pass_quarters(model, images)
+    shares = [
+        _share(grid, _changes(outputs[0], dim=1 if grid.layout == "nchw" else 3).flatten(1))
+        for grid in readings
+    ]
+    best = max(shares)
+    return [grid for grid, share in zip(readings, shares, strict=True) if share * _CONTRAST >= best]
+
+
+def _pass_quarters(model: nn.Module, images: Float[Tensor, "batch 3 height width"]) -> None:
+    """Pass an image and its copies with one quarter changed: upper left, upper right, lower ..."""
+    noise = torch.Generator().manual_seed(0)
+    height, width = images.shape[2:]
+    drawn = torch.randn((2, *images.shape[1:]), generator=noise).to(images)
+    batch = drawn[:1].repeat(5, 1, 1, 1)
+    for image, (rows, columns) in zip(batch[1:], _quarters(height, width), strict=True):
+        image[:, rows, columns] = 2 * drawn[1][:, rows, columns] + 2
+    with uncompiled(model), torch.no_grad():
+        passed(model, batch, None)
+
+
+def _quarters(height: int, width: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of the four quarters of a grid; positions in the middle are in several."""
+    rows = (slice(0, math.ceil(height / 2)), slice(height // 2, height))
+    columns = (slice(0, math.ceil(width / 2)), slice(width // 2, width))
+    return product(rows, columns)
+
+
+def _changes(output: Shaped[Tensor, "5 ..."], *, dim: int) -> Float[Tensor, "4 ..."]:
+    """What each changed quarter changes at each position: squares, summed over the channels."""
+    return (output[1:] - output[:1]).float().square().sum(dim)
+
+
+def _share(grid: LayerGrid, changes: Float[Tensor, "4 positions"]) -> float:
+    """The mean share of what a changed quarter changes that lies in the same quarter of a grid."""
+    shares = []
+    for change, quarter in zip(changes, _quarters(grid.height, grid.width), strict=True):
+        patches = change[grid.first : grid.first + grid.height * grid.width]
+        on_grid = patches.unflatten(0, (grid.height, grid.width))
+        shares.append(float(on_grid[quarter].sum() / change.sum()))
+    return sum(shares) / len(shares)
+
+
+def _kept(model: nn.Module) -> dict[Any, Any]:
+    return _ASKED.setdefault(model, {})
