@@ -59,6 +59,7 @@ def isolated(name: str, function: Hashable, record: Record) -> Iterator[None]:
         (what, tensor, mark(tensor, values=values)) for what, tensor in _shared_tensors(record)
     ]
     before = None if model is None else _NetworkState.of(model, values=values)
+    attributes = _attributes(record)
 
     def require_unchanged() -> None:
         changes = [
@@ -66,6 +67,8 @@ def isolated(name: str, function: Hashable, record: Record) -> Iterator[None]:
             for what, tensor, made in (*shared, *_kept_results(record))
             if (change := made.change(tensor, values=values))
         ]
+        if _attributes(record) != attributes:
+            changes.append("an attribute of record.probe was replaced")
         if model is not None and before is not None:
             changes += before.changes(model, values=values)
         if changes:
@@ -104,6 +107,14 @@ def _shared_tensors(record: Record) -> Iterator[tuple[str, Tensor]]:
                 yield f"record.{part} at layer {layer.name!r}", tensor
     if record._probe is not None:
         yield "record.probe.images", record.probe.images
+
+
+def _attributes(record: Record) -> list[int]:
+    """The identities of what a probe asks and is asked about."""
+    probe = record._probe
+    if probe is None:
+        return []
+    return [id(value) for value in (probe.model, probe.images, probe.targets, probe.precision)]
 
 
 def _kept_results(record: Record) -> Iterator[tuple[str, Tensor, Mark]]:
