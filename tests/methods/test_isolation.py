@@ -81,6 +81,10 @@ HARM = {
         lambda r: set_requires_grad(r.probe.images),
         "requires_grad=True",
     ),
+    "other images": (
+        lambda r: setattr(r.probe, "images", torch.zeros_like(r.probe.images)),
+        "an attribute of record.probe was replaced",
+    ),
     "a result that is kept": (
         lambda r: r.probe.pixel_gradients(r.classes).abs_(),
         "a result of record.probe was changed",

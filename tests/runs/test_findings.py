@@ -12,8 +12,8 @@ import wsol_bench
 from wsol_bench import Plan, cam_method
 from wsol_bench.errors import PluginError
 from wsol_bench.methods.base import cam_methods
+from wsol_bench.models.checkpoints import read_weights
 from wsol_bench.models.shapes_net import WEIGHTS, shapes_net
-from wsol_bench.models.weights import read_weights
 from wsol_bench.runs.findings import FindingKind
 from wsol_bench.runs.rescore import rescore
 

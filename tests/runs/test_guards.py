@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import wsol_bench
+from wsol_bench.datasets import dataset, datasets
 from wsol_bench.errors import ConfigError, PluginError
 from wsol_bench.metrics.base import metric, metrics
 
@@ -138,3 +139,24 @@ def test_shards_are_merged_where_a_metric_is_not_at_hand(own_metrics, tmp_path, 
     folders = [RunFolder(shard.folder.path) for shard in shards]
     merged = merge(folders, tmp_path / "whole")
     assert merged.summary["of_this_test"].tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("loader", "message"),
+    [
+        (
+            lambda: 1 / 0,
+            r"data set 'mine': .*test_guards\.py:\d+: ZeroDivisionError: ",
+        ),
+        (
+            lambda: None,
+            "'mine': expected that its loader returns a Dataset, found NoneType",
+        ),
+    ],
+)
+def test_a_loader_that_fails_is_one_error_that_names_it(loader, message, monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets, "_plugins", {**datasets._plugins})
+    monkeypatch.setattr(datasets.catalog, "registered", {*datasets.catalog.registered})
+    dataset("mine")(loader)
+    with pytest.raises(PluginError, match=message):
+        wsol_bench.run({**BASE, "dataset": "mine"}, out=tmp_path / "run")

@@ -1,12 +1,13 @@
 """Marks of tensors that several map methods read, by which a write into them is noticed."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
-__all__ = ["Mark", "mark"]
+__all__ = ["Mark", "mark", "marked"]
 
 # The values of a tensor that a mark keeps.
 _SAMPLES = 2**12
@@ -66,6 +67,12 @@ def mark(tensor: Tensor, *, values: bool) -> Mark:
         0 if gradient is None else id(gradient),
         _some_values(tensor) if values else None,
     )
+
+
+def marked(result: Any) -> list[tuple[Tensor, Mark]]:
+    """The tensors in a result, each with its mark and some of its values."""
+    tensors = (leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+    return [(tensor, mark(tensor, values=True)) for tensor in tensors]
 
 
 def _some_values(tensor: Tensor) -> UInt8[Tensor, " n"]:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from wsol_bench.capture.backward.attention import Attention, attentions
 from wsol_bench.capture.backward.excitation import excitation
@@ -22,7 +21,7 @@ from wsol_bench.capture.cost import Cost, Timestamp
 from wsol_bench.capture.cotangents import gradients, one_hot
 from wsol_bench.capture.forward_pass import BestClasses, one_pass
 from wsol_bench.capture.head import Head
-from wsol_bench.capture.marks import Mark, mark
+from wsol_bench.capture.marks import Mark, marked
 from wsol_bench.capture.network import (
     Precision,
     autocast,
@@ -57,6 +56,7 @@ class Probe:
 
     Attributes:
         cost: the work done since the innermost ``metered`` began.
+        kept_results: the tensors that are kept for all methods, with the marks of their making.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Probe:
         self.cost = Cost()
         self._image_ids = image_ids
         self._kept = dict[Hashable, tuple[Any, Cost]]()
-        self._marked = list[tuple[Tensor, Mark]]()
+        self.kept_results = list[tuple[Tensor, Mark]]()
         self._paid = set[Hashable]()
 
     @property
@@ -348,17 +348,12 @@ class Probe:
             with self.metered() as cost:
                 result = compute()
             self._kept[key] = (result, cost)
-            tensors = (leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
-            self._marked += [(tensor, mark(tensor, values=True)) for tensor in tensors]
+            self.kept_results += marked(result)
         elif key not in self._paid:
             self.cost += self._kept[key][1]
         self._paid.add(key)
         kept: T = self._kept[key][0]
         return kept
-
-    def kept_results(self) -> Sequence[tuple[Tensor, Mark]]:
-        """The tensors that are kept for all methods, each with the mark of its making."""
-        return self._marked
 
 
 def capture(

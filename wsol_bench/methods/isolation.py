@@ -59,6 +59,7 @@ def isolated(name: str, function: Hashable, record: Record) -> Iterator[None]:
         (what, tensor, mark(tensor, values=values)) for what, tensor in _shared_tensors(record)
     ]
     before = None if model is None else _NetworkState.of(model, values=values)
+    attributes = _attributes(record)
 
     def require_unchanged() -> None:
         changes = [
@@ -66,6 +67,8 @@ def isolated(name: str, function: Hashable, record: Record) -> Iterator[None]:
             for what, tensor, made in (*shared, *_kept_results(record))
             if (change := made.change(tensor, values=values))
         ]
+        if _attributes(record) != attributes:
+            changes.append("an attribute of record.probe was replaced")
         if model is not None and before is not None:
             changes += before.changes(model, values=values)
         if changes:
@@ -106,9 +109,17 @@ def _shared_tensors(record: Record) -> Iterator[tuple[str, Tensor]]:
         yield "record.probe.images", record.probe.images
 
 
+def _attributes(record: Record) -> list[int]:
+    """The identities of what a probe asks and is asked about."""
+    probe = record._probe
+    if probe is None:
+        return []
+    return [id(value) for value in (probe.model, probe.images, probe.targets, probe.precision)]
+
+
 def _kept_results(record: Record) -> Iterator[tuple[str, Tensor, Mark]]:
     """The results that the probe keeps for all methods, each with the mark of its making."""
-    for tensor, made in () if record._probe is None else record.probe.kept_results():
+    for tensor, made in () if record._probe is None else record.probe.kept_results:
         yield "a result of record.probe", tensor, made
 
 

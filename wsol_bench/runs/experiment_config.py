@@ -65,7 +65,7 @@ class DatasetConfig(_Options):
         loader = datasets.get(self.name)
         options = bind_options(loader.load, self.options, "dataset")
         with blamed(f"data set {self.name!r}", loader.load):
-            loaded = loader(**options)
+            loaded: Any = loader.load(**options)
         if not isinstance(loaded, Dataset):
             raise PluginError(
                 f"data set {self.name!r}: expected that its loader returns a Dataset, found "

@@ -43,7 +43,7 @@ class TestTheColorWorld:
 
     def test_other_colors_have_no_box(self, results):
         other = results.rows[results.rows["iou"] == 0]
-        assert set(other["status"]) == {"no_box"}
+        assert set(other["status"]) == {"zero"}
         assert len(other) == 2 * 2 * len(SCENES)
 
     def test_the_score_is_the_softmax_of_the_color_areas(self, results):
@@ -173,7 +173,7 @@ class TestImagesThatCannotBeEvaluated:
         summary = results.summary.set_index("method")
         assert summary["top1_cls_error"].tolist() == [0, 0]
         assert summary["top1_loc_error"].tolist() == [0, 1]
-        assert set(results.rows[results.rows["method"] == "nan_cam"]["status"]) == {"no_box"}
+        assert set(results.rows[results.rows["method"] == "nan_cam"]["status"]) == {"not_finite"}
 
     def test_logits_that_are_not_finite_credit_nobody(self, root):
         """Compared with NaN every class would be the best."""
