@@ -1,13 +1,14 @@
 """wsol_bench.localization_maps: any methods, layers and classes, in one forward pass."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
-from networks import images, network
+from networks import images, network, seeded
 from torch import Tensor, nn
+from torchvision import models
 
 import wsol_bench
 from wsol_bench.capture import Plan, Record
@@ -225,3 +226,122 @@ def test_sanity_rows_that_would_be_ordinary_maps_are_refused() -> None:
     torch.testing.assert_close(other, plain.flip(1))
     with pytest.raises(NotApplicableError, match="another class"):
         wsol_bench.localization_maps(resnet(), images(), swapped, classes=[2, 2])
+
+
+# ---- layers, layouts and heads
+
+
+def test_a_layer_may_be_given_as_a_module() -> None:
+    net, batch = resnet(), images()
+    by_name = wsol_bench.localization_maps(net, batch, layer="layer3.0", k=1)
+    by_module = wsol_bench.localization_maps(net, batch, layer=net.layer3[0], k=1)
+    assert torch.equal(by_module["grad_cam"], by_name["grad_cam"])
+    with pytest.raises(ModelError, match=r"expected a module within ResNet.*found ReLU"):
+        wsol_bench.localization_maps(net, batch, layer=nn.ReLU())
+
+
+def test_several_layers_have_maps_by_layer_from_one_pass() -> None:
+    net, batch = resnet(), images()
+    wsol_bench.localization_maps(net, batch)
+    with forward_passes(net) as sizes:
+        maps = wsol_bench.localization_maps(
+            net, batch, ("grad_cam", "hires_cam"), layer=["layer4", net.layer2], k=1
+        )
+    assert sizes == [2]
+    assert {name: list(by_layer) for name, by_layer in maps.items()} == {
+        "grad_cam": ["layer2", "layer4"],
+        "hires_cam": ["layer2", "layer4"],
+    }
+    alone = wsol_bench.localization_maps(net, batch, layer="layer2", k=1)["grad_cam"]
+    torch.testing.assert_close(maps["grad_cam"]["layer2"], alone)
+    whole = wsol_bench.localization_maps(net, batch, "backprop", layer=["layer2", "layer4"], k=1)
+    assert list(whole["backprop"]) == [""]
+
+
+def test_layout_and_token_grid_of_a_layer_may_be_given() -> None:
+    net, batch = network("VisionTransformer"), images()
+    layer = "encoder.layers.encoder_layer_1.ln_1"
+    asked = wsol_bench.localization_maps(net, batch, layer=layer, k=1)["grad_cam"]
+    given = wsol_bench.localization_maps(
+        net, batch, layer=layer, layout="tokens", token_grid=(4, 4, 1), k=1
+    )["grad_cam"]
+    assert torch.equal(given, asked)
+
+
+HEADS = {
+    "sequential": lambda: nn.Sequential(nn.Dropout(), nn.Linear(512, 5)),
+    "mlp": lambda: nn.Sequential(nn.Linear(512, 8), nn.ReLU(), nn.Linear(8, 5)),
+    "identity": nn.Identity,
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_only_cam_needs_a_linear_head(head: str) -> None:
+    net = seeded(lambda: models.resnet18())
+    net.fc = HEADS[head]()
+    net.eval()
+    names = ("grad_cam", "ablation_cam", "eigen_cam")
+    assert set(wsol_bench.localization_maps(net, images(), names, k=1)) == set(names)
+    with pytest.raises(NotApplicableError, match=r"cam is not applicable.*head 'fc' is .*'head:'"):
+        wsol_bench.localization_maps(net, images(), "cam", k=1)
+
+
+def test_cam_takes_the_linear_layer_of_a_sequential_head_by_its_name() -> None:
+    net = seeded(lambda: models.resnet18())
+    net.fc = nn.Sequential(nn.Dropout(), nn.Linear(512, 5))
+    net.eval()
+    cam = wsol_bench.localization_maps(net, images(), "cam", head="fc.1", classes=[2])["cam"]
+    expected = net(images())[:, [2]] - net.fc[1].bias[2]
+    torch.testing.assert_close(cam.mean((2, 3)), expected.detach())
+
+
+@pytest.mark.parametrize(("layer", "head"), [("layer4.1.bn1", "fc"), ("layer4.0.conv1", "fc")])
+def test_a_head_that_does_not_follow_the_layer_is_no_head_of_it(layer: str, head: str) -> None:
+    with pytest.raises(NotApplicableError, match="gives other scores than the network"):
+        wsol_bench.localization_maps(resnet(), images(), "cam", layer=layer, head=head, k=1)
+
+
+@pytest.mark.parametrize("ends", [torch.softmax, torch.log_softmax])
+def test_a_softmax_behind_the_head_leaves_cam_as_it_is(ends: Callable[..., Tensor]) -> None:
+    net = seeded(lambda: models.resnet18(num_classes=5))
+    plain = wsol_bench.localization_maps(net, images(), "cam", classes=[1])["cam"]
+    net.fc.register_forward_hook(lambda _, inputs, output: ends(output, 1))
+    ended = wsol_bench.localization_maps(net, images(), "cam", classes=[1])["cam"]
+    torch.testing.assert_close(ended, plain)
+
+
+class Unknown(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 4, 3, padding=1)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.fc(self.features(batch).relu().mean((2, 3)))
+
+
+def test_methods_that_need_no_layer_need_no_known_network() -> None:
+    maps = wsol_bench.localization_maps(Unknown(), images(), ("backprop", "input_x_gradient"))
+    assert maps["backprop"].shape == (2, 5, 64, 64)
+    with pytest.raises(ModelError, match=r"name one with 'layer:'.*features \(4, 224, 224\)"):
+        wsol_bench.localization_maps(Unknown(), images(), ("backprop", "grad_cam"))
+
+
+# ---- images
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (images()[0], r"found shape \(3, 64, 64\); images\[None\] is a batch of one image"),
+        (images()[:0], r"found shape \(0, 3, 64, 64\)"),
+        (images().numpy(), "found ndarray; torch.from_numpy makes a tensor"),
+        ([images()[0]], "found list"),
+        (images().byte(), "found torch.uint8; scale pixels to 0..1"),
+    ],
+)
+def test_images_that_are_no_batch_are_an_error_that_says_how_to_make_one(
+    given: object, message: str
+) -> None:
+    with pytest.raises(ModelError, match=f"images: expected normalized images.*{message}"):
+        wsol_bench.localization_maps(resnet(), given)

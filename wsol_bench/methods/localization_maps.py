@@ -24,6 +24,8 @@ __all__ = ["localization_maps"]
 ClassIndices = (
     Int64[Tensor, "batch k"] | Int64[Tensor, " k"] | Sequence[int] | Sequence[Sequence[int]]
 )
+# Anything else is refused with advice on how to make a batch of it.
+Images = Float[Tensor, "batch 3 height width"] | Any
 Methods = str | MapMethod | Sequence[str | MapMethod]
 Layers = list[str | nn.Module] | tuple[str | nn.Module, ...]
 Maps = dict[str, Float[Tensor, "batch k h w"]]
@@ -32,7 +34,7 @@ Maps = dict[str, Float[Tensor, "batch k h w"]]
 @overload
 def localization_maps(
     model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Images,
     methods: Methods = ...,
     *,
     layer: str | nn.Module | None = ...,
@@ -48,7 +50,7 @@ def localization_maps(
 @overload
 def localization_maps(
     model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Images,
     methods: Methods = ...,
     *,
     layer: Layers,
@@ -63,7 +65,7 @@ def localization_maps(
 
 def localization_maps(
     model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Images,
     methods: Methods = ("grad_cam",),
     *,
     layer: str | nn.Module | Layers | None = None,
