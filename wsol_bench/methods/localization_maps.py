@@ -113,9 +113,12 @@ def localization_maps(
         NotApplicableError: the network lacks what a method needs.
 
     Example:
+        >>> import torch, torchvision
+        >>> model = torchvision.models.resnet18(num_classes=10)
+        >>> images = torch.randn(2, 3, 64, 64)
         >>> maps = localization_maps(model, images, ["grad_cam", "layer_cam"], layer="layer4")
         >>> maps["grad_cam"].shape
-        torch.Size([8, 5, 7, 7])
+        torch.Size([2, 5, 2, 2])
     """
     network = plain_network(model)
     _require_batch(network, images)
