@@ -98,7 +98,7 @@ def test_images_say_where_their_masks_are(run):
     assert [len(masks) for masks in images["masks"]] == [len(boxes) for _, _, boxes in SCENES]
     assert (images["ignore"] != "").tolist() == [True, False, False, False]
     assert not images["held_out"].any()
-    assert set(run.rows["status"]) == {"swept"}
+    assert set(run.rows["status"]) == {"swept", "zero", "not_finite"}
     assert "iou" not in run.rows
     assert run.rows["x0"].isna().all()
 

@@ -126,7 +126,10 @@ def test_statuses_are_the_words_in_the_tables():
     assert [*ImageStatus] == [
         "evaluated", "unknown_class", "unreadable", "not_finite", "not_predicted"
     ]  # fmt: skip
-    assert [*RowStatus] == ["box", "no_box", "missing", "swept", "not_applicable"]
+    assert [*RowStatus] == [
+        "box", "no_box", "missing", "swept", "not_finite", "zero", "not_positive", "constant",
+        "not_applicable",
+    ]  # fmt: skip
     assert f"{RowStatus.NO_BOX}" == "no_box"
 
 

@@ -74,7 +74,7 @@ class TestRun:
     def test_says_what_it_was_made_from(self, whole):
         identity = whole.folder.identity
         assert list(identity.models) == ["-"]
-        assert identity.models["-"].model_dump(exclude_none=True) == {"layers": ()}
+        assert identity.models["-"].model_dump(exclude_defaults=True) == {"layers": ()}
         assert identity.methods == {}
         assert list(identity.sources) == ["maps", "boxes", "center_gaussian"]
         assert len(whole.folder.parts()) == 3

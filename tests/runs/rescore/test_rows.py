@@ -109,7 +109,7 @@ def test_a_map_loses_its_box_and_gets_it_back(source, experiment):
     """Nothing is above the maximum."""
     nothing = {"name": "zhou-2016", "box": {"threshold": 1.0, "comparison": "above"}}
     ours = rescore(source, nothing)
-    assert set(ours.rows["status"]) == {"no_box"}
+    assert set(ours.rows["status"]) == {"no_box", "zero"}
     assert_same(ours, wsol_bench.run({**experiment, "protocol": nothing}))
     assert_same(rescore(ours.folder, experiment["protocol"]), rescore(source))
 

@@ -30,7 +30,7 @@ class TestSweeps:
         fresh = wsol_bench.run({**experiment, "protocol": protocol}, out=tmp_path / "fresh")
         assert_same(there, fresh)
         assert len(there.curves) == 4 * 3
-        assert set(there.rows["status"]) == {"swept", "missing"}
+        assert set(there.rows["status"]) == {"swept", "zero", "missing"}
         n_held_out = {"share": 1, "file": 2}.get(kind, 0)
         assert there.images["held_out"].sum() == n_held_out
         for one in (there, fresh):
