@@ -172,7 +172,7 @@ class TestRun:
         save(tmp_path, "val/2.JPEG", -np.ones((4, 4)))
         save(tmp_path, "val/3.JPEG", np.full((4, 4), np.inf))
         results = run(tmp_path, table)
-        assert results.rows["status"].tolist() == ["no_box"] * 3
+        assert results.rows["status"].tolist() == ["not_finite", "not_positive", "not_finite"]
         assert results.rows["iou"].tolist() == [0, 0, 0]
         [line] = results.summary.to_dict(orient="records")
         assert (line["gt_known_loc_error"], line["n_missing"]) == (1, 0)

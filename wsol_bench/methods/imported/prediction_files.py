@@ -135,8 +135,8 @@ def _format_of(path: Path, lines: list[str]) -> Readable:
     if first.startswith("image_id"):
         return "boxes"
     line = next((line for line in lines if line.strip()), "")
-    if not all(map(_is_number, line.split())) or not line:
-        found = repr(line[:60]) if line else "an empty file"
+    if not all(map(_is_number, line.split())) or not lines:
+        found = repr(line[:60]) if lines else "an empty file"
         raise PredictionError(
             f"{path}: this is no prediction file: expected groups of five numbers, label xmin ymin "
             "xmax ymax (devkit), or the header ImageId,PredictionString (Kaggle), or the header "
