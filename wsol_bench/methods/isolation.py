@@ -42,8 +42,8 @@ def isolated(name: str, function: Hashable, record: Record) -> Iterator[None]:
 
     Operations in place, and changes to the network's parts, modes, hooks and gradients, are always
     noticed. Writes past torch (``.data``, ``.numpy()``) show in the values alone: some thousand
-    values of each tensor are compared, on the CPU in every call, and on another device, which must
-    be waited for, in the method's first call on a network.
+    values of each tensor are compared in the method's first call on a network. On the CPU, where
+    nothing is waited for, those of the record are compared in every call.
 
     Args:
         name: the method's name.
@@ -54,11 +54,12 @@ def isolated(name: str, function: Hashable, record: Record) -> Iterator[None]:
         PluginError: something was changed; the message names the method and what was changed.
     """
     model = None if record._probe is None else record.probe.model
-    values = _compares_values(record, model, (function, record.at))
+    first = _is_first_call(model, (function, record.at))
+    values = first or record.logits.device.type == "cpu"
     shared = [
         (what, tensor, mark(tensor, values=values)) for what, tensor in _shared_tensors(record)
     ]
-    before = None if model is None else _NetworkState.of(model, values=values)
+    before = None if model is None else _NetworkState.of(model, values=first)
     attributes = _attributes(record)
 
     def require_unchanged() -> None:
@@ -70,7 +71,7 @@ def isolated(name: str, function: Hashable, record: Record) -> Iterator[None]:
         if _attributes(record) != attributes:
             changes.append("an attribute of record.probe was replaced")
         if model is not None and before is not None:
-            changes += before.changes(model, values=values)
+            changes += before.changes(model, values=first)
         if changes:
             raise PluginError(f"map method {name!r}: {_in_words(changes)}. {_ADVICE}")
 
@@ -82,9 +83,9 @@ def isolated(name: str, function: Hashable, record: Record) -> Iterator[None]:
     require_unchanged()
 
 
-def _compares_values(record: Record, model: nn.Module | None, method: Hashable) -> bool:
-    """Return whether values are compared: on the CPU, or in a method's first call on a network."""
-    if record.logits.device.type == "cpu" or model is None:
+def _is_first_call(model: nn.Module | None, method: Hashable) -> bool:
+    """Return whether a method has not been watched on a network before."""
+    if model is None:
         return True
     methods = _examined.setdefault(model, set())
     first = method not in methods
