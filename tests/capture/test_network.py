@@ -81,7 +81,7 @@ class FunctionalDropout(Plain):
             lambda: Plain(lambda c: NeverEval()),
             r"Plain: module 'features.1' \(NeverEval\) stays in training mode",
         ),
-        (lambda: Plain(lambda c: BatchMean()), "alone and in a batch differ by"),
+        (lambda: Plain(lambda c: BatchMean()), "in two batches differ by"),
         (FunctionalDropout, "random in evaluation mode"),
     ],
     ids=["batch normalization", "training mode", "own statistics", "functional dropout"],

@@ -19,8 +19,15 @@ from torch import Tensor, nn
 
 from wsol_bench.capture.network import evaluation_mode, passed, uncompiled
 from wsol_bench.errors import ModelError
+from wsol_bench.geometry import keeps_aspect
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_layers import Layout, Target, TokenGrid, find_module, keeps_aspect
+from wsol_bench.models.target_layers import (
+    Layout,
+    Target,
+    TokenGrid,
+    find_module,
+    is_known_layer,
+)
 
 __all__ = ["LayerGrid", "grid_of", "token_grid"]
 
@@ -30,6 +37,13 @@ _SHARE = 0.75
 # The least ratio of the shares of two readings of one shape, of which the higher one is right. For
 # c = h = w, the wrong one has about 1/2 in place of the share of the columns.
 _CONTRAST = 1.25
+
+# If less than this share of the positions is touched by a quarter, on the average, the layer is
+# local, and at least this share of what changes must lie in the same quarter.
+_LOCAL = 0.6
+
+# The quarter in which each quarter lies after a grid is mirrored, turned or transposed.
+_MIRRORED = ([1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0], [0, 2, 1, 3], [3, 1, 2, 0])
 
 # Grids that the network was asked for, by what they depend on.
 _ASKED = WeakKeyDictionary[nn.Module, dict[Any, Any]]()
@@ -116,8 +130,49 @@ def grid_of(
                 f"{grid.height} x {grid.width} patches from token {grid.first} on that "
                 "'token_grid:' says"
             )
-        return LayerGrid("tokens", grid.height, grid.width, grid.first)
-    return _image_grid(model, target, shape, images)
+        found = LayerGrid("tokens", grid.height, grid.width, grid.first)
+    else:
+        found = _image_grid(model, target, shape, images)
+    is_said = target.token_grid is not None or (target.layout is not None and len(shape) == 4)
+    if not is_said and not is_known_layer(model, target.layer):
+        kept, size = _kept(model), tuple(images.shape[2:])
+        key = ("contradiction", target.layer, found, size)
+        if key not in kept:
+            kept[key] = _contradicts(model, images, find_module(model, target.layer), found)
+        if kept[key]:
+            raise ModelError(
+                f"layer {target.layer!r} returns {shape}, which does not lie over the input as a "
+                f"grid of {found.height} x {found.width} in layout {found.layout!r}: what changes "
+                "with a quarter of the image is elsewhere (windows, a mirrored or otherwise "
+                "ordered grid, a batch that is not the first dimension); name another layer with "
+                "'layer:'"
+            )
+    return found
+
+
+def _contradicts(model: nn.Module, images: Tensor, layer: nn.Module, grid: LayerGrid) -> bool:
+    """Return whether changed quarters of the image show that a layer's grid is another one.
+
+    A layer whose every position sees the whole image shows nothing.
+    """
+    outputs: list[Tensor] = []
+    with (
+        evaluation_mode(model),
+        hooked(after=[(layer, lambda module, inputs, output: outputs.append(output.clone()))]),
+    ):
+        _pass_quarters(model, images)
+    if len(outputs[0]) != 5:
+        return True
+    changes = _changes(grid.to_channels(outputs[0]), dim=1)
+    if not bool(changes.isfinite().all()) or not bool((changes.amax(dim=(1, 2)) > 0).all()):
+        return False
+    totals = changes.sum(dim=(1, 2))
+    quarters = list(_quarters(grid.height, grid.width))
+    shares = torch.stack([changes[:, *quarter].sum(dim=(1, 2)) / totals for quarter in quarters], 1)
+    own = float(shares.diagonal().mean())
+    others = max(float(shares[range(4), order].mean()) for order in _MIRRORED)
+    touched = float((changes > 1e-4 * changes.amax(dim=(1, 2), keepdim=True)).float().mean())
+    return others > _CONTRAST * own or (touched < _LOCAL and own < _LOCAL)
 
 
 def _image_grid(
@@ -139,9 +194,9 @@ def _image_grid(
     )
     if target.layout is not None:
         [said] = [grid for grid in readings if grid.layout == target.layout]
-        # A network may shrink rows and columns differently, but it says so against no other
-        # reading that keeps the aspect.
-        if said in fitting or (not fitting and said.height <= size[0] and said.width <= size[1]):
+        # A network may shrink rows and columns differently, or enlarge its input, but what is said
+        # is believed only if the other reading does not have the input's aspect.
+        if said in fitting or not fitting:
             return said
         raise ModelError(
             f"{found}: {target.layout!r} cannot be its layout; correct 'layout:', or name another "

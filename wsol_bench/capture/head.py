@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from wsol_bench.capture.cost import Cost
 from wsol_bench.capture.forward_pass import RELUS
 from wsol_bench.capture.grids import grid_of
-from wsol_bench.capture.network import evaluation_mode, logits_of, tolerance, uncompiled, without
+from wsol_bench.capture.network import difference, evaluation_mode, logits_of, uncompiled, without
 from wsol_bench.errors import NotApplicableError, WsolBenchError
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.target_layers import Target, find_module
@@ -91,13 +91,8 @@ class Head:
             raise
         except Exception as error:  # code of the network, which gets other shapes than usual
             self._refuse(f"it fails: {error}", error)
-        expected = tape.logits[image]
-        if not bool(expected.isfinite().all()):
-            return
-        scale = expected.abs().max().clamp_min(1e-30)
-        off = float((logits - expected).abs().max() / scale)
-        if not off <= tolerance(expected):
-            self._refuse(f"its logits are off by {off:.1%}")
+        if off := difference(logits, tape.logits[image]):
+            self._refuse(f"its logits are off by {off}")
 
     def _refuse(self, finding: str, cause: Exception | None = None) -> NoReturn:
         raise NotApplicableError(

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float
@@ -22,11 +22,12 @@ __all__ = [
     "Precision",
     "autocast",
     "compile_up_to",
+    "difference",
     "evaluation_mode",
     "exclusively",
     "logits_of",
     "passed",
-    "require_separate_images",
+    "require_sound_pass",
     "tolerance",
     "uncompiled",
     "without",
@@ -37,8 +38,9 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # One lock for each network: hooks and modes are the network's, so its passes take turns.
 _LOCKS = WeakKeyDictionary[nn.Module, "threading.RLock"]()
 _NEW_LOCK = threading.Lock()
-# Networks whose logits of an image were seen not to depend on the other images of a batch.
-_SEPARATE = WeakSet[nn.Module]()
+# By network, the layers with which its recorded logits were seen to be those of a plain pass, and
+# whether gradients were tracked.
+_SOUND = WeakKeyDictionary[nn.Module, set[tuple[bool, tuple[str, ...]]]]()
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
@@ -101,37 +103,77 @@ def _require_fixed_modules(model: nn.Module) -> None:
         )
 
 
-def require_separate_images(
+def require_sound_pass(
     model: nn.Module,
     images: Float[Tensor, "batch 3 height width"],
     logits: Float[Tensor, "batch n"],
+    layers: tuple[str, ...],
 ) -> None:
-    """Raise ModelError unless an image's logits are the same alone and in its batch.
+    """Raise ModelError unless the recorded logits are those of a plain pass of other batches.
 
-    One more image passes, uncounted, and only the first time that a network passes a batch of
-    several images. The caller has set evaluation mode and precision.
+    At most three images pass, uncounted, and only the first time that these layers of a network are
+    recorded: noise, and some of the batch in reverse order. The caller has set evaluation mode and
+    precision.
 
     Args:
         model: the network.
         images: the batch.
-        logits: the network's output for it.
+        logits: the network's output for it, while the layers were recorded.
+        layers: names of the recorded layers.
     """
-    if len(images) < 2 or model in _SEPARATE or torch.equal(images[0], images[1]):
+    checked, key = _SOUND.setdefault(model, set()), (logits.requires_grad, layers)
+    if key in checked:
         return
-    with uncompiled(model), torch.no_grad():
-        alone = logits_of(model, images[:1], None).float()
-    in_batch = logits[:1].float()
-    if not (alone.isfinite().all() and in_batch.isfinite().all()):
-        return
-    error = float((alone - in_batch).abs().max() / in_batch.abs().max().clamp_min(1e-30))
-    if error > tolerance(logits):
+    few = images[:2].flip(0)
+    noise = torch.randn(few.shape[1:], generator=torch.Generator().manual_seed(0)).to(images)
+    versions = _versions(model)
+    try:
+        with uncompiled(model), torch.no_grad():
+            again = logits_of(model, torch.cat([noise[None], few]), None)[1:]
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        if len(images) > 1:
+            raise
+        return  # the network takes one image at a time
+    if changed := [name for name, version in _versions(model).items() if versions[name] != version]:
         raise ModelError(
-            f"{type(model).__name__}: the logits of an image alone and in a batch differ by "
-            f"{error:.1%}, so that its map would depend on chance or on the other images: the "
-            "network normalizes by statistics of its batch, or is random in evaluation mode (a "
-            "functional dropout without training=self.training)"
+            f"{type(model).__name__} writes into its buffer {changed[0]!r} in evaluation mode, so "
+            "that a map would depend on the images before it; make it write in training mode only"
         )
-    _SEPARATE.add(model)
+    if error := difference(again, logits[:2].flip(0)):
+        raise ModelError(
+            f"{type(model).__name__}: the logits of an image in two batches differ by {error}, so "
+            "that its map would depend on chance or on the other images: the network normalizes by "
+            "statistics of its batch, mixes its images (an LSTM without batch_first), or is random "
+            "in evaluation mode (a functional dropout without training=self.training); or a layer "
+            f"({', '.join(layers)}) shares its output with a module that works in place behind it"
+        )
+    checked.add(key)
+
+
+def _versions(model: nn.Module) -> dict[str, int]:
+    """The number of operations in place on each buffer."""
+    return {
+        name: -1 if buffer.is_inference() else buffer._version
+        for name, buffer in model.named_buffers()
+    }
+
+
+def difference(found: Float[Tensor, "batch n"], expected: Float[Tensor, "batch n"]) -> str:
+    """The largest relative difference of two passes' logits, in percent; "" if it is rounding.
+
+    Only finite logits are compared. Each is compared with its own size and the median of its image:
+    one large logit, as of a masked class, does not hide the others.
+    """
+    found, wanted = found.detach().float(), expected.detach().float()
+    sizes = torch.where(wanted.isfinite(), wanted.abs(), torch.nan)
+    typical = sizes.nanmedian(dim=1, keepdim=True).values
+    largest = sizes.nan_to_num(0.0).amax(dim=1, keepdim=True)
+    scale = wanted.abs() + torch.maximum(typical.nan_to_num(0.0), 1e-3 * largest).clamp_min(1e-30)
+    errors = torch.where(wanted.isfinite(), (found - wanted).abs() / scale, 0.0)
+    error = float(errors.nan_to_num(torch.inf).max())
+    return f"{error:.1%}" if error > tolerance(expected) else ""
 
 
 def tolerance(logits: Float[Tensor, "batch n"]) -> float:

@@ -4,7 +4,6 @@ The table is explicit, and a configuration's ``layer:`` and ``head:`` extend it.
 guessing finds the last pooling, a permutation or the class layer, which are wrong.
 """
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from wsol_bench.common.vocabulary import Layout, TokenGrid
 from wsol_bench.errors import ModelError, did_you_mean
+from wsol_bench.geometry import keeps_aspect
 from wsol_bench.models.hooks import hooked
 
 __all__ = [
@@ -23,16 +23,10 @@ __all__ = [
     "candidate_layers",
     "excitation_layers",
     "find_module",
-    "keeps_aspect",
+    "is_known_layer",
     "target_of",
     "targets_of",
 ]
-
-
-# Convolutions without padding lose some positions at the border: Inception has 8 of 9.3, and, in an
-# earlier layer, 35 of 37.4. The loss is at most one position and this share of the others, and
-# never above _BORDER.
-_LOSS, _BORDER = 0.05, 3.0
 
 
 @dataclass(frozen=True)
@@ -167,7 +161,12 @@ def target_of(
         raise ModelError(
             f"'token_grid:' belongs to a layer of layout 'tokens', found layout {layout!r}"
         )
-    known = _of_table(model)
+    try:
+        known = _of_table(model)
+    except ModelError:  # an altered network lacks the table's layer
+        if layer is None:
+            raise
+        known = None
     if layer is None and known is None:
         raise ModelError(
             f"no target layer is known for {type(model).__name__}: name one with 'layer:'. "
@@ -224,6 +223,15 @@ def targets_of(
     return targets
 
 
+def is_known_layer(model: nn.Module, layer: str) -> bool:
+    """Return whether a layer is the table's for the model, so that its grid is known."""
+    try:
+        target = _of_table(model)
+    except ModelError:
+        return False
+    return target is not None and target.layer == layer
+
+
 def excitation_layers(model: nn.Module) -> tuple[str, str] | None:
     """Map layer and contrast layer of excitation backprop; None if the table has none."""
     target = _of_table(model)
@@ -266,7 +274,7 @@ def find_module(model: nn.Module, name: str) -> nn.Module:
     Raises:
         ModelError: the model has no such module; the message has the nearest name.
     """
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules(remove_duplicate=False))
     if name not in modules:
         depth = name.count(".")
         candidates = [module for module in modules if module and module.count(".") <= depth]
@@ -376,18 +384,3 @@ def _input_shape(model: nn.Module) -> tuple[int, int, int]:
     else:
         _, height, width = config.get("input_size", (3, 224, 224))
     return channels, height, width
-
-
-def keeps_aspect(height: int, width: int, input_height: int, input_width: int) -> bool:
-    """Return whether a grid of positions has the aspect of an input, up to losses at the border.
-
-    Args:
-        height, width: number of rows and columns of the grid.
-        input_height, input_width: size of the input in pixels.
-    """
-    least, most = 0.0, math.inf  # bounds of a stride in pixels that is the same for both sides
-    for n, side in ((height, input_height), (width, input_width)):
-        lost = min(1 + _LOSS * n, _BORDER)
-        least = max(least, side / (n + lost))
-        most = min(most, side / (n - lost)) if n > lost else most
-    return height <= input_height and width <= input_width and least <= most
