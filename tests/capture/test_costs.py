@@ -157,7 +157,7 @@ def counts(cost: Cost) -> tuple[int, int, int]:
 
 @pytest.fixture(autouse=True)
 def sound_network() -> None:
-    """Compare the network's recorded logits with a plain pass, which is done once and not counted."""
+    """Find the recorded logits sound before a test: this is done once, and not counted."""
     for plan in (Plan(), Plan(gradients=True)):
         record_of(plan=plan)
 
