@@ -239,3 +239,21 @@ def test_a_network_of_one_image_at_a_time_has_maps() -> None:
 
     net = seeded(One)
     assert localization_maps(net, images(1, 32), layer="f", layout="nchw", k=1)
+
+
+@pytest.mark.parametrize("name", ["cam", "ablation_cam"])
+@pytest.mark.parametrize("precision", ["bf16", "half"])
+def test_rounding_within_a_network_is_no_difference_of_its_float32_logits(
+    name: str, precision: str
+) -> None:
+    class Widens(Base):
+        def forward(self, batch: Tensor) -> Tensor:
+            return super().forward(batch).float()
+
+    net = seeded(Widens)
+    net = net.to(torch.bfloat16) if precision == "half" else net
+    maps = localization_maps(
+        net, images(3, 32), name, layer="f", head="fc", k=1,
+        precision="bf16" if precision == "bf16" else "fp32",
+    )  # fmt: skip
+    assert maps[name].isfinite().all()

@@ -242,7 +242,7 @@ def test_a_layer_may_be_given_as_a_module() -> None:
 
 def test_several_layers_have_maps_by_layer_from_one_pass() -> None:
     net, batch = resnet(), images()
-    wsol_bench.localization_maps(net, batch)
+    wsol_bench.localization_maps(net, batch, layer=["layer4", net.layer2])  # checked the first time
     with forward_passes(net) as sizes:
         maps = wsol_bench.localization_maps(
             net, batch, ("grad_cam", "hires_cam"), layer=["layer4", net.layer2], k=1

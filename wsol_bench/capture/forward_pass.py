@@ -7,6 +7,7 @@ and one batched vector-Jacobian product gives the gradients of all classes at on
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -117,7 +118,7 @@ def one_pass(
     layers = []
     for (target, output), grid, gradient in zip(outputs, grids, gradients_of, strict=True):
         activations = grid.to_channels(output.detach().float())
-        weights, no_head = _class_weights(model, target, activations, logits.detach())
+        weights, no_head = _class_weights(model, target, activations, logits.detach(), precision)
         layers.append(
             Layer(
                 target.layer,
@@ -136,6 +137,7 @@ def _class_weights(
     target: Target,
     activations: Float[Tensor, "batch c h w"],
     logits: Float[Tensor, "batch n"],
+    precision: Precision,
 ) -> tuple[Float[Tensor, "n c"] | None, str]:
     """The weights of the target's head; or None, and the reason why it has no such head."""
     if target.head is None:
@@ -156,7 +158,8 @@ def _class_weights(
         bias = getattr(head, "bias", None)
         bias = 0.0 if bias is None else bias.detach().float()
         few = activations[:2]
-        if error := _head_error(weight, bias, few, logits[:2]):
+        error_of = partial(difference, expected=logits[:2], model=model, precision=precision)
+        if error := _head_error(weight, bias, few, error_of):
             return None, (
                 f"head {target.head!r} on the means of {target.layer!r} gives other scores than "
                 f"the network (off by {error}), so that something else is between them"
@@ -172,14 +175,14 @@ def _head_error(
     weight: Float[Tensor, "n c"],
     bias: Float[Tensor, " n"] | float,
     activations: Float[Tensor, "batch c h w"],
-    logits: Float[Tensor, "batch n"],
+    error_of: Callable[[Tensor], str],
 ) -> str:
     """The relative error of a head's scores, in percent; "" if it is that of rounding."""
     of_means = activations.mean(dim=(-2, -1)) @ weight.T + bias
-    errors = [difference(output(of_means), logits) for output in _OUTPUTS]
+    errors = [error_of(output(of_means)) for output in _OUTPUTS]
     if "" not in errors:  # SqueezeNet has a ReLU behind the convolution
         maps = torch.einsum("nc,bchw->bhwn", weight, activations) + bias
-        errors.append(difference(maps.relu().mean(dim=(1, 2)), logits))
+        errors.append(error_of(maps.relu().mean(dim=(1, 2))))
     return "" if "" in errors else errors[0]
 
 

@@ -91,7 +91,7 @@ class Head:
             raise
         except Exception as error:  # code of the network, which gets other shapes than usual
             self._refuse(f"it fails: {error}", error)
-        if off := difference(logits, tape.logits[image]):
+        if off := difference(logits, tape.logits[image], self._model):
             self._refuse(f"its logits are off by {off}")
 
     def _refuse(self, finding: str, cause: Exception | None = None) -> NoReturn:

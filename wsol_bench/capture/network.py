@@ -28,7 +28,6 @@ __all__ = [
     "logits_of",
     "passed",
     "require_sound_pass",
-    "tolerance",
     "uncompiled",
     "without",
 ]
@@ -141,7 +140,7 @@ def require_sound_pass(
             f"{type(model).__name__} writes into its buffer {changed[0]!r} in evaluation mode, so "
             "that a map would depend on the images before it; make it write in training mode only"
         )
-    if error := difference(again, logits[:2].flip(0)):
+    if error := difference(again, logits[:2].flip(0), model):
         raise ModelError(
             f"{type(model).__name__}: the logits of an image in two batches differ by {error}, so "
             "that its map would depend on chance or on the other images: the network normalizes by "
@@ -160,11 +159,22 @@ def _versions(model: nn.Module) -> dict[str, int]:
     }
 
 
-def difference(found: Float[Tensor, "batch n"], expected: Float[Tensor, "batch n"]) -> str:
+def difference(
+    found: Float[Tensor, "batch n"],
+    expected: Float[Tensor, "batch n"],
+    model: nn.Module,
+    precision: Precision = "fp32",
+) -> str:
     """The largest relative difference of two passes' logits, in percent; "" if it is rounding.
 
     Only finite logits are compared. Each is compared with its own size and the median of its image:
     one large logit, as of a masked class, does not hide the others.
+
+    Args:
+        found: logits of one pass.
+        expected: logits of the other pass.
+        model: the network.
+        precision: precision of the passes, if their context has ended.
     """
     found, wanted = found.detach().float(), expected.detach().float()
     sizes = torch.where(wanted.isfinite(), wanted.abs(), torch.nan)
@@ -173,18 +183,24 @@ def difference(found: Float[Tensor, "batch n"], expected: Float[Tensor, "batch n
     scale = wanted.abs() + torch.maximum(typical.nan_to_num(0.0), 1e-3 * largest).clamp_min(1e-30)
     errors = torch.where(wanted.isfinite(), (found - wanted).abs() / scale, 0.0)
     error = float(errors.nan_to_num(torch.inf).max())
-    return f"{error:.1%}" if error > tolerance(expected) else ""
+    return f"{error:.1%}" if error > _tolerance(expected, model, precision) else ""
 
 
-def tolerance(logits: Float[Tensor, "batch n"]) -> float:
+def _tolerance(logits: Float[Tensor, "batch n"], model: nn.Module, precision: Precision) -> float:
     """The relative error that rounding may leave between two passes of the same images.
 
-    It is the square root of the unit roundoff of the format that the network computes in; on a GPU,
-    that of the 10 bits of TensorFloat-32 for float32. Records are float32 in any case.
+    It is the square root of the unit roundoff of the coarsest format that the network computes in;
+    on a GPU, that of the 10 bits of TensorFloat-32 for float32. Records are float32 in any case.
     """
-    is_tf32 = logits.is_cuda and logits.dtype is torch.float32
-    formats = (torch.float32, torch.float16 if is_tf32 else logits.dtype)
-    return float(max(torch.finfo(dtype).eps for dtype in formats) ** 0.5)
+    device = logits.device.type
+    formats = {torch.float32, logits.dtype, *(parameter.dtype for parameter in model.parameters())}
+    formats.add(_AUTOCAST.get(precision, torch.float32))
+    if torch.is_autocast_enabled(device):
+        formats.add(torch.get_autocast_dtype(device))
+    if logits.is_cuda:
+        formats.add(torch.float16)
+    eps = (torch.finfo(dtype).eps for dtype in formats if dtype.is_floating_point)
+    return float(max(eps) ** 0.5)
 
 
 @contextmanager
