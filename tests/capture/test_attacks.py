@@ -209,7 +209,11 @@ def test_a_layer_of_an_altered_network_may_be_named() -> None:
         return net.layer3(net.layer2(net.layer1(maps))).mean((2, 3))
 
     net.forward = forward
-    assert localization_maps(net, images(), layer="layer3", k=1)["grad_cam"].shape[1] == 1
+    record = capture(net, images(), [target_of(net, layer="layer3")], Plan())
+    maps = localization_maps(net, images(), layer="layer3", classes=[3])["grad_cam"]
+    # By hand: the score of class 3 is the mean of channel 3 over the positions.
+    expected = record.activations[:, 3].relu() / record.activations[0, 0].numel()
+    torch.testing.assert_close(maps[:, 0], expected)
 
 
 def test_a_second_name_of_a_module_is_a_name() -> None:
@@ -227,8 +231,12 @@ def test_a_grid_finer_than_the_input_may_be_said() -> None:
         def features(self, batch: Tensor) -> Tensor:
             return super().features(F.interpolate(batch, scale_factor=8))
 
-    maps = localization_maps(seeded(Enlarges), images(2, 32), layer="f", layout="nchw", k=1)
-    assert maps["grad_cam"].shape == (2, 1, 64, 64)
+    net, batch = seeded(Enlarges), images(2, 32)
+    maps = localization_maps(net, batch, layer="f", layout="nchw", classes=[2])["grad_cam"]
+    with torch.no_grad():
+        activations = net.f(net.stem(F.interpolate(batch, scale_factor=8)))
+        expected = torch.einsum("c,bchw->bhw", net.fc.weight[2], activations).relu() / 64**2
+    torch.testing.assert_close(maps[:, 0], expected)
 
 
 def test_a_network_of_one_image_at_a_time_has_maps() -> None:
@@ -237,8 +245,28 @@ def test_a_network_of_one_image_at_a_time_has_maps() -> None:
             assert len(batch) == 1
             return super().forward(batch)
 
-    net = seeded(One)
-    assert localization_maps(net, images(1, 32), layer="f", layout="nchw", k=1)
+    batch = images(1, 32)
+    found, expected = (
+        localization_maps(seeded(make), batch, layer="f", layout="nchw", k=1)["grad_cam"]
+        for make in (One, Base)
+    )
+    assert torch.equal(found, expected)
+
+
+def test_a_network_of_one_batch_size_is_refused_by_that_reason() -> None:
+    class Four(Base):
+        def forward(self, batch: Tensor) -> Tensor:
+            return super().forward(batch.view(4, 3, 32, 32))
+
+    with pytest.raises(ModelError, match="runs on 4 images and fails on 3"):
+        localization_maps(seeded(Four), images(4, 32), layer="f", layout="nchw", k=1)
+
+
+def test_a_batch_without_finite_logits_leaves_the_next_one_to_be_checked() -> None:
+    net, batch = seeded(DropsOut), images(2, 32)
+    localization_maps(net, torch.full_like(batch, torch.nan), layer="f", layout="nchw", k=1)
+    with pytest.raises(ModelError, match="in two batches differ by"):
+        localization_maps(net, batch, layer="f", layout="nchw", k=1)
 
 
 @pytest.mark.parametrize("name", ["cam", "ablation_cam"])
@@ -250,10 +278,10 @@ def test_rounding_within_a_network_is_no_difference_of_its_float32_logits(
         def forward(self, batch: Tensor) -> Tensor:
             return super().forward(batch).float()
 
+    options = {"layer": "f", "head": "fc", "classes": [1]}
+    exact = localization_maps(seeded(Widens), images(3, 32), name, **options)[name]
     net = seeded(Widens)
     net = net.to(torch.bfloat16) if precision == "half" else net
-    maps = localization_maps(
-        net, images(3, 32), name, layer="f", head="fc", k=1,
-        precision="bf16" if precision == "bf16" else "fp32",
-    )  # fmt: skip
-    assert maps[name].isfinite().all()
+    autocast = "bf16" if precision == "bf16" else "fp32"
+    maps = localization_maps(net, images(3, 32), name, **options, precision=autocast)[name]
+    assert 0 < float((maps - exact).abs().max()) < 0.1 * float(exact.abs().max())

@@ -36,6 +36,7 @@ NETWORKS = [
     ),
     ("eva02_tiny_patch14_224", "Eva", 224, {"depth": 1}),
     ("vit_tiny_patch16_224", "VisionTransformer", 224, {"depth": 1}),
+    ("vit_tiny_patch16_224", "VisionTransformer", 224, {"depth": 1, "global_pool": "avg"}),
     ("deit_tiny_distilled_patch16_224", "VisionTransformerDistilled", 224, {"depth": 1}),
     ("swinv2_tiny_window8_256", "SwinTransformerV2", 256, {**ONE_EACH, "embed_dim": 24}),
     ("davit_tiny", "DaVit", 224, {**ONE_EACH, "embed_dims": (24, 48, 96, 192)}),

@@ -102,7 +102,8 @@ def grid_of(
 
     Args:
         model: the network; it runs again, on a few images, if the shape does not tell the grid.
-        target: the target layer; what it says of layout and grid is checked, not asked.
+        target: the target layer; what it says of layout and grid is believed if the shape allows
+            it, and not asked.
         output: the layer's output for the images.
         images: the network's input.
 
@@ -134,41 +135,40 @@ def grid_of(
     else:
         found = _image_grid(model, target, shape, images)
     is_said = target.token_grid is not None or (target.layout is not None and len(shape) == 4)
-    if not is_said and not is_known_layer(model, target.layer):
-        kept, size = _kept(model), tuple(images.shape[2:])
-        key = ("contradiction", target.layer, found, size)
-        if key not in kept:
-            kept[key] = _contradicts(model, images, find_module(model, target.layer), found)
-        if kept[key]:
-            raise ModelError(
-                f"layer {target.layer!r} returns {shape}, which does not lie over the input as a "
-                f"grid of {found.height} x {found.width} in layout {found.layout!r}: what changes "
-                "with a quarter of the image is elsewhere (windows, a mirrored or otherwise "
-                "ordered grid, a batch that is not the first dimension); name another layer with "
-                "'layer:'"
-            )
+    if not is_said and _contradicts(model, images, target.layer, found):
+        raise ModelError(
+            f"layer {target.layer!r} returns {shape}, which does not lie over the input as a grid "
+            f"of {found.height} x {found.width} in layout {found.layout!r}: what changes with a "
+            "quarter of the image is elsewhere (windows, a mirrored or otherwise ordered grid, a "
+            "batch that is not the first dimension); name another layer with 'layer:'"
+        )
     return found
 
 
-def _contradicts(model: nn.Module, images: Tensor, layer: nn.Module, grid: LayerGrid) -> bool:
+def _contradicts(model: nn.Module, images: Tensor, layer: str, grid: LayerGrid) -> bool:
     """Return whether changed quarters of the image show that a layer's grid is another one.
 
-    A layer whose every position sees the whole image shows nothing.
+    The layer of the target-layer table is known. A layer whose every position sees the whole image
+    shows nothing.
     """
-    outputs: list[Tensor] = []
-    with (
-        evaluation_mode(model),
-        hooked(after=[(layer, lambda module, inputs, output: outputs.append(output.clone()))]),
-    ):
-        _pass_quarters(model, images)
-    if len(outputs[0]) != 5:
+    kept = _kept(model)
+    key = ("contradiction", layer, grid, images.shape[2:])
+    if key not in kept:
+        kept[key] = not is_known_layer(model, layer) and _lies_elsewhere(
+            grid, _under_quarters(model, images, layer)
+        )
+    contradicts: bool = kept[key]
+    return contradicts
+
+
+def _lies_elsewhere(grid: LayerGrid, output: Shaped[Tensor, "..."]) -> bool:
+    """Return whether a layer's output for changed quarters is not that of a grid."""
+    if len(output) != 5:
         return True
-    changes = _changes(grid.to_channels(outputs[0]), dim=1)
+    changes = _changes(grid, output)
     if not bool(changes.isfinite().all()) or not bool((changes.amax(dim=(1, 2)) > 0).all()):
         return False
-    totals = changes.sum(dim=(1, 2))
-    quarters = list(_quarters(grid.height, grid.width))
-    shares = torch.stack([changes[:, *quarter].sum(dim=(1, 2)) / totals for quarter in quarters], 1)
+    shares = _shares(changes)
     own = float(shares.diagonal().mean())
     others = max(float(shares[range(4), order].mean()) for order in _MIRRORED)
     touched = float((changes > 1e-4 * changes.amax(dim=(1, 2), keepdim=True)).float().mean())
@@ -206,7 +206,7 @@ def _image_grid(
         kept = _kept(model)
         key = (target.layer, shape[1:], size)
         if key not in kept:
-            kept[key] = _by_quarters(model, images, find_module(model, target.layer), fitting)
+            kept[key] = _by_quarters(_under_quarters(model, images, target.layer), fitting, size)
         fitting = kept[key]
     if len(fitting) != 1:
         reason = "none has the input's aspect" if not fitting else "both are possible"
@@ -271,8 +271,9 @@ def _asked_tokens(model: nn.Module, images: Tensor, n: int) -> TokenGrid | None:
         _pass_quarters(model, images)
     if not seen:
         return None
-    changes = _changes(seen[0], dim=2)
-    patches = (changes.amax(dim=0) > 1e-4 * changes.max()).nonzero()[:, 0].tolist()
+    tokens = seen[0]
+    changes = (tokens[1:] - tokens[:1]).float().square().sum(2).amax(dim=0)
+    patches = (changes > 1e-4 * changes.max()).nonzero()[:, 0].tolist()
     if not patches or patches != list(range(patches[0], patches[-1] + 1)):
         return None
     sides = range(1, len(patches) + 1)
@@ -282,7 +283,7 @@ def _asked_tokens(model: nn.Module, images: Tensor, n: int) -> TokenGrid | None:
         for shape in shapes
         if keeps_aspect(*shape, *size)
     ]
-    shares = [_share(grid, changes) for grid in fitting]
+    shares = [float(_shares(_changes(grid, tokens)).diagonal().mean()) for grid in fitting]
     if max(shares, default=0.0) < _SHARE:
         return None
     grid = fitting[shares.index(max(shares))]
@@ -290,27 +291,29 @@ def _asked_tokens(model: nn.Module, images: Tensor, n: int) -> TokenGrid | None:
 
 
 def _by_quarters(
-    model: nn.Module, images: Tensor, layer: nn.Module, readings: Sequence[LayerGrid]
+    output: Shaped[Tensor, "5 ..."], readings: Sequence[LayerGrid], size: tuple[int, int]
 ) -> list[LayerGrid]:
     """The readings of a layer's output, or the one that changed quarters of the image show."""
-    outputs: list[Tensor] = []
-    with (
-        evaluation_mode(model),
-        hooked(after=[(layer, lambda module, inputs, output: outputs.append(output.clone()))]),
-    ):
-        _pass_quarters(model, images)
-    shares = [
-        _share(grid, _changes(outputs[0], dim=1 if grid.layout == "nchw" else 3).flatten(1))
-        for grid in readings
-    ]
+    shares = [float(_shares(_changes(grid, output)).diagonal().mean()) for grid in readings]
     best = max(shares)
     agreeing = [
         grid for grid, share in zip(readings, shares, strict=True) if share * _CONTRAST >= best
     ]
     # Without contrast, a reading of exactly the input's aspect is better than one up to borders.
-    height, width = images.shape[2:]
-    exact = [grid for grid in agreeing if grid.height * width == grid.width * height]
+    exact = [grid for grid in agreeing if grid.height * size[1] == grid.width * size[0]]
     return exact if len(exact) == 1 else agreeing
+
+
+def _under_quarters(model: nn.Module, images: Tensor, layer: str) -> Shaped[Tensor, "..."]:
+    """The output of a layer for an image and its copies with one quarter changed."""
+    outputs: list[Tensor] = []
+
+    def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        outputs.append(output.clone())
+
+    with evaluation_mode(model), hooked(after=[(find_module(model, layer), note)]):
+        _pass_quarters(model, images)
+    return outputs[0]
 
 
 def _pass_quarters(model: nn.Module, images: Float[Tensor, "batch 3 height width"]) -> None:
@@ -332,19 +335,17 @@ def _quarters(height: int, width: int) -> Iterator[tuple[slice, slice]]:
     return product(rows, columns)
 
 
-def _changes(output: Shaped[Tensor, "5 ..."], *, dim: int) -> Float[Tensor, "4 ..."]:
-    """What each changed quarter changes at each position: squares, summed over the channels."""
-    return (output[1:] - output[:1]).float().square().sum(dim)
+def _changes(grid: LayerGrid, output: Shaped[Tensor, "5 ..."]) -> Float[Tensor, "4 h w"]:
+    """The change at each position with each quarter: squares, summed over the channels."""
+    channels = grid.to_channels(output).float()
+    return (channels[1:] - channels[:1]).square().sum(dim=1)
 
 
-def _share(grid: LayerGrid, changes: Float[Tensor, "4 positions"]) -> float:
-    """The mean share of what a changed quarter changes that lies in the same quarter of a grid."""
-    shares = []
-    for change, quarter in zip(changes, _quarters(grid.height, grid.width), strict=True):
-        patches = change[grid.first : grid.first + grid.height * grid.width]
-        on_grid = patches.unflatten(0, (grid.height, grid.width))
-        shares.append(float(on_grid[quarter].sum() / change.sum().clamp_min(1e-30)))
-    return sum(shares) / len(shares)
+def _shares(changes: Float[Tensor, "4 h w"]) -> Float[Tensor, "quarter place"]:
+    """The share of what each quarter of the image changes that lies in each quarter of the grid."""
+    totals = changes.sum(dim=(1, 2)).clamp_min(1e-30)
+    places = _quarters(*changes.shape[1:])
+    return torch.stack([changes[:, *place].sum(dim=(1, 2)) / totals for place in places], dim=1)
 
 
 def _kept(model: nn.Module) -> dict[Any, Any]:

@@ -153,7 +153,7 @@ class Head:
 
 
 class _Tape:
-    """What one pass noted.
+    """The notes of one pass of the network.
 
     Attributes:
         batch: number of images.

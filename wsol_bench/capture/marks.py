@@ -14,7 +14,7 @@ _SAMPLES = 2**12
 
 
 class Mark(NamedTuple):
-    """What a tensor was when the mark was made.
+    """The state of a tensor when the mark was made.
 
     An operation in place raises the version of its tensor and of all views of it. A write through
     ``.data`` or ``.numpy()`` does not, nor does an operation in inference mode; so a mark can also

@@ -129,26 +129,30 @@ def require_sound_pass(
     try:
         with uncompiled(model), torch.no_grad():
             again = logits_of(model, torch.cat([noise[None], few]), None)[1:]
-    except torch.OutOfMemoryError:
+    except (ModelError, torch.OutOfMemoryError):
         raise
-    except Exception:
-        if len(images) > 1:
-            raise
-        return  # the network takes one image at a time
+    except Exception as error:
+        if len(images) == 1:
+            return  # the network takes one image at a time
+        raise ModelError(
+            f"{type(model).__name__} runs on {len(images)} images and fails on {len(few) + 1}: "
+            f"{error}. Maps are made from batches of any size: let the network take them"
+        ) from error
     if changed := [name for name, version in _versions(model).items() if versions[name] != version]:
         raise ModelError(
             f"{type(model).__name__} writes into its buffer {changed[0]!r} in evaluation mode, so "
             "that a map would depend on the images before it; make it write in training mode only"
         )
-    if error := difference(again, logits[:2].flip(0), model):
+    if off := difference(again, logits[:2].flip(0), model):
         raise ModelError(
-            f"{type(model).__name__}: the logits of an image in two batches differ by {error}, so "
+            f"{type(model).__name__}: the logits of an image in two batches differ by {off}, so "
             "that its map would depend on chance or on the other images: the network normalizes by "
             "statistics of its batch, mixes its images (an LSTM without batch_first), or is random "
             "in evaluation mode (a functional dropout without training=self.training); or a layer "
             f"({', '.join(layers)}) shares its output with a module that works in place behind it"
         )
-    checked.add(key)
+    if bool(logits[:2].isfinite().any()):  # otherwise nothing was compared
+        checked.add(key)
 
 
 def _versions(model: nn.Module) -> dict[str, int]:

@@ -104,7 +104,7 @@ class MapMethod:
         return maps
 
     def _result(self, record: Record) -> Any:
-        """What the function returns; an exception in it becomes an error of this package."""
+        """Call the function; an exception in it becomes an error of this package."""
         whose = f"map method {self.name!r}"
         try:
             # A method computes in float32, whatever the caller's autocast says.

@@ -125,7 +125,7 @@ def _kept_results(record: Record) -> Iterator[tuple[str, Tensor, Mark]]:
 
 
 class _NetworkState(NamedTuple):
-    """What decides what a pass of a network returns.
+    """The parts of a network, and settings of torch, that decide what a pass returns.
 
     Attributes:
         torch: the default float format, the number of function modes, the hooks of all modules.
@@ -154,7 +154,7 @@ class _NetworkState(NamedTuple):
         return cls(of_torch, modules, [mark(tensor, values=values) for tensor in tensors])
 
     def changes(self, model: nn.Module, *, values: bool) -> list[str]:
-        """What is different about the network now, each in words."""
+        """Compare with the network as it is now, and say each difference in words."""
         now = _NetworkState.of(model, values=False)
         changes = ["torch's modes or global hooks were changed"] if now.torch != self.torch else []
         names = [path for path, _ in (*model.named_parameters(), *model.named_buffers())]

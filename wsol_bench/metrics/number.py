@@ -135,7 +135,7 @@ class Number:
         return float(self.of_means(self.means()[None])[0]) if len(self) else float("nan")
 
     def contributions(self) -> Float64[np.ndarray, " n"]:
-        """What each image contributes: one value an image, whose mean is the number.
+        """The contribution of each image: one value an image, whose mean is the number.
 
         The number is tested, and its interval made, by these values. For a maximum over thresholds
         they are the hits at the best thresholds, which are taken as given. NaN if an image does not

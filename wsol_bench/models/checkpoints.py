@@ -25,7 +25,7 @@ EXTRA_STATE = "_extra_state"
 
 
 class StoredWeights(NamedTuple):
-    """What is read of a weights file.
+    """The content of a weights file that is read.
 
     Attributes:
         state: the state_dict: tensors, and modules' extra state.
@@ -187,7 +187,7 @@ def _tensors(content: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _has_weights(content: object) -> bool:
-    """Whether a mapping holds tensors by their keys, besides numbers such as an accuracy."""
+    """Return whether a mapping holds tensors by their keys, besides numbers such as an accuracy."""
     return isinstance(content, Mapping) and any(
         isinstance(value, Tensor) and value.ndim > 0 for value in _tensors(content).values()
     )

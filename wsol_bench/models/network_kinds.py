@@ -71,7 +71,7 @@ def _message(place: str, kind: str, what: str, advice: str) -> str:
 
 
 def _module_finding(module: nn.Module) -> tuple[str, str] | None:
-    """What a module is that maps cannot be made of, and what to do; None for a usual module."""
+    """Say why maps cannot be made of a module, and what to do; None for a usual module."""
     kind = type(module)
     if isinstance(module, torch.jit.ScriptModule):
         return "is TorchScript, which runs unseen by hooks and rules", _EAGER
@@ -94,14 +94,14 @@ def _module_finding(module: nn.Module) -> tuple[str, str] | None:
 
 
 def _is_exported(module: nn.Module) -> bool:
-    """Whether a graph module runs ATen operators (torch.export), not modules and functions."""
+    """Return whether a graph module runs ATen operators (torch.export) in place of modules."""
     return isinstance(module, fx.GraphModule) and any(
         isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes
     )
 
 
 def _tensor_finding(tensor: Tensor) -> tuple[str, str] | None:
-    """What a parameter or buffer is that maps cannot be made with, and what to do."""
+    """Say why maps cannot be made with a parameter or buffer, and what to do; None if they can."""
     if is_lazy(tensor):
         return "is not initialized", "pass one batch through the network first, then load weights"
     if tensor.is_meta:

@@ -1,4 +1,4 @@
-"""What the outputs of a network are: scores before softmax, or something else."""
+"""Tell whether a network's outputs are scores before softmax, or something else."""
 
 import torch
 from jaxtyping import Float
@@ -28,7 +28,7 @@ def noise_images(size: int) -> Float[Tensor, "2 3 size size"]:
 
 
 def findings_of(outputs: Float[Tensor, "batch n"]) -> tuple[str, ...]:
-    """What speaks against outputs as scores before softmax, in sentences without their ends.
+    """Say what speaks against outputs as scores before softmax, in sentences without their ends.
 
     Args:
         outputs: the outputs for the images of ``noise_images``.

@@ -65,9 +65,9 @@ class Target:
 # which has no rule: its map layer is the end of its last block.
 _POOL4 = "features.MaxPool2d-2"
 
-# The mean of the patch tokens of the last block is what most networks of these families read. If
-# the network says that it reads the class token, which patch tokens reach by attention alone, the
-# layer is the norm before the last attention.
+# A head that pools the patch tokens reads those of the last block. If the network says that its
+# head reads the class token, which patch tokens reach by attention alone, the layer is the norm
+# before the last attention.
 _LAST_BLOCK = "blocks.-1"
 
 # Keyed by package and class name of the model. Activations are post-ReLU if the network has a ReLU.
@@ -125,7 +125,7 @@ _TARGETS = {
     "timm/SwinTransformerV2": Target("norm", layout="nhwc", head="head.fc"),
     "timm/TResNet": Target("body", head="head.fc"),
     "timm/VGG": Target("features.-2", excitation=(_POOL4, "pre_logits")),
-    "timm/VisionTransformer": Target("blocks.-1.norm1", layout="tokens"),
+    "timm/VisionTransformer": Target(_LAST_BLOCK, layout="tokens"),
     "timm/VovNet": Target("stages", head="head.fc"),
     "wsol_bench/ShapesNet": Target("features", head="fc", excitation=("features.down2", "pool")),
 }

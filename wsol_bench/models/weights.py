@@ -152,7 +152,7 @@ class _Misfits(NamedTuple):
 
 
 def _misfits(own: Mapping[str, Any], state: Mapping[str, Any]) -> _Misfits:
-    """What of a state does not fit a network's own state."""
+    """Find what of a state does not fit a network's own state."""
     completed = _completed(own, state)
     missing = [key for key in own if key not in completed]
     extra = [key for key in state if key not in own and not key.lower().startswith("aux")]
