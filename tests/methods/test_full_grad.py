@@ -9,7 +9,9 @@ from gradient_worlds import gap_head, network_with, record_of, relu_head
 from networks import images
 from torch import Tensor, nn
 
+from wsol_bench.capture import Plan, capture
 from wsol_bench.methods.full_grad import full_grad, spatial_bias
+from wsol_bench.models.target_layers import Target
 
 # ---- FullGrad
 
@@ -27,6 +29,45 @@ def test_gradients_of_input_and_biases_add_up_to_the_score(head: Any) -> None:
             total += torch.einsum("bkc...,c->bk", slopes, bias)
     scores = of.logits.gather(1, of.classes)
     torch.testing.assert_close(total, scores, rtol=1e-4, atol=1e-5)
+    _, values = full_grad.measured(of)
+    torch.testing.assert_close(values["logit"], scores)
+    torch.testing.assert_close(
+        values["completeness_gap"], torch.zeros_like(scores), rtol=0, atol=1e-4
+    )
+
+
+class _Saturating(nn.Module):
+    """Weights of one pixel: 3 x + 1, cut at 6; 2 of it and 0.5 for class 0, -1 for class 1.
+
+    The linear layer ``unused`` has no share in the scores.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU6())
+        self.head, self.unused = nn.Linear(1, 2), nn.Linear(1, 2)
+        with torch.no_grad():
+            self.features[0].weight.copy_(torch.tensor([3.0, 0, 0]).view(1, 3, 1, 1))
+            self.features[0].bias.fill_(1)
+            self.head.weight.copy_(torch.tensor([[2.0], [-1.0]]))
+            self.head.bias.copy_(torch.tensor([0.5, 0.0]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled = self.features(images).mean((2, 3))
+        self.unused(pooled)
+        head: Tensor = self.head(pooled)
+        return head
+
+
+def test_what_a_saturated_rectifier_adds_is_the_gap_of_completeness() -> None:
+    """By hand: of four pixels 1, 1, 4, 4 the last two reach 6, of whose share no term knows."""
+    batch = torch.zeros(1, 3, 2, 2)
+    batch[0, 0] = torch.tensor([[1.0, 1.0], [4.0, 4.0]])
+    of = capture(_Saturating(), batch, [Target("features")], Plan(), classes=torch.tensor([[0, 1]]))
+    _, values = full_grad.measured(of)
+    # The mean is (4 + 4 + 6 + 6) / 4 = 5; half of the pixels, at 6, are 3 of it.
+    assert values["logit"].tolist() == [[10.5, -5.0]]
+    torch.testing.assert_close(values["completeness_gap"], torch.tensor([[6.0, 3.0]]))
 
 
 def test_full_grad_sums_rescaled_layers_at_the_size_of_the_image() -> None:

@@ -7,9 +7,11 @@ import pytest
 import torch
 from command_line import cli
 from torch import nn
+from torchvision.models import VisionTransformer
 
 import wsol_bench
 from wsol_bench import Plan, cam_method
+from wsol_bench.datasets.shapes.scene import CLASSES
 from wsol_bench.errors import PluginError
 from wsol_bench.methods.base import cam_methods
 from wsol_bench.models.checkpoints import read_weights
@@ -94,6 +96,30 @@ def test_maps_that_are_all_zero_are_a_finding_of_their_own(tmp_path: Path) -> No
     [finding] = run(tmp_path, [ZERO] * 6).findings
     assert finding.kind is FindingKind.ALL_ZERO
     assert finding.sentence.startswith("odd_maps: all 6 maps are exactly zero, as at a vision")
+
+
+def last_block_of_a_transformer():
+    """A vision transformer whose head, as usual, reads the class token alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = VisionTransformer(
+            image_size=224, patch_size=32, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=16,
+            num_classes=len(CLASSES),
+        )  # fmt: skip
+        nn.init.normal_(net.heads.head.weight)
+    return net
+
+
+@pytest.mark.parametrize(("block", "is_zero"), [(0, False), (1, True)])
+def test_the_last_block_of_a_vision_transformer_gives_maps_of_zero(
+    block: int, is_zero: bool, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(wsol_bench, "transformer", last_block_of_a_transformer, raising=False)
+    layer = f"encoder.layers.encoder_layer_{block}"
+    model = {"name": "wsol_bench:transformer", "layer": layer}
+    results = run(tmp_path, [], models=[model], methods=["grad_cam"])
+    assert results.summary["n_zero"].tolist() == [6 if is_zero else 0]
+    assert [finding.kind for finding in results.findings] == is_zero * [FindingKind.ALL_ZERO]
 
 
 def test_sound_maps_are_no_finding(tmp_path: Path) -> None:

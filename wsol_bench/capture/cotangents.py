@@ -89,6 +89,7 @@ def gradients(
     *,
     cost: Cost | None = None,
     retain: bool = False,
+    n_required: int | None = None,
 ) -> list[Float[Tensor, "batch k ..."]]:
     """Gradients of the class slots at layers, by one batched vector-Jacobian product, in float32.
 
@@ -103,6 +104,8 @@ def gradients(
         model: the network, for errors.
         cost: the passes are added to it.
         retain: whether the graph is needed again.
+        n_required: how many of the layers, the first ones, the logits must depend on; None for
+            all. The gradient at another layer of which the logits are independent is 0.
 
     Raises:
         ModelError: the logits do not depend on a layer by differentiable operations.
@@ -110,13 +113,17 @@ def gradients(
     by_slot = pulled_back(
         logits, outputs, scaled(cotangents, logits), cost, retain=retain, allow_unused=True
     )
-    for name, gradient in zip(names, by_slot, strict=True):
+    for name, gradient in list(zip(names, by_slot, strict=True))[:n_required]:
         if gradient is None:
             raise ModelError(
                 f"the logits of {type(model).__name__} do not depend on layer {name!r} by "
                 "differentiable operations"
             )
-    return [unscaled(gradient) for gradient in by_slot]
+    n_slots = cotangents.shape[1]
+    return [
+        unscaled(output.new_zeros(n_slots, *output.shape) if gradient is None else gradient)
+        for output, gradient in zip(outputs, by_slot, strict=True)
+    ]
 
 
 def second_order(

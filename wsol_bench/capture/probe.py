@@ -211,7 +211,7 @@ class Probe:
 
         Args:
             modules: dotted names. A module that does not run is left out; if a module runs several
-                times, its last output counts.
+                times, its last output counts. Gradients are 0 where no path leads to the scores.
             classes: output index of each class slot.
 
         Returns:
@@ -256,6 +256,7 @@ class Probe:
                 self.model,
                 cost=self.cost,
                 retain=True,
+                n_required=1,
             )
             for slot in range(classes.shape[1])
         ]

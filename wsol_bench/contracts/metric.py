@@ -65,7 +65,7 @@ def _is_independent_of_the_order(case: MetricCase) -> None:
 def _is_the_same_rescored(case: MetricCase) -> None:
     tables = case.tables(range(len(case.samples)), case.maps)
     protocol, scoring = case.scorer.protocol, case.scorer.scoring
-    again = rescore_part(tables, protocol, scoring, {}, protocol)
+    again = rescore_part(tables, protocol, scoring, {}, protocol, measured=case.scorer.measured)
     _expect_equal(case.values_of(tables), case.values_of(again), "the stored maps scored again")
 
 

@@ -4,13 +4,14 @@ No network is needed. Some maps are usual (a blob, noise of both signs, a rectif
 not (constant, zero, not finite).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
 
+from wsol_bench.common.table import Column
 from wsol_bench.contracts.verdict import BrokenClauseError
 from wsol_bench.datasets import Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
@@ -27,8 +28,10 @@ from wsol_bench.runs.scored_batches import (
     StoredMaps,
 )
 from wsol_bench.runs.scorer import Scorer
+from wsol_bench.scoring.base import Scoring
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.kinds import scoring_of
+from wsol_bench.scoring.measured_columns import MeasuredColumns
 from wsol_bench.scoring.summary import MethodResults
 
 __all__ = ["IMAGES", "MetricCase", "blob"]
@@ -71,17 +74,11 @@ class MetricCase:
         if metric.reads_hits:
             name, changes = "choe-2020-v1", {"box": {"threshold": {"step": 0.05}}}
         protocol = load_protocol(name, changes)
-        measured = {column.name for column in FAITHFULNESS}
         # A metric per image may read what a metric per map has measured.
         read = [metrics.get(name) for name in metric.needs if name in metrics]
         read = [one for one in read if one.column is not None]
-        scorer = Scorer(
-            "model",
-            protocol,
-            scoring_of(protocol, [metric, *read]),
-            faithfulness=bool(measured.intersection(metric.needs)),
-            strict=False,
-        )
+        scoring = scoring_of(protocol, [metric, *read])
+        scorer = Scorer("model", protocol, scoring, _measured(metric, scoring), strict=False)
         samples = [
             Sample(
                 f"image {index}", Path(f"{index}.jpg"), *size, _LABEL, np.array(boxes, np.float64),
@@ -119,13 +116,13 @@ class MetricCase:
         )
         values = maps[np.repeat(list(images), 2)].astype(np.float16)
         scores = scoring.score_maps(values.astype(np.float32), rows)
-        faithful = {
-            column.name: np.where(rows.rank == 1, 0.1 + 0.1 * np.repeat(list(images), 2), np.nan)
-            for column in FAITHFULNESS
-        }
+        value = 0.1 + 0.1 * np.repeat(list(images), 2)
+        measured = {column.name: value for column in self.scorer.measured.of_methods}
+        for column in self.scorer.measured.faithfulness:
+            measured[column.name] = np.where(rows.rank == 1, value, np.nan)
         method = ScoredMethod(
             "method", "layer", rows, scores, CostLine(n), StoredMaps(values, np.ones(2 * n)),
-            faithful,
+            measured,
         )  # fmt: skip
         outcomes = [
             ImageOutcome(
@@ -159,6 +156,26 @@ class MetricCase:
                 matrix = columns if isinstance(columns, np.ndarray) else columns.unpacked()
                 return matrix.astype(np.float64)
         raise BrokenClauseError("expected a number of the metric in the summary, found none")
+
+
+def _measured(metric: Metric, scoring: Scoring) -> MeasuredColumns:
+    """The columns that a metric reads of those that a network pass fills."""
+    faithfulness = {column.name for column in FAITHFULNESS}
+    unknown = {*metric.needs} - {*scoring.rows_table.names, *scoring.curves_table.names}
+    return MeasuredColumns(
+        FAITHFULNESS if unknown & faithfulness else (),
+        tuple(_columns_of_methods(unknown - faithfulness)),
+    )
+
+
+def _columns_of_methods(names: Collection[str]) -> Iterator[Column]:
+    """The columns of these names that map methods fill."""
+    if not names:
+        return
+    from wsol_bench.methods.base import cam_methods  # which imports torch
+
+    for method in map(cam_methods.get, cam_methods):
+        yield from (column for column in method.columns if column.name in names)
 
 
 def _maps() -> Float32[np.ndarray, "n h w"]:

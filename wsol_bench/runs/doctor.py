@@ -17,6 +17,7 @@ from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.schema import ImageStatus
 from wsol_bench.runs.scorer import Scorer
 from wsol_bench.scoring.kinds import scoring_of
+from wsol_bench.scoring.measured_columns import NOTHING_MEASURED
 
 if TYPE_CHECKING:
     from wsol_bench.models.classifiers import Classifier
@@ -150,7 +151,7 @@ def _check_order(
         precision="fp32",
     )
     scoring = scoring_of(protocol, ())
-    scorer = Scorer(classifier.name, protocol, scoring, faithfulness=False, strict=False)
+    scorer = Scorer(classifier.name, protocol, scoring, NOTHING_MEASURED, strict=False)
     evaluator = Evaluator(network, scorer, network.batch_size)
     [tables] = evaluator.evaluate(dataset.take(sample), [range(len(sample))])
     images = tables.images

@@ -16,7 +16,6 @@ from wsol_bench.errors import ConfigError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.methods.network_free import NetworkFreeMethod
 from wsol_bench.metrics.base import Metric
-from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.model import AnyProtocol, Protocol
 from wsol_bench.runs.code_digests import builder_digest, code_digest
 from wsol_bench.runs.environment import Environment
@@ -39,6 +38,7 @@ from wsol_bench.runs.scorer import Scorer
 from wsol_bench.runs.selection import SelectionRun, selection_digest, selection_run
 from wsol_bench.scoring.base import Scoring
 from wsol_bench.scoring.kinds import scoring_of
+from wsol_bench.scoring.measured_columns import MeasuredColumns
 
 if TYPE_CHECKING:
     import torch
@@ -72,6 +72,7 @@ class _Resolved(NamedTuple):
 
     protocol: AnyProtocol
     metrics: Sequence[Metric]
+    measured: MeasuredColumns
     map_methods: "Sequence[MapMethod]"
     network_free: Sequence[NetworkFreeMethod]
 
@@ -80,11 +81,12 @@ class _Resolved(NamedTuple):
         """Look the names up; ConfigError if one is unknown or an option does not fit."""
         protocol = config.build_protocol()
         methods = build_methods(config)
-        measured = config.faithfulness is not None
-        metrics = build_metrics(config.metrics, protocol, faithfulness=measured)
-        columns = FAITHFULNESS if measured else ()
-        scoring_of(protocol, metrics).require_columns(protocol.name, columns)
-        return cls(protocol, metrics, methods.map_methods, methods.network_free)
+        is_measured = config.faithfulness is not None
+        columns = (column for method in methods.map_methods for column in method.columns)
+        measured = MeasuredColumns.of(columns, faithfulness=is_measured)
+        metrics = build_metrics(config.metrics, protocol, faithfulness=is_measured)
+        scoring_of(protocol, metrics).require_columns(protocol.name, measured)
+        return cls(protocol, metrics, measured, methods.map_methods, methods.network_free)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +97,7 @@ class Experiment:
         config: the configuration.
         protocol: every choice between image and number.
         metrics: the metrics to report in addition to the protocol's own numbers.
+        measured: the columns that the network pass fills.
         map_methods: the methods that need a model.
         network_free: the methods that need no network.
         dataset: the images, up to the configuration's limit.
@@ -105,6 +108,7 @@ class Experiment:
     config: ExperimentConfig
     protocol: AnyProtocol
     metrics: Sequence[Metric]
+    measured: MeasuredColumns
     map_methods: Sequence["MapMethod"]
     network_free: Sequence[NetworkFreeMethod]
     dataset: Dataset
@@ -209,7 +213,10 @@ class Experiment:
             methods={
                 # The paper of another library's method is the library's version.
                 method.name: MethodFacts(
-                    source=code_digest(method.function), paper=method.paper, scope=method.scope
+                    source=code_digest(method.function),
+                    paper=method.paper,
+                    scope=method.scope,
+                    columns=method.columns,
                 )
                 for method in self.map_methods
             },
@@ -259,7 +266,7 @@ class Experiment:
             method_pass.name,
             self.protocol,
             self.scoring,
-            faithfulness=config.faithfulness is not None,
+            self.measured,
             strict=config.strict,
         )
         return Evaluator(method_pass, scorer, config.batch_size)

@@ -73,11 +73,13 @@ class MethodFacts(Facts):
         source: digest of its file.
         paper: its paper; the version of the library if another library makes the maps.
         scope: whether it makes maps of each target layer, or one map of the whole image.
+        columns: what it measures of each map.
     """
 
     source: str
     paper: str
     scope: Scope
+    columns: tuple[Column, ...] = ()
 
 
 class NetworkFreeFacts(Facts):

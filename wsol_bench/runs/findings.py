@@ -12,7 +12,7 @@ import pandas as pd
 
 from wsol_bench.protocols.model import AnyProtocol, PixelProtocol
 from wsol_bench.runs.identity import Identity
-from wsol_bench.runs.schema import UNSOUND, RowStatus
+from wsol_bench.runs.schema import COMPLETENESS, UNSOUND, RowStatus
 
 __all__ = ["DATASET_FINDINGS", "FindingKind", "RunFinding", "findings_of_run"]
 
@@ -40,6 +40,7 @@ class FindingKind(StrEnum):
     MISSING_MAPS = "missing_maps"
     UNSOUND_MAPS = "unsound_maps"
     ALL_ZERO = "all_zero"
+    INCOMPLETE = "incomplete"
 
 
 class RunFinding(NamedTuple):
@@ -134,7 +135,21 @@ def _of_method(
             f"{count} of {n_images} maps {_WORDS[status]}{_consequence(status, protocol)}{of_line}",
             **concerned,
         )
+    logit, gap = (line.get(column.name, float("nan")) for column in COMPLETENESS)
+    if gap > _COMPLETE * abs(logit):
+        yield RunFinding(
+            FindingKind.INCOMPLETE,
+            f"its gradients and biases miss the class's score before softmax by {gap:.3g} of "
+            f"{logit:.3g} on average ({gap / abs(logit):.0%}){of_line}. They add up to it only in "
+            "networks of ReLUs, convolutions, linear layers and batch normalization, so these maps "
+            "show a part of the score",
+            **concerned,
+        )
 
+
+# The largest gap of a network that is called complete, as a part of its scores: rounding in half
+# precision stays below it.
+_COMPLETE = 0.02
 
 _WORDS = {
     RowStatus.NOT_FINITE: "are not finite",

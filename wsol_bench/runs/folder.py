@@ -25,7 +25,6 @@ import yaml
 from wsol_bench.common.files import locked, write_atomically
 from wsol_bench.common.table import Table
 from wsol_bench.errors import RunError
-from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.runs.differences import listed
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.manifest import Manifest, Session, read_manifest
@@ -58,10 +57,9 @@ class RunFolder:
         self.manifest: Manifest = read_manifest(path)
         identity = self.manifest.identity
         self.scoring = scoring_of(identity.protocol, metrics_of(identity))
-        measured = identity.config.get("faithfulness") is not None
         tables = (
             IMAGES,
-            self.scoring.rows_table.with_columns(FAITHFULNESS if measured else ()),
+            self.scoring.rows_table.with_columns(identity.measured.all),
             MAPS,
             self.scoring.curves_table,
             COSTS,

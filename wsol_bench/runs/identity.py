@@ -18,6 +18,7 @@ from wsol_bench.runs.facts import (
     ModelFacts,
     NetworkFreeFacts,
 )
+from wsol_bench.scoring.measured_columns import MeasuredColumns
 
 __all__ = ["NO_MODEL", "Identity", "Origin"]
 
@@ -94,6 +95,13 @@ class Identity(Facts):
             identity.model_dump(mode="json", exclude=ignored) for identity in (self, now)
         )
         return differences(before, after)
+
+    @property
+    def measured(self) -> MeasuredColumns:
+        """The columns of ``rows`` that only the run's network pass could fill."""
+        measured = self.config.get("faithfulness") is not None
+        columns = (column for method in self.methods.values() for column in method.columns)
+        return MeasuredColumns.of(columns, faithfulness=measured)
 
     @property
     def named_metrics(self) -> dict[str, bool]:

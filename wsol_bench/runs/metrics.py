@@ -50,7 +50,7 @@ def metrics_of(identity: Identity) -> list[Metric]:
     """
     named = identity.config.get("metrics")
     if named is None:
-        measured = identity.config.get("faithfulness") is not None
+        measured = bool(identity.measured.faithfulness)
         return build_metrics(None, identity.protocol, faithfulness=measured)
     stored = []
     pairs = zip(named, identity.metrics.items(), strict=True)

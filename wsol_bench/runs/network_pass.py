@@ -4,7 +4,7 @@ Nothing is scored here, and nothing waits for the device: a GPU may still work o
 handed on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -229,6 +229,7 @@ class _MethodMaps(NamedTuple):
         method, layer: the names in the results.
         maps: the maps of all class slots, or of the last one alone; None if the method is not
             applicable.
+        values: what the method has measured of the maps, (batch, k) each, by column.
         cost: the cost of the shared pass and of the method's own work.
         reason: why the method is not applicable; "" if it is applicable.
     """
@@ -236,6 +237,7 @@ class _MethodMaps(NamedTuple):
     method: str
     layer: str
     maps: Float[Tensor, "batch k h w"] | None
+    values: Mapping[str, Float[Tensor, "batch k"]]
     cost: Cost
     reason: str
 
@@ -315,7 +317,7 @@ class _NetworkGroup:
             slot: the class slot of each row.
             scoring: the scoring of the protocol.
         """
-        method, layer, maps, cost, reason = method_maps
+        method, layer, maps, values, cost, reason = method_maps
         only_label = self._makes_label_alone(method)
         if only_label:
             rows = rows.take(np.flatnonzero(rows.is_label))
@@ -328,10 +330,10 @@ class _NetworkGroup:
             return ScoredMethod(method, layer, rows, scoring.not_applicable(len(rows)), line)
         stored, scale = storable(maps[rows.image, slot])
         scores = scoring.score_maps(stored.astype(np.float32), rows)
-        return ScoredMethod(
-            method, layer, rows, scores, line, StoredMaps(stored, scale),
-            {} if faithful is None else _of_first_rows(faithful, rows),
-        )  # fmt: skip
+        measured = {} if faithful is None else _of_first_rows(faithful, rows)
+        for name, of_slots in values.items():
+            measured[name] = of_slots[rows.image, slot].double().cpu().numpy()
+        return ScoredMethod(method, layer, rows, scores, line, StoredMaps(stored, scale), measured)
 
     def _makes_label_alone(self, name: str) -> bool:
         """Return whether a method makes the map of the label alone."""
@@ -358,9 +360,12 @@ def _maps_of(method: MapMethod, layer: str, record: Record) -> _MethodMaps:
     reason = ""
     with record.probe.metered() as cost:
         maps: Tensor | None = None
+        values: Mapping[str, Tensor] = {}
         try:
-            maps = method(record.at_layer(names.index(layer)) if layer else record, slots).detach()
+            at_layer = record.at_layer(names.index(layer)) if layer else record
+            maps, values = method.measured(at_layer, slots)
+            maps, values = maps.detach(), {name: of.detach() for name, of in values.items()}
         except NotApplicableError as error:
             reason = str(error)
     cost += record.cost_for(method.plan)
-    return _MethodMaps(method.name, layer, maps, cost, reason)
+    return _MethodMaps(method.name, layer, maps, values, cost, reason)

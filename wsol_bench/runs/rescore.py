@@ -14,7 +14,6 @@ from wsol_bench.common.progress import progress
 from wsol_bench.errors import ConfigError, RunError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.metrics.base import Metric
-from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.model import AnyProtocol, Protocol
 from wsol_bench.runs.code_digests import code_digest
 from wsol_bench.runs.differences import differences
@@ -123,8 +122,9 @@ def _rescore_parts(run: RunFolder, folder: RunFolder, plan: _Plan) -> None:
         """Score a part; return the number of its images."""
         tables = Tables(**{name: run.read_part(name, number) for name in Tables._fields})
         rescored = rescore_part(
-            tables, plan.protocol, plan.scoring, plan.network_free, made_by, plan.held_out
-        )
+            tables, plan.protocol, plan.scoring, plan.network_free, made_by, plan.held_out,
+            run.identity.measured,
+        )  # fmt: skip
         folder.write_part(number, rescored)
         return len(tables.images)
 
@@ -144,10 +144,10 @@ def _plan(
     """Resolve how a run is scored again; see ``rescore`` for arguments and errors."""
     experiment = _experiment(run, protocol, overrides)
     resolved = experiment.build_protocol()
-    measured = experiment.faithfulness is not None
-    metrics = build_metrics(experiment.metrics, resolved, faithfulness=measured)
+    measured = run.identity.measured
+    metrics = build_metrics(experiment.metrics, resolved, faithfulness=bool(measured.faithfulness))
     scoring = scoring_of(resolved, metrics)
-    scoring.require_columns(resolved.name, FAITHFULNESS if measured else ())
+    scoring.require_columns(resolved.name, measured)
     if changed := differences(run.identity.protocol.input, resolved.input):
         raise RunError(
             f"{run.path} cannot be scored by {resolved.name}, whose input differs from that of "

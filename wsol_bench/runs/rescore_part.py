@@ -11,12 +11,12 @@ from wsol_bench.datasets import MaskFiles
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import RunError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes, score_image_boxes
-from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.schema import MAP_KEYS, Tables, boxes_of
 from wsol_bench.runs.scorer import curve_columns
 from wsol_bench.scoring.base import Scoring
 from wsol_bench.scoring.batches import ImageBatch, RowBatch, by_shape
+from wsol_bench.scoring.measured_columns import NOTHING_MEASURED, MeasuredColumns
 from wsol_bench.scoring.scores import Scores
 
 __all__ = ["rescore_part"]
@@ -29,6 +29,7 @@ def rescore_part(
     network_free: Mapping[str, MapsOrBoxes | None],
     made_by: Protocol,
     held_out: Collection[str] = (),
+    measured: MeasuredColumns = NOTHING_MEASURED,
 ) -> Tables:
     """The tables of a part, with the scores that another protocol gives to its maps and boxes.
 
@@ -40,6 +41,7 @@ def rescore_part(
             boxes, whose boxes are in the stored rows.
         made_by: the protocol that the part was made by.
         held_out: the ids of the images that a threshold is selected on.
+        measured: the columns that the run's network pass has filled.
 
     Raises:
         RunError: a stored map belongs to no row.
@@ -50,7 +52,6 @@ def rescore_part(
         return tables._replace(images=images, curves=scoring.curves_table.frame([]))
     batch = _batch(images, rows, protocol)
     scores = _scores(tables, batch, scoring, network_free)
-    measured = _faithfulness(rows, keep=made_by.map == protocol.map)
     keys = {key: rows[key].to_numpy(object) for key in MAP_KEYS}
     n = len(rows)
     columns = {
@@ -60,9 +61,9 @@ def rescore_part(
         "protocol_hash": np.full(n, protocol.hash, dtype=object),
         "status": scores.status,
         **scores.rows,
-        **measured,
+        **_measured(rows, measured, same_maps=made_by.map == protocol.map),
     }
-    table = scoring.rows_table.with_columns(FAITHFULNESS if measured else ())
+    table = scoring.rows_table.with_columns(measured.all)
     lines = [curve_columns(keys, scores)] if scoring.curve_columns else []
     return tables._replace(
         images=images, rows=table.frame([columns]), curves=scoring.curves_table.frame(lines)
@@ -91,19 +92,21 @@ def _scores(
     return scores
 
 
-def _faithfulness(rows: pd.DataFrame, *, keep: bool) -> dict[str, Float64[np.ndarray, " r"]]:
-    """The columns of faithfulness, by name; none if it was not measured.
+def _measured(
+    rows: pd.DataFrame, measured: MeasuredColumns, *, same_maps: bool
+) -> dict[str, Float64[np.ndarray, " r"]]:
+    """The columns that the network pass has filled, by name.
 
     Args:
         rows: the table ``rows``.
-        keep: whether the maps are upsampled as they were when faithfulness was measured; if not,
-            the columns are NaN.
+        measured: the columns.
+        same_maps: whether the maps are upsampled as they were when faithfulness was measured; if
+            not, its columns are NaN.
     """
-    return {
-        column.name: rows[column.name].to_numpy(np.float64) if keep else np.full(len(rows), np.nan)
-        for column in FAITHFULNESS
-        if column.name in rows
-    }
+    columns = {column.name: rows[column.name].to_numpy(np.float64) for column in measured.all}
+    if not same_maps:
+        columns |= {column.name: np.full(len(rows), np.nan) for column in measured.faithfulness}
+    return columns
 
 
 def _batch(images: pd.DataFrame, rows: pd.DataFrame, protocol: Protocol) -> RowBatch:

@@ -95,6 +95,7 @@ def methods_of(folder: RunFolder) -> Iterator[MethodResults]:
     """
     identity = folder.identity
     selected = folder.selection()
+    measured = [column.name for column in identity.measured.of_methods]
     for model, parts in folder.parts_by_model().items():
         images = EvaluatedImages.of(folder.read("images", _IMAGE_COLUMNS, parts=parts))
         groups = list(identity.groups(model))
@@ -105,7 +106,7 @@ def methods_of(folder: RunFolder) -> Iterator[MethodResults]:
             group = dict(zip(GROUP, names, strict=True))
             selection = _selection_of(selected, model, method, layer)
             yield MethodResults(
-                group, images, rows.of(group), next(curves), folder.scoring, selection
+                group, images, rows.of(group), next(curves), folder.scoring, selection, measured
             )
 
 

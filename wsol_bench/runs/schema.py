@@ -16,6 +16,7 @@ from wsol_bench.common.table import Column, Table
 __all__ = [
     "BOX_COLUMNS",
     "CLASSES",
+    "COMPLETENESS",
     "COSTS",
     "COST_NUMBERS",
     "CURVE_KEYS",
@@ -223,6 +224,17 @@ PEAK = tuple(
         "pixels",
     )
     for name, axis in (("peak_x", "x"), ("peak_y", "y"))
+)
+
+# The columns that ``full_grad`` fills; they say how far its maps can be trusted on a network.
+COMPLETENESS = (
+    Column("logit", "real", "the class's score before softmax; NaN for other methods"),
+    Column(
+        "completeness_gap",
+        "real",
+        "by how much the gradients of the input and of all biases, which should add up to `logit`, "
+        "miss it; NaN for other methods",
+    ),
 )
 
 CURVE_KEYS = Table(

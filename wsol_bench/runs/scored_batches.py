@@ -91,7 +91,7 @@ class ScoredMethod:
         scores: the scores of each row.
         cost: the method's cost on the whole group.
         maps: the map of each row; None if maps are not to be stored.
-        faithfulness: the columns of faithfulness, by name; empty if it was not measured.
+        measured: what the network pass has measured of each row's map, by column.
     """
 
     method: str
@@ -100,7 +100,7 @@ class ScoredMethod:
     scores: Scores
     cost: CostLine
     maps: StoredMaps | None = None
-    faithfulness: Mapping[str, Float64[np.ndarray, " r"]] = field(default_factory=dict)
+    measured: Mapping[str, Float64[np.ndarray, " r"]] = field(default_factory=dict)
 
 
 class ScoredGroup(NamedTuple):

@@ -8,7 +8,6 @@ import pandas as pd
 
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import DatasetError
-from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.schema import COSTS, CURVE_KEYS, FAILED, IMAGES, MAPS, Tables
 from wsol_bench.runs.scored_batches import (
@@ -19,6 +18,7 @@ from wsol_bench.runs.scored_batches import (
     UnscoredBatch,
 )
 from wsol_bench.scoring.base import Scoring
+from wsol_bench.scoring.measured_columns import MeasuredColumns
 from wsol_bench.scoring.scores import Scores
 
 __all__ = ["Scorer", "curve_columns"]
@@ -32,14 +32,14 @@ class Scorer:
         model: the model's name in the results.
         protocol: the protocol.
         scoring: the scoring of the protocol, with the metrics of the run.
-        faithfulness: whether faithfulness is measured.
+        measured: the columns that the network pass fills.
         strict: whether an image that cannot be evaluated is an error.
     """
 
     model: str
     protocol: Protocol
     scoring: Scoring
-    faithfulness: bool
+    measured: MeasuredColumns
     strict: bool
 
     def score(self, batch: UnscoredBatch) -> list[ScoredGroup]:
@@ -67,7 +67,7 @@ class Scorer:
                 )
         methods = [method for group in groups for method in group.methods]
         scored = [(self._keys(method), method) for method in methods]
-        rows = self.scoring.rows_table.with_columns(FAITHFULNESS if self.faithfulness else ())
+        rows = self.scoring.rows_table.with_columns(self.measured.all)
         return Tables(
             images=_images(self.model, outcomes),
             rows=rows.frame([self._rows(keys, method) for keys, method in scored]),
@@ -95,13 +95,7 @@ class Scorer:
     def _rows(self, keys: Mapping[str, np.ndarray], method: ScoredMethod) -> dict[str, np.ndarray]:
         """The columns of ``rows`` of a method."""
         n = len(method.rows)
-        measured = {}
-        if self.faithfulness:
-            not_measured = np.full(n, np.nan)
-            measured = {
-                column.name: method.faithfulness.get(column.name, not_measured)
-                for column in FAITHFULNESS
-            }
+        not_measured = np.full(n, np.nan)
         return {
             **keys,
             "protocol": np.full(n, self.protocol.name, dtype=object),
@@ -110,7 +104,10 @@ class Scorer:
             "score": method.rows.score,
             "status": method.scores.status,
             **method.scores.rows,
-            **measured,
+            **{
+                column.name: method.measured.get(column.name, not_measured)
+                for column in self.measured.all
+            },
         }
 
 

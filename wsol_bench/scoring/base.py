@@ -34,6 +34,7 @@ from wsol_bench.runs.schema import (
 )
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.extrema import with_unsound
+from wsol_bench.scoring.measured_columns import NOTHING_MEASURED, MeasuredColumns
 from wsol_bench.scoring.scores import CurveLines, Scores
 from wsol_bench.scoring.upsampling import upsample
 
@@ -202,19 +203,22 @@ class Scoring(ABC):
         """The table ``curves``."""
         return CURVE_KEYS.with_columns(self.curve_columns)
 
-    def require_columns(self, name: str, measured: Sequence[Column] = ()) -> None:
+    def require_columns(self, name: str, measured: MeasuredColumns = NOTHING_MEASURED) -> None:
         """Raise ConfigError if a metric reads a column that the results do not have.
 
         Args:
             name: the protocol's name, for the message.
-            measured: the columns that a network adds to ``rows``.
+            measured: the columns that the network pass adds to ``rows``.
+
+        Raises:
+            ConfigError: also if two columns or numbers of the results have one name.
         """
         self._require_free_names(measured)
-        names = {*self.rows_table.names, *(column.name for column in measured)}
+        names = {*self.rows_table.names, *(column.name for column in measured.all)}
         names |= set(self.curves_table.names)
         for metric in self.metrics:
             if missing := [column for column in metric.needs if column not in names]:
-                advice = "leave it out of 'metrics'"
+                advice = "leave it out of 'metrics', or list a method that measures it"
                 if missing[0] in {column.name for column in FAITHFULNESS}:
                     advice = "set 'faithfulness: STEPS' in the experiment to measure it"
                 raise ConfigError(
@@ -222,13 +226,19 @@ class Scoring(ABC):
                     f"protocol {name} do not have; {advice}"
                 )
 
-    def _require_free_names(self, measured: Sequence[Column]) -> None:
-        """Raise ConfigError if the name of a metric, or of its column, is already taken."""
-        columns = {
-            column.name
-            for column in (*ROW_KEYS.columns, *BOX_COLUMNS, *self.row_columns, *PEAK, *measured)
-        }
+    def _require_free_names(self, measured: MeasuredColumns) -> None:
+        """Raise ConfigError if a name of a metric, its column, or a measured column is taken."""
+        own = (*ROW_KEYS.columns, *BOX_COLUMNS, *self.row_columns, *PEAK, *measured.faithfulness)
+        columns = {column.name for column in own}
         names = {*GROUP, *SUMMARY_COUNTS, *self.number_names}
+        for column in measured.of_methods:
+            if column.name in columns | names:
+                raise ConfigError(
+                    f"methods: the column {column.name!r} that a method measures has the name of "
+                    "another column of the results; rename it"
+                )
+            columns.add(column.name)
+            names.add(column.name)
         for metric in self.metrics:
             if metric.column is not None:
                 if metric.column.name in columns:

@@ -1,9 +1,11 @@
 """The summary of a run: one line of numbers for each model x method x layer x protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.image_scores import ImageScores
@@ -28,6 +30,8 @@ class MethodResults:
             of rank 1 are read.
         scoring: the scoring of the run's protocol and metrics.
         selection: the means of another run that thresholds are selected by.
+        measured: the names of the columns of ``rows`` that methods fill themselves; the summary
+            has their means.
     """
 
     def __init__(
@@ -38,11 +42,13 @@ class MethodResults:
         curves: pd.DataFrame | None,
         scoring: Scoring,
         selection: Selection = no_selection,
+        measured: Sequence[str] = (),
     ) -> None:
         self.names = {name: names[name] for name in GROUP}
         self.scores = ImageScores.of(images, rows, curves)
         self._scoring = scoring
         self._selection = selection
+        self._measured = measured
 
     def numbers(self) -> list[Number]:
         """The numbers of the method, each with its values image by image."""
@@ -56,7 +62,8 @@ class MethodResults:
 
         Returns:
             The columns ``GROUP``, the status, the counts, and the numbers that protocol and metrics
-            define (docs/metrics.md). Images that were not evaluated are counted in ``n_skipped``
+            define (docs/metrics.md), and the means of what methods measure of their maps. Images
+            that were not evaluated are counted in ``n_skipped``
             and enter no number.
         """
         scores = self.scores
@@ -71,8 +78,15 @@ class MethodResults:
             "n_missing": scores.n_missing,
             **{name: scores.n_with_status(status) for status, name in UNSOUND.items()},
             **self._scoring.summary(scores, self._selection),
+            **{name: _mean(scores.scored.of_maps(name)) for name in self._measured},
             **({} if costs is None else _cost(costs)),
         }
+
+
+def _mean(values: Float64[np.ndarray, " n"]) -> float:
+    """The mean of the values that are numbers; NaN if none is one."""
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if len(numbers) else float("nan")
 
 
 def _cost(costs: pd.DataFrame) -> dict[str, float | str]:
