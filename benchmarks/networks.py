@@ -276,9 +276,10 @@ def grid_of_layer(net: nn.Module, layer: str, images: Tensor) -> str:
     mean = torch.stack(moves).mean(0)
     error = torch.stack(moves).std(0) / len(moves) ** 0.5
     counts = (mean.abs() > 3 * error) & (mean.abs() > LEAST_MOVE)
-    mirrored = counts & (mean < 0)
-    transposed = counts & (mean.abs() > mean.diagonal().abs().max())
-    if bool(mirrored.diagonal().any() | transposed.any()):
+    mirrored = bool((counts & (mean < 0)).diagonal().any())
+    # Rows move with columns, and columns with rows.
+    across = (counts & (mean.abs() > mean.diagonal().abs().max())).fliplr().diagonal()
+    if mirrored or bool(across.all()):
         return "wrong"
     return "right" if bool(counts.diagonal().all()) else "global"
 
