@@ -21,6 +21,7 @@ from wsol_bench.runs.scored_batches import CostLine, ScoredGroup, ScoredMethod
 from wsol_bench.runs.scorer import Scorer, curve_columns
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.kinds import scoring_of
+from wsol_bench.scoring.measured_columns import NOTHING_MEASURED
 from wsol_bench.scoring.scores import Scores
 
 
@@ -135,7 +136,7 @@ class TestColumns:
         rows = RowBatch.of_labels(image_batch("a", "b"))
         method = ScoredMethod("cam", "features", rows, scores, CostLine(2))
         scorer = Scorer(
-            "net", load_protocol(protocol), scoring(protocol), faithfulness=False, strict=False
+            "net", load_protocol(protocol), scoring(protocol), NOTHING_MEASURED, strict=False
         )
         table = scorer.tables([], [ScoredGroup([], [method])]).rows
         assert list(table)[-len(names) :] == names

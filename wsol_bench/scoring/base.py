@@ -204,14 +204,11 @@ class Scoring(ABC):
         return CURVE_KEYS.with_columns(self.curve_columns)
 
     def require_columns(self, name: str, measured: MeasuredColumns = NOTHING_MEASURED) -> None:
-        """Raise ConfigError if a metric reads a column that the results do not have.
+        """Raise ConfigError if a metric reads a column that is missing, or a name is there twice.
 
         Args:
             name: the protocol's name, for the message.
             measured: the columns that the network pass adds to ``rows``.
-
-        Raises:
-            ConfigError: also if two columns or numbers of the results have one name.
         """
         self._require_free_names(measured)
         names = {*self.rows_table.names, *(column.name for column in measured.all)}
