@@ -61,7 +61,7 @@ def test_the_page_has_blocks_of_all_kinds():
 
 def test_its_methods_pass_the_check(page):
     checks = {line: text for line, text in page[1].items() if line.startswith("wsol-bench check")}
-    assert len(checks) == 5
+    assert len(checks) == 6
     for text in checks.values():
         assert "FAILED" not in text
         assert " 0 failed" in text
