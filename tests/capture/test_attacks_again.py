@@ -133,3 +133,56 @@ def test_early_and_late_layers_of_architectures_are_no_crops(
     net = calibrated_network(name)
     record = capture(net, images(1, side), [target_of(net, layer=at) for at in layers], Plan())
     assert all(bool(layer.activations.any()) for layer in record.layers)
+
+
+# ---- what a module leaves for another one
+
+
+class Leaves(Base):
+    """The stem leaves a tensor in an attribute, which is read behind the layer."""
+
+    class Stem(nn.Conv2d):
+        def forward(self, batch: Tensor) -> Tensor:
+            found = super().forward(batch)
+            self.left = found.mean((2, 3))
+            return found
+
+    def __init__(self) -> None:
+        super().__init__(self.Stem(3, 12, 4, 4))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        found = self.f(self.stem(batch)).mean((2, 3))
+        return self.fc(found * (1 + self.stem.left))
+
+
+class LeavesForAnyNumber(Leaves):
+    def forward(self, batch: Tensor) -> Tensor:
+        found = self.f(self.stem(batch)).mean((2, 3))
+        image = torch.arange(len(found)) % len(self.stem.left)
+        return self.fc(found * (1 + self.stem.left[image]))
+
+
+class LeavesTheNumberOfImages(Base):
+    """The layer's rows are put together again by a number that the stem left."""
+
+    class Stem(nn.Conv2d):
+        def forward(self, batch: Tensor) -> Tensor:
+            self.n = len(batch)
+            return super().forward(batch)
+
+    def __init__(self) -> None:
+        super().__init__(self.Stem(3, 12, 4, 4))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        found = self.f(self.stem(batch)).mean((2, 3))
+        return self.fc(found.reshape(self.stem.n, -1, 12).mean(1))
+
+
+@pytest.mark.parametrize("n_images", [1, 2])
+@pytest.mark.parametrize("make", [Leaves, LeavesForAnyNumber, LeavesTheNumberOfImages])
+@pytest.mark.parametrize("name", ["ablation_cam", "shapley_cam"])
+def test_what_a_module_leaves_behind_for_another_one_is_refused(
+    make: Callable[[], nn.Module], n_images: int, name: str
+) -> None:
+    with pytest.raises(ModelError, match="cannot be run alone"):
+        localization_maps(seeded(make), images(n_images, 32), name, layer="f", k=1)

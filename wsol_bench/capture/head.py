@@ -32,8 +32,9 @@ class Head:
     other such modules took it, the module returns an empty tensor of the same shape.
 
     Another pass, of another number of images, shows which dimension of each noted tensor is the
-    batch. Finally the layer's own activations are replayed, in another order: the logits must be
-    those of the network.
+    batch. These are images of noise, so that what modules leave in attributes for others is no
+    longer that of the batch. Finally the layer's own activations are replayed, in another order and
+    number: the logits must be those of the network.
 
     Args:
         model: the network.
@@ -57,7 +58,9 @@ class Head:
         self._layer = find_module(model, target.layer)
         self._tape = self._note(images, cost)
         self._grid = grid_of(model, target, self._tape.output, images)
-        others = images[:1] if len(images) > 1 else images.expand(2, -1, -1, -1)
+        n_others = 1 if len(images) > 1 else 2
+        noise = torch.Generator().manual_seed(0)
+        others = torch.randn((n_others, *images.shape[1:]), generator=noise).to(images)
         self._tape.find_batch(self._note(others, None), self._refuse)
         self._check_replay(len(images))
 
@@ -81,8 +84,9 @@ class Head:
         """Raise NotApplicableError unless the layer's own activations give the network's logits."""
         tape = self._tape
         device = tape.output.device
-        # In reverse order and once more: a tensor that belongs to another image shows.
-        image = torch.arange(batch, -1, -1, device=device).remainder(batch)
+        # In reverse order and once more: a tensor that belongs to another image shows. And never as
+        # many as in the other pass: a number that belongs to that pass shows.
+        image = torch.arange(max(batch, 2), -1, -1, device=device).remainder(batch)
         own = tape.output.relu() if self._target.then_relu else tape.output
         try:
             with torch.no_grad():
