@@ -1,16 +1,19 @@
 """More networks that were made to get a wrong map past the checks: each is right or refused."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from networks import calibrated_network, images, seeded
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from wsol_bench import localization_maps
 from wsol_bench.capture import Plan, capture
-from wsol_bench.errors import ModelError
+from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.target_layers import target_of
 
 
@@ -186,3 +189,137 @@ def test_what_a_module_leaves_behind_for_another_one_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match="cannot be run alone"):
         localization_maps(seeded(make), images(n_images, 32), name, layer="f", k=1)
+
+
+# ---- a network's own autograd functions
+
+
+class Cube(Function):
+    """The third power, whose backward can be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return 3 * x**2 * cotangent
+
+
+class Detached(Cube):
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return 3 * x.detach() ** 2 * cotangent
+
+
+class Once(Cube):
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
+        return Cube.backward(ctx, cotangent)
+
+
+class SavesTheSlope(Cube):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(3 * x**2)
+        return x**3
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
+        return ctx.saved_tensors[0] * cotangent
+
+
+class DetachesTheCotangent(Cube):
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
+        return Cube.backward(ctx, cotangent.detach())
+
+
+class LeavesTheGraph(Function):
+    """Linear, with a backward that leaves the graph, as one in CUDA does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
+        return 2 * cotangent.detach()
+
+
+class Rectifies(Function):
+    """A ReLU in place, in the newer form of a function."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.relu_()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        ctx.mark_dirty(output)
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
+        return cotangent * (ctx.saved_tensors[0] > 0)
+
+
+class Reverses(Function):
+    """Reverses the gradient, and scales it by a number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: float) -> Tensor:
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
+        return -ctx.scale * cotangent, None
+
+
+class Applies(Base):
+    def __init__(self, apply: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.apply_to = apply
+
+    def forward(self, batch: Tensor) -> Tensor:
+        maps = self.apply_to(self.f(self.stem(batch)) - 0.2)
+        return self.fc(maps.mean((2, 3))).sigmoid()
+
+
+@pytest.mark.parametrize(
+    "function", [Detached, Once, SavesTheSlope, DetachesTheCotangent, LeavesTheGraph]
+)
+def test_a_function_with_a_wrong_second_derivative_is_refused(function: type[Function]) -> None:
+    net, parts = seeded(lambda: Applies(function.apply)), dict(vars(function))
+    for _ in range(2):
+        with pytest.raises(NotApplicableError, match=rf"'f', Applies runs {function.__name__},"):
+            localization_maps(net, images(2, 32), "shapley_cam", layer="f", k=1)
+    assert dict(vars(function)) == parts
+
+
+@pytest.mark.parametrize(
+    ("own", "plain"),
+    [
+        (Cube.apply, lambda x: x**3),
+        (Rectifies.apply, lambda x: (x - 0).relu()),
+        (lambda x: Reverses.apply(x, 0.5), lambda x: x * -0.5 + 1.5 * x.detach()),
+        (lambda x: Cube.apply(Reverses.apply(x, -1.0)), lambda x: x**3),
+    ],
+    ids=["cube", "rectifier", "reversal", "two"],
+)
+def test_a_function_with_a_second_derivative_has_its_map(
+    own: Callable[[Tensor], Tensor], plain: Callable[[Tensor], Tensor]
+) -> None:
+    found, expected = (
+        localization_maps(
+            seeded(lambda apply=apply: Applies(apply)), images(2, 32), "shapley_cam", layer="f", k=5
+        )["shapley_cam"]
+        for apply in (own, plain)
+    )
+    assert bool(expected.any())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
