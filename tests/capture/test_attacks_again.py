@@ -323,3 +323,31 @@ def test_a_function_with_a_second_derivative_has_its_map(
     )
     assert bool(expected.any())
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+# ---- float16
+
+
+class LargeLogits(Base):
+    """Head weights that are larger than float16 holds after scaling, and a small one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self.fc.weight[:4] *= 3000
+            self.fc.weight[4] *= 1e-4
+
+
+@pytest.mark.parametrize("precision", ["fp16", "half"])
+@pytest.mark.parametrize("name", ["grad_cam", "shapley_cam", "finer_cam", "backprop"])
+def test_large_logits_in_float16_have_finite_gradients(name: str, precision: str) -> None:
+    exact, net = seeded(LargeLogits), seeded(LargeLogits)
+    net = net.half() if precision == "half" else net
+    batch, at = images(2, 32), {"layer": "f", "classes": [1, 4]}
+    expected = localization_maps(exact, batch, name, **at)[name]
+    maps = localization_maps(
+        net, batch, name, **at, precision="fp16" if precision == "fp16" else "fp32"
+    )[name]
+    scale = expected.amax((2, 3), keepdim=True)
+    assert bool((scale > 0).all())
+    torch.testing.assert_close(maps / scale, expected / scale, rtol=1e-2, atol=1e-2)
