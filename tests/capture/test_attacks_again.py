@@ -351,3 +351,69 @@ def test_large_logits_in_float16_have_finite_gradients(name: str, precision: str
     scale = expected.amax((2, 3), keepdim=True)
     assert bool((scale > 0).all())
     torch.testing.assert_close(maps / scale, expected / scale, rtol=1e-2, atol=1e-2)
+
+
+# ---- gradients
+
+
+class Looks(Cube):
+    """A backward that looks at values, as no batch of cotangents allows."""
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
+        if float(cotangent.abs().max()) == 0:
+            return torch.zeros_like(cotangent)
+        return Cube.backward(ctx, cotangent)
+
+
+class CallsAnother(Cube):
+    """A backward by another function, without a rule for a batch."""
+
+    class Slope(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, cotangent: Tensor) -> Tensor:
+            return torch.from_numpy(3 * x.numpy() ** 2 * cotangent.numpy())
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
+        return CallsAnother.Slope.apply(*ctx.saved_tensors, cotangent)
+
+
+@pytest.mark.parametrize("function", [Looks, CallsAnother, LeavesTheGraph])
+@pytest.mark.parametrize("name", ["grad_cam", "finer_cam", "backprop"])
+def test_a_function_that_takes_no_batch_of_cotangents_takes_them_one_by_one(
+    function: type[Function], name: str
+) -> None:
+    plain = (lambda x: 2 * x) if function is LeavesTheGraph else (lambda x: x**3)
+    found, expected = (
+        localization_maps(
+            seeded(lambda apply=apply: Applies(apply)), images(2, 32), name, layer="f", k=5
+        )[name]
+        for apply in (function.apply, plain)
+    )
+    assert bool(expected.any())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+
+
+class SwitchesGradientsOff(Base):
+    def forward(self, batch: Tensor) -> Tensor:
+        with torch.set_grad_enabled(False):
+            maps = self.f(self.stem(batch))
+        return self.fc(maps.mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["grad_cam", "layer_cam", "backprop"])
+def test_a_network_that_switches_gradients_off_is_refused_with_that_reason(name: str) -> None:
+    net = seeded(SwitchesGradientsOff)
+    with pytest.raises(ModelError, match=r"SwitchesGradientsOff .*no_grad, set_grad_enabled"):
+        localization_maps(net, images(2, 32), name, layer="f", k=1)
+
+
+@pytest.mark.parametrize("name", ["finer_cam", "shapley_cam"])
+def test_gradients_that_are_switched_off_before_the_head_do_not_matter_to_it(name: str) -> None:
+    found, expected = (
+        localization_maps(seeded(make), images(2, 32), name, layer="f", k=2)[name]
+        for make in (SwitchesGradientsOff, Base)
+    )
+    assert bool(expected.any())
+    torch.testing.assert_close(found, expected)

@@ -81,6 +81,8 @@ def pulled_back(
 ) -> Sequence[Any]:
     """Carry cotangents of an upper tensor back to lower tensors.
 
+    Several class slots pass back at once, or one by one if an operation takes one only.
+
     Args:
         upper: a tensor whose first dimension is the batch.
         lowers: tensors in the graph of ``upper``.
@@ -98,7 +100,8 @@ def pulled_back(
         cost.backward += cotangents.shape[: n_slots + 1].numel()
     if allow_unused and not upper.requires_grad:
         return [None] * len(lowers)
-    with torch.autocast(upper.device.type, enabled=False):  # as the pass, whatever the caller set
+
+    def grad(cotangents: Tensor, *, batched: bool, retain: bool) -> Sequence[Any]:
         return torch.autograd.grad(
             upper,
             list(lowers),
@@ -106,8 +109,22 @@ def pulled_back(
             retain_graph=retain or create,
             create_graph=create,
             allow_unused=allow_unused,
-            is_grads_batched=n_slots == 1,
+            is_grads_batched=batched,
         )
+
+    with torch.autocast(upper.device.type, enabled=False):  # as the pass, whatever the caller set
+        if n_slots == 0:
+            return grad(cotangents, batched=False, retain=retain)
+        try:
+            return grad(cotangents, batched=True, retain=True)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:  # an operation, or a function of the network, that takes no batch
+            slots = [grad(cotangent, batched=False, retain=True) for cotangent in cotangents]
+    return [
+        None if of_lower[0] is None else torch.stack(of_lower)
+        for of_lower in zip(*slots, strict=True)
+    ]
 
 
 def gradients(
@@ -149,7 +166,8 @@ def gradients(
         if gradient is None:
             raise ModelError(
                 f"the logits of {type(model).__name__} do not depend on layer {name!r} by "
-                "differentiable operations"
+                "differentiable operations (its forward may switch gradients off behind or around "
+                "the layer, by no_grad, set_grad_enabled or detach)"
             )
     return found
 
