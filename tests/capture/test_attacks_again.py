@@ -417,3 +417,60 @@ def test_gradients_that_are_switched_off_before_the_head_do_not_matter_to_it(nam
     )
     assert bool(expected.any())
     torch.testing.assert_close(found, expected)
+
+
+# ---- hooks of the user
+
+
+def halves_output(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    return output / 2 - 0.1
+
+
+def halves_input(module: nn.Module, inputs: Any) -> tuple[Tensor]:
+    return (inputs[0] / 2 - 0.1,)
+
+
+class PassesAround(Base):
+    """What the stem returns, and the image itself, are read behind the layer."""
+
+    def forward(self, batch: Tensor) -> Tensor:
+        maps = self.stem(batch)
+        return self.fc((self.f(maps) + maps * batch.mean((1, 2, 3), keepdim=True)).mean((2, 3)))
+
+
+class Halved(nn.Module):
+    """A module that does itself what the hooks do."""
+
+    def __init__(self, module: nn.Module, *, before: bool) -> None:
+        super().__init__()
+        self.module, self.before = module, before
+
+    def forward(self, batch: Tensor) -> Tensor:
+        if self.before:
+            return self.module(*halves_input(self, (batch,)))
+        return halves_output(self, (), self.module(batch))
+
+
+@pytest.mark.parametrize("at", ["", "stem", "f", "fc"])
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("name", ["ablation_cam", "shapley_cam"])
+def test_a_hook_that_changes_what_a_module_takes_or_returns_counts_once(
+    name: str, before: bool, at: str
+) -> None:
+    hooked_net, net = seeded(PassesAround), seeded(PassesAround)
+    module = hooked_net.get_submodule(at)
+    if before:
+        module.register_forward_pre_hook(halves_input)
+    else:
+        module.register_forward_hook(halves_output)
+    if at:
+        setattr(net, at, Halved(net.get_submodule(at), before=before))
+        layer = "f"
+    else:
+        net, layer = Halved(net, before=before), "module.f"
+    found, expected = (
+        localization_maps(network, images(2, 32), name, layer=layer, k=2)[name]
+        for network, layer in ((hooked_net, "f"), (net, layer))
+    )
+    assert bool(expected.any())
+    torch.testing.assert_close(found, expected)

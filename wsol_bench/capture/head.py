@@ -74,7 +74,9 @@ class Head:
         with (
             evaluation_mode(self._model),
             uncompiled(self._model),
-            hooked(before=[(self._model, tape.begin), *begins], after=ends),
+            # Before the network's own hooks, which get the noted input again, and may change it.
+            self._model.register_forward_pre_hook(tape.begin, prepend=True),
+            hooked(before=begins, after=ends),
             tape.used,
         ):
             tape.logits = logits_of(self._model, images, cost)
@@ -141,18 +143,17 @@ class Head:
 
         def stub(module: nn.Module, calls: list[Any]) -> Any:
             remaining = iter(calls)
-            own = module.forward
 
-            def forward(*args: Any, **kwargs: Any) -> Any:
+            def call(*args: Any, **kwargs: Any) -> Any:
                 for output in remaining:
                     return tree_map(rows, output)
-                return own(*args, **kwargs)
+                return module._call_impl(*args, **kwargs)
 
-            return forward
+            return call
 
         with ExitStack() as stack:
             for module, calls in self._tape.calls.items():
-                stack.enter_context(_forward(module, stub(module, calls)))
+                stack.enter_context(_called(module, stub(module, calls)))
             yield
 
 
@@ -231,17 +232,15 @@ class _Tape:
 
 
 @contextmanager
-def _forward(module: nn.Module, forward: Any) -> Iterator[None]:
-    """Give a module another forward function, and restore its former one at the end."""
-    own = module.__dict__.get("forward")
-    module.forward = forward
+def _called(module: nn.Module, call: Callable[..., Any]) -> Iterator[None]:
+    """Call a function in the place of a module and its hooks, which have had their say."""
+    own = {key: value for key, value in vars(module).items() if key == "_compiled_call_impl"}
+    module._compiled_call_impl = call
     try:
         yield
     finally:
-        if own is None:
-            del module.__dict__["forward"]
-        else:
-            module.forward = own
+        del module._compiled_call_impl
+        vars(module).update(own)
 
 
 class _Noted:
@@ -328,7 +327,7 @@ def _in_place(
     """Put a tensor in the place of a layer's output, or of the functional ReLU behind it."""
     output = replaced.clone()  # what follows may work in place
     with ExitStack() as stack:
-        stack.enter_context(_forward(layer, lambda *args, **kwargs: output))
+        stack.enter_context(_called(layer, lambda *args, **kwargs: output))
         if then_relu:
             stack.enter_context(_NoRelu(output))
         yield
