@@ -7,6 +7,7 @@ same quarter of the grid. The grid must also reach to the borders of the image, 
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -39,6 +40,10 @@ __all__ = ["LayerGrid", "grid_of", "token_grid"]
 # The least share of what a changed quarter of the image changes, on the average, that lies in the
 # same quarter of the grid of patches. In another arrangement it is about 1/4.
 _SHARE = 0.75
+
+# Below this share of what a quarter changes in the same quarter of a grid, another reading of the
+# shape may be the right one.
+_DOUBTFUL = 0.6
 
 # Grids that the network was asked for, by what they depend on.
 _ASKED = WeakKeyDictionary[nn.Module, dict[Any, Any]]()
@@ -134,9 +139,10 @@ def grid_of(
         raise ModelError(
             f"layer {target.layer!r} returns {shape}, which does not lie over the input as a grid "
             f"of {found.height} x {found.width} in layout {found.layout!r}: what changes with a "
-            "part of the image is elsewhere (windows, a mirrored or otherwise ordered grid, a "
-            "batch that is not the first dimension), or the grid ends elsewhere than the image "
-            "(which the network crops or pads); name another layer with 'layer:'"
+            "part of the image is elsewhere (windows, a mirrored or otherwise ordered grid, an "
+            "attention matrix, a batch that is not the first dimension), or the grid ends "
+            "elsewhere than the image (which the network crops or pads); name another layer with "
+            "'layer:'"
         )
     return found
 
@@ -159,7 +165,31 @@ def _is_another(model: nn.Module, images: Tensor, layer: str, grid: LayerGrid) -
     """Return whether changed quarters, and strips at the borders, change other parts of a grid."""
     parts = strips((grid.height, grid.width), images)
     output = under_changes(model, images, layer, parts)
-    return len(output) != 5 + len(parts) or lies_elsewhere(grid.to_channels(output))
+    if len(output) != 5 + len(parts) or lies_elsewhere(grid.to_channels(output)):
+        return True
+    quarters = output[:5]
+    own = own_share(grid.to_channels(quarters))
+    readings = _as_tokens(model, images, quarters, grid) if own < _DOUBTFUL else []
+    return any(own_share(reading) > CONTRAST * own for reading in readings)
+
+
+def _as_tokens(
+    model: nn.Module, images: Tensor, output: Shaped[Tensor, "5 ..."], grid: LayerGrid
+) -> list[Shaped[Tensor, "5 c h w"]]:
+    """Other readings of a layer's output, in which a dimension that is none in the grid is tokens.
+
+    They are the rows and the columns of attention matrices (b, heads, n, n), and the last dimension
+    of (b, c, n) with c = n.
+    """
+    if output.ndim == 3:
+        return [grid.to_channels(output.mT)] if output.shape[1] == output.shape[2] else []
+    readings = []
+    for dim in (1, 2, 3):
+        if output.shape[dim] in (grid.height, grid.width):
+            with suppress(ModelError):  # the network has no such number of tokens
+                tokens = LayerGrid("tokens", *token_grid(model, images, output.shape[dim]))
+                readings.append(tokens.to_channels(output.movedim(dim, 1).flatten(2)))
+    return readings
 
 
 def _image_grid(
