@@ -1,6 +1,7 @@
 """Vector-Jacobian products, which carry cotangents back through a network, scaled and counted."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,13 +9,14 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
 from wsol_bench.capture.cost import Cost
+from wsol_bench.capture.own_functions import own_functions
 from wsol_bench.errors import ModelError, NotApplicableError
 
 __all__ = ["gradients", "one_hot", "pulled_back", "scaled", "second_order", "unscaled"]
 
 # Cotangents are scaled by a power of two, exact in every float format, so that half-precision
 # gradients do not underflow on their way back; they are scaled back in float32. Head weights below
-# 64 fit float16 with it.
+# 64 fit float16 with it; what overflows is passed back once more, without a scale.
 _SCALE = 2.0**10
 
 
@@ -28,15 +30,44 @@ def one_hot(
 
 
 def scaled(
-    cotangents: Float[Tensor, "batch k n"], logits: Float[Tensor, "batch n"]
+    cotangents: Float[Tensor, "batch k n"], logits: Float[Tensor, "batch n"], scale: float = _SCALE
 ) -> Float[Tensor, "k batch n"]:
     """Cotangents ready to pass back: scaled, in the float format of the logits, slots first."""
-    return (cotangents * _SCALE).transpose(0, 1).to(logits.dtype)
+    return (cotangents * scale).transpose(0, 1).to(logits.dtype)
 
 
-def unscaled(gradient: Float[Tensor, "k batch ..."]) -> Float[Tensor, "batch k ..."]:
+def unscaled(
+    gradient: Float[Tensor, "k batch ..."], scale: float = _SCALE
+) -> Float[Tensor, "batch k ..."]:
     """Gradients made from scaled cotangents: scaled back, in float32, the batch first."""
-    return gradient.transpose(0, 1).float() / _SCALE
+    return gradient.transpose(0, 1).float() / scale
+
+
+def _without_overflow(
+    logits: Float[Tensor, "batch n"], passed_back: Callable[[float], list[Any]]
+) -> list[Any]:
+    """Gradients by scaled cotangents; where they are not finite in float16, by plain ones.
+
+    Args:
+        logits: scores before softmax.
+        passed_back: the gradients, scaled back, by cotangents of a scale; None for those that do
+            not exist.
+    """
+    found = passed_back(_SCALE)
+    tensors = [gradient for gradient in found if gradient is not None]
+    if not _is_half(logits) or all(bool(one.isfinite().all()) for one in tensors):
+        return found
+    return [
+        None if one is None else torch.where(one.isfinite(), one, plain)
+        for one, plain in zip(found, passed_back(1.0), strict=True)
+    ]
+
+
+def _is_half(logits: Float[Tensor, "batch n"]) -> bool:
+    """Return whether logits were computed in float16, though they may be in float32 now."""
+    below = () if logits.grad_fn is None else logits.grad_fn.next_functions
+    results = [result for node, _ in below for result in getattr(node, "_input_metadata", ())]
+    return torch.float16 in {logits.dtype, *(result.dtype for result in results)}
 
 
 def pulled_back(
@@ -50,6 +81,8 @@ def pulled_back(
     allow_unused: bool = False,
 ) -> Sequence[Any]:
     """Carry cotangents of an upper tensor back to lower tensors.
+
+    Several class slots pass back at once, or one by one if a function of the network's own cannot.
 
     Args:
         upper: a tensor whose first dimension is the batch.
@@ -68,16 +101,32 @@ def pulled_back(
         cost.backward += cotangents.shape[: n_slots + 1].numel()
     if allow_unused and not upper.requires_grad:
         return [None] * len(lowers)
-    with torch.autocast(upper.device.type, enabled=False):  # as the pass, whatever the caller set
+
+    # A function of the network's own may take one cotangent at a time; the graph is kept for that.
+    careful = n_slots == 1 and any(True for _ in own_functions(upper))
+
+    def grad(cotangents: Tensor, *, batched: bool) -> Sequence[Any]:
         return torch.autograd.grad(
             upper,
             list(lowers),
             cotangents,
-            retain_graph=retain or create,
+            retain_graph=retain or create or careful,
             create_graph=create,
             allow_unused=allow_unused,
-            is_grads_batched=n_slots == 1,
+            is_grads_batched=batched,
         )
+
+    with torch.autocast(upper.device.type, enabled=False):  # as the pass, whatever the caller set
+        try:
+            return grad(cotangents, batched=n_slots == 1)
+        except RuntimeError as error:
+            if not careful or isinstance(error, torch.OutOfMemoryError):
+                raise
+            slots = [grad(cotangent, batched=False) for cotangent in cotangents]
+    return [
+        None if of_lower[0] is None else torch.stack(of_lower)
+        for of_lower in zip(*slots, strict=True)
+    ]
 
 
 def gradients(
@@ -110,19 +159,26 @@ def gradients(
     Raises:
         ModelError: the logits do not depend on a layer by differentiable operations.
     """
-    by_slot = pulled_back(
-        logits, outputs, scaled(cotangents, logits), cost, retain=retain, allow_unused=True
-    )
-    for name, gradient in list(zip(names, by_slot, strict=True))[:n_required]:
+    retain = retain or _is_half(logits)
+
+    def passed_back(scale: float) -> list[Any]:
+        at_logits = scaled(cotangents, logits, scale)
+        by_slot = pulled_back(logits, outputs, at_logits, cost, retain=retain, allow_unused=True)
+        return [None if one is None else unscaled(one, scale) for one in by_slot]
+
+    found = _without_overflow(logits, passed_back)
+    for name, gradient in list(zip(names, found, strict=True))[:n_required]:
         if gradient is None:
             raise ModelError(
                 f"the logits of {type(model).__name__} do not depend on layer {name!r} by "
-                "differentiable operations"
+                "differentiable operations (its forward may switch gradients off behind or around "
+                "the layer, by no_grad, set_grad_enabled or detach)"
             )
-    n_slots = cotangents.shape[1]
     return [
-        unscaled(output.new_zeros(n_slots, *output.shape) if gradient is None else gradient)
-        for output, gradient in zip(outputs, by_slot, strict=True)
+        output.new_zeros((len(output), cotangents.shape[1], *output.shape[1:]), dtype=torch.float32)
+        if gradient is None
+        else gradient
+        for output, gradient in zip(outputs, found, strict=True)
     ]
 
 
@@ -146,14 +202,20 @@ def second_order(
     Raises:
         NotApplicableError: an operation between A and the logits has no second derivative.
     """
-    (first,) = pulled_back(logits, [at], scaled(cotangent[:, None], logits)[0], cost, create=True)
-    try:
-        (second,) = pulled_back(first, [at], at.detach(), cost, retain=True, allow_unused=True)
-    except RuntimeError as error:
-        if "is not implemented" not in str(error):
-            raise
-        raise NotApplicableError(
-            f"an operation behind the layer has no second derivative: {error}"
-        ) from error
-    second = torch.zeros_like(at) if second is None else second
-    return first.detach().float() / _SCALE, second.detach().float() / _SCALE
+
+    def passed_back(scale: float) -> list[Tensor]:
+        at_logits = scaled(cotangent[:, None], logits, scale)[0]
+        (first,) = pulled_back(logits, [at], at_logits, cost, create=True)
+        try:
+            (second,) = pulled_back(first, [at], at.detach(), cost, retain=True, allow_unused=True)
+        except RuntimeError as error:
+            if not re.search("is not implemented|differentiate twice|ouble backward", str(error)):
+                raise
+            raise NotApplicableError(
+                f"an operation behind the layer has no second derivative: {error}"
+            ) from error
+        second = torch.zeros_like(at) if second is None else second
+        return [first.detach().float() / scale, second.detach().float() / scale]
+
+    slopes, curvature = _without_overflow(logits, passed_back)
+    return slopes, curvature

@@ -3,13 +3,12 @@
 A tensor does not say which of its dimensions are rows and columns, or which of its tokens are
 patches. The shape answers if only one reading of it has the input's aspect. Otherwise the network
 is shown an image whose quarters are changed one by one: what changes in the output must lie in the
-same quarter of the grid.
+same quarter of the grid. The grid must also reach to the borders of the image, and no further.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,7 +16,15 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from wsol_bench.capture.network import evaluation_mode, passed, uncompiled
+from wsol_bench.capture.changed_parts import (
+    CONTRAST,
+    lies_elsewhere,
+    own_share,
+    pass_changes,
+    strips,
+    under_changes,
+)
+from wsol_bench.capture.network import evaluation_mode
 from wsol_bench.errors import ModelError
 from wsol_bench.geometry import keeps_aspect
 from wsol_bench.models.hooks import hooked
@@ -25,7 +32,6 @@ from wsol_bench.models.target_layers import (
     Layout,
     Target,
     TokenGrid,
-    find_module,
     is_known_layer,
 )
 
@@ -34,16 +40,10 @@ __all__ = ["LayerGrid", "grid_of", "token_grid"]
 # The least share of what a changed quarter of the image changes, on the average, that lies in the
 # same quarter of the grid of patches. In another arrangement it is about 1/4.
 _SHARE = 0.75
-# The least ratio of the shares of two readings of one shape, of which the higher one is right. For
-# c = h = w, the wrong one has about 1/2 in place of the share of the columns.
-_CONTRAST = 1.25
 
-# If less than this share of the positions is touched by a quarter, on the average, the layer is
-# local, and at least this share of what changes must lie in the same quarter.
-_LOCAL = 0.6
-
-# The quarter in which each quarter lies after a grid is mirrored, turned or transposed.
-_MIRRORED = ([1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0], [0, 2, 1, 3], [3, 1, 2, 0])
+# Below this share of what a quarter changes in the same quarter of a grid, another reading of the
+# shape may be the right one.
+_DOUBTFUL = 0.6
 
 # Grids that the network was asked for, by what they depend on.
 _ASKED = WeakKeyDictionary[nn.Module, dict[Any, Any]]()
@@ -139,14 +139,16 @@ def grid_of(
         raise ModelError(
             f"layer {target.layer!r} returns {shape}, which does not lie over the input as a grid "
             f"of {found.height} x {found.width} in layout {found.layout!r}: what changes with a "
-            "quarter of the image is elsewhere (windows, a mirrored or otherwise ordered grid, a "
-            "batch that is not the first dimension); name another layer with 'layer:'"
+            "part of the image is elsewhere (windows, a mirrored or otherwise ordered grid, an "
+            "attention matrix, a batch that is not the first dimension), or the grid ends "
+            "elsewhere than the image (which the network crops or pads); name another layer with "
+            "'layer:'"
         )
     return found
 
 
 def _contradicts(model: nn.Module, images: Tensor, layer: str, grid: LayerGrid) -> bool:
-    """Return whether changed quarters of the image show that a layer's grid is another one.
+    """Return whether changed parts of the image show that a layer's grid is another one.
 
     The layer of the target-layer table is known. A layer whose every position sees the whole image
     shows nothing.
@@ -154,25 +156,40 @@ def _contradicts(model: nn.Module, images: Tensor, layer: str, grid: LayerGrid) 
     kept = _kept(model)
     key = ("contradiction", layer, grid, images.shape[2:])
     if key not in kept:
-        kept[key] = not is_known_layer(model, layer) and _lies_elsewhere(
-            grid, _under_quarters(model, images, layer)
-        )
+        kept[key] = not is_known_layer(model, layer) and _is_another(model, images, layer, grid)
     contradicts: bool = kept[key]
     return contradicts
 
 
-def _lies_elsewhere(grid: LayerGrid, output: Shaped[Tensor, "..."]) -> bool:
-    """Return whether a layer's output for changed quarters is not that of a grid."""
-    if len(output) != 5:
+def _is_another(model: nn.Module, images: Tensor, layer: str, grid: LayerGrid) -> bool:
+    """Return whether changed quarters, and strips at the borders, change other parts of a grid."""
+    parts = strips((grid.height, grid.width), images)
+    output = under_changes(model, images, layer, parts)
+    if len(output) != 5 + len(parts) or lies_elsewhere(grid.to_channels(output)):
         return True
-    changes = _changes(grid, output)
-    if not bool(changes.isfinite().all()) or not bool((changes.amax(dim=(1, 2)) > 0).all()):
-        return False
-    shares = _shares(changes)
-    own = float(shares.diagonal().mean())
-    others = max(float(shares[range(4), order].mean()) for order in _MIRRORED)
-    touched = float((changes > 1e-4 * changes.amax(dim=(1, 2), keepdim=True)).float().mean())
-    return others > _CONTRAST * own or (touched < _LOCAL and own < _LOCAL)
+    quarters = output[:5]
+    own = own_share(grid.to_channels(quarters))
+    readings = _as_tokens(model, images, quarters, grid) if own < _DOUBTFUL else []
+    return any(own_share(reading) > CONTRAST * own for reading in readings)
+
+
+def _as_tokens(
+    model: nn.Module, images: Tensor, output: Shaped[Tensor, "5 ..."], grid: LayerGrid
+) -> list[Shaped[Tensor, "5 c h w"]]:
+    """Other readings of a layer's output, in which a dimension that is none in the grid is tokens.
+
+    They are the rows and the columns of attention matrices (b, heads, n, n), and the last dimension
+    of (b, c, n) with c = n.
+    """
+    if output.ndim == 3:
+        return [grid.to_channels(output.mT)] if output.shape[1] == output.shape[2] else []
+    readings = []
+    for dim in (1, 2, 3):
+        if output.shape[dim] in (grid.height, grid.width):
+            with suppress(ModelError):  # the network has no such number of tokens
+                tokens = LayerGrid("tokens", *token_grid(model, images, output.shape[dim]))
+                readings.append(tokens.to_channels(output.movedim(dim, 1).flatten(2)))
+    return readings
 
 
 def _image_grid(
@@ -206,7 +223,7 @@ def _image_grid(
         kept = _kept(model)
         key = (target.layer, shape[1:], size)
         if key not in kept:
-            kept[key] = _by_quarters(_under_quarters(model, images, target.layer), fitting, size)
+            kept[key] = _by_quarters(under_changes(model, images, target.layer), fitting, size)
         fitting = kept[key]
     if len(fitting) != 1:
         reason = "none has the input's aspect" if not fitting else "both are possible"
@@ -268,7 +285,7 @@ def _asked_tokens(model: nn.Module, images: Tensor, n: int) -> TokenGrid | None:
             after=((module, lambda module, inputs, output: look(output)) for module in hooks),
         ),
     ):
-        _pass_quarters(model, images)
+        pass_changes(model, images)
     if not seen:
         return None
     tokens = seen[0]
@@ -283,7 +300,7 @@ def _asked_tokens(model: nn.Module, images: Tensor, n: int) -> TokenGrid | None:
         for shape in shapes
         if keeps_aspect(*shape, *size)
     ]
-    shares = [float(_shares(_changes(grid, tokens)).diagonal().mean()) for grid in fitting]
+    shares = [own_share(grid.to_channels(tokens)) for grid in fitting]
     if max(shares, default=0.0) < _SHARE:
         return None
     grid = fitting[shares.index(max(shares))]
@@ -294,58 +311,14 @@ def _by_quarters(
     output: Shaped[Tensor, "5 ..."], readings: Sequence[LayerGrid], size: tuple[int, int]
 ) -> list[LayerGrid]:
     """The readings of a layer's output, or the one that changed quarters of the image show."""
-    shares = [float(_shares(_changes(grid, output)).diagonal().mean()) for grid in readings]
+    shares = [own_share(grid.to_channels(output)) for grid in readings]
     best = max(shares)
     agreeing = [
-        grid for grid, share in zip(readings, shares, strict=True) if share * _CONTRAST >= best
+        grid for grid, share in zip(readings, shares, strict=True) if share * CONTRAST >= best
     ]
     # Without contrast, a reading of exactly the input's aspect is better than one up to borders.
     exact = [grid for grid in agreeing if grid.height * size[1] == grid.width * size[0]]
     return exact if len(exact) == 1 else agreeing
-
-
-def _under_quarters(model: nn.Module, images: Tensor, layer: str) -> Shaped[Tensor, "..."]:
-    """The output of a layer for an image and its copies with one quarter changed."""
-    outputs: list[Tensor] = []
-
-    def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        outputs.append(output.clone())
-
-    with evaluation_mode(model), hooked(after=[(find_module(model, layer), note)]):
-        _pass_quarters(model, images)
-    return outputs[0]
-
-
-def _pass_quarters(model: nn.Module, images: Float[Tensor, "batch 3 height width"]) -> None:
-    """Pass an image and its copies with one quarter changed: upper left, upper right, lower ..."""
-    noise = torch.Generator().manual_seed(0)
-    height, width = images.shape[2:]
-    drawn = torch.randn((2, *images.shape[1:]), generator=noise).to(images)
-    batch = drawn[:1].repeat(5, 1, 1, 1)
-    for image, (rows, columns) in zip(batch[1:], _quarters(height, width), strict=True):
-        image[:, rows, columns] = 2 * drawn[1][:, rows, columns] + 2
-    with uncompiled(model), torch.no_grad():
-        passed(model, batch, None)
-
-
-def _quarters(height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of the four quarters of a grid; positions in the middle are in several."""
-    rows = (slice(0, math.ceil(height / 2)), slice(height // 2, height))
-    columns = (slice(0, math.ceil(width / 2)), slice(width // 2, width))
-    return product(rows, columns)
-
-
-def _changes(grid: LayerGrid, output: Shaped[Tensor, "5 ..."]) -> Float[Tensor, "4 h w"]:
-    """The change at each position with each quarter: squares, summed over the channels."""
-    channels = grid.to_channels(output).float()
-    return (channels[1:] - channels[:1]).square().sum(dim=1)
-
-
-def _shares(changes: Float[Tensor, "4 h w"]) -> Float[Tensor, "quarter place"]:
-    """The share of what each quarter of the image changes that lies in each quarter of the grid."""
-    totals = changes.sum(dim=(1, 2)).clamp_min(1e-30)
-    places = _quarters(*changes.shape[1:])
-    return torch.stack([changes[:, *place].sum(dim=(1, 2)) / totals for place in places], dim=1)
 
 
 def _kept(model: nn.Module) -> dict[Any, Any]:

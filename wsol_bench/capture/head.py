@@ -32,8 +32,9 @@ class Head:
     other such modules took it, the module returns an empty tensor of the same shape.
 
     Another pass, of another number of images, shows which dimension of each noted tensor is the
-    batch. Finally the layer's own activations are replayed, in another order: the logits must be
-    those of the network.
+    batch. These are images of noise, so that what modules leave in attributes for others is no
+    longer that of the batch. Finally the layer's own activations are replayed, in another order and
+    number: the logits must be those of the network.
 
     Args:
         model: the network.
@@ -57,7 +58,9 @@ class Head:
         self._layer = find_module(model, target.layer)
         self._tape = self._note(images, cost)
         self._grid = grid_of(model, target, self._tape.output, images)
-        others = images[:1] if len(images) > 1 else images.expand(2, -1, -1, -1)
+        n_others = 1 if len(images) > 1 else 2
+        noise = torch.Generator().manual_seed(0)
+        others = torch.randn((n_others, *images.shape[1:]), generator=noise).to(images)
         self._tape.find_batch(self._note(others, None), self._refuse)
         self._check_replay(len(images))
 
@@ -71,7 +74,9 @@ class Head:
         with (
             evaluation_mode(self._model),
             uncompiled(self._model),
-            hooked(before=[(self._model, tape.begin), *begins], after=ends),
+            # Before the network's own hooks, which get the noted input again, and may change it.
+            self._model.register_forward_pre_hook(tape.begin, prepend=True),
+            hooked(before=begins, after=ends),
             tape.used,
         ):
             tape.logits = logits_of(self._model, images, cost)
@@ -81,8 +86,9 @@ class Head:
         """Raise NotApplicableError unless the layer's own activations give the network's logits."""
         tape = self._tape
         device = tape.output.device
-        # In reverse order and once more: a tensor that belongs to another image shows.
-        image = torch.arange(batch, -1, -1, device=device).remainder(batch)
+        # In reverse order and once more: a tensor that belongs to another image shows. And never as
+        # many as in the other pass: a number that belongs to that pass shows.
+        image = torch.arange(max(batch, 2), -1, -1, device=device).remainder(batch)
         own = tape.output.relu() if self._target.then_relu else tape.output
         try:
             with torch.no_grad():
@@ -137,18 +143,17 @@ class Head:
 
         def stub(module: nn.Module, calls: list[Any]) -> Any:
             remaining = iter(calls)
-            own = module.forward
 
-            def forward(*args: Any, **kwargs: Any) -> Any:
+            def call(*args: Any, **kwargs: Any) -> Any:
                 for output in remaining:
                     return tree_map(rows, output)
-                return own(*args, **kwargs)
+                return module._call_impl(*args, **kwargs)
 
-            return forward
+            return call
 
         with ExitStack() as stack:
             for module, calls in self._tape.calls.items():
-                stack.enter_context(_forward(module, stub(module, calls)))
+                stack.enter_context(_called(module, stub(module, calls)))
             yield
 
 
@@ -227,17 +232,15 @@ class _Tape:
 
 
 @contextmanager
-def _forward(module: nn.Module, forward: Any) -> Iterator[None]:
-    """Give a module another forward function, and restore its former one at the end."""
-    own = module.__dict__.get("forward")
-    module.forward = forward
+def _called(module: nn.Module, call: Callable[..., Any]) -> Iterator[None]:
+    """Call a function in the place of a module and its hooks, which have had their say."""
+    own = {key: value for key, value in vars(module).items() if key == "_compiled_call_impl"}
+    module._compiled_call_impl = call
     try:
         yield
     finally:
-        if own is None:
-            del module.__dict__["forward"]
-        else:
-            module.forward = own
+        del module._compiled_call_impl
+        vars(module).update(own)
 
 
 class _Noted:
@@ -324,7 +327,7 @@ def _in_place(
     """Put a tensor in the place of a layer's output, or of the functional ReLU behind it."""
     output = replaced.clone()  # what follows may work in place
     with ExitStack() as stack:
-        stack.enter_context(_forward(layer, lambda *args, **kwargs: output))
+        stack.enter_context(_called(layer, lambda *args, **kwargs: output))
         if then_relu:
             stack.enter_context(_NoRelu(output))
         yield

@@ -1,5 +1,7 @@
 """ShapleyCAM: Grad-CAM with the curvature of the score."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -7,9 +9,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from wsol_bench.capture import Plan, Record
+from wsol_bench.capture import Cost, Plan, Probe, Record
 from wsol_bench.capture.cotangents import one_hot, second_order
 from wsol_bench.capture.network import autocast, evaluation_mode, logits_of, uncompiled
+from wsol_bench.capture.own_functions import require_second_derivatives
 from wsol_bench.methods.base import cam_method
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.target_layers import find_module
@@ -41,19 +44,18 @@ def shapley_cam(
         tokens: ``patches``; or ``all``, which costs a whole forward pass.
 
     Raises:
-        NotApplicableError: an operation behind the layer has no second derivative (a hard sigmoid).
+        NotApplicableError: an operation behind the layer has no second derivative (a hard sigmoid),
+            or an autograd function of the network has a wrong one.
     """
     probe, grid = record.probe, record.layer.grid
     assert grid is not None  # a record with a probe has its layers' grids
     whole = tokens == "all" and grid.layout == "tokens"
     # The fused kernels of attention have no second derivative.
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-        if whole:
-            logits, activations = _from_whole_output(record)
-        else:
-            activations = record.activations.detach().clone().requires_grad_(True)
-            images = torch.arange(len(activations), device=activations.device)
-            logits = record.head(activations, images)
+        run = _from_whole_output if whole else _from_patches
+        logits, activations = run(record)
+        with _uncounted(probe):
+            require_second_derivatives(probe.model, record.layer.name, logits, lambda: run(record))
         weights = []
         for cotangent in one_hot(record.classes, logits).unbind(1):
             slopes, curvature = second_order(logits, activations, cotangent, cost=probe.cost)
@@ -62,6 +64,23 @@ def shapley_cam(
             weights.append(corrected.mean(dim=(-2, -1)))
     alpha = torch.stack(weights, dim=1)
     return torch.einsum("bkc,bchw->bkhw", alpha, record.activations).relu()
+
+
+@contextmanager
+def _uncounted(probe: Probe) -> Iterator[None]:
+    """Leave the cost of a probe as it is."""
+    counted, probe.cost = probe.cost, Cost()
+    try:
+        yield
+    finally:
+        probe.cost = counted
+
+
+def _from_patches(record: Record) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch c h w"]]:
+    """The logits, and the activations of the target layer, in one graph."""
+    activations = record.activations.detach().clone().requires_grad_(True)
+    images = torch.arange(len(activations), device=activations.device)
+    return record.head(activations, images), activations
 
 
 def _from_whole_output(
