@@ -1,6 +1,6 @@
 """Record, replay and read layers of many networks, and compare each with a brute-force oracle.
 
-    python benchmarks/networks.py --layers 6 --markdown results/benchmark_networks.md
+    python benchmarks/networks.py --layers 4 --markdown results/benchmark_networks.md
 
 Runtime: about 25 minutes on two cores. Expected: no line has anything wrong; what is not right is
 refused with a reason.

@@ -73,8 +73,14 @@ class WorkerError(WsolBenchError):
     """A process that decodes or evaluates images died; its work can be done again."""
 
 
+# The longest list of names in a message.
+_MOST = 60
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of an error message: the known name nearest to an unknown one, and all known names.
+    """The end of an error message: the known name nearest to an unknown one, and the known names.
+
+    Of more than 60 names, those are listed that are nearest to the unknown one.
 
     Args:
         name: the unknown name.
@@ -83,4 +89,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     suggestion = f"did you mean {near[0]!r}? " if near else ""
+    if len(names) > _MOST:
+        nearest = difflib.get_close_matches(name, names, n=10, cutoff=0)
+        return f"{suggestion}nearest of {len(names)}: {', '.join(nearest)}"
     return f"{suggestion}known: {', '.join(names) if names else '(none)'}"

@@ -88,6 +88,16 @@ def test_tokens_in_another_order_than_row_by_row_are_refused() -> None:
         recorded(net, images(2, 32, 48), "block")
 
 
+@pytest.mark.parametrize("given", [(6, 4, 1), (4, 6, 0), (4, 4, 1), (2, 12, 1)])
+def test_a_grid_that_is_given_must_be_that_of_the_tokens(given: tuple[int, int, int]) -> None:
+    net = seeded(lambda: Tokens(1, 0))
+    target = target_of(net, layer="block", token_grid=TokenGrid(*given))
+    with pytest.raises(ModelError, match=r"25 tokens of Tokens lie in the grid \[4, 6, 1\] for an"):
+        capture(net, images(2, 32, 48), [target], Plan())
+    target = target_of(net, layer="block", token_grid=TokenGrid(4, 6, 1))
+    assert capture(net, images(2, 32, 48), [target], Plan()).layer.grid is not None
+
+
 def test_a_grid_that_is_given_is_taken_and_must_fit() -> None:
     net = seeded(lambda: Tokens(1, 0, column_by_column=True))
     target = target_of(net, layer="block", token_grid=TokenGrid(4, 6, 1))
@@ -95,6 +105,9 @@ def test_a_grid_that_is_given_is_taken_and_must_fit() -> None:
     assert record.layer.grid == LayerGrid("tokens", 4, 6, first=1)
     target = target_of(net, layer="block", token_grid=TokenGrid(5, 5, 1))
     with pytest.raises(ModelError, match=r"25 tokens, too few .* 5 x 5 .* 'token_grid:'"):
+        capture(net, images(2, 32, 48), [target], Plan())
+    target = target_of(net, layer="patches", token_grid=TokenGrid(4, 6, 0))
+    with pytest.raises(ModelError, match=r"\(2, 8, 4, 6\), which are no tokens: leave 'token_gri"):
         capture(net, images(2, 32, 48), [target], Plan())
     with pytest.raises(ModelError, match=r"'token_grid:' belongs to .* found layout 'nchw'"):
         target_of(net, layer="block", layout="nchw", token_grid=TokenGrid(4, 6, 1))

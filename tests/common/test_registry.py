@@ -11,7 +11,7 @@ import pytest
 from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE, Catalog
 from wsol_bench.common.plugin_options import bind_options, option_lines
 from wsol_bench.common.registry import Registry, import_object
-from wsol_bench.errors import ConfigError
+from wsol_bench.errors import ConfigError, did_you_mean
 from wsol_bench.methods.base import MapMethod, cam_methods
 
 
@@ -290,3 +290,11 @@ def test_every_registered_method_is_complete():
         assert method.name == name
         assert method.function.__doc__
         assert method.paper
+
+
+def test_of_many_names_an_error_lists_the_nearest() -> None:
+    known = [f"layer{stage}.{block}" for stage in range(10) for block in range(10)]
+    text = did_you_mean("layer3.44", known)
+    assert text.startswith("did you mean 'layer3.4'? nearest of 100: layer3.4, ")
+    assert text.count(",") == 9
+    assert did_you_mean("layer3.44", known[:60]).endswith("known: " + ", ".join(known[:60]))

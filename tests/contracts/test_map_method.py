@@ -1,7 +1,9 @@
 """Every map method keeps the contract, and a method that breaks a clause fails it alone."""
 
 import inspect
+import random
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -11,8 +13,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from installed_plugin import installed_plugin
+from torch import Tensor
 
-from wsol_bench.capture import Plan
+from wsol_bench.capture import Plan, Record
+from wsol_bench.common.table import Column
 from wsol_bench.contracts import verdict as verdict_module
 from wsol_bench.contracts.map_method import CLAUSES, check_map_method
 from wsol_bench.contracts.toy_networks import MethodCase, small_convolutional_network
@@ -20,6 +24,7 @@ from wsol_bench.contracts.verdict import Verdict
 from wsol_bench.errors import ConfigError
 from wsol_bench.methods.base import MapMethod, cam_methods
 from wsol_bench.methods.cam import cam
+from wsol_bench.methods.grad_cam import grad_cam
 
 SENTENCES = [clause.sentence for clause in CLAUSES]
 # Options of costly methods: so few samples, masks or steps show all that the contract asks.
@@ -82,6 +87,43 @@ def test_four_methods_claim_to_generalize_cam() -> None:
     claims = {name for name in cam_methods if "/" not in name}
     claims = {name for name in claims if cam_methods.get(name).generalizes_cam}
     assert claims == {"grad_cam", "hires_cam", "shapley_cam", "xgrad_cam"}
+
+
+# ---- what a method measures of its maps
+
+
+def measuring(value: Callable[[Record], Tensor]) -> MapMethod:
+    def function(record: Record) -> tuple[Tensor, dict[str, Tensor]]:
+        return grad_cam(record), {"mine": value(record)}
+
+    column = Column("mine", "real", "a value")
+    return MapMethod("mine", function, Plan(gradients=True), "", columns=(column,))
+
+
+def own_score(record: Record) -> Tensor:
+    return record.logits.gather(1, record.classes)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (lambda record: own_score(record) + len(record.logits), "of 'mine' for image 0 alone"),
+        (lambda record: own_score(record) + random.random(), "of 'mine' from a second call"),
+        (lambda record: own_score(record) - own_score(record)[:, :1], "in another order"),
+        (lambda record: own_score(record) - own_score(record).mean(1, True), "beside other cla"),
+        (lambda record: own_score(record) / 0, "finite values of 'mine'; found -?inf"),
+    ],
+)
+def test_a_value_that_is_not_that_of_its_map_breaks_a_clause(value: Any, found: str) -> None:
+    verdict = list(check_map_method(measuring(value)))[-1]
+    assert verdict.ok is False
+    assert re.search(found, verdict.detail)
+
+
+@pytest.mark.parametrize("method", [measuring(own_score), cam_methods.get("full_grad")])
+def test_values_of_their_maps_keep_the_contract(method: MapMethod) -> None:
+    verdict = list(check_map_method(method))[-1]
+    assert verdict.ok and "measures" in verdict.clause
 
 
 # ---- methods of a plug-in

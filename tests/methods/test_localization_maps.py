@@ -1,5 +1,6 @@
 """wsol_bench.localization_maps: any methods, layers and classes, in one forward pass."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,9 @@ import wsol_bench
 from wsol_bench.capture import Plan, Record
 from wsol_bench.errors import ConfigError, ModelError, NotApplicableError
 from wsol_bench.methods.base import MapMethod, cam_method, cam_methods
+
+# Wrong types of arguments are refused by the tests' type checks, before these functions.
+module = importlib.import_module("wsol_bench.methods.localization_maps")
 
 N_CLASSES = 12
 
@@ -199,8 +203,21 @@ def test_one_method_needs_no_list() -> None:
 
 
 def test_zero_class_slots_are_an_error() -> None:
-    with pytest.raises(ValueError, match="k: expected at least 1, found 0"):
+    with pytest.raises(ConfigError, match="k: expected a number of classes, at least 1, found 0"):
         wsol_bench.localization_maps(resnet(), images(), k=0)
+
+
+def test_an_argument_that_does_not_fit_is_one_error() -> None:
+    with pytest.raises(ModelError, match=r"torch\.nn\.Module, found str"):
+        module._require_network("resnet18")
+    with pytest.raises(ModelError, match=r"permute\(0, 3, 1, 2\) has the channels before rows"):
+        wsol_bench.localization_maps(resnet(), images().permute(0, 2, 3, 1))
+    require, grid = module._require_choice, module._token_grid
+    with pytest.raises(ConfigError, match="layout: expected None or 'nchw', found 'NCHW'"):
+        require("layout", "NCHW", (None, "nchw"))
+    for given in ((8, 8), "4x6", (4, 6.0, 1)):
+        with pytest.raises(ConfigError, match=r"token_grid: expected three numbers, .* found "):
+            grid(given)
 
 
 def test_a_map_comes_without_a_graph_and_in_float32() -> None:

@@ -118,7 +118,8 @@ class Failing(nn.Module):
 def failing(error):
     raise ERRORS[error]("why")
 
-ERRORS = {"key": KeyError, "attribute": AttributeError, "import": ImportError, "os": OSError}
+ERRORS = {"key": KeyError, "attribute": AttributeError, "import": ImportError, "os": OSError,
+          "exit": SystemExit}
 
 class Raising(nn.Module):
     def forward(self, x):
@@ -190,6 +191,20 @@ def test_any_exception_of_a_builder_is_an_error_that_names_its_line(
     ) as raised:
         load_classifier(f"{builders}:failing", dataset_classes=WNIDS, arguments={"error": error})
     assert raised.value.__cause__ is not None
+
+
+def test_a_builder_that_ends_the_program_is_an_error(builders: str) -> None:
+    with pytest.raises(ModelError, match=rf"{builders}.py:\d+: SystemExit: why"):
+        load_classifier(f"{builders}:failing", dataset_classes=WNIDS, arguments={"error": "exit"})
+
+
+def test_an_argument_that_is_missing_is_an_error_at_the_builder(builders: str) -> None:
+    line = 1 + BUILDERS.splitlines().index("def failing(error):")
+    message = (
+        rf"cannot be built without 'arguments:': .*{builders}.py:{line}: TypeError: .* 'error'"
+    )
+    with pytest.raises(ModelError, match=message):
+        load_classifier(f"{builders}:failing", dataset_classes=WNIDS)
 
 
 def test_any_exception_of_a_network_is_an_error_that_names_its_line(builders: str) -> None:

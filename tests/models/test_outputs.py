@@ -26,6 +26,7 @@ class Net(nn.Module):
     [
         (lambda scores: scores.softmax(1), "sum to one for each image, as behind a softmax"),
         (lambda scores: scores.softmax(1).half(), "sum to one for each image"),
+        (lambda scores: 100 * scores.softmax(1), "sum to 100 for each image, as behind a softmax"),
         (torch.sigmoid, "all lie between 0 and 1, as behind a sigmoid"),
         (lambda scores: scores.log_softmax(1), "logarithms of probabilities"),
         (lambda scores: scores * 0, "the same for all classes"),

@@ -108,10 +108,36 @@ def test_a_metric_reads_the_columns_of_a_method(tmp_path: Path) -> None:
         run(tmp_path / "without", "cam", metrics=["least_class"])
 
 
-@pytest.mark.parametrize("name", ["iou", "peak_x", "n_images", "top1_loc_error", "pointing_game"])
+def test_values_that_are_not_finite_are_a_finding(tmp_path: Path) -> None:
+    @cam_method("endless", plan=Plan(), columns={"v": "a value"})
+    def endless(record):
+        value = torch.full(record.classes.shape, 1.0)
+        value[0] = torch.inf
+        return record.activations.mean(1, keepdim=True).expand(-1, value.shape[1], -1, -1), {
+            "v": value
+        }
+
+    [finding] = run(tmp_path, "endless", "cam").findings
+    assert finding.kind is FindingKind.UNSOUND_COLUMN
+    assert finding.sentence == (
+        "endless: what it measures as 'v' is not a finite number for every image"
+    )
+
+
+@pytest.mark.parametrize("columns", [["v"], "v", {"v": 3}, {3: "x"}, {"": "x"}, {"v": ""}])
+def test_columns_are_names_with_what_they_mean(columns: Any) -> None:
+    with pytest.raises(ConfigError, match="'odd': columns: expected a dictionary of names, each"):
+        cam_method.__wrapped__("odd", plan=Plan(), columns=columns)
+
+
+@pytest.mark.parametrize(
+    "name", ["iou", "peak_x", "n_images", "top1_loc_error", "pointing_game", "findings"]
+)
 def test_a_name_that_the_results_have_is_an_error(name: str, tmp_path: Path) -> None:
     measuring(column=name)
-    with pytest.raises(ConfigError, match=f"{name}.*rename"):
+    with pytest.raises(
+        ConfigError, match=f"a method measures '{name}', .* rename it in the method"
+    ):
         run(tmp_path, "mine")
 
 
@@ -140,7 +166,9 @@ def test_two_methods_share_a_column_only_if_they_mean_the_same(tmp_path: Path) -
     lines = run(tmp_path, "one", "other").summary["class_index"].tolist()
     assert lines[0] == lines[1]
     measuring("third", meaning="another thing")
-    with pytest.raises(ConfigError, match="two of them measure 'class_index', one as 'the class'"):
+    with pytest.raises(
+        ConfigError, match="one measures 'class_index' as 'the class', and third as"
+    ):
         run(tmp_path / "not", "one", "third")
 
 
@@ -166,6 +194,6 @@ def test_a_run_says_where_full_grad_is_not_complete(tmp_path: Path, monkeypatch)
     )  # fmt: skip
     line = results.summary.set_index(["model", "method"]).loc[("flat", "full_grad")]
     share = line["completeness_gap"] / abs(line["logit"])
-    assert f"of {line['logit']:.3g} on average ({share:.0%})" in finding.text
+    assert f"score is {line['logit']:.3g} ({share:.0%})" in finding.text
     complete = results.summary.set_index(["model", "method"]).loc[("shapes_net", "full_grad")]
     assert complete["completeness_gap"] < 1e-4 * abs(complete["logit"])

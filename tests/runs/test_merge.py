@@ -66,6 +66,12 @@ def test_shards_give_the_run_that_was_not_split(shards, whole, tmp_path, order):
     assert "This is shard 1/3, not the whole run: its numbers are those of 2 of 4 images." in shard
 
 
+def test_an_analysis_of_a_shard_says_so(experiment, tmp_path, monkeypatch, capsys):
+    folder = wsol_bench.run(experiment, out=tmp_path / "run", shard="1/2").folder.path
+    _, _, err = cli(monkeypatch, capsys, "analyze", folder)
+    assert f"{folder} is shard 1/2, not the whole run" in " ".join(err.split())
+
+
 def test_several_images_a_part_and_batch_lose_nothing_either(root, tmp_path):
     experiment = color_experiment(root, workers=0, batch_size=2, part_size=3)
     merged = merge(split(experiment, 2, tmp_path), tmp_path / "merged")

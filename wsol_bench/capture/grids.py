@@ -103,7 +103,7 @@ def grid_of(
     Args:
         model: the network; it runs again, on a few images, if the shape does not tell the grid.
         target: the target layer; what it says of layout and grid is believed if the shape allows
-            it, and not asked.
+            it, and the network's tokens do not lie in another grid.
         output: the layer's output for the images.
         images: the network's input.
 
@@ -118,6 +118,11 @@ def grid_of(
             f"{len(images)} images: expected (b, c, h, w), (b, h, w, c) or (b, tokens, c); name "
             "another layer with 'layer:'"
         )
+    if len(shape) == 4 and target.token_grid is not None:
+        raise ModelError(
+            f"token_grid: layer {target.layer!r} returns {shape}, which are no tokens: leave "
+            "'token_grid' out, or name a layer of tokens with 'layer:'"
+        )
     if (len(shape) == 3) != (target.layout == "tokens") and target.layout is not None:
         raise ModelError(
             f"layer {target.layer!r} returns {shape}, which has not the layout {target.layout!r}; "
@@ -125,6 +130,8 @@ def grid_of(
         )
     if len(shape) == 3:
         grid = target.token_grid or token_grid(model, images, shape[1], target.layer)
+        if target.token_grid is not None:
+            _require_no_other(model, images, shape[1], target.layer, target.token_grid)
         if grid.first + grid.height * grid.width > shape[1] or min(grid.height, grid.width) < 1:
             raise ModelError(
                 f"layer {target.layer!r} has {shape[1]} tokens, too few for the grid of "
@@ -145,6 +152,22 @@ def grid_of(
             "'layer:'"
         )
     return found
+
+
+def _require_no_other(
+    model: nn.Module, images: Tensor, n: int, layer: str, given: TokenGrid
+) -> None:
+    """Raise ModelError if the network's n tokens lie in another grid than the one that is given."""
+    try:
+        asked = token_grid(model, images, n)
+    except ModelError:  # the network does not tell
+        return
+    if asked != given:
+        raise ModelError(
+            f"token_grid: {list(given)} is given for layer {layer!r}, but the {n} tokens of "
+            f"{type(model).__name__} lie in the grid {list(asked)} for an input of "
+            f"{images.shape[2]} x {images.shape[3]}: leave it out"
+        )
 
 
 def _contradicts(model: nn.Module, images: Tensor, layer: str, grid: LayerGrid) -> bool:

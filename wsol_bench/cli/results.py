@@ -46,6 +46,12 @@ def analyze(
     named_metrics = [name for run in runs for name in run.identity.named_metrics]
     for title, table in for_people(tables, named_metrics):
         print_table(table, title)
+    for run in runs:
+        if run.identity.shard is not None:
+            print_message(
+                f"{run.path} is shard {run.identity.shard}, not the whole run: its numbers are "
+                "those of a part of the images. 'wsol-bench merge' joins the shards"
+            )
 
 
 def export(

@@ -66,7 +66,8 @@ def _place(error: BaseException, function: Callable[..., Any] | None) -> str:
 
     The line is the last one outside of this package, the standard library and installed packages:
     the user's own code, even if it is a library that it calls that raises. If there is no such
-    line, it is the last one in the file of the plug-in's function, and if there is none, the last.
+    line, it is the last one in the file of the plug-in's function. If there is none, as when the
+    function does not take its arguments, it is that of the function, or else the last.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_short(error.filename)}:{error.lineno}"
@@ -74,10 +75,12 @@ def _place(error: BaseException, function: Callable[..., Any] | None) -> str:
     own_file = file_of(function)
     users = [frame for frame in frames if _is_users(frame.filename)]
     plugins = [frame for frame in frames if frame.filename == own_file]
-    for chosen in (users, plugins, frames):
+    for chosen in (users, plugins):
         if chosen:
             return f"{_short(chosen[-1].filename)}:{chosen[-1].lineno}"
-    return ""
+    if own_file is not None and function is not None:
+        return place_of(function)
+    return f"{_short(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 
 
 def file_of(function: Callable[..., Any] | None) -> str | None:

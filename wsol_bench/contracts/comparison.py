@@ -10,6 +10,7 @@ from wsol_bench.contracts.verdict import fail
 __all__ = [
     "equal",
     "expect_same_maps",
+    "expect_same_values",
     "expect_unchanged",
     "in_units_of_maximum",
     "map_difference",
@@ -34,6 +35,22 @@ def expect_same_maps(expected: Tensor, found: Tensor, circumstance: str) -> None
     difference = map_difference(expected, found)
     if difference:
         fail(f"the same maps {circumstance}", difference)
+
+
+def expect_same_values(expected: Tensor, found: Tensor, circumstance: str) -> None:
+    """Fail the clause if values differ by more than float noise.
+
+    Args:
+        expected: values of any shape.
+        found: the values to compare with them.
+        circumstance: what they are, to end the words "the same values ...".
+    """
+    off = (expected - found).abs() > _TOLERANCE * expected.abs().clamp(min=1)
+    if bool(off.any()):
+        fail(
+            f"the same values {circumstance}, such as {float(expected[off][0]):.6g}",
+            f"{float(found[off][0]):.6g}",
+        )
 
 
 def map_difference(expected: Tensor, found: Tensor) -> str:

@@ -14,6 +14,7 @@ from wsol_bench.contracts.comparison import (
     in_units_of_maximum,
     map_difference,
 )
+from wsol_bench.contracts.measured_values import measures_its_maps
 from wsol_bench.contracts.snapshots import (
     generators_restored,
     network_snapshot,
@@ -59,7 +60,8 @@ def check_map_method(method: MapMethod) -> Iterator[Verdict]:
         reason += "; a small vision transformer takes its place"
         yield Verdict("it applies to the small convolutional network", None, reason)
         case = MethodCase(method, small_transformer())
-    yield from verdicts_of(CLAUSES, case, around=generators_restored)
+    clauses = [*CLAUSES, *([measures_its_maps] if method.columns else [])]
+    yield from verdicts_of(clauses, case, around=generators_restored)
 
 
 def _inapplicable(case: MethodCase) -> str | None:

@@ -20,7 +20,7 @@ from wsol_bench.common.plugin_options import bind_options, name_with_options
 from wsol_bench.common.registry import Registry
 from wsol_bench.common.table import Column
 from wsol_bench.common.vocabulary import Classes, Sanity, Scope
-from wsol_bench.errors import ModelError, NotApplicableError, PluginError
+from wsol_bench.errors import ConfigError, ModelError, NotApplicableError, PluginError
 from wsol_bench.methods.isolation import isolated
 
 __all__ = ["MapMethod", "MeasuredMaps", "cam_method", "cam_methods", "merged_plan"]
@@ -232,7 +232,16 @@ def cam_method(
     Args:
         name, plan, paper, scope, classes, generalizes_cam: see ``MapMethod``.
         columns: what each of the method's columns means, by the column's name.
+
+    Raises:
+        ConfigError: ``columns`` are no names with what they mean.
     """
+    texts = [*columns, *columns.values()] if isinstance(columns, Mapping) else [None]
+    if not all(isinstance(text, str) and text for text in texts):
+        raise ConfigError(
+            f"map method {name!r}: columns: expected a dictionary of names, each with what the "
+            f"column means, found {columns!r}"
+        )
 
     def register(function: MapFunction) -> MapMethod:
         method = MapMethod(

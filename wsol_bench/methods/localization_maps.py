@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any, get_args, overload
 
 import torch
 from jaxtyping import Float, Int64
@@ -120,6 +120,9 @@ def localization_maps(
         >>> maps["grad_cam"].shape
         torch.Size([2, 5, 2, 2])
     """
+    _require_network(model)
+    _require_choice("layout", layout, (None, *get_args(Layout)))
+    _require_choice("precision", precision, get_args(Precision))
     network = plain_network(model)
     _require_batch(network, images)
     resolved = _resolved(methods)
@@ -127,9 +130,11 @@ def localization_maps(
     layers = list(layer) if isinstance(layer, list | tuple) else [] if layer is None else [layer]
     targets = targets_of(
         network, layers, layout=layout, head=head,
-        token_grid=None if token_grid is None else TokenGrid(*token_grid),
+        token_grid=_token_grid(token_grid),
         required=any(method.scope == "layer" for method in resolved),
     )  # fmt: skip
+    if not isinstance(k, int) or k < 1:
+        raise ConfigError(f"k: expected a number of classes, at least 1, found {k!r}")
     slots = BestClasses(k) if classes is None else _class_slots(classes, images)
     with exclusively(network), uncompiled(network):
         record = capture(
@@ -150,6 +155,10 @@ def _maps(method: MapMethod, record: Record, *, by_layer: bool) -> Any:
 def _resolved(methods: Methods) -> list[MapMethod]:
     """The methods that are listed; ConfigError if one is unknown, or cannot be asked for here."""
     listed = [methods] if isinstance(methods, str | MapMethod) else methods
+    if not isinstance(listed, Sequence):
+        raise ConfigError(
+            f"methods: expected a method's name or a list of them, found {type(methods).__name__}"
+        )
     resolved = uniquely_named(
         method if isinstance(method, MapMethod) else cam_methods.get(method) for method in listed
     )
@@ -162,6 +171,32 @@ def _resolved(methods: Methods) -> list[MapMethod]:
     return list(resolved)
 
 
+def _require_network(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"model: expected a network, a torch.nn.Module, found {type(model).__name__}"
+        )
+
+
+def _require_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    """Raise ConfigError unless the value of an argument is one of its choices."""
+    if value not in choices:
+        raise ConfigError(f"{name}: expected {' or '.join(map(repr, choices))}, found {value!r}")
+
+
+def _token_grid(given: Any) -> TokenGrid | None:
+    """The grid of tokens that is given; ConfigError if it is none."""
+    if given is None:
+        return None
+    numbers = given if isinstance(given, tuple | list) else ()
+    if len(numbers) != 3 or not all(isinstance(number, int) for number in numbers):
+        raise ConfigError(
+            "token_grid: expected three numbers, (rows, columns, index of the first patch token), "
+            f"found {given!r}"
+        )
+    return TokenGrid(*numbers)
+
+
 def _require_batch(model: nn.Module, images: Any) -> None:
     """Raise ModelError unless the images are a batch that the network can take."""
     expected = "expected normalized images as a tensor of shape (batch, 3, height, width), found"
@@ -170,6 +205,9 @@ def _require_batch(model: nn.Module, images: Any) -> None:
         raise ModelError(f"images: {expected} {type(images).__name__}{hint}")
     if images.ndim != 4 or 0 in images.shape:
         hint = "; images[None] is a batch of one image" if images.ndim == 3 else ""
+        raise ModelError(f"images: {expected} shape {tuple(images.shape)}{hint}")
+    if images.shape[3] == 3 != images.shape[1]:
+        hint = "; images.permute(0, 3, 1, 2) has the channels before rows and columns"
         raise ModelError(f"images: {expected} shape {tuple(images.shape)}{hint}")
     if not images.is_floating_point():
         raise ModelError(

@@ -43,14 +43,15 @@ def build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Modul
             raise ModelError(str(error)) from error
         try:
             module = builder(**arguments)
-        except Exception as error:  # a user's builder can raise any error
+        except (Exception, SystemExit) as error:  # a user's builder can raise any error
             if isinstance(error, OSError) and published is not None and ":" not in name:
                 raise ModelError(
                     f"{name}: weights {weights!r} could not be downloaded ({error}); download the "
                     "file on a machine with internet access and give its path as 'weights:'"
                 ) from error
+            given = f"with {arguments}" if arguments else "without 'arguments:'"
             raise ModelError(
-                network_error(name, f"cannot be built with {arguments}", error, builder)
+                network_error(name, f"cannot be built {given}", error, builder)
             ) from error
     if not isinstance(module, nn.Module):
         raise ModelError(f"{name}: expected a torch.nn.Module, found {type(module).__name__}")
@@ -58,7 +59,7 @@ def build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Modul
 
 
 def network_error(
-    name: str, failure: str, error: Exception, builder: Callable[..., Any] | None = None
+    name: str, failure: str, error: BaseException, builder: Callable[..., Any] | None = None
 ) -> str:
     """The message of an exception that a network, or its builder, has raised.
 

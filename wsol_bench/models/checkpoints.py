@@ -143,9 +143,16 @@ def _read_checkpoint(path: Path) -> Mapping[Any, Any]:
     except Exception as error:  # damaged bytes lead the reader to errors of any kind
         # Torch's own text is long, and recommends to run the file.
         reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
+        with path.open("rb") as file:
+            begin = file.read(20)
+        if not begin:
+            reason = "the file is empty"
+        elif begin.lstrip().startswith(b"<"):
+            reason = f"it begins with {begin.decode(errors='replace')!r}, as a web page does"
         raise ModelError(
-            f"weights file {path} cannot be loaded as tensors alone (weights_only=True): {reason} "
-            "Save a state_dict alone, as .pth or .safetensors"
+            f"weights file {path} cannot be loaded as tensors alone (weights_only=True): "
+            f"{(reason or type(error).__name__).rstrip('.')}. Save a state_dict alone, as .pth or "
+            ".safetensors"
         ) from error
     if not isinstance(content, Mapping):
         raise ModelError(
@@ -222,7 +229,8 @@ def _default(content: Mapping[Any, Any], path: Path) -> tuple[str, dict[str, Any
     )
     raise ModelError(
         f"weights file {path}: expected a state_dict or a mapping that holds one under "
-        f"{' or '.join(_ENTRIES)}, found keys {found}"
+        f"{' or '.join(_ENTRIES)}, found {f'keys {found}' if found else 'no keys'}; save what "
+        "'state_dict()' of the network returns"
     )
 
 
@@ -240,10 +248,11 @@ def _named(content: Mapping[Any, Any], key: str, path: Path) -> tuple[str, dict[
     if not state:
         entries = ", ".join(name for name, _ in _entries(content)) or "none"
         firsts = dict.fromkeys(name.partition(".")[0] for name in _tensors(within))
+        where = key[: len(key) - len(rest)].rstrip(".") or "the file"
+        begins = f"; the keys in {where!r} begin with: {', '.join(list(firsts)[:8])}"
         raise ModelError(
             f"weights file {path}: no weights under key {key!r}; entries that hold a state_dict: "
-            f"{entries}; the keys in {key[: len(key) - len(rest)].rstrip('.') or 'the file'!r} "
-            f"begin with: {', '.join(list(firsts)[:8]) or 'none'}"
+            f"{entries}{begins if firsts else ''}"
         )
     return key, state
 

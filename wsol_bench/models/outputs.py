@@ -41,13 +41,15 @@ def findings_of(outputs: Float[Tensor, "batch n"]) -> tuple[str, ...]:
             "its outputs are the same for all classes, on images of noise: maps of such classes "
             "are zero or arbitrary. Are the weights of its head loaded?",
         )
+    total = values.sum(dim=1)
+    if bool((values >= 0).all()) and bool(((total / total[0] - 1).abs() < _TOLERANCE).all()):
+        words = "one" if abs(float(total[0]) - 1) < _TOLERANCE else f"{float(total[0]):.4g}"
+        return (
+            f"its outputs sum to {words} for each image, as behind a softmax inside the network: "
+            "where it is certain of a class, gradients are near zero, and maps made from them "
+            f"are near zero or noise. {_MEND}",
+        )
     if bool(((values >= 0) & (values <= 1)).all()):
-        if bool(((values.sum(dim=1) - 1).abs() < _TOLERANCE).all()):
-            return (
-                "its outputs sum to one for each image, as behind a softmax inside the network: "
-                "where it is certain of a class, gradients are near zero, and maps made from them "
-                f"are near zero or noise. {_MEND}",
-            )
         return (
             "its outputs all lie between 0 and 1, as behind a sigmoid inside the network: where it "
             "is certain of a class, gradients saturate near zero, and maps made from them are near "

@@ -85,7 +85,7 @@ def _dataset_lines(dataset: Dataset, examples: int) -> Iterator[str]:
     order = ", ".join(f"{i} {wnid}" for i, wnid in enumerate(dataset.classes["wnid"].head(3)))
     yield f"  class order (sorted wnids): {order}, ..."
     findings = Counter(finding.kind for finding in dataset.findings)
-    yield f"  findings: {sum(findings.values()) or 'none'}"
+    yield f"  findings of the loader: {sum(findings.values()) or 'none'}"
     for kind, count in findings.most_common():
         yield f"    {count} x {kind}: {DATASET_FINDINGS.get(kind, '')}"
         shown = [finding for finding in dataset.findings if finding.kind == kind][:examples]

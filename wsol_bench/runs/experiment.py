@@ -82,7 +82,7 @@ class _Resolved(NamedTuple):
         protocol = config.build_protocol()
         methods = build_methods(config)
         is_measured = config.faithfulness is not None
-        columns = (column for method in methods.map_methods for column in method.columns)
+        columns = {method.name: method.columns for method in methods.map_methods}
         measured = MeasuredColumns.of(columns, faithfulness=is_measured)
         metrics = build_metrics(config.metrics, protocol, faithfulness=is_measured)
         scoring_of(protocol, metrics).require_columns(protocol.name, measured)

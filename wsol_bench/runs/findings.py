@@ -4,6 +4,7 @@ Nothing here is stored. All findings follow from the run's identity and its summ
 the same when it is finished, read, merged or scored again.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import pandas as pd
 
 from wsol_bench.protocols.model import AnyProtocol, PixelProtocol
 from wsol_bench.runs.identity import Identity
-from wsol_bench.runs.schema import COMPLETENESS, UNSOUND, RowStatus
+from wsol_bench.runs.schema import COMPLETENESS, UNSOUND, MethodStatus, RowStatus
 
 __all__ = ["DATASET_FINDINGS", "FindingKind", "RunFinding", "findings_of_run"]
 
@@ -41,6 +42,7 @@ class FindingKind(StrEnum):
     UNSOUND_MAPS = "unsound_maps"
     ALL_ZERO = "all_zero"
     INCOMPLETE = "incomplete"
+    UNSOUND_COLUMN = "unsound_column"
 
 
 class RunFinding(NamedTuple):
@@ -77,7 +79,7 @@ def findings_of_run(identity: Identity, summary: pd.DataFrame) -> list[RunFindin
     several = _several(summary)
     for values in summary.to_dict(orient="records"):
         line = {str(name): value for name, value in values.items()}
-        findings += _of_method(line, identity.protocol, several=several)
+        findings += _of_method(line, identity, several=several)
     return findings
 
 
@@ -105,12 +107,13 @@ def _several(summary: pd.DataFrame) -> bool:
 
 
 def _of_method(
-    line: Mapping[str, Any], protocol: AnyProtocol, *, several: bool
+    line: Mapping[str, Any], identity: Identity, *, several: bool
 ) -> Iterator[RunFinding]:
     """What the maps of one line of the summary are."""
     n_images = line["n_images"]
     concerned = {name: line[name] for name in ("model", "method", "layer")}
-    of_line = f" ({line['model']}, layer {line['layer'] or '-'})" if several else ""
+    layer = f", layer {line['layer']}" if line["layer"] else ""
+    of_line = f" ({line['model']}{layer})" if several else ""
     if line["n_missing"]:
         yield RunFinding(
             FindingKind.MISSING_MAPS,
@@ -132,17 +135,36 @@ def _of_method(
             continue
         yield RunFinding(
             FindingKind.UNSOUND_MAPS,
-            f"{count} of {n_images} maps {_WORDS[status]}{_consequence(status, protocol)}{of_line}",
+            f"{count} of {n_images} maps {_WORDS[status]}"
+            f"{_consequence(status, identity.protocol)}{of_line}",
             **concerned,
         )
+    yield from _of_columns(line, identity, of_line, concerned)
+
+
+def _of_columns(
+    line: Mapping[str, Any], identity: Identity, of_line: str, concerned: Mapping[str, str]
+) -> Iterator[RunFinding]:
+    """What a method has measured of its maps."""
+    method = identity.methods.get(line["method"])
+    if method is None or line["status"] != MethodStatus.OK:
+        return
+    for name in (column.name for column in method.columns):
+        if line["n_images"] > line.get("n_held_out", 0) and not math.isfinite(line[name]):
+            yield RunFinding(
+                FindingKind.UNSOUND_COLUMN,
+                f"what it measures as {name!r} is not a finite number for every image{of_line}",
+                **concerned,
+            )
     logit, gap = (line.get(column.name, float("nan")) for column in COMPLETENESS)
     if gap > _COMPLETE * abs(logit):
         yield RunFinding(
             FindingKind.INCOMPLETE,
-            f"its gradients and biases miss the class's score before softmax by {gap:.3g} of "
-            f"{logit:.3g} on average ({gap / abs(logit):.0%}){of_line}. They add up to it only in "
-            "networks of ReLUs, convolutions, linear layers and batch normalization, so these maps "
-            "show a part of the score",
+            "its terms (gradients times the input, and times all biases of its layers) add up to "
+            f"the class's score before softmax only up to {gap:.3g} on average, where the mean "
+            f"score is {logit:.3g} ({gap / abs(logit):.0%}){of_line}. They add up to it in "
+            "networks of ReLUs, convolutions, linear layers and batch normalization alone, so "
+            "these maps show a part of the score",
             **concerned,
         )
 

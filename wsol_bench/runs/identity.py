@@ -100,7 +100,7 @@ class Identity(Facts):
     def measured(self) -> MeasuredColumns:
         """The columns of ``rows`` that only the run's network pass could fill."""
         measured = self.config.get("faithfulness") is not None
-        columns = (column for method in self.methods.values() for column in method.columns)
+        columns = {name: method.columns for name, method in self.methods.items()}
         return MeasuredColumns.of(columns, faithfulness=measured)
 
     @property

@@ -328,6 +328,7 @@ SUMMARY_COUNTS = (
     *UNSOUND.values(),
     *("n_scored", "n_held_out"),
     *(*COST_NUMBERS, "reason"),
+    "findings",  # in the output of --json
 )
 
 

@@ -228,14 +228,14 @@ class Scoring(ABC):
         own = (*ROW_KEYS.columns, *BOX_COLUMNS, *self.row_columns, *PEAK, *measured.faithfulness)
         columns = {column.name for column in own}
         names = {*GROUP, *SUMMARY_COUNTS, *self.number_names}
+        of_metrics = {metric.name for metric in self.metrics}
+        of_metrics |= {metric.column.name for metric in self.map_metrics if metric.column}
         for column in measured.of_methods:
-            if column.name in columns | names:
+            if column.name in columns | names | of_metrics:
                 raise ConfigError(
-                    f"methods: the column {column.name!r} that a method measures has the name of "
-                    "another column of the results; rename it"
+                    f"methods: a method measures {column.name!r}, a name that a number or another "
+                    "column of the results has; rename it in the method's 'columns'"
                 )
-            columns.add(column.name)
-            names.add(column.name)
         for metric in self.metrics:
             if metric.column is not None:
                 if metric.column.name in columns:

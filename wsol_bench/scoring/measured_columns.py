@@ -1,6 +1,6 @@
 """The columns of ``rows`` that hold what a network pass measures of maps beside their scores."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from wsol_bench.common.table import Column
@@ -22,25 +22,30 @@ class MeasuredColumns(NamedTuple):
     of_methods: tuple[Column, ...] = ()
 
     @classmethod
-    def of(cls, columns: Iterable[Column], *, faithfulness: bool) -> "MeasuredColumns":
+    def of(
+        cls, columns: Mapping[str, Iterable[Column]], *, faithfulness: bool
+    ) -> "MeasuredColumns":
         """The columns of a run.
 
         Args:
-            columns: those of its map methods, one method after the other.
+            columns: those of each map method, by its name.
             faithfulness: whether it measures faithfulness.
 
         Raises:
             ConfigError: two methods mean different things by one column.
         """
-        by_name: dict[str, Column] = {}
-        for column in columns:
-            if by_name.setdefault(column.name, column) != column:
-                raise ConfigError(
-                    f"methods: two of them measure {column.name!r}, one as "
-                    f"{by_name[column.name].meaning!r} and one as {column.meaning!r}; rename one "
-                    "of the columns"
-                )
-        return cls(FAITHFULNESS if faithfulness else (), tuple(by_name.values()))
+        by_name: dict[str, tuple[Column, str]] = {}
+        for method, of_method in columns.items():
+            for column in of_method:
+                first, other = by_name.setdefault(column.name, (column, method))
+                if first != column:
+                    raise ConfigError(
+                        f"methods: {other} measures {column.name!r} as {first.meaning!r}, and "
+                        f"{method} as {column.meaning!r}; rename one of the columns"
+                    )
+        return cls(
+            FAITHFULNESS if faithfulness else (), tuple(column for column, _ in by_name.values())
+        )
 
     @property
     def all(self) -> tuple[Column, ...]:

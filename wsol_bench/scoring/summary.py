@@ -1,11 +1,10 @@
 """The summary of a run: one line of numbers for each model x method x layer x protocol."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Float64
 
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.image_scores import ImageScores
@@ -78,15 +77,12 @@ class MethodResults:
             "n_missing": scores.n_missing,
             **{name: scores.n_with_status(status) for status, name in UNSOUND.items()},
             **self._scoring.summary(scores, self._selection),
-            **{name: _mean(scores.scored.of_maps(name)) for name in self._measured},
+            **{
+                name: float(scores.scored.of_maps(name).mean()) if len(scores.scored) else math.nan
+                for name in self._measured
+            },
             **({} if costs is None else _cost(costs)),
         }
-
-
-def _mean(values: Float64[np.ndarray, " n"]) -> float:
-    """The mean of the values that are numbers; NaN if none is one."""
-    numbers = values[~np.isnan(values)]
-    return float(numbers.mean()) if len(numbers) else float("nan")
 
 
 def _cost(costs: pd.DataFrame) -> dict[str, float | str]:

@@ -72,7 +72,7 @@ def backward_rule(rule: Rule) -> Iterator[None]:
     if not mode.n_changed:
         raise NotApplicableError(
             f"the {rule} rule changes how rectifiers (ReLU, GELU, ...) pass the gradient, and the "
-            "network runs no rectifier"
+            "network runs no rectifier (a clamp at both ends counts as a gate)"
         )
 
 
