@@ -191,15 +191,35 @@ def test_a_function_with_a_wrong_second_derivative_is_refused(function: type[Fun
     assert dict(vars(function)) == parts
 
 
+class Scales(Function):
+    """A swish whose scale has a default value, in the newer form of a function."""
+
+    @staticmethod
+    def forward(x: Tensor, scale: float = 2.0) -> Tensor:
+        return scale * x * x.sigmoid()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        x, ctx.scale = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        gate = x.sigmoid()
+        return ctx.scale * cotangent * (gate + x * gate * (1 - gate)), None
+
+
 @pytest.mark.parametrize(
     ("own", "plain"),
     [
         (Cube.apply, lambda x: x**3),
+        (Scales.apply, lambda x: 2 * x * x.sigmoid()),
         (Rectifies.apply, lambda x: (x - 0).relu()),
         (lambda x: Reverses.apply(x, 0.5), lambda x: x * -0.5 + 1.5 * x.detach()),
         (lambda x: Cube.apply(Reverses.apply(x, -1.0)), lambda x: x**3),
     ],
-    ids=["cube", "rectifier", "reversal", "two"],
+    ids=["cube", "swish", "rectifier", "reversal", "two"],
 )
 def test_a_function_with_a_second_derivative_has_its_map(
     own: Callable[[Tensor], Tensor], plain: Callable[[Tensor], Tensor]

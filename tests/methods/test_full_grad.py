@@ -6,10 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from gradient_worlds import gap_head, network_with, record_of, relu_head
-from networks import images
+from networks import images, seeded
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from wsol_bench.capture import Plan, capture
+from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.full_grad import full_grad, spatial_bias
 from wsol_bench.models.target_layers import Target
 
@@ -94,6 +96,45 @@ def test_full_grad_sums_rescaled_layers_at_the_size_of_the_image() -> None:
                 resized = F.interpolate(of_layer[None], (8, 8), mode="bilinear", align_corners=True)
                 expected = expected + resized[0].sum(0)
             torch.testing.assert_close(maps[b, slot], expected, rtol=1e-4, atol=1e-4)
+
+
+class _WithNorms(nn.Module):
+    """A normalization of timm with a ReLU in it, and one of vectors, as in heads of fastai."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3), BatchNormAct2d(8), nn.Conv2d(8, 8, 3))
+        self.norm, self.fc = nn.BatchNorm1d(8), nn.Linear(8, 5)
+        for norm in (self.features[1], self.norm):
+            for values in (norm.weight, norm.bias, norm.running_mean):
+                nn.init.normal_(values)
+
+    def forward(self, images: Tensor) -> Tensor:
+        head: Tensor = self.fc(self.norm(self.features(images).relu().mean((2, 3))))
+        return head
+
+
+def test_normalizations_with_an_activation_add_their_bias_before_it() -> None:
+    """timm's class derives from BatchNorm2d, and its output comes after the ReLU."""
+    net = seeded(_WithNorms)
+    of = capture(net, images(2, 12), [Target("features")], Plan())
+    _, values = full_grad.measured(of)
+    gap = values["completeness_gap"]
+    torch.testing.assert_close(gap, torch.zeros_like(gap), rtol=0, atol=1e-5)
+
+
+def test_a_normalization_whose_output_is_not_known_is_refused() -> None:
+    class Own(nn.BatchNorm2d):
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input).relu()
+
+    net = seeded(_WithNorms)
+    net.features[1] = Own(8)
+    of = capture(net, images(2, 12), [Target("features")], Plan())
+    with pytest.raises(
+        NotApplicableError, match=r"features\.1 is a Own, .* adds its bias is not kno"
+    ):
+        full_grad(of)
 
 
 def test_a_module_adds_its_bias_to_each_channel() -> None:

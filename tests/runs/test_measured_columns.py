@@ -194,6 +194,6 @@ def test_a_run_says_where_full_grad_is_not_complete(tmp_path: Path, monkeypatch)
     )  # fmt: skip
     line = results.summary.set_index(["model", "method"]).loc[("flat", "full_grad")]
     share = line["completeness_gap"] / abs(line["logit"])
-    assert f"score is {line['logit']:.3g} ({share:.0%})" in finding.text
+    assert f"the mean score is {line['logit']:.3g} ({share:.0%})" in finding.text
     complete = results.summary.set_index(["model", "method"]).loc[("shapes_net", "full_grad")]
     assert complete["completeness_gap"] < 1e-4 * abs(complete["logit"])

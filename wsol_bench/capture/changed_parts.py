@@ -10,6 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from wsol_bench.capture.network import evaluation_mode, passed, uncompiled
+from wsol_bench.errors import ModelError
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.target_layers import find_module
 
@@ -22,8 +23,8 @@ __all__ = [
     "under_changes",
 ]
 
-# The least ratio of the shares of two readings of one shape, of which the higher one is right. For
-# c = h = w, the wrong one has about 1/2 in place of the share of the columns.
+# The least ratio of the shares of two readings of one shape, of which the higher one is right. With
+# c = h = w, the wrong reading takes channels for columns, in half of which a change lies by chance.
 CONTRAST = 1.25
 
 # If less than this share of the positions is touched by a quarter, on the average, the layer is
@@ -33,7 +34,7 @@ _LOCAL = 0.6
 # A change below this part of the largest one, in squares, is rounding: nothing has changed.
 _UNCHANGED = 1e-8
 # A margin of the grid that shows nothing of the image is no border effect if it has at least this
-# share of the rows, and two of them.
+# share of the rows (or columns), and two of them.
 _MARGIN = 1 / 8
 
 # The quarter in which each quarter lies after a grid is mirrored, turned or transposed.
@@ -65,6 +66,9 @@ def pass_changes(
         model: the network.
         images: a batch of the input's size, format and device.
         further: rows and columns of parts that are changed in further copies.
+
+    Raises:
+        ModelError: the network fails on so many images.
     """
     noise = torch.Generator().manual_seed(0)
     height, width = images.shape[2:]
@@ -73,8 +77,15 @@ def pass_changes(
     batch = drawn[:1].repeat(1 + len(parts), 1, 1, 1)
     for image, (rows, columns) in zip(batch[1:], parts, strict=True):
         image[:, rows, columns] = 2 * drawn[1][:, rows, columns] + 2
-    with uncompiled(model), torch.no_grad():
-        passed(model, batch, None)
+    try:
+        with uncompiled(model), torch.no_grad():
+            passed(model, batch, None)
+    except Exception as error:  # a network can raise any error
+        raise ModelError(
+            f"{type(model).__name__} fails on {len(batch)} images at once, which would show how "
+            "the layer lies over the input; say it with 'layout:' or 'token_grid:'. "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _quarters(height: int, width: int) -> Iterator[tuple[slice, slice]]:
@@ -141,7 +152,8 @@ def _ends_elsewhere(changes: Float[Tensor, "8 h w"]) -> bool:
 
     If the network crops its input, nothing changes with a strip at the border, and the grid's
     border shows what is further inside. If it pads its input, a margin of the grid changes with
-    no part of the image. A border that is blanked where it is does both, and the grid is right.
+    no part of the image. If the network blanks the border of its input, both happen at one border,
+    and the grid is right.
 
     Args:
         changes: the changes with each quarter of the image, and with each of the ``strips``.
@@ -154,7 +166,7 @@ def _ends_elsewhere(changes: Float[Tensor, "8 h w"]) -> bool:
         int(lines.int().argmax())
         for lines in (seen.any(1), seen.any(1).flip(0), seen.any(0), seen.any(0).flip(0))
     ]
-    rows, columns = (len(lines) for lines in (seen, seen.T))
+    rows, columns = seen.shape
     within = seen[margins[0] : rows - margins[1], margins[2] : columns - margins[3]]
     # Behind rectifiers positions anywhere may show nothing, which tells of no margin.
     is_full = bool(within.float().mean() > 1 - _MARGIN) and within.numel() > seen.numel() / 4

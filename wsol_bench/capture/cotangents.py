@@ -55,7 +55,12 @@ def _without_overflow(
     """
     found = passed_back(_SCALE)
     tensors = [gradient for gradient in found if gradient is not None]
-    if not _is_half(logits) or all(bool(one.isfinite().all()) for one in tensors):
+    # One look for all: each would wait for the GPU.
+    if (
+        not _is_half(logits)
+        or not tensors
+        or bool(torch.stack([one.isfinite().all() for one in tensors]).all())
+    ):
         return found
     return [
         None if one is None else torch.where(one.isfinite(), one, plain)
@@ -64,7 +69,7 @@ def _without_overflow(
 
 
 def _is_half(logits: Float[Tensor, "batch n"]) -> bool:
-    """Return whether logits were computed in float16, though they may be in float32 now."""
+    """Return whether logits are in float16, or were made directly from values that are."""
     below = () if logits.grad_fn is None else logits.grad_fn.next_functions
     results = [result for node, _ in below for result in getattr(node, "_input_metadata", ())]
     return torch.float16 in {logits.dtype, *(result.dtype for result in results)}

@@ -199,7 +199,7 @@ def _is_another(model: nn.Module, images: Tensor, layer: str, grid: LayerGrid) -
 def _as_tokens(
     model: nn.Module, images: Tensor, output: Shaped[Tensor, "5 ..."], grid: LayerGrid
 ) -> list[Shaped[Tensor, "5 c h w"]]:
-    """Other readings of a layer's output, in which a dimension that is none in the grid is tokens.
+    """Other readings of a layer's output, in which one of its dimensions holds the tokens.
 
     They are the rows and the columns of attention matrices (b, heads, n, n), and the last dimension
     of (b, c, n) with c = n.

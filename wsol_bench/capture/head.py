@@ -86,8 +86,8 @@ class Head:
         """Raise NotApplicableError unless the layer's own activations give the network's logits."""
         tape = self._tape
         device = tape.output.device
-        # In reverse order and once more: a tensor that belongs to another image shows. And never as
-        # many as in the other pass: a number that belongs to that pass shows.
+        # In reverse order and once more: a tensor that belongs to another image shows. Their number
+        # is never that of the other pass, so that a number that a module kept from it shows.
         image = torch.arange(max(batch, 2), -1, -1, device=device).remainder(batch)
         own = tape.output.relu() if self._target.then_relu else tape.output
         try:

@@ -5,8 +5,10 @@ right: with ``once_differentiable``, detached tensors, or tensors that its forwa
 saved, the second derivative lacks a part, and nothing fails.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,12 +24,14 @@ __all__ = ["own_functions", "require_second_derivatives"]
 
 # The step of a finite difference, as a part of the size of the arguments.
 _STEP = 1e-2
-# A second derivative is wrong if it is off by this part of its own size in more than this share of
-# its values: at a kink there is none.
+# A second derivative is wrong if it is off by this part of its own size in more than this same part
+# of its values: at a kink there is none.
 _OFF = 0.1
 # What is less than this part of the gradient's size is rounding.
 _LEAST = 0.01
 
+# A function belongs to no network: one thread at a time replaces the forward pass of functions.
+_PATCHING = threading.Lock()
 # By network, the layers behind which its own functions were checked.
 _CHECKED = WeakKeyDictionary[nn.Module, set[str]]()
 
@@ -51,7 +55,7 @@ def require_second_derivatives(
     if layer in checked:
         return
     functions = list(dict.fromkeys(own_functions(logits)))
-    with ExitStack() as stack:
+    with _PATCHING, ExitStack() as stack:
         calls = [stack.enter_context(_noted_calls(function)) for function in functions]
         if functions:
             again()
@@ -89,16 +93,18 @@ def own_functions(tensor: Tensor) -> Iterator[type[Function]]:
 
 @contextmanager
 def _noted_calls(function: type[Function]) -> Iterator[list[tuple[Any, ...]]]:
-    """Note the arguments with which a function is called within the context."""
+    """Note the arguments of the first call of a function within the context."""
     calls: list[tuple[Any, ...]] = []
     forward, own = function.forward, function.__dict__.get("forward")
     takes_context = function.setup_context is Function.setup_context
 
+    @wraps(forward)  # torch fills in the defaults of its signature
     def noting(*arguments: Any) -> Any:
-        given = arguments[takes_context:]
-        calls.append(
-            tuple(value.clone() if isinstance(value, Tensor) else value for value in given)
-        )
+        if not calls:
+            given = arguments[takes_context:]
+            calls.append(
+                tuple(value.clone() if isinstance(value, Tensor) else value for value in given)
+            )
         return forward(*arguments)
 
     setattr(function, "forward", staticmethod(noting))  # noqa: B010
@@ -160,12 +166,12 @@ def _is_right(call: _Call) -> bool:
     terms = [(g * d).sum() for g, d in zip(slopes, steps, strict=True) if g is not None]
     product = torch.stack(terms).sum() if terms else torch.zeros(())
     if not product.requires_grad:
-        return not bool(product)
+        return not bool(product.detach())
     exact = torch.autograd.grad(product, [*points, *call.cotangents], allow_unused=True)
     by_cotangents = zip(exact[len(points) :], call.cotangents, strict=True)
-    total = sum(float((part * of).sum()) for part, of in by_cotangents if part is not None)
+    total = sum(float((part * of.detach()).sum()) for part, of in by_cotangents if part is not None)
     # The gradient is linear in the cotangents, and so is its product with the steps.
-    if abs(total - float(product)) > _OFF * abs(float(product)):
+    if abs(total - float(product.detach())) > _OFF * abs(float(product.detach())):
         return False
     ahead, behind = (
         call.gradient([

@@ -1,9 +1,10 @@
 """The probe, which asks a network again after its one pass, and ``capture``, which makes both."""
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
@@ -205,20 +206,22 @@ class Probe:
         return self._once(key, lambda: self._gradients(classes, self.images, {}, rule)[0])
 
     def gradients_at(
-        self, modules: Sequence[str], classes: Int64[Tensor, "batch k"]
+        self, modules: Iterable[str] | Mapping[str, int], classes: Int64[Tensor, "batch k"]
     ) -> dict[str, tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch k ..."]]]:
         """The outputs of modules, and the gradients of the class scores (before softmax) there.
 
         Args:
-            modules: dotted names. A module that does not run is left out; if a module runs several
-                times, its last output counts. Gradients are 0 where no path leads to the scores.
+            modules: dotted names; as a mapping, with the number of dimensions of the output: others
+                are left out, as are modules that do not run. The last run of a module counts.
+                Gradients are 0 where no path leads to the scores.
             classes: output index of each class slot.
 
         Returns:
             By module name, the output and its gradients, in float32.
         """
         layers = {name: find_module(self.model, name) for name in modules}
-        return self._gradients(classes, self.images, layers, "plain")[1]
+        n_dims = modules if isinstance(modules, Mapping) else {}
+        return self._gradients(classes, self.images, layers, "plain", n_dims)[1]
 
     def _gradients(
         self,
@@ -226,6 +229,7 @@ class Probe:
         images: Float[Tensor, "n 3 h w"],
         layers: dict[str, nn.Module],
         rule: Rule,
+        n_dims: Mapping[str, int] = MappingProxyType({}),
     ) -> tuple[Float[Tensor, "n k 3 h w"], dict[str, tuple[Tensor, Tensor]]]:
         """Gradients at the pixels, and modules' outputs with the gradients there, by name.
 
@@ -235,6 +239,8 @@ class Probe:
 
         def note(name: str) -> Any:
             def hook(module: nn.Module, inputs: Any, output: Any) -> Any:
+                if output.ndim != n_dims.get(name, output.ndim):
+                    return None
                 outputs[name] = output
                 return output.clone()  # what follows may work in place
 
@@ -249,17 +255,11 @@ class Probe:
         # Slot by slot: all of them at once would hold the whole network's gradients k times.
         slots = [
             gradients(
-                logits,
-                tensors,
-                cotangents[:, [slot]],
-                names,
-                self.model,
-                cost=self.cost,
-                retain=True,
-                n_required=1,
+                logits, tensors, cotangents[:, [slot]], names, self.model, cost=self.cost,
+                retain=True, n_required=1,
             )
             for slot in range(classes.shape[1])
-        ]
+        ]  # fmt: skip
         at_pixels, *at_layers = (
             torch.cat(of_slots, dim=1) for of_slots in zip(*slots, strict=True)
         )

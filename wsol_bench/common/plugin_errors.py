@@ -67,7 +67,7 @@ def _place(error: BaseException, function: Callable[..., Any] | None) -> str:
     The line is the last one outside of this package, the standard library and installed packages:
     the user's own code, even if it is a library that it calls that raises. If there is no such
     line, it is the last one in the file of the plug-in's function. If there is none, as when the
-    function does not take its arguments, it is that of the function, or else the last.
+    function does not take its arguments, it is the function's own first line, or else the last one.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_short(error.filename)}:{error.lineno}"

@@ -45,6 +45,7 @@ def expect_same_values(expected: Tensor, found: Tensor, circumstance: str) -> No
         found: the values to compare with them.
         circumstance: what they are, to end the words "the same values ...".
     """
+    expected, found = expected.detach().double(), found.detach().double()
     off = (expected - found).abs() > _TOLERANCE * expected.abs().clamp(min=1)
     if bool(off.any()):
         fail(

@@ -164,7 +164,7 @@ def _measured(metric: Metric, scoring: Scoring) -> MeasuredColumns:
     unknown = {*metric.needs} - {*scoring.rows_table.names, *scoring.curves_table.names}
     return MeasuredColumns(
         FAITHFULNESS if unknown & faithfulness else (),
-        tuple(_columns_of_methods(unknown - faithfulness)),
+        tuple(dict.fromkeys(_columns_of_methods(unknown - faithfulness))),
     )
 
 

@@ -142,7 +142,7 @@ class MapMethod:
     def _require_values(self, values: Mapping[str, Any], expected: tuple[int, ...]) -> None:
         """Raise ModelError unless there is a value of each column for each class slot."""
         names = [column.name for column in self.columns]
-        if sorted(values) != sorted(names):
+        if set(values) != set(names):
             raise ModelError(
                 f"map method {self.name!r}: expected (maps, values) with the values of its columns "
                 f"({_listed(names)}), as its decorator says, found values of {_listed(values)}"

@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from wsol_bench.capture import Plan, Record
+from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.base import MeasuredMaps, cam_method
 from wsol_bench.runs.schema import COMPLETENESS
 
@@ -32,38 +34,56 @@ def full_grad(record: Record) -> MeasuredMaps:
     is as small as the gradients are.
 
     The paper's completeness (eq. 4) is measured beside each map: without psi, the terms and those
-    of linear layers add up to the score in a network of ReLUs, which is piecewise linear. Where
-    they do not (ReLU6, GELU, a sigmoid, a normalization of each image), the map leaves out what
-    makes the ``completeness_gap``.
+    of linear layers add up to the score in a network of ReLUs whose modules run once, which is
+    piecewise linear. Where they do not (ReLU6, GELU, a sigmoid, a normalization of each image), the
+    map leaves out what makes the ``completeness_gap``.
+
+    Raises:
+        NotApplicableError: a batch normalization of the network's own does more than to normalize,
+            or a convolution sees windows of an image.
     """
     probe = record.probe
     products = probe.pixel_gradients(record.classes) * probe.images[:, None]
     maps = _rescaled(products).sum(dim=2)
     explained = products.sum(dim=(2, 3, 4))
-    biases = {
-        name: bias
-        for name, module in probe.model.named_modules()
-        if (bias := _bias(module)) is not None
-    }
-    for name, (_, gradients) in probe.gradients_at(list(biases), record.classes).items():
-        if isinstance(probe.model.get_submodule(name), nn.Linear):
-            products = gradients * biases[name]
-        else:
-            products = gradients * biases[name][:, None, None]
+    biases = _biases(probe.model)
+    # The bias of a vector is (c,), and that of a grid (c, 1, 1).
+    n_dims = {name: bias.ndim + 1 for name, bias in biases.items()}
+    for name, (_, gradients) in probe.gradients_at(n_dims, record.classes).items():
+        if len(gradients) != len(maps):
+            raise NotApplicableError(f"{name} sees windows of an image, which are no images")
+        products = gradients * biases[name]
+        explained = explained + products.flatten(2).sum(dim=2)
+        if products.ndim == 5:
             # Resizing is linear: the sum over the channels goes first, and one map is resized.
             layer = _rescaled(products).sum(dim=2)
             maps = maps + F.interpolate(layer, maps.shape[-2:], mode="bilinear", align_corners=True)
-        if len(products) == len(maps):  # windows of several images are no batch
-            explained = explained + products.flatten(2).sum(dim=2)
     logit = record.logits.gather(1, record.classes)
     return MeasuredMaps(maps, {"logit": logit, "completeness_gap": (logit - explained).abs()})
 
 
-def _bias(module: nn.Module) -> Float[Tensor, " c"] | None:
-    """The bias of a linear layer, or the ``spatial_bias`` of another module."""
-    if isinstance(module, nn.Linear):
-        return None if module.bias is None else module.bias.detach().float()
-    return spatial_bias(module)
+def _biases(model: nn.Module) -> dict[str, Float[Tensor, "..."]]:
+    """The biases of a network, by the name of the module that returns what they were added to.
+
+    They have the shape (c,) for outputs (n, c), and (c, 1, 1) for outputs (n, c, h, w).
+    """
+    biases: dict[str, Tensor] = {}
+    for name, module in model.named_modules():
+        is_vector = isinstance(module, nn.Linear | nn.BatchNorm1d)
+        bias = module.bias if isinstance(module, nn.Linear) else spatial_bias(module)
+        if bias is None:
+            continue
+        is_own = isinstance(module, _BatchNorm) and not type(module).__module__.startswith("torch.")
+        if is_own and not isinstance(getattr(module, "drop", None), nn.Module):
+            raise NotApplicableError(
+                f"{name} is a {type(module).__name__}, which may do more than to normalize: where "
+                "it adds its bias is not known"
+            )
+        bias = bias.detach().float()
+        # A batch normalization of timm that ends in an activation has a module before that.
+        at = f"{name}.drop" if is_own else name
+        biases[at] = bias if is_vector else bias[:, None, None]
+    return biases
 
 
 def spatial_bias(module: nn.Module) -> Float[Tensor, " c"] | None:
@@ -75,7 +95,7 @@ def spatial_bias(module: nn.Module) -> Float[Tensor, " c"] | None:
     if isinstance(module, nn.Conv2d):
         return None if module.bias is None else module.bias.detach().float()
     # Without running statistics, all that a normalization adds depends on the input.
-    if not isinstance(module, nn.BatchNorm2d) or module.running_mean is None:
+    if not isinstance(module, _BatchNorm) or module.running_mean is None:
         return None
     with torch.no_grad():  # an affine function of each channel, evaluated at 0
         at_zero = F.batch_norm(

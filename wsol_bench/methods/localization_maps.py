@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, get_args, overload
 
 import torch
@@ -105,11 +106,12 @@ def localization_maps(
         name; the one map of a method of the whole image is there under "".
 
     Raises:
-        ConfigError: a method is unknown, or listed twice.
-        ModelError: the images are no batch; the architecture is not in the table, ``layer`` is not
-            given, and a method needs one; the network does not tell the layer's grid; ``classes``
-            are no output indices for these images; or the network is scripted, quantized or of
-            another kind that ``models.network_kinds`` refuses.
+        ConfigError: a method is unknown, or listed twice, or an argument has a value that it cannot
+            have.
+        ModelError: the model is no network; the images are no batch; the architecture is not in the
+            table, ``layer`` is not given, and a method needs one; the network does not tell the
+            layer's grid; ``classes`` are no output indices for these images; or the network is
+            scripted, quantized or of another kind that ``models.network_kinds`` refuses.
         NotApplicableError: the network lacks what a method needs.
 
     Example:
@@ -133,9 +135,7 @@ def localization_maps(
         token_grid=_token_grid(token_grid),
         required=any(method.scope == "layer" for method in resolved),
     )  # fmt: skip
-    if not isinstance(k, int) or k < 1:
-        raise ConfigError(f"k: expected a number of classes, at least 1, found {k!r}")
-    slots = BestClasses(k) if classes is None else _class_slots(classes, images)
+    slots = _best_classes(k) if classes is None else _class_slots(classes, images)
     with exclusively(network), uncompiled(network):
         record = capture(
             network, images, targets, merged_plan(resolved), classes=slots, precision=precision
@@ -184,17 +184,23 @@ def _require_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
         raise ConfigError(f"{name}: expected {' or '.join(map(repr, choices))}, found {value!r}")
 
 
+def _best_classes(k: Any) -> BestClasses:
+    if k is True or not isinstance(k, Integral) or k < 1:
+        raise ConfigError(f"k: expected a number of classes, at least 1, found {k!r}")
+    return BestClasses(int(k))
+
+
 def _token_grid(given: Any) -> TokenGrid | None:
     """The grid of tokens that is given; ConfigError if it is none."""
     if given is None:
         return None
     numbers = given if isinstance(given, tuple | list) else ()
-    if len(numbers) != 3 or not all(isinstance(number, int) for number in numbers):
+    if len(numbers) != 3 or not all(isinstance(number, Integral) for number in numbers):
         raise ConfigError(
             "token_grid: expected three numbers, (rows, columns, index of the first patch token), "
             f"found {given!r}"
         )
-    return TokenGrid(*numbers)
+    return TokenGrid(*map(int, numbers))
 
 
 def _require_batch(model: nn.Module, images: Any) -> None:
@@ -228,7 +234,7 @@ def _class_slots(
     """The output index of each class slot of each image."""
     try:
         slots = torch.as_tensor(classes, device=images.device)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"classes: expected output indices, found {classes!r}: {error}") from error
     if slots.is_floating_point():
         raise ModelError(f"classes: expected output indices, found {classes}")

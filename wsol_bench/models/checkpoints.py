@@ -143,6 +143,8 @@ def _read_checkpoint(path: Path) -> Mapping[Any, Any]:
     except Exception as error:  # damaged bytes lead the reader to errors of any kind
         # Torch's own text is long, and recommends to run the file.
         reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
+        if isinstance(error, OSError):
+            raise ModelError(f"weights file {path} cannot be read: {error}") from error
         with path.open("rb") as file:
             begin = file.read(20)
         if not begin:

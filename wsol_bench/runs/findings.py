@@ -32,6 +32,11 @@ DATASET_FINDINGS = {
 }
 
 
+# The largest gap of a network that is called complete, as a part of its scores and in their unit:
+# rounding in half precision stays below it.
+_COMPLETE, _LEAST_GAP = 0.02, 0.01
+
+
 class FindingKind(StrEnum):
     """The kind of a finding."""
 
@@ -156,22 +161,21 @@ def _of_columns(
                 f"what it measures as {name!r} is not a finite number for every image{of_line}",
                 **concerned,
             )
-    logit, gap = (line.get(column.name, float("nan")) for column in COMPLETENESS)
-    if gap > _COMPLETE * abs(logit):
+    if not set(COMPLETENESS) <= set(method.columns):
+        return
+    logit, gap = (line[column.name] for column in COMPLETENESS)
+    if gap > max(_LEAST_GAP, _COMPLETE * abs(logit)):
+        share = f" ({gap / abs(logit):.0%})" if logit else ""
         yield RunFinding(
             FindingKind.INCOMPLETE,
-            "its terms (gradients times the input, and times all biases of its layers) add up to "
-            f"the class's score before softmax only up to {gap:.3g} on average, where the mean "
-            f"score is {logit:.3g} ({gap / abs(logit):.0%}){of_line}. They add up to it in "
-            "networks of ReLUs, convolutions, linear layers and batch normalization alone, so "
-            "these maps show a part of the score",
+            "its terms (gradients times the input, and times the biases of its layers) miss the "
+            f"class's score before softmax by {gap:.3g} on average, where the mean score is "
+            f"{logit:.3g}{share}{of_line}. They add up to it in networks of ReLUs, convolutions, "
+            "linear layers and batch normalization alone, each of which runs once, so these maps "
+            "show a part of the score",
             **concerned,
         )
 
-
-# The largest gap of a network that is called complete, as a part of its scores: rounding in half
-# precision stays below it.
-_COMPLETE = 0.02
 
 _WORDS = {
     RowStatus.NOT_FINITE: "are not finite",

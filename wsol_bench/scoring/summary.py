@@ -61,7 +61,7 @@ class MethodResults:
 
         Returns:
             The columns ``GROUP``, the status, the counts, and the numbers that protocol and metrics
-            define (docs/metrics.md), and the means of what methods measure of their maps. Images
+            define (docs/metrics.md); the means of what methods measure of their maps. Images
             that were not evaluated are counted in ``n_skipped``
             and enter no number.
         """

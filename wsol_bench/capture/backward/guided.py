@@ -72,7 +72,7 @@ def backward_rule(rule: Rule) -> Iterator[None]:
     if not mode.n_changed:
         raise NotApplicableError(
             f"the {rule} rule changes how rectifiers (ReLU, GELU, ...) pass the gradient, and the "
-            "network runs no rectifier (a clamp at both ends counts as a gate)"
+            "network runs no rectifier (clamp(x, 0, 6) is not taken for one; nn.ReLU6 is)"
         )
 
 
