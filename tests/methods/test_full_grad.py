@@ -131,9 +131,7 @@ def test_a_normalization_whose_output_is_not_known_is_refused() -> None:
     net = seeded(_WithNorms)
     net.features[1] = Own(8)
     of = capture(net, images(2, 12), [Target("features")], Plan())
-    with pytest.raises(
-        NotApplicableError, match=r"features\.1 is a Own, .* adds its bias"
-    ):
+    with pytest.raises(NotApplicableError, match=r"features\.1 is a Own, .* adds its bias"):
         full_grad(of)
 
 
