@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from networks import images, seeded
+from networks import StemAndHead, images, seeded
 from torch import Tensor, nn
 
 from wsol_bench import localization_maps
@@ -15,23 +15,7 @@ from wsol_bench.errors import ModelError, NotApplicableError
 from wsol_bench.models.target_layers import target_of
 
 
-class Base(nn.Module):
-    """A stem, a layer f, and a GAP + linear head; subclasses change what is between."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 12, 4, 4)
-        self.f = nn.Sequential(nn.Conv2d(12, 12, 3, 1, 1), nn.ReLU())
-        self.fc = nn.Linear(12, 5)
-
-    def features(self, batch: Tensor) -> Tensor:
-        return self.f(self.stem(batch)).mean((2, 3))
-
-    def forward(self, batch: Tensor) -> Tensor:
-        return self.fc(self.features(batch))
-
-
-class DropsOut(Base):
+class DropsOut(StemAndHead):
     def features(self, batch: Tensor) -> Tensor:
         return F.dropout(super().features(batch), 0.5)
 
@@ -47,7 +31,7 @@ class DropsOutAndHides(DropsOutAndMasks):
     mask = (0.0, 0.0, 0.0, 0.0, -1e4)
 
 
-class RecursOverTheBatch(Base):
+class RecursOverTheBatch(StemAndHead):
     def __init__(self) -> None:
         super().__init__()
         self.rnn = nn.LSTM(12, 12)
@@ -56,7 +40,7 @@ class RecursOverTheBatch(Base):
         return self.rnn(self.f(self.stem(batch)).flatten(2).mT)[0].mean(1)
 
 
-class CountsInABuffer(Base):
+class CountsInABuffer(StemAndHead):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("seen", torch.zeros(12))
@@ -79,7 +63,7 @@ def test_maps_that_would_depend_on_chance_or_other_images_are_refused(
 
 
 def test_two_equal_images_do_not_hide_that_images_see_each_other() -> None:
-    class Whitens(Base):
+    class Whitens(StemAndHead):
         def features(self, batch: Tensor) -> Tensor:
             found = super().features(batch)
             return (found - found.mean(0)) / (found.std(0, correction=0) + 1e-3)
@@ -90,7 +74,7 @@ def test_two_equal_images_do_not_hide_that_images_see_each_other() -> None:
         localization_maps(seeded(Whitens), batch, layer="f", k=1)
 
 
-class MaxPools(Base):
+class MaxPools(StemAndHead):
     mask = 0.0
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -147,12 +131,12 @@ def unrolled() -> nn.Module:
     )  # fmt: skip
 
 
-class Mirrored(Base):
+class Mirrored(StemAndHead):
     def features(self, batch: Tensor) -> Tensor:
         return super().features(batch.flip(3))
 
 
-class Transposed(Base):
+class Transposed(StemAndHead):
     def features(self, batch: Tensor) -> Tensor:
         return super().features(batch.transpose(2, 3))
 
@@ -217,7 +201,7 @@ def test_a_layer_of_an_altered_network_may_be_named() -> None:
 
 
 def test_a_second_name_of_a_module_is_a_name() -> None:
-    net = seeded(Base)
+    net = seeded(StemAndHead)
     net.alias = net.f
     batch = images(2, 32)
     by_alias, by_name = (
@@ -227,7 +211,7 @@ def test_a_second_name_of_a_module_is_a_name() -> None:
 
 
 def test_a_grid_finer_than_the_input_may_be_said() -> None:
-    class Enlarges(Base):
+    class Enlarges(StemAndHead):
         def features(self, batch: Tensor) -> Tensor:
             return super().features(F.interpolate(batch, scale_factor=8))
 
@@ -240,7 +224,7 @@ def test_a_grid_finer_than_the_input_may_be_said() -> None:
 
 
 def test_a_network_of_one_image_at_a_time_has_maps() -> None:
-    class One(Base):
+    class One(StemAndHead):
         def forward(self, batch: Tensor) -> Tensor:
             assert len(batch) == 1
             return super().forward(batch)
@@ -248,13 +232,13 @@ def test_a_network_of_one_image_at_a_time_has_maps() -> None:
     batch = images(1, 32)
     found, expected = (
         localization_maps(seeded(make), batch, layer="f", layout="nchw", k=1)["grad_cam"]
-        for make in (One, Base)
+        for make in (One, StemAndHead)
     )
     assert torch.equal(found, expected)
 
 
 def test_a_network_of_one_batch_size_is_refused_by_that_reason() -> None:
-    class Four(Base):
+    class Four(StemAndHead):
         def forward(self, batch: Tensor) -> Tensor:
             return super().forward(batch.view(4, 3, 32, 32))
 
@@ -274,7 +258,7 @@ def test_a_batch_without_finite_logits_leaves_the_next_one_to_be_checked() -> No
 def test_rounding_within_a_network_is_no_difference_of_its_float32_logits(
     name: str, precision: str
 ) -> None:
-    class Widens(Base):
+    class Widens(StemAndHead):
         def forward(self, batch: Tensor) -> Tensor:
             return super().forward(batch).float()
 

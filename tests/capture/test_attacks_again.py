@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from networks import images, seeded
+from networks import StemAndHead, images, seeded
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -13,24 +13,10 @@ from torch.autograd.function import once_differentiable
 from wsol_bench import localization_maps
 from wsol_bench.errors import ModelError, NotApplicableError
 
-
-class Base(nn.Module):
-    """A stem of stride 4, a layer f, and a GAP + linear head; subclasses change it."""
-
-    def __init__(self, stem: nn.Module | None = None) -> None:
-        super().__init__()
-        self.stem = stem or nn.Conv2d(3, 12, 4, 4)
-        self.f = nn.Sequential(nn.Conv2d(12, 12, 3, 1, 1), nn.ReLU())
-        self.fc = nn.Linear(12, 5)
-
-    def forward(self, batch: Tensor) -> Tensor:
-        return self.fc(self.f(self.stem(batch)).mean((2, 3)))
-
-
 # ---- what a module leaves for another one
 
 
-class Leaves(Base):
+class Leaves(StemAndHead):
     """The stem leaves a tensor in an attribute, which is read behind the layer."""
 
     class Stem(nn.Conv2d):
@@ -54,7 +40,7 @@ class LeavesForAnyNumber(Leaves):
         return self.fc(found * (1 + self.stem.left[image]))
 
 
-class LeavesTheNumberOfImages(Base):
+class LeavesTheNumberOfImages(StemAndHead):
     """The layer's rows are put together again by a number that the stem left."""
 
     class Stem(nn.Conv2d):
@@ -170,7 +156,7 @@ class Reverses(Function):
         return -ctx.scale * cotangent, None
 
 
-class Applies(Base):
+class Applies(StemAndHead):
     def __init__(self, apply: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.apply_to = apply
@@ -237,7 +223,7 @@ def test_a_function_with_a_second_derivative_has_its_map(
 # ---- float16
 
 
-class LargeLogits(Base):
+class LargeLogits(StemAndHead):
     """Head weights that are larger than float16 holds after scaling, and a small one."""
 
     def __init__(self) -> None:
@@ -304,7 +290,7 @@ def test_a_function_that_takes_no_batch_of_cotangents_takes_them_one_by_one(
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
 
 
-class SwitchesGradientsOff(Base):
+class SwitchesGradientsOff(StemAndHead):
     def forward(self, batch: Tensor) -> Tensor:
         with torch.set_grad_enabled(False):
             maps = self.f(self.stem(batch))
@@ -322,7 +308,7 @@ def test_a_network_that_switches_gradients_off_is_refused_with_that_reason(name:
 def test_gradients_that_are_switched_off_before_the_head_do_not_matter_to_it(name: str) -> None:
     found, expected = (
         localization_maps(seeded(make), images(2, 32), name, layer="f", k=2)[name]
-        for make in (SwitchesGradientsOff, Base)
+        for make in (SwitchesGradientsOff, StemAndHead)
     )
     assert bool(expected.any())
     torch.testing.assert_close(found, expected)
@@ -339,7 +325,7 @@ def halves_input(module: nn.Module, inputs: Any) -> tuple[Tensor]:
     return (inputs[0] / 2 - 0.1,)
 
 
-class PassesAround(Base):
+class PassesAround(StemAndHead):
     """What the stem returns, and the image itself, are read behind the layer."""
 
     def forward(self, batch: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from networks import calibrated_network, images, seeded
+from networks import StemAndHead, calibrated_network, images, seeded
 from torch import Tensor, nn
 
 from wsol_bench import localization_maps
@@ -15,42 +15,25 @@ from wsol_bench.capture import Plan, capture
 from wsol_bench.errors import ModelError
 from wsol_bench.models.target_layers import target_of
 
-
-class Base(nn.Module):
-    """A stem of stride 4, a layer f, and a GAP + linear head; subclasses change the input."""
-
-    def __init__(self, stem: nn.Module | None = None) -> None:
-        super().__init__()
-        self.stem = stem or nn.Conv2d(3, 12, 4, 4)
-        self.f = nn.Sequential(nn.Conv2d(12, 12, 3, 1, 1), nn.ReLU())
-        self.fc = nn.Linear(12, 5)
-
-    def seen(self, batch: Tensor) -> Tensor:
-        return batch
-
-    def forward(self, batch: Tensor) -> Tensor:
-        return self.fc(self.f(self.stem(self.seen(batch))).mean((2, 3)))
-
-
 # ---- where the grid ends
 
 
-class Alters(Base):
+class Alters(StemAndHead):
     """A network that does something to its images before all else."""
 
     def __init__(self, alter: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.alter = alter
 
-    def seen(self, batch: Tensor) -> Tensor:
+    def stem_input(self, batch: Tensor) -> Tensor:
         return self.alter(batch)
 
 
 class SeesAll(Alters):
     """Squeeze and excitation: every position depends on what the network sees of the image."""
 
-    def seen(self, batch: Tensor) -> Tensor:
-        batch = super().seen(batch)
+    def stem_input(self, batch: Tensor) -> Tensor:
+        batch = super().stem_input(batch)
         return batch * (1 + batch.mean((2, 3), keepdim=True)).sigmoid()
 
 
@@ -113,7 +96,7 @@ SOUND: dict[str, Callable[[], nn.Module]] = {
 def test_borders_that_convolutions_lose_or_add_are_no_crop(
     name: str, size: tuple[int, int]
 ) -> None:
-    net = seeded(lambda: Base(SOUND[name]()))
+    net = seeded(lambda: StemAndHead(SOUND[name]()))
     record = capture(net, images(2, *size), [target_of(net, layer="f")], Plan())
     torch.testing.assert_close(record.activations, net.f(net.stem(images(2, *size))).detach())
 

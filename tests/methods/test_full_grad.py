@@ -135,6 +135,26 @@ def test_a_normalization_whose_output_is_not_known_is_refused() -> None:
         full_grad(of)
 
 
+class _Windows(_WithNorms):
+    """The rows of the features, two at a time, pass a convolution as if they were images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.windowed = nn.Conv2d(8, 8, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        windows = self.features(images).unflatten(2, (-1, 2)).movedim(2, 1).flatten(0, 1)
+        inner: Tensor = self.windowed(windows).mean((2, 3))
+        head: Tensor = self.fc(inner.unflatten(0, (len(images), -1)).mean(1))
+        return head
+
+
+def test_a_convolution_of_windows_is_refused() -> None:
+    of = capture(seeded(_Windows), images(2, 12), [Target("features")], Plan())
+    with pytest.raises(NotApplicableError, match="windowed sees windows of an image"):
+        full_grad(of)
+
+
 def test_a_module_adds_its_bias_to_each_channel() -> None:
     norm = nn.BatchNorm2d(1).eval()
     norm.running_mean = torch.tensor([3.0])

@@ -69,7 +69,10 @@ def test_shards_give_the_run_that_was_not_split(shards, whole, tmp_path, order):
 def test_an_analysis_of_a_shard_says_so(experiment, tmp_path, monkeypatch, capsys):
     folder = wsol_bench.run(experiment, out=tmp_path / "run", shard="1/2").folder.path
     _, _, err = cli(monkeypatch, capsys, "analyze", folder)
-    assert f"{folder} is shard 1/2, not the whole run" in " ".join(err.split())
+    said = (
+        f"{folder}: This is shard 1/2, not the whole run: its numbers are those of 2 of 4 images."
+    )
+    assert said in " ".join(err.split())
 
 
 def test_several_images_a_part_and_batch_lose_nothing_either(root, tmp_path):

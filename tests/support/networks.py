@@ -186,6 +186,27 @@ def calibrated_network(name: str, num_classes: int = N_CLASSES) -> nn.Module:
 # ---- smaller than any architecture
 
 
+class StemAndHead(nn.Module):
+    """A stem of stride 4, a layer f, and a GAP + linear head; subclasses change what is between."""
+
+    def __init__(self, stem: nn.Module | None = None) -> None:
+        super().__init__()
+        self.stem = stem or nn.Conv2d(3, 12, 4, 4)
+        self.f = nn.Sequential(nn.Conv2d(12, 12, 3, 1, 1), nn.ReLU())
+        self.fc = nn.Linear(12, 5)
+
+    def stem_input(self, batch: Tensor) -> Tensor:
+        """What the stem sees of the images."""
+        return batch
+
+    def features(self, batch: Tensor) -> Tensor:
+        """The means of the layer's channels."""
+        return self.f(self.stem(self.stem_input(batch))).mean((2, 3))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.fc(self.features(batch))
+
+
 class FeaturesAndHead(nn.Module):
     """Two modules, one behind the other; the target layer is `features`."""
 

@@ -144,7 +144,7 @@ def gradients(
     cost: Cost | None = None,
     retain: bool = False,
     n_required: int | None = None,
-) -> list[Float[Tensor, "batch k ..."]]:
+) -> list[Float[Tensor, "_ k ..."]]:
     """Gradients of the class slots at layers, by one batched vector-Jacobian product, in float32.
 
     An image's logits depend on its own activations only (evaluation mode), so one cotangent a slot
@@ -152,7 +152,8 @@ def gradients(
 
     Args:
         logits: scores before softmax, with the graph of the pass.
-        outputs: outputs of the layers, in that graph.
+        outputs: outputs of the layers, in that graph. Their first dimension is the batch, or the
+            windows of its images.
         cotangents: one for each image and class slot.
         names: names of the layers, for errors.
         model: the network, for errors.

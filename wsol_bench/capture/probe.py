@@ -207,7 +207,7 @@ class Probe:
 
     def gradients_at(
         self, modules: Iterable[str] | Mapping[str, int], classes: Int64[Tensor, "batch k"]
-    ) -> dict[str, tuple[Float[Tensor, "batch ..."], Float[Tensor, "batch k ..."]]]:
+    ) -> dict[str, tuple[Float[Tensor, "_ ..."], Float[Tensor, "_ k ..."]]]:
         """The outputs of modules, and the gradients of the class scores (before softmax) there.
 
         Args:

@@ -33,6 +33,7 @@ def analyze(
     from wsol_bench.report.analysis import write_tables
     from wsol_bench.report.analysis_text import for_people
     from wsol_bench.report.tables import records
+    from wsol_bench.runs.findings import shard_findings
     from wsol_bench.runs.folder import RunFolder
 
     runs = [RunFolder(path) for path in run_folders]
@@ -47,11 +48,9 @@ def analyze(
     for title, table in for_people(tables, named_metrics):
         print_table(table, title)
     for run in runs:
-        if run.identity.shard is not None:
-            print_message(
-                f"{run.path} is shard {run.identity.shard}, not the whole run: its numbers are "
-                "those of a part of the images. 'wsol-bench merge' joins the shards"
-            )
+        n_images = run.read("images", ["image_id"])["image_id"].nunique()
+        for finding in shard_findings(run.identity, n_images):
+            print_message(f"{run.path}: {finding.text}. 'wsol-bench merge' joins shards.")
 
 
 def export(

@@ -177,7 +177,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 def _misfit_message(
     own: Mapping[str, Any], stored: StoredWeights, owner: str, readings: list[_Reading]
 ) -> str:
-    """What differs in the reading that comes closest, and what may help."""
+    """The message that says what differs in the closest reading, and what may help."""
     closest = max(readings, key=lambda reading: _misfits(own, reading.state).n_fitting)
     misfits = _misfits(own, closest.state)
     entry = f", entry {stored.key!r}" if stored.key else ""

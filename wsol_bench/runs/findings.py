@@ -15,7 +15,7 @@ from wsol_bench.protocols.model import AnyProtocol, PixelProtocol
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.schema import COMPLETENESS, UNSOUND, MethodStatus, RowStatus
 
-__all__ = ["DATASET_FINDINGS", "FindingKind", "RunFinding", "findings_of_run"]
+__all__ = ["DATASET_FINDINGS", "FindingKind", "RunFinding", "findings_of_run", "shard_findings"]
 
 # The kinds of findings of data sets in words; a loader of a plug-in may have others.
 DATASET_FINDINGS = {
@@ -88,14 +88,24 @@ def findings_of_run(identity: Identity, summary: pd.DataFrame) -> list[RunFindin
     return findings
 
 
+def shard_findings(identity: Identity, n_images: int) -> list[RunFinding]:
+    """The finding that a run is a shard; none for a whole run.
+
+    Args:
+        identity: the run's identity.
+        n_images: the number of images that its numbers are made of.
+    """
+    if identity.shard is None:
+        return []
+    text = (
+        f"This is shard {identity.shard}, not the whole run: its numbers are those of {n_images} "
+        f"of {identity.dataset.n_images} images"
+    )
+    return [RunFinding(FindingKind.SHARD, text)]
+
+
 def _of_identity(identity: Identity, summary: pd.DataFrame) -> Iterator[RunFinding]:
-    if identity.shard is not None:
-        n = int(summary["n_images"].max()) if len(summary) else 0
-        yield RunFinding(
-            FindingKind.SHARD,
-            f"This is shard {identity.shard}, not the whole run: its numbers are those of {n} of "
-            f"{identity.dataset.n_images} images",
-        )
+    yield from shard_findings(identity, int(summary["n_images"].max()) if len(summary) else 0)
     for kind, count in identity.dataset.findings.items():
         meaning = f" ({DATASET_FINDINGS[kind]})" if kind in DATASET_FINDINGS else ""
         yield RunFinding(
@@ -114,7 +124,7 @@ def _several(summary: pd.DataFrame) -> bool:
 def _of_method(
     line: Mapping[str, Any], identity: Identity, *, several: bool
 ) -> Iterator[RunFinding]:
-    """What the maps of one line of the summary are."""
+    """The findings about the maps of one line of the summary."""
     n_images = line["n_images"]
     concerned = {name: line[name] for name in ("model", "method", "layer")}
     layer = f", layer {line['layer']}" if line["layer"] else ""
@@ -150,7 +160,7 @@ def _of_method(
 def _of_columns(
     line: Mapping[str, Any], identity: Identity, of_line: str, concerned: Mapping[str, str]
 ) -> Iterator[RunFinding]:
-    """What a method has measured of its maps."""
+    """The findings about what a method has measured of its maps."""
     method = identity.methods.get(line["method"])
     if method is None or line["status"] != MethodStatus.OK:
         return
@@ -186,7 +196,7 @@ _WORDS = {
 
 
 def _consequence(status: RowStatus, protocol: AnyProtocol) -> str:
-    """What a protocol makes of such maps."""
+    """The end of a sentence about maps of a status: how a protocol counts them."""
     if isinstance(protocol, PixelProtocol):
         constant = status != RowStatus.NOT_POSITIVE
         return " and count as constant maps" if constant else ""

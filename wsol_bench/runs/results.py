@@ -43,7 +43,7 @@ class Results:
 
     @property
     def findings(self) -> list[RunFinding]:
-        """What the run saw: odd maps, outputs and data, and whether it is a shard."""
+        """The findings of the run: odd maps, outputs and data, and that it is a shard."""
         return findings_of_run(self.folder.identity, self.summary)
 
     @property
