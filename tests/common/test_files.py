@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from wsol_bench.common import files
-from wsol_bench.common.files import locked, write_atomically
+from wsol_bench.common.files import locked, require_regular, write_atomically
 
 
 @contextmanager
@@ -157,3 +158,21 @@ def test_on_windows_the_lock_is_that_of_filelock():
         "assert files._take is files._take_with_filelock and not hasattr(files, 'fcntl')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TestRequireRegular:
+    def test_a_file_passes_and_a_link_to_one(self, tmp_path):
+        (tmp_path / "file").write_bytes(b"")
+        (tmp_path / "link").symlink_to("file")
+        require_regular(tmp_path / "file")
+        require_regular(tmp_path / "link")
+
+    def test_what_could_hang_or_never_end_is_refused_unopened(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        for path, kind in ((tmp_path / "pipe", "a pipe"), (Path("/dev/zero"), "a device")):
+            with pytest.raises(OSError, match=f"expected a regular file, found {kind}"):
+                require_regular(path)
+        with pytest.raises(OSError, match="found a folder"):
+            require_regular(tmp_path)
+        with pytest.raises(FileNotFoundError):
+            require_regular(tmp_path / "nothing")

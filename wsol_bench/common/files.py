@@ -1,7 +1,9 @@
 """Files that are written whole or not at all, their digests and locks, and the cache folder."""
 
+import errno
 import hashlib
 import os
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,10 +14,25 @@ from typing import TextIO
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["IMAGE_FORMATS", "cache_folder", "digest", "locked", "write_atomically"]
+__all__ = [
+    "IMAGE_FORMATS",
+    "cache_folder",
+    "digest",
+    "locked",
+    "require_regular",
+    "write_atomically",
+]
 
 # Formats that an image file may have, for any file name; no decoder of these starts a program.
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+
+_SPECIAL = {
+    stat.S_ISDIR: "a folder",
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+}
 
 _held: set[Path] = set()
 _held_lock = threading.Lock()
@@ -24,6 +41,21 @@ _held_lock = threading.Lock()
 def digest(content: bytes) -> str:
     """The digest of bytes, as a run's identity holds it: 16 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+def require_regular(path: Path) -> None:
+    """Raise OSError unless a regular file is at ``path``; nothing is opened.
+
+    To open a pipe waits for a writer without end, and to read a device may never end.
+
+    Raises:
+        OSError: no file exists there (FileNotFoundError), or it is a folder, a pipe, a socket or a
+            device.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = next((name for test, name in _SPECIAL.items() if test(mode)), "something else")
+        raise OSError(errno.EINVAL, f"expected a regular file, found {kind}", str(path))
 
 
 def cache_folder() -> Path:

@@ -4,13 +4,13 @@ from wsol_bench.datasets.base import (
     ROOT_ID,
     ROOT_SYNSET,
     Dataset,
-    Finding,
     MaskFiles,
     Sample,
     counts_for,
     dataset,
     datasets,
 )
+from wsol_bench.datasets.findings import Finding
 
 __all__ = [
     "ROOT_ID",

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64
 
-from wsol_bench.datasets.base import ROOT_SYNSET, Dataset, Finding
+from wsol_bench.datasets.base import ROOT_SYNSET, Dataset
+from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.folders import look_up
 from wsol_bench.datasets.image_headers import read_headers
 from wsol_bench.datasets.table_cache import TableCache
@@ -25,7 +26,6 @@ __all__ = [
     "assemble",
     "class_table",
     "find_images",
-    "findings_of",
     "measure",
 ]
 
@@ -43,11 +43,6 @@ class ImageFiles(NamedTuple):
 
     table: pd.DataFrame
     findings: list[Finding]
-
-
-def findings_of(kind: str, image_ids: Iterable[str], detail: str) -> list[Finding]:
-    """A finding with the same kind and detail for each of several images."""
-    return [Finding(kind, image_id, detail) for image_id in image_ids]
 
 
 def class_table(words: Mapping[str, str]) -> pd.DataFrame:
@@ -69,7 +64,7 @@ def find_images(folder: Path, listed: pd.DataFrame, tables: TableCache) -> Image
     files = look_up(folder, listed["file"].tolist())
     missing = (files["bytes"] < 0).to_numpy()
     detail = f"listed, but no such image in {folder}; left out"
-    findings = findings_of("missing_file", listed["image_id"][missing], detail)
+    findings = findings_of(Kind.MISSING_FILE, listed["image_id"][missing], detail)
     existing = listed[~missing].reset_index(drop=True)
     stats = files.loc[~missing, ["bytes", "mtime"]].reset_index(drop=True)
     measured = measure(folder, existing.join(stats), tables)
@@ -88,7 +83,7 @@ def measure(folder: Path, files: pd.DataFrame, tables: TableCache) -> ImageFiles
     headers = read_headers(folder, files, tables)
     broken = headers["error"] != ""
     findings = [
-        Finding("unreadable_image", image_id, f"{error}; left out")
+        Finding(Kind.UNREADABLE_IMAGE, image_id, f"{error}; left out")
         for image_id, error in zip(files["image_id"][broken], headers["error"][broken], strict=True)
     ]
     table = files.assign(
@@ -160,10 +155,13 @@ def _has_known_label(
     labels, keep = images["label"], images["keep"].to_numpy(np.bool_)
     unlabeled = (labels == "").to_numpy()
     unknown = ~unlabeled & ~labels.isin([*classes["wnid"], ROOT_SYNSET]).to_numpy()
-    findings = findings_of("no_label", images["image_id"][keep & unlabeled], "no label; left out")
+    findings = findings_of(
+        Kind.NO_LABEL, images["image_id"][keep & unlabeled], "no label; left out"
+    )
+    ids = images["image_id"]
     for index in np.flatnonzero(keep & unknown):
         detail = f"class {labels.iloc[index]!r} is not among the {len(classes)} classes; left out"
-        findings.append(Finding("unknown_class", images["image_id"].iloc[index], detail))
+        findings.append(Finding(Kind.UNKNOWN_CLASS, ids.iloc[index], detail))
     return keep & ~unlabeled & ~unknown, findings
 
 
@@ -177,7 +175,7 @@ def _place_boxes(
     findings = []
     for image, name in nameless.reindex(columns=["image", "name"]).itertuples(index=False):
         detail = f"object {name!r} is of no known class; object left out"
-        findings.append(Finding("unknown_class", ids.iloc[image], detail))
+        findings.append(Finding(Kind.UNKNOWN_CLASS, ids.iloc[image], detail))
     objects = objects[objects["wnid"] != ""].sort_values("image", kind="stable")
 
     size = images[["width", "height"]].to_numpy(np.float64)
@@ -189,7 +187,7 @@ def _place_boxes(
     limits = np.where(annotated_size > 0, annotated_size, np.inf)[image]
     repaired = repair(convention.to_half_open(corners), limits, convention)
     for position, remark in repaired.remarks.items():
-        findings.append(Finding("odd_box", ids.iloc[image[position]], remark))
+        findings.append(Finding(Kind.ODD_BOX, ids.iloc[image[position]], remark))
     scale = np.divide(size, annotated_size, out=np.ones_like(size), where=annotated_size > 0)
     boxes = repaired.boxes * np.tile(scale, 2)[image]
     objects = objects[["image", "wnid"]].assign(**dict(zip(CORNERS, boxes.T, strict=True)))
@@ -212,21 +210,21 @@ def _annotated_sizes(
             f"boxes refer to {width:g} x {height:g} pixels, the image has "
             f"{real_width:g} x {real_height:g}; boxes rescaled"
         )
-        findings.append(Finding("size_mismatch", images["image_id"].iloc[index], detail))
+        findings.append(Finding(Kind.SIZE_MISMATCH, images["image_id"].iloc[index], detail))
     return np.where(differs[:, None], annotated, size), findings
 
 
 def _images_without_box(images: pd.DataFrame, objects: pd.DataFrame) -> list[Finding]:
     """Findings of the kept images without a box, or without a box of their class."""
     ids, keep = images["image_id"], images["keep"].to_numpy(np.bool_)
-    findings = findings_of("no_box", ids[keep & (images["n_boxes"] == 0).to_numpy()], "no box")
+    findings = findings_of(Kind.NO_BOX, ids[keep & (images["n_boxes"] == 0).to_numpy()], "no box")
     labels = images["label"].to_numpy(object)
     agrees = labels[objects["image"]] == objects["wnid"].to_numpy(object)
     of_label = np.bincount(objects["image"], weights=agrees, minlength=len(images)) > 0
     foreign = (images["n_boxes"] > 0).to_numpy() & ~of_label & (labels != ROOT_SYNSET)
     for index in np.flatnonzero(foreign):
         detail = f"labeled {labels[index]}, but no box is of that class"
-        findings.append(Finding("label_mismatch", ids.iloc[index], detail))
+        findings.append(Finding(Kind.LABEL_MISMATCH, ids.iloc[index], detail))
     return findings
 
 

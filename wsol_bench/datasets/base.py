@@ -12,6 +12,7 @@ from jaxtyping import Bool, Shaped
 
 from wsol_bench.common.catalog import DATASETS
 from wsol_bench.common.registry import Registry
+from wsol_bench.datasets.findings import Finding
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import Boxes
 
@@ -19,7 +20,6 @@ __all__ = [
     "ROOT_ID",
     "ROOT_SYNSET",
     "Dataset",
-    "Finding",
     "MaskFiles",
     "Sample",
     "counts_for",
@@ -82,20 +82,6 @@ class Sample(NamedTuple):
     blacklisted: bool
     mask: MaskFiles | None = None
     held_out: bool = False
-
-
-class Finding(NamedTuple):
-    """Something odd in a data set's files, which the loader repaired or left out.
-
-    Attributes:
-        kind: kind of finding, such as "odd_box"; docs/datasets.md lists all kinds.
-        image_id: image that the finding concerns.
-        detail: what is odd, and what the loader did.
-    """
-
-    kind: str
-    image_id: str
-    detail: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images, findings_of
+from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
+from wsol_bench.datasets.findings import Kind, findings_of
 from wsol_bench.datasets.folders import existing
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.table_cache import TableCache
@@ -97,7 +98,7 @@ def _read_split(
     boxes = _read(root / "bounding_boxes.txt", "id", *CORNERS, numbers=4)
     boxes[["x1", "y1"]] += boxes[["x0", "y0"]].to_numpy()
     unannotated = images["image_id"][~images["id"].isin(boxes.index)]
-    findings += findings_of("no_annotation", unannotated, "no line in bounding_boxes.txt")
+    findings += findings_of(Kind.NO_ANNOTATION, unannotated, "no line in bounding_boxes.txt")
     boxes["image"] = pd.Index(images["id"]).get_indexer(boxes.index)
     boxes = boxes[boxes["image"] >= 0]
     return assemble(

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
-from wsol_bench.datasets.base import Dataset, Finding, dataset
+from wsol_bench.datasets.base import Dataset, dataset
+from wsol_bench.datasets.findings import Finding
 from wsol_bench.datasets.folders import existing
 from wsol_bench.datasets.formats.csv import CsvRows
 from wsol_bench.datasets.formats.file_names import stays_below

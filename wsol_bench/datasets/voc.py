@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, findings_of, measure
-from wsol_bench.datasets.base import Dataset, Finding, dataset
+from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, measure
+from wsol_bench.datasets.base import Dataset, dataset
+from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.folders import existing, scan
 from wsol_bench.datasets.formats.file_names import IMAGE_SUFFIXES
 from wsol_bench.datasets.formats.lists import read_image_list
@@ -75,7 +76,7 @@ def _read_images(folder: Path, listed: set[str], tables: TableCache) -> ImageFil
     detail = f"listed, but no such image in {folder}; left out"
     measured = measure(folder, files.reset_index(drop=True), tables)
     return ImageFiles(
-        measured.table, findings_of("missing_file", missing, detail) + measured.findings
+        measured.table, findings_of(Kind.MISSING_FILE, missing, detail) + measured.findings
     )
 
 
@@ -91,15 +92,15 @@ def _images_without_sample(
     """
     broken = objects[objects["error"] != ""]
     findings = [
-        Finding("bad_annotation", image_id, f"{error}; left out")
+        Finding(Kind.BAD_ANNOTATION, image_id, f"{error}; left out")
         for image_id, error in zip(broken["image_id"], broken["error"], strict=True)
     ]
     idle = images["image_id"][images["keep"] & ~images["image_id"].isin(counted["image_id"])]
     idle = idle[~idle.isin(broken["image_id"])]
     annotated = idle.isin(objects["image_id"])
-    findings += findings_of("no_label", idle[~annotated], "no annotation file; left out")
+    findings += findings_of(Kind.NO_LABEL, idle[~annotated], "no annotation file; left out")
     return findings + findings_of(
-        "no_label", idle[annotated], "no object but difficult ones; left out"
+        Kind.NO_LABEL, idle[annotated], "no object but difficult ones; left out"
     )
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images, findings_of
-from wsol_bench.datasets.base import Dataset, Finding, MaskFiles, dataset
+from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
+from wsol_bench.datasets.base import Dataset, MaskFiles, dataset
+from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.folders import existing
 from wsol_bench.datasets.formats.csv import CsvRows
 from wsol_bench.datasets.formats.file_names import stays_below
@@ -114,7 +115,7 @@ def _images_without_line(
 ) -> list[Finding]:
     """Findings of the kept images that localization.txt does not list."""
     unlisted = (np.bincount(boxes["image"], minlength=len(frame)) == 0) & frame["keep"]
-    return findings_of("no_annotation", frame["image_id"][unlisted], f"not in {localization}")
+    return findings_of(Kind.NO_ANNOTATION, frame["image_id"][unlisted], f"not in {localization}")
 
 
 def _with_masks(loaded: Dataset, masks_of: dict[str, MaskFiles]) -> Dataset:
@@ -122,7 +123,7 @@ def _with_masks(loaded: Dataset, masks_of: dict[str, MaskFiles]) -> Dataset:
     return replace(
         loaded,
         masks=tuple(masks_of[image_id] for image_id in loaded.images["image_id"]),
-        findings=tuple(finding for finding in loaded.findings if finding.kind != "no_box"),
+        findings=tuple(finding for finding in loaded.findings if finding.kind != Kind.NO_BOX),
     )
 
 
@@ -246,7 +247,7 @@ def _has_masks(
         missing = next((path for path in paths if not path.is_file()), None)
         if missing or not paths:
             detail = f"no such mask: {missing}; left out" if missing else "no mask listed; left out"
-            findings.append(Finding("missing_file", image_id, detail))
+            findings.append(Finding(Kind.MISSING_FILE, image_id, detail))
             keep[index] = False
     return keep, findings
 

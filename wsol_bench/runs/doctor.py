@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wsol_bench.datasets import Dataset
+from wsol_bench.datasets.findings import MEANINGS
 from wsol_bench.errors import ModelError, WsolBenchError
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.evaluator import Evaluator
 from wsol_bench.runs.experiment import load_model
 from wsol_bench.runs.experiment_config import ExperimentConfig
-from wsol_bench.runs.findings import DATASET_FINDINGS
 from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.schema import ImageStatus
 from wsol_bench.runs.scorer import Scorer
@@ -87,7 +87,7 @@ def _dataset_lines(dataset: Dataset, examples: int) -> Iterator[str]:
     findings = Counter(finding.kind for finding in dataset.findings)
     yield f"  findings of the loader: {sum(findings.values()) or 'none'}"
     for kind, count in findings.most_common():
-        yield f"    {count} x {kind}: {DATASET_FINDINGS.get(kind, '')}"
+        yield f"    {count} x {kind}: {MEANINGS.get(kind, '')}"
         shown = [finding for finding in dataset.findings if finding.kind == kind][:examples]
         yield from (f"      {finding.image_id}: {finding.detail}" for finding in shown)
 

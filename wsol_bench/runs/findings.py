@@ -11,26 +11,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from wsol_bench.datasets.findings import MEANINGS
 from wsol_bench.protocols.model import AnyProtocol, PixelProtocol
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.schema import COMPLETENESS, UNSOUND, MethodStatus, RowStatus
 
-__all__ = ["DATASET_FINDINGS", "FindingKind", "RunFinding", "findings_of_run", "shard_findings"]
-
-# The kinds of findings of data sets in words; a loader of a plug-in may have others.
-DATASET_FINDINGS = {
-    "missing_file": "listed, but the image file does not exist: left out",
-    "no_label": "the class is not known: left out",
-    "unreadable_image": "the file is no image: left out",
-    "bad_annotation": "the annotation cannot be parsed: left out",
-    "no_annotation": "no annotation file: counts for the classification error only",
-    "no_box": "no ground-truth box: counts for the classification error only",
-    "odd_box": "a box was repaired or dropped",
-    "size_mismatch": "the annotation was made for another image size: boxes were rescaled",
-    "unknown_class": "an object or image of a class that the data set does not name: left out",
-    "label_mismatch": "the sources of the class disagree: is the class order right?",
-}
-
+__all__ = ["FindingKind", "RunFinding", "findings_of_run", "shard_findings"]
 
 # The largest gap of a network that is called complete, as a part of its scores and in their unit:
 # rounding in half precision stays below it.
@@ -107,7 +93,7 @@ def shard_findings(identity: Identity, n_images: int) -> list[RunFinding]:
 def _of_identity(identity: Identity, summary: pd.DataFrame) -> Iterator[RunFinding]:
     yield from shard_findings(identity, int(summary["n_images"].max()) if len(summary) else 0)
     for kind, count in identity.dataset.findings.items():
-        meaning = f" ({DATASET_FINDINGS[kind]})" if kind in DATASET_FINDINGS else ""
+        meaning = f" ({MEANINGS[kind]})" if kind in MEANINGS else ""
         yield RunFinding(
             FindingKind.DATASET, f"Data set {identity.dataset.name}: {count} x {kind}{meaning}"
         )

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from wsol_bench.datasets.base import Finding
+from wsol_bench.datasets.findings import Finding, Kind
 
 __all__ = ["labels_of", "labels_with_xml"]
 
@@ -25,7 +25,7 @@ def labels_of(
     findings = []
     for index in np.flatnonzero((labels != "") & (devkit != "") & (labels != devkit)):
         detail = f"in folder {labels[index]}, but the devkit's ground truth says {devkit[index]}"
-        findings.append(Finding("label_mismatch", images["image_id"].iloc[index], detail))
+        findings.append(Finding(Kind.LABEL_MISMATCH, images["image_id"].iloc[index], detail))
     labels = np.where(labels == "", devkit, labels)
     first = solution.drop_duplicates("image_id")
     row = pd.Index(first["image_id"]).get_indexer(images["image_id"])

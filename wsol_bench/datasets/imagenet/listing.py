@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from wsol_bench.datasets.assembly import findings_of, measure
-from wsol_bench.datasets.base import Finding
+from wsol_bench.datasets.assembly import measure
+from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.folders import scan
 from wsol_bench.datasets.formats.csv import read_image_sizes
 from wsol_bench.datasets.formats.file_names import IMAGE_SUFFIXES
@@ -94,7 +94,7 @@ def _list_files(
     missing = requested[pd.Index(files["stem"]).get_indexer(requested) < 0]
     detail = f"listed, but no such image in {folder.path}; left out"
     measured = measure(folder.path, files.rename(columns={"stem": "image_id"}), tables)
-    findings = findings_of("missing_file", missing, detail) + measured.findings
+    findings = findings_of(Kind.MISSING_FILE, missing, detail) + measured.findings
     return Listing(measured.table, complete, folders, findings)
 
 

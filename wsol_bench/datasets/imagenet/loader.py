@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from wsol_bench.datasets.assembly import CORNERS, assemble, findings_of
-from wsol_bench.datasets.base import Dataset, Finding, dataset
+from wsol_bench.datasets.assembly import CORNERS, assemble
+from wsol_bench.datasets.base import Dataset, dataset
+from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.formats.csv import read_solution
 from wsol_bench.datasets.formats.lists import read_image_list, read_numbers
 from wsol_bench.datasets.formats.xml import read_xml_folder
@@ -156,7 +157,7 @@ def _read_objects(
     objects = objects[objects["image"] >= 0]
     unannotated = np.bincount(objects["image"], minlength=len(images)) == 0
     findings = listing.findings + findings_of(
-        "no_annotation", images["image_id"][unannotated], f"no {boxes.upper()} annotation"
+        Kind.NO_ANNOTATION, images["image_id"][unannotated], f"no {boxes.upper()} annotation"
     )
     if boxes == "xml":
         images, broken = _with_xml(images, objects)
@@ -184,7 +185,7 @@ def _with_xml(images: pd.DataFrame, objects: pd.DataFrame) -> tuple[pd.DataFrame
     broken = files[files["error"] != ""]
     images.loc[broken["image"], "keep"] = False
     findings = [
-        Finding("bad_annotation", image_id, f"{error}; left out")
+        Finding(Kind.BAD_ANNOTATION, image_id, f"{error}; left out")
         for image_id, error in zip(broken["image_id"], broken["error"], strict=True)
     ]
     return images, findings

@@ -1,0 +1,59 @@
+"""Findings of loaders: what is odd about a data set's files, and what a loader did about it."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+__all__ = ["MEANINGS", "Finding", "Kind", "findings_of"]
+
+
+class Kind(StrEnum):
+    """The kind of a finding; a loader of a plug-in may have others.
+
+    docs/datasets.md describes them, and all built-in loaders treat a kind in the same way.
+    """
+
+    MISSING_FILE = "missing_file"
+    NO_LABEL = "no_label"
+    UNREADABLE_IMAGE = "unreadable_image"
+    BAD_ANNOTATION = "bad_annotation"
+    NO_ANNOTATION = "no_annotation"
+    NO_BOX = "no_box"
+    ODD_BOX = "odd_box"
+    SIZE_MISMATCH = "size_mismatch"
+    UNKNOWN_CLASS = "unknown_class"
+    LABEL_MISMATCH = "label_mismatch"
+
+
+# What a kind means and what a loader does, in words.
+MEANINGS: Mapping[str, str] = {
+    Kind.MISSING_FILE: "listed, but the image file does not exist: left out",
+    Kind.NO_LABEL: "the class is not known: left out",
+    Kind.UNREADABLE_IMAGE: "the file is no image: left out",
+    Kind.BAD_ANNOTATION: "the annotation cannot be parsed: left out",
+    Kind.NO_ANNOTATION: "no annotation file: counts for the classification error only",
+    Kind.NO_BOX: "no ground-truth box: counts for the classification error only",
+    Kind.ODD_BOX: "a box was repaired or dropped",
+    Kind.SIZE_MISMATCH: "the annotation was made for another image size: boxes were rescaled",
+    Kind.UNKNOWN_CLASS: "an object or image of a class that the data set does not name: left out",
+    Kind.LABEL_MISMATCH: "the sources of the class disagree: is the class order right?",
+}
+
+
+class Finding(NamedTuple):
+    """Something odd in a data set's files, which the loader repaired or left out.
+
+    Attributes:
+        kind: kind of finding: a ``Kind``, or a name of a plug-in's own.
+        image_id: image that the finding concerns; "" if it concerns the data set as a whole.
+        detail: what is odd, and what the loader did.
+    """
+
+    kind: str
+    image_id: str
+    detail: str
+
+
+def findings_of(kind: str, image_ids: Iterable[str], detail: str) -> list[Finding]:
+    """A finding with the same kind and detail for each of several images."""
+    return [Finding(kind, image_id, detail) for image_id in image_ids]
