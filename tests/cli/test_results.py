@@ -4,6 +4,7 @@ import json
 import shutil
 
 from command_line import SUMMARY_KEYS, cli
+from forged import write_content
 
 
 def test_export_then_score_gives_the_runs_own_numbers_in_both_formats(world, tmp_path):
@@ -52,13 +53,13 @@ def test_with_a_tight_run_every_image_has_five_boxes(world, tmp_path):
 
 def test_an_unfinished_or_damaged_run_is_not_exported(world, tmp_path):
     shutil.copytree(world / "run", tmp_path / "unfinished")
-    manifest = tmp_path / "unfinished/manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "finished": None}))
+    manifest = json.loads((tmp_path / "unfinished/manifest.json").read_text())
+    write_content(tmp_path / "unfinished", {**manifest, "finished": None})
     shutil.copytree(world / "run", tmp_path / "damaged")
     (tmp_path / "damaged/rows/000000.parquet").write_bytes(b"PAR1 and no more")
     for name, message in (
         ("unfinished", "is not finished"),
-        ("damaged", r"rows/000000.parquet cannot be read"),
+        ("damaged", r"rows/000000.parquet is damaged"),
     ):
         _, err = cli("export", tmp_path / name, "--format", "kaggle", code=1)
         assert message in err

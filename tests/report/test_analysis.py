@@ -14,6 +14,7 @@ from analyzed_runs import (
     assert_intervals_are_of,
     lines,
 )
+from forged import replace_table
 
 import wsol_bench
 from wsol_bench.errors import RunError
@@ -22,6 +23,7 @@ from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.runs.results import summarize_run
 from wsol_bench.runs.schema import Tables
+from wsol_bench.runs.stored_run import StoredRun
 
 
 class TestIntervals:
@@ -199,9 +201,9 @@ class TestRefused:
         folder = RunFolder(shutil.copytree(run.folder.path, tmp_path / "run"))
         for number in folder.parts():
             images = folder.read_part("images", number).assign(status="unreadable")
-            images.to_parquet(folder.path / f"images/{number:06d}.parquet")
+            replace_table(folder, "images", number, images)
         with pytest.raises(RunError, match="no image was evaluated"):
-            analyze([folder])
+            analyze([StoredRun(folder.path)])
 
 
 class TestFiles:

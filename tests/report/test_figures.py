@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from colors import color_experiment, write_colors
+from forged import replace_table
 from PIL import Image
 
 import wsol_bench
 from wsol_bench.errors import RunError
 from wsol_bench.report.figures import contact_sheet
+from wsol_bench.runs.stored_run import StoredRun
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +33,9 @@ class TestContactSheet:
 
     def test_survives_images_that_are_gone(self, run, tmp_path):
         images = run.read("images")
-        path = run.path / "images/000000.parquet"
-        before = path.read_bytes()
-        images.assign(path="/nowhere/image.JPEG").to_parquet(path)
-        contact_sheet(run, tmp_path / "sheet.png", method="cam")
-        path.write_bytes(before)
+        replace_table(run, "images", 0, images.assign(path="/nowhere/image.JPEG"))
+        contact_sheet(StoredRun(run.path), tmp_path / "sheet.png", method="cam")
+        replace_table(run, "images", 0, images)
         pixels = np.array(Image.open(tmp_path / "sheet.png").convert("RGB")).astype(int)
         assert np.abs(pixels - (46, 230, 107)).sum(axis=2).min() > 12  # no box, and no crash
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from colors import color_experiment, write_colors
+from forged import record, write_content
 
 import wsol_bench
 from wsol_bench.errors import RunError
@@ -70,6 +71,7 @@ def test_is_an_error_that_names_table_and_column(runs, tmp_path, reader, kind, n
     column = table.column_names[-1] if how == "lacks" else "surprise"
     changed = lacks(table, column) if how == "lacks" else has_more(table, column)
     pq.write_table(changed, file)
+    record(file)
     said = {"lacks": f"lacks the column '{column}'", "unknown": "has an unknown column 'surprise'"}
     with pytest.raises(RunError, match=rf"{file.name}: table '{name}' {said[how]}"):
         READERS[reader](RunFolder(path), tmp_path / "out")
@@ -82,6 +84,7 @@ def test_a_column_of_another_type_is_an_error_that_names_the_file(runs, tmp_path
     position = table.column_names.index("iou")
     lists = pa.array([["a"]] * len(table))
     pq.write_table(table.set_column(position, "iou", lists), file)
+    record(file)
     with pytest.raises(RunError, match=r"run.* cannot be read: "):
         RunFolder(path).read("rows")
     with pytest.raises(RunError, match=r"000001.parquet .* 'iou' of type double, found list<"):
@@ -92,8 +95,9 @@ def test_what_thresholds_are_selected_by_is_checked_as_well(runs, tmp_path):
     path = shutil.copytree(runs["sweep"].path, tmp_path / "run")
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["identity"]["protocol"]["box"]["threshold"]["select_on"] = "another run"
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    write_content(path, manifest)
     pq.write_table(lacks(SELECTION.arrow.empty_table(), "means"), path / "selection.parquet")
+    record(path / "selection.parquet")
     with pytest.raises(RunError, match="table 'selection' lacks the column 'means'"):
         analyze([RunFolder(path)])
 

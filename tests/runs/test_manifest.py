@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from colors import color_experiment, write_colors
+from forged import write_content
 from timeless import assert_same_tables
 
 import wsol_bench
@@ -94,7 +95,7 @@ class TestAnOlderFolder:
         assert (code, out) == (1, "")
         said = err.partition("Error: ")[2]
         assert said.startswith(f"{old} was written by wsol_bench 0.0.9 in format 1; this is ")
-        assert f"wsol_bench {version('wsol-bench')}, which reads format 2" in said
+        assert f"wsol_bench {version('wsol-bench')}, which reads format 3" in said
         assert "Run the experiment again (--force writes in its place)" in said
         assert "pip install wsol-bench==0.0.9" in said
         assert "Traceback" not in err
@@ -106,7 +107,7 @@ class TestAnOlderFolder:
         (old / "notes.txt").write_text("mine")
         results = wsol_bench.run(experiment, out=old, force=True)
         assert results.n_before == 0
-        assert read_manifest(old).format == 2
+        assert read_manifest(old).format == 3
         assert (old / "notes.txt").read_text() == "mine"
         assert_same_tables(results, run, (*Tables._fields, "summary"))
 
@@ -123,9 +124,9 @@ class TestAnOlderFolder:
 
     def test_of_a_later_format_is_refused_with_its_number(self, run, tmp_path):
         content = run.folder.manifest.model_dump(mode="json")
-        later = {**content, "format": 3, "version": "9.0", "news": {}}
+        later = {**content, "format": 4, "version": "9.0", "news": {}}
         (tmp_path / "manifest.json").write_text(json.dumps(later))
-        with pytest.raises(RunError, match=r"by wsol_bench 9\.0 in format 3; .*install .*==9\.0"):
+        with pytest.raises(RunError, match=r"by wsol_bench 9\.0 in format 4; .*install .*==9\.0"):
             RunFolder(tmp_path)
 
 
@@ -145,7 +146,7 @@ class TestTheRecord:
         self, run, tmp_path, change, named
     ):
         content = run.folder.manifest.model_dump(mode="json") | change
-        (tmp_path / "manifest.json").write_text(json.dumps(content))
+        write_content(tmp_path, content)
         with pytest.raises(RunError, match=rf"manifest\.json cannot be read: {named}: "):
             RunFolder(tmp_path)
 

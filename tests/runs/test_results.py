@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from colors import color_experiment, write_colors
+from forged import record
 
 import wsol_bench
 from wsol_bench.errors import RunError
@@ -33,7 +34,7 @@ def folder(tmp_path_factory):
     [second] = folder.read_part("rows", 0).query("rank == 2 and method == 'cam'")["class"][:1]
     change(out / "images/000000.parquet", "label", second)
     change(out / "images/000001.parquet", "status", "unreadable")
-    return folder
+    return RunFolder(out)
 
 
 def change(file, column, value):
@@ -42,6 +43,7 @@ def change(file, column, value):
     values = [value, *table[column].to_pylist()[1:]]
     position = table.column_names.index(column)
     pq.write_table(table.set_column(position, column, pa.array(values)), file)
+    record(file)
 
 
 def test_rows_and_images_are_those_of_the_tables(folder):
@@ -75,6 +77,7 @@ def test_a_row_of_an_image_that_is_not_there_is_an_error(folder, tmp_path):
     table = pq.read_table(file)
     gone = table["image_id"][0].as_py()
     pq.write_table(table.filter(pc.not_equal(table["image_id"], gone)), file)
+    record(file)
     with pytest.raises(RunError, match=f"rows of part 0 hold the image {gone}"):
         list(methods_of(RunFolder(path)))
 

@@ -34,9 +34,9 @@ def analyze(
     from wsol_bench.report.analysis_text import for_people
     from wsol_bench.report.tables import records
     from wsol_bench.runs.findings import shard_findings
-    from wsol_bench.runs.folder import RunFolder
+    from wsol_bench.runs.stored_run import StoredRun
 
-    runs = [RunFolder(path) for path in run_folders]
+    runs = [StoredRun(path) for path in run_folders]
     tables = analyze_runs(runs, seed=seed)
     if len(runs) == 1:
         write_tables(runs[0], tables)
@@ -83,10 +83,10 @@ def export(
     the format of the ILSVRC devkit or of Kaggle, and prints the path of each.
     """
     from wsol_bench.report.export import export_run
-    from wsol_bench.runs.folder import RunFolder
+    from wsol_bench.runs.stored_run import StoredRun
 
-    folder = RunFolder(run_folder)
+    folder = StoredRun(run_folder)
     target = out or folder.path / "predictions"
-    tight_run = None if tight is None else RunFolder(tight)
+    tight_run = None if tight is None else StoredRun(tight)
     for line in export_run(folder, target, format=file_format, devkit=devkit, tight=tight_run):
         print(line)

@@ -153,11 +153,11 @@ def rescore(
     Reads the maps of a finished run, and scores them by another protocol, by a changed one, or for
     other metrics. Prints a summary, and writes a new run folder.
     """
-    from wsol_bench.runs.folder import RunFolder
     from wsol_bench.runs.rescore import rescore as rescore_run
+    from wsol_bench.runs.stored_run import StoredRun
 
     results = rescore_run(
-        RunFolder(run_folder), protocol, overrides=overrides or (), out=out, force=force
+        StoredRun(run_folder), protocol, overrides=overrides or (), out=out, force=force
     )
     print_results(results, as_json)
     print_message(f"Results: {results.folder.path}")
@@ -177,10 +177,10 @@ def merge(
     Reads the folders that run --shard 1/N, 2/N, ... N/N wrote. Prints a summary, and writes the
     folder of the whole run, as if it had never been split. The shards stay as they are.
     """
-    from wsol_bench.runs.folder import RunFolder
     from wsol_bench.runs.merge import merge as merge_runs
+    from wsol_bench.runs.stored_run import StoredRun
 
-    results = merge_runs([RunFolder(path) for path in run_folders], out, force=force)
+    results = merge_runs([StoredRun(path) for path in run_folders], out, force=force)
     print_results(results, as_json)
     print_message(f"Results: {results.folder.path}")
 

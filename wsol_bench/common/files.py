@@ -18,6 +18,7 @@ __all__ = [
     "IMAGE_FORMATS",
     "cache_folder",
     "digest",
+    "link",
     "locked",
     "require_regular",
     "write_atomically",
@@ -89,6 +90,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def link(old: Path, new: Path) -> bool:
+    """Make ``new`` a hard link to the file ``old``; False if the disk does not allow it."""
+    new.parent.mkdir(parents=True, exist_ok=True)
+    new.unlink(missing_ok=True)
+    try:
+        os.link(old, new)
+    except OSError:
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

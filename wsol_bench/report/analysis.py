@@ -17,13 +17,13 @@ from wsol_bench.report.comparisons import (
     paired_test,
     pairs_of,
 )
-from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.results import methods_of
+from wsol_bench.runs.stored_run import StoredRun
 
 __all__ = ["analyze", "write_tables"]
 
 
-def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFrame]:
+def analyze(runs: Sequence[StoredRun], *, seed: int = 0) -> dict[str, pd.DataFrame]:
     """The numbers of runs with intervals, paired tests between methods, and failure modes.
 
     Args:
@@ -66,14 +66,14 @@ def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFra
     }
 
 
-def write_tables(run: RunFolder, tables: dict[str, pd.DataFrame]) -> None:
+def write_tables(run: StoredRun, tables: dict[str, pd.DataFrame]) -> None:
     """Write the tables of ``analyze`` beside the summary of a run."""
     for name, table in tables.items():
         write_atomically(run.path / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
 
 
 def _read_methods(
-    runs: Sequence[RunFolder],
+    runs: Sequence[StoredRun],
 ) -> tuple[list[MethodNumbers], dict[str, list[pd.DataFrame]]]:
     """The methods of all runs that have numbers, and the tables of why boxes failed, by name."""
     methods: list[MethodNumbers] = []
@@ -91,7 +91,7 @@ def _read_methods(
 
 
 def _methods_of_run(
-    run: RunFolder, run_name: dict[str, str]
+    run: StoredRun, run_name: dict[str, str]
 ) -> Iterator[tuple[MethodNumbers, dict[str, pd.DataFrame]]]:
     """Each method of a run, with the tables of why its boxes failed."""
     for method in methods_of(run):

@@ -15,9 +15,9 @@ from wsol_bench.errors import RunError
 from wsol_bench.methods.imported.prediction_files import write_predictions
 from wsol_bench.metrics.localization import two_two_one
 from wsol_bench.runs.differences import differences, listed
-from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.identity import NO_MODEL
 from wsol_bench.runs.schema import GROUP, ImageStatus, RowStatus
+from wsol_bench.runs.stored_run import StoredRun
 
 __all__ = ["export_run"]
 
@@ -26,12 +26,12 @@ _MAPS_IDENTITY = {"dataset", "models", "methods", "sources", "n_parts", "shard"}
 
 
 def export_run(
-    run: RunFolder,
+    run: StoredRun,
     folder: Path,
     *,
     format: PredictionFormat,
     devkit: Path | None = None,
-    tight: RunFolder | None = None,
+    tight: StoredRun | None = None,
 ) -> Iterator[str]:
     """Write one prediction file a model x method x layer, and report each in a line of text.
 
@@ -87,7 +87,7 @@ def export_run(
             yield f"{path}: {len(evaluated)} images{hint}"
 
 
-def _require_same_maps(run: RunFolder, tight: RunFolder) -> None:
+def _require_same_maps(run: StoredRun, tight: StoredRun) -> None:
     """Raise RunError if the two runs have other images, models or maps."""
     changed = differences(
         *(
@@ -103,7 +103,7 @@ def _require_same_maps(run: RunFolder, tight: RunFolder) -> None:
 
 
 def _five_guesses(
-    run: RunFolder, rows: pd.DataFrame, tight: RunFolder, tight_rows: pd.DataFrame
+    run: StoredRun, rows: pd.DataFrame, tight: StoredRun, tight_rows: pd.DataFrame
 ) -> pd.DataFrame:
     """The guesses of ``two_two_one``; RunError if the tight run has other images or classes."""
     try:

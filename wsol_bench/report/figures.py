@@ -11,8 +11,8 @@ from PIL import Image
 from wsol_bench.errors import ImageError, RunError
 from wsol_bench.geometry import Placement
 from wsol_bench.images.decode import load_image
-from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.schema import MAP_KEYS, ImageStatus, boxes_of
+from wsol_bench.runs.stored_run import StoredRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ _TRUTH, _HIT, _MISS = "#ffffff", "#2ee66b", "#ff4d4d"
 _THUMBNAIL = 320
 
 
-def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24) -> None:
+def contact_sheet(run: StoredRun, path: Path, *, method: str, n_images: int = 24) -> None:
     """Draw a sheet of images, each with the heatmap of its label, its ground truth and its box.
 
     The images are those of the first model that has maps, taken evenly over the run's order.
@@ -76,7 +76,7 @@ def contact_sheet(run: RunFolder, path: Path, *, method: str, n_images: int = 24
     plt.close(figure)
 
 
-def _label_rows(run: RunFolder, method: str, n_images: int) -> pd.DataFrame:
+def _label_rows(run: StoredRun, method: str, n_images: int) -> pd.DataFrame:
     """The rows of images' labels with their map and image, for the first model that has maps.
 
     The images are taken evenly. Only the parts that hold the chosen images are read as a whole.
@@ -100,7 +100,7 @@ def _label_rows(run: RunFolder, method: str, n_images: int) -> pd.DataFrame:
 
 
 def _label_rows_of_part(
-    run: RunFolder, method: str, number: int, image_ids: "pd.Series[str]"
+    run: StoredRun, method: str, number: int, image_ids: "pd.Series[str]"
 ) -> pd.DataFrame:
     images, rows, maps = (run.read_part(name, number) for name in ("images", "rows", "maps"))
     images = images[images["image_id"].isin(image_ids)].drop(columns=["status"])

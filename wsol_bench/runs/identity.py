@@ -18,6 +18,7 @@ from wsol_bench.runs.facts import (
     ModelFacts,
     NetworkFreeFacts,
 )
+from wsol_bench.runs.shards import parts_of_shard
 from wsol_bench.scoring.measured_columns import MeasuredColumns
 
 __all__ = ["NO_MODEL", "Identity", "Origin"]
@@ -121,6 +122,11 @@ class Identity(Facts):
     def n_methods(self) -> int:
         """The number of lines of the summary."""
         return sum(len(list(self.groups(model))) for model in self.models)
+
+    @property
+    def part_numbers(self) -> list[int]:
+        """The numbers of the parts that the folder of the finished run holds."""
+        return list(parts_of_shard(range(self.n_parts), self.shard))
 
     def parts_by_model(self, parts: Sequence[int]) -> dict[str, list[int]]:
         """The numbers of parts, by the name of their model."""

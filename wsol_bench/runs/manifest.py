@@ -4,6 +4,7 @@ It holds the run's identity, and when and where the run was made.
 """
 
 import json
+import uuid
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -11,14 +12,28 @@ from typing import Any
 
 from pydantic import ConfigDict, ValidationError
 
+from wsol_bench.common.files import digest, write_atomically
 from wsol_bench.errors import RunError
 from wsol_bench.runs.facts import Facts
 from wsol_bench.runs.identity import Identity
 
-__all__ = ["FORMAT", "Manifest", "Session", "read_manifest"]
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "Manifest",
+    "Session",
+    "is_deleted",
+    "mark_deleted",
+    "read_manifest",
+    "write_manifest",
+]
 
 # The format of a run folder; it is raised when an older reader would misread the folder.
-FORMAT = 2
+FORMAT = 3
+
+# The name of the file in a run's folder, and the key of its own checksum in it.
+MANIFEST = "manifest.json"
+_CHECKSUM = "checksum"
 
 
 class Session(Facts):
@@ -47,6 +62,7 @@ class Manifest(Facts):
     Attributes:
         format: the format of the folder.
         version: the version of this package that wrote it.
+        id: the name that the list of the run's files (``runs.checksums``) knows it by.
         identity: everything that decides the run's numbers.
         started: when the run began.
         finished: when the run was finished; None before that.
@@ -56,6 +72,7 @@ class Manifest(Facts):
 
     format: int = FORMAT
     version: str
+    id: str
     identity: Identity
     started: str
     finished: str | None = None
@@ -65,33 +82,77 @@ class Manifest(Facts):
     @classmethod
     def begin(cls, identity: Identity, started: str) -> "Manifest":
         """The manifest of a new run."""
-        return cls(version=version("wsol-bench"), identity=identity, started=started)
+        return cls(
+            version=version("wsol-bench"), id=uuid.uuid4().hex, identity=identity, started=started
+        )
+
+
+def write_manifest(path: Path, manifest: Manifest) -> None:
+    """Write the manifest of a run folder, with a checksum of what it says.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = json.loads(manifest.model_dump_json())
+    content[_CHECKSUM] = _checksum(content)
+    write_atomically(path / MANIFEST, json.dumps(content, indent=2).encode())
 
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest of a run folder.
 
     Raises:
-        RunError: the manifest cannot be read, or another version of this package wrote it in
-            another format; the message says which version, and what to do.
+        RunError: the manifest cannot be read, has changed since it was written, or another version
+            of this package wrote it in another format; the message says which version, and what to
+            do.
     """
-    file = path / "manifest.json"
+    file = path / MANIFEST
     if not file.is_file():
-        raise RunError(f"{path} is no run folder: it holds no manifest.json")
+        raise RunError(f"{path} is no run folder: it holds no {MANIFEST}")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{file} cannot be read: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{file} cannot be read: {error}; {_ADVICE}") from error
     if not isinstance(content, dict):
-        raise RunError(f"{file} cannot be read: expected a mapping, found {type(content).__name__}")
+        found = type(content).__name__
+        raise RunError(f"{file} cannot be read: expected a mapping, found {found}; {_ADVICE}")
+    if not content:
+        raise RunError(f"{file} is empty; {_ADVICE}")
     if content.get("format") != FORMAT:
         raise RunError(_of_another_format(path, content))
+    if content.pop(_CHECKSUM, None) != _checksum(content):
+        reason = "has changed since the run wrote it (its checksum differs)"
+        raise RunError(f"{file} {reason}; {_ADVICE}")
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
-        raise RunError(f"{file} cannot be read: {key}: {first['msg']}") from error
+        raise RunError(f"{file} cannot be read: {key}: {first['msg']}; {_ADVICE}") from error
+
+
+_DELETED = {"deleted": True}
+
+
+def mark_deleted(path: Path) -> None:
+    """Write a manifest which says that the run in a folder is being deleted."""
+    write_atomically(path / MANIFEST, json.dumps(_DELETED).encode())
+
+
+def is_deleted(path: Path) -> bool:
+    """Return whether the run in a folder was being deleted when that was interrupted."""
+    try:
+        return bool(json.loads((path / MANIFEST).read_bytes()) == _DELETED)
+    except (ValueError, RecursionError):  # reported when the manifest is read
+        return False
+
+
+_ADVICE = "copy the folder again, or run the experiment in another folder (--out)"
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """The digest of a manifest's values, whatever their order and layout in the file."""
+    return digest(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
 
 
 def _of_another_format(path: Path, content: Mapping[str, Any]) -> str:

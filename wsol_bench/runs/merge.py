@@ -11,11 +11,12 @@ from wsol_bench.runs.finish import finish, require_evaluated
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.results import Results, summarize_run
+from wsol_bench.runs.stored_run import StoredRun
 
 __all__ = ["merge", "require_not_above"]
 
 
-def merge(shards: Sequence[RunFolder], out: Path, *, force: bool = False) -> Results:
+def merge(shards: Sequence[StoredRun], out: Path, *, force: bool = False) -> Results:
     """Merge the shards of one run: the rows are those of the run that was not split.
 
     Args:
@@ -48,15 +49,16 @@ def merge(shards: Sequence[RunFolder], out: Path, *, force: bool = False) -> Res
         if folder.manifest.finished is not None:
             return Results(summarize_run(folder), folder)
         folder.begin_session(engine="merge", merged=[str(shard.path) for shard in shards])
-        for number, shard in sorted(folder_of.items()):
-            folder.link_part(number, shard)
-        folder.end_session(len(folder_of))
+        todo = sorted(set(folder_of) - folder.done)
+        for number in todo:
+            folder.link_part(number, folder_of[number])
+        folder.end_session(len(todo))
         require_evaluated(folder, max_failed=1.0, whole=True)
         summary = finish(folder)
     return Results(summary, folder)
 
 
-def require_not_above(out: Path, runs: Sequence[RunFolder]) -> None:
+def require_not_above(out: Path, runs: Sequence[StoredRun]) -> None:
     """Raise RunError if a folder to write is, or contains, the folder of a run to read."""
     for run in runs:
         if run.path.resolve().is_relative_to(out.resolve()):
@@ -65,7 +67,7 @@ def require_not_above(out: Path, runs: Sequence[RunFolder]) -> None:
             )
 
 
-def _require_one_run(shards: Sequence[RunFolder]) -> Identity:
+def _require_one_run(shards: Sequence[StoredRun]) -> Identity:
     """The identity of the run that was split; RunError unless all are finished shards of it."""
     identities = [_unsplit(shard.identity) for shard in shards]
     for shard, identity in zip(shards, identities, strict=True):
@@ -78,7 +80,7 @@ def _require_one_run(shards: Sequence[RunFolder]) -> Identity:
     return identities[0]
 
 
-def _require_all_parts(shards: Sequence[RunFolder], n_parts: int) -> dict[int, RunFolder]:
+def _require_all_parts(shards: Sequence[StoredRun], n_parts: int) -> dict[int, StoredRun]:
     """The shard that holds each part, by the part's number; RunError unless each is held once."""
     folder_of = {number: shard for shard in shards for number in shard.parts()}
     n_held = sum(len(shard.parts()) for shard in shards)
@@ -90,7 +92,7 @@ def _require_all_parts(shards: Sequence[RunFolder], n_parts: int) -> dict[int, R
     )
 
 
-def _problems(shards: Sequence[RunFolder], n_parts: int) -> Iterator[str]:
+def _problems(shards: Sequence[StoredRun], n_parts: int) -> Iterator[str]:
     """What keeps shards from being one run: shards that are missing or there several times."""
     folders = dict[str, list[str]]()
     for shard in shards:

@@ -31,6 +31,7 @@ from wsol_bench.runs.rescore_part import rescore_part
 from wsol_bench.runs.results import Results, summarize_run
 from wsol_bench.runs.schema import Tables
 from wsol_bench.runs.selection import SelectionRun, selection_digest, selection_run
+from wsol_bench.runs.stored_run import StoredRun
 from wsol_bench.scoring.base import Scoring
 from wsol_bench.scoring.kinds import scoring_of
 
@@ -43,7 +44,7 @@ _MAY_CHANGE = ("protocol", "metrics")
 
 
 def rescore(
-    run: RunFolder,
+    run: StoredRun,
     protocol: str | Mapping[str, Any] | None = None,
     *,
     overrides: Iterable[str] = (),
@@ -112,9 +113,9 @@ class _Plan:
     held_out: set[str]
 
 
-def _rescore_parts(run: RunFolder, folder: RunFolder, plan: _Plan) -> None:
+def _rescore_parts(run: StoredRun, folder: RunFolder, plan: _Plan) -> None:
     """Score the parts of a run again that the new folder lacks, and write them there."""
-    todo = [number for number in run.parts() if number not in folder.parts()]
+    todo = [number for number in run.parts() if number not in folder.done]
     folder.begin_session(engine="rescore")
     made_by = run.identity.protocol
 
@@ -139,7 +140,7 @@ def _rescore_parts(run: RunFolder, folder: RunFolder, plan: _Plan) -> None:
 
 
 def _plan(
-    run: RunFolder, protocol: str | Mapping[str, Any] | None, overrides: Iterable[str]
+    run: StoredRun, protocol: str | Mapping[str, Any] | None, overrides: Iterable[str]
 ) -> _Plan:
     """Resolve how a run is scored again; see ``rescore`` for arguments and errors."""
     experiment = _experiment(run, protocol, overrides)
@@ -172,7 +173,7 @@ def _plan(
 
 
 def _experiment(
-    run: RunFolder, protocol: str | Mapping[str, Any] | None, overrides: Iterable[str]
+    run: StoredRun, protocol: str | Mapping[str, Any] | None, overrides: Iterable[str]
 ) -> ExperimentConfig:
     """The run's experiment with another protocol; ConfigError if anything else differs."""
     stored = run.identity.config
@@ -191,7 +192,7 @@ def _experiment(
 
 
 def _identity(
-    run: RunFolder,
+    run: StoredRun,
     experiment: ExperimentConfig,
     protocol: AnyProtocol,
     metrics: Sequence[Metric],
@@ -220,7 +221,7 @@ def _identity(
 
 
 def _network_free_maps(
-    run: RunFolder, experiment: ExperimentConfig
+    run: StoredRun, experiment: ExperimentConfig
 ) -> dict[str, MapsOrBoxes | None]:
     """The maps of each network-free method, which no run stores; None for a method of boxes.
 
@@ -240,7 +241,7 @@ def _network_free_maps(
     return maps
 
 
-def _held_out(run: RunFolder, protocol: Protocol, ids: np.ndarray) -> set[str]:
+def _held_out(run: StoredRun, protocol: Protocol, ids: np.ndarray) -> set[str]:
     """The ids of the images that a threshold is selected on."""
     if protocol.selection is None:
         return set()

@@ -14,8 +14,8 @@ from jaxtyping import Float64
 from wsol_bench.errors import RunError
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.runs.findings import RunFinding, findings_of_run
-from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.schema import GROUP, IMAGES, METHOD_KEYS
+from wsol_bench.runs.stored_run import StoredRun
 from wsol_bench.scoring.base import Selection
 from wsol_bench.scoring.summary import MethodResults
 
@@ -38,7 +38,7 @@ class Results:
     """
 
     summary: pd.DataFrame
-    folder: RunFolder
+    folder: StoredRun
     n_before: int = 0
 
     @property
@@ -72,7 +72,7 @@ class Results:
         return self.folder.read("curves")
 
 
-def summarize_run(folder: RunFolder) -> pd.DataFrame:
+def summarize_run(folder: StoredRun) -> pd.DataFrame:
     """The summary of a run: one line for each model x method x layer."""
     costs = folder.read("costs")
     lines = []
@@ -84,7 +84,7 @@ def summarize_run(folder: RunFolder) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def methods_of(folder: RunFolder) -> Iterator[MethodResults]:
+def methods_of(folder: StoredRun) -> Iterator[MethodResults]:
     """Read the results of each method at each layer, model by model, in the experiment's order.
 
     Only the rows of the label and of rank 1 are read, since no other row enters a number. So the
@@ -143,7 +143,7 @@ class _RowsByMethod:
 
     def __init__(
         self,
-        folder: RunFolder,
+        folder: StoredRun,
         parts: Sequence[int],
         images: EvaluatedImages,
         groups: Sequence[tuple[str, str]],
@@ -206,12 +206,12 @@ class _RowsByMethod:
 def _values_of(column: pa.ChunkedArray) -> pd.CategoricalDtype:
     """The values of a column of text, whose chunks are codes into one dictionary."""
     return pd.CategoricalDtype(
-        pd.Index(column.chunk(0).dictionary.to_pandas() if column.num_chunks else [])
+        pd.Index(column.chunk(0).dictionary.to_pandas() if len(column) else [])
     )
 
 
 def _rows_that_count(
-    folder: RunFolder, parts: Sequence[int], groups: Sequence[tuple[str, str]]
+    folder: StoredRun, parts: Sequence[int], groups: Sequence[tuple[str, str]]
 ) -> pa.Table:
     """Read the rows of the images' labels and of rank 1, with text as dictionaries.
 
@@ -258,7 +258,7 @@ def _text(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _curves(
-    folder: RunFolder, parts: Sequence[int], groups: Sequence[tuple[str, str]], n_images: int
+    folder: StoredRun, parts: Sequence[int], groups: Sequence[tuple[str, str]], n_images: int
 ) -> Iterator[pd.DataFrame | None]:
     """Read the curves of each method, a few methods at a time; None if the protocol has none."""
     if not folder.scoring.curve_columns:

@@ -3,7 +3,7 @@
 import itertools
 import shutil
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 from tempfile import mkdtemp
@@ -106,10 +106,10 @@ def _carry_out(
         selection=None if selection is None else selection.table,
         force=force,
     ) as folder:
-        done = set(folder.parts())
+        done = folder.done
         if folder.manifest.finished is None:
             if resolved.strict or folder.manifest.failed:
-                done -= _parts_with_failed_images(folder)  # whose files may be mended by now
+                done = done - _parts_with_failed_images(folder, done)  # files may be mended by now
             todo = [part for part in parts_of_shard(parts, shard) if part.number not in done]
             folder.begin_session(**facts)
             n_images = sum(len(part.images) for part in todo)
@@ -138,10 +138,10 @@ def _new_folder(parent: Path, shard: str | None) -> Path:
     raise AssertionError("there is always a next name")
 
 
-def _parts_with_failed_images(folder: RunFolder) -> set[int]:
-    """The numbers of the parts that hold an image that could not be evaluated."""
+def _parts_with_failed_images(folder: RunFolder, parts: Collection[int]) -> set[int]:
+    """The numbers of those parts that hold an image that could not be evaluated."""
     return {
         number
-        for number in folder.parts()
+        for number in parts
         if folder.read_part("images", number, ["status"])["status"].isin(FAILED).any()
     }

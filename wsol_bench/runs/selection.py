@@ -10,10 +10,10 @@ import pandas as pd
 from wsol_bench.common.files import digest
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.model import Protocol
-from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.schema import METHOD_KEYS, SELECTION
+from wsol_bench.runs.stored_run import StoredRun
 
 __all__ = ["SelectionRun", "selection_digest", "selection_run"]
 
@@ -86,7 +86,7 @@ def selection_run(protocol: Protocol) -> SelectionRun | None:
     """
     if protocol.selection is None or protocol.selection.run is None:
         return None
-    folder = RunFolder(protocol.selection.run)
+    folder = StoredRun(protocol.selection.run)
     folder.require_finished()
     lines = []
     for method in methods_of(folder):

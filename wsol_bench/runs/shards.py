@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from typing import TypeVar
 
 from wsol_bench.errors import ConfigError
-from wsol_bench.runs.experiment import Part
 
 __all__ = ["canonical_shard", "parts_of_shard"]
+
+T = TypeVar("T")
 
 
 def canonical_shard(shard: str) -> str:
@@ -18,7 +20,7 @@ def canonical_shard(shard: str) -> str:
     return f"{index}/{count}"
 
 
-def parts_of_shard(parts: Sequence[Part], shard: str | None) -> Sequence[Part]:
+def parts_of_shard(parts: Sequence[T], shard: str | None) -> Sequence[T]:
     """Every n-th part from the i-th on, for the shard ``i/n``; all parts for None."""
     if shard is None:
         return parts

@@ -43,7 +43,7 @@ class TestFolder:
 
     def test_goes_on_where_it_stood(self, source, fresh, tmp_path):
         there = rescore(source, "zhou-2016", out=tmp_path / "out").folder
-        (there.path / "images/000001.parquet").unlink()  # written last: the part is not done
+        (there.path / "images/000001.parquet").unlink()
         there.update(finished=None)
         written = (there.path / "rows/000000.parquet").stat().st_mtime_ns
         assert_same(rescore(source, "zhou-2016", out=tmp_path / "out"), fresh)
