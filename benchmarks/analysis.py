@@ -39,6 +39,7 @@ def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> Non
     from wsol_bench.runs.identity import Identity
     from wsol_bench.runs.scorer import Scorer
     from wsol_bench.scoring.kinds import default_metrics
+    from wsol_bench.scoring.measured_columns import NOTHING_MEASURED
 
     rng = np.random.default_rng(0)
     protocol = load_protocol(protocol_name)
@@ -69,7 +70,7 @@ def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> Non
     table = pd.DataFrame({"wnid": classes, "words": classes, "ilsvrc_id": range(1, 1001)})
     # One image in so many ways is enough: what is read is rows, not how they came about.
     with RunFolder.writing(folder, identity, config.model_dump(mode="json"), table) as run:
-        scorer = Scorer("resnet50", protocol, run.scoring, faithfulness=False, strict=False)
+        scorer = Scorer("resnet50", protocol, run.scoring, NOTHING_MEASURED, strict=False)
         run.begin_session(engine="synthetic")
         for number in range(n_parts):
             first = number * PART

@@ -209,7 +209,7 @@ class TestRefused:
 class TestFiles:
     def test_lie_beside_the_summary(self, run, tables, tmp_path):
         folder = RunFolder(shutil.copytree(run.folder.path, tmp_path / "run"))
-        write_tables(folder, tables)
+        write_tables(folder.path / "tables", tables)
         for name, table in tables.items():
             read = pd.read_csv(folder.path / f"tables/{name}.csv")
             assert list(read.columns) == list(table.columns)

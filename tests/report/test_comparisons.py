@@ -97,7 +97,7 @@ class TestComparisons:
     def test_of_one_method_are_none(self, experiment, tmp_path):
         alone = wsol_bench.run({**experiment, "methods": ["cam"]}, out=tmp_path / "run").folder
         tables = analyze([alone])
-        write_tables(alone, tables)
+        write_tables(alone.path / "tables", tables)
         read = pd.read_csv(alone.path / "tables/comparisons.csv")
         assert len(read) == 0
         assert {"against", "number", "p", "p_holm"} <= set(read.columns)

@@ -21,26 +21,39 @@ def analyze(
     seed: Annotated[
         int, typer.Option(metavar="N", help="Seed of the random numbers of intervals and tests.")
     ] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of the tables. By default RUN/tables of a single run."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compute intervals, paired tests and failure modes of runs.
 
     Reads the stored rows of one or several runs; no network is needed. Prints 95% intervals
     of every number, paired tests of every method against the first one, and how often each reason
-    made a box fail. Writes the tables of a single run to RUN/tables.
+    made a box fail. Writes the tables as CSV files.
     """
     from wsol_bench.report.analysis import analyze as analyze_runs
     from wsol_bench.report.analysis import write_tables
     from wsol_bench.report.analysis_text import for_people
     from wsol_bench.report.tables import records
     from wsol_bench.runs.findings import shard_findings
+    from wsol_bench.runs.folder import make_folder
     from wsol_bench.runs.stored_run import StoredRun
 
     runs = [StoredRun(path) for path in run_folders]
+    if out is not None:
+        make_folder(out)
     tables = analyze_runs(runs, seed=seed)
-    if len(runs) == 1:
-        write_tables(runs[0], tables)
-        print_message(f"Tables: {runs[0].path / 'tables'}")
+    folder = out or (runs[0].path / "tables" if len(runs) == 1 else None)
+    if folder is not None:
+        try:
+            write_tables(folder, tables)
+            print_message(f"Tables: {folder}")
+        except OSError as error:  # as in an archive; what was computed is printed all the same
+            print_message(f"No tables are written ({error}); --out names another folder.")
     if as_json:
         print(json.dumps({name: records(table) for name, table in tables.items()}, indent=2))
         return

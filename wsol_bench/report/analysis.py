@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -66,10 +67,10 @@ def analyze(runs: Sequence[StoredRun], *, seed: int = 0) -> dict[str, pd.DataFra
     }
 
 
-def write_tables(run: StoredRun, tables: dict[str, pd.DataFrame]) -> None:
-    """Write the tables of ``analyze`` beside the summary of a run."""
+def write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
+    """Write the tables of ``analyze`` as CSV files; OSError if the folder cannot be written to."""
     for name, table in tables.items():
-        write_atomically(run.path / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
+        write_atomically(folder / f"{name}.csv", table.to_csv(index=False).encode())
 
 
 def _read_methods(

@@ -15,6 +15,7 @@ from wsol_bench.errors import RunError
 from wsol_bench.methods.imported.prediction_files import write_predictions
 from wsol_bench.metrics.localization import two_two_one
 from wsol_bench.runs.differences import differences, listed
+from wsol_bench.runs.folder import make_folder
 from wsol_bench.runs.identity import NO_MODEL
 from wsol_bench.runs.schema import GROUP, ImageStatus, RowStatus
 from wsol_bench.runs.stored_run import StoredRun
@@ -60,6 +61,7 @@ def export_run(
     if tight is not None:
         _require_same_maps(run, tight)
     classes = run.read("classes") if devkit is None else read_classes(find_class_ids(devkit))
+    make_folder(folder)
     names: set[str] = set()
     for model, parts in run.parts_by_model().items():
         if not parts:  # a shard may have no part of this model
@@ -72,8 +74,9 @@ def export_run(
         tight_rows = None if tight is None else tight.read("rows", parts=parts)
         for group, rows in run.read("rows", parts=parts).groupby(GROUP, sort=False):
             method, layer = map(str, group[1:3])
-            name = _free_name(("" if model == NO_MODEL else model, method, layer), names)
-            names.add(name)
+            names.add(
+                name := _free_name(("" if model == NO_MODEL else model, method, layer), names)
+            )
             if reason := _no_guesses(rows):
                 yield f"{name}: {reason}, nothing to export"
                 continue

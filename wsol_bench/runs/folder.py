@@ -33,6 +33,7 @@ from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.manifest import (
     MANIFEST,
     Manifest,
+    OtherFormatError,
     Session,
     is_deleted,
     mark_deleted,
@@ -49,7 +50,7 @@ from wsol_bench.runs.stored_run import (
 )
 from wsol_bench.runs.table_files import to_parquet
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "make_folder"]
 
 logger = logging.getLogger(__name__)
 
@@ -98,30 +99,12 @@ class RunFolder(StoredRun):
             RunError: the folder holds something else, or a run of another identity; another
                 process writes there; or a file cannot be written.
         """
-        _make_folder(path)
-        has_run = (path / MANIFEST).is_file()
-        if has_run and not force and not is_deleted(path):
-            finished = cls._of(path, identity)
-            if finished.is_whole:
-                yield finished  # nothing is to be written, and the disk may be read-only
-                return
-        if not has_run and any(not name.startswith(".") for name in os.listdir(path)):
-            raise RunError(
-                f"{path} is not empty and holds no run; choose another folder with --out"
-            )
-        holder = f"process {os.getpid()} on {socket.gethostname()}, since {_now()}"
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(locked(path / _LOCK, holder))
-            except BlockingIOError as error:
-                raise RunError(
-                    f"{path} is being written by {error}; wait for it, stop it, or choose another "
-                    "folder with --out"
-                ) from None
-            except OSError as error:
-                raise RunError(
-                    f"{path} cannot be locked ({error}); choose a folder on another disk with --out"
-                ) from error
+        make_folder(path)
+        _require_run_or_nothing(path)
+        if not force and (whole := cls._whole(path, identity)) is not None:
+            yield whole  # nothing is to be written, and the disk may be read-only
+            return
+        with _alone(path):
             try:
                 folder = cls._prepared(path, identity, force=force)
                 folder._begin(config, classes, selection)
@@ -131,6 +114,20 @@ class RunFolder(StoredRun):
                     f"{error}. {path} keeps the finished parts; run the same command again to "
                     "continue there"
                 ) from error
+
+    @classmethod
+    def _whole(cls, path: Path, identity: Identity) -> "RunFolder | None":
+        """The finished run in a folder, of which nothing is missing; None if there is none.
+
+        Raises:
+            RunError: the folder holds a run of another identity.
+        """
+        if not (path / MANIFEST).is_file() or is_deleted(path):
+            return None
+        if read_manifest(path).finished is None:
+            return None
+        folder = cls._of(path, identity)
+        return folder if folder.is_whole else None
 
     def _sound_parts(self) -> set[int]:
         """The numbers of the parts all of whose files are what the run wrote; all are read."""
@@ -207,7 +204,7 @@ class RunFolder(StoredRun):
                 leftover.unlink(missing_ok=True)
         # These follow the manifest, since a folder without a manifest holds no run.
         text = yaml.safe_dump(dict(config), sort_keys=False)
-        write_atomically(self.path / "config.yaml", text.encode())
+        self._write(["config.yaml"], [text.encode()])
         self._write(list(files), (to_parquet(*table) for table in files.values()))
 
     @classmethod
@@ -216,7 +213,10 @@ class RunFolder(StoredRun):
         for file in sorted(parent.glob("*/manifest.json"), reverse=True):
             try:
                 manifest = read_manifest(file.parent)
-            except RunError:
+            except OtherFormatError:
+                continue
+            except RunError as error:  # it may be this very run
+                logger.warning("%s is passed over: %s", file.parent, error)
                 continue
             if manifest.finished is None and not manifest.identity.changed(identity):
                 return file.parent
@@ -287,13 +287,41 @@ class RunFolder(StoredRun):
         self.update(finished=_now())
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Create a folder, unless it exists; RunError if it cannot be created."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(
             f"{path} cannot be created: {error}; choose another folder with --out"
         ) from error
+
+
+def _require_run_or_nothing(path: Path) -> None:
+    """Raise RunError if a folder holds something else than a run."""
+    if (path / MANIFEST).is_file():
+        return
+    if any(not name.startswith(".") for name in os.listdir(path)):
+        raise RunError(f"{path} is not empty and holds no run; choose another folder with --out")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep other processes from writing to a folder; RunError if one does, or a lock fails."""
+    holder = f"process {os.getpid()} on {socket.gethostname()}, since {_now()}"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path / _LOCK, holder))
+        except BlockingIOError as error:
+            raise RunError(
+                f"{path} is being written by {error}; wait for it, stop it, or choose another "
+                "folder with --out"
+            ) from None
+        except OSError as error:
+            raise RunError(
+                f"{path} cannot be locked ({error}); choose a folder on another disk with --out"
+            ) from error
+        yield
 
 
 def _now() -> str:

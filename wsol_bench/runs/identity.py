@@ -6,7 +6,10 @@ Two runs with the same identity have the same rows; a run folder holds one ident
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pydantic import model_validator
+
 from wsol_bench.common import files
+from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.model import AnyProtocol
 from wsol_bench.runs.differences import differences
 from wsol_bench.runs.environment import Environment
@@ -76,6 +79,19 @@ class Identity(Facts):
     shard: str | None = None
     rescored_from: Origin | None = None
     merged_from: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Identity":
+        n_models, n_images = len(self.models), self.dataset.n_images
+        if not 0 < n_models <= self.n_parts <= n_images * n_models or self.n_parts % n_models:
+            raise ValueError(
+                f"{self.n_parts} parts do not fit {n_images} images and {n_models} models"
+            )
+        try:
+            parts_of_shard((), self.shard)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
 
     def digest(self) -> str:
         """A digest of the whole identity, 16 hexadecimal digits."""

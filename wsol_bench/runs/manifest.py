@@ -21,6 +21,7 @@ __all__ = [
     "FORMAT",
     "MANIFEST",
     "Manifest",
+    "OtherFormatError",
     "Session",
     "is_deleted",
     "mark_deleted",
@@ -98,13 +99,17 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     write_atomically(path / MANIFEST, json.dumps(content, indent=2).encode())
 
 
+class OtherFormatError(RunError):
+    """A run folder was written by another version of this package, in another format."""
+
+
 def read_manifest(path: Path) -> Manifest:
     """The manifest of a run folder.
 
     Raises:
-        RunError: the manifest cannot be read, has changed since it was written, or another version
-            of this package wrote it in another format; the message says which version, and what to
-            do.
+        OtherFormatError: another version of this package wrote it; the message says which version,
+            and what to do.
+        RunError: the manifest cannot be read, or has changed since it was written.
     """
     file = path / MANIFEST
     if not file.is_file():
@@ -119,7 +124,7 @@ def read_manifest(path: Path) -> Manifest:
     if not content:
         raise RunError(f"{file} is empty; {_ADVICE}")
     if content.get("format") != FORMAT:
-        raise RunError(_of_another_format(path, content))
+        raise OtherFormatError(_of_another_format(path, content))
     if content.pop(_CHECKSUM, None) != _checksum(content):
         reason = "has changed since the run wrote it (its checksum differs)"
         raise RunError(f"{file} {reason}; {_ADVICE}")

@@ -21,8 +21,12 @@ def canonical_shard(shard: str) -> str:
 
 
 def parts_of_shard(parts: Sequence[T], shard: str | None) -> Sequence[T]:
-    """Every n-th part from the i-th on, for the shard ``i/n``; all parts for None."""
+    """Every n-th part from the i-th on, for the shard ``i/n``; all parts for None.
+
+    Raises:
+        ConfigError: ``shard`` is no i/n.
+    """
     if shard is None:
         return parts
-    index, count = (int(number) for number in shard.split("/"))
+    index, count = (int(number) for number in canonical_shard(shard).split("/"))
     return parts[index - 1 :: count]
