@@ -11,7 +11,9 @@ from wsol_bench.datasets import Dataset
 from wsol_bench.datasets.imagenet.loader import imagenet
 from wsol_bench.datasets.table import table
 from wsol_bench.datasets.voc import voc
+from wsol_bench.datasets.wsol_metadata import wsol_metadata
 from wsol_bench.images.decode import load_image
+from wsol_bench.images.masks import load_mask
 
 NAME = "ILSVRC2012_val_00000001"
 
@@ -170,3 +172,51 @@ def test_the_columns_of_a_table_tell_the_size_that_was_shown(tmp_path: Path) -> 
     loaded = table(path=path, images=tmp_path, convention="normalized")
     assert loaded.boxes.tolist() == [[0, 0, 100, 100]]
     assert kinds(loaded) == {"orientation": 1}
+
+
+class TestMasks:
+    STORED = np.kron(np.eye(3, 5, dtype=np.uint8), np.full((8, 8), 255, np.uint8))  # 40 x 24
+
+    def load(self, root: Path, tags: tuple[int | None, int | None], mask: np.ndarray) -> Dataset:
+        """A metadata folder of two images with masks; the second one is as it should be.
+
+        Args:
+            root: the folder.
+            tags: EXIF orientation of the first image and of its mask.
+            mask: the first image's mask.
+        """
+        save(root / "1.jpg", self.STORED, tags[0], "JPEG")
+        save(root / "1.png", mask, tags[1])
+        save(root / "2.jpg", self.STORED, None, "JPEG")
+        save(root / "2.png", self.STORED, None)
+        write(root / "image_ids.txt", "1.jpg\n2.jpg\n")
+        write(root / "class_labels.txt", "1.jpg,0\n2.jpg,0\n")
+        write(root / "localization.txt", "1.jpg,1.png,\n2.jpg,2.png,\n")
+        return wsol_metadata(metadata=root, images=root)
+
+    @pytest.mark.parametrize("tags", [(6, None), (None, None), (None, 6)])
+    @pytest.mark.parametrize("factor", [1, 2])
+    def test_a_mask_of_the_turned_image_leaves_it_out(
+        self, tmp_path: Path, tags: tuple[int | None, int | None], factor: int
+    ) -> None:
+        mask = np.kron(np.rot90(self.STORED), np.ones((factor, factor), np.uint8))
+        loaded = self.load(tmp_path, tags, mask)
+        assert loaded.images["image_id"].tolist() == ["2.jpg"]
+        assert kinds(loaded) == {"swapped_size": 1}
+        assert "the mask is turned; left out" in the_finding(loaded, "swapped_size")
+
+    @pytest.mark.parametrize("tags", [(6, None), (6, 6), (3, 3), (None, 8), (None, None)])
+    def test_a_mask_of_the_stored_image_stays(
+        self, tmp_path: Path, tags: tuple[int | None, int | None]
+    ) -> None:
+        loaded = self.load(tmp_path, tags, self.STORED)
+        assert loaded.findings == ()
+        assert np.array_equal(load_mask(loaded.masks[0], (24, 40)), self.STORED > 0)
+
+    @pytest.mark.parametrize("tags", [(3, None), (None, 2)])
+    def test_where_no_size_tells_it_is_a_finding(
+        self, tmp_path: Path, tags: tuple[int | None, int | None]
+    ) -> None:
+        loaded = self.load(tmp_path, tags, self.STORED)
+        assert kinds(loaded) == {"orientation": 1}
+        assert np.array_equal(load_mask(loaded.masks[0], (24, 40)), self.STORED > 0)

@@ -21,8 +21,10 @@ __all__ = [
     "are_shares",
     "frames_of",
     "into_stored",
+    "orientations",
     "require_pixels",
     "resized_images",
+    "same_proportions",
 ]
 
 # Every coordinate is at most this if boxes are shares of their images, some of which they leave.
@@ -93,7 +95,7 @@ def frames_of(
     if "annotated_width" in images:
         said = images[["annotated_width", "annotated_height"]].to_numpy(np.float64)
     known = (said > 0).all(axis=1) & (size > 0).all(axis=1)
-    stored, swapped = _fits(said, size), _fits(said, size[:, ::-1])
+    stored, swapped = same_proportions(said, size), same_proportions(said, size[:, ::-1])
     other_side_up = known & swapped & ~stored
     turned, lost = other_side_up & (orientation >= 5), other_side_up & (orientation < 5)
     unsure = (orientation > 1) & ~(known & (stored ^ swapped) & (orientation >= 5))
@@ -202,7 +204,7 @@ def orientations(images: pd.DataFrame) -> Int64[np.ndarray, " n"]:
     return images["orientation"].to_numpy(np.int64)
 
 
-def _fits(
+def same_proportions(
     first: Float64[np.ndarray, "n 2"], second: Float64[np.ndarray, "n 2"]
 ) -> Bool[np.ndarray, " n"]:
     """Return whether each two sizes are of one image, resized: of equal proportions.

@@ -44,7 +44,7 @@ MEANINGS: Mapping[str, str] = {
     Kind.RESIZED_IMAGES: "the images seem to have been resized since the boxes were drawn",
     Kind.ROTATED: "the boxes were drawn on the image as EXIF shows it: rotated into its pixels",
     Kind.ORIENTATION: "EXIF turns the image, no size tells what was annotated: pixels as stored",
-    Kind.SWAPPED_SIZE: "the annotation's width and height are swapped: its boxes were left out",
+    Kind.SWAPPED_SIZE: "the annotation is of the image on its side: its boxes or masks were left out",
     Kind.DEEP_PIXELS: "more than 8 bits a sample: scaled to 8 bits by the range of the type",
     Kind.SEVERAL_FRAMES: "the file holds several images: the first was taken",
     Kind.UNKNOWN_CLASS: "an object or image of a class that the data set does not name: left out",

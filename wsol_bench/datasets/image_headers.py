@@ -14,7 +14,7 @@ from wsol_bench.datasets.folders import stamp, with_progress
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import ImageError
 
-__all__ = ["Levels", "levels_of", "read_headers"]
+__all__ = ["Levels", "levels_of", "read_headers", "white_is_zero"]
 
 T = TypeVar("T")
 
@@ -46,10 +46,10 @@ def levels_of(image: Image.Image) -> Levels | None:
     Raises:
         ImageError: the range of the samples is not known.
     """
-    tags = getattr(image, "tag_v2", {})
     if image.mode == "F":
         white, samples = 1.0, "floating-point samples, scaled from 0..1"
     elif image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PNG"):
+        tags = getattr(image, "tag_v2", {})
         bits = int(tags.get(_BITS_PER_SAMPLE, (16,))[0])
         white, samples = 2.0**bits - 1, f"{bits} bits a sample, scaled from 0..{2**bits - 1}"
     elif image.mode == "I":
@@ -62,9 +62,14 @@ def levels_of(image: Image.Image) -> Levels | None:
         raise ImageError("expected RGB, gray or CMYK, found colors as LAB; save it as RGB")
     else:
         return None
-    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts 8-bit samples alone
+    if white_is_zero(image):  # Pillow inverts 8-bit samples alone
         return Levels(white, 0.0, samples)
     return Levels(0.0, white, samples)
+
+
+def white_is_zero(image: Image.Image) -> bool:
+    """Return whether an opened image is a TIFF in which greater samples are darker."""
+    return bool(getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
 
 
 def read_headers(folder: Path, files: pd.DataFrame, tables: TableCache) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from wsol_bench.datasets.formats.csv import CsvRows
 from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.formats.text import LARGEST, malformed
+from wsol_bench.datasets.mask_frames import upright_masks
 from wsol_bench.datasets.synsets import read_class_table
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
@@ -72,6 +73,10 @@ def wsol_metadata(
         masks_of = _read_masks(localization, masks, image_folder)
         frame["keep"], maskless = _has_masks(frame, masks_of)
         findings += maskless
+        mask_folder = image_folder if masks is None else existing(masks, "masks")
+        if mask_folder is not None:
+            frame["keep"], turned = upright_masks(frame, masks_of, mask_folder, tables)
+            findings += turned
     elif masks is not None:
         raise DatasetError(f"masks={masks}: expected masks in {localization}, found none")
     elif localization.is_file():
