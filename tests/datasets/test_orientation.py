@@ -114,22 +114,33 @@ class TestAgainstPillow:
         loaded = load(tmp_path, (40, 24), (7, 4, 18, 8))
         assert (loaded.boxes.tolist(), loaded.findings) == ([list(self.STORED)], ())
 
+    @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
     @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
-    def test_the_pixels_of_a_tiff_are_those_that_pillow_gives(
-        self, tmp_path: Path, compression: str
+    def test_the_pixels_of_a_tiff_are_those_that_pillow_turns_when_it_decodes_them(
+        self, tmp_path: Path, compression: str, orientation: int
     ) -> None:
-        """Pillow turns a TIFF when it decodes it, so that the shown size is the image's size."""
         path = tmp_path / f"val/{NAME}.JPEG"
         path.parent.mkdir()
-        Image.fromarray(self.stored()).save(
-            path, "TIFF", compression=compression, tiffinfo={274: 6}
-        )
-        pixels = np.asarray(load_image(path))[:, :, 0]
-        assert np.array_equal(pixels, np.rot90(self.stored(), -1))
-        box = tuple(map(int, shown_box(pixels)))
-        loaded = load(tmp_path, (24, 40), box)
-        assert loaded.boxes.tolist() == [[box[0], box[1], box[2] + 1, box[3] + 1]]
-        assert loaded.findings == ()
+        image, info = Image.fromarray(self.stored()), {ExifTags.Base.Orientation: orientation}
+        image.save(path, "TIFF", compression=compression, tiffinfo=info)
+        image.getexif()[ExifTags.Base.Orientation] = orientation
+        shown = np.asarray(ImageOps.exif_transpose(image))
+        assert np.array_equal(np.asarray(load_image(path))[:, :, 0], shown)
+        x0, y0, x1, y1 = map(int, shown_box(shown))
+        drawn_on_shown = load(tmp_path, (24, 40), (x0, y0, x1, y1))
+        assert drawn_on_shown.boxes.tolist() == [[x0, y0, x1 + 1, y1 + 1]]
+        assert drawn_on_shown.findings == ()
+        drawn_on_stored = load(tmp_path, (40, 24), (7, 4, 18, 8))
+        assert drawn_on_stored.boxes.tolist() == [[x0, y0, x1 + 1, y1 + 1]]
+        assert kinds(drawn_on_stored) == {"rotated": 1}
+        assert kinds(load(tmp_path, None, (7, 4, 18, 8))) == {"orientation": 1}
+
+    def test_proportions_are_equal_up_to_whole_pixels(self, tmp_path: Path) -> None:
+        """500 x 333 pixels at 45% have 150 x 225 when they are turned, not 149.85 x 225."""
+        save(tmp_path / f"val/{NAME}.JPEG", np.zeros((333, 500), np.uint8), 6)
+        loaded = load(tmp_path, (150, 225), (0, 0, 74, 224))
+        assert kinds(loaded) == {"rotated": 1}
+        assert np.allclose(loaded.boxes, [[0, 166.5, 500, 333]], rtol=0, atol=1e-9)
 
 
 class TestVoc:

@@ -101,6 +101,11 @@ class TestPixels:
         assert loaded.boxes.tolist() == [[box[0], box[1], box[2] + 1, box[3] + 1]]
         assert loaded.findings == ()
 
+    @pytest.mark.parametrize("box", [(0.5, 1.25, 1.6, 1), (0.25, 0.5, 90.5, 45.75)])
+    def test_pixels_may_be_divided(self, tmp_path: Path, box: Any) -> None:
+        loaded = load(tmp_path, [box, box], "half_open", images=tmp_path)
+        assert len(loaded.boxes) == 2
+
     def test_a_data_set_without_a_box_has_no_coordinates(self, tmp_path: Path) -> None:
         assert kinds(load(tmp_path, [("", "", "", "")], "half_open")) == {"no_box": 1}
 

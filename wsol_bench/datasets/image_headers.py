@@ -20,6 +20,7 @@ T = TypeVar("T")
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # tags of TIFF
 _WHITE_IS_ZERO = 0
+_INVERSE = {6: 8, 8: 6}  # quarter turns; every other orientation is its own inverse
 
 
 class Levels(NamedTuple):
@@ -137,9 +138,12 @@ def _facts(image: Image.Image) -> _Facts:
 
 
 def _orientation(image: Image.Image) -> int:
+    tag = image.getexif().get(ExifTags.Base.Orientation, 1)
+    if not isinstance(tag, int) or tag not in range(1, 9):
+        return 1
     # Pillow turns the pixels of a TIFF itself when it decodes them, and tells their turned size.
-    tag = 1 if image.format == "TIFF" else image.getexif().get(ExifTags.Base.Orientation, 1)
-    return tag if tag in range(1, 9) else 1
+    # The other view is that of a tool that does not turn them, which lies the other way round.
+    return _INVERSE.get(tag, tag) if image.format == "TIFF" else tag
 
 
 def _or_else(ask: Callable[[], T], otherwise: T) -> T:

@@ -1,5 +1,6 @@
 """Masks that were drawn on an image as it is shown, and not on its stored pixels."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ __all__ = ["upright_masks"]
 
 
 def upright_masks(
-    images: pd.DataFrame, masks: Mapping[str, MaskFiles], folder: Path, tables: TableCache
+    images: pd.DataFrame, masks: Mapping[str, MaskFiles], tables: TableCache
 ) -> tuple[Bool[np.ndarray, " n"], list[Finding]]:
     """Return whether each image is kept and its masks are not turned; findings of the others.
 
@@ -30,7 +31,6 @@ def upright_masks(
         images: one row an image: image_id, width, height (0 if unknown), keep; optional: the EXIF
             orientation.
         masks: mask files by image id, of every image that is kept.
-        folder: folder that holds all mask files.
         tables: cache of the headers.
     """
     keep = images["keep"].to_numpy(np.bool_, copy=True)
@@ -39,6 +39,9 @@ def upright_masks(
         for index in np.flatnonzero(keep).tolist()
         for path in _paths(masks[images["image_id"].iloc[index]])
     ]
+    if not files:
+        return keep, []
+    folder = Path(os.path.commonpath([path.parent for _, path in files]))
     names = [path.relative_to(folder).as_posix() for _, path in files]
     headers = read_headers(folder, look_up(folder, names), tables)
     image = np.array([index for index, _ in files], np.int64)

@@ -65,8 +65,7 @@ def table(
 
     Raises:
         DatasetError: the file, a column or a cell is not as described, an image has two labels or
-            sizes, a path leaves the folder, every image is left out, or the boxes are shares of
-            their images and ``convention`` says otherwise.
+            sizes, a path leaves the folder, all images are left out, or boxes are no pixels.
     """
     path = existing(path, "path")
     tables = TableCache(enabled=cache)

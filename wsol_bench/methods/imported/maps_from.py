@@ -36,8 +36,8 @@ def maps_from(dataset: Dataset | None, *, path: Path) -> ImageMaps:
     axes of length 1 before these, of any size and number type. The map covers the whole of the
     network's input; higher values mean the object. An image id may hold folders, and its image
     suffix may be left out: the map of ``val/0001.JPEG`` is ``val/0001.JPEG.npy``,
-    ``val/0001.npy`` or ``val/0001.png``. All files are read once for the fingerprint, which is of their names and
-    content. Nothing in them is executed.
+    ``val/0001.npy`` or ``val/0001.png``. All files are read once for the fingerprint, which is of
+    their names and content. Nothing in them is executed.
 
     ``maps_from/FOLDER`` is short for ``{name: maps_from, path: FOLDER}``.
 
