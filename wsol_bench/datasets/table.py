@@ -6,10 +6,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
+from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.box_frames import MOST_SHARE
-from wsol_bench.datasets.findings import Finding
 from wsol_bench.datasets.folders import existing
 from wsol_bench.datasets.formats.csv import CsvRows
 from wsol_bench.datasets.formats.file_names import stays_below
@@ -69,7 +68,6 @@ def table(
     """
     path = existing(path, "path")
     tables = TableCache(enabled=cache)
-    findings: list[Finding] = []
     columns = ["x", "y", "w", "h"] if convention == "xywh" else CORNERS
     rows = tables.file(f"table-{''.join(columns)}", path, lambda file: _read(file, columns))
     if convention == "xywh":
@@ -77,11 +75,7 @@ def table(
 
     listed = rows.drop_duplicates("image").assign(image_id=rows["image"], file=rows["image"])
     listed = listed[["image_id", "file", "label", *_SIZE]].reset_index(drop=True)
-    if images is None:
-        frame = listed.assign(path="", keep=True)
-    else:
-        annotated = listed.rename(columns={side: f"annotated_{side}" for side in _SIZE})
-        frame, findings = find_images(existing(images, "images"), annotated, tables)
+    frame, findings = _find_images(listed, images, tables)
     place = pd.Index(frame["image_id"]).get_indexer(rows["image"])
     objects = rows.assign(image=place, wnid=rows["label"])[(place >= 0) & rows["x0"].notna()]
     if convention == "normalized":
@@ -99,6 +93,14 @@ def table(
         convention=_CONVENTIONS[convention],
         source=f"{path}",
     )
+
+
+def _find_images(listed: pd.DataFrame, folder: Path | None, tables: TableCache) -> ImageFiles:
+    """The listed images that exist; all of them if there are annotations only."""
+    if folder is None:
+        return ImageFiles(listed.assign(path="", keep=True), [])
+    annotated = listed.rename(columns={side: f"annotated_{side}" for side in _SIZE})
+    return find_images(existing(folder, "images"), annotated, tables)
 
 
 def _in_pixels(objects: pd.DataFrame, frame: pd.DataFrame, path: Path) -> Boxes:
