@@ -21,6 +21,12 @@ class Kind(StrEnum):
     NO_BOX = "no_box"
     ODD_BOX = "odd_box"
     SIZE_MISMATCH = "size_mismatch"
+    RESIZED_IMAGES = "resized_images"
+    ROTATED = "rotated"
+    ORIENTATION = "orientation"
+    SWAPPED_SIZE = "swapped_size"
+    DEEP_PIXELS = "deep_pixels"
+    SEVERAL_FRAMES = "several_frames"
     UNKNOWN_CLASS = "unknown_class"
     LABEL_MISMATCH = "label_mismatch"
 
@@ -35,6 +41,12 @@ MEANINGS: Mapping[str, str] = {
     Kind.NO_BOX: "no ground-truth box: counts for the classification error only",
     Kind.ODD_BOX: "a box was repaired or dropped",
     Kind.SIZE_MISMATCH: "the annotation was made for another image size: boxes were rescaled",
+    Kind.RESIZED_IMAGES: "images seem resized since their boxes were drawn: give the earlier sizes",
+    Kind.ROTATED: "the boxes were drawn on the image as EXIF shows it: rotated into its pixels",
+    Kind.ORIENTATION: "EXIF turns the image, no size tells what was annotated: pixels as stored",
+    Kind.SWAPPED_SIZE: "the annotation has the image on its side: its boxes or masks were left out",
+    Kind.DEEP_PIXELS: "more than 8 bits a sample: scaled to 8 bits by the range of the type",
+    Kind.SEVERAL_FRAMES: "the file holds several images: the first was taken",
     Kind.UNKNOWN_CLASS: "an object or image of a class that the data set does not name: left out",
     Kind.LABEL_MISMATCH: "the sources of the class disagree: is the class order right?",
 }
