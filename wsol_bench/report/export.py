@@ -61,7 +61,6 @@ def export_run(
     if tight is not None:
         _require_same_maps(run, tight)
     classes = run.read("classes") if devkit is None else read_classes(find_class_ids(devkit))
-    make_folder(folder)
     names: set[str] = set()
     for model, parts in run.parts_by_model().items():
         if not parts:  # a shard may have no part of this model
@@ -74,18 +73,17 @@ def export_run(
         tight_rows = None if tight is None else tight.read("rows", parts=parts)
         for group, rows in run.read("rows", parts=parts).groupby(GROUP, sort=False):
             method, layer = map(str, group[1:3])
-            names.add(
-                name := _free_name(("" if model == NO_MODEL else model, method, layer), names)
-            )
+            name = _free_name(("" if model == NO_MODEL else model, method, layer), names)
+            names.add(name)
             if reason := _no_guesses(rows):
                 yield f"{name}: {reason}, nothing to export"
                 continue
-            guesses = rows
             if tight is not None and tight_rows is not None:
                 same = (tight_rows["method"] == method) & (tight_rows["layer"] == layer)
-                guesses = _five_guesses(run, rows, tight, tight_rows[same])
+                rows = _five_guesses(run, rows, tight, tight_rows[same])
+            make_folder(folder)
             path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
-            write_predictions(path, guesses, images, classes, format=format)
+            write_predictions(path, rows, images, classes, format=format)
             hint = _write_image_list(path, evaluated, devkit) if format == "devkit" else ""
             yield f"{path}: {len(evaluated)} images{hint}"
 
