@@ -97,6 +97,18 @@ def is_in_session(process_folder, session):
     return state != "Z" and int(its_session) == session
 
 
+def assert_gone(sessions):
+    """The processes that decode have ended by themselves, or do so soon."""
+    give_up = time.monotonic() + 20
+    while left := [
+        folder
+        for folder in Path("/proc").glob("[0-9]*")
+        if any(is_in_session(folder, pid) for pid in sessions)
+    ]:
+        assert time.monotonic() < give_up, left
+        time.sleep(0.1)
+
+
 def assert_same(out, whole):
     for table in ("images", "rows", "maps"):
         found, expected = RunFolder(out).read(table), RunFolder(whole).read(table)
@@ -150,15 +162,63 @@ def test_a_run_killed_again_and_again_ends_as_the_one_that_was_not(whole, tmp_pa
     assert last["parts"] == N_PARTS - n_before
     assert not list(out.rglob("*.tmp"))
     assert_same(out, whole)
-    if Path("/proc/self/stat").exists():  # the decoders went by themselves, or do so soon
-        give_up = time.monotonic() + 20
-        while left := [
-            folder
-            for folder in Path("/proc").glob("[0-9]*")
-            if any(is_in_session(folder, pid) for pid in killed)
-        ]:
-            assert time.monotonic() < give_up, left
-            time.sleep(0.1)
+    if Path("/proc/self/stat").exists():
+        assert_gone(killed)
+
+
+# Starts the command again and again in processes that need not import anything, and kills each but
+# the first at a random moment; prints the ids of the processes and how many parts each has left.
+KILLER = """
+import os, random, signal, sys, time
+import torch, torchvision, wsol_bench.runs.run, wsol_bench.runs.network_pass
+from pathlib import Path
+from wsol_bench.cli import main
+config, parent, n_kills = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+moments, n_killed, n_runs, seconds = random.Random(0), 0, 0, 0
+while n_killed < n_kills:
+    folder = parent / str(n_runs)
+    began = time.monotonic()
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        sys.argv = ["wsol-bench", "run", config, "--out", str(folder)]
+        main()
+        os._exit(0)
+    if seconds:
+        time.sleep(moments.uniform(0, seconds))
+        os.kill(pid, signal.SIGKILL)
+    killed = os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+    seconds = seconds or time.monotonic() - began
+    checksums = folder / "checksums.sha256"
+    parts = checksums.read_text().count("  images/") if checksums.exists() else 0
+    print(pid, parts, flush=True)
+    n_killed += killed
+    n_runs += not killed
+"""
+
+
+@pytest.mark.timeout(1800)
+def test_forty_kills_at_any_moment_leave_nothing_and_change_nothing(whole, tmp_path):
+    config = tmp_path / "experiment.yaml"
+    config.write_text(yaml.safe_dump(EXPERIMENT))
+    for name in ("runs", "tmp"):
+        (tmp_path / name).mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, config, tmp_path / "runs", "40"], capture_output=True,
+        text=True, check=True, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+    )  # fmt: skip
+    lines = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert len({parts for _, parts in lines if 0 < parts < N_PARTS}) >= 5, lines
+    for out in (path for path in (tmp_path / "runs").iterdir() if path.is_dir()):
+        exit_code, errors = to_its_end(out)
+        assert exit_code == 0, errors
+        assert "damaged" not in errors
+        assert not list(out.rglob("*.tmp"))
+        assert_same(out, whole)
+    if Path("/proc/self/stat").exists():
+        assert_gone([pid for pid, _ in lines])
 
 
 def test_control_c_says_how_to_go_on_and_nothing_else(tmp_path):
