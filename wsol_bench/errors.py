@@ -13,6 +13,7 @@ WsolBenchError
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "WorkerError",
     "WsolBenchError",
     "did_you_mean",
+    "shown",
 ]
 
 
@@ -71,6 +73,35 @@ class RunError(WsolBenchError):
 
 class WorkerError(WsolBenchError):
     """A process that decodes or evaluates images died; its work can be done again."""
+
+
+class _Short(reprlib.Repr):
+    """Python's notation of a value, cut short where it is long or deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother, self.maxlong = 3, 100, 100, 40
+
+    def repr_int(self, x: int, level: int) -> str:
+        """The digits of a whole number, or its number of bits if Python refuses to write them."""
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return f"<a whole number of {x.bit_length()} bits>"
+
+
+_SHORT = _Short()
+_LONGEST_VALUE = 200
+
+
+def shown(value: object) -> str:
+    """A value as an error message shows it: Python's notation in one line, 200 characters at most.
+
+    >>> shown([1.5, "two"])
+    "[1.5, 'two']"
+    """
+    text = " ".join(_SHORT.repr(value).split())
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 4]} ..."
 
 
 # The longest list of names in a message.

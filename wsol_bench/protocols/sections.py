@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from wsol_bench.common.validation_errors import ONE, SEVERAL
+from wsol_bench.common.vocabulary import Comparison, Connectivity, Reference, WhichComponents
 from wsol_bench.errors import ConfigError
 from wsol_bench.geometry import GeometryName, Placement, place
 
@@ -211,12 +212,12 @@ class BoxSection(Section):
     """
 
     threshold: _Fraction | Sweep
-    of: Literal["maximum", "range"]
+    of: Reference
     measured_on: Literal["upsampled", "low_resolution"]
-    comparison: Literal["at_least", "above"]
-    connectivity: Literal[4, 8]
+    comparison: Comparison
+    connectivity: Connectivity
     extractor: Literal["components", "contours"]
-    component: Literal["largest", "all"]
+    component: WhichComponents
 
     @model_validator(mode="after")
     def _contours_fit(self) -> "BoxSection":
