@@ -60,10 +60,13 @@ def map_of(map: object) -> Shaped[np.ndarray, "h w"]:
 
 def fraction_of(threshold: object) -> float:
     """A threshold as a fraction; ValueError unless it is a number in [0, 1]."""
-    is_number = isinstance(threshold, (int, float, np.integer, np.floating))
-    if not is_number or isinstance(threshold, bool) or not 0 <= threshold <= 1:
-        raise ValueError(f"expected a threshold in [0, 1], found {shown(threshold)}")
-    return float(threshold)
+    if (
+        isinstance(threshold, (int, float, np.integer, np.floating))
+        and not isinstance(threshold, bool)
+        and 0 <= threshold <= 1
+    ):
+        return float(threshold)
+    raise ValueError(f"expected a threshold in [0, 1], found {shown(threshold)}")
 
 
 def fractions_of(thresholds: object) -> Float64[np.ndarray, " t"]:
