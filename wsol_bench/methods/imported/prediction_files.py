@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from wsol_bench.common.files import write_atomically
+from wsol_bench.common.files import require_regular, write_atomically
 from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.datasets import ROOT_ID, ROOT_SYNSET, Dataset
 from wsol_bench.datasets.ground_truth import ImageTruth
@@ -102,6 +102,7 @@ def read_predictions(
             there and what was found.
     """
     try:
+        require_regular(path)
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise PredictionError(f"{path}: expected a text file of predictions: {error}") from error
