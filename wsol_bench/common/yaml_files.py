@@ -31,11 +31,11 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Read one value with all that is in it."""
-        line = self._line()
+        is_alias = self.check_event(yaml.AliasEvent)
+        line = self.current_event.start_mark.line + 1
         self._depth += 1
         if self._depth > _DEEPEST:
             raise ConfigError(f"line {line}: expected at most {_DEEPEST} nested levels, found more")
-        is_alias = self.check_event(yaml.AliasEvent)
         node = super().compose_node(parent, index)
         self._depth -= 1
         if node is None:
@@ -52,9 +52,6 @@ class _Loader(yaml.SafeLoader):
                 "as all values that it stands for"
             )
         return node
-
-    def _line(self) -> int:
-        return int(self.peek_event().start_mark.line) + 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node; ConfigError if a key is there twice."""
