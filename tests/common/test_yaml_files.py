@@ -2,6 +2,7 @@
 
 import os
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -10,7 +11,7 @@ from wsol_bench.errors import ConfigError
 from wsol_bench.runs.experiment_config import load_config
 
 LETTERS = "abcdefghij"
-PAIRS = list(zip(LETTERS, LETTERS[1:], strict=False))
+PAIRS = list(pairwise(LETTERS))
 # Ten lines that stand for a billion values.
 BOMB = "a: &a [1, 1]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in PAIRS

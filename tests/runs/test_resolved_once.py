@@ -217,10 +217,7 @@ def test_a_folder_of_results_whose_name_is_no_utf8_is_refused_before_the_work(tm
     odd = b"odd\xff".decode(errors="surrogateescape")
     rest = {"demo": [], "export": ["run", "--format", "kaggle"]}.get(command, ["nothing"])
     _, told = cli(command, *rest, "--out", odd, cwd=tmp_path, code=1)
-    assert (
-        told
-        == "Error: 'odd\\udcff': expected a path whose name is valid UTF-8; choose or make another folder\n"
-    )
+    assert told.startswith("Error: 'odd\\udcff': expected a path whose name is valid UTF-8")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -95,7 +95,7 @@ def _reason(error: Exception) -> str:
     return f"a value is not valid: {' '.join(str(error).split()) or type(error).__name__}"
 
 
-def read_yaml(path: Path, kind: str) -> dict[str, Any]:
+def read_yaml(path: Path, kind: str) -> dict[Any, Any]:
     """The mapping in a YAML file.
 
     Args:

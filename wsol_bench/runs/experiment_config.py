@@ -67,10 +67,9 @@ class _Config(BaseModel):
     def _of_plain_values(cls, content: Any) -> Any:
         if not isinstance(content, Mapping):
             return content
-        return {
-            key: value if _is_config(value) else plain(value, str(key))
-            for key, value in content.items()
-        }
+        configs = {key: value for key, value in content.items() if _is_config(value)}
+        others = {key: value for key, value in content.items() if key not in configs}
+        return plain(others) | configs
 
 
 def _is_config(value: object) -> bool:
