@@ -176,7 +176,7 @@ def test_nan_in_a_record_is_no_difference():
         ({"limit": 0}, "'limit' Input should be greater than or equal to 1, found 0"),
         ({"device": 3}, "'device' Input should be a valid string"),
         ({"strict": "perhaps"}, "'strict' Input should be a valid boolean"),
-        ({"limt": 3}, "unknown key 'limt'; did you mean 'limit'"),
+        ({"limits": 3}, "unknown key 'limits'; did you mean 'limit'"),
     ],
 )
 def test_a_change_by_a_flag_is_validated_as_the_file_is(world, changes, message):

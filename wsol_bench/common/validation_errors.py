@@ -49,7 +49,8 @@ def _explained(item: ErrorDetails, model: type[BaseModel], where: str) -> str:
         return f"{where}: missing key '{key}'"
     message = item["msg"].removeprefix("Value error, ")
     place = f" '{key}'" if key else ""
-    return f"{where}:{place} {message}, found {shown(item['input'])}"
+    found = "" if ", found " in message else f", found {shown(item['input'])}"
+    return f"{where}:{place} {message}{found}"
 
 
 def _short(part: int | str) -> str:
