@@ -43,10 +43,10 @@ WRONG = {
 @pytest.mark.parametrize("kind", WRONG)
 def test_a_wrong_text_is_one_short_line_at_once(kind):
     text, message = WRONG[kind]
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ConfigError) as error:
         parse_yaml(text, "here")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     told = str(error.value)
     assert told.startswith("here: ")
     assert message in told
@@ -60,10 +60,10 @@ def test_aliases_of_a_few_values_are_values():
 
 def test_twenty_thousand_unknown_keys_are_a_short_error_at_once():
     text = "".join(f"key_{number}: 1\n" for number in range(20_000))
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ConfigError) as error:
         load_config(parse_yaml(text, "here"))
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     lines = str(error.value).splitlines()
     assert len(str(error.value)) <= 2000
     assert len(lines) <= 12
