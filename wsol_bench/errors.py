@@ -13,6 +13,7 @@ WsolBenchError
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 __all__ = [
@@ -27,11 +28,38 @@ __all__ = [
     "WorkerError",
     "WsolBenchError",
     "did_you_mean",
+    "shown",
 ]
 
 
+# The longest message, and how much of its end is kept if it is longer: the end says how to mend it.
+_LONGEST_MESSAGE, _END = 2000, 500
+
+
 class WsolBenchError(Exception):
-    """The base of all errors of this package; the message tells the user what to mend."""
+    """The base of all errors of this package; the message tells the user what to mend.
+
+    Messages hold names and values that other people wrote. So control characters in them are
+    escaped, except line breaks, and a message of more than 2,000 characters loses its middle.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_harmless(message))
+
+
+def _harmless(message: str) -> str:
+    """A message without control characters, cut in its middle if it is long."""
+    text = _cut(str(message))  # first, since a file may have made it as long as it likes
+    if text.replace("\n", "").isprintable():
+        return text
+    return _cut("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text))
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _LONGEST_MESSAGE:
+        return text
+    begin = text[: _LONGEST_MESSAGE - _END - 40]
+    return f"{begin} [... {len(text) - len(begin) - _END} characters more ...] {text[-_END:]}"
 
 
 class ConfigError(WsolBenchError):
@@ -73,6 +101,35 @@ class WorkerError(WsolBenchError):
     """A process that decodes or evaluates images died; its work can be done again."""
 
 
+class _Short(reprlib.Repr):
+    """Python's notation of a value, cut short where it is long or deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother, self.maxlong = 3, 100, 100, 40
+
+    def repr_int(self, x: int, level: int) -> str:
+        """The digits of a whole number, or its number of bits if Python refuses to write them."""
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return f"<a whole number of {x.bit_length()} bits>"
+
+
+_SHORT = _Short()
+_LONGEST_VALUE = 200
+
+
+def shown(value: object) -> str:
+    """A value as an error message shows it: Python's notation in one line, 200 characters at most.
+
+    >>> shown([1.5, "two"])
+    "[1.5, 'two']"
+    """
+    text = " ".join(_SHORT.repr(value).split())
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 4]} ..."
+
+
 # The longest list of names in a message.
 _MOST = 60
 
@@ -87,6 +144,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         known: the names that exist. If none of them is near, the text only lists them.
     """
     names = sorted(known)
+    name = name[:_LONGEST_VALUE]  # nearness takes time by the length of a name
     near = difflib.get_close_matches(name, names, n=1)
     suggestion = f"did you mean {near[0]!r}? " if near else ""
     if len(names) > _MOST:

@@ -12,7 +12,7 @@ from wsol_bench.boxes.threshold_sweep import sweep
 
 
 @settings(max_examples=200)
-@given(arrays(np.int32, sizes, elements=st.integers(0, 5)), st.sampled_from([1, 2]), st.booleans())
+@given(arrays(np.int32, sizes, elements=st.integers(0, 5)), st.sampled_from([4, 8]), st.booleans())
 def test_every_component_exists_at_the_levels_at_which_it_is_labeled(ranks, connectivity, last):
     swept = sweep(ranks, 6, connectivity=connectivity, every=True, last_of_equals=last)
     direction = -1 if last else 1

@@ -101,5 +101,5 @@ def test_what_is_not_one_map_is_refused_with_its_shape(shape):
     ids=["nan", "matrix", "number"],
 )
 def test_what_is_not_a_list_of_thresholds_is_refused(thresholds):
-    with pytest.raises(ValueError, match="expected a list of thresholds, found"):
+    with pytest.raises(ValueError, match=r"expected a list of thresholds in \[0, 1\], found"):
         sweep_best_iou(np.ones((3, 3)), thresholds, np.zeros((1, 4)))

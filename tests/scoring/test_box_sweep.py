@@ -171,13 +171,13 @@ def test_a_sweep_over_components_is_one_of_exact_boxes(frame, measured_on, conne
         extrema = (float(measured.min()), float(measured.max()))
         for position, threshold in enumerate(thresholds):
             box = largest_component_box(
-                large, threshold=threshold, extrema=extrema, connectivity=connectivity // 4
+                large, threshold=threshold, extrema=extrema, connectivity=connectivity
             )
             iou = 0.0 if box is None else pairwise_iou(box[None], truth).max()
             assert ours[:2, position].tolist() == [iou >= 0.2, iou >= 0.5]
         if measured_on == "upsampled":
             curve = sweep_best_iou(
-                large, thresholds, truth, components="all", connectivity=connectivity // 4
+                large, thresholds, truth, components="all", connectivity=connectivity
             )
             assert ours[2:].tolist() == [(curve >= 0.2).tolist(), (curve >= 0.5).tolist()]
         all_hits.append(ours)

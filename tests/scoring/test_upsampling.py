@@ -1,5 +1,8 @@
 """Upsampling is that of scikit-image at pixel centers, and torch's in every mode."""
 
+import resource
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -33,3 +36,41 @@ def test_upsampling_is_torchs_to_the_rounding_of_float32(mode, align_corners, si
         torch.from_numpy(maps)[:, None], size=size, mode=mode, align_corners=aligned
     )[:, 0].numpy()
     assert np.abs(upsample(maps, size, rule) - theirs).max() <= 2e-6 * np.abs(maps).max()
+
+
+@pytest.mark.parametrize("shape", [(60_000, 2), (2, 60_000), (60_000, 1)])
+@pytest.mark.parametrize(
+    ("mode", "align_corners"),
+    [("bilinear", False), ("bilinear", True), ("bicubic", False), ("nearest", False)],
+)
+def test_a_long_thin_map_takes_memory_by_its_size_and_not_by_its_square(shape, mode, align_corners):
+    maps = np.random.default_rng(0).standard_normal((1, *shape), np.float32)
+    rule = load_protocol("gradcam-2017", {"map": {"upsample": mode, "rectify": "never"}}).map
+    rule = rule.model_copy(update={"align_corners": align_corners})
+    aligned = None if mode == "nearest" else align_corners
+    theirs = torch.nn.functional.interpolate(
+        torch.from_numpy(maps)[:, None], size=(224, 224), mode=mode, align_corners=aligned
+    )[:, 0].numpy()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ours = upsample(maps, (224, 224), rule)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # in KiB on Linux
+    assert grown < 400 * 1024  # a square of 60,000 numbers is 14 GB
+    assert np.abs(ours - theirs).max() <= 2e-6 * np.abs(maps).max()
+
+
+@pytest.mark.parametrize("before", [1, 2, 3, 5, 9, 14, 57, 224, 301])
+def test_in_every_mode_a_sample_is_made_of_the_samples_that_torch_takes(before):
+    maps = np.random.default_rng(0).standard_normal((1, before, 2), np.float32)
+    for (mode, aligned), after in product(
+        [*product(("bilinear", "bicubic"), (False, True)), ("nearest", False)],
+        [1, 2, 7, 13, 64, 225, 299],
+    ):
+        rule = load_protocol("gradcam-2017", {"map": {"upsample": mode, "rectify": "never"}}).map
+        rule = rule.model_copy(update={"align_corners": aligned})
+        theirs = torch.nn.functional.interpolate(
+            torch.from_numpy(maps)[:, None],
+            size=(after, 2),
+            mode=mode,
+            align_corners=None if mode == "nearest" else aligned,
+        )[:, 0].numpy()
+        assert np.abs(upsample(maps, (after, 2), rule) - theirs).max() <= 4e-6

@@ -12,7 +12,7 @@ from wsol_bench.boxes.threshold_sweep import threshold_sweep
 NONE = [None] * 4
 CUTS = [
     {"connectivity": connectivity, "of": of, "comparison": comparison}
-    for connectivity, of, comparison in product((1, 2), ("maximum", "range"), ("at_least", "above"))
+    for connectivity, of, comparison in product((4, 8), ("maximum", "range"), ("at_least", "above"))
 ]
 CUT_NAMES = ["-".join(map(str, choices.values())) for choices in CUTS]
 
@@ -33,7 +33,7 @@ def components(mask, connectivity):
     """Each component as (number of pixels, first pixel in raster order, half-open box)."""
     if not mask.any():
         return []
-    labels = label(mask, connectivity=connectivity)
+    labels = label(mask, connectivity={4: 1, 8: 2}[connectivity])
     numbers, first, sizes = np.unique(labels, return_index=True, return_counts=True)
     foreground = numbers > 0
     boxes = [

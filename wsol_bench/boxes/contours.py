@@ -19,8 +19,10 @@ import numba
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
+from wsol_bench.boxes.arguments import fractions_of, map_of
 from wsol_bench.boxes.neighbor_ring import GAIN_POLYGON
 from wsol_bench.boxes.threshold_sweep import BoxSpans, Components, sweep
+from wsol_bench.errors import shown
 
 __all__ = ["contour_sweep"]
 
@@ -42,7 +44,18 @@ def contour_sweep(
     Returns:
         Half-open xyxy boxes that have the IoU of wsolevaluation's boxes with inclusive corners. If
         several contours are largest, the last one counts, as OpenCV lists it first.
+
+    Raises:
+        ValueError: the map is no array (h, w) in float32 with a pixel, or the thresholds are not
+            ascending numbers in [0, 1].
     """
+    if map_of(map).dtype != np.float32 or not map.size:
+        raise ValueError(
+            f"expected a map in float32 with a pixel, found {map.dtype} of shape {map.shape}"
+        )
+    thresholds = fractions_of(thresholds)
+    if (thresholds[1:] < thresholds[:-1]).any():
+        raise ValueError(f"expected thresholds in ascending order, found {shown(thresholds)}")
     height, width = map.shape
     n_levels = len(thresholds)
     gray = _gray(map)
@@ -53,7 +66,7 @@ def contour_sweep(
     largest = sweep(filled, n_levels, gain=GAIN_POLYGON, last_of_equals=True).largest
     spans = [largest]
     if every:
-        background = sweep(n_levels - ranks, n_levels, connectivity=1, every=True).all
+        background = sweep(n_levels - ranks, n_levels, connectivity=4, every=True).all
         holes = _around_holes(background, width, height)
         upside_down = BoxSpans(holes.boxes, n_levels - 1 - holes.high, n_levels - 1 - holes.low)
         spans = [sweep(ranks, n_levels, every=True).all, upside_down]

@@ -1,10 +1,13 @@
 """The levels at which maps are cut, and the number of levels that each pixel reaches."""
 
-from typing import Literal, no_type_check
+from typing import no_type_check
 
 import numba
 import numpy as np
 from jaxtyping import Float, Float64, Int32, Shaped
+
+from wsol_bench.boxes.arguments import require_choice
+from wsol_bench.common.vocabulary import Comparison, Reference
 
 __all__ = ["exact_values", "levels_of", "ranks_of"]
 
@@ -19,7 +22,7 @@ def levels_of(
     high: np.float64 | Float64[np.ndarray, "..."],
     *,
     threshold: float | Float64[np.ndarray, "..."],
-    of: Literal["maximum", "range"],
+    of: Reference,
 ) -> Float64[np.ndarray, "..."]:
     """The value at which each map is cut, from its extrema; NaN if the map has no box.
 
@@ -30,7 +33,11 @@ def levels_of(
         threshold: fraction in [0, 1].
         of: ``maximum``: ``threshold * high``, NaN unless ``high`` is positive; ``range``:
             ``low + threshold * (high - low)``.
+
+    Raises:
+        ValueError: ``of`` is something else.
     """
+    require_choice("of", of, Reference)
     if of == "range":
         return np.asarray(low + threshold * (high - low))
     return np.where(high > 0, threshold * high, np.nan)
@@ -40,7 +47,7 @@ def ranks_of(
     map: Shaped[np.ndarray, "h w"],
     levels: Float64[np.ndarray, " t"],
     *,
-    comparison: Literal["at_least", "above"],
+    comparison: Comparison,
 ) -> Int32[np.ndarray, "h w"]:
     """The number of levels that each pixel reaches.
 
@@ -48,7 +55,11 @@ def ranks_of(
         map: map with finite float32 or float64 values.
         levels: levels in ascending order; no pixel reaches a level of NaN.
         comparison: ``at_least`` is >=, ``above`` is >.
+
+    Raises:
+        ValueError: ``comparison`` is something else.
     """
+    require_choice("comparison", comparison, Comparison)
     reachable = levels[~np.isnan(levels)]
     if not len(reachable):
         return np.zeros(map.shape, np.int32)

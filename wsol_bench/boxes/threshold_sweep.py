@@ -7,14 +7,22 @@ threshold on its way, for the cost of one threshold.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int32, Int64, Shaped, UInt8
 
+from wsol_bench.boxes.arguments import (
+    fractions_of,
+    map_of,
+    require_choice,
+    require_finite_range,
+    truth_of,
+)
 from wsol_bench.boxes.levels import exact_values, levels_of, ranks_of
 from wsol_bench.boxes.neighbor_ring import GAIN_PIXELS, GROUPS
 from wsol_bench.boxes.sweep_kernel import raise_curve, sweep_levels
+from wsol_bench.common.vocabulary import Comparison, Connectivity, Reference, WhichComponents
 
 __all__ = [
     "BoxSpans",
@@ -55,9 +63,9 @@ def threshold_sweep(
     map: Shaped[np.ndarray, "..."],
     thresholds: Sequence[float] | Float64[np.ndarray, "..."],
     *,
-    connectivity: int = 2,
-    of: Literal["maximum", "range"] = "maximum",
-    comparison: Literal["at_least", "above"] = "at_least",
+    connectivity: Connectivity = 8,
+    of: Reference = "maximum",
+    comparison: Comparison = "at_least",
 ) -> Float64[np.ndarray, "t 4"]:
     """The box of the largest component at every threshold.
 
@@ -66,7 +74,7 @@ def threshold_sweep(
     Args:
         map: localization map (h, w), any real dtype; values are compared exactly, in float64.
         thresholds: fractions in [0, 1] of the value that ``of`` names, in any order.
-        connectivity: 1 for 4 neighbors, 2 for 8.
+        connectivity: number of neighbors of a pixel, 8 or 4.
         of, comparison: as in ``largest_component_box``.
 
     Returns:
@@ -74,9 +82,12 @@ def threshold_sweep(
         component. If several components are largest, the first in raster order counts.
 
     Raises:
-        ValueError: the map does not have the shape (h, w), or the thresholds are not a list of
-            numbers.
+        ValueError: the map is no array (h, w) of real numbers, or has a mask; the thresholds are
+            not a list of numbers in [0, 1]; an argument is none of its choices.
     """
+    require_choice("connectivity", connectivity, Connectivity)
+    require_choice("of", of, Reference)
+    require_choice("comparison", comparison, Comparison)
     ranks, order = _ranks(map, thresholds, of, comparison)
     largest = sweep(ranks, len(order), connectivity=connectivity).largest
     boxes = np.full((len(order), 4), np.nan)
@@ -91,10 +102,10 @@ def sweep_best_iou(
     thresholds: Sequence[float] | Float64[np.ndarray, "..."],
     gt_boxes: Shaped[np.ndarray, "g 4"],
     *,
-    components: Literal["largest", "all"] = "largest",
-    connectivity: int = 2,
-    of: Literal["maximum", "range"] = "maximum",
-    comparison: Literal["at_least", "above"] = "at_least",
+    components: WhichComponents = "largest",
+    connectivity: Connectivity = 8,
+    of: Reference = "maximum",
+    comparison: Comparison = "at_least",
 ) -> Float64[np.ndarray, " t"]:
     """The best IoU of a component's box with any ground-truth box, at every threshold.
 
@@ -107,34 +118,33 @@ def sweep_best_iou(
         IoU in [0, 1], one a threshold; 0 if there is no component.
 
     Raises:
-        ValueError: as in ``threshold_sweep``.
+        ValueError: as in ``threshold_sweep``; or the ground truth is no array (g, 4) of boxes.
     """
+    require_choice("components", components, WhichComponents)
+    require_choice("connectivity", connectivity, Connectivity)
+    require_choice("of", of, Reference)
+    require_choice("comparison", comparison, Comparison)
+    truth = truth_of(gt_boxes)
     ranks, order = _ranks(map, thresholds, of, comparison)
     swept = sweep(ranks, len(order), connectivity=connectivity, every=components == "all")
     spans = swept.all if components == "all" else swept.largest
-    truth = np.asarray(gt_boxes, np.float64).reshape(-1, 4)
     curve = np.empty(len(order))
     curve[order] = best_iou_curve(spans, truth, len(order))
     return curve
 
 
 def _ranks(
-    map: Shaped[np.ndarray, "..."],
-    thresholds: Sequence[float] | Float64[np.ndarray, "..."],
-    of: Literal["maximum", "range"],
-    comparison: Literal["at_least", "above"],
+    map: object, thresholds: object, of: Reference, comparison: Comparison
 ) -> tuple[Int32[np.ndarray, "h w"], Int64[np.ndarray, " t"]]:
     """The number of thresholds that each pixel reaches, and the thresholds' ascending order."""
-    values, fractions = np.asarray(map), np.asarray(thresholds, np.float64)
-    if values.ndim != 2:
-        raise ValueError(f"expected a map of shape (h, w), found shape {values.shape}")
-    if fractions.ndim != 1 or np.isnan(fractions).any():
-        raise ValueError(f"expected a list of thresholds, found {thresholds!r}")
+    values, fractions = map_of(map), fractions_of(thresholds)
     order = np.argsort(fractions, kind="stable")
     if not values.size or not np.isfinite(values).all():
         return np.zeros(values.shape, np.int32), order
     values = exact_values(values)
     low, high = np.float64(values.min()), np.float64(values.max())
+    if of == "range":
+        require_finite_range(low, high)
     levels = levels_of(low, high, threshold=fractions[order], of=of)
     return ranks_of(values, levels, comparison=comparison), order
 
@@ -143,7 +153,7 @@ def sweep(
     ranks: Int32[np.ndarray, "h w"],
     n_levels: int,
     *,
-    connectivity: int = 2,
+    connectivity: Connectivity = 8,
     every: bool = False,
     gain: UInt8[np.ndarray, " 256"] | None = None,
     last_of_equals: bool = False,
@@ -154,14 +164,18 @@ def sweep(
         ranks: number of levels that each pixel reaches, from ``ranks_of``: a pixel belongs to the
             levels 0 to rank - 1.
         n_levels: number of levels.
-        connectivity: 1 for 4 neighbors, 2 for 8.
+        connectivity: number of neighbors of a pixel, 8 or 4.
         every: whether to return the boxes of all components too, not only of the largest.
         gain: growth of a component's size with a new pixel, by the set of neighbors that are
             present (see ``neighbor_ring``); ``GAIN_PIXELS`` by default: the largest component is
             the one with most pixels.
         last_of_equals: whether the last of several largest components counts, in raster order of
             their first pixels; by default the first counts.
+
+    Raises:
+        ValueError: the connectivity is something else.
     """
+    require_choice("connectivity", connectivity, Connectivity)
     gain = GAIN_PIXELS if gain is None else gain
     largest, components = sweep_levels(
         np.ascontiguousarray(ranks), n_levels, GROUPS[connectivity], gain, every, last_of_equals

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from wsol_bench.cli.output import print_message, print_table
-from wsol_bench.cli.shared_options import AsJson, RunFolderPath
+from wsol_bench.cli.shared_options import AsJson, RunFolderPath, utf8_path
 from wsol_bench.common.vocabulary import PredictionFormat
 
 __all__ = ["analyze", "export"]
@@ -71,7 +71,11 @@ def export(
     file_format: Annotated[PredictionFormat, typer.Option("--format", help="Format of the files.")],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Folder of the files. By default RUN/predictions."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the files. By default RUN/predictions.",
+            callback=utf8_path,
+        ),
     ] = None,
     devkit: Annotated[
         Path | None,

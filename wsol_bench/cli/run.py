@@ -21,6 +21,7 @@ from wsol_bench.cli.shared_options import (
     Overrides,
     ProtocolOverrides,
     RunFolderPath,
+    utf8_path,
 )
 from wsol_bench.errors import ConfigError
 
@@ -142,7 +143,9 @@ def rescore(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Folder of the new run. By default RUN/rescored/<protocol>."
+            metavar="FOLDER",
+            help="Folder of the new run. By default RUN/rescored/<protocol>.",
+            callback=utf8_path,
         ),
     ] = None,
     force: Force = False,
@@ -166,9 +169,17 @@ def rescore(
 def merge(
     run_folders: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Folders of all shards of one run.", show_default=False),
+        typer.Argument(
+            metavar="RUN",
+            help="Folders of all shards of one run.",
+            show_default=False,
+            callback=lambda paths: [utf8_path(path) for path in paths],
+        ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the whole run.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder of the whole run.", callback=utf8_path),
+    ],
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -190,7 +201,7 @@ def _experiment(config: Path, overrides: list[str] | None, **flags: object) -> "
     from wsol_bench.runs.experiment_config import load_config
 
     changes = {key: value for key, value in flags.items() if value is not None}
-    return load_config(config, overrides or []).model_copy(update=changes)
+    return load_config(config, overrides or [], changes)
 
 
 def _carry_out(

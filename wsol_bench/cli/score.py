@@ -18,6 +18,7 @@ from wsol_bench.cli.shared_options import (
     Force,
     ProtocolOverrides,
     pairs_of,
+    utf8_path,
 )
 from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.errors import PredictionError
@@ -53,7 +54,7 @@ def score(
             f"{file} is a folder; expected a file in devkit or Kaggle format. A folder of maps is "
             "scored by wsol-bench score-maps"
         )
-    if not file.is_file():
+    if not file.exists():
         raise PredictionError(
             f"prediction file {file} does not exist; expected the path of a file in devkit or "
             "Kaggle format"
@@ -85,7 +86,9 @@ def score_maps(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Folder that keeps the run. By default no run is kept."
+            metavar="FOLDER",
+            help="Folder that keeps the run. By default no run is kept.",
+            callback=utf8_path,
         ),
     ] = None,
     force: Force = False,

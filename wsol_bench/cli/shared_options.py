@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wsol_bench.errors import ConfigError
+from wsol_bench.errors import ConfigError, shown
 
 __all__ = [
     "AsJson",
@@ -21,7 +21,24 @@ __all__ = [
     "ProtocolOverrides",
     "RunFolderPath",
     "pairs_of",
+    "utf8_path",
 ]
+
+
+def utf8_path(path: Path | None) -> Path | None:
+    """A path that is given for results; ConfigError if its name is not valid UTF-8.
+
+    Results and manifests name the folder as text. So this must fail before the work, not after.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{shown(str(path))}: expected a path whose name is valid UTF-8; choose or make "
+            "another folder"
+        ) from error
+    return path
+
 
 ExperimentFile = Annotated[
     Path,
@@ -31,7 +48,10 @@ ExperimentFile = Annotated[
     ),
 ]  # fmt: skip
 RunFolderPath = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="RUN", help="Folder of a finished run.", show_default=False, callback=utf8_path
+    ),
 ]
 
 Out = Annotated[
@@ -39,6 +59,7 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="FOLDER",
+        callback=utf8_path,
         help="Folder of the run: new, empty, or the run to go on with. By default a new folder "
         "below results/.",
     ),

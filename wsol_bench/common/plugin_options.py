@@ -4,9 +4,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, get_args, get_origin
 
-from wsol_bench.errors import ConfigError, did_you_mean
+from wsol_bench.errors import ConfigError, did_you_mean, shown
 
 __all__ = ["bind_options", "has_option", "name_with_options", "option_lines"]
+
+# The most problems of an option that an error shows: a list may have one an element.
+_MOST = 3
 
 
 def name_with_options(name: str, options: Mapping[str, Any]) -> str:
@@ -43,8 +46,8 @@ def bind_options(
             kind = Any if annotation is inspect.Parameter.empty else annotation
             bound[name] = pydantic.TypeAdapter(kind).validate_python(value)
         except pydantic.ValidationError as error:
-            reason = "; ".join(item["msg"] for item in error.errors())
-            raise ConfigError(f"{where}.{name}: {reason}, found {value!r}") from error
+            reason = "; ".join(item["msg"] for item in error.errors()[:_MOST])
+            raise ConfigError(f"{where}.{name}: {reason}, found {shown(value)}") from error
     missing = [
         name
         for name, parameter in parameters.items()

@@ -4,10 +4,14 @@ import types
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from wsol_bench.errors import did_you_mean
+from wsol_bench.errors import did_you_mean, shown
 
 __all__ = ["ONE", "SEVERAL", "explain"]
+
+# The most problems that are shown, and the most characters of a key.
+_MOST, _LONGEST_KEY = 10, 80
 
 # Tags of a union's branches. Pydantic puts them into the location of an error, where a key could
 # be; no key has such a name.
@@ -18,28 +22,40 @@ SEVERAL = "<several>"
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
     """The problems of a validation error, one a line: where, key, what is wrong.
 
-    An unknown key is followed by the nearest key of the model.
+    An unknown key is followed by the nearest key of the model. Of more than ten problems the first
+    ones are shown, and the number of the others.
 
     Args:
         error: error of validating ``model``.
         model: model that was validated.
         where: name of the validated content in the lines.
     """
-    lines = []
-    for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"] if part not in (ONE, SEVERAL))
-        if item["type"] == "extra_forbidden":
-            parent = _model_at(model, item["loc"][:-1])
-            fields = parent.model_fields if parent else ()
-            suggestion = did_you_mean(str(item["loc"][-1]), fields)
-            lines.append(f"{where}: unknown key '{key}'; {suggestion}")
-        elif item["type"] == "missing":
-            lines.append(f"{where}: missing key '{key}'")
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            place = f" '{key}'" if key else ""
-            lines.append(f"{where}:{place} {message}, found {item['input']!r}")
+    problems = error.errors(include_url=False)
+    lines = [_explained(item, model, where) for item in problems[:_MOST]]
+    if len(problems) > _MOST:
+        lines.append(f"{where}: and {len(problems) - _MOST} more")
     return "\n".join(lines)
+
+
+def _explained(item: ErrorDetails, model: type[BaseModel], where: str) -> str:
+    """The line of one problem."""
+    parts = [_short(part) for part in item["loc"] if part not in (ONE, SEVERAL)]
+    key = ".".join(parts)
+    if item["type"] == "extra_forbidden":
+        parent = _model_at(model, item["loc"][:-1])
+        fields = parent.model_fields if parent else ()
+        return f"{where}: unknown key '{key}'; {did_you_mean(parts[-1], fields)}"
+    if item["type"] == "missing":
+        return f"{where}: missing key '{key}'"
+    message = item["msg"].removeprefix("Value error, ")
+    place = f" '{key}'" if key else ""
+    found = "" if ", found " in message else f", found {shown(item['input'])}"
+    return f"{where}:{place} {message}{found}"
+
+
+def _short(part: int | str) -> str:
+    text = str(part)
+    return text if len(text) <= _LONGEST_KEY else f"{text[:_LONGEST_KEY]}..."
 
 
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel] | None:

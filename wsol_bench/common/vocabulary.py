@@ -5,14 +5,30 @@ from typing import Literal, NamedTuple
 __all__ = [
     "Better",
     "Classes",
+    "Comparison",
+    "Connectivity",
     "Gives",
     "Layout",
     "Precision",
     "PredictionFormat",
+    "Reference",
     "Sanity",
     "Scope",
     "TokenGrid",
+    "WhichComponents",
 ]
+
+# The number of neighbors of a pixel: those at its sides, or those at its corners, too.
+Connectivity = Literal[4, 8]
+
+# What a threshold is a fraction of: a map's maximum, or its range from the minimum on.
+Reference = Literal["maximum", "range"]
+
+# Whether a pixel reaches a level that it equals: >= or >.
+Comparison = Literal["at_least", "above"]
+
+# The connected components whose boxes count.
+WhichComponents = Literal["largest", "all"]
 
 # The number format of a network's pass: float32, or autocast to a half-precision type.
 Precision = Literal["fp32", "bf16", "fp16"]

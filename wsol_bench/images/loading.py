@@ -26,9 +26,6 @@ from wsol_bench.protocols.sections import InputSection
 
 __all__ = ["Batch", "Group", "decoded"]
 
-# Longest side of an input as a multiple of the protocol's size: if the input keeps the image's
-# shape, a long thin image would fill the memory.
-_LONGEST = 16
 _BATCHES_AHEAD = 3  # per process
 # A batch that takes longer will not come: the process hangs, or the disk of the files.
 _TIMEOUT_S = 600
@@ -144,13 +141,10 @@ class _Decoder:
         if not path:
             raise ImageError("the data set holds no pixels of this image")
         image = load_image(Path(path))
-        placement = self._section.place(image.height, image.width)
-        if max(placement.input) > _LONGEST * self._section.size:
-            raise ImageError(
-                f"{path}: expected an input of at most {_LONGEST * self._section.size} pixels a "
-                f"side, found {placement.input[1]} x {placement.input[0]} (width x height) from "
-                f"{image.width} x {image.height} pixels"
-            )
+        try:
+            placement = self._section.place(image.height, image.width)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
         return placement, window(image, placement, self._section)
 
 

@@ -1,6 +1,6 @@
 """Maps or boxes that are made without a network, by image id, and their scores."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,8 +22,9 @@ __all__ = [
 
 Map = Float32[np.ndarray, "h w"]
 
-# The number of images whose maps are in memory at a time: a map may be as large as an image.
-_CHUNK = 16
+# The most images whose maps are in memory at a time, and the values of the maps after which no
+# other map is read: a map may be as large as an image.
+_CHUNK, _CHUNK_VALUES = 16, 2**24
 
 _NO_BOX = (np.nan,) * 4
 
@@ -84,16 +85,7 @@ class ImageMaps:
         rows = RowBatch.of_labels(images)
         scores = scoring.not_applicable(len(images))
         without_map: list[int] = []
-        for start in range(0, len(images), _CHUNK):
-            with_map: list[int] = []
-            maps: list[Map] = []
-            for position in range(start, min(start + _CHUNK, len(images))):
-                map = self.map_of(images.ids[position])
-                if map is None:
-                    without_map.append(position)
-                else:
-                    with_map.append(position)
-                    maps.append(map)
+        for with_map, maps in self._chunks(images, without_map):
             shapes = [
                 (map.shape, images.placements[position].input)
                 for position, map in zip(with_map, maps, strict=True)
@@ -106,6 +98,30 @@ class ImageMaps:
             positions = np.array(without_map, np.int64)
             scores = scores.put(positions, scoring.missing(rows.take(positions)))
         return scores
+
+    def _chunks(
+        self, images: ImageBatch, without_map: list[int]
+    ) -> Iterator[tuple[list[int], list[Map]]]:
+        """The positions of some images at a time, with their maps.
+
+        Args:
+            images: the images.
+            without_map: the list to which the positions of images without a map are added.
+        """
+        with_map: list[int] = []
+        maps: list[Map] = []
+        for position, image_id in enumerate(images.ids):
+            map = self.map_of(image_id)
+            if map is None:
+                without_map.append(position)
+                continue
+            with_map.append(position)
+            maps.append(map)
+            if len(maps) == _CHUNK or sum(one.size for one in maps) >= _CHUNK_VALUES:
+                yield with_map, maps
+                with_map, maps = [], []
+        if maps:
+            yield with_map, maps
 
 
 @dataclass(frozen=True)

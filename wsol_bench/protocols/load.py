@@ -16,7 +16,7 @@ def protocol_names() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.yaml"))
 
 
-def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> AnyProtocol:
+def load_protocol(name: str, changes: Mapping[Any, Any] | None = None) -> AnyProtocol:
     """A protocol by built-in name or by path of a YAML file.
 
     Args:
@@ -49,7 +49,7 @@ def load_protocol(name: str, changes: Mapping[str, Any] | None = None) -> AnyPro
     return protocol
 
 
-def _change(content: dict[str, Any], key: str, value: Any, path: str = "") -> Iterator[str]:
+def _change(content: dict[Any, Any], key: Any, value: Any, path: str = "") -> Iterator[str]:
     """Set a key, or the keys within it if both values are mappings; yields each change as text."""
     if isinstance(value, dict) and isinstance(content.get(key), dict):
         content[key] = dict(content[key])

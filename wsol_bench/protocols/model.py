@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Discriminator, Tag, ValidationError
 
+from wsol_bench.common.plain_values import plain
 from wsol_bench.common.validation_errors import explain
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.sections import (
@@ -127,7 +128,7 @@ AnyProtocol = Annotated[
 
 
 def parse_protocol(
-    content: Mapping[str, Any], where: str
+    content: Mapping[Any, Any], where: str
 ) -> OneBoxProtocol | BoxSweepProtocol | PixelProtocol:
     """The protocol that a mapping describes, of the kind that its sections say.
 
@@ -139,6 +140,10 @@ def parse_protocol(
         ConfigError: the mapping is no protocol; one line a problem, with ``where``, the key, what
             was expected and what was found.
     """
+    try:
+        content = plain(content)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
     sections = [name for name in _SECTIONS if content.get(name) is not None]
     if sections not in (["box", "scoring"], ["pixels"]):
         raise ConfigError(

@@ -21,8 +21,10 @@ from pydantic import (
     model_validator,
 )
 
+from wsol_bench.common.files import require_regular
 from wsol_bench.common.validation_errors import ONE, SEVERAL
-from wsol_bench.errors import ConfigError
+from wsol_bench.common.vocabulary import Comparison, Connectivity, Reference, WhichComponents
+from wsol_bench.errors import ConfigError, ImageError
 from wsol_bench.geometry import GeometryName, Placement, place
 
 __all__ = [
@@ -53,11 +55,19 @@ _Iou = Annotated[float, Field(gt=0, le=1)]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+# An input has at most this many pixels a side, so that a batch of images fits into memory.
+_LARGEST = 4096
+# The longest side of an input that keeps the image's shape, as a multiple of its shorter side.
+_LONGEST = 16
+# The most pixels of a resized image of which the input is a part.
+_MOST_PIXELS = 2**26
+
+
 class InputSection(Section):
     """The section ``input``: from the image file to the network's input.
 
     Attributes:
-        size: side of the input in pixels; its shorter side for ``shorter_side``.
+        size: side of the input in pixels, at most 4096; its shorter side for ``shorter_side``.
         geometry: how the input lies in the image; see ``wsol_bench.geometry.place``.
         resize_to: shorter side before the crop, in pixels (``center_crop`` only).
         filter: interpolation of the resize.
@@ -65,9 +75,9 @@ class InputSection(Section):
             false samples the filter at its own support, on floats.
     """
 
-    size: Annotated[int, Field(ge=1)]
+    size: Annotated[int, Field(ge=1, le=_LARGEST)]
     geometry: GeometryName
-    resize_to: Annotated[int, Field(ge=1)] | None = None
+    resize_to: Annotated[int, Field(ge=1, le=_LARGEST)] | None = None
     filter: Literal["bilinear", "bicubic"]
     antialias: bool
 
@@ -84,10 +94,23 @@ class InputSection(Section):
         return self
 
     def place(self, height: int, width: int) -> Placement:
-        """The place of the input in an image of (height, width) pixels."""
-        return place(
+        """The place of the input in an image of (height, width) pixels.
+
+        Raises:
+            ImageError: the image is so long and thin that its resized pixels would fill the memory.
+        """
+        placement = place(
             height, width, geometry=self.geometry, size=self.size, resize_to=self.resize_to
         )
+        longest, most = max(placement.resized), _MOST_PIXELS // min(placement.resized)
+        if self.geometry == "shorter_side":  # all of these pixels are the network's
+            most = _LONGEST * self.size
+        if longest > most:
+            raise ImageError(
+                f"expected an input of at most {most} pixels a side, found {placement.resized[1]} "
+                f"x {placement.resized[0]} (width x height) from {width} x {height} pixels"
+            )
+        return placement
 
 
 class MapSection(Section):
@@ -111,9 +134,9 @@ class MapSection(Section):
 
 
 class _Grid(Section):
-    """The thresholds 0, step, 2 step, ... below 1."""
+    """The thresholds 0, step, 2 step, ... below 1; at most 100,000 of them, kept for each image."""
 
-    step: Annotated[float, Field(gt=0, le=1)]
+    step: Annotated[float, Field(ge=1e-5, le=1)]
 
     @property
     def thresholds(self) -> Float64[np.ndarray, " t"]:
@@ -177,8 +200,11 @@ class Sweep(_Grid):
         """The folder of the run that ``select_on`` names; None if it names no run."""
         if not isinstance(self.select_on, str):
             return None
-        path = Path(self.select_on).expanduser()
-        return path if (path / "manifest.json").is_file() else None
+        try:
+            path = Path(self.select_on).expanduser()
+            return path if (path / "manifest.json").is_file() else None
+        except (OSError, ValueError, RuntimeError):  # no path at all; reading it says why
+            return None
 
     @property
     def listed(self) -> frozenset[str]:
@@ -186,8 +212,10 @@ class Sweep(_Grid):
         if not isinstance(self.select_on, str) or self.run is not None:
             return frozenset()
         try:
-            text = Path(self.select_on).expanduser().read_text()
-        except (OSError, UnicodeDecodeError) as error:
+            path = Path(self.select_on).expanduser()
+            require_regular(path)
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, ValueError, RuntimeError) as error:  # of a path, or of UTF-8
             raise ConfigError(f"select_on: {self.select_on} cannot be read: {error}") from error
         return frozenset(line.strip() for line in text.splitlines() if line.strip())
 
@@ -211,12 +239,12 @@ class BoxSection(Section):
     """
 
     threshold: _Fraction | Sweep
-    of: Literal["maximum", "range"]
+    of: Reference
     measured_on: Literal["upsampled", "low_resolution"]
-    comparison: Literal["at_least", "above"]
-    connectivity: Literal[4, 8]
+    comparison: Comparison
+    connectivity: Connectivity
     extractor: Literal["components", "contours"]
-    component: Literal["largest", "all"]
+    component: WhichComponents
 
     @model_validator(mode="after")
     def _contours_fit(self) -> "BoxSection":

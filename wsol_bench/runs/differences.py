@@ -19,8 +19,13 @@ def differences(
     return [
         f"{key}: {first.get(key, '(nothing)')} -> {second.get(key, '(nothing)')}"
         for key in dict.fromkeys([*first, *second])
-        if first.get(key, ...) != second.get(key, ...)
+        if not _equal(first.get(key, ...), second.get(key, ...))
     ]
+
+
+def _equal(before: object, now: object) -> bool:
+    """Return whether two values are equal; NaN, which equals nothing, does not differ from NaN."""
+    return before == now or (before != before and now != now)
 
 
 def listed(lines: Sequence[str]) -> str:

@@ -7,9 +7,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
 
 from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
+from wsol_bench.common.plain_values import plain
 from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.validation_errors import explain
@@ -36,6 +45,10 @@ __all__ = [
 _PART_SIZE = 128
 
 
+# The standard deviation of a channel, by which its values are divided.
+_Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 def _or_name(model: type[BaseModel]) -> BeforeValidator:
     """The validator that reads a bare name as a mapping that holds only the name."""
     return BeforeValidator(
@@ -44,10 +57,31 @@ def _or_name(model: type[BaseModel]) -> BeforeValidator:
     )
 
 
-class _Options(BaseModel):
+class _Config(BaseModel):
+    """A part of a configuration: its JSON is read back as it was, infinite numbers included."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_plain_values(cls, content: Any) -> Any:
+        if not isinstance(content, Mapping):
+            return content
+        configs = {key: value for key, value in content.items() if _is_config(value)}
+        others = {key: value for key, value in content.items() if key not in configs}
+        return plain(others) | configs
+
+
+def _is_config(value: object) -> bool:
+    """Return whether a value is a part of a configuration, or a list of them."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return any(isinstance(one, BaseModel) for one in values)
+
+
+class _Options(_Config):
     """A name with options; the options are checked when the named thing is built."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(extra="allow")
 
     name: str
 
@@ -85,13 +119,13 @@ class MethodConfig(_Options):
         sanity: a variant that should localize badly: ``class_swapped`` or ``randomized_weights``
             (see ``MapMethod``).
         seeds: the number of times that the method takes part, with the option ``seed`` set to 0,
-            1, and so on.
+            1, and so on; at most 1000.
     """
 
     label: str | None = None
     classes: Classes | None = None
     sanity: Sanity | None = None
-    seeds: Annotated[int, Field(ge=1)] | None = None
+    seeds: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
 class MetricConfig(_Options):
@@ -106,10 +140,8 @@ class ProtocolConfig(_Options):
         return load_protocol(self.name, self.options)
 
 
-class ModelConfig(BaseModel):
+class ModelConfig(_Config):
     """A classifier; its fields are the options of ``models.classifiers.load_classifier``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     weights: str = "DEFAULT"
@@ -120,8 +152,8 @@ class ModelConfig(BaseModel):
     layout: Layout | None = None
     token_grid: TokenGrid | None = None
     head: str | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] | None = None
+    std: tuple[_Deviation, _Deviation, _Deviation] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
 
@@ -137,7 +169,7 @@ class ModelConfig(BaseModel):
         return self.label or self.name
 
 
-class ExperimentConfig(BaseModel):
+class ExperimentConfig(_Config):
     """An experiment.
 
     Attributes:
@@ -157,7 +189,8 @@ class ExperimentConfig(BaseModel):
         part_size: the number of images in a part, which is what an interruption can lose and what
             a worker takes at a time; by default at least 128, in whole batches. Batches do not
             cross parts.
-        workers: the number of processes that decode images; 0 decodes in the evaluating process.
+        workers: the number of processes that decode images; 0 decodes in the evaluating process;
+            at most 1024.
         device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` is the first GPU, or the CPU if there
             is none.
         precision: the precision of the forward pass and the gradients.
@@ -170,8 +203,6 @@ class ExperimentConfig(BaseModel):
         strict: whether the first such image stops the run.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
     dataset: Annotated[DatasetConfig, _or_name(DatasetConfig)]
     models: list[Annotated[ModelConfig, _or_name(ModelConfig)]] = Field(default_factory=list)
@@ -182,7 +213,7 @@ class ExperimentConfig(BaseModel):
     limit: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 16
     part_size: Annotated[int, Field(ge=1)] | None = None
-    workers: Annotated[int, Field(ge=0)] = 4
+    workers: Annotated[int, Field(ge=0, le=1024)] = 4
     device: str = "auto"
     precision: Precision = "fp32"
     channels_last: bool = True
@@ -235,30 +266,37 @@ class ExperimentConfig(BaseModel):
 
 
 def load_config(
-    config: Path | str | Mapping[str, Any] | ExperimentConfig, overrides: Iterable[str] = ()
+    config: Path | str | Mapping[str, Any] | ExperimentConfig,
+    overrides: Iterable[str] = (),
+    changes: Mapping[str, Any] | None = None,
 ) -> ExperimentConfig:
     """The configuration of an experiment, from a YAML file or a mapping.
+
+    Variables (``${VAR}``) are replaced where a file or a mapping is read. A configuration that is
+    validated already passes as it is.
 
     Args:
         config: the path of a YAML file, a mapping, or a validated configuration.
         overrides: changes to it, ``key.path=value`` each, with the value in YAML; list positions
             count from 0.
+        changes: values of its keys, as they are, which replace those of ``config``.
 
     Raises:
         ConfigError: the configuration is invalid; the message has a line for each problem, with
             file, key, expected and found.
     """
     if isinstance(config, ExperimentConfig):
-        config = config.model_dump(mode="json")
-    if isinstance(config, Mapping):
+        where, content = "config", config.model_dump(warnings=False)
+    elif isinstance(config, Mapping):
         where, content = "config", dict(config)
     else:
         where, content = str(config), read_yaml(Path(config), "config")
     for override in overrides:
         content = with_override(content, override)
-    content = expand_variables(content, where)
+    if not isinstance(config, ExperimentConfig):
+        content = expand_variables(content, where)
     try:
-        validated = ExperimentConfig.model_validate(content)
+        validated = ExperimentConfig.model_validate({**content, **(changes or {})})
     except ValidationError as error:
         raise ConfigError(explain(error, ExperimentConfig, where)) from error
     validated.check_names()

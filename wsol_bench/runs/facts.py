@@ -21,9 +21,9 @@ __all__ = [
 
 
 class Facts(BaseModel):
-    """A part of a manifest: immutable, and without unknown keys."""
+    """A part of a manifest: immutable, without unknown keys, and with infinite numbers in JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class DatasetFacts(Facts):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from wsol_bench.datasets import Dataset, Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
+from wsol_bench.errors import ImageError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.identity import NO_MODEL
@@ -61,6 +62,9 @@ class NetworkFreePass:
                     reason = "neither an image file nor a table tells its size"
                     outcome = ImageOutcome(position, sample, ImageStatus.UNREADABLE, reason)
                     failed.append(outcome)
+                elif reason := _too_long(sample, self.protocol):
+                    outcome = ImageOutcome(position, sample, ImageStatus.UNREADABLE, reason)
+                    failed.append(outcome)
                 else:
                     usable.append((position, sample))
             yield UnscoredBatch(failed, [_NetworkFreeGroup(self, usable)] if usable else [])
@@ -92,6 +96,15 @@ class _NetworkFreeGroup:
             rows, scores = maps_or_boxes.score_without_model(images, scoring)
             methods.append(ScoredMethod(method, "", rows, scores, CostLine(len(images))))
         return ScoredGroup(outcomes, methods)
+
+
+def _too_long(sample: Sample, protocol: Protocol) -> str:
+    """Why the protocol has no input for an image of this shape; "" if it has one."""
+    try:
+        protocol.input.place(sample.height, sample.width)
+    except ImageError as error:
+        return str(error)
+    return ""
 
 
 def _image_batch(samples: Sequence[Sample], protocol: Protocol) -> ImageBatch:

@@ -14,7 +14,7 @@ __all__ = ["expand_variables", "with_override"]
 _DEEPEST = 50
 
 
-def with_override(content: dict[str, Any], override: str) -> dict[str, Any]:
+def with_override(content: dict[Any, Any], override: str) -> dict[Any, Any]:
     """A copy of a configuration with one value set.
 
     Args:

@@ -27,7 +27,7 @@ from wsol_bench.protocols.sections import MapSection, SweepBoxSection
 from wsol_bench.runs.schema import RowStatus
 from wsol_bench.scoring.base import Chunk, Scoring, Selection
 from wsol_bench.scoring.batches import RowBatch
-from wsol_bench.scoring.extrema import CONNECTIVITY, extrema
+from wsol_bench.scoring.extrema import extrema
 from wsol_bench.scoring.frames import boxes_in_frame, truth_in_frame
 from wsol_bench.scoring.scores import CurveLines
 from wsol_bench.scoring.upsampling import upsample
@@ -256,5 +256,4 @@ def _components(
     [low], [high] = extrema(large, maps, map_section, box_section)
     levels = levels_of(low, high, threshold=thresholds, of=box_section.of)
     ranks = ranks_of(large[0], levels, comparison=box_section.comparison)
-    connectivity = CONNECTIVITY[box_section.connectivity]
-    return sweep(ranks, len(levels), connectivity=connectivity, every=every)
+    return sweep(ranks, len(levels), connectivity=box_section.connectivity, every=every)

@@ -6,10 +6,7 @@ from jaxtyping import Float32, Float64
 from wsol_bench.protocols.sections import BoxSection, MapSection
 from wsol_bench.runs.schema import RowStatus
 
-__all__ = ["CONNECTIVITY", "extrema", "with_unsound"]
-
-# scikit-image's count of orthogonal hops, by number of neighbors.
-CONNECTIVITY = {4: 1, 8: 2}
+__all__ = ["extrema", "with_unsound"]
 
 
 def extrema(

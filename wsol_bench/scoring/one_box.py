@@ -22,7 +22,7 @@ from wsol_bench.protocols.model import OneBoxProtocol
 from wsol_bench.runs.schema import RowStatus
 from wsol_bench.scoring.base import Chunk, Scoring, Selection
 from wsol_bench.scoring.batches import RowBatch
-from wsol_bench.scoring.extrema import CONNECTIVITY, extrema
+from wsol_bench.scoring.extrema import extrema
 from wsol_bench.scoring.frames import (
     best_iou,
     boxes_in_frame,
@@ -80,7 +80,7 @@ class OneBox(Scoring):
             chunk.large,
             levels_of(low, high, threshold=section.threshold, of=section.of),
             comparison=section.comparison,
-            connectivity=CONNECTIVITY[section.connectivity],
+            connectivity=section.connectivity,
         )
 
     def place_boxes(

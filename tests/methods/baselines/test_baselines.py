@@ -1,6 +1,8 @@
 """Baselines that need no pixels: a center box, the whole image, chance."""
 
 import hashlib
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from annotations_only import IMAGES, without_model, write_annotations_only
 from hits import unpacked
 
 import wsol_bench
+from wsol_bench.datasets.shapes.loader import shapes
 from wsol_bench.errors import ConfigError
 from wsol_bench.geometry import box_iou
 from wsol_bench.methods.baselines.center_box import center_box
@@ -61,60 +64,54 @@ def build(**method):
 
 
 class TestCenterBox:
+    @pytest.mark.parametrize("protocol", ONE_BOX)
+    def test_the_box_covers_exactly_half_of_the_image_by_default(self, root, protocol):
+        rows = wsol_bench.run(without_model(root, "center_box", protocol=protocol)).rows
+        x0, y0, x1, y1 = (rows[name].to_numpy() for name in BOXES)
+        width, height = sizes()[:, :2].T
+        assert (x1 - x0) / width == pytest.approx(math.sqrt(0.5), abs=1e-12)  # not 158 / 224
+        assert (y1 - y0) / height == pytest.approx(math.sqrt(0.5), abs=1e-12)
+        assert (x1 - x0) * (y1 - y0) / (width * height) == pytest.approx(0.5, abs=1e-12)
+        assert (x0 + x1) / 2 == pytest.approx(width / 2)
+        assert (y0 + y1) / 2 == pytest.approx(height / 2)
+
     @pytest.mark.parametrize(
-        ("side", "size", "first", "n"),
+        "input_section",
         [
-            (0.5, 4, 1, 2),
-            (0.5, 8, 2, 4),
-            (0.5, 224, 56, 112),
-            (0.9, 10, 1, 8),  # the outer pixels' centers are on its edge
-            (0.91, 10, 0, 10),
-            (1e-6, 4, 1, 2),
-            (1e-6, 5, 2, 1),
+            {"size": 7},
+            {"size": 299},
+            {"size": 224, "geometry": "center_crop", "resize_to": 256},
+            {"size": 224, "geometry": "shorter_side"},
         ],
     )
-    def test_a_pixel_is_in_the_box_if_its_center_is(self, side, size, first, n):
-        expected = np.zeros((size, size), np.float32)
-        expected[first : first + n, first : first + n] = 1
-        assert np.array_equal(
-            center_box.opener(None, side=side, size=size).map_of("whatever"), expected
-        )
-
-    def test_the_box_covers_half_of_the_image_by_default(self):
-        map = center_box.opener(None).map_of("whatever")
-        assert map.shape == (224, 224)
-        assert map.sum() == 158**2  # 224 * sqrt(0.5) = 158.4
-        assert map.mean() == pytest.approx(0.5, abs=0.005)
-
-    @pytest.mark.parametrize("protocol", ONE_BOX)
-    @pytest.mark.parametrize("side", [0.25, 0.5, 0.75])
-    def test_the_box_is_exact_in_the_images_pixels(self, root, protocol, side):
-        method = {"name": "center_box", "side": side}
+    def test_the_box_does_not_depend_on_the_networks_input(self, root, input_section):
+        protocol = {"name": "gradcam-2017", "input": input_section}
+        method = {"name": "center_box", "side": 0.3}
         rows = wsol_bench.run(without_model(root, method, protocol=protocol)).rows
-        near, far = (1 - side) / 2, (1 + side) / 2
-        boxes = rows[list(BOXES)].to_numpy()
-        assert np.allclose(boxes, sizes() * [near, near, far, far], rtol=0, atol=1e-9)
-        assert rows["iou"].tolist() == pytest.approx(best_iou(boxes))
-
-    def test_in_a_larger_input_the_box_is_right_to_a_pixel(self, root):
-        protocol = {"name": "gradcam-2017", "input": {"size": 299}}
-        rows = wsol_bench.run(without_model(root, "center_box", protocol=protocol)).rows
-        side = np.sqrt(0.5)
-        shares = rows[list(BOXES)].to_numpy() / sizes()
-        expected = np.array([1 - side, 1 - side, 1 + side, 1 + side]) / 2
-        assert np.abs(shares - expected).max() < 1 / 224
+        assert np.allclose(rows[list(BOXES)], sizes() * [0.35, 0.35, 0.65, 0.65], rtol=0, atol=1e-9)
+        assert rows["iou"].tolist() == pytest.approx(best_iou(rows[list(BOXES)].to_numpy()))
 
     @pytest.mark.parametrize("protocol", SWEPT)
-    def test_the_box_of_a_sweep_is_the_same_at_every_threshold(self, root, tmp_path, protocol):
-        method = {"name": "center_box", "side": 0.5}
+    @pytest.mark.parametrize("side", [0.5, math.sqrt(0.5)])
+    def test_the_box_of_a_sweep_is_the_same_at_every_threshold(
+        self, root, tmp_path, protocol, side
+    ):
+        method = {"name": "center_box", "side": side}
         swept = wsol_bench.run(without_model(root, method, protocol=protocol))
-        boxes = boxes_beside(root, tmp_path, [0.25, 0.25, 0.75, 0.75], protocol)
+        near, far = (1 - side) / 2, (1 + side) / 2
+        boxes = boxes_beside(root, tmp_path, [near, near, far, far], protocol)
         hits = hits_of(swept)
-        # Contours end a pixel later (wsolevaluation's inclusive ends): 0.694 becomes 0.7.
-        kept = [0] if protocol == "choe-2020-v1" else [0, 1, 3, 4]
-        assert np.array_equal(hits[:, kept], hits_of(boxes)[:, kept])
+        assert np.array_equal(hits, hits_of(boxes))
         assert 0 < hits.mean() < 1
         assert (hits.min(axis=-1) == hits.max(axis=-1)).all()
+
+    def test_an_image_of_unknown_size_has_no_box(self):
+        dataset = shapes.load(split="val").take([0, 1])
+        images = dataset.images.assign(width=[8, 0], height=[6, 0])
+        opened = center_box.opener(replace(dataset, images=images), side=0.5)
+        first, second = opened.boxes.values()
+        assert [box.box for box in first] == [(2, 1.5, 6, 4.5)]
+        assert second == []
 
     @pytest.mark.parametrize("side", [0, 1, -0.5, "half"])
     def test_a_side_outside_of_0_to_1_is_an_error(self, side):

@@ -1,7 +1,10 @@
 """A file that holds no map is an error that names it, and nothing in it is executed."""
 
 import io
+import math
+import os
 import pickle
+import resource
 import warnings
 import zipfile
 from pathlib import Path
@@ -12,6 +15,8 @@ import torch
 from map_files import RAMP, read
 
 from wsol_bench.errors import PredictionError
+from wsol_bench.methods.imported import map_files
+from wsol_bench.methods.imported.map_files import MAP_FILES, read_map
 from wsol_bench.methods.imported.maps_from import maps_from
 
 
@@ -139,3 +144,84 @@ class TestBadFiles:
                 except PredictionError:
                     n_errors += 1
         assert n_errors >= len(whole) // 2
+
+
+def sparse(path, shape, dtype="<f4"):
+    """A .npy file whose header is true, and whose values take no place on the disk."""
+    line = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}}}"
+    with path.open("wb") as file:
+        file.write(header(line))
+        file.truncate(file.tell() + math.prod(shape) * np.dtype(dtype).itemsize)
+
+
+class TestLargeFiles:
+    """The size of a map is known before memory is taken for it."""
+
+    @pytest.fixture(autouse=True)
+    def memory_stays(self):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        yield
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # in KiB on Linux
+        assert grown < 400 * 1024
+
+    @pytest.mark.parametrize("shape", [(60_000, 60_000), (1, 1, 10**6, 10**3), (2, 10**9)])
+    def test_an_array_of_too_many_values_is_refused_by_its_header(self, tmp_path, shape):
+        sparse(tmp_path / "a.npy", shape)
+        with pytest.raises(PredictionError, match=r"expected a map of at most 89478485 values"):
+            read_map(tmp_path / "a.npy")
+
+    def test_a_value_of_a_billion_bytes_is_refused_by_its_header(self, tmp_path):
+        content = "{'descr': '|V1000000000', 'fortran_order': False, 'shape': (3, 4)}"
+        (tmp_path / "a.npy").write_bytes(header(content))
+        with pytest.raises(PredictionError, match="expected numbers, found "):
+            read_map(tmp_path / "a.npy")
+
+    @pytest.mark.parametrize("name", ["a.npz", "a.npy"])
+    def test_an_archive_that_grows_is_refused_before_it_grows(self, tmp_path, name):
+        zeros = header(f"{{{F4}, 'shape': (20000, 20000)}}") + bytes(2**20)
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.npy", zeros)
+        with pytest.raises(PredictionError, match="expected a map of at most 89478485 values"):
+            read_map(tmp_path / name)
+
+    def test_an_array_that_is_shorter_than_its_header_says_is_refused(self, tmp_path):
+        (tmp_path / "a.npy").write_bytes(header(f"{{{F4}, 'shape': (8000, 8000)}}") + bytes(99))
+        expected = r"expected 256000000 bytes for shape \(8000, 8000\), found 99; the file is cut"
+        with pytest.raises(PredictionError, match=expected):
+            read_map(tmp_path / "a.npy")
+
+    def test_a_tensors_archive_that_grows_is_refused_before_it_grows(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(map_files, "_MOST_BYTES", 2**20)
+        torch.save(torch.ones(2, 2), tmp_path / "a.pt")
+        with zipfile.ZipFile(tmp_path / "a.pt") as archive:
+            parts = {one.filename: archive.read(one) for one in archive.infolist()}
+        with zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in parts.items():
+                archive.writestr(name, content)
+            archive.writestr("bomb", bytes(2**20))
+        with pytest.raises(PredictionError, match=r"b\.pt: expected a map of at most 89478485 val"):
+            read_map(tmp_path / "b.pt")
+
+    def test_a_tensors_file_of_too_many_bytes_is_refused_before_it_is_read(self, tmp_path):
+        with (tmp_path / "a.pt").open("wb") as file:
+            file.truncate(10**10)  # takes no place on the disk
+        with pytest.raises(PredictionError, match="of at most 89478485 values, found 10000000000 "):
+            read_map(tmp_path / "a.pt")
+
+    @pytest.mark.parametrize("suffix", sorted(MAP_FILES))
+    def test_a_pipe_or_a_device_is_refused_before_it_is_opened(self, tmp_path, suffix):
+        os.mkfifo(tmp_path / f"a{suffix}")
+        (tmp_path / f"b{suffix}").symlink_to("/dev/zero")
+        maps = maps_from.opener(None, path=tmp_path)
+        for name, kind in (("a", "pipe"), ("b", "device")):
+            with pytest.raises(PredictionError, match=f"expected a regular file, found a {kind}"):
+                maps.map_of(name)
+
+    @pytest.mark.parametrize("shape", [(60_000, 2), (2, 60_000)])
+    def test_a_long_thin_map_is_a_map(self, tmp_path, shape):
+        np.save(tmp_path / "a.npy", np.zeros(shape))
+        assert read_map(tmp_path / "a.npy").shape == shape
+
+    def test_a_map_in_the_order_of_fortran_is_the_same_map(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.asfortranarray(RAMP))
+        assert np.array_equal(read_map(tmp_path / "a.npy"), RAMP)

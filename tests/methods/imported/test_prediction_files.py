@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.errors import PredictionError
 from wsol_bench.geometry import from_inclusive
+from wsol_bench.methods.imported.boxes_from import boxes_from
 from wsol_bench.methods.imported.prediction_files import (
     read_predictions,
     score_predictions,
@@ -351,3 +354,48 @@ class TestWriting:
         table = read_predictions(tmp_path / "p", data).table
         of_class = table[table["class"] == "n00000001"]
         assert of_class[["image_id", "rank"]].to_numpy().tolist() == [["a_1", 2], ["a_3", 1]]
+
+
+class TestLongFiles:
+    """A file is read line by line: what is wrong is said at once, whatever follows."""
+
+    @pytest.mark.parametrize(
+        ("begin", "message"),
+        [
+            (
+                "ImageId,PredictionString\nb_1,n1 0 0 9 9\n",
+                ":2: image 'b_1' is not in data set three",
+            ),
+            ("image_id,x0,y0,x1,y1\nb_1,0,0,9,9\n", ":2: image 'b_1' is not in"),
+            ("image_id,x0,y0,x1,y2\n", ":1: expected the header"),
+            ("some words\n", "this is no prediction file"),
+        ],
+    )
+    def test_a_wrong_line_is_an_error_before_the_rest_is_read(self, tmp_path, begin, message):
+        path = tmp_path / "p"
+        path.write_bytes(begin.encode() + b"\n" * 100_000 + b"\xff")  # which is no UTF-8
+        with path.open("r+b") as file:
+            file.truncate(10**11)  # takes no place on the disk
+        with pytest.raises(PredictionError, match=message):
+            read_predictions(path, dataset())
+
+    def test_lines_that_follow_the_last_image_are_counted_and_not_kept(self, tmp_path):
+        (tmp_path / "p").write_text("7 0 0 9 9\n" * 10**5 + "\n" * 10**5)
+        expected = (
+            "expected one line for each image, 3 in the data set, found 100000; name a subset"
+        )
+        with pytest.raises(PredictionError, match=expected):
+            read_predictions(tmp_path / "p", dataset())
+
+    def test_a_line_without_end_is_an_error(self, tmp_path):
+        with (tmp_path / "p").open("wb") as file:
+            file.truncate(10**11)  # one line of zeros
+        with pytest.raises(PredictionError, match="expected lines of less than 1048576 characters"):
+            read_predictions(tmp_path / "p", dataset())
+
+    def test_a_pipe_is_refused_before_it_is_opened(self, tmp_path):
+        os.mkfifo(tmp_path / "p")
+        with pytest.raises(PredictionError, match="expected a regular file, found a pipe"):
+            read_predictions(tmp_path / "p", dataset())
+        with pytest.raises(PredictionError, match="expected a regular file, found a pipe"):
+            boxes_from.opener(dataset(), path=tmp_path / "p")

@@ -9,34 +9,34 @@ from pydantic import Field
 
 from wsol_bench.common.files import digest
 from wsol_bench.datasets import Dataset
-from wsol_bench.methods.maps_or_boxes import ImageMaps
+from wsol_bench.methods.maps_or_boxes import ImageBoxes, RankedBox
 from wsol_bench.methods.network_free import network_free_method
 
 __all__ = ["center_box"]
 
 
-@network_free_method("center_box", gives="maps")
+@network_free_method("center_box", gives="boxes")
 def center_box(
-    dataset: Dataset | None,
-    *,
-    side: Annotated[float, Field(gt=0, lt=1)] = math.sqrt(0.5),
-    size: Annotated[int, Field(ge=2)] = 224,
-) -> ImageMaps:
-    """A box in the center of every image, of the image's aspect ratio, at every threshold.
+    dataset: Dataset, *, side: Annotated[float, Field(gt=0, lt=1)] = math.sqrt(0.5)
+) -> ImageBoxes:
+    """A box in the center of every image, of the image's aspect ratio.
 
-    By default the box covers half of the image's area. The map holds ones in the box and zeros
-    around it. A pixel of the map is in the box if its center is, so each side of the box is exact
-    to half a pixel if the map has the input's size; for a larger input the map is interpolated. The
-    box lies in the network's input, which is the image unless the protocol crops.
+    By default the box covers half of the image's area. Its corners are not rounded to pixels: they
+    are ``(1 - side) / 2`` and ``(1 + side) / 2`` of the image's width and height. The box lies in
+    the image itself, whatever part of it the protocol shows to a network. A sweep has the same box
+    at every threshold. A box has no pixels to score, so a protocol of pixels reports the method as
+    not applicable.
 
     Args:
-        dataset: not needed.
+        dataset: the images, whose sizes the boxes are shares of; an image of unknown size has none.
         side: side of the box as a fraction of the image's side, in (0, 1); ``full_image`` is the
             whole image.
-        size: side of the map in pixels, at least 2.
     """
-    # The distance of each pixel's center from the middle, in half pixels.
-    offset = np.abs(2 * np.arange(size) + 1 - size)
-    across = offset < max(side * size, offset.min() + 1)  # at least the pixels in the middle
-    map = (across[:, None] & across).astype(np.float32)
-    return ImageMaps(lambda image_id: map, digest(Path(__file__).read_bytes()))
+    images = dataset.images
+    sizes = images[["width", "height"]].to_numpy(np.float64)
+    corners = np.tile(sizes, 2) * (np.array([1, 1, 1, 1]) + np.array([-1, -1, 1, 1]) * side) / 2
+    boxes = {
+        image_id: [RankedBox(0, "", (x0, y0, x1, y1))] if x0 < x1 else []
+        for image_id, (x0, y0, x1, y1) in zip(images["image_id"], corners.tolist(), strict=True)
+    }
+    return ImageBoxes(boxes, digest(Path(__file__).read_bytes()), ranked=False)

@@ -16,7 +16,7 @@ __all__ = ["center_gaussian"]
 
 @network_free_method("center_gaussian", gives="maps", paper="arXiv:2001.07437")
 def center_gaussian(
-    dataset: Dataset | None, *, size: Annotated[int, Field(ge=2)] = 224
+    dataset: Dataset | None, *, size: Annotated[int, Field(ge=2, le=4096)] = 224
 ) -> ImageMaps:
     """The center baseline of Choe et al. (CVPR 2020): the same Gaussian for every image.
 
@@ -24,7 +24,7 @@ def center_gaussian(
 
     Args:
         dataset: not needed.
-        size: side of the map in pixels, at least 2.
+        size: side of the map in pixels, from 2 to 4096.
     """
     across = np.linspace(-1, 1, size)
     bell = np.exp(-(across[:, None] ** 2 + across[None] ** 2) / 2)

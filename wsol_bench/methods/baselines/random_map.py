@@ -18,7 +18,7 @@ __all__ = ["random_map"]
 
 @network_free_method("random_map", gives="maps")
 def random_map(
-    dataset: Dataset | None, *, size: Annotated[int, Field(ge=2)] = 7, seed: int = 0
+    dataset: Dataset | None, *, size: Annotated[int, Field(ge=2, le=4096)] = 7, seed: int = 0
 ) -> ImageMaps:
     """A random map: independent standard normal numbers on a grid.
 
@@ -27,7 +27,7 @@ def random_map(
 
     Args:
         dataset: not needed.
-        size: side of the grid, at least 2; the last layer of most networks has side 7.
+        size: side of the grid, from 2 to 4096; the last layer of most networks has side 7.
         seed: seed of the numbers; each seed gives other maps.
     """
 

@@ -32,7 +32,7 @@ def boxes_from(dataset: Dataset, *, path: Path, format: Readable | None = None) 
             there and what was found.
     """
     file = Path(path).expanduser()
-    if not file.is_file():
+    if not file.exists():
         raise ConfigError(f"boxes_from: {file} does not exist")
     predictions = read_predictions(file, dataset, format=format)
     table = predictions.table

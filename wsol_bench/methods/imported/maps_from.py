@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from wsol_bench.common.files import IMAGE_FORMATS, digest
+from wsol_bench.common.files import IMAGE_FORMATS, digest, require_regular
 from wsol_bench.common.progress import progress
 from wsol_bench.datasets import Dataset
 from wsol_bench.datasets.formats.file_names import IMAGE_SUFFIXES
@@ -106,6 +106,7 @@ def _refuse_photographs(folder: Path, files: Mapping[str, Path]) -> None:
         return
     first = files[min(files)]
     try:
+        require_regular(first)
         with Image.open(first, formats=IMAGE_FORMATS) as file:
             mode = file.mode
     except Exception:  # reported when its map is asked for

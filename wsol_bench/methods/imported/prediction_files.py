@@ -9,6 +9,8 @@
 Corners are 0-based inclusive. Predictions are never clipped, rounded or reordered. No prediction is
 rejected for its geometry, because the official tools take any number; but a class-agnostic box must
 be finite.
+
+Longer than 400 lines because what is read and what is written are the same formats.
 """
 
 import csv
@@ -16,14 +18,14 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from wsol_bench.common.files import write_atomically
+from wsol_bench.common.files import require_regular, write_atomically
 from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.datasets import ROOT_ID, ROOT_SYNSET, Dataset
 from wsol_bench.datasets.box_frames import MOST_SHARE
@@ -51,6 +53,9 @@ Readable = Literal[PredictionFormat, "boxes"]
 
 _INCLUSIVE_HEADER = ["image_id", "xmin", "ymin", "xmax", "ymax"]
 _HALF_OPEN_HEADER = ["image_id", "x0", "y0", "x1", "y1"]
+
+# The lines that the format is looked for in, and the characters that no line has.
+_HEAD, _LONGEST_LINE = 1000, 2**20
 
 # The class of a label that names no class (in the devkit, 0 is "no prediction"); never right.
 _NO_CLASS = ""
@@ -102,14 +107,11 @@ def read_predictions(
         PredictionError: the file has another format; the message names the line, what was expected
             there and what was found. Or no box is in pixels.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise PredictionError(f"{path}: expected a text file of predictions: {error}") from error
-    except OSError as error:
-        raise PredictionError(f"{path}: {error}") from error
+    lines = _lines_of(path)
     if format is None:
-        format = _format_of(path, lines)
+        head = list(islice(lines, _HEAD))
+        format = _format_of(path, head)
+        lines = chain(head, lines)
     read = {"kaggle": _read_kaggle, "devkit": _read_devkit, "boxes": _read_boxes}[format]
     by_image = read(path, lines, dataset)
     images = by_image.values()
@@ -131,6 +133,28 @@ def read_predictions(
         )
     table[["x0", "y0", "x1", "y1"]] = from_inclusive(corners.reshape(-1, 4))
     return Predictions(table, tuple(by_image), ranked)
+
+
+def _lines_of(path: Path) -> Iterator[str]:
+    """The lines of a file, read one by one: a wrong line is found before the rest is read.
+
+    Raises:
+        PredictionError: the file cannot be read, is no text, or has a line without end.
+    """
+    try:
+        require_regular(path)
+        with path.open(encoding="utf-8-sig") as file:
+            while line := file.readline(_LONGEST_LINE):
+                if len(line) == _LONGEST_LINE:
+                    raise PredictionError(
+                        f"{path}: expected lines of less than {_LONGEST_LINE} characters, found a "
+                        "longer one"
+                    )
+                yield line.removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise PredictionError(f"{path}: expected a text file of predictions: {error}") from error
+    except OSError as error:
+        raise PredictionError(f"{path}: {error}") from error
 
 
 def _format_of(path: Path, lines: list[str]) -> Readable:
@@ -159,7 +183,9 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _ImagePredictions]:
+def _read_devkit(
+    path: Path, lines: Iterator[str], dataset: Dataset
+) -> dict[str, _ImagePredictions]:
     if not (dataset.classes["ilsvrc_id"] > 0).any():
         raise PredictionError(
             f"{path}: a devkit file names classes by ILSVRC2012_ID, which the data set's root does "
@@ -167,23 +193,27 @@ def _read_devkit(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _I
         )
     wnid_of = dict(zip(dataset.classes["ilsvrc_id"], dataset.classes["wnid"], strict=True))
     wnid_of[ROOT_ID] = ROOT_SYNSET
-    while len(lines) > len(dataset) and not lines[-1].strip():
-        lines.pop()
-    if len(lines) != len(dataset):
+    of_images = list(islice(lines, len(dataset)))
+    others = (number for number, line in enumerate(lines, len(dataset) + 1) if line.strip())
+    n_lines = max(others, default=len(of_images))  # empty lines may follow
+    if n_lines != len(dataset):
         raise PredictionError(
             f"{path}: expected one line for each image, {len(dataset)} in the data set, "
-            f"found {len(lines)}; name a subset of the data set with --option subset=FILE "
+            f"found {n_lines}; name a subset of the data set with --option subset=FILE "
             "(image ids, one per line)"
         )
     image_ids = dataset.images["image_id"].tolist()
     return {
         image_id: _predictions_in(line.split(), f"{path}:{number}", wnid_of)
-        for number, (image_id, line) in enumerate(zip(image_ids, lines, strict=True), start=1)
+        for number, (image_id, line) in enumerate(zip(image_ids, of_images, strict=True), start=1)
     }
 
 
-def _read_kaggle(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _ImagePredictions]:
-    header, *records = _records(path, lines)
+def _read_kaggle(
+    path: Path, lines: Iterator[str], dataset: Dataset
+) -> dict[str, _ImagePredictions]:
+    records = _records(path, lines)
+    header = [name.strip() for name in next(records, [])]
     if header != ["ImageId", "PredictionString"]:
         raise PredictionError(
             f"{path}:1: expected the header ImageId,PredictionString, found {','.join(header)!r}"
@@ -194,8 +224,9 @@ def _read_kaggle(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _I
     }
 
 
-def _read_boxes(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _ImagePredictions]:
-    header, *records = _records(path, lines)
+def _read_boxes(path: Path, lines: Iterator[str], dataset: Dataset) -> dict[str, _ImagePredictions]:
+    records = _records(path, lines)
+    header = [name.strip() for name in next(records, [])]
     if header not in (_INCLUSIVE_HEADER, _HALF_OPEN_HEADER):
         expected = f"{','.join(_INCLUSIVE_HEADER)} or {','.join(_HALF_OPEN_HEADER)}"
         raise PredictionError(f"{path}:1: expected the header {expected}, found {','.join(header)}")
@@ -212,17 +243,16 @@ def _read_boxes(path: Path, lines: list[str], dataset: Dataset) -> dict[str, _Im
     return predictions
 
 
-def _records(path: Path, lines: list[str]) -> list[list[str]]:
-    """The records of a CSV file, the first of which is its header, stripped."""
+def _records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
+    """The records of a CSV file."""
     try:
-        header, *records = list(csv.reader(lines)) or [[]]
+        yield from csv.reader(lines)
     except csv.Error as error:
         raise PredictionError(f"{path}: {error}") from error
-    return [[name.strip() for name in header], *records]
 
 
 def _image_records(
-    path: Path, records: list[list[str]], n_columns: int, dataset: Dataset
+    path: Path, records: Iterator[list[str]], n_columns: int, dataset: Dataset
 ) -> Iterator[tuple[str, str, list[str]]]:
     """The records behind the header of a CSV file: place in the file, image id, other fields.
 
