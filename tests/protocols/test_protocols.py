@@ -369,5 +369,5 @@ class TestHeldOutFile:
     def test_a_file_that_cannot_be_read_is_an_error(self, tmp_path):
         (tmp_path / "ids.bin").write_bytes(b"\xff\xfe\x00")
         for path in (tmp_path / "nowhere.txt", tmp_path, tmp_path / "ids.bin"):
-            with pytest.raises(ConfigError, match=rf"select_on: {path} cannot be read"):
+            with pytest.raises(ConfigError, match=rf"select_on: {path}: cannot be read"):
                 Sweep(step=0.1, select_on=str(path)).holds_out(["a"])

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     NO_BOX = "no_box"
     ODD_BOX = "odd_box"
     SIZE_MISMATCH = "size_mismatch"
+    UNKNOWN_SIZE = "unknown_size"
     UNKNOWN_CLASS = "unknown_class"
     LABEL_MISMATCH = "label_mismatch"
 
@@ -35,6 +36,7 @@ MEANINGS: Mapping[str, str] = {
     Kind.NO_BOX: "no ground-truth box: counts for the classification error only",
     Kind.ODD_BOX: "a box was repaired or dropped",
     Kind.SIZE_MISMATCH: "the annotation was made for another image size: boxes were rescaled",
+    Kind.UNKNOWN_SIZE: "the annotation's image size is no size: boxes are taken as they are",
     Kind.UNKNOWN_CLASS: "an object or image of a class that the data set does not name: left out",
     Kind.LABEL_MISMATCH: "the sources of the class disagree: is the class order right?",
 }

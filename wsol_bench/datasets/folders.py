@@ -10,10 +10,11 @@ from stat import S_ISREG
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.files import require_regular
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import DatasetError
 
-__all__ = ["contents", "existing", "look_up", "scan", "stamp", "with_progress"]
+__all__ = ["contents", "existing", "holds_bytes", "look_up", "scan", "stamp", "with_progress"]
 
 # Fewer files than this take less than half a second: no progress is shown.
 MANY = 2000
@@ -39,6 +40,21 @@ def existing(path: Path, option: str) -> Path:
             f"{contents(parent)}"
         )
     return path
+
+
+def holds_bytes(path: Path) -> bool:
+    """Return whether an optional file is there and not empty: an empty one is as a missing one.
+
+    Raises:
+        DatasetError: a folder, a pipe, a device or a link that leads nowhere is there instead.
+    """
+    if not os.path.lexists(path):
+        return False
+    try:
+        require_regular(path)
+        return path.stat().st_size > 0
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def contents(folder: Path) -> str:

@@ -55,7 +55,7 @@ def table(
         images: folder that the images' paths are relative to; without it there are annotations
             only, which can score predictions.
         classes: file with a class and its words a line (or a file that ``imagenet`` takes); by
-            default the labels. Classes are sorted as text: numbers need leading zeros.
+            default the labels. Classes are sorted as text.
         cache: whether to keep the parsed file and the sizes from image headers for the next load.
 
     Raises:
@@ -79,10 +79,10 @@ def table(
         frame, findings = find_images(existing(images, "images"), annotated, tables)
     place = pd.Index(frame["image_id"]).get_indexer(rows["image"])
     objects = rows.assign(image=place, wnid=rows["label"])
-    if classes is None:
-        known_classes = class_table({label: label for label in listed["label"] if label})
-    else:
-        known_classes = read_class_table([existing(classes, "classes")], tables, otherwise=())
+    known_classes = class_table({label: label for label in listed["label"] if label})
+    if classes is not None:
+        files = [existing(classes, "classes")]
+        known_classes = read_class_table(files, tables, otherwise=listed["label"])
     return assemble(
         "table",
         frame,

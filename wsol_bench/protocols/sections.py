@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from wsol_bench.common.text_files import read_lines
 from wsol_bench.common.validation_errors import ONE, SEVERAL
 from wsol_bench.errors import ConfigError
 from wsol_bench.geometry import GeometryName, Placement, place
@@ -186,10 +187,10 @@ class Sweep(_Grid):
         if not isinstance(self.select_on, str) or self.run is not None:
             return frozenset()
         try:
-            text = Path(self.select_on).expanduser().read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"select_on: {self.select_on} cannot be read: {error}") from error
-        return frozenset(line.strip() for line in text.splitlines() if line.strip())
+            lines = read_lines(Path(self.select_on).expanduser(), ConfigError)
+        except ConfigError as error:
+            raise ConfigError(f"select_on: {error}") from error
+        return frozenset(line.strip() for line in lines if line.strip())
 
 
 class BoxSection(Section):

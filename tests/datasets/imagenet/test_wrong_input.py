@@ -71,8 +71,8 @@ class TestWrongInput:
         ):
             imagenet(root=root)
 
-    def test_an_empty_list_of_images_is_an_error(self, tmp_path: Path) -> None:
+    def test_a_list_of_blank_lines_is_an_error(self, tmp_path: Path) -> None:
         root = kaggle(tmp_path)
-        write(root / "ILSVRC/ImageSets/CLS-LOC/val.txt", "")
+        write(root / "ILSVRC/ImageSets/CLS-LOC/val.txt", "\n\n")
         with pytest.raises(DatasetError, match="images in the list of split 'val', found none"):
             imagenet(root=root)

@@ -1,6 +1,7 @@
 """CSV files: Kaggle's solution of ILSVRC, image sizes, and the rows of any CSV file."""
 
 import csv
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.formats.file_names import image_id_of
-from wsol_bench.datasets.formats.text import malformed, read_lines
+from wsol_bench.datasets.formats.text import malformed
 from wsol_bench.errors import DatasetError
 
 __all__ = ["CsvRows", "read_csv_table", "read_image_sizes", "read_solution"]
@@ -45,8 +47,13 @@ def read_csv_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """
     try:
         # Blank lines are kept, or the line numbers in errors would be off.
-        table = pd.read_csv(path, dtype="str", keep_default_na=False, skip_blank_lines=False)
-    except (OSError, ValueError) as error:
+        table = pd.read_csv(
+            io.StringIO("".join(read_lines(path)), newline=""),
+            dtype="str",
+            keep_default_na=False,
+            skip_blank_lines=False,
+        )
+    except ValueError as error:
         raise DatasetError(f"{path}: expected a table, found: {error}") from error
     table.columns = pd.Index([str(column).strip().lower() for column in table.columns])
     missing = [column for column in columns if column not in table.columns]

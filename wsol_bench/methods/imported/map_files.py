@@ -6,14 +6,14 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 from PIL import Image
 
-from wsol_bench.common.files import IMAGE_FORMATS
+from wsol_bench.common.files import IMAGE_FORMATS, IMAGE_SUFFIXES
 from wsol_bench.errors import PredictionError
 
 __all__ = ["GRAY_MODES", "IMAGE_FILES", "MAP_FILES", "read_map"]
 
 _ARRAY_FILES = frozenset({".npy", ".npz"})
 _TENSOR_FILES = frozenset({".pt"})
-IMAGE_FILES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGE_FILES = frozenset(f".{suffix}" for suffix in IMAGE_SUFFIXES)
 # The suffixes of files that a map can be read from, in lower case.
 MAP_FILES = _ARRAY_FILES | _TENSOR_FILES | IMAGE_FILES
 

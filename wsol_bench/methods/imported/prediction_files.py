@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.common.files import write_atomically
+from wsol_bench.common.text_files import read_lines
 from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.datasets import ROOT_ID, ROOT_SYNSET, Dataset
 from wsol_bench.datasets.ground_truth import ImageTruth
@@ -101,12 +102,7 @@ def read_predictions(
         PredictionError: the file has another format; the message names the line, what was expected
             there and what was found.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise PredictionError(f"{path}: expected a text file of predictions: {error}") from error
-    except OSError as error:
-        raise PredictionError(f"{path}: {error}") from error
+    lines = [line.rstrip("\r\n") for line in read_lines(path, PredictionError)]
     if format is None:
         format = _format_of(path, lines)
     read = {"kaggle": _read_kaggle, "devkit": _read_devkit, "boxes": _read_boxes}[format]
