@@ -14,7 +14,7 @@ from wsol_bench.common.files import require_regular
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import DatasetError
 
-__all__ = ["contents", "existing", "holds_bytes", "look_up", "scan", "stamp", "with_progress"]
+__all__ = ["contents", "existing", "has_content", "look_up", "scan", "stamp", "with_progress"]
 
 # Fewer files than this take less than half a second: no progress is shown.
 MANY = 2000
@@ -42,8 +42,10 @@ def existing(path: Path, option: str) -> Path:
     return path
 
 
-def holds_bytes(path: Path) -> bool:
-    """Return whether an optional file is there and not empty: an empty one is as a missing one.
+def has_content(path: Path) -> bool:
+    """Return whether a file is there that holds more than blanks.
+
+    An optional list that is empty is as one that is missing.
 
     Raises:
         DatasetError: a folder, a pipe, a device or a link that leads nowhere is there instead.
@@ -52,7 +54,10 @@ def holds_bytes(path: Path) -> bool:
         return False
     try:
         require_regular(path)
-        return path.stat().st_size > 0
+        with path.open("rb") as file:  # a byte order mark is a blank, too
+            return any(
+                chunk.strip(b"\xef\xbb\xbf \t\r\n") for chunk in iter(lambda: file.read(4096), b"")
+            )
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
 

@@ -3,6 +3,7 @@
 The format is described in data_loaders.py of https://github.com/clovaai/wsolevaluation.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from jaxtyping import Bool
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, MaskFiles, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
-from wsol_bench.datasets.folders import existing
+from wsol_bench.datasets.folders import existing, has_content
 from wsol_bench.datasets.formats.csv import CsvRows
 from wsol_bench.datasets.formats.file_names import stays_below
-from wsol_bench.datasets.formats.lists import has_lines, read_columns
+from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.formats.text import LARGEST, malformed
 from wsol_bench.datasets.synsets import numbered_order, read_class_table
 from wsol_bench.datasets.table_cache import TableCache
@@ -131,7 +132,7 @@ def _with_masks(loaded: Dataset, masks_of: dict[str, MaskFiles]) -> Dataset:
 def _folder_of_split(metadata: Path) -> Path:
     """The folder, if it holds image_ids.txt; else DatasetError, which names the splits below it."""
     metadata = existing(metadata, "metadata")
-    if not (metadata / "image_ids.txt").exists():
+    if not os.path.lexists(metadata / "image_ids.txt"):
         splits = sorted(str(path.parent) for path in metadata.glob("*/image_ids.txt"))
         raise DatasetError(
             f"{metadata}: expected the metadata of one split, such as metadata/ILSVRC/test, found "
@@ -195,7 +196,7 @@ def _list_images(metadata: Path, labels: pd.DataFrame, classes: pd.DataFrame) ->
 
 def _lists_masks(path: Path) -> bool:
     """Return whether a localization.txt lists masks: three columns in its first line, not five."""
-    return has_lines(path) and len(next((row for row in CsvRows(path) if any(row)), [])) == 3
+    return has_content(path) and len(next((row for row in CsvRows(path) if any(row)), [])) == 3
 
 
 def _read_masks(path: Path, masks: Path | None, images: Path | None) -> dict[str, MaskFiles]:

@@ -10,11 +10,11 @@ import pandas as pd
 from jaxtyping import Int64
 
 from wsol_bench.common.text_files import read_lines
-from wsol_bench.datasets.folders import holds_bytes
+from wsol_bench.datasets.folders import has_content
 from wsol_bench.datasets.formats.file_names import image_id_of, stays_below
 from wsol_bench.datasets.formats.text import LARGEST, malformed
 
-__all__ = ["ImageList", "has_lines", "read_columns", "read_image_list", "read_numbers"]
+__all__ = ["ImageList", "read_columns", "read_image_list", "read_numbers"]
 
 _NUMBERED = re.compile(r"(.*\S)\s+([+-]?[0-9]{1,9})")
 
@@ -29,15 +29,6 @@ class ImageList(NamedTuple):
 
     ids: list[str]
     numbers: list[int] | None
-
-
-def has_lines(path: Path) -> bool:
-    """Return whether a file is there that holds more than blanks: an empty one is as a missing one.
-
-    Raises:
-        DatasetError: something else than a regular file is there, or it cannot be read as text.
-    """
-    return holds_bytes(path) and any(line.strip() for line in read_lines(path))
 
 
 def read_image_list(path: Path) -> ImageList:
@@ -106,7 +97,7 @@ def read_columns(
         DatasetError: the file has no line, or a line does not fit; the message names file and
             line.
     """
-    present = not optional or holds_bytes(path)
+    present = not optional or has_content(path)
     form = f"'{' '.join(columns)}'" + (f" with {numbers} numbers" if numbers else "")
     first_number = len(columns) - numbers
     rows: list[list[str]] = []

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
 from wsol_bench.common.files import IMAGE_SUFFIXES
-from wsol_bench.datasets.folders import contents, existing, holds_bytes
+from wsol_bench.datasets.folders import contents, existing, has_content
 from wsol_bench.datasets.formats.xml import XML_SUFFIXES
 from wsol_bench.errors import DatasetError
 
@@ -224,7 +224,7 @@ def find_class_ids(devkit: Path) -> Path:
     devkit = existing(devkit, "devkit")
     for folder in _matches(devkit, DEVKIT, {}):
         for name in (*META, *SYNSETS):
-            if holds_bytes(folder / name):
+            if has_content(folder / name):
                 return folder / name
     files = _spell((*META, *SYNSETS), {})
     raise DatasetError(f"devkit: expected one of {files} in {devkit}, found {contents(devkit)}")
@@ -293,7 +293,7 @@ def _holds(folder: Path, suffixes: frozenset[str], official: re.Pattern[str] | N
 
 def _first_file(base: Path, places: Iterable[str], names: dict[str, str]) -> Path | None:
     """The first file at places under a folder that is not empty."""
-    return next(filter(holds_bytes, _matches(base, places, names)), None)
+    return next(filter(has_content, _matches(base, places, names)), None)
 
 
 def _matches(base: Path, places: Iterable[str], names: dict[str, str]) -> Iterator[Path]:
@@ -312,7 +312,7 @@ def _matches(base: Path, places: Iterable[str], names: dict[str, str]) -> Iterat
                 ]
             else:
                 paths = [folder / part for folder in paths]
-        yield from (path for path in paths if path.exists())
+        yield from filter(os.path.lexists, paths)
 
 
 def _names(folder: Path) -> list[str]:
