@@ -217,18 +217,24 @@ FILES: dict[str, tuple[str, Callable[[Path], object], str, dict[str, str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("odd", FILES)
-@each_world
+def has_file(world: World, kind: str) -> bool:
+    return bool(world.image) if kind == "image" else world.annotation.endswith(".xml")
+
+
+@pytest.mark.parametrize(
+    ("world", "odd"),
+    [
+        pytest.param(world, odd, id=f"{world.name}: {odd}")
+        for world in WORLDS
+        for odd, (kind, *_) in FILES.items()
+        if has_file(world, kind)
+    ],
+)
 def test_an_odd_file_is_treated_as_the_table_says(
     world: World, odd: str, root: Path, require_outcome: Callable[[str], None]
 ) -> None:
     kind, disturb, outcome, exceptions = FILES[odd]
-    pattern = world.image if kind == "image" else world.annotation
-    if not pattern or (kind == "xml" and world.begin):
-        pytest.skip("it has no such file")
-    if odd == "an XML without an object" and world.name == "imagenet, kaggle, XML":
-        exceptions = {world.name: "no_box"}  # the CSV tells the label
-    path = path_of(world, root, pattern)
+    path = path_of(world, root, world.image if kind == "image" else world.annotation)
     disturb(path)
     require_outcome(exceptions.get(world.name, outcome))
     if disturb is cut and kind == "image":
@@ -257,7 +263,7 @@ def test_an_image_without_a_line_has_no_annotation(
 @with_lines
 def test_a_broken_line_is_an_error_that_names_it(world: World, root: Path) -> None:
     begin = odd_of(world, world.begin)
-    path, number = change_line(world, root, lambda line: f"{begin}nonsense,x y\tz\n")
+    path, number = change_line(world, root, lambda line: f"{begin}nonsense\n")
     with pytest.raises(DatasetError, match=rf"^[^\n]*{path.name}, line {number}\b[^\n]*$"):
         world.load(root)
 
@@ -307,7 +313,9 @@ def test_text_files_of_other_systems_are_the_same_data(
     require_outcome: Callable[[str], None],
 ) -> None:
     for path in root.rglob("*"):
-        if path.suffix in {".txt", ".csv", ".xml"}:
+        # In the devkit's lists of numbers a line is an image.
+        is_numbered = path.name.startswith("ILSVRC20") and encode(b"\n") == b"\n\n"
+        if path.suffix in {".txt", ".csv", ".xml"} and not is_numbered:
             path.write_bytes(encode(path.read_bytes()))
     require_outcome("")
 
@@ -371,8 +379,8 @@ def test_a_list_that_is_no_file_is_refused_unopened(
 def test_a_list_in_another_encoding_is_an_error_that_names_the_line(
     world: World, path: str, root: Path
 ) -> None:
-    if path.endswith(".parquet"):
-        pytest.skip("Parquet is no text")
+    if path.endswith(".parquet"):  # no text
+        return
     text = (root / path).read_bytes().rstrip(b"\n")
     (root / path).write_bytes(text + "é\n".encode("latin-1"))
     where = f"the byte 0xe9 in line {len(text.splitlines())};"

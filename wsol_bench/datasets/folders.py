@@ -18,6 +18,8 @@ __all__ = ["contents", "existing", "has_content", "look_up", "scan", "stamp", "w
 
 # Fewer files than this take less than half a second: no progress is shown.
 MANY = 2000
+# A byte order mark is a blank, too.
+_BLANKS = b"\xef\xbb\xbf \t\r\n"
 # Files between two moves of the progress bar; moving it costs as much as a small file.
 STEP = 100
 
@@ -54,10 +56,9 @@ def has_content(path: Path) -> bool:
         return False
     try:
         require_regular(path)
-        with path.open("rb") as file:  # a byte order mark is a blank, too
-            return any(
-                chunk.strip(b"\xef\xbb\xbf \t\r\n") for chunk in iter(lambda: file.read(4096), b"")
-            )
+        with path.open("rb") as file:
+            chunks = iter(lambda: file.read(4096), b"")
+            return any(chunk.strip(_BLANKS) for chunk in chunks)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
 

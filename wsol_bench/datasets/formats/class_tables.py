@@ -71,9 +71,8 @@ def read_synsets_csv(path: Path) -> pd.DataFrame:
     """
     table = read_csv_table(path, ("ilsvrc2012_id", "wnid", "words"))
     rows = []
-    for line, (number, wnid, words) in enumerate(
-        zip(table["ilsvrc2012_id"], table["wnid"], table["words"], strict=True), start=2
-    ):
+    columns = table[["ilsvrc2012_id", "wnid", "words"]]
+    for line, number, wnid, words in columns.itertuples(name=None):
         if not number.strip().isdecimal() or not wnid:
             raise malformed(path, line, "a whole number and a wnid", f"{number},{wnid}")
         rows.append((wnid, words or wnid, int(number)))
