@@ -105,7 +105,8 @@ def _images_of(folder: Path, wnid: str) -> pd.DataFrame:
 
 def _classes_without_images(wnids: list[str], listed: pd.DataFrame, folder: Path) -> list[Finding]:
     """Findings of the classes of wnids.txt that have neither an image nor a box."""
-    lacking = [wnid for wnid in wnids if wnid not in set(listed["wnid"])]
+    present = set(listed["wnid"])
+    lacking = [wnid for wnid in wnids if wnid not in present]
     return [
         Finding(Kind.MISSING_FILE, "", f"no image and no box of class {wnid} in {folder / wnid}")
         for wnid in lacking
