@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import pytest
@@ -386,3 +387,40 @@ def test_a_list_in_another_encoding_is_an_error_that_names_the_line(
     where = f"the byte 0xe9 in line {len(text.splitlines())};"
     with pytest.raises(DatasetError, match=rf"{Path(path).name}.*expected UTF-8, found {where}"):
         world.load(root)
+
+
+TOKENS = (
+    b"\0",
+    b"\xff",
+    b",",
+    b"\t",
+    b" ",
+    b"\r",
+    b"\n",
+    b'"',
+    b"9" * 40,
+    b"1e999",
+    b"nan",
+    b"../",
+    b"<",
+    b"&",
+)
+
+
+@each_world
+def test_random_damage_is_an_error_of_one_line_or_a_finding(world: World, root: Path) -> None:
+    """Bytes are inserted, cut or doubled; nothing but a DatasetError may come of it."""
+    random = Random(0)
+    suffixes = {".txt", ".csv", ".xml", ".parquet"}
+    files = sorted(path for path in root.rglob("*") if path.suffix in suffixes)
+    for _ in range(10):
+        path = random.choice(files)
+        text = path.read_bytes()
+        at = random.randrange(len(text))
+        rest = random.choice([text[at:], text[at + 9 :], b"", text])
+        path.write_bytes(text[:at] + random.choice((*TOKENS, b"")) + rest)
+        try:
+            world.load(root)
+        except DatasetError as error:
+            assert "\n" not in str(error)
+        path.write_bytes(text)

@@ -180,7 +180,8 @@ def _read_parquet(path: Path) -> _Cells:
     try:
         frame = pd.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable")
     except Exception as error:  # a damaged file can make the reader raise any error
-        raise DatasetError(f"{path}: expected a Parquet file, found: {error}") from error
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"{path}: expected a Parquet file, found: {reason}") from error
     frame = frame.reset_index(drop=True).astype("string").fillna("").astype("str")
     frame.columns = pd.Index([str(name).strip().lower() for name in frame.columns])
     return _Cells(path, "row", frame.set_index(np.arange(1, len(frame) + 1)))

@@ -56,7 +56,7 @@ def tiny_imagenet(
     listed = listed.assign(image_id=listed["file"].map(image_id_of))
     listed = listed.sort_values("image_id", ignore_index=True)[["image_id", "file", "label"]]
     images, findings = find_images(folder, listed, TableCache(enabled=cache))
-    unlisted = images["image_id"][images["keep"] & ~images["file"].isin(boxes["file"])]
+    unlisted = images["image_id"][~images["file"].isin(boxes["file"])]
     findings += findings_of(Kind.NO_ANNOTATION, unlisted, "no line in the boxes of its class")
     boxes = boxes.assign(image=pd.Index(images["file"]).get_indexer(boxes["file"]))
     return assemble(

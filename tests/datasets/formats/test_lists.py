@@ -59,6 +59,11 @@ class TestLists:
         (tmp_path / "list.txt").write_text("")
         assert read_numbers(tmp_path / "list.txt").tolist() == []
 
+    def test_a_line_is_a_number_whatever_else_is_in_it(self, tmp_path: Path) -> None:
+        # Python's str.splitlines ends lines at these characters, too: numbers would move a line up.
+        (tmp_path / "list.txt").write_text("1\x1c\n2\n\x0b3\n")
+        assert read_numbers(tmp_path / "list.txt").tolist() == [1, 2, 3]
+
     @pytest.mark.parametrize("line", ["", "x", "0", "-3", "1.5", "9" * 30])
     def test_a_line_that_is_no_number_is_an_error(self, tmp_path: Path, line: str) -> None:
         (tmp_path / "list.txt").write_text(f"490\n{line}\n361\n")

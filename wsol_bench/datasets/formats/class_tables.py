@@ -73,7 +73,8 @@ def read_synsets_csv(path: Path) -> pd.DataFrame:
     rows = []
     columns = table[["ilsvrc2012_id", "wnid", "words"]]
     for line, number, wnid, words in columns.itertuples(name=None):
-        if not number.strip().isdecimal() or not wnid:
+        number = number.strip()
+        if not number.isdecimal() or len(number) > 18 or not wnid:
             raise malformed(path, line, "a whole number and a wnid", f"{number},{wnid}")
         rows.append((wnid, words or wnid, int(number)))
     return _classes(path, [row for row in rows if row[2] <= LAST_LEAF])

@@ -56,7 +56,8 @@ def read_csv_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
             skip_blank_lines=False,
         )
     except ValueError as error:
-        raise DatasetError(f"{path}: expected a table, found: {error}") from error
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"{path}: expected a table, found: {reason}") from error
     table.columns = pd.Index([str(column).strip().lower() for column in table.columns])
     table = table.fillna("").set_index(np.arange(2, len(table) + 2))
     table = table[(table != "").any(axis=1)]

@@ -57,11 +57,13 @@ def read_numbers(path: Path) -> Int64[np.ndarray, " n"]:
         DatasetError: a line is no whole number from 1 to ``LARGEST``; the message names file and
             line.
     """
-    lines = "".join(read_lines(path)).rstrip().splitlines()
+    lines = [line.strip() for line in read_lines(path)]
+    while lines and not lines[-1]:
+        lines.pop()
     try:
         numbers = np.array(list(map(int, lines)), dtype=np.int64)
     except (ValueError, OverflowError):
-        is_whole = (line.strip().isdecimal() and len(line) < 18 for line in lines)
+        is_whole = (line.isdecimal() and len(line) < 18 for line in lines)
         numbers = np.array(
             [int(line) if whole else 0 for line, whole in zip(lines, is_whole, strict=True)]
         )
