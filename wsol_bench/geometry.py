@@ -31,6 +31,7 @@ __all__ = [
     "keeps_aspect",
     "place",
     "repair",
+    "shown_to_stored",
     "to_inclusive",
     "to_input",
     "to_original",
@@ -132,6 +133,26 @@ def repair(
         else:
             remarks[index] = f"box ({box}) reaches outside the image; clipped"
     return Repaired(clipped, kept, remarks)
+
+
+def shown_to_stored(
+    boxes: Boxes, orientation: Int64[np.ndarray, " n"], sizes: Float64[np.ndarray, "n 2"]
+) -> Boxes:
+    """Boxes on stored pixels, from boxes on images as their EXIF orientation shows them.
+
+    Args:
+        boxes: half-open xyxy in pixels of the images as shown.
+        orientation: EXIF orientation of each box's image, from 1 (as stored) to 8.
+        sizes: width and height of each box's image as stored, in pixels.
+    """
+    corners = boxes.reshape(-1, 2, 2)  # box, corner, axis
+    swapped = (orientation >= 5)[:, None, None]
+    corners = np.where(swapped, corners[:, :, ::-1], corners)
+    mirrored = np.stack(
+        [np.isin(orientation, (2, 3, 7, 8)), np.isin(orientation, (3, 4, 6, 7))], axis=1
+    )[:, None]
+    corners = np.where(mirrored, sizes[:, None] - corners, corners)
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
 
 def box_area(boxes: Float64[np.ndarray, "*n 4"]) -> Float64[np.ndarray, "*n"]:

@@ -10,9 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool
 
 from wsol_bench.datasets.base import ROOT_SYNSET, Dataset
+from wsol_bench.datasets.box_frames import (
+    are_shares,
+    frames_of,
+    into_stored,
+    require_pixels,
+    resized_images,
+)
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.folders import look_up
 from wsol_bench.datasets.image_headers import read_headers
@@ -37,8 +44,8 @@ class ImageFiles(NamedTuple):
 
     Attributes:
         table: one row an image: the columns of the caller's table, and path, width, height (in
-            pixels), keep (False if the header is unreadable).
-        findings: one finding for each missing or unreadable file.
+            pixels), orientation (EXIF's), keep (False if the header is unreadable).
+        findings: findings of missing, unreadable and unusual files.
     """
 
     table: pd.DataFrame
@@ -72,7 +79,7 @@ def find_images(folder: Path, listed: pd.DataFrame, tables: TableCache) -> Image
 
 
 def measure(folder: Path, files: pd.DataFrame, tables: TableCache) -> ImageFiles:
-    """Image files with their path, width and height; a finding for each unreadable header.
+    """Image files with what their headers tell; findings of headers that are unreadable or unusual.
 
     Args:
         folder: folder of the images.
@@ -86,10 +93,20 @@ def measure(folder: Path, files: pd.DataFrame, tables: TableCache) -> ImageFiles
         Finding(Kind.UNREADABLE_IMAGE, image_id, f"{error}; left out")
         for image_id, error in zip(files["image_id"][broken], headers["error"][broken], strict=True)
     ]
+    deep = headers["samples"] != ""
+    findings += [
+        Finding(Kind.DEEP_PIXELS, image_id, f"{samples} to 8 bits")
+        for image_id, samples in zip(files["image_id"][deep], headers["samples"][deep], strict=True)
+    ]
+    several = files["image_id"][headers["several"]]
+    findings += findings_of(
+        Kind.SEVERAL_FRAMES, several, "several images in one file; the first taken"
+    )
     table = files.assign(
         path=f"{folder}/" + files["file"],
         width=headers["width"],
         height=headers["height"],
+        orientation=headers["orientation"],
         keep=~broken,
     )
     return ImageFiles(table, findings)
@@ -108,14 +125,15 @@ def assemble(
     """Make a data set of tables of images and boxes; corners may follow any convention.
 
     Images without a label, or with one that ``classes`` does not hold, are left out. Boxes are
-    repaired, and rescaled if they were drawn on another size of the image.
+    repaired, rescaled if they were drawn on another size of the image, and rotated if they were
+    drawn on the image as its EXIF tag shows it.
 
     Args:
         name: name of the data set.
         images: one row an image, in order: image_id, path ("" for none), width, height (0 if
             unknown), label ("" if unknown), keep (False if left out, with a finding that says so).
             Optional: blacklisted; annotated_width and annotated_height, the size of the image that
-            the boxes were drawn on (0 if unknown).
+            the boxes were drawn on (0 if unknown); orientation, EXIF's, from 1 to 8.
         objects: one row a box: image (position in ``images``), wnid ("" if no class has the name in
             ``name``), and its ``CORNERS`` as the annotations write them.
         classes: one row a class: wnid (sorted), words, ilsvrc_id.
@@ -124,8 +142,9 @@ def assemble(
         source: where the annotations come from, for the error message.
 
     Raises:
-        DatasetError: no image is left.
+        DatasetError: no image is left, or all boxes are shares of their images, not pixels.
     """
+    require_pixels(objects[CORNERS].to_numpy(np.float64), source)
     images = images.reset_index(drop=True)
     images["keep"], unlabeled = _has_known_label(images, classes)
     objects, odd_boxes = _place_boxes(objects, images, convention)
@@ -178,40 +197,27 @@ def _place_boxes(
         findings.append(Finding(Kind.UNKNOWN_CLASS, ids.iloc[image], detail))
     objects = objects[objects["wnid"] != ""].sort_values("image", kind="stable")
 
-    size = images[["width", "height"]].to_numpy(np.float64)
-    annotated_size, mismatches = _annotated_sizes(images)
-    findings += mismatches
     image = objects["image"].to_numpy(np.int64)
+    frames, frame_findings = frames_of(images, np.bincount(image, minlength=len(images)) > 0)
+    findings += frame_findings
+    placed = ~frames.lost[image]
+    objects, image = objects[placed], image[placed]
     corners = objects[CORNERS].to_numpy(np.float64)
+    shares = are_shares(corners) & (corners % 1 != 0).any(axis=1)
+    for position in np.flatnonzero(shares).tolist():
+        box = ", ".join(f"{value:g}" for value in corners[position])
+        detail = f"box ({box}) lies within one pixel: is it in shares of the image? taken as pixels"
+        findings.append(Finding(Kind.ODD_BOX, ids.iloc[image[position]], detail))
+    drawn = convention.to_half_open(corners)
     # Repaired in the frame they were drawn in, then rescaled: swapped corners are swapped there.
-    limits = np.where(annotated_size > 0, annotated_size, np.inf)[image]
-    repaired = repair(convention.to_half_open(corners), limits, convention)
+    limits = np.where(frames.size > 0, frames.size, np.inf)[image]
+    findings += resized_images(drawn, limits)
+    repaired = repair(drawn, limits, convention)
     for position, remark in repaired.remarks.items():
         findings.append(Finding(Kind.ODD_BOX, ids.iloc[image[position]], remark))
-    scale = np.divide(size, annotated_size, out=np.ones_like(size), where=annotated_size > 0)
-    boxes = repaired.boxes * np.tile(scale, 2)[image]
+    boxes = into_stored(repaired.boxes, image, images, frames)
     objects = objects[["image", "wnid"]].assign(**dict(zip(CORNERS, boxes.T, strict=True)))
     return objects[repaired.kept], findings
-
-
-def _annotated_sizes(
-    images: pd.DataFrame,
-) -> tuple[Float64[np.ndarray, "n 2"], list[Finding]]:
-    """The (width, height) that boxes were drawn on; findings of images with another size."""
-    size = images[["width", "height"]].to_numpy(np.float64)
-    if "annotated_width" not in images:
-        return size, []
-    annotated = images[["annotated_width", "annotated_height"]].to_numpy(np.float64)
-    differs = (annotated > 0).all(axis=1) & (size > 0).all(axis=1) & (annotated != size).any(axis=1)
-    findings = []
-    for index in np.flatnonzero(differs & images["keep"].to_numpy(np.bool_)):
-        (width, height), (real_width, real_height) = annotated[index], size[index]
-        detail = (
-            f"boxes refer to {width:g} x {height:g} pixels, the image has "
-            f"{real_width:g} x {real_height:g}; boxes rescaled"
-        )
-        findings.append(Finding(Kind.SIZE_MISMATCH, images["image_id"].iloc[index], detail))
-    return np.where(differs[:, None], annotated, size), findings
 
 
 def _images_without_box(images: pd.DataFrame, objects: pd.DataFrame) -> list[Finding]:

@@ -22,6 +22,12 @@ class Kind(StrEnum):
     ODD_BOX = "odd_box"
     SIZE_MISMATCH = "size_mismatch"
     UNKNOWN_SIZE = "unknown_size"
+    RESIZED_IMAGES = "resized_images"
+    ROTATED = "rotated"
+    ORIENTATION = "orientation"
+    SWAPPED_SIZE = "swapped_size"
+    DEEP_PIXELS = "deep_pixels"
+    SEVERAL_FRAMES = "several_frames"
     UNKNOWN_CLASS = "unknown_class"
     LABEL_MISMATCH = "label_mismatch"
 
@@ -37,6 +43,12 @@ MEANINGS: Mapping[str, str] = {
     Kind.ODD_BOX: "a box was repaired or dropped",
     Kind.SIZE_MISMATCH: "the annotation was made for another image size: boxes were rescaled",
     Kind.UNKNOWN_SIZE: "the annotation's image size is no size: boxes are taken as they are",
+    Kind.RESIZED_IMAGES: "images seem resized since their boxes were drawn: give the earlier sizes",
+    Kind.ROTATED: "the boxes were drawn on the image as EXIF shows it: rotated into its pixels",
+    Kind.ORIENTATION: "EXIF turns the image, no size tells what was annotated: pixels as stored",
+    Kind.SWAPPED_SIZE: "the annotation has the image on its side: its boxes or masks were left out",
+    Kind.DEEP_PIXELS: "more than 8 bits a sample: scaled to 8 bits by the range of the type",
+    Kind.SEVERAL_FRAMES: "the file holds several images: the first was taken",
     Kind.UNKNOWN_CLASS: "an object or image of a class that the data set does not name: left out",
     Kind.LABEL_MISMATCH: "the sources of the class disagree: is the class order right?",
 }

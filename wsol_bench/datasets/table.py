@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
+from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
-from wsol_bench.datasets.findings import Finding
+from wsol_bench.datasets.box_frames import MOST_SHARE
 from wsol_bench.datasets.folders import existing
 from wsol_bench.datasets.formats.csv import CsvRows
 from wsol_bench.datasets.formats.file_names import stays_below
@@ -16,18 +16,21 @@ from wsol_bench.datasets.formats.text import LARGEST, malformed
 from wsol_bench.datasets.synsets import read_class_table
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
-from wsol_bench.geometry import HALF_OPEN, INCLUSIVE, ONE_BASED_INCLUSIVE
+from wsol_bench.geometry import HALF_OPEN, INCLUSIVE, ONE_BASED_INCLUSIVE, Boxes
 
 __all__ = ["table"]
 
-ConventionName = Literal["half_open", "inclusive", "one_based_inclusive", "xywh"]
+ConventionName = Literal["half_open", "inclusive", "one_based_inclusive", "xywh", "normalized"]
 
 _CONVENTIONS = {
     "half_open": HALF_OPEN,
     "inclusive": INCLUSIVE,
     "one_based_inclusive": ONE_BASED_INCLUSIVE,
     "xywh": HALF_OPEN,
+    "normalized": HALF_OPEN,
 }
+# Shares are written with six digits or more, or by float32: this near to an edge they are at it.
+_ROUNDING = 1e-6
 _SIZE = ["width", "height"]
 
 
@@ -50,8 +53,9 @@ def table(
         path: path of the file: Parquet if its name ends with ``.parquet``, else CSV with a header.
         convention: convention of the corners: "half_open" (x1 is the end behind the last pixel),
             "inclusive" (x1 is the last pixel, the first pixel of an image is 0),
-            "one_based_inclusive" (the first is 1, as in Pascal VOC), or "xywh": columns x, y, w, h,
-            of half-open boxes.
+            "one_based_inclusive" (the first is 1, as in Pascal VOC), "xywh": columns x, y, w, h,
+            of half-open boxes, or "normalized": shares of the image's width and height, from 0 to
+            1, which need the sizes of the images.
         images: folder that the images' paths are relative to; without it there are annotations
             only, which can score predictions.
         classes: file with a class and its words a line (or a file that ``imagenet`` takes); by
@@ -60,11 +64,10 @@ def table(
 
     Raises:
         DatasetError: the file, a column or a cell is not as described, an image has two labels or
-            sizes, a path leaves the folder, or every image is left out.
+            sizes, a path leaves the folder, all images are left out, or boxes are no pixels.
     """
     path = existing(path, "path")
     tables = TableCache(enabled=cache)
-    findings: list[Finding] = []
     columns = ["x", "y", "w", "h"] if convention == "xywh" else CORNERS
     rows = tables.file(f"table-{''.join(columns)}", path, lambda file: _read(file, columns))
     if convention == "xywh":
@@ -72,13 +75,11 @@ def table(
 
     listed = rows.drop_duplicates("image").assign(image_id=rows["image"], file=rows["image"])
     listed = listed[["image_id", "file", "label", *_SIZE]].reset_index(drop=True)
-    if images is None:
-        frame = listed.assign(path="", keep=True)
-    else:
-        annotated = listed.rename(columns={side: f"annotated_{side}" for side in _SIZE})
-        frame, findings = find_images(existing(images, "images"), annotated, tables)
+    frame, findings = _find_images(listed, images, tables)
     place = pd.Index(frame["image_id"]).get_indexer(rows["image"])
-    objects = rows.assign(image=place, wnid=rows["label"])
+    objects = rows.assign(image=place, wnid=rows["label"])[(place >= 0) & rows["x0"].notna()]
+    if convention == "normalized":
+        objects[CORNERS] = _in_pixels(objects, frame, path)
     known_classes = class_table({label: label for label in listed["label"] if label})
     if classes is not None:
         files = [existing(classes, "classes")]
@@ -86,12 +87,56 @@ def table(
     return assemble(
         "table",
         frame,
-        objects[(place >= 0) & rows["x0"].notna()],
+        objects,
         known_classes,
         findings,
         convention=_CONVENTIONS[convention],
         source=f"{path}",
     )
+
+
+def _find_images(listed: pd.DataFrame, folder: Path | None, tables: TableCache) -> ImageFiles:
+    """The listed images that exist; all of them if there are annotations only."""
+    if folder is None:
+        return ImageFiles(listed.assign(path="", keep=True), [])
+    annotated = listed.rename(columns={side: f"annotated_{side}" for side in _SIZE})
+    return find_images(existing(folder, "images"), annotated, tables)
+
+
+def _in_pixels(objects: pd.DataFrame, frame: pd.DataFrame, path: Path) -> Boxes:
+    """The corners in pixels of boxes that are written as shares of their images.
+
+    They are in pixels of the size that the file gives to an image, or else of the image itself.
+
+    Raises:
+        DatasetError: a corner is no share, or the size of an image is not known.
+    """
+    shares = objects[CORNERS].to_numpy(np.float64)
+    ids = frame["image_id"].to_numpy(object)[objects["image"]]
+    wrong = (np.abs(shares) > MOST_SHARE).any(axis=1)
+    if wrong.any():
+        first = int(wrong.argmax())
+        box = ", ".join(f"{value:g}" for value in shares[first])
+        raise DatasetError(
+            f"{path}: expected shares of the image's sides, from 0 to 1, under convention: "
+            f"normalized, found ({box}) for image {ids[first]!r}; the other conventions are for "
+            "pixels"
+        )
+    sizes = frame[_SIZE].to_numpy(np.float64)
+    if "annotated_width" in frame:
+        said = frame[[f"annotated_{side}" for side in _SIZE]].to_numpy(np.float64)
+        sizes = np.where((said > 0).all(axis=1, keepdims=True), said, sizes)
+    sizes = sizes[objects["image"]]
+    unknown = (sizes == 0).any(axis=1) & frame["keep"].to_numpy(np.bool_)[objects["image"]]
+    if unknown.any():
+        raise DatasetError(
+            f"{path}: expected the sizes of the images, which convention: normalized needs, found "
+            f"none of {ids[int(unknown.argmax())]!r}; name the folder of the images with images=, "
+            "or add the columns width and height"
+        )
+    edges = np.rint(shares)
+    shares = np.where(np.abs(shares - edges) <= _ROUNDING, edges, shares)
+    return np.asarray(shares * np.tile(sizes, 2))
 
 
 def _read(path: Path, columns: list[str]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from wsol_bench.errors import DatasetError
 __all__ = ["TableCache"]
 
 # Part of every key: raise it when the meaning of a cached table changes.
-FORMAT = "3"
+FORMAT = "4"
 
 logger = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from wsol_bench.datasets.formats.csv import CsvRows
 from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.formats.text import LARGEST, malformed
+from wsol_bench.datasets.mask_frames import upright_masks
 from wsol_bench.datasets.synsets import numbered_order, read_class_table
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
@@ -71,7 +72,7 @@ def wsol_metadata(
     masks_of: dict[str, MaskFiles] | None = None
     if _lists_masks(localization):
         masks_of = _read_masks(localization, masks, image_folder)
-        frame["keep"], maskless = _has_masks(frame, masks_of)
+        frame["keep"], maskless = _has_masks(frame, masks_of, tables)
         findings += maskless
     elif masks is not None:
         raise DatasetError(f"masks={masks}: expected masks in {localization}, found none")
@@ -231,9 +232,9 @@ def _read_masks(path: Path, masks: Path | None, images: Path | None) -> dict[str
 
 
 def _has_masks(
-    frame: pd.DataFrame, masks_of: dict[str, MaskFiles]
+    frame: pd.DataFrame, masks_of: dict[str, MaskFiles], tables: TableCache
 ) -> tuple[Bool[np.ndarray, " n"], list[Finding]]:
-    """Return whether each image is kept and all its masks exist; findings of the other images.
+    """Return whether each image is kept and its masks exist, upright; findings of other images.
 
     If one mask is missing, not even the image's background is known.
     """
@@ -248,7 +249,8 @@ def _has_masks(
             detail = f"no such mask: {missing}; left out" if missing else "no mask listed; left out"
             findings.append(Finding(Kind.MISSING_FILE, image_id, detail))
             keep[index] = False
-    return keep, findings
+    keep, turned = upright_masks(frame.assign(keep=keep), masks_of, tables)
+    return keep, findings + turned
 
 
 def _require_whole(path: Path, table: pd.DataFrame, expected: str, low: int, high: int) -> None:

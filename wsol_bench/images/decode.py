@@ -1,15 +1,19 @@
 """Decoding of image files, which are untrusted."""
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
+from jaxtyping import Bool, Shaped
 from PIL import Image
 
 from wsol_bench.common.files import IMAGE_FORMATS
+from wsol_bench.datasets.image_headers import levels_of
 from wsol_bench.errors import ImageError
 
-__all__ = ["load_image"]
+__all__ = ["load_image", "load_marks"]
 
 # Errors of the system, which do not mean that the image is bad.
 _PASSING = {
@@ -18,29 +22,98 @@ _PASSING = {
 }  # fmt: skip
 
 
-def load_image(path: Path, *, mode: Literal["RGB", "L"] = "RGB") -> Image.Image:
-    """The image in a file as 8-bit RGB (or gray: ``L``), also if the file is gray or CMYK.
+def load_image(path: Path) -> Image.Image:
+    """The image in a file as 8-bit RGB, also if the file is gray or CMYK, or has 16 bits or floats.
 
-    EXIF rotation is not applied: boxes are drawn on the pixels as stored.
+    EXIF rotation is not applied: boxes refer to the pixels as stored. Samples that are no 8-bit
+    values are scaled by the range of their type, floats from 0..1. Transparency is ignored, and of
+    several images in a file the first is taken.
+
+    Raises:
+        ImageError: the file is missing, truncated, no image, or too large to be one, or the range
+            of its samples is not known.
+        OSError: the system is at fault, not the file: too many open files, a lost network disk.
+    """
+    with _opened(path) as file:
+        levels = levels_of(file)
+        if levels is None:
+            return _without_premultiplied_alpha(file).convert("RGB")
+        values = _finite(file)
+        low, high = sorted(levels[:2])
+        if values.size and not (low <= values.min() and values.max() <= high):
+            raise ImageError(
+                f"expected samples from {low:g} to {high:g}, found {values.min():g} to "
+                f"{values.max():g}; divide them by the value of white"
+            )
+        share = (values.astype(np.float32) - levels.black) / (levels.white - levels.black)
+        return Image.fromarray(np.rint(share * 255).astype(np.uint8)).convert("RGB")
+
+
+def load_marks(path: Path) -> Bool[np.ndarray, "h w"]:
+    """The pixels of a mask file that are marked: those that are not black.
+
+    Colors count as their 8-bit gray value. In a file of one channel with more than 8 bits, or with
+    floats, every other value than that of black is a mark: 1 of 65535, too, since such files hold
+    the numbers of instances.
 
     Raises:
         ImageError: the file is missing, truncated, no image, or too large to be one.
-        OSError: the system is at fault, not the file: too many open files, a lost network disk.
+        OSError: the system is at fault, not the file.
+    """
+    with _opened(path) as file:
+        if file.mode == "I":  # of any range
+            return np.asarray(_finite(file) != 0)
+        levels = levels_of(file)
+        if levels is None:
+            return np.asarray(_without_premultiplied_alpha(file).convert("L")) > 0
+        return np.asarray(_finite(file) != levels.black)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file; every error that is the file's fault becomes an ImageError with its path.
+
+    The error names the file, so what is raised while the file is open need not.
     """
     try:
-        with Image.open(path, formats=IMAGE_FORMATS) as file:
+        # By a path, Pillow maps the file into memory, and scrambles an uncompressed TIFF that its
+        # orientation turns.
+        with path.open("rb") as stream, Image.open(stream, formats=IMAGE_FORMATS) as file:
             # Pillow only warns up to twice its limit, and warnings are not safe between threads.
             limit = Image.MAX_IMAGE_PIXELS
             if limit is not None and file.width * file.height > limit:
                 raise ImageError(
-                    f"{path}: expected at most {limit} pixels, found {file.width} x {file.height}"
+                    f"expected at most {limit} pixels, found {file.width} x {file.height}"
                 )
-            return file.convert(mode)
+            yield file
     except FileNotFoundError as error:
         raise ImageError(f"{path}: the file does not exist") from error
-    except (ImageError, MemoryError):
+    except MemoryError:
         raise
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
     except Exception as error:  # damaged bytes can make Pillow raise any error
         if isinstance(error, OSError) and error.errno in _PASSING:
             raise
         raise ImageError(f"{path}: cannot be decoded: {error}") from error
+
+
+def _without_premultiplied_alpha(file: Image.Image) -> Image.Image:
+    """The image in a mode that Pillow converts to any other."""
+    return (
+        file.convert({"La": "LA", "RGBa": "RGBA"}[file.mode])
+        if file.mode in ("La", "RGBa")
+        else file
+    )
+
+
+def _finite(file: Image.Image) -> Shaped[np.ndarray, "h w"]:
+    """The samples of an image of one channel.
+
+    Raises:
+        ImageError: a sample is not finite.
+    """
+    values = np.asarray(file)
+    if not np.isfinite(values).all():
+        raise ImageError("expected finite samples, found NaN or infinity")
+    return values

@@ -4,11 +4,11 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Shaped, UInt8
 
 from wsol_bench.datasets import MaskFiles
 from wsol_bench.geometry import Placement
-from wsol_bench.images.decode import load_image
+from wsol_bench.images.decode import load_marks
 
 __all__ = ["BACKGROUND", "IGNORED", "OBJECT", "load_mask", "mask_of", "nearest"]
 
@@ -32,17 +32,17 @@ def load_mask(files: MaskFiles, size: tuple[int, int]) -> UInt8[np.ndarray, "h w
     """
     foreground = np.zeros(size, dtype=np.bool_)
     for path in files.foreground:
-        foreground |= nearest(np.asarray(load_image(path, mode="L")), size) > 0
+        foreground |= nearest(load_marks(path), size)
     mask = np.where(foreground, OBJECT, BACKGROUND).astype(np.uint8)
     if files.ignore is not None:
-        ignored = nearest(np.asarray(load_image(files.ignore, mode="L")), size) > 0
+        ignored = nearest(load_marks(files.ignore), size)
         mask[ignored & ~foreground] = IGNORED
     return mask
 
 
 def nearest(
-    pixels: UInt8[np.ndarray, "height width"], size: tuple[int, int]
-) -> UInt8[np.ndarray, "h w"]:
+    pixels: Shaped[np.ndarray, "height width"], size: tuple[int, int]
+) -> Shaped[np.ndarray, "h w"]:
     """Resize pixels as OpenCV's INTER_NEAREST does: output pixel i is floor(i * input / output).
 
     Pillow and torch take the pixel whose center is nearest instead.

@@ -95,7 +95,11 @@ def _dataset_lines(dataset: Dataset, examples: int) -> Iterator[str]:
     for kind, count in findings.most_common():
         yield f"    {count} x {kind}: {MEANINGS.get(kind, '')}"
         shown = [finding for finding in dataset.findings if finding.kind == kind][:examples]
-        yield from (f"      {finding.image_id}: {finding.detail}" for finding in shown)
+        # A finding of the data set as a whole concerns no one image.
+        names = (finding.image_id or "all images" for finding in shown)
+        yield from (
+            f"      {name}: {finding.detail}" for name, finding in zip(names, shown, strict=True)
+        )
 
 
 def _shown_order(wnids: Sequence[str], dataset: Dataset) -> str:

@@ -1,5 +1,6 @@
 """A file of a map is an array, a tensor or an image of one channel."""
 
+import struct
 import warnings
 
 import numpy as np
@@ -94,6 +95,23 @@ class TestImages:
         deep = (RAMP * 5000).astype(np.uint16)
         Image.fromarray(deep).save(tmp_path / f"a.{suffix}")
         assert np.array_equal(read(tmp_path, "a"), deep.astype(np.float32))
+
+    def test_images_of_floats_keep_their_values(self, tmp_path):
+        Image.fromarray(RAMP / 7 - 1).save(tmp_path / "a.tif")
+        assert np.array_equal(read(tmp_path, "a"), RAMP / 7 - 1)
+
+    def test_a_tiff_that_its_orientation_turns_is_not_scrambled(self, tmp_path):
+        image = Image.fromarray((RAMP * 5000).astype(np.uint16))
+        image.save(tmp_path / "a.tif", tiffinfo={274: 6})
+        assert np.array_equal(read(tmp_path, "a"), np.rot90(RAMP * 5000, -1))
+
+    def test_deep_images_whose_white_is_zero_are_an_error(self, tmp_path):
+        Image.fromarray(RAMP).save(tmp_path / "a.tif", tiffinfo={262: 0})
+        content = (tmp_path / "a.tif").read_bytes()
+        tag = content.index(struct.pack("<HHI", 262, 3, 1)) + 8
+        (tmp_path / "a.tif").write_bytes(content[:tag] + bytes(2) + content[tag + 2 :])
+        with pytest.raises(PredictionError, match=r"a\.tif: expected a map whose greatest value"):
+            read(tmp_path, "a")
 
     def test_images_of_one_bit_are_maps(self, tmp_path):
         Image.fromarray(RAMP > 5).save(tmp_path / "a.png")

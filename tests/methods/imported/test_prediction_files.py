@@ -59,6 +59,17 @@ class TestDevkitFormat:
         assert line["top1_cls_error"] == 0
         assert line["top1_loc_error"] == 1
 
+    @pytest.mark.parametrize("corners", ["0.1 0.2 0.5 0.9", "0 0 1.0000001 1"])
+    def test_shares_of_the_image_are_no_pixels(self, tmp_path, corners):
+        line = f"7 {corners}\n"
+        with pytest.raises(PredictionError, match=r"predictions\.txt: .* found shares of their"):
+            score(tmp_path, f"{line}\n{line}")
+        assert score(tmp_path, f"{line}\n7 0 0 9 9\n")["top1_loc_error"] == pytest.approx(2 / 3)
+
+    @pytest.mark.parametrize("corners", ["0 0 -1 -1", "0 0 0 0", "nan 0 0.5 1"])
+    def test_boxes_without_a_pixel_are_no_shares(self, tmp_path, corners):
+        assert score(tmp_path, f"7 {corners}\n\n\n")["top1_loc_error"] == 1
+
     def test_an_empty_line_in_the_middle_is_an_image_without_a_prediction(self, tmp_path):
         assert score(tmp_path, "7 0 0 9 9\n\n7 0 0 9 9\n")["top5_cls_error"] == pytest.approx(1 / 3)
 

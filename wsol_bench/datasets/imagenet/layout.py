@@ -94,7 +94,7 @@ class Pieces:
         solution: CSV of boxes, as Kaggle has it.
         image_list: list of the split's image ids.
         mapping: wnids and words, as Kaggle has them.
-        sizes: CSV of image sizes.
+        sizes: CSV of the sizes of the images that the boxes were drawn on.
         meta: the devkit's meta.mat.
         synsets: CSV of wnids, words and the devkit's IDs.
         ground_truth: the devkit's ID of each image.
@@ -158,13 +158,15 @@ def find_pieces(
 
     xml, solution = _find_boxes(root, names, annotations)
     mapping = _first_file(root, MAPPING, names)
+    beside = (root, *([solution.parent] if solution else []), *devkits)
+    sizes = (_first_file(folder, SIZES, names) for folder in beside)
     pieces = Pieces(
         images=_folder(root, IMAGES, names, IMAGE_SUFFIXES, images, "images"),
         xml=xml,
         solution=solution,
         image_list=_first_file(root, IMAGE_LIST, names),
         mapping=mapping if classes is None else existing(classes, "classes"),
-        sizes=_first_file(root, SIZES, names),
+        sizes=next(filter(None, sizes), None),
         meta=in_devkit(META),
         synsets=in_devkit(SYNSETS),
         ground_truth=in_devkit(GROUND_TRUTH),

@@ -1,6 +1,7 @@
 """The images of an ImageNet split: all images, and the subset that the user asks for."""
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from wsol_bench.datasets.formats.lists import read_image_list
 from wsol_bench.datasets.formats.xml import XML_SUFFIXES
 from wsol_bench.datasets.imagenet.layout import Folder, Pieces
 from wsol_bench.datasets.table_cache import TableCache
+from wsol_bench.errors import DatasetError
 
 __all__ = ["Listing", "list_images"]
 
@@ -24,7 +26,8 @@ class Listing(NamedTuple):
 
     Attributes:
         images: one row an image that is in the subset and exists, sorted by id: image_id, path,
-            folder (name of its subfolder, "" if flat), width, height (0 if unknown), keep.
+            folder (name of its subfolder, "" if flat), width, height (0 if unknown), keep, and
+            annotated_width, annotated_height (of the CSV of sizes, 0 if unknown).
         complete: ids of all images of the split, sorted, also of images that are not in the subset
             or do not exist.
         folders: names of all subfolders with images.
@@ -49,33 +52,54 @@ def list_images(
         tables: cache of what is read.
     """
     listed = read_image_list(pieces.image_list).ids if pieces.image_list else None
+    sizes = _read_sizes(pieces.sizes, tables)
     if pieces.images is None:
-        return _list_annotations(pieces, solution, listed, subset, tables)
-    return _list_files(pieces.images, listed, subset, tables)
+        return _list_annotations(pieces, solution, sizes, listed, subset)
+    listing = _list_files(pieces.images, listed, subset, tables)
+    return listing._replace(images=_with_sizes(listing.images, sizes, "annotated_"))
+
+
+def _read_sizes(path: Path | None, tables: TableCache) -> pd.DataFrame:
+    """The sizes in a CSV by image id: width, height; none if there is no such file.
+
+    Raises:
+        DatasetError: an image has two sizes.
+    """
+    if path is None:
+        return pd.DataFrame({"width": [], "height": []}, index=pd.Index([], dtype="str"))
+    sizes = tables.file("sizes", path, read_image_sizes).drop_duplicates()
+    repeated = sizes["image_id"][sizes["image_id"].duplicated()]
+    if len(repeated):
+        raise DatasetError(f"{path}: expected one size an image, found two of {repeated.iloc[0]!r}")
+    return sizes.set_index("image_id")
+
+
+def _with_sizes(images: pd.DataFrame, sizes: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    """The images with width and height, under a prefix, of a table by image id; 0 if unknown."""
+    of_images = sizes.reindex(images["image_id"]).fillna(0).astype(np.int64)
+    return images.assign(
+        **{f"{prefix}{side}": of_images[side].to_numpy() for side in ("width", "height")}
+    )
 
 
 def _list_annotations(
     pieces: Pieces,
     solution: pd.DataFrame,
+    sizes: pd.DataFrame,
     listed: list[str] | None,
     subset: list[str] | None,
-    tables: TableCache,
 ) -> Listing:
     """The images of a root without image files, from the first list of images in the root."""
-    sizes = pd.DataFrame({"image_id": pd.Series(dtype="str"), "width": [], "height": []})
-    if pieces.sizes:
-        sizes = tables.file("sizes", pieces.sizes, read_image_sizes)
     if listed is None and len(solution):
         listed = solution["image_id"].unique().tolist()
     elif listed is None and len(sizes):
-        listed = sizes["image_id"].tolist()
+        listed = sizes.index.tolist()
     elif listed is None and pieces.xml:
         files = scan(pieces.xml.path, XML_SUFFIXES, nested=pieces.xml.nested, wanted=())
         listed = files["stem"].tolist()
     complete = pd.Index(sorted(set(listed or ())), dtype="str")
     images = pd.DataFrame({"image_id": _among(complete, subset), "path": "", "folder": ""})
-    images = images.merge(sizes, on="image_id", how="left")
-    images[["width", "height"]] = images[["width", "height"]].fillna(0).astype(np.int64)
+    images = _with_sizes(_with_sizes(images, sizes, ""), sizes, "annotated_")
     return Listing(images.assign(keep=True), complete, set(), [])
 
 

@@ -169,13 +169,16 @@ def _read_objects(
 def _with_xml(images: pd.DataFrame, objects: pd.DataFrame) -> pd.DataFrame:
     """The images with the sizes and subfolders of their XML files.
 
-    Adds annotated_width, annotated_height and xml_folder; fills in unknown widths and heights;
-    images whose file cannot be used are not kept.
+    Adds xml_folder, and fills in unknown widths and heights. The size in an XML file is that which
+    its boxes were drawn on; if it has none, the CSV of sizes tells it. Images whose file cannot be
+    used are not kept.
     """
     files = objects.drop_duplicates("image")
     position = files["image"].to_numpy(np.int64)
-    sizes = np.zeros((len(images), 2))
-    sizes[position] = files[["width", "height"]]
+    sizes = images[["annotated_width", "annotated_height"]].to_numpy(np.float64, copy=True)
+    in_xml = files[["width", "height"]].to_numpy(np.float64)
+    said = np.asarray((in_xml > 0).all(axis=1))
+    sizes[position[said]] = in_xml[said]
     unsized = (images["width"] == 0).to_numpy()
     images = images.assign(annotated_width=sizes[:, 0], annotated_height=sizes[:, 1])
     for axis, column in enumerate(("width", "height")):

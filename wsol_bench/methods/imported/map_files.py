@@ -7,6 +7,7 @@ from jaxtyping import Float32, Shaped
 from PIL import Image
 
 from wsol_bench.common.files import IMAGE_FORMATS, IMAGE_SUFFIXES
+from wsol_bench.datasets.image_headers import white_is_zero
 from wsol_bench.errors import PredictionError
 
 __all__ = ["GRAY_MODES", "IMAGE_FILES", "MAP_FILES", "read_map"]
@@ -18,7 +19,7 @@ IMAGE_FILES = frozenset(f".{suffix}" for suffix in IMAGE_SUFFIXES)
 MAP_FILES = _ARRAY_FILES | _TENSOR_FILES | IMAGE_FILES
 
 # Pillow's modes of one channel. "I" is what some of its versions make of 16 bits.
-GRAY_MODES = frozenset({"1", "L", "I", "I;16", "I;16B", "I;16L"})
+GRAY_MODES = frozenset({"1", "L", "I", "I;16", "I;16B", "I;16L", "F"})
 
 
 def read_map(path: Path) -> Float32[np.ndarray, "h w"]:
@@ -78,7 +79,8 @@ def _tensor(path: Path) -> Shaped[np.ndarray, "..."]:
 
 
 def _image(path: Path) -> Shaped[np.ndarray, "..."]:
-    with Image.open(path, formats=IMAGE_FORMATS) as file:
+    # By a path, Pillow maps the file into memory, and scrambles a TIFF that its orientation turns.
+    with path.open("rb") as stream, Image.open(stream, formats=IMAGE_FORMATS) as file:
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and file.width * file.height > limit:
             raise PredictionError(
@@ -86,9 +88,13 @@ def _image(path: Path) -> Shaped[np.ndarray, "..."]:
             )
         if file.mode not in GRAY_MODES:
             raise PredictionError(
-                f"{path}: expected one channel of 8 or 16 bits, found an image in color (mode "
+                f"{path}: expected one channel of gray, found an image in color (mode "
                 f"{file.mode}); is it the image itself?"
             )
         if (n := getattr(file, "n_frames", 1)) != 1:
             raise PredictionError(f"{path}: expected one image, found {n}")
+        if file.mode not in ("1", "L") and white_is_zero(file):  # Pillow inverts 8 bits alone
+            raise PredictionError(
+                f"{path}: expected a map whose greatest value is white, found black"
+            )
         return np.array(file)

@@ -31,12 +31,12 @@ def maps_from(dataset: Dataset | None, *, path: Path) -> ImageMaps:
     """Maps in a folder, one file for each image, named by the image's id.
 
     A file is ``<image id>.npy``, ``.npz`` with one array in it, ``.pt`` with a tensor, or an image
-    file of one channel of 8 or 16 bits. It holds an array of shape (h, w), or with axes of length 1
-    before these, of any size and number type. The map covers the whole of the network's input;
-    higher values mean the object. An image id may hold folders, and its image suffix may
-    be left out: the map of ``val/0001.JPEG`` is ``val/0001.JPEG.npy``, ``val/0001.npy`` or
-    ``val/0001.png``. All files are read once for the fingerprint, which is of their names and
-    content. Nothing in them is executed.
+    file of one channel of 8 or 16 bits, or of floats. It holds an array of shape (h, w), or with
+    axes of length 1 before these, of any size and number type. The map covers the whole of the
+    network's input; higher values mean the object. An image id may hold folders, and its image
+    suffix may be left out: the map of ``val/0001.JPEG`` is ``val/0001.JPEG.npy``,
+    ``val/0001.npy`` or ``val/0001.png``. All files are read once for the fingerprint, which is of
+    their names and content. Nothing in them is executed.
 
     ``maps_from/FOLDER`` is short for ``{name: maps_from, path: FOLDER}``.
 

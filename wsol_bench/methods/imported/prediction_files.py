@@ -27,6 +27,7 @@ from wsol_bench.common.files import write_atomically
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.datasets import ROOT_ID, ROOT_SYNSET, Dataset
+from wsol_bench.datasets.box_frames import MOST_SHARE
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import PredictionError
 from wsol_bench.geometry import from_inclusive, to_inclusive
@@ -100,7 +101,7 @@ def read_predictions(
 
     Raises:
         PredictionError: the file has another format; the message names the line, what was expected
-            there and what was found.
+            there and what was found. Or no box is in pixels.
     """
     lines = [line.rstrip("\r\n") for line in read_lines(path, PredictionError)]
     if format is None:
@@ -119,6 +120,11 @@ def read_predictions(
             "class": list(chain.from_iterable(image.classes for image in images)),
         }
     )
+    if (np.abs(corners) <= MOST_SHARE).all() and (corners % 1 != 0).any():
+        raise PredictionError(
+            f"{path}: expected boxes in pixels of the images, found shares of their sides: no "
+            f"coordinate is above {corners.max():g}; multiply x by the width and y by the height"
+        )
     table[["x0", "y0", "x1", "y1"]] = from_inclusive(corners.reshape(-1, 4))
     return Predictions(table, tuple(by_image), ranked)
 

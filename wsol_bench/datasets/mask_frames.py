@@ -1,0 +1,80 @@
+"""Masks that were drawn on an image as it is shown, and not on its stored pixels."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool
+
+from wsol_bench.datasets.base import MaskFiles
+from wsol_bench.datasets.box_frames import orientations, same_proportions
+from wsol_bench.datasets.findings import Finding, Kind
+from wsol_bench.datasets.folders import look_up
+from wsol_bench.datasets.image_headers import read_headers
+from wsol_bench.datasets.table_cache import TableCache
+
+__all__ = ["upright_masks"]
+
+
+def upright_masks(
+    images: pd.DataFrame, masks: Mapping[str, MaskFiles], tables: TableCache
+) -> tuple[Bool[np.ndarray, " n"], list[Finding]]:
+    """Return whether each image is kept and its masks are not turned; findings of the others.
+
+    Masks are read as stored, like their images. A mask whose proportions are those of the turned
+    image would be squeezed into the wrong ones. Where EXIF turns an image or a mask, and no
+    proportions tell which way up the mask was drawn, that is a finding.
+
+    Args:
+        images: one row an image: image_id, width, height (0 if unknown), keep; optional: the EXIF
+            orientation.
+        masks: mask files by image id, of every image that is kept.
+        tables: cache of the headers.
+    """
+    keep = images["keep"].to_numpy(np.bool_, copy=True)
+    files = [
+        (index, path)
+        for index in np.flatnonzero(keep).tolist()
+        for path in _paths(masks[images["image_id"].iloc[index]])
+    ]
+    if not files:
+        return keep, []
+    folder = Path(os.path.commonpath([path.parent for _, path in files]))
+    names = [path.relative_to(folder).as_posix() for _, path in files]
+    headers = read_headers(folder, look_up(folder, names), tables)
+    image = np.array([index for index, _ in files], np.int64)
+    size = images[["width", "height"]].to_numpy(np.float64)[image]
+    drawn = headers[["width", "height"]].to_numpy(np.float64)
+    known = (size > 0).all(axis=1) & (drawn > 0).all(axis=1)
+    stored, swapped = same_proportions(drawn, size), same_proportions(drawn, size[:, ::-1])
+    turned = known & swapped & ~stored
+    tag_of_mask = headers["orientation"].to_numpy(np.int64)
+    tag_of_image = orientations(images)[image]
+    told = known & (stored ^ swapped) & (np.maximum(tag_of_image, tag_of_mask) >= 5)
+    unsure = ~told & (tag_of_image != tag_of_mask)
+    findings: dict[int, Finding] = {}  # one an image
+    for position in np.flatnonzero(turned | unsure).tolist():
+        index = int(image[position])
+        tags = f"EXIF orientation {tag_of_image[position]}, its mask's {tag_of_mask[position]}"
+        sizes = " and ".join(f"{w:g} x {h:g}" for w, h in (size[position], drawn[position]))
+        if turned[position]:
+            text = (
+                f"image and mask {names[position]} are {sizes} pixels ({tags}): the mask is turned"
+            )
+            findings[index] = Finding(
+                Kind.SWAPPED_SIZE, images["image_id"].iloc[index], f"{text}; left out"
+            )
+        else:
+            text = f"{tags} ({names[position]}), and no size tells which way up the mask was drawn"
+            found = Finding(
+                Kind.ORIENTATION, images["image_id"].iloc[index], f"{text}; taken as stored"
+            )
+            findings.setdefault(index, found)
+    keep[image[turned]] = False
+    return keep, list(findings.values())
+
+
+def _paths(files: MaskFiles) -> list[Path]:
+    return [*files.foreground, *filter(None, [files.ignore])]
