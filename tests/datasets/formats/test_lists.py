@@ -35,6 +35,9 @@ class TestLists:
             # A column has a number in every line.
             ("img 1\ncat\n", ["img 1", "cat"], None),
             ("été 1\nhiver 2\n", ["été", "hiver"], [1, 2]),
+            # The same line twice is the same image twice; another number makes another name.
+            ("a 1\nb -1\na 1\n", ["a", "b", "a"], [1, -1, 1]),
+            ("a 1\nb -1\na -1\n", ["a 1", "b -1", "a -1"], None),
             ("", [], None),
         ],
     )

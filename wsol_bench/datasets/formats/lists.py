@@ -37,7 +37,8 @@ def read_image_list(path: Path) -> ImageList:
     Folders before the name and an image extension after it are dropped
     (``n01440764/n01440764_10026.JPEG 1`` is ``n01440764_10026``). A name may hold blanks. The list
     has a column of numbers (as those of ILSVRC and Pascal VOC) if every line ends with one, and
-    the names before the numbers are distinct; otherwise a number belongs to the name.
+    the names before the numbers are as distinct as the lines; otherwise a number belongs to the
+    name.
 
     Raises:
         DatasetError: the file cannot be read as text.
@@ -45,7 +46,7 @@ def read_image_list(path: Path) -> ImageList:
     lines = [line.strip() for line in read_lines(path) if line.strip()]
     numbered = [_NUMBERED.fullmatch(line) for line in lines]
     columns = [(match[1], int(match[2])) for match in numbered if match]
-    if lines and len({name for name, _ in columns}) == len(lines):
+    if lines and len(columns) == len(lines) and len(dict(columns)) == len(set(columns)):
         return ImageList([image_id_of(name) for name, _ in columns], [n for _, n in columns])
     return ImageList([image_id_of(line) for line in lines], None)
 
