@@ -155,7 +155,7 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
         if names.count(name) != 1:
             raise DatasetError(
                 f"{path}: expected one column {name!r} among {','.join(needed)}, found "
-                f"{names.count(name)} among {','.join(names)}"
+                f"{names.count(name)} among {','.join(names)[:80]!r}"
             )
     ids = cells.frame["image"]
     safe = [name for name in ids.unique() if name and stays_below(name)]
@@ -224,9 +224,11 @@ def _read_parquet(path: Path) -> _Cells:
     """The cells of a Parquet file."""
     try:
         frame = pd.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable")
+        # As Python's objects: only then text that is not UTF-8 is an error.
+        frame = frame.reset_index(drop=True).astype("string").fillna("").astype(object)
     except Exception as error:  # a damaged file can make the reader raise any error
         reason = " ".join(str(error).split())
         raise DatasetError(f"{path}: expected a Parquet file, found: {reason}") from error
-    frame = frame.reset_index(drop=True).astype("string").fillna("").astype("str")
+    frame = frame.astype("str")
     frame.columns = pd.Index([str(name).strip().lower() for name in frame.columns])
     return _Cells(path, "row", frame.set_index(np.arange(1, len(frame) + 1)))
