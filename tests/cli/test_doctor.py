@@ -1,9 +1,12 @@
 """The command that looks at an experiment before it is run."""
 
+import json
+
 import torch
 import yaml
 from colors import color_experiment, write_colors
 from command_line import cli
+from PIL import Image
 
 from wsol_bench.models.classifiers import load_classifier
 
@@ -57,3 +60,53 @@ def test_it_says_which_weights_of_a_file_are_loaded(tmp_path):
     out = " ".join(cli("doctor", tmp_path / "e.yaml", "--set", "models.0.key=model_ema")[0].split())
     assert f"weights: 'model_ema' in {path} (which also holds 'model': 'key:' chooses);" in out
     assert "all keys without their beginning 'module.'" in out
+
+
+def numbered_experiment(root, **model):
+    """A data set of twelve class folders 0 to 11, one image each."""
+    rows = ["image,label,x0,y0,x1,y1\n"]
+    for number in range(12):
+        (root / str(number)).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (224, 224), "red").save(root / f"{number}/a.png")
+        rows.append(f"{number}/a.png,{number},0,0,100,100\n")
+    (root / "boxes.csv").write_text("".join(rows))
+    (root / "names.txt").write_text("".join(f"{number} word {number}\n" for number in range(12)))
+    experiment = {
+        "name": "numbered",
+        "dataset": {
+            "name": "table",
+            "path": str(root / "boxes.csv"),
+            "images": str(root),
+            "classes": str(root / "names.txt"),
+            "convention": "half_open",
+        },
+        "methods": ["cam" if model else "center_box"],
+        "protocol": "gradcam-2017",
+    }
+    if model:
+        network = {"name": "colors:color_net", "arguments": {"num_classes": 12}, "layer": "cells"}
+        experiment["models"] = [{**network, **model}]
+    (root / "e.yaml").write_text(yaml.safe_dump(experiment))
+    return root / "e.yaml"
+
+
+def test_it_refuses_to_guess_the_order_of_numbered_classes(tmp_path):
+    out, _ = cli("doctor", numbered_experiment(tmp_path, label="net"), code=1)
+    assert "class order (sorted as text): 0 0 (word 0), 5 3 (word 3), 11 9 (word 9)" in out
+    assert "ODD: by their numbers the classes have another order" in out
+    assert "Model net: CANNOT BE LOADED: the order of the network's outputs is not known" in out
+
+
+def test_it_says_which_order_it_took_and_shows_three_outputs(tmp_path):
+    order = tmp_path / "order.txt"
+    order.write_text("".join(f"{number}\n" for number in range(12)))
+    out = " ".join(cli("doctor", numbered_experiment(tmp_path, classes=str(order)))[0].split())
+    assert f"12 classes, order from {order}" in out
+    assert "outputs: 0 0 (word 0), 5 5 (word 5), 11 11 (word 11)" in out
+
+
+def test_without_a_network_the_order_of_numbered_classes_does_not_matter(tmp_path):
+    experiment = numbered_experiment(tmp_path)
+    assert "ODD: by their numbers" in cli("doctor", experiment)[0]
+    table, _ = cli("run", experiment, "--out", tmp_path / "run", "--json")
+    assert json.loads(table)[0]["n_images"] == 12

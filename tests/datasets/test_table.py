@@ -294,6 +294,16 @@ class TestWrongRows:
         with pytest.raises(DatasetError, match=r"boxes\.csv, line 9, column x0"):
             load(tmp_path, f'{ROWS}\n"a\nb",cat,1,2,3,4\n1,cat,x,2,3,4\n')
 
+    def test_text_in_a_parquet_file_that_is_not_utf_8_is_an_error(self, tmp_path: Path) -> None:
+        path = tmp_path / "boxes.parquet"
+        frame = {"image": ["finch.jpg"], "label": ["a"], "x0": [1], "y0": [1], "x1": [5]}
+        pd.DataFrame({**frame, "y1": [5]}).to_parquet(path, compression=None)
+        content = path.read_bytes()
+        assert b"finch" in content
+        path.write_bytes(content.replace(b"finch", b"f\xbdnch"))
+        with pytest.raises(DatasetError, match=r"boxes\.parquet: expected a Parquet file, found"):
+            table(path=path, convention="half_open")
+
     def test_a_parquet_file_has_rows(self, tmp_path: Path) -> None:
         path = tmp_path / "boxes.parquet"
         frame = {"image": ["1", "2"], "label": ["a", "a"], "x0": ["1", "z"], "y0": [1, 1]}
@@ -307,7 +317,8 @@ class TestWrongRows:
     @pytest.mark.parametrize(
         ("header", "convention", "message"),
         [
-            ("image,label,x0,y0,x1,z1", "half_open", "'y1' among .*, found 0 among image,label"),
+            ("image,label,x0,y0,x1,z1", "half_open", "'y1' among .*, found 0 among 'image,label"),
+            ('image,"label\n1.jpg,cat,1,2,3,4\n', "half_open", r"'label' among [^\n]*$"),
             ("image,label,x0,y0,x1,y1", "xywh", "'x' among image,label,x,y,w,h, found 0 among"),
             ("image,label,x,y,w,h", "inclusive", "'x0' among"),
             ("file,label,x0,y0,x1,y1", "inclusive", "'image' among"),

@@ -178,10 +178,34 @@ def test_a_wrong_list_of_classes_is_an_error(root: Path, line: str, message: str
         tiny_imagenet(root=root, split="train")
 
 
+@pytest.mark.parametrize("content", [None, "", "\n"], ids=["missing", "empty", "blank"])
+def test_a_class_without_its_boxes_leaves_the_other_classes_as_they_are(
+    root: Path, content: str | None
+) -> None:
+    complete = tiny_imagenet(root=root, split="train")
+    boxes = root / f"train/{NAIL}/{NAIL}_boxes.txt"
+    boxes.unlink() if content is None else write(boxes, content)
+    loaded = tiny_imagenet(root=root, split="train")
+    # The files in the class's folder tell its images.
+    assert loaded.images["image_id"].tolist() == complete.images["image_id"].tolist()
+    assert loaded.images["label"].tolist() == complete.images["label"].tolist()
+    assert loaded.images["n_boxes"].tolist() == [1, 1, 0, 0, 1, 1]
+    assert loaded.boxes.tolist() == [[0, 2, 31, 41], [1, 2, 31, 41]] * 2
+    assert kinds(loaded) == {"no_annotation": 2, "no_box": 2}
+
+
+def test_a_class_of_neither_images_nor_boxes_is_said(root: Path) -> None:
+    for path in sorted((root / f"train/{NAIL}").rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    (root / f"train/{NAIL}").rmdir()
+    loaded = tiny_imagenet(root=root, split="train")
+    assert len(loaded) == 4
+    [finding] = loaded.findings
+    assert finding[:2] == ("missing_file", "")
+    assert f"no image and no box of class {NAIL} in" in finding.detail
+
+
 def test_a_missing_file_is_an_error_that_says_what_is_there(root: Path) -> None:
-    (root / f"train/{NAIL}/{NAIL}_boxes.txt").unlink()
-    with pytest.raises(DatasetError, match=rf"{NAIL}_boxes\.txt; .*{NAIL} exists and holds images"):
-        tiny_imagenet(root=root, split="train")
     with pytest.raises(
         DatasetError, match=rf"no such file .*wnids\.txt; .* holds images, {BASS}_boxes"
     ):

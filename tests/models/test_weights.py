@@ -134,7 +134,7 @@ def test_a_file_of_noise_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors", "folder/weights.pth.tar"])
 def test_a_missing_file_is_an_error(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=f"{name} does not exist"):
+    with pytest.raises(ModelError, match=f"{name} cannot be read: No such file"):
         load_classifier("squeezenet1_1", weights=str(tmp_path / name), dataset_classes=WNIDS)
 
 

@@ -342,6 +342,12 @@ class TestHeldOutFile:
         sweep = Sweep(step=0.1, select_on=str(path))
         assert sweep.holds_out(["a", "b", "c", "d"]).tolist() == [True, False, True, False]
 
+    def test_a_byte_order_mark_is_not_part_of_the_first_id(self, tmp_path):
+        path = tmp_path / "ids.txt"
+        path.write_bytes("\ufeffé\r\nb\r\n".encode())
+        sweep = Sweep(step=0.1, select_on=str(path))
+        assert sweep.holds_out(["é", "b", "c"]).tolist() == [True, True, False]
+
     def test_a_file_may_lie_in_the_home_folder(self, tmp_path, monkeypatch):
         monkeypatch.setenv("HOME", str(tmp_path))
         (tmp_path / "ids.txt").write_text("a\n")
@@ -369,5 +375,5 @@ class TestHeldOutFile:
     def test_a_file_that_cannot_be_read_is_an_error(self, tmp_path):
         (tmp_path / "ids.bin").write_bytes(b"\xff\xfe\x00")
         for path in (tmp_path / "nowhere.txt", tmp_path, tmp_path / "ids.bin"):
-            with pytest.raises(ConfigError, match=rf"select_on: {path} cannot be read"):
+            with pytest.raises(ConfigError, match=rf"select_on: {path}: cannot be read"):
                 Sweep(step=0.1, select_on=str(path)).holds_out(["a"])

@@ -142,7 +142,7 @@ def network(data: Path, name: str) -> Network:
     else:
         weights = entry["weights"]
         weights = "random" if weights == "random" else str(data / weights)
-        classes = [f"class {number}" for number in range(1000)]
+        classes = [f"class {number:03}" for number in range(1000)]
         model = load_classifier(entry["model"], weights=weights, dataset_classes=classes).module
     if entry.get("relu") == "gelu":
         for parent in list(model.modules()):

@@ -65,7 +65,7 @@ def cub(
             f"'v2' only, found split={split!r}, metadata={metadata}"
         )
     if metadata is not None:
-        return _read_v2(metadata, images, classes, cache=cache)
+        return _read_v2(metadata, images, names, classes, cache=cache)
     return _read_split(root, split, images, names, classes, TableCache(enabled=cache))
 
 
@@ -136,15 +136,25 @@ def _is_training(path: Path, listed: pd.DataFrame) -> np.ndarray:
     return (flags == "1").to_numpy(np.bool_)
 
 
-def _read_v2(metadata: Path, images: Path, classes: pd.DataFrame, *, cache: bool) -> Dataset:
-    """CUBV2, whose labels are positions in classes.txt, from 0."""
+def _read_v2(
+    metadata: Path, images: Path, names: pd.Series, classes: pd.DataFrame, *, cache: bool
+) -> Dataset:
+    """CUBV2, whose labels are positions in classes.txt, from 0.
+
+    Args:
+        metadata: folder of the metadata.
+        images: folder of the images.
+        names: names of the classes, in the order of classes.txt.
+        classes: table of the classes.
+        cache: whether to keep the sizes read from image headers for the next load.
+    """
     loaded = wsol_metadata(metadata=metadata, images=images, cache=cache)
     if len(loaded.classes) > len(classes):
         raise DatasetError(
             f"{metadata}: expected the {len(classes)} classes of classes.txt, found a class "
             f"{loaded.classes['wnid'].iloc[-1]}"
         )
-    wnids = classes["wnid"].to_numpy(object)
+    wnids = names.to_numpy(object)
     return replace(
         loaded,
         name="cub",

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     NO_BOX = "no_box"
     ODD_BOX = "odd_box"
     SIZE_MISMATCH = "size_mismatch"
+    UNKNOWN_SIZE = "unknown_size"
     RESIZED_IMAGES = "resized_images"
     ROTATED = "rotated"
     ORIENTATION = "orientation"
@@ -41,6 +42,7 @@ MEANINGS: Mapping[str, str] = {
     Kind.NO_BOX: "no ground-truth box: counts for the classification error only",
     Kind.ODD_BOX: "a box was repaired or dropped",
     Kind.SIZE_MISMATCH: "the annotation was made for another image size: boxes were rescaled",
+    Kind.UNKNOWN_SIZE: "the annotation's image size is no size: boxes are taken as they are",
     Kind.RESIZED_IMAGES: "images seem resized since their boxes were drawn: give the earlier sizes",
     Kind.ROTATED: "the boxes were drawn on the image as EXIF shows it: rotated into its pixels",
     Kind.ORIENTATION: "EXIF turns the image, no size tells what was annotated: pixels as stored",

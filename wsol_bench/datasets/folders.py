@@ -10,13 +10,16 @@ from stat import S_ISREG
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.files import require_regular
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import DatasetError
 
-__all__ = ["contents", "existing", "look_up", "scan", "stamp", "with_progress"]
+__all__ = ["contents", "existing", "has_content", "look_up", "scan", "stamp", "with_progress"]
 
 # Fewer files than this take less than half a second: no progress is shown.
 MANY = 2000
+# A byte order mark is a blank, too.
+_BLANKS = b"\xef\xbb\xbf \t\r\n"
 # Files between two moves of the progress bar; moving it costs as much as a small file.
 STEP = 100
 
@@ -39,6 +42,25 @@ def existing(path: Path, option: str) -> Path:
             f"{contents(parent)}"
         )
     return path
+
+
+def has_content(path: Path) -> bool:
+    """Return whether a file is there that holds more than blanks.
+
+    An optional list that is empty is as one that is missing.
+
+    Raises:
+        DatasetError: a folder, a pipe, a device or a link that leads nowhere is there instead.
+    """
+    if not os.path.lexists(path):
+        return False
+    try:
+        require_regular(path)
+        with path.open("rb") as file:
+            chunks = iter(lambda: file.read(4096), b"")
+            return any(chunk.strip(_BLANKS) for chunk in chunks)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def contents(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The classes of a data set by wnid, and the class that a name in an annotation means."""
+"""The classes of a data set by wnid, their order, and the class that a name means."""
 
 import re
 from collections.abc import Iterable
@@ -7,12 +7,34 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from wsol_bench.datasets.formats.class_tables import read_classes
+from wsol_bench.datasets.formats.class_tables import read_classes, read_meta_mat
 from wsol_bench.datasets.table_cache import TableCache
 
-__all__ = ["read_class_table", "resolve_names"]
+__all__ = ["numbered_order", "read_class_table", "resolve_names"]
 
 WNID = re.compile(r"n\d{8}")
+# A word with one number. Words of several (0k4j) are codes, and leading zeros make a code, too.
+_NUMBERED_WORD = re.compile(r"(?<![^\W_])([^\W\d_]*)([1-9][0-9]*)(?=[^\W\d_]*(?![^\W_]))")
+
+
+def numbered_order(names: Iterable[str]) -> list[str] | None:
+    """Class names by the numbers in them, if that is another order than that of text; else None.
+
+    As text 10 comes before 2. Names whose numbers have leading zeros, and wnids, have one order.
+
+    >>> numbered_order(["1", "10", "2"])
+    ['1', '2', '10']
+    >>> numbered_order(["01", "02", "10"])
+    """
+    as_text = sorted(names)
+    by_number = sorted(
+        as_text,
+        # A longer number is greater: its length goes before it.
+        key=lambda name: _NUMBERED_WORD.sub(
+            lambda word: f"{word[1]}{min(len(word[2]), 9)}{word[2]}", name
+        ),
+    )
+    return None if by_number == as_text else by_number
 
 
 def read_class_table(
@@ -23,20 +45,26 @@ def read_class_table(
     Args:
         files: files that ``formats.class_tables.read_classes`` reads; the first file's words win.
         tables: cache of the files' tables.
-        otherwise: names that are the classes if ``files`` is empty.
+        otherwise: class names in the data set: they are the classes if ``files`` is empty, and a
+            line of a file that is one of them as a whole ("polar bear") is that class.
 
     Returns:
         One row a class: wnid (sorted), words, ilsvrc_id (0 if no file has it).
     """
-    # The extension is part of the kind: it decides how the same bytes are read.
-    read = [tables.file(f"classes{path.suffix}", path, read_classes) for path in files]
+    named = {name for name in otherwise if name}
+    # Only meta.mat takes long to read.
+    read = [
+        tables.file("classes.mat", path, read_meta_mat)
+        if path.suffix.lower() == ".mat"
+        else read_classes(path, named)
+        for path in files
+    ]
     if read:
         merged = pd.concat(read)
         # A file without words has the wnid in place of words: another file's words are better.
         merged = merged.iloc[np.argsort(merged["words"] == merged["wnid"], kind="stable")]
         table = merged.groupby("wnid", as_index=False).agg({"words": "first", "ilsvrc_id": "max"})
     else:
-        named = {name for name in otherwise if name}
         # If any name is a wnid, the other names are words.
         names = sorted(filter(WNID.fullmatch, named)) or sorted(named)
         table = pd.DataFrame({"wnid": names, "words": names, "ilsvrc_id": 0})

@@ -59,7 +59,7 @@ def table(
         images: folder that the images' paths are relative to; without it there are annotations
             only, which can score predictions.
         classes: file with a class and its words a line (or a file that ``imagenet`` takes); by
-            default the labels. Classes are sorted as text: numbers need leading zeros.
+            default the labels. Classes are sorted as text.
         cache: whether to keep the parsed file and the sizes from image headers for the next load.
 
     Raises:
@@ -80,10 +80,10 @@ def table(
     objects = rows.assign(image=place, wnid=rows["label"])[(place >= 0) & rows["x0"].notna()]
     if convention == "normalized":
         objects[CORNERS] = _in_pixels(objects, frame, path)
-    if classes is None:
-        known_classes = class_table({label: label for label in listed["label"] if label})
-    else:
-        known_classes = read_class_table([existing(classes, "classes")], tables, otherwise=())
+    known_classes = class_table({label: label for label in listed["label"] if label})
+    if classes is not None:
+        files = [existing(classes, "classes")]
+        known_classes = read_class_table(files, tables, otherwise=listed["label"])
     return assemble(
         "table",
         frame,
@@ -155,7 +155,7 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
         if names.count(name) != 1:
             raise DatasetError(
                 f"{path}: expected one column {name!r} among {','.join(needed)}, found "
-                f"{names.count(name)} among {','.join(names)}"
+                f"{names.count(name)} among {','.join(names)[:80]!r}"
             )
     ids = cells.frame["image"]
     safe = [name for name in ids.unique() if name and stays_below(name)]
@@ -224,8 +224,11 @@ def _read_parquet(path: Path) -> _Cells:
     """The cells of a Parquet file."""
     try:
         frame = pd.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable")
+        # As Python's objects: only then text that is not UTF-8 is an error.
+        frame = frame.reset_index(drop=True).astype("string").fillna("").astype(object)
     except Exception as error:  # a damaged file can make the reader raise any error
-        raise DatasetError(f"{path}: expected a Parquet file, found: {error}") from error
-    frame = frame.reset_index(drop=True).astype("string").fillna("").astype("str")
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"{path}: expected a Parquet file, found: {reason}") from error
+    frame = frame.astype("str")
     frame.columns = pd.Index([str(name).strip().lower() for name in frame.columns])
     return _Cells(path, "row", frame.set_index(np.arange(1, len(frame) + 1)))

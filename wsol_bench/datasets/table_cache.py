@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from wsol_bench.common.files import cache_folder, write_atomically
+from wsol_bench.common.files import cache_folder, require_regular, write_atomically
 from wsol_bench.errors import DatasetError
 
 __all__ = ["TableCache"]
 
 # Part of every key: raise it when the meaning of a cached table changes.
-FORMAT = "3"
+FORMAT = "4"
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ class TableCache:
             DatasetError: the file cannot be read.
         """
         try:
+            require_regular(path)
             content = path.read_bytes()
         except OSError as error:
-            raise DatasetError(f"{path}: cannot be read: {error}") from error
+            raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
         return self.table(kind, hashlib.sha256(content).hexdigest(), lambda: read(path))

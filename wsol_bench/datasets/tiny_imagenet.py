@@ -5,9 +5,11 @@ from typing import Literal
 
 import pandas as pd
 
+from wsol_bench.common.files import IMAGE_SUFFIXES
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
-from wsol_bench.datasets.folders import existing
+from wsol_bench.datasets.findings import Finding, Kind, findings_of
+from wsol_bench.datasets.folders import existing, scan
 from wsol_bench.datasets.formats.file_names import image_id_of
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.formats.text import malformed
@@ -26,7 +28,8 @@ def tiny_imagenet(
 
     The split "val" has 10,000 images, "train" 100,000; the test images have no boxes. Images are
     sorted by id (the file's stem). Corners are 0-based and inclusive, from 0 to 63: a box whose
-    corners are equal is one pixel.
+    corners are equal is one pixel. The training images are those in a class's folder of images and
+    those in its boxes file, which may be missing.
 
     Args:
         root: folder with wnids.txt, words.txt, train and val.
@@ -42,21 +45,26 @@ def tiny_imagenet(
         folder = root / "val" / "images"
         listing = existing(root / "val" / "val_annotations.txt", "root")
         boxes = read_columns(listing, ("file", "wnid", *CORNERS), numbers=4, separator="\t")
+        listed, odd_classes = boxes, []
     else:
-        folder = root / "train"
+        folder = existing(root / "train", "root")
         boxes = pd.concat([_read_train(folder, wnid) for wnid in wnids], ignore_index=True)
-    boxes["image_id"] = boxes["file"].map(image_id_of)
+        listed = pd.concat([boxes, *(_images_of(folder, wnid) for wnid in wnids)])
+        odd_classes = _classes_without_images(wnids, listed, folder)
 
-    listed = boxes.drop_duplicates("file").sort_values("image_id", ignore_index=True)
-    listed = listed[["image_id", "file", "wnid"]].rename(columns={"wnid": "label"})
+    listed = listed.drop_duplicates("file").rename(columns={"wnid": "label"})
+    listed = listed.assign(image_id=listed["file"].map(image_id_of))
+    listed = listed.sort_values("image_id", ignore_index=True)[["image_id", "file", "label"]]
     images, findings = find_images(folder, listed, TableCache(enabled=cache))
+    unlisted = images["image_id"][~images["file"].isin(boxes["file"])]
+    findings += findings_of(Kind.NO_ANNOTATION, unlisted, "no line in the boxes of its class")
     boxes = boxes.assign(image=pd.Index(images["file"]).get_indexer(boxes["file"]))
     return assemble(
         "tiny_imagenet",
         images,
         boxes[boxes["image"] >= 0],
         class_table(_read_words(root / "words.txt", wnids)),
-        findings,
+        findings + odd_classes,
         convention=INCLUSIVE,
         source=f"split {split!r} of {root}",
     )
@@ -74,15 +82,32 @@ def _read_wnids(path: Path) -> list[str]:
 def _read_words(path: Path, wnids: list[str]) -> dict[str, str]:
     """The words of the classes, by wnid; the file holds the words of all synsets of WordNet."""
     words = dict(zip(wnids, wnids, strict=True))
-    if path.is_file():
-        table = read_columns(path, ("wnid", "words"), separator="\t")
-        table = table[table["wnid"].isin(wnids)]
-        words |= dict(zip(table["wnid"], table["words"], strict=True))
-    return words
+    table = read_columns(path, ("wnid", "words"), separator="\t", optional=True)
+    table = table[table["wnid"].isin(wnids)]
+    return words | dict(zip(table["wnid"], table["words"], strict=True))
 
 
 def _read_train(folder: Path, wnid: str) -> pd.DataFrame:
-    """The boxes of a class's training images: file, wnid and the corners."""
-    path = existing(folder / wnid / f"{wnid}_boxes.txt", "root")
-    boxes = read_columns(path, ("file", *CORNERS), numbers=4, separator="\t")
+    """The boxes of a class's training images: file, wnid and the corners; none without a file."""
+    path = folder / wnid / f"{wnid}_boxes.txt"
+    boxes = read_columns(path, ("file", *CORNERS), numbers=4, separator="\t", optional=True)
     return boxes.assign(file=f"{wnid}/images/" + boxes["file"], wnid=wnid)
+
+
+def _images_of(folder: Path, wnid: str) -> pd.DataFrame:
+    """The files in the folder of a class's training images: file, wnid."""
+    images = folder / wnid / "images"
+    if not images.is_dir():
+        return pd.DataFrame({"file": [], "wnid": []}, dtype="str")
+    files = scan(images, IMAGE_SUFFIXES, nested=False, wanted=())["file"]
+    return pd.DataFrame({"file": f"{wnid}/images/" + files, "wnid": wnid}, dtype="str")
+
+
+def _classes_without_images(wnids: list[str], listed: pd.DataFrame, folder: Path) -> list[Finding]:
+    """Findings of the classes of wnids.txt that have neither an image nor a box."""
+    present = set(listed["wnid"])
+    lacking = [wnid for wnid in wnids if wnid not in present]
+    return [
+        Finding(Kind.MISSING_FILE, "", f"no image and no box of class {wnid} in {folder / wnid}")
+        for wnid in lacking
+    ]

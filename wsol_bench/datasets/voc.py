@@ -1,18 +1,21 @@
 """The data set Pascal VOC, and any folder of its layout: boxes of several classes in XML files."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
+from wsol_bench.common.files import IMAGE_SUFFIXES
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, measure
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.folders import existing, scan
-from wsol_bench.datasets.formats.file_names import IMAGE_SUFFIXES
-from wsol_bench.datasets.formats.lists import read_image_list
-from wsol_bench.datasets.formats.xml import read_xml_folder
+from wsol_bench.datasets.formats.lists import ImageList, read_image_list
+from wsol_bench.datasets.formats.text import malformed
+from wsol_bench.datasets.formats.xml import read_xml_folder, xml_findings
 from wsol_bench.datasets.synsets import read_class_table
 from wsol_bench.datasets.table_cache import TableCache
+from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import ONE_BASED_INCLUSIVE
 
 __all__ = ["voc"]
@@ -34,7 +37,8 @@ def voc(
 
     Args:
         root: folder with JPEGImages, Annotations and ImageSets (``VOCdevkit/VOC2012``).
-        split: name of a list in ImageSets/Main.
+        split: name of a list in ImageSets/Main. One of VOC's lists of a class (``cat_val``) gives
+            the samples of that class alone.
         difficult: whether objects marked as difficult count like the others. If not, they are left
             out, and so are samples that have no other object, as in VOC's own lists.
         classes: file with a class and its words a line (or a file that ``imagenet`` takes); by
@@ -48,24 +52,71 @@ def voc(
     root = existing(root, "root")
     folder = existing(root / "JPEGImages", "root")
     annotations = existing(root / "Annotations", "root")
-    listed = set(read_image_list(existing(root / "ImageSets" / "Main" / f"{split}.txt", "split")))
+    split_list = existing(root / "ImageSets" / "Main" / f"{split}.txt", "split")
+    listed = read_image_list(split_list)
     tables = TableCache(enabled=cache)
-    images, findings = _read_images(folder, listed, tables)
     objects = read_xml_folder(annotations, False, wanted=None, tables=tables)
     files = [] if classes is None else [existing(classes, "classes")]
     known_classes = read_class_table(files, tables, otherwise=objects["name"])
+    chosen = _of_split(split_list, listed, {*objects["name"], *known_classes["wnid"]} - {""})
+    images, findings = _read_images(folder, chosen.ids, tables)
     objects = objects[objects["image_id"].isin(images["image_id"])]
-    counted = objects[(objects["name"] != "") & (difficult | ~objects["difficult"])]
+    candidates = objects[objects["xmin"].notna() & objects["name"].isin(chosen.classes)]
+    counted = candidates[difficult | ~candidates["difficult"]]
     samples, boxes = _per_class(images, counted)
     return assemble(
         "voc",
         samples,
         boxes,
         known_classes,
-        findings + _images_without_sample(images, objects, counted),
+        [
+            *findings,
+            *xml_findings(objects),
+            *_images_without_sample(images, objects, candidates, counted),
+        ],
         convention=ONE_BASED_INCLUSIVE,
         source=f"split {split!r} of {root}",
     )
+
+
+class _Split(NamedTuple):
+    """The images of a split, and the classes of its samples."""
+
+    ids: set[str]
+    classes: set[str]
+
+
+def _of_split(path: Path, listed: ImageList, classes: set[str]) -> _Split:
+    """The images and classes of a list in ImageSets/Main.
+
+    A list with numbers is one of VOC's lists of a class, ``<class>_<set>.txt``: behind each image
+    stands 1 (it has an object of the class), -1 (it has none: it is not in the split) or 0 (its
+    objects of the class are all difficult).
+
+    Args:
+        path: path of the list.
+        listed: content of the list.
+        classes: all classes.
+
+    Raises:
+        DatasetError: the list is empty, or has numbers but no class, or other numbers.
+    """
+    if not listed.ids:
+        raise malformed(path, 1, "one image a line", "")
+    if listed.numbers is None:
+        return _Split(set(listed.ids), classes)
+    name = path.stem.rpartition("_")[0]
+    if name not in classes or not set(listed.numbers) <= {-1, 0, 1}:
+        odd = next((number for number in listed.numbers if number not in {-1, 0, 1}), None)
+        raise DatasetError(
+            f"{path}: expected 1, -1 or 0 behind each image, in a list of one class "
+            "(<class>_<set>.txt), or no numbers, found "
+            + (f"no class {name!r}" if odd is None else f"the number {odd}")
+            + "; if the numbers belong to the names of the files, write the names with their "
+            "extension (.jpg)"
+        )
+    pairs = zip(listed.ids, listed.numbers, strict=True)
+    return _Split({image_id for image_id, number in pairs if number >= 0}, {name})
 
 
 def _read_images(folder: Path, listed: set[str], tables: TableCache) -> ImageFiles:
@@ -81,27 +132,28 @@ def _read_images(folder: Path, listed: set[str], tables: TableCache) -> ImageFil
 
 
 def _images_without_sample(
-    images: pd.DataFrame, objects: pd.DataFrame, counted: pd.DataFrame
+    images: pd.DataFrame, objects: pd.DataFrame, candidates: pd.DataFrame, counted: pd.DataFrame
 ) -> list[Finding]:
     """Findings of the images that are left out because none of their objects counts.
 
     Args:
         images: table of ``ImageFiles``.
         objects: objects of these images, as ``read_xml_folder`` returns them.
+        candidates: the objects of the split's classes that have a box.
         counted: the objects that count.
     """
-    broken = objects[objects["error"] != ""]
-    findings = [
-        Finding(Kind.BAD_ANNOTATION, image_id, f"{error}; left out")
-        for image_id, error in zip(broken["image_id"], broken["error"], strict=True)
-    ]
-    idle = images["image_id"][images["keep"] & ~images["image_id"].isin(counted["image_id"])]
-    idle = idle[~idle.isin(broken["image_id"])]
-    annotated = idle.isin(objects["image_id"])
-    findings += findings_of(Kind.NO_LABEL, idle[~annotated], "no annotation file; left out")
-    return findings + findings_of(
-        Kind.NO_LABEL, idle[annotated], "no object but difficult ones; left out"
-    )
+    broken = objects["image_id"][objects["error"] != ""]
+    idle = images["keep"] & ~images["image_id"].isin([*counted["image_id"], *broken])
+    has_file, has_candidate = set(objects["image_id"]), set(candidates["image_id"])
+    findings = []
+    for image_id in images["image_id"][idle]:
+        reason = "no annotation file"
+        if image_id in has_candidate:
+            reason = "no object but difficult ones"
+        elif image_id in has_file:
+            reason = "no object with a box"
+        findings.append(Finding(Kind.NO_LABEL, image_id, f"{reason}; left out"))
+    return findings
 
 
 def _per_class(images: pd.DataFrame, objects: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

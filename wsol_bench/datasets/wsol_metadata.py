@@ -3,6 +3,7 @@
 The format is described in data_loaders.py of https://github.com/clovaai/wsolevaluation.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from jaxtyping import Bool
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, MaskFiles, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
-from wsol_bench.datasets.folders import existing
+from wsol_bench.datasets.folders import existing, has_content
 from wsol_bench.datasets.formats.csv import CsvRows
 from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.formats.text import LARGEST, malformed
 from wsol_bench.datasets.mask_frames import upright_masks
-from wsol_bench.datasets.synsets import read_class_table
+from wsol_bench.datasets.synsets import numbered_order, read_class_table
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import INCLUSIVE
@@ -75,8 +76,9 @@ def wsol_metadata(
         findings += maskless
     elif masks is not None:
         raise DatasetError(f"masks={masks}: expected masks in {localization}, found none")
-    elif localization.is_file():
-        boxes = read_columns(localization, ("file", *CORNERS), numbers=4, separator=",")
+    else:
+        columns = ("file", *CORNERS)
+        boxes = read_columns(localization, columns, numbers=4, separator=",", optional=True)
     boxes = _boxes_of(boxes, frame)
     if masks_of is None:
         findings += _images_without_line(boxes, frame, localization)
@@ -131,7 +133,7 @@ def _with_masks(loaded: Dataset, masks_of: dict[str, MaskFiles]) -> Dataset:
 def _folder_of_split(metadata: Path) -> Path:
     """The folder, if it holds image_ids.txt; else DatasetError, which names the splits below it."""
     metadata = existing(metadata, "metadata")
-    if not (metadata / "image_ids.txt").is_file():
+    if not os.path.lexists(metadata / "image_ids.txt"):
         splits = sorted(str(path.parent) for path in metadata.glob("*/image_ids.txt"))
         raise DatasetError(
             f"{metadata}: expected the metadata of one split, such as metadata/ILSVRC/test, found "
@@ -152,11 +154,10 @@ def _class_table(labels: pd.DataFrame, classes: Path | None, tables: TableCache)
     if classes is not None:
         classes = existing(classes, "classes")
         table = read_class_table([classes], tables, otherwise=())
-        wnids = table["wnid"]
-        if wnids.str.fullmatch(r"\d+").all() and not wnids.astype(np.int64).is_monotonic_increasing:
+        if numbered_order(table["wnid"]) is not None:
             raise DatasetError(
                 f"{classes}: expected classes whose order as text is that of their numbers, found "
-                f"{', '.join(wnids[:3])}, ...; write them with leading zeros"
+                f"{', '.join(table['wnid'][:3])}, ...; write them with leading zeros"
             )
         return table
     count = int(labels["label"].max()) + 1
@@ -185,20 +186,18 @@ def _list_images(metadata: Path, labels: pd.DataFrame, classes: pd.DataFrame) ->
     label_of = pd.Series(wnids, index=labels["file"], dtype="str")
     listed["image_id"] = listed["file"]
     listed["label"] = label_of.reindex(listed["file"]).fillna("").to_numpy(object)
-    listed[["annotated_width", "annotated_height"]] = 0
     path = metadata / "image_sizes.txt"
-    if path.is_file():
-        columns = ("file", "width", "height")
-        sizes = read_columns(path, columns, numbers=2, separator=",", key="file")
-        _require_whole(path, sizes, "a width and a height in pixels", 1, LARGEST)
-        annotated = sizes.set_index("file").reindex(listed["file"]).fillna(0).to_numpy(np.int64)
-        listed["annotated_width"], listed["annotated_height"] = annotated.T
+    columns = ("file", "width", "height")
+    sizes = read_columns(path, columns, numbers=2, separator=",", key="file", optional=True)
+    _require_whole(path, sizes, "a width and a height in pixels", 1, LARGEST)
+    annotated = sizes.set_index("file").reindex(listed["file"]).fillna(0).to_numpy(np.int64)
+    listed["annotated_width"], listed["annotated_height"] = annotated.T
     return listed.astype({"label": "str"})
 
 
 def _lists_masks(path: Path) -> bool:
     """Return whether a localization.txt lists masks: three columns in its first line, not five."""
-    return path.is_file() and len(next((row for row in CsvRows(path) if row), [])) == 3
+    return has_content(path) and len(next((row for row in CsvRows(path) if any(row)), [])) == 3
 
 
 def _read_masks(path: Path, masks: Path | None, images: Path | None) -> dict[str, MaskFiles]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from wsol_bench.common.files import require_regular
 from wsol_bench.errors import ModelError
 from wsol_bench.models.classes import ClassOrder, distinct_wnids
 
@@ -67,8 +68,12 @@ def read_weights(path: Path, key: str | None = None) -> StoredWeights:
         ModelError: there is no such file, it cannot be read, it holds no state_dict or none of this
             key, or it holds several and ``key`` does not choose one.
     """
-    if not path.is_file():
-        raise ModelError(f"weights file {path} does not exist; correct the model's 'weights:'")
+    try:
+        require_regular(path)
+    except OSError as error:
+        raise ModelError(
+            f"weights file {path} cannot be read: {error.strerror}; correct the model's 'weights:'"
+        ) from error
     content: Mapping[Any, Any]
     if path.suffix == ".safetensors":
         content, listed = _read_safetensors(path)

@@ -1,13 +1,16 @@
 """The classes of a network's outputs: wnids in their order, and where that order comes from."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from wsol_bench.common.text_files import read_lines
+from wsol_bench.datasets.formats.class_tables import class_on_line
+from wsol_bench.datasets.synsets import numbered_order
 from wsol_bench.errors import ModelError
 
-__all__ = ["ClassOrder", "distinct_wnids", "read_class_order"]
+__all__ = ["ClassOrder", "dataset_order", "distinct_wnids", "read_class_order"]
 
 
 class ClassOrder(NamedTuple):
@@ -22,18 +25,50 @@ class ClassOrder(NamedTuple):
     origin: str
 
 
-def read_class_order(path: Path) -> ClassOrder:
+def read_class_order(path: Path, names: Collection[str] = ()) -> ClassOrder:
     """The classes that a text file lists: a wnid at the beginning of each line, words may follow.
+
+    Args:
+        path: path of the file.
+        names: names of classes that may hold blanks; see ``class_on_line``.
 
     Raises:
         ModelError: the file cannot be read, lists no class, or lists one twice.
     """
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"classes file {path}: {error}") from error
-    wnids = [line.split()[0] for line in lines if line.strip()]
+        lines = [line for line in read_lines(path, ModelError) if line.strip()]
+    except ModelError as error:
+        raise ModelError(f"classes file {error}") from error
+    wnids = [class_on_line(line, names)[0] for line in lines]
     return ClassOrder(distinct_wnids(wnids, f"classes file {path}"), str(path))
+
+
+def dataset_order(wnids: Sequence[str]) -> ClassOrder:
+    """The data set's classes as the order of a network's outputs that no file lists.
+
+    Raises:
+        ModelError: the classes have numbers without leading zeros, whose order a training may have
+            taken either as text (as torchvision's ImageFolder does) or by number.
+    """
+    by_number = numbered_order(wnids)
+    if by_number is not None:
+        as_text = sorted(wnids)
+        raise ModelError(
+            "the order of the network's outputs is not known: as text (torchvision's ImageFolder) "
+            f"the data set's {len(wnids)} classes are {_beginning(as_text, by_number)}, by number "
+            f"{_beginning(by_number, as_text)}; list one class a line, in the order of the "
+            "outputs, in a file and name it with the model's 'classes:', or store the list under "
+            "'wnids' in the weights file"
+        )
+    return ClassOrder(tuple(wnids), "the data set's sorted wnids")
+
+
+def _beginning(names: Sequence[str], other: Sequence[str]) -> str:
+    """The first names of an order, up to where the other order differs, and a little further."""
+    differs = next(i for i, pair in enumerate(zip(names, other, strict=True)) if len({*pair}) > 1)
+    first = max(0, differs - 2)
+    shown = ", ".join(names[first : first + 5])
+    return f"{'..., ' if first else ''}{shown}{', ...' if len(names) > first + 5 else ''}"
 
 
 def distinct_wnids(wnids: Sequence[str], where: str) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from wsol_bench.errors import ModelError
 from wsol_bench.models import shapes_net
 from wsol_bench.models.build import build, network_error, takes_num_classes
 from wsol_bench.models.checkpoints import read_weights, weights_file
-from wsol_bench.models.classes import ClassOrder, read_class_order
+from wsol_bench.models.classes import ClassOrder, dataset_order, read_class_order
 from wsol_bench.models.network_kinds import plain_network
 from wsol_bench.models.outputs import findings_of, noise_images
 from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_of
@@ -94,7 +94,7 @@ def load_classifier(
         key: entry of the weights file, or beginning of its keys, to load; see ``read_weights``.
         classes: a file of wnids in the order of the outputs, one per line; words may follow.
         dataset_classes: the data set's sorted wnids: the order of the outputs if neither
-            ``classes`` nor the weights file lists one.
+            ``classes`` nor the weights file lists one, see ``dataset_order``.
         layer, head: override the target-layer table.
         layers: several target layers, instead of one; ``head`` then belongs to the last one.
         layout, token_grid: layout of the layers, and grid of their tokens (rows, columns, index of
@@ -110,9 +110,8 @@ def load_classifier(
         ModelError: the network cannot be built, is of a kind that maps cannot be made of (see
             ``plain_network``), the weights do not fit, or the classes do not match the outputs.
     """
-    network = _loaded_network(name, weights, key, arguments or {}, classes)
-    module = network.module
-    order = network.listed or ClassOrder(tuple(dataset_classes), "the data set's sorted wnids")
+    network = _loaded_network(name, weights, key, arguments or {}, classes, dataset_classes)
+    module, order = network.module, network.order
     outputs = _require_outputs(module.eval(), name, order, input_size)
     targets = targets_of(
         module, layers or ([layer] if layer else []), layout=layout, head=head,
@@ -134,28 +133,34 @@ class _LoadedNetwork(NamedTuple):
         module: the network.
         weights_from: where the weights come from.
         published: name of the published weights; None if a file holds the weights.
-        listed: the order of the outputs that a file lists; None if none does.
+        order: the classes of the outputs.
     """
 
     module: nn.Module
     weights_from: str
     published: str | None
-    listed: ClassOrder | None
+    order: ClassOrder
 
 
 def _loaded_network(
-    name: str, weights: str, key: str | None, arguments: Mapping[str, Any], classes: Path | None
+    name: str,
+    weights: str,
+    key: str | None,
+    arguments: Mapping[str, Any],
+    classes: Path | None,
+    dataset_classes: Sequence[str],
 ) -> _LoadedNetwork:
     """Build a network, without wrappers, and load its weights."""
     path = _weights_path(name, weights, key, arguments)
     published = weights if path is None else None
     stored = None if path is None else read_weights(path, key)
-    listed = read_class_order(classes) if classes else stored and stored.order
+    listed = read_class_order(classes, dataset_classes) if classes else stored and stored.order
+    order = listed or dataset_order(dataset_classes)
     module = plain_network(build(name, published, _builder_arguments(name, arguments, listed)))
     for part in module.modules():
         part._compiled_call_impl = None  # a run compiles by itself what can be
     weights_from = weights if stored is None else load_state(module, stored, name)
-    return _LoadedNetwork(module, weights_from, published, listed)
+    return _LoadedNetwork(module, weights_from, published, order)
 
 
 def _weights_path(

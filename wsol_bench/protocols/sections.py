@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from wsol_bench.common.files import require_regular
+from wsol_bench.common.text_files import read_lines
 from wsol_bench.common.validation_errors import ONE, SEVERAL
 from wsol_bench.common.vocabulary import Comparison, Connectivity, Reference, WhichComponents
 from wsol_bench.errors import ConfigError, ImageError
@@ -212,12 +212,10 @@ class Sweep(_Grid):
         if not isinstance(self.select_on, str) or self.run is not None:
             return frozenset()
         try:
-            path = Path(self.select_on).expanduser()
-            require_regular(path)
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, ValueError, RuntimeError) as error:  # of a path, or of UTF-8
+            lines = list(read_lines(Path(self.select_on).expanduser(), ConfigError))
+        except (ConfigError, ValueError, RuntimeError) as error:  # of a path, too
             raise ConfigError(f"select_on: {self.select_on} cannot be read: {error}") from error
-        return frozenset(line.strip() for line in text.splitlines() if line.strip())
+        return frozenset(line.strip() for line in lines if line.strip())
 
 
 class BoxSection(Section):

@@ -8,6 +8,7 @@ import numpy as np
 
 from wsol_bench.datasets import Dataset
 from wsol_bench.datasets.findings import MEANINGS
+from wsol_bench.datasets.synsets import numbered_order
 from wsol_bench.errors import ModelError, WsolBenchError
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.evaluator import Evaluator
@@ -82,8 +83,13 @@ def _dataset_lines(dataset: Dataset, examples: int) -> Iterator[str]:
     yield f"  classes with an ILSVRC2012_ID: {with_id}" + (
         "" if with_id else " (devkit files cannot be read or written; give 'devkit: DIR')"
     )
-    order = ", ".join(f"{i} {wnid}" for i, wnid in enumerate(dataset.classes["wnid"].head(3)))
-    yield f"  class order (sorted wnids): {order}, ..."
+    wnids = dataset.classes["wnid"].tolist()
+    yield f"  class order (sorted as text): {_shown_order(wnids, dataset)}"
+    if numbered_order(wnids) is not None:
+        yield (
+            "  ODD: by their numbers the classes have another order: a network whose weights file "
+            "does not list its classes needs 'classes:'"
+        )
     findings = Counter(finding.kind for finding in dataset.findings)
     yield f"  findings of the loader: {sum(findings.values()) or 'none'}"
     for kind, count in findings.most_common():
@@ -96,6 +102,21 @@ def _dataset_lines(dataset: Dataset, examples: int) -> Iterator[str]:
         )
 
 
+def _shown_order(wnids: Sequence[str], dataset: Dataset) -> str:
+    """Three classes of an order, with their index and their words: the first, middle and last."""
+    words = dataset.words
+    last = len(wnids) - 1
+    return ", ".join(
+        f"{index} {wnids[index]}"
+        + (
+            f" ({words[wnids[index]]})"
+            if words.get(wnids[index], wnids[index]) != wnids[index]
+            else ""
+        )
+        for index in sorted({0, last // 2, last} - {-1})
+    )
+
+
 def _classifier_lines(
     classifier: "Classifier", dataset: Dataset, protocol: Protocol, *, random: bool
 ) -> Iterator[str]:
@@ -106,6 +127,7 @@ def _classifier_lines(
         f"{classifier.classes_from}; target layer "
         f"{layers or 'unknown, and no method needs one'}"
     )
+    yield f"  outputs: {_shown_order(classifier.classes, dataset)}"
     yield f"  weights: {classifier.weights_from}"
     yield f"  input normalized by mean {classifier.mean}, std {classifier.std}"
     if classifier.native_size not in (None, protocol.input.size):

@@ -89,6 +89,16 @@ class TestClasses:
             ("a.csv", "ilsvrc2012_id,wnid,words\none,n1,x\n", "line 2: expected a whole number"),
             (
                 "a.csv",
+                f"ilsvrc2012_id,wnid,words\n\n{'9' * 30},n1,x\n",
+                "line 3: expected a whole number",
+            ),
+            (
+                "a.csv",
+                "ilsvrc2012_id,wnid,words\n\x1c7,n1,x\n7,n2,x\n",
+                "expected each ilsvrc_id once, found 7",
+            ),
+            (
+                "a.csv",
                 "ilsvrc2012_id,wnid,words\n7,n1,x\n7,n2,x\n",
                 "expected each ilsvrc_id once, found 7",
             ),

@@ -1,8 +1,10 @@
 """XML annotations as they really are, and as they must not be."""
 
+import math
+
 import pytest
 
-from wsol_bench.datasets.formats.xml import XmlObject, parse_xml
+from wsol_bench.datasets.formats.xml import XmlAnnotation, XmlObject, parse_xml
 from wsol_bench.errors import DatasetError
 
 TYPICAL = """<annotation>
@@ -54,10 +56,12 @@ def objects(bndbox: str, name: str = "<name>n01440764</name>") -> bytes:
 class TestXml:
     def test_a_typical_file(self) -> None:
         parsed = parse_xml(TYPICAL.encode())
-        assert parsed == (500, 375, (XmlObject("n01440764", 0, 20, 499, 300),))
+        assert parsed == XmlAnnotation(500, 375, (XmlObject("n01440764", 0, 20, 499, 300),))
 
     def test_no_object_is_no_box(self) -> None:
-        assert parse_xml(b"<annotation><filename>x</filename></annotation>") == (0, 0, ())
+        assert parse_xml(b"<annotation><filename>x</filename></annotation>") == XmlAnnotation(
+            0, 0, ()
+        )
 
     def test_corners_are_found_by_name_and_not_by_order(self) -> None:
         shuffled = "<bndbox><xmin>1</xmin><xmax>3</xmax><ymin>2</ymin><ymax>4</ymax></bndbox>"
@@ -85,28 +89,62 @@ class TestXml:
             (BILLION_LAUGHS.encode(), "refused for safety: EntitiesForbidden"),
             (EXTERNAL_ENTITY.encode(), "refused for safety: EntitiesForbidden"),
             (b"<html><body>404</body></html>", "expected the element <annotation>, found <html>"),
-            (objects("<bndbox/>", name=""), "expected a <name> in every <object>"),
-            (objects(""), "expected a <bndbox> in the <object>"),
-            (
-                objects("<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax></bndbox>"),
-                "expected a <ymax> in <bndbox>, found none",
-            ),
-            (
-                objects("<bndbox><xmin>one</xmin></bndbox>"),
-                "expected a number in <xmin>, found 'one'",
-            ),
-            (
-                objects("<bndbox><xmin>nan</xmin></bndbox>"),
-                "expected a number in <xmin>, found 'nan'",
-            ),
-            (objects("<bndbox><xmin></xmin></bndbox>"), "expected a number in <xmin>, found ''"),
-            (
-                b"<annotation><size><width>wide</width></size></annotation>",
-                "expected a number in <width>, found 'wide'",
-            ),
         ],
     )
     def test_what_cannot_be_used_is_refused_with_the_reason(self, data: bytes, reason: str) -> None:
         with pytest.raises(DatasetError, match=r"^[^\n]*$") as caught:
             parse_xml(data)
         assert reason in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("name", "bndbox", "fault"),
+        [
+            ("", "<bndbox/>", "expected a <name> in every <object>, found an <object> without one"),
+            ("cat", "", "expected a <bndbox> in the <object> 'cat', found none"),
+            (
+                "cat",
+                "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax></bndbox>",
+                "expected a <ymax> in <bndbox>, found none",
+            ),
+            (
+                "cat",
+                "<bndbox><xmin>one</xmin></bndbox>",
+                "expected a number in <xmin>, found 'one'",
+            ),
+            (
+                "cat",
+                "<bndbox><xmin>nan</xmin></bndbox>",
+                "expected a number in <xmin>, found 'nan'",
+            ),
+            ("cat", "<bndbox><xmin></xmin></bndbox>", "expected a number in <xmin>, found ''"),
+        ],
+    )
+    def test_a_faulty_object_leaves_the_others_as_they_are(
+        self, name: str, bndbox: str, fault: str
+    ) -> None:
+        faulty = f"<object><name>{name}</name>{bndbox}</object></annotation>"
+        parsed = parse_xml(TYPICAL.replace("</annotation>", faulty).encode())
+        assert (parsed.width, parsed.height, parsed.odd_size) == (500, 375, "")
+        good, bad = parsed.objects
+        assert good == XmlObject("n01440764", 0, 20, 499, 300)
+        assert (bad.name, bad.fault) == (name, fault)
+        assert all(map(math.isnan, bad[1:5]))
+
+    @pytest.mark.parametrize(
+        ("width", "reason"),
+        [
+            ("<width/>", "expected a number in <width>, found ''"),
+            ("<width>wide</width>", "expected a number in <width>, found 'wide'"),
+            ("<width>inf</width>", "expected a number in <width>, found 'inf'"),
+            ("<width>-5</width>", "expected a size, found -5 x 375"),
+            ("<width>0</width>", ""),
+            ("", ""),
+        ],
+    )
+    def test_a_size_that_is_none_is_unknown_and_the_boxes_stay(
+        self, width: str, reason: str
+    ) -> None:
+        parsed = parse_xml(TYPICAL.replace("<width>500</width>", width).encode())
+        assert parsed.objects == (XmlObject("n01440764", 0, 20, 499, 300),)
+        assert parsed.width == 0
+        assert parsed.odd_size == reason

@@ -100,14 +100,6 @@ class TestBoxes:
             ("", "not well-formed"),
             (annotation(TENCH, (50, 40), [(1, 2, 3, 4)])[:150], "not well-formed"),
             (
-                "<annotation><object><name>x</name></object></annotation>",
-                "expected a <bndbox> in the <object> 'x'",
-            ),
-            (
-                annotation(TENCH, None, [(1, 2, 3, "four")]),
-                "expected a number in <ymax>, found 'four'",
-            ),
-            (
                 '<!DOCTYPE a [<!ENTITY x "lol"><!ENTITY y "&x;&x;&x;">]>'
                 "<annotation>&y;</annotation>",
                 "refused for safety",
@@ -129,6 +121,37 @@ class TestBoxes:
         assert f"{name(3)}.xml" in finding
         # Read from the cache it is the same.
         assert imagenet(root=tmp_path).findings == loaded.findings
+
+    @pytest.mark.parametrize(
+        ("old", "new", "kind", "reason"),
+        [
+            ("<xmax>3</xmax>", "<xmax>three</xmax>", "odd_box", "found 'three'; object dropped"),
+            ("<xmax>3</xmax>", "", "odd_box", "expected a <xmax> in <bndbox>, found none"),
+            (f"<name>{TENCH}</name>", "<name/>", "unknown_class", "without one; object left out"),
+        ],
+    )
+    def test_a_faulty_object_is_dropped_and_the_others_stay(
+        self, tmp_path: Path, old: str, new: str, kind: str, reason: str
+    ) -> None:
+        text = annotation(TENCH, (50, 40), [(1, 2, 3, 4), (5, 6, 7, 8)])
+        loaded = self.load(tmp_path, text.replace(old, new, 1))
+        assert sample(loaded, 3).boxes.tolist() == [[5, 6, 8, 9]]
+        assert kinds(loaded) == {kind: 1}
+        assert reason in the_finding(loaded, kind)
+        assert imagenet(root=tmp_path).findings == loaded.findings
+
+    def test_an_image_of_a_faulty_object_alone_has_no_box(self, tmp_path: Path) -> None:
+        text = f"<annotation><object><name>{TENCH}</name></object></annotation>"
+        loaded = self.load(tmp_path, text)
+        assert sample(loaded, 3).boxes.shape == (0, 4)
+        assert sample(loaded, 3).label == TENCH
+        assert kinds(loaded) == {"odd_box": 1, "no_box": 1}
+
+    def test_a_size_that_is_none_is_unknown_and_said(self, tmp_path: Path) -> None:
+        text = annotation(TENCH, (50, 40), [(1, 2, 3, 4)]).replace("<width>50</width>", "<width/>")
+        loaded = self.load(tmp_path, text)
+        assert sample(loaded, 3).boxes.tolist() == [[1, 2, 4, 5]]
+        assert kinds(loaded) == {"unknown_size": 1}
 
     def test_a_malformed_csv_is_an_error(self, tmp_path: Path) -> None:
         root = annotations_only(tmp_path)

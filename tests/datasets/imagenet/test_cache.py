@@ -129,7 +129,7 @@ class TestCache:
         first = imagenet(root=root)
         counted.take()
         files = list(cache.rglob("*.parquet"))
-        assert len(files) == 4
+        assert len(files) == 3
         for path in files:
             data = path.read_bytes()
             flipped = bytes(255 - byte for byte in data[30:60])

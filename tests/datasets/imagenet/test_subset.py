@@ -22,7 +22,7 @@ from wsol_bench.errors import DatasetError
 class TestSubset:
     def test_the_list_gives_the_images_and_their_order(self, tmp_path: Path) -> None:
         root = kaggle(tmp_path)
-        text = f"{name(10)}\n{TENCH}/{name(3)} 17\n{name(2)}.JPEG\n"
+        text = f"{name(10)} 5\n{TENCH}/{name(3)} 17\n{name(2)}.JPEG 4\n"
         loaded = imagenet(root=root, subset=write(tmp_path / "subset.txt", text))
         assert loaded.images["image_id"].tolist() == [name(10), name(3), name(2)]
         assert [len(image.boxes) for image in loaded] == [1, 2, 1]

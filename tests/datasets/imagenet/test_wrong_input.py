@@ -71,8 +71,8 @@ class TestWrongInput:
         ):
             imagenet(root=root)
 
-    def test_an_empty_list_of_images_is_an_error(self, tmp_path: Path) -> None:
-        root = kaggle(tmp_path)
-        write(root / "ILSVRC/ImageSets/CLS-LOC/val.txt", "")
+    def test_a_root_that_lists_no_image_is_an_error(self, tmp_path: Path) -> None:
+        root = tmp_path
+        write(root / "LOC_val_solution.csv", "ImageId,PredictionString\n")
         with pytest.raises(DatasetError, match="images in the list of split 'val', found none"):
             imagenet(root=root)

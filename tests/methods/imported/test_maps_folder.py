@@ -58,7 +58,7 @@ class TestNames:
             assert all(str(tmp_path / file) in str(error.value) for file in files)
             assert ask("b") is not None
 
-    @pytest.mark.parametrize("image_id", ["bird.v2", "bird.JPEG.v2", "bird.", "bird.npy", "x.tiff"])
+    @pytest.mark.parametrize("image_id", ["bird.v2", "bird.JPEG.v2", "bird.", "bird.npy", "x.psd"])
     def test_a_suffix_of_no_image_belongs_to_the_id(self, tmp_path, image_id):
         np.save(tmp_path / "bird.npy", RAMP)
         np.save(tmp_path / "x.npy", RAMP)

@@ -390,7 +390,7 @@ class TestLongFiles:
     def test_a_line_without_end_is_an_error(self, tmp_path):
         with (tmp_path / "p").open("wb") as file:
             file.truncate(10**11)  # one line of zeros
-        with pytest.raises(PredictionError, match="expected lines of less than 1048576 characters"):
+        with pytest.raises(PredictionError, match="line 1: expected at most 10000000 characters"):
             read_predictions(tmp_path / "p", dataset())
 
     def test_a_pipe_is_refused_before_it_is_opened(self, tmp_path):

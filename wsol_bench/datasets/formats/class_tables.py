@@ -4,39 +4,62 @@ Each reader returns one row a class, in the file's order: wnid, words, ilsvrc_id
 no IDs).
 """
 
-from collections.abc import Callable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.formats.csv import read_csv_table
-from wsol_bench.datasets.formats.text import malformed, read_lines
+from wsol_bench.datasets.formats.text import malformed
 from wsol_bench.errors import DatasetError
 
-__all__ = ["read_classes", "read_meta_mat", "read_synset_mapping", "read_synsets_csv"]
+__all__ = [
+    "class_on_line",
+    "read_classes",
+    "read_meta_mat",
+    "read_synset_mapping",
+    "read_synsets_csv",
+]
 
 # Leaves of the devkit's hierarchy have the IDs 1 to 1000; 1001 is its root, the rest is inside.
 LAST_LEAF = 1000
 
 
-def read_classes(path: Path) -> pd.DataFrame:
+def read_classes(path: Path, names: Collection[str] = ()) -> pd.DataFrame:
     """The table of classes in a file, whose format follows from its extension.
 
     ``read_meta_mat`` reads .mat, ``read_synsets_csv`` .csv, and ``read_synset_mapping`` all others.
+
+    Args:
+        path: path of the file.
+        names: names of classes; see ``class_on_line``.
     """
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".mat": read_meta_mat,
-        ".csv": read_synsets_csv,
-    }
-    return readers.get(path.suffix.lower(), read_synset_mapping)(path)
+    suffix = path.suffix.lower()
+    if suffix == ".mat":
+        return read_meta_mat(path)
+    return read_synsets_csv(path) if suffix == ".csv" else read_synset_mapping(path, names)
 
 
-def read_synset_mapping(path: Path) -> pd.DataFrame:
-    """The classes of a file like ``LOC_synset_mapping.txt``, with lines of ``wnid words``."""
-    rows = [line.split(maxsplit=1) for line in read_lines(path)]
-    return _classes(path, [(row[0], row[-1].strip(), 0) for row in rows if row])
+def class_on_line(line: str, names: Collection[str]) -> tuple[str, str]:
+    """The class on a line that is not blank, and its words (the class again if it has none).
+
+    A tab ends the class. Without a tab, the class is the whole line if that is one of ``names``,
+    and otherwise the first word.
+    """
+    line = line.strip()
+    if line in names:
+        return line, line
+    parts = line.split("\t", 1) if "\t" in line else line.split(maxsplit=1)
+    return parts[0].strip(), parts[-1].strip()
+
+
+def read_synset_mapping(path: Path, names: Collection[str] = ()) -> pd.DataFrame:
+    """The classes of a file like ``LOC_synset_mapping.txt``: a class and its words a line."""
+    lines = (line for line in read_lines(path) if line.strip())
+    return _classes(path, [(*class_on_line(line, names), 0) for line in lines])
 
 
 def read_synsets_csv(path: Path) -> pd.DataFrame:
@@ -48,10 +71,10 @@ def read_synsets_csv(path: Path) -> pd.DataFrame:
     """
     table = read_csv_table(path, ("ilsvrc2012_id", "wnid", "words"))
     rows = []
-    for line, (number, wnid, words) in enumerate(
-        zip(table["ilsvrc2012_id"], table["wnid"], table["words"], strict=True), start=2
-    ):
-        if not number.strip().isdecimal() or not wnid:
+    columns = table[["ilsvrc2012_id", "wnid", "words"]]
+    for line, number, wnid, words in columns.itertuples(name=None):
+        number = number.strip()
+        if not number.isdecimal() or len(number) > 18 or not wnid:
             raise malformed(path, line, "a whole number and a wnid", f"{number},{wnid}")
         rows.append((wnid, words or wnid, int(number)))
     return _classes(path, [row for row in rows if row[2] <= LAST_LEAF])

@@ -1,6 +1,7 @@
 """CSV files: Kaggle's solution of ILSVRC, image sizes, and the rows of any CSV file."""
 
 import csv
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.formats.file_names import image_id_of
-from wsol_bench.datasets.formats.text import malformed, read_lines
+from wsol_bench.datasets.formats.text import malformed
 from wsol_bench.errors import DatasetError
 
 __all__ = ["CsvRows", "read_csv_table", "read_image_sizes", "read_solution"]
@@ -40,15 +42,25 @@ class CsvRows:
 def read_csv_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """The table in a CSV file with a header, every cell a string, column names in lower case.
 
+    The index is the line in the file, from 1; blank lines do not count.
+
     Raises:
         DatasetError: the file cannot be read, or lacks one of ``columns``.
     """
     try:
         # Blank lines are kept, or the line numbers in errors would be off.
-        table = pd.read_csv(path, dtype="str", keep_default_na=False, skip_blank_lines=False)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: expected a table, found: {error}") from error
+        table = pd.read_csv(
+            io.StringIO("".join(read_lines(path)), newline=""),
+            dtype="str",
+            keep_default_na=False,
+            skip_blank_lines=False,
+        )
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"{path}: expected a table, found: {reason}") from error
     table.columns = pd.Index([str(column).strip().lower() for column in table.columns])
+    table = table.fillna("").set_index(np.arange(2, len(table) + 2))
+    table = table[(table != "").any(axis=1)]
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise malformed(path, 1, f"the columns {','.join(columns)}", ",".join(table.columns))
@@ -123,8 +135,8 @@ def read_image_sizes(path: Path) -> pd.DataFrame:
     sizes = table[["width", "height"]].apply(pd.to_numeric, errors="coerce")
     wrong = ~((sizes >= 1) & (sizes % 1 == 0)).all(axis=1).to_numpy()
     if wrong.any():
-        line = int(wrong.argmax())
-        row = ",".join(map(str, table.iloc[line]))
-        raise malformed(path, line + 2, "a width and a height in pixels", row)
+        first = int(wrong.argmax())
+        row = ",".join(map(str, table.iloc[first]))
+        raise malformed(path, int(table.index[first]), "a width and a height in pixels", row)
     ids = pd.Series(list(map(image_id_of, table["file"])), dtype="str")
-    return pd.DataFrame({"image_id": ids}).join(sizes.astype(np.int64))
+    return pd.DataFrame({"image_id": ids}).join(sizes.astype(np.int64).reset_index(drop=True))

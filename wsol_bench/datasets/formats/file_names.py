@@ -2,9 +2,10 @@
 
 import re
 
-__all__ = ["IMAGE_SUFFIXES", "image_id_of", "stays_below"]
+from wsol_bench.common.files import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = frozenset({"jpeg", "jpg", "png"})
+__all__ = ["image_id_of", "stays_below"]
+
 # Absolute, on a drive, through a parent folder, or no path at all.
 _OUTSIDE = re.compile(r"^[\\/]|^[A-Za-z]:|(?:^|[\\/])\.\.(?:[\\/]|$)|\0")
 

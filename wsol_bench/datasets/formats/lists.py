@@ -1,25 +1,54 @@
 """Lists in text files: image ids, numbers, and columns between separators."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
+from wsol_bench.common.text_files import read_lines
+from wsol_bench.datasets.folders import has_content
 from wsol_bench.datasets.formats.file_names import image_id_of, stays_below
-from wsol_bench.datasets.formats.text import LARGEST, malformed, read_lines
+from wsol_bench.datasets.formats.text import LARGEST, malformed
 
-__all__ = ["read_columns", "read_image_list", "read_numbers"]
+__all__ = ["ImageList", "read_columns", "read_image_list", "read_numbers"]
+
+_NUMBERED = re.compile(r"(.*\S)\s+([+-]?[0-9]{1,9})")
 
 
-def read_image_list(path: Path) -> list[str]:
-    """The image ids in a list, one a line, in order.
+class ImageList(NamedTuple):
+    """The images in a list.
 
-    Only the first word of a line counts. Folders before the name and an image extension after it
-    are dropped (``n01440764/n01440764_10026.JPEG 1`` is ``n01440764_10026``).
+    Attributes:
+        ids: image ids in the list's order.
+        numbers: number behind each id; None if the list has no column of numbers.
     """
-    return [image_id_of(words[0]) for words in map(str.split, read_lines(path)) if words]
+
+    ids: list[str]
+    numbers: list[int] | None
+
+
+def read_image_list(path: Path) -> ImageList:
+    """The image ids in a list, one a line.
+
+    Folders before the name and an image extension after it are dropped
+    (``n01440764/n01440764_10026.JPEG 1`` is ``n01440764_10026``). A name may hold blanks. The list
+    has a column of numbers (as those of ILSVRC and Pascal VOC) if every line ends with one, and
+    the names before the numbers are as distinct as the lines; otherwise a number belongs to the
+    name.
+
+    Raises:
+        DatasetError: the file cannot be read as text.
+    """
+    lines = [line.strip() for line in read_lines(path) if line.strip()]
+    numbered = [_NUMBERED.fullmatch(line) for line in lines]
+    columns = [(match[1], int(match[2])) for match in numbered if match]
+    if lines and len(columns) == len(lines) and len(dict(columns)) == len(set(columns)):
+        return ImageList([image_id_of(name) for name, _ in columns], [n for _, n in columns])
+    return ImageList([image_id_of(line) for line in lines], None)
 
 
 def read_numbers(path: Path) -> Int64[np.ndarray, " n"]:
@@ -29,11 +58,13 @@ def read_numbers(path: Path) -> Int64[np.ndarray, " n"]:
         DatasetError: a line is no whole number from 1 to ``LARGEST``; the message names file and
             line.
     """
-    lines = "".join(read_lines(path)).rstrip().splitlines()
+    lines = [line.strip() for line in read_lines(path)]
+    while lines and not lines[-1]:
+        lines.pop()
     try:
         numbers = np.array(list(map(int, lines)), dtype=np.int64)
     except (ValueError, OverflowError):
-        is_whole = (line.strip().isdecimal() and len(line) < 18 for line in lines)
+        is_whole = (line.isdecimal() and len(line) < 18 for line in lines)
         numbers = np.array(
             [int(line) if whole else 0 for line, whole in zip(lines, is_whole, strict=True)]
         )
@@ -52,6 +83,7 @@ def read_columns(
     numbers: int = 0,
     separator: str | None = None,
     key: str | None = None,
+    optional: bool = False,
 ) -> pd.DataFrame:
     """The table in a text file without a header: columns of text, then columns of numbers.
 
@@ -62,16 +94,18 @@ def read_columns(
         numbers: how many of the last columns hold finite numbers.
         separator: text between columns; None is any white space, which the last column may hold.
         key: name of a column in which no value may occur twice.
+        optional: whether the table is empty, instead of an error, if the file is missing or empty.
 
     Raises:
         DatasetError: the file has no line, or a line does not fit; the message names file and
             line.
     """
+    present = not optional or has_content(path)
     form = f"'{' '.join(columns)}'" + (f" with {numbers} numbers" if numbers else "")
     first_number = len(columns) - numbers
     rows: list[list[str]] = []
     keys: set[str] = set()
-    for line, text in enumerate(read_lines(path), start=1):
+    for line, text in enumerate(read_lines(path) if present else (), start=1):
         if not text.strip():
             continue
         row = [cell.strip() for cell in text.split(separator, len(columns) - 1)]
@@ -92,7 +126,7 @@ def read_columns(
         if key is not None:
             keys.add(record[key])
         rows.append(row)
-    if not rows:
+    if not rows and not optional:
         raise malformed(path, 1, f"lines of {form}", "")
     table = pd.DataFrame(rows, columns=list(columns), dtype="str")
     return table.astype(dict.fromkeys(columns[first_number:], np.float64))

@@ -14,8 +14,8 @@ from functools import wraps
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
-from wsol_bench.datasets.folders import contents, existing
-from wsol_bench.datasets.formats.file_names import IMAGE_SUFFIXES
+from wsol_bench.common.files import IMAGE_SUFFIXES
+from wsol_bench.datasets.folders import contents, existing, has_content
 from wsol_bench.datasets.formats.xml import XML_SUFFIXES
 from wsol_bench.errors import DatasetError
 
@@ -226,7 +226,7 @@ def find_class_ids(devkit: Path) -> Path:
     devkit = existing(devkit, "devkit")
     for folder in _matches(devkit, DEVKIT, {}):
         for name in (*META, *SYNSETS):
-            if (folder / name).is_file():
+            if has_content(folder / name):
                 return folder / name
     files = _spell((*META, *SYNSETS), {})
     raise DatasetError(f"devkit: expected one of {files} in {devkit}, found {contents(devkit)}")
@@ -294,8 +294,8 @@ def _holds(folder: Path, suffixes: frozenset[str], official: re.Pattern[str] | N
 
 
 def _first_file(base: Path, places: Iterable[str], names: dict[str, str]) -> Path | None:
-    """The first file at places under a folder."""
-    return next((path for path in _matches(base, places, names) if path.is_file()), None)
+    """The first file at places under a folder that is not empty."""
+    return next(filter(has_content, _matches(base, places, names)), None)
 
 
 def _matches(base: Path, places: Iterable[str], names: dict[str, str]) -> Iterator[Path]:
@@ -314,7 +314,7 @@ def _matches(base: Path, places: Iterable[str], names: dict[str, str]) -> Iterat
                 ]
             else:
                 paths = [folder / part for folder in paths]
-        yield from (path for path in paths if path.exists())
+        yield from filter(os.path.lexists, paths)
 
 
 def _names(folder: Path) -> list[str]:

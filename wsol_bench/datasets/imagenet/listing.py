@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.files import IMAGE_SUFFIXES
 from wsol_bench.datasets.assembly import measure
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.folders import scan
 from wsol_bench.datasets.formats.csv import read_image_sizes
-from wsol_bench.datasets.formats.file_names import IMAGE_SUFFIXES
 from wsol_bench.datasets.formats.lists import read_image_list
 from wsol_bench.datasets.formats.xml import XML_SUFFIXES
 from wsol_bench.datasets.imagenet.layout import Folder, Pieces
@@ -51,7 +51,7 @@ def list_images(
         subset: image ids that the user asks for; None for all images.
         tables: cache of what is read.
     """
-    listed = read_image_list(pieces.image_list) if pieces.image_list else None
+    listed = read_image_list(pieces.image_list).ids if pieces.image_list else None
     sizes = _read_sizes(pieces.sizes, tables)
     if pieces.images is None:
         return _list_annotations(pieces, solution, sizes, listed, subset)

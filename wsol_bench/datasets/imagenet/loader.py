@@ -15,7 +15,7 @@ from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.formats.csv import read_solution
 from wsol_bench.datasets.formats.lists import read_image_list, read_numbers
-from wsol_bench.datasets.formats.xml import read_xml_folder
+from wsol_bench.datasets.formats.xml import read_xml_folder, xml_findings
 from wsol_bench.datasets.imagenet.devkit import devkit_labels, official_numbers
 from wsol_bench.datasets.imagenet.labels import labels_of, labels_with_xml
 from wsol_bench.datasets.imagenet.layout import Pieces, find_pieces
@@ -72,7 +72,7 @@ def imagenet(
     )
     boxes = _box_source(pieces, boxes, root)
     tables = TableCache(enabled=cache)
-    subset_ids = None if subset is None else read_image_list(Path(subset).expanduser())
+    subset_ids = None if subset is None else read_image_list(Path(subset).expanduser()).ids
     solution = _solution(pieces, tables)
     listing = list_images(pieces, solution, subset_ids, tables)
     if listing.complete.empty:
@@ -119,7 +119,8 @@ def _assemble(
     images["blacklisted"] = False
     if pieces.blacklist:
         images["blacklisted"] = np.isin(numbers, read_numbers(pieces.blacklist))
-    objects = objects[objects["name"] != ""].rename(columns=dict(zip(_TAGS, CORNERS, strict=True)))
+    usable = (objects["name"] != "") & objects["xmin"].notna()
+    objects = objects[usable].rename(columns=dict(zip(_TAGS, CORNERS, strict=True)))
     return assemble(
         "imagenet",
         images,
@@ -160,16 +161,17 @@ def _read_objects(
         Kind.NO_ANNOTATION, images["image_id"][unannotated], f"no {boxes.upper()} annotation"
     )
     if boxes == "xml":
-        images, broken = _with_xml(images, objects)
-        findings += broken
+        images = _with_xml(images, objects)
+        findings += xml_findings(objects)
     return _Annotated(images, objects, findings)
 
 
-def _with_xml(images: pd.DataFrame, objects: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
-    """The images with the sizes and subfolders of their XML files; findings of bad files.
+def _with_xml(images: pd.DataFrame, objects: pd.DataFrame) -> pd.DataFrame:
+    """The images with the sizes and subfolders of their XML files.
 
     Adds xml_folder, and fills in unknown widths and heights. The size in an XML file is that which
-    its boxes were drawn on; if it has none, the CSV of sizes tells it.
+    its boxes were drawn on; if it has none, the CSV of sizes tells it. Images whose file cannot be
+    used are not kept.
     """
     files = objects.drop_duplicates("image")
     position = files["image"].to_numpy(np.int64)
@@ -185,13 +187,8 @@ def _with_xml(images: pd.DataFrame, objects: pd.DataFrame) -> tuple[pd.DataFrame
     folders = np.full(len(images), "", dtype=object)
     folders[position] = files["folder"]
     images["xml_folder"] = folders
-    broken = files[files["error"] != ""]
-    images.loc[broken["image"], "keep"] = False
-    findings = [
-        Finding(Kind.BAD_ANNOTATION, image_id, f"{error}; left out")
-        for image_id, error in zip(broken["image_id"], broken["error"], strict=True)
-    ]
-    return images, findings
+    images.loc[files.loc[files["error"] != "", "image"], "keep"] = False
+    return images
 
 
 def _box_source(pieces: Pieces, boxes: BoxSource, root: Path) -> BoxSource:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 from PIL import Image
 
-from wsol_bench.common.files import IMAGE_FORMATS, require_regular
+from wsol_bench.common.files import IMAGE_FORMATS, IMAGE_SUFFIXES, require_regular
 from wsol_bench.datasets.image_headers import white_is_zero
 from wsol_bench.errors import PredictionError
 
@@ -21,7 +21,7 @@ __all__ = ["GRAY_MODES", "IMAGE_FILES", "LARGEST_MAP", "MAP_FILES", "read_map"]
 
 _ARRAY_FILES = frozenset({".npy", ".npz"})
 _TENSOR_FILES = frozenset({".pt"})
-IMAGE_FILES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGE_FILES = frozenset(f".{suffix}" for suffix in IMAGE_SUFFIXES)
 # The suffixes of files that a map can be read from, in lower case.
 MAP_FILES = _ARRAY_FILES | _TENSOR_FILES | IMAGE_FILES
 

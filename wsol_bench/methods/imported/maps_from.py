@@ -11,10 +11,9 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from wsol_bench.common.files import IMAGE_FORMATS, digest, require_regular
+from wsol_bench.common.files import IMAGE_FORMATS, IMAGE_SUFFIXES, digest, require_regular
 from wsol_bench.common.progress import progress
 from wsol_bench.datasets import Dataset
-from wsol_bench.datasets.formats.file_names import IMAGE_SUFFIXES
 from wsol_bench.errors import ConfigError, PredictionError
 from wsol_bench.methods.imported.map_files import GRAY_MODES, IMAGE_FILES, MAP_FILES, read_map
 from wsol_bench.methods.maps_or_boxes import ImageMaps, MapsOrBoxes

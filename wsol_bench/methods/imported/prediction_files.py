@@ -25,7 +25,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from wsol_bench.common.files import require_regular, write_atomically
+from wsol_bench.common.files import write_atomically
+from wsol_bench.common.text_files import read_lines
 from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.datasets import ROOT_ID, ROOT_SYNSET, Dataset
 from wsol_bench.datasets.box_frames import MOST_SHARE
@@ -54,9 +55,8 @@ Readable = Literal[PredictionFormat, "boxes"]
 _INCLUSIVE_HEADER = ["image_id", "xmin", "ymin", "xmax", "ymax"]
 _HALF_OPEN_HEADER = ["image_id", "x0", "y0", "x1", "y1"]
 
-# The lines that the format is looked for in, and the characters that no line has.
-_HEAD, _LONGEST_LINE = 1000, 2**20
-
+# The lines that the format is looked for in.
+_HEAD = 1000
 # The class of a label that names no class (in the devkit, 0 is "no prediction"); never right.
 _NO_CLASS = ""
 _NO_LABEL = "0"
@@ -107,7 +107,7 @@ def read_predictions(
         PredictionError: the file has another format; the message names the line, what was expected
             there and what was found. Or no box is in pixels.
     """
-    lines = _lines_of(path)
+    lines: Iterator[str] = (line.rstrip("\r\n") for line in read_lines(path, PredictionError))
     if format is None:
         head = list(islice(lines, _HEAD))
         format = _format_of(path, head)
@@ -133,28 +133,6 @@ def read_predictions(
         )
     table[["x0", "y0", "x1", "y1"]] = from_inclusive(corners.reshape(-1, 4))
     return Predictions(table, tuple(by_image), ranked)
-
-
-def _lines_of(path: Path) -> Iterator[str]:
-    """The lines of a file, read one by one: a wrong line is found before the rest is read.
-
-    Raises:
-        PredictionError: the file cannot be read, is no text, or has a line without end.
-    """
-    try:
-        require_regular(path)
-        with path.open(encoding="utf-8-sig") as file:
-            while line := file.readline(_LONGEST_LINE):
-                if len(line) == _LONGEST_LINE:
-                    raise PredictionError(
-                        f"{path}: expected lines of less than {_LONGEST_LINE} characters, found a "
-                        "longer one"
-                    )
-                yield line.removesuffix("\n")
-    except UnicodeDecodeError as error:
-        raise PredictionError(f"{path}: expected a text file of predictions: {error}") from error
-    except OSError as error:
-        raise PredictionError(f"{path}: {error}") from error
 
 
 def _format_of(path: Path, lines: list[str]) -> Readable:
