@@ -14,7 +14,7 @@ from wsol_bench.datasets.imagenet.layout import find_class_ids
 from wsol_bench.errors import RunError
 from wsol_bench.methods.imported.prediction_files import write_predictions
 from wsol_bench.metrics.localization import two_two_one
-from wsol_bench.runs.differences import differences, listed
+from wsol_bench.runs.differences import known_differences, listed
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.identity import NO_MODEL
 from wsol_bench.runs.schema import GROUP, ImageStatus, RowStatus
@@ -89,7 +89,7 @@ def export_run(
 
 def _require_same_maps(run: RunFolder, tight: RunFolder) -> None:
     """Raise RunError if the two runs have other images, models or maps."""
-    changed = differences(
+    changed = known_differences(
         *(
             folder.identity.model_dump(mode="json", include=_MAPS_IDENTITY)
             for folder in (run, tight)

@@ -161,6 +161,7 @@ class RunFolder:
                     f"{listed(changed)}\n"
                     "choose another folder with --out, or delete that run with --force"
                 )
+            manifest = _completed(path, manifest, identity)
         else:
             manifest = Manifest.begin(identity, _now())
             _write_manifest(path, manifest)
@@ -327,6 +328,15 @@ _DELETED = b'{"deleted": true}'
 
 def _is_deleted(manifest: Path) -> bool:
     return manifest.read_bytes().lstrip().startswith(b'{"deleted"')
+
+
+def _completed(path: Path, manifest: Manifest, now: Identity) -> Manifest:
+    """The manifest of an unfinished run, stored with what it did not know of itself before."""
+    identity = manifest.identity.completed(now)
+    if manifest.finished is None and identity != manifest.identity:
+        manifest = manifest.model_copy(update={"identity": identity})
+        _write_manifest(path, manifest)
+    return manifest
 
 
 def _write_manifest(path: Path, manifest: Manifest) -> None:

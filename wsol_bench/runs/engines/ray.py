@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsol_bench.common.versions import installed_version
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, WorkerError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
-from wsol_bench.runs.differences import differences
+from wsol_bench.runs.differences import known_differences
 from wsol_bench.runs.engines.base import DEATHS
 from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.experiment import Experiment, Part
@@ -57,8 +58,6 @@ class RayEngine:
 
     def facts(self, experiment: Experiment) -> dict[str, Any]:
         """Say where the work is done; ConfigError if Ray cannot hand the device out."""
-        from importlib.metadata import version
-
         if experiment.config.device not in {"auto", "cpu", "cuda"}:
             raise ConfigError(
                 f"device: expected auto, cuda or cpu with --engine ray, which hands out the GPUs "
@@ -67,7 +66,7 @@ class RayEngine:
         return {
             "engine": "ray",
             "device": experiment.config.device,
-            "ray": version("ray"),
+            "ray": installed_version("ray"),
             "address": self._address,
         }
 
@@ -314,7 +313,7 @@ class _Worker:
 
             torch.set_num_threads(1)
         host = socket.gethostname()
-        if changed := differences(versions, Environment.here().versions):
+        if changed := known_differences(versions, Environment.here().versions):
             raise WorkerError(
                 f"{host} has other versions (driver -> {host}): {', '.join(changed)}; install the "
                 "driver's versions on every machine"
