@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.common.files import write_atomically
+from wsol_bench.common.harmless import csv_text
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import RunError
 from wsol_bench.metrics.number import Number
@@ -69,7 +70,7 @@ def analyze(runs: Sequence[RunFolder], *, seed: int = 0) -> dict[str, pd.DataFra
 def write_tables(run: RunFolder, tables: dict[str, pd.DataFrame]) -> None:
     """Write the tables of ``analyze`` beside the summary of a run."""
     for name, table in tables.items():
-        write_atomically(run.path / "tables" / f"{name}.csv", table.to_csv(index=False).encode())
+        write_atomically(run.path / "tables" / f"{name}.csv", csv_text(table).encode())
 
 
 def _read_methods(

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 import yaml
 
 from wsol_bench.common.files import locked, write_atomically
+from wsol_bench.common.harmless import csv_text
 from wsol_bench.common.table import Table
 from wsol_bench.errors import RunError
 from wsol_bench.runs.differences import listed
@@ -235,7 +236,7 @@ class RunFolder:
             summary: the summary.
             files: the text of other files in ``tables``, by name.
         """
-        write_atomically(self.path / "tables/summary.csv", summary.to_csv(index=False).encode())
+        write_atomically(self.path / "tables/summary.csv", csv_text(summary).encode())
         for name, text in files.items():
             write_atomically(self.path / "tables" / name, text.encode())
         self.update(finished=_now())
