@@ -1,10 +1,12 @@
 """A Ray cluster: an existing one, or one on this machine for as long as an evaluation lasts."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -42,12 +44,23 @@ def connected(address: str | None, n_actors: int | None) -> Iterator[tuple[int, 
                 _require_reachable(address)
                 options = {"address": address} if address else stack.enter_context(_local(n_actors))
                 stack.callback(ray.shutdown)
-                ray.init(**options, log_to_driver=False, configure_logging=False)
+                with _own_handler(signal.SIGTERM):
+                    ray.init(**options, log_to_driver=False, configure_logging=False)
             except (OSError, RuntimeError, ValueError) as error:  # ConnectionError among these
                 where = f"at {address}" if address else "on this machine"
                 raise ConfigError(f"Ray {where} cannot be used: {error}") from error
         resources = ray.cluster_resources()
         yield int(resources.get("GPU", 0)), max(1, int(resources.get("CPU", 1)))
+
+
+@contextmanager
+def _own_handler(number: signal.Signals) -> Iterator[None]:
+    """Keep this process's handler of a signal; Ray's prints the stack and aborts the process."""
+    handler = signal.getsignal(number)
+    yield
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and handler is not None:
+        signal.signal(number, handler)
 
 
 @contextmanager
