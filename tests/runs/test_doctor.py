@@ -84,7 +84,9 @@ class TestStops:
         assert_stops_where_a_run_does(experiment, DatasetError, "expected image files, found none")
 
     def test_where_half_of_the_images_have_no_pixels(self, root):
-        experiment = Experiment.resolve(wsol_bench.load_config(color_experiment(root)))
+        experiment = Experiment.resolve(
+            wsol_bench.load_config(color_experiment(root, max_failed=0.1))
+        )
         images = experiment.dataset.images.copy()
         images.loc[[1, 3], "path"] = ""
         lacking = replace(experiment, dataset=replace(experiment.dataset, images=images))
