@@ -11,7 +11,7 @@ from wsol_bench.common.files import write_atomically
 from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.datasets.formats.class_tables import read_classes
 from wsol_bench.datasets.imagenet.layout import find_class_ids
-from wsol_bench.errors import RunError
+from wsol_bench.errors import PredictionError, RunError
 from wsol_bench.methods.imported.prediction_files import write_predictions
 from wsol_bench.metrics.localization import two_two_one
 from wsol_bench.runs.differences import known_differences, listed
@@ -52,7 +52,8 @@ def export_run(
     Raises:
         RunError: a run is not finished, its protocol does not take one box of each map, or the
             tight run has other maps.
-        PredictionError: a class has no ILSVRC2012_ID, which the devkit format needs.
+        PredictionError: a class has no ILSVRC2012_ID, which the devkit format needs, or a name
+            that the format cannot hold.
     """
     for stored in (run,) if tight is None else (run, tight):
         stored.require_finished()
@@ -81,6 +82,8 @@ def export_run(
             if tight is not None and tight_rows is not None:
                 same = (tight_rows["method"] == method) & (tight_rows["layer"] == layer)
                 guesses = _five_guesses(run, rows, tight, tight_rows[same])
+            if format == "kaggle":
+                _require_no_blanks(guesses["class"])
             path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
             write_predictions(path, guesses, images, classes, format=format)
             hint = _write_image_list(path, evaluated, devkit) if format == "devkit" else ""
@@ -121,8 +124,28 @@ def _no_guesses(rows: pd.DataFrame) -> str:
     return ""
 
 
+def _require_no_blanks(names: "pd.Series[str]") -> None:
+    """Raise PredictionError for a class whose name a Kaggle file would take for several values."""
+    for name in names.unique():
+        if name.split() not in ([name], []):
+            raise PredictionError(
+                f"a Kaggle file separates its values by blanks, so it cannot name the class "
+                f"{name!r}; rename the class, or export with --format devkit"
+            )
+
+
 def _write_image_list(path: Path, evaluated: "pd.Series[str]", devkit: Path | None) -> str:
-    """Write the list of images beside a devkit file, and return how to score the file."""
+    """Write the list of images beside a devkit file, and return how to score the file.
+
+    Raises:
+        PredictionError: an image id has several lines, so a list cannot hold it.
+    """
+    for image_id in evaluated:
+        if image_id.splitlines() != [image_id]:
+            raise PredictionError(
+                f"the list of images has one id a line, so it cannot hold the image {image_id!r}; "
+                "rename the file, or export with --format kaggle"
+            )
     listing = path.with_name(f"{path.name.removesuffix('.txt')}.images.txt")
     write_atomically(listing, ("\n".join(evaluated) + "\n").encode())
     ids = f" --option devkit={devkit}" if devkit else ""
