@@ -229,21 +229,22 @@ class TestWithoutAModel:
         assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{file}.csv"]
 
 
-class TestNamesThatAFormatCannotHold:
-    @pytest.fixture(scope="class")
-    def run(self, tmp_path_factory):
-        """A run with an image id of several lines and a class of two words."""
-        folder = tmp_path_factory.mktemp("names")
-        shape = {"width": 100, "height": 80, "x0": 10.0, "y0": 10.0, "x1": 90.0, "y1": 70.0}
-        rows = [
-            {"image": image, "label": label, **shape}
-            for image, label in [("a", "cat"), ("b\nc\rd", "golden retriever")]
-        ]
-        pd.DataFrame(rows).to_parquet(folder / "boxes.parquet")
-        dataset = {"name": "table", "path": f"{folder}/boxes.parquet", "convention": "half_open"}
-        content = {"name": "names", "dataset": dataset, "methods": ["full_image"]}
-        return wsol_bench.run({**content, "protocol": "gradcam-2017"}, out=folder / "run").folder
+@pytest.fixture(scope="module")
+def odd_names(tmp_path_factory):
+    """A run with an image id of several lines and a class of two words."""
+    folder = tmp_path_factory.mktemp("names")
+    shape = {"width": 100, "height": 80, "x0": 10.0, "y0": 10.0, "x1": 90.0, "y1": 70.0}
+    rows = [
+        {"image": image, "label": label, **shape}
+        for image, label in [("a", "cat"), ("b\nc\rd", "golden retriever")]
+    ]
+    pd.DataFrame(rows).to_parquet(folder / "boxes.parquet")
+    dataset = {"name": "table", "path": f"{folder}/boxes.parquet", "convention": "half_open"}
+    content = {"name": "names", "dataset": dataset, "methods": ["full_image"]}
+    return wsol_bench.run({**content, "protocol": "gradcam-2017"}, out=folder / "run").folder
 
+
+class TestNamesThatAFormatCannotHold:
     def predict(self, run, monkeypatch, classes):
         """Let the run say that each image is predicted to be of a class."""
         rows = run.read("rows").assign(**{"rank": 1, "class": classes})
@@ -257,14 +258,14 @@ class TestNamesThatAFormatCannotHold:
             ("kaggle", ["cat", "golden retriever"], "cannot name the class 'golden retriever'"),
         ],
     )
-    def test_are_refused(self, run, tmp_path, monkeypatch, format, classes, match):
-        self.predict(run, monkeypatch, classes)
+    def test_are_refused(self, odd_names, tmp_path, monkeypatch, format, classes, match):
+        self.predict(odd_names, monkeypatch, classes)
         with pytest.raises(PredictionError, match=match):
-            list(export_run(run, tmp_path, format=format))
+            list(export_run(odd_names, tmp_path, format=format))
 
-    def test_are_kept_if_it_can(self, run, tmp_path, monkeypatch):
-        self.predict(run, monkeypatch, ["cat", "dog"])
-        list(export_run(run, tmp_path, format="kaggle"))
+    def test_are_kept_if_it_can(self, odd_names, tmp_path, monkeypatch):
+        self.predict(odd_names, monkeypatch, ["cat", "dog"])
+        list(export_run(odd_names, tmp_path, format="kaggle"))
         [path] = tmp_path.iterdir()
         with path.open(newline="") as file:
             assert [line[0] for line in csv.reader(file)] == ["ImageId", "a", "b\nc\rd"]
