@@ -4,6 +4,7 @@ import json
 import tomllib
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from four_parts import assert_same, experiment, manifest, stopped_after
@@ -32,7 +33,7 @@ def nothing_is_known(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(versions, "version", missing)
-        patch.setattr(code_digests.inspect, "getfile", unreadable)
+        patch.setattr(code_digests, "inspect", SimpleNamespace(getfile=unreadable))
         patch.setattr(environment, "_package_digest", lambda: UNKNOWN)
         yield patch
 
