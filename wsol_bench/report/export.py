@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -52,8 +52,7 @@ def export_run(
     Raises:
         RunError: a run is not finished, its protocol does not take one box of each map, or the
             tight run has other maps.
-        PredictionError: a class has no ILSVRC2012_ID, which the devkit format needs, or a name
-            that the format cannot hold.
+        PredictionError: the format cannot name a class or an image.
     """
     for stored in (run,) if tight is None else (run, tight):
         stored.require_finished()
@@ -74,7 +73,6 @@ def export_run(
         for group, rows in run.read("rows", parts=parts).groupby(GROUP, sort=False):
             method, layer = map(str, group[1:3])
             name = _free_name(("" if model == NO_MODEL else model, method, layer), names)
-            names.add(name)
             if reason := _no_guesses(rows):
                 yield f"{name}: {reason}, nothing to export"
                 continue
@@ -82,9 +80,8 @@ def export_run(
             if tight is not None and tight_rows is not None:
                 same = (tight_rows["method"] == method) & (tight_rows["layer"] == layer)
                 guesses = _five_guesses(run, rows, tight, tight_rows[same])
-            if format == "kaggle":
-                _require_no_blanks(guesses["class"])
             path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
+            _require_no_blanks(guesses["class"] if format == "kaggle" else [])
             write_predictions(path, guesses, images, classes, format=format)
             hint = _write_image_list(path, evaluated, devkit) if format == "devkit" else ""
             yield f"{path}: {len(evaluated)} images{hint}"
@@ -124,9 +121,9 @@ def _no_guesses(rows: pd.DataFrame) -> str:
     return ""
 
 
-def _require_no_blanks(names: "pd.Series[str]") -> None:
+def _require_no_blanks(names: Iterable[str]) -> None:
     """Raise PredictionError for a class whose name a Kaggle file would take for several values."""
-    for name in names.unique():
+    for name in dict.fromkeys(names):
         if name.split() not in ([name], []):
             raise PredictionError(
                 f"a Kaggle file separates its values by blanks, so it cannot name the class "
@@ -153,10 +150,12 @@ def _write_image_list(path: Path, evaluated: "pd.Series[str]", devkit: Path | No
 
 
 def _free_name(words: tuple[str, ...], taken: set[str]) -> str:
-    """A file name that is not taken: the words joined, with a number if needed."""
+    """A file name that is taken from now on: the words joined, with a number if needed."""
     plain = _file_name(*words)
     numbered = (f"{plain}-{number}" for number in itertools.count(2))
-    return next(name for name in itertools.chain([plain], numbered) if name not in taken)
+    free = next(name for name in itertools.chain([plain], numbered) if name not in taken)
+    taken.add(free)
+    return free
 
 
 def _file_name(*words: str) -> str:
