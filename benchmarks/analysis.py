@@ -195,7 +195,7 @@ def main() -> None:
     else:
         measure(
             "import sys; sys.argv[1:] = ['list', 'methods']\n"
-            "from wsol_bench.cli import app; app(standalone_mode=False)"
+            "from wsol_bench.cli.program import app; app(standalone_mode=False)"
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 import typer
 from command_line import cli
 
-from wsol_bench.cli import app
+from wsol_bench.cli.program import app
 
 PROGRAM = typer.main.get_command(app)
 COMMANDS = sorted(PROGRAM.commands)

@@ -1,13 +1,16 @@
 """Prediction files of runs: the official scorer gives the run's own numbers for them."""
 
+import csv
+
 import numpy as np
+import pandas as pd
 import pytest
 from annotations_only import IMAGES, image_id, without_model, write_annotations_only
 from colors import color_experiment, write_colors, write_masks
 from PIL import Image
 
 import wsol_bench
-from wsol_bench.errors import RunError
+from wsol_bench.errors import PredictionError, RunError
 from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
 from wsol_bench.report.export import export_run
 from wsol_bench.runs.experiment_config import load_dataset
@@ -224,3 +227,45 @@ class TestWithoutAModel:
         run = wsol_bench.run(without_model(root, given), out=tmp_path / "run").folder
         list(export_run(run, tmp_path / "out", format="kaggle"))
         assert [path.name for path in (tmp_path / "out").iterdir()] == [f"{file}.csv"]
+
+
+@pytest.fixture(scope="module")
+def odd_names(tmp_path_factory):
+    """A run with an image id of several lines and a class of two words."""
+    folder = tmp_path_factory.mktemp("names")
+    shape = {"width": 100, "height": 80, "x0": 10.0, "y0": 10.0, "x1": 90.0, "y1": 70.0}
+    rows = [
+        {"image": image, "label": label, **shape}
+        for image, label in [("a", "cat"), ("b\nc\rd", "golden retriever")]
+    ]
+    pd.DataFrame(rows).to_parquet(folder / "boxes.parquet")
+    dataset = {"name": "table", "path": f"{folder}/boxes.parquet", "convention": "half_open"}
+    content = {"name": "names", "dataset": dataset, "methods": ["full_image"]}
+    return wsol_bench.run({**content, "protocol": "gradcam-2017"}, out=folder / "run").folder
+
+
+class TestNamesThatAFormatCannotHold:
+    def predict(self, run, monkeypatch, classes):
+        """Let the run say that each image is predicted to be of a class."""
+        rows = run.read("rows").assign(**{"rank": 1, "class": classes})
+        tables = {"rows": rows, "images": run.read("images"), "classes": run.read("classes")}
+        monkeypatch.setattr(run, "read", lambda name, **_: tables[name])
+
+    @pytest.mark.parametrize(
+        ("format", "classes", "match"),
+        [
+            ("devkit", ["", ""], r"one id a line, so it cannot hold the image 'b\\nc\\rd'"),
+            ("kaggle", ["cat", "golden retriever"], "cannot name the class 'golden retriever'"),
+        ],
+    )
+    def test_are_refused(self, odd_names, tmp_path, monkeypatch, format, classes, match):
+        self.predict(odd_names, monkeypatch, classes)
+        with pytest.raises(PredictionError, match=match):
+            list(export_run(odd_names, tmp_path, format=format))
+
+    def test_are_kept_if_it_can(self, odd_names, tmp_path, monkeypatch):
+        self.predict(odd_names, monkeypatch, ["cat", "dog"])
+        list(export_run(odd_names, tmp_path, format="kaggle"))
+        [path] = tmp_path.iterdir()
+        with path.open(newline="") as file:
+            assert [line[0] for line in csv.reader(file)] == ["ImageId", "a", "b\nc\rd"]

@@ -42,3 +42,15 @@ class TestContactSheet:
     def test_of_a_method_that_was_not_run_is_an_error(self, run, tmp_path):
         with pytest.raises(RunError, match="no map of method 'score_cam'"):
             contact_sheet(run, tmp_path / "sheet.png", method="score_cam")
+
+    @pytest.mark.parametrize("words", ["$\\frac$, two", "bell\x07 and \x1b[2J", "two\nlines"])
+    def test_draws_the_words_of_a_class_as_they_are(self, run, tmp_path, monkeypatch, words):
+        """Neither as a formula nor as characters that no font has, of which matplotlib warns."""
+        classes = run.read("classes").assign(words=words)
+        read = run.read
+
+        def changed(table, *rest, **options):
+            return classes if table == "classes" else read(table, *rest, **options)
+
+        monkeypatch.setattr(run, "read", changed)
+        contact_sheet(run, tmp_path / "sheet.png", method="cam")

@@ -221,18 +221,41 @@ def test_forty_kills_at_any_moment_leave_nothing_and_change_nothing(whole, tmp_p
         assert_gone([pid for pid, _ in lines])
 
 
-def test_control_c_says_how_to_go_on_and_nothing_else(tmp_path):
-    """A terminal sends it to the processes that decode, too."""
-    out = tmp_path / "run"
+@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_says_how_to_go_on_and_nothing_else(tmp_path, monkeypatch, sent):
+    """A terminal sends it to the processes that decode, too, and so do most batch systems."""
+    out, files = tmp_path / "run", tmp_path / "tmp"
+    files.mkdir()
+    monkeypatch.setenv("TMPDIR", str(files))
     with started(out) as process:
         wait_until(lambda: n_parts(out) >= 2, process)
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(timeout=120) == 130
+        os.killpg(process.pid, getattr(signal, sent))
+        assert process.wait(timeout=120) == 128 + getattr(signal, sent)
     errors = out.with_suffix(".err").read_text()
-    assert "Interrupted. The same command goes on where this one stood." in errors
+    last = "Interrupted. The same command goes on where this one stood.\n"
+    assert errors.endswith(last)
+    assert errors.count("Interrupted") == 1
     assert "Traceback" not in errors
     assert 2 <= n_parts(out) < N_PARTS
     assert not list(out.rglob("*.tmp"))
+    assert not [path.name for path in files.iterdir() if "torchinductor" not in path.name]
+
+
+def test_of_a_killed_run_and_its_decoders_the_next_start_leaves_no_folder(tmp_path, monkeypatch):
+    out, files = tmp_path / "run", tmp_path / "tmp"
+    files.mkdir()
+    monkeypatch.setenv("TMPDIR", str(files))
+    with started(out) as process:
+        wait_until(lambda: n_parts(out) >= 2, process)
+        process.kill()
+        process.wait()
+    # One folder of the run, and none of a process that decodes.
+    [folder] = files.glob("*-*")
+    assert folder.name.startswith("pymp-")
+    os.utime(folder, (0, 0))
+    exit_code, errors = to_its_end(out)
+    assert exit_code == 0, errors
+    assert not list(files.glob("*-*"))
 
 
 def test_a_full_disk_is_an_error_that_says_so_and_the_run_goes_on_when_there_is_room(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wsol_bench.cli.output import printable
 from wsol_bench.cli.shared_options import ExperimentFile, Overrides, pairs_of
+from wsol_bench.common.harmless import printable
 from wsol_bench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _print_verdicts(name: str, verdicts: "Iterable[Verdict]") -> bool:
     counts = dict.fromkeys(words, 0)
     start = time.perf_counter()
     output = sys.stdout
-    print(f"{name}:")
+    print(f"{printable(name)}:")
     # Standard output is for the verdicts: what a method prints goes elsewhere.
     with contextlib.redirect_stdout(sys.stderr):
         for verdict in verdicts:
@@ -145,7 +145,7 @@ def _print_verdicts(name: str, verdicts: "Iterable[Verdict]") -> bool:
             print(line, file=output, flush=True)
     seconds = time.perf_counter() - start
     print(
-        f"{name}: {counts[True]} passed, {counts[False]} failed, {counts[None]} not "
+        f"{printable(name)}: {counts[True]} passed, {counts[False]} failed, {counts[None]} not "
         f"applicable or not checked, in {seconds:.1f} s"
     )
     return not counts[False]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from wsol_bench.common.harmless import printable
 from wsol_bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def list_names(
     options. Names that installed packages offer are listed, too.
     """
     for line in _names(kind):
-        print(line)
+        print(printable(line))
 
 
 def schema() -> None:

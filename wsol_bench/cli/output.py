@@ -1,4 +1,4 @@
-"""The output of commands: results on standard output, messages on standard error."""
+"""The results of commands, on standard output."""
 
 import json
 import sys
@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from wsol_bench.common.harmless import printable
+
 if TYPE_CHECKING:
     import pandas as pd
 
     from wsol_bench.runs.findings import RunFinding
     from wsol_bench.runs.results import Results
 
-__all__ = ["print_message", "print_results", "print_summary", "print_table", "printable"]
+__all__ = ["print_results", "print_summary", "print_table"]
 
 # Columns of a table that goes to a file or a pipe, where a terminal's width is not known.
 _WIDTH_OF_FILES = 160
@@ -55,7 +57,7 @@ def print_summary(
         print(json.dumps(lines, indent=2))
         return
     print_table(columns_for_people(summary, named_metrics))
-    print(footer(summary, [printable(finding.sentence) for finding in findings]))
+    print("\n\n".join(map(printable, footer(summary, [each.sentence for each in findings]))))
     if len(spread := seeds_for_people(summary)):
         print_table(spread, SEEDS_TITLE)
 
@@ -63,23 +65,20 @@ def print_summary(
 def print_table(table: "pd.DataFrame", title: str | None = None) -> None:
     """Print a table of text with lines around its cells."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    drawn = Table(*table.columns, title=title, title_justify="left")
+    def plain(text: object) -> Text:
+        return Text(printable(str(text)))  # not as a str, which rich reads as markup
+
+    drawn = Table(
+        *(Column(plain(name)) for name in table.columns),
+        title=None if title is None else plain(title),
+        title_justify="left",
+    )
     for line in table.itertuples(index=False):
-        drawn.add_row(*(Text(str(cell)) for cell in line))
-    Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES).print(drawn)
-
-
-def printable(text: str) -> str:
-    """The text with control characters escaped.
-
-    File names and words come from other people: nothing in them may steer the terminal.
-    """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def print_message(text: str) -> None:
-    """Print a line for the person at the keyboard, on standard error."""
-    print(text, file=sys.stderr)
+        drawn.add_row(*map(plain, line))
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+    with console.capture() as lines:
+        console.print(drawn)
+    print(lines.get(), end="")  # rich itself would end the process if nobody reads its output

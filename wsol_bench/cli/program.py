@@ -1,9 +1,6 @@
-"""The program ``wsol-bench``: its commands in the order of ``--help``, and its entry point."""
+"""The program ``wsol-bench``: its commands in the order of ``--help``."""
 
-import sys
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
@@ -11,13 +8,12 @@ import typer
 from wsol_bench import __version__
 from wsol_bench.cli.check import check, doctor
 from wsol_bench.cli.names import list_names, schema
-from wsol_bench.cli.output import print_message
+from wsol_bench.cli.process import endings, want_traceback
 from wsol_bench.cli.results import analyze, export
 from wsol_bench.cli.run import demo, merge, rescore, run
 from wsol_bench.cli.score import score, score_maps
-from wsol_bench.errors import PluginError, WsolBenchError
 
-__all__ = ["app", "main"]
+__all__ = ["app"]
 
 
 class Command(NamedTuple):
@@ -66,14 +62,6 @@ def _print_version(wanted: bool) -> bool:
     return wanted
 
 
-def _keep_debug(wanted: bool) -> bool:
-    """Note whether tracebacks are wanted, for the errors that leave the commands."""
-    _wants_traceback[0] = wanted
-    return wanted
-
-
-_wants_traceback = [False]
-
 app = typer.Typer(
     name="wsol-bench",
     no_args_is_help=True,
@@ -82,7 +70,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in COMMANDS:
-    app.command(command.name, epilog=_example(command.example))(command.function)
+    # Here and not around the program alone, since typer ends the process by rules of its own.
+    app.command(command.name, epilog=_example(command.example))(endings()(command.function))
 
 
 @app.callback(epilog=_example("wsol-bench demo"))
@@ -95,7 +84,9 @@ def program(
     ] = False,
     debug: Annotated[
         bool,
-        typer.Option("--debug", callback=_keep_debug, help="Print the traceback of an error, too."),
+        typer.Option(
+            "--debug", callback=want_traceback, help="Print the traceback of an error, too."
+        ),
     ] = False,
 ) -> None:
     """Measure how well classifiers and map methods localize objects.
@@ -104,19 +95,3 @@ def program(
     localization map for every image and class, takes boxes from the maps, scores them as the
     protocol says, and keeps maps, boxes and scores in a folder.
     """
-
-
-def main() -> None:
-    """Run the command that was typed; an error of this package is a message, not a traceback."""
-    # ``my_module:my_cam`` may lie in the working directory, as with ``python -m``; last, so that
-    # nothing there hides an installed module.
-    sys.path.append(str(Path.cwd()))
-    try:
-        app()
-    except (WsolBenchError, OSError) as error:
-        if _wants_traceback[0]:
-            traceback.print_exc()
-        print_message(f"Error: {error}")
-        if isinstance(error, PluginError) and error.__cause__ and not _wants_traceback[0]:
-            print_message("wsol-bench --debug COMMAND ... prints the traceback, too.")
-        sys.exit(1)

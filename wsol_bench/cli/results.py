@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from wsol_bench.cli.output import print_message, print_table
+from wsol_bench.cli.output import print_table
+from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import AsJson, RunFolderPath, utf8_path
+from wsol_bench.common.harmless import printable
 from wsol_bench.common.vocabulary import PredictionFormat
 
 __all__ = ["analyze", "export"]
@@ -106,4 +108,4 @@ def export(
     target = out or folder.path / "predictions"
     tight_run = None if tight is None else StoredRun(tight)
     for line in export_run(folder, target, format=file_format, devkit=devkit, tight=tight_run):
-        print(line)
+        print(printable(line))

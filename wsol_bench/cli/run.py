@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from wsol_bench.cli.output import print_message, print_results
+from wsol_bench.cli.output import print_results
+from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import (
     AsJson,
     Device,
@@ -231,10 +232,11 @@ def _carry_out(
             else:
                 parent = Path("results") / experiment.name
                 results = run_below(experiment, parent, engine=engine, shard=shard)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             without = " without --force" if force else ""
-            print_message(f"Interrupted. The same command{without} goes on where this one stood.")
-            sys.exit(130)
+            raise KeyboardInterrupt(
+                f"The same command{without} goes on where this one stood."
+            ) from error
     if results.n_before:
         n_parts, began = len(results.folder.parts()), results.folder.manifest.started
         print_message(

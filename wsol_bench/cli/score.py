@@ -3,13 +3,13 @@
 A command has a parameter for each of its options, which may be more than eight.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from wsol_bench.cli.output import print_message, print_results, print_summary
+from wsol_bench.cli.output import print_results, print_summary
+from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import (
     AsJson,
     DatasetName,
@@ -100,6 +100,7 @@ def score_maps(
     boxes from the maps by the protocol and prints localization errors. Writes a run folder if --out
     names one.
     """
+    from wsol_bench.common.temporary import temporary_folder
     from wsol_bench.runs.experiment_config import load_config
     from wsol_bench.runs.run import run as run_experiment
 
@@ -111,8 +112,8 @@ def score_maps(
     }
     changes = [f"dataset.{option}" for option in pairs_of(options)] + (overrides or [])
     experiment = load_config(config, changes)
-    with tempfile.TemporaryDirectory(prefix="wsol_bench-") as temporary:
-        results = run_experiment(experiment, out=out or Path(temporary, "run"), force=force)
+    with temporary_folder() as temporary:
+        results = run_experiment(experiment, out=out or temporary / "run", force=force)
     print_results(results, as_json)
     if out is not None:
         print_message(f"Results: {out}")

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from wsol_bench.common.harmless import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -45,15 +47,22 @@ def progress(description: str, total: int, unit: str) -> Iterator[Callable[[int]
             return Text(f"{speed:,.1f} {unit}/s" if speed else "")
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         Rate(table_column=Column(no_wrap=True)),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=total)
+
+    class Heedless(Console):
+        """A console that falls silent if nobody reads it; rich would end the process."""
+
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+
+    with Progress(*columns, console=Heedless(stderr=True)) as bar:
+        task = bar.add_task(printable(description), total=total)
         _running.append(bar)
         try:
             yield lambda n: bar.update(task, advance=n)
@@ -73,7 +82,7 @@ def second_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda n: None
         return
     bar = _running[-1]
-    task = bar.add_task(description, total=total)
+    task = bar.add_task(printable(description), total=total)
     try:
         yield lambda n: bar.update(task, advance=n)
     finally:

@@ -1,6 +1,7 @@
 """Batches of images, which other processes decode ahead of the network."""
 
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ import torch
 import torch.multiprocessing  # tensors then travel by shared memory
 from torch import Tensor
 
+from wsol_bench.common.temporary import own
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ImageError, WorkerError
 from wsol_bench.geometry import Placement
@@ -78,6 +80,9 @@ def decoded(
     if not n_workers:
         yield from map(decoder, batches)
         return
+    # One folder for the sockets of all processes, which this process deletes at its end; they would
+    # leave folders of their own when they are killed.
+    own(Path(multiprocessing.util.get_temp_dir()))
     earlier_processes = set(multiprocessing.active_children())
     with ProcessPoolExecutor(n_workers, _CONTEXT, _enter, (decoder,)) as pool:
         ahead: deque[Future[Batch]] = deque()
@@ -163,6 +168,7 @@ def _enter(decoder: _Decoder) -> None:
     _decoder = decoder
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # and what it does at other signals is not ours
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

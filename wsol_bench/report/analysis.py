@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.common.files import write_atomically
+from wsol_bench.common.harmless import csv_text
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import RunError
 from wsol_bench.metrics.number import Number
@@ -70,7 +71,7 @@ def analyze(runs: Sequence[StoredRun], *, seed: int = 0) -> dict[str, pd.DataFra
 def write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
     """Write the tables of ``analyze`` as CSV files; OSError if the folder cannot be written to."""
     for name, table in tables.items():
-        write_atomically(folder / f"{name}.csv", table.to_csv(index=False).encode())
+        write_atomically(folder / f"{name}.csv", csv_text(table).encode())
 
 
 def _read_methods(

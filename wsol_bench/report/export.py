@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -11,10 +11,10 @@ from wsol_bench.common.files import write_atomically
 from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.datasets.formats.class_tables import read_classes
 from wsol_bench.datasets.imagenet.layout import find_class_ids
-from wsol_bench.errors import RunError
+from wsol_bench.errors import PredictionError, RunError
 from wsol_bench.methods.imported.prediction_files import write_predictions
 from wsol_bench.metrics.localization import two_two_one
-from wsol_bench.runs.differences import differences, listed
+from wsol_bench.runs.differences import known_differences, listed
 from wsol_bench.runs.folder import make_folder
 from wsol_bench.runs.identity import NO_MODEL
 from wsol_bench.runs.schema import GROUP, ImageStatus, RowStatus
@@ -53,7 +53,7 @@ def export_run(
     Raises:
         RunError: a run is not finished, its protocol does not take one box of each map, or the
             tight run has other maps.
-        PredictionError: a class has no ILSVRC2012_ID, which the devkit format needs.
+        PredictionError: the format cannot name a class or an image.
     """
     for stored in (run,) if tight is None else (run, tight):
         stored.require_finished()
@@ -74,7 +74,6 @@ def export_run(
         for group, rows in run.read("rows", parts=parts).groupby(GROUP, sort=False):
             method, layer = map(str, group[1:3])
             name = _free_name(("" if model == NO_MODEL else model, method, layer), names)
-            names.add(name)
             if reason := _no_guesses(rows):
                 yield f"{name}: {reason}, nothing to export"
                 continue
@@ -83,6 +82,7 @@ def export_run(
                 rows = _five_guesses(run, rows, tight, tight_rows[same])
             make_folder(folder)
             path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
+            _require_no_blanks(rows["class"] if format == "kaggle" else [])
             write_predictions(path, rows, images, classes, format=format)
             hint = _write_image_list(path, evaluated, devkit) if format == "devkit" else ""
             yield f"{path}: {len(evaluated)} images{hint}"
@@ -90,7 +90,7 @@ def export_run(
 
 def _require_same_maps(run: StoredRun, tight: StoredRun) -> None:
     """Raise RunError if the two runs have other images, models or maps."""
-    changed = differences(
+    changed = known_differences(
         *(
             folder.identity.model_dump(mode="json", include=_MAPS_IDENTITY)
             for folder in (run, tight)
@@ -122,8 +122,28 @@ def _no_guesses(rows: pd.DataFrame) -> str:
     return ""
 
 
+def _require_no_blanks(names: Iterable[str]) -> None:
+    """Raise PredictionError for a class whose name a Kaggle file would take for several values."""
+    for name in dict.fromkeys(names):
+        if name.split() not in ([name], []):
+            raise PredictionError(
+                f"a Kaggle file separates its values by blanks, so it cannot name the class "
+                f"{name!r}; rename the class, or export with --format devkit"
+            )
+
+
 def _write_image_list(path: Path, evaluated: "pd.Series[str]", devkit: Path | None) -> str:
-    """Write the list of images beside a devkit file, and return how to score the file."""
+    """Write the list of images beside a devkit file, and return how to score the file.
+
+    Raises:
+        PredictionError: an image id has several lines, so a list cannot hold it.
+    """
+    for image_id in evaluated:
+        if image_id.splitlines() != [image_id]:
+            raise PredictionError(
+                f"the list of images has one id a line, so it cannot hold the image {image_id!r}; "
+                "rename the file, or export with --format kaggle"
+            )
     listing = path.with_name(f"{path.name.removesuffix('.txt')}.images.txt")
     write_atomically(listing, ("\n".join(evaluated) + "\n").encode())
     ids = f" --option devkit={devkit}" if devkit else ""
@@ -131,10 +151,12 @@ def _write_image_list(path: Path, evaluated: "pd.Series[str]", devkit: Path | No
 
 
 def _free_name(words: tuple[str, ...], taken: set[str]) -> str:
-    """A file name that is not taken: the words joined, with a number if needed."""
+    """A file name that is taken from now on: the words joined, with a number if needed."""
     plain = _file_name(*words)
     numbered = (f"{plain}-{number}" for number in itertools.count(2))
-    return next(name for name in itertools.chain([plain], numbered) if name not in taken)
+    free = next(name for name in itertools.chain([plain], numbered) if name not in taken)
+    taken.add(free)
+    return free
 
 
 def _file_name(*words: str) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Float
 from PIL import Image
 
+from wsol_bench.common.harmless import printable
 from wsol_bench.errors import ImageError, RunError
 from wsol_bench.geometry import Placement
 from wsol_bench.images.decode import load_image
@@ -61,13 +62,13 @@ def contact_sheet(run: StoredRun, path: Path, *, method: str, n_images: int = 24
         placement = protocol.input.place(image.height, image.width)
         _draw_image(axes, image, pd.Series(line), placement)
         _draw_boxes(axes, image, pd.Series(line), least_iou)
-        name = words.get(line["label"], line["label"]).split(",")[0]
+        name = printable(words.get(line["label"], line["label"]).split(",")[0])
         iou_text = f", IoU {line['iou']:.3f}" if "iou" in line else ""
         title = f"{name}\nrank {line['rank']}{iou_text}"
         axes.set_title(title, fontsize=8, parse_math=False)  # a "$" in a name is a dollar
-    model = chosen["model"].iloc[0]
+    names = printable(f"{chosen['model'].iloc[0]}, {method}, {protocol.name}")
     figure.suptitle(
-        f"{model}, {method}, {protocol.name}: white ground truth, green hit, red miss",
+        f"{names}: white ground truth, green hit, red miss",
         fontsize=10,
         parse_math=False,
     )

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
+from wsol_bench.common.harmless import markdown_text
 from wsol_bench.metrics.seeds import over_seeds
 from wsol_bench.runs.schema import METHOD_KEYS, MethodStatus
 
@@ -90,8 +91,8 @@ def columns_for_people(
     return table.astype(str)
 
 
-def footer(summary: pd.DataFrame, findings: Sequence[str] = ()) -> str:
-    """The lines below a summary: unit, protocols, reasons of methods not applicable, findings."""
+def footer(summary: pd.DataFrame, findings: Sequence[str] = ()) -> list[str]:
+    """The paragraphs below a summary: unit, protocols, why methods do not apply, findings."""
     kind = "Errors" if "top1_loc_error" in summary else "Accuracies"
     protocols = summary[["protocol", "protocol_hash"]].drop_duplicates().to_numpy().tolist()
     stamp = ", ".join(f"{name} ({digest})" if digest else name for name, digest in protocols)
@@ -101,7 +102,7 @@ def footer(summary: pd.DataFrame, findings: Sequence[str] = ()) -> str:
     lines += [
         f"{finding.rstrip('.?')}{'?' if finding[-1:] == '?' else '.'}" for finding in findings
     ]
-    return "\n\n".join(lines)
+    return lines
 
 
 def markdown(
@@ -111,9 +112,10 @@ def markdown(
 ) -> str:
     """The summary as a Markdown table, with its protocols, findings and the spread over seeds."""
     spread = seeds_for_people(summary)
-    seeds = f"\n{SEEDS_TITLE}:\n\n{markdown_table(spread)}\n" if len(spread) else ""
-    table = markdown_table(columns_for_people(summary, named))
-    return f"{table}\n\n{footer(summary, findings)}\n{seeds}"
+    seeds = f"\n{SEEDS_TITLE}:\n\n{_as_it_is(spread)}\n" if len(spread) else ""
+    table = _as_it_is(columns_for_people(summary, named))
+    below = "\n\n".join(map(markdown_text, footer(summary, findings)))
+    return f"{table}\n\n{below}\n{seeds}"
 
 
 def seeds_for_people(summary: pd.DataFrame) -> pd.DataFrame:
@@ -134,11 +136,16 @@ def seeds_for_people(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A table as Markdown."""
+    """A table as Markdown, whose cells are Markdown, too."""
     lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
     return "\n".join(
         f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
     )
+
+
+def _as_it_is(table: pd.DataFrame) -> str:
+    """A table as Markdown, whose cells and titles are text."""
+    return markdown_table(table.map(markdown_text).rename(columns=markdown_text))
 
 
 def records(summary: pd.DataFrame) -> list[dict[str, object]]:

@@ -2,24 +2,24 @@
 
 import inspect
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from wsol_bench.common.files import digest
 from wsol_bench.common.registry import import_object
+from wsol_bench.common.versions import UNKNOWN, installed_version
 
 __all__ = ["builder_digest", "code_digest"]
 
 
 def code_digest(function: Any) -> str:
-    """Digest of the file that defines a function; "unknown" if it has none."""
+    """Digest of the file that defines a function; ``UNKNOWN`` if no file can be read."""
     while isinstance(function, partial):
         function = function.func
     try:
         content = Path(inspect.getfile(function)).read_bytes()
     except (TypeError, OSError):  # defined in a notebook or in a C extension
-        return "unknown"
+        return UNKNOWN
     return digest(content)
 
 
@@ -28,8 +28,9 @@ def builder_digest(name: str) -> str | None:
 
     Returns:
         The version of timm for a model of timm, the digest of its builder's file for one by import
-        path, and None for one of torchvision.
+        path (both may be ``UNKNOWN``), and None for one of torchvision.
     """
     if name.startswith("timm/"):
-        return f"timm {version('timm')}"
+        timm = installed_version("timm")
+        return timm if timm == UNKNOWN else f"timm {timm}"
     return code_digest(import_object(name, "model builder")) if ":" in name else None

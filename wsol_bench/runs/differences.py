@@ -6,21 +6,59 @@ from typing import Any
 
 from pydantic import BaseModel
 
-__all__ = ["differences", "listed"]
+from wsol_bench.common.versions import UNKNOWN
+
+__all__ = ["completed", "differences", "known_differences", "listed"]
 
 _SHOWN = 8
+_NOTHING = "(nothing)"
+# In these parts of an identity every word is a user's own, so none means that a fact is unknown.
+_WORDS_OF_USERS = {"config", "protocol"}
 
 
 def differences(
     before: BaseModel | Mapping[str, Any], now: BaseModel | Mapping[str, Any]
 ) -> list[str]:
     """The values that differ, one line each: its dotted key, and both values."""
-    first, second = (dict(_leaves(_as_stored(tree))) for tree in (before, now))
+    return [f"{key}: {first} -> {second}" for key, first, second in _differing(before, now)]
+
+
+def known_differences(
+    before: BaseModel | Mapping[str, Any], now: BaseModel | Mapping[str, Any]
+) -> list[str]:
+    """The differences of facts: one that is ``UNKNOWN`` in a record differs from no value."""
     return [
-        f"{key}: {first.get(key, '(nothing)')} -> {second.get(key, '(nothing)')}"
-        for key in dict.fromkeys([*first, *second])
-        if not _equal(first.get(key, ...), second.get(key, ...))
+        f"{key}: {first} -> {second}"
+        for key, first, second in _differing(before, now)
+        if not (_is_unknown(key, first) or _is_unknown(key, second))
     ]
+
+
+def completed(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of facts in which those that are ``UNKNOWN`` have the values of another record."""
+
+    def known(key: str, value: Any, other: Any) -> Any:
+        if isinstance(value, dict) and isinstance(other, dict):
+            return {name: known(f"{key}.{name}", value[name], other.get(name)) for name in value}
+        return other if other is not None and _is_unknown(key, value) else value
+
+    return {key: known(key, value, now.get(key)) for key, value in before.items()}
+
+
+def listed(lines: Sequence[str]) -> str:
+    """The first differences, each on a line of its own, and the number of the others."""
+    more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return "".join(f"\n  {line}" for line in lines[:_SHOWN]) + more
+
+
+def _differing(
+    before: BaseModel | Mapping[str, Any], now: BaseModel | Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """The dotted key of each value that differs, and both values."""
+    first, second = (dict(_leaves(_as_stored(tree))) for tree in (before, now))
+    for key in dict.fromkeys([*first, *second]):
+        if not _equal(first.get(key, ...), second.get(key, ...)):
+            yield key, first.get(key, _NOTHING), second.get(key, _NOTHING)
 
 
 def _equal(before: object, now: object) -> bool:
@@ -28,10 +66,8 @@ def _equal(before: object, now: object) -> bool:
     return before == now or (before != before and now != now)
 
 
-def listed(lines: Sequence[str]) -> str:
-    """The first differences, each on a line of its own, and the number of the others."""
-    more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
-    return "".join(f"\n  {line}" for line in lines[:_SHOWN]) + more
+def _is_unknown(key: str, value: Any) -> bool:
+    return value == UNKNOWN and key.partition(".")[0] not in _WORDS_OF_USERS
 
 
 def _as_stored(tree: BaseModel | Mapping[str, Any]) -> Any:

@@ -5,16 +5,16 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from wsol_bench.datasets import Dataset
 from wsol_bench.datasets.findings import MEANINGS
 from wsol_bench.datasets.synsets import numbered_order
-from wsol_bench.errors import ModelError, WsolBenchError
+from wsol_bench.errors import DatasetError, ModelError, WsolBenchError
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.evaluator import Evaluator
-from wsol_bench.runs.experiment import load_model
+from wsol_bench.runs.experiment import Experiment, load_model
 from wsol_bench.runs.experiment_config import ExperimentConfig
-from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.schema import ImageStatus
 from wsol_bench.runs.scorer import Scorer
 from wsol_bench.scoring.kinds import scoring_of
@@ -42,29 +42,38 @@ def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
         WsolBenchError: the experiment cannot be run; raised after the last line.
     """
     dataset = config.dataset.load()
-    protocol = config.build_protocol()
     yield from _dataset_lines(dataset, examples)
-    methods = build_methods(config)
+    experiment = Experiment.resolve(config, dataset)  # whose errors are those of a run
+    protocol = experiment.protocol
+    if config.models:
+        experiment.device()
+    labels, tried = experiment.dataset.images["label"], []
     failed = 0
     for model in config.models:
         yield ""
         try:
-            classifier = load_model(model, dataset, protocol, methods.map_methods)
+            classifier = load_model(model, dataset, protocol, experiment.map_methods)
         except WsolBenchError as error:
             yield f"Model {model.shown_name}: CANNOT BE LOADED: {error}"
             failed += 1
             continue
+        tried.append(labels.isin(classifier.classes))
         yield from _classifier_lines(
             classifier, dataset, protocol, random=model.weights == "random"
         )
-    for method in methods.network_free:
-        opened = method.open(dataset)
+    for method in experiment.network_free:
+        opened = experiment.maps_or_boxes[method.name]
         n = sum(opened.covers(image_id) for image_id in dataset.images["image_id"])
         yield f"Method {method.name}: {method.gives} of {n} of {len(dataset)} images"
-    if config.models:
-        dataset.require_pixels()
     if failed:
         raise ModelError(f"{failed} of {len(config.models)} models cannot be loaded")
+    if not config.models:
+        ids = experiment.dataset.images["image_id"]
+        covers = [opened.covers for opened in experiment.maps_or_boxes.values()]
+        tried = [ids.map(lambda image_id: any(covered(image_id) for covered in covers))]
+    yield from _failed_lines(experiment, tried)
+    if experiment.selection_run is not None:  # it must be a run of the same models and methods
+        experiment.identity()
 
 
 def _dataset_lines(dataset: Dataset, examples: int) -> Iterator[str]:
@@ -77,12 +86,7 @@ def _dataset_lines(dataset: Dataset, examples: int) -> Iterator[str]:
     pixels = int((images["path"] != "").sum())
     yield f"  images with pixels: {pixels}; without: {len(dataset) - pixels}"
     yield f"  images with several boxes: {int((images['n_boxes'] > 1).sum())}"
-    blacklisted = int(images["blacklisted"].sum())
-    yield f"  blacklisted: {blacklisted or 'none known (a blacklist comes with a devkit)'}"
-    with_id = int((dataset.classes["ilsvrc_id"] > 0).sum())
-    yield f"  classes with an ILSVRC2012_ID: {with_id}" + (
-        "" if with_id else " (devkit files cannot be read or written; give 'devkit: DIR')"
-    )
+    yield from _ilsvrc_lines(dataset)
     wnids = dataset.classes["wnid"].tolist()
     yield f"  class order (sorted as text): {_shown_order(wnids, dataset)}"
     if numbered_order(wnids) is not None:
@@ -115,6 +119,46 @@ def _shown_order(wnids: Sequence[str], dataset: Dataset) -> str:
         )
         for index in sorted({0, last // 2, last} - {-1})
     )
+
+
+def _ilsvrc_lines(dataset: Dataset) -> Iterator[str]:
+    """Lines about what only ILSVRC's devkit says; none about a data set that is not ILSVRC's."""
+    blacklisted = int(dataset.images["blacklisted"].sum())
+    with_id = int((dataset.classes["ilsvrc_id"] > 0).sum())
+    if dataset.name == "imagenet" or blacklisted or with_id:
+        yield f"  blacklisted: {blacklisted or 'none known (a blacklist comes with a devkit)'}"
+        yield f"  classes with an ILSVRC2012_ID: {with_id}" + (
+            "" if with_id else " (devkit files cannot be read or written; give 'devkit: DIR')"
+        )
+
+
+def _failed_lines(experiment: Experiment, tried: Sequence["pd.Series[bool]"]) -> Iterator[str]:
+    """Lines about the images that no pass can evaluate; DatasetError if a run fails for them.
+
+    Args:
+        experiment: the experiment.
+        tried: for each model, which images a run tries to evaluate.
+    """
+    images, config = experiment.dataset.images, experiment.config
+    lacking, reason = images["path"] == "", "the data set holds no pixels of them"
+    if not config.models:
+        lacking = (images["height"] == 0) | (images["width"] == 0)
+        reason = "neither an image file nor a table (docs/datasets.md) tells their size"
+    n_tried = sum(int(of_model.sum()) for of_model in tried)
+    n_failed = sum(int((of_model & lacking).sum()) for of_model in tried)
+    if not n_tried:
+        raise DatasetError(
+            f"none of {len(images)} images can be evaluated: expected images of classes that a "
+            "model knows, or with a map or box, found none"
+        )
+    if n_failed > config.max_failed * n_tried or n_failed == n_tried:
+        first = pd.concat([images.loc[of_model & lacking, "image_id"] for of_model in tried])
+        raise DatasetError(
+            f"{n_failed} of {n_tried} images cannot be evaluated, more than max_failed "
+            f"({config.max_failed:g}) allows, since {reason}; the first is {first.iloc[0]}"
+        )
+    if n_failed:
+        yield f"{n_failed} of {n_tried} images cannot be evaluated: {reason}"
 
 
 def _classifier_lines(

@@ -4,10 +4,10 @@ import hashlib
 import platform
 from collections.abc import Iterator
 from functools import lru_cache
-from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
+from wsol_bench.common.versions import UNKNOWN, installed_version
 from wsol_bench.runs.facts import Facts
 
 __all__ = ["Environment"]
@@ -18,6 +18,8 @@ _PACKAGES = ("wsol-bench", "torch", "torchvision", "numpy", "numba", "pillow")
 
 class Environment(Facts):
     """Everything that a number may depend on in addition to the experiment and its data.
+
+    What cannot be told is ``UNKNOWN``, which is not different from anything.
 
     Attributes:
         versions: the version of each package.
@@ -32,17 +34,23 @@ class Environment(Facts):
     @classmethod
     def here(cls) -> "Environment":
         """The environment of this process."""
-        versions = {name: version(name) for name in _PACKAGES}
+        versions = {name: installed_version(name) for name in _PACKAGES}
         return cls(versions=versions, python=platform.python_version(), sources=_package_digest())
 
 
 @lru_cache(maxsize=1)
 def _package_digest() -> str:
-    """Digest of this package's code and protocols; a change of its documentation does not enter."""
+    """Digest of this package's code and protocols; ``UNKNOWN`` if a file cannot be read.
+
+    A change of its documentation does not enter.
+    """
     content = hashlib.sha256()
-    for name, file in sorted(_walk(files("wsol_bench"), "")):
-        content.update(f"{name}\n".encode())
-        content.update(file.read_bytes())
+    try:
+        for name, file in sorted(_walk(files("wsol_bench"), "")):
+            content.update(f"{name}\n".encode())
+            content.update(file.read_bytes())
+    except OSError:
+        return UNKNOWN
     return content.hexdigest()[:16]
 
 

@@ -117,8 +117,12 @@ class Experiment:
     _loaded: dict[int, "Classifier"] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def resolve(cls, config: ExperimentConfig) -> "Experiment":
+    def resolve(cls, config: ExperimentConfig, dataset: Dataset | None = None) -> "Experiment":
         """Look up every name, load the data set and open the network-free methods.
+
+        Args:
+            config: the configuration.
+            dataset: its whole data set, if that is loaded already.
 
         Raises:
             ConfigError: a name is unknown, or an option does not fit.
@@ -127,7 +131,7 @@ class Experiment:
         """
         resolved = _Resolved.of(config)  # first, since it takes the least time to fail
         protocol = resolved.protocol
-        dataset = config.dataset.load()
+        dataset = config.dataset.load() if dataset is None else dataset
         if config.models:
             dataset.require_pixels()
         only_localized = not config.models or not protocol.has_classification

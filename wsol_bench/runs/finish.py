@@ -4,6 +4,7 @@ from collections import Counter
 
 import pandas as pd
 
+from wsol_bench.common.harmless import csv_text
 from wsol_bench.errors import DatasetError, RunError
 from wsol_bench.metrics.seeds import over_seeds
 from wsol_bench.report.tables import markdown
@@ -23,7 +24,7 @@ def finish(folder: RunFolder) -> pd.DataFrame:
         table = markdown(summary, folder.identity.named_metrics, findings)
         files = {"summary.md": table}
         if len(seeds := over_seeds(summary)):
-            files["seeds.csv"] = seeds.to_csv(index=False)
+            files["seeds.csv"] = csv_text(seeds)
         folder.finish(summary, files)
     return summary
 

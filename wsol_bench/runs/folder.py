@@ -25,6 +25,7 @@ import pyarrow as pa
 import yaml
 
 from wsol_bench.common.files import link, locked, write_atomically
+from wsol_bench.common.harmless import csv_text
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import RunError
 from wsol_bench.runs.checksums import CHECKSUMS, sha256
@@ -174,13 +175,18 @@ class RunFolder(StoredRun):
     @classmethod
     def _of(cls, path: Path, identity: Identity) -> "RunFolder":
         """The run in a folder; RunError, with what differs, if it has another identity."""
-        if changed := read_manifest(path).identity.changed(identity):
+        manifest = read_manifest(path)
+        if changed := manifest.identity.changed(identity):
             raise RunError(
                 f"{path} holds another run. These values differ (in the folder -> now):"
                 f"{listed(changed)}\n"
                 "choose another folder with --out, or delete that run with --force"
             )
-        return cls(path)
+        folder = cls(path)
+        completed = manifest.identity.completed(identity)
+        if manifest.finished is None and completed != manifest.identity:
+            folder.update(identity=completed)  # with what the run did not know of itself before
+        return folder
 
     def _begin(
         self, config: Mapping[str, Any], classes: pd.DataFrame, selection: pd.DataFrame | None
@@ -281,7 +287,7 @@ class RunFolder(StoredRun):
             summary: the summary.
             files: the text of other files in ``tables``, by name.
         """
-        write_atomically(self.path / "tables/summary.csv", summary.to_csv(index=False).encode())
+        write_atomically(self.path / "tables/summary.csv", csv_text(summary).encode())
         for name, text in files.items():
             write_atomically(self.path / "tables" / name, text.encode())
         self.update(finished=_now())

@@ -11,7 +11,7 @@ from pydantic import model_validator
 from wsol_bench.common import files
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.model import AnyProtocol
-from wsol_bench.runs.differences import differences
+from wsol_bench.runs.differences import completed, known_differences
 from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.facts import (
     DatasetFacts,
@@ -98,7 +98,7 @@ class Identity(Facts):
         return files.digest(self.model_dump_json().encode())
 
     def changed(self, now: "Identity") -> list[str]:
-        """The values that differ in another identity; see ``differences``.
+        """The values that differ in another identity; see ``known_differences``.
 
         ``rescored_from`` and ``merged_from`` are compared only if ``now`` sets them. So an
         experiment can be run in the folder of its merged or rescored run, which is then read.
@@ -111,7 +111,12 @@ class Identity(Facts):
         before, after = (
             identity.model_dump(mode="json", exclude=ignored) for identity in (self, now)
         )
-        return differences(before, after)
+        return known_differences(before, after)
+
+    def completed(self, now: "Identity") -> "Identity":
+        """This identity with what is unknown in it as another identity knows it."""
+        before, after = (identity.model_dump(mode="json") for identity in (self, now))
+        return Identity.model_validate(completed(before, after))
 
     @property
     def measured(self) -> MeasuredColumns:

@@ -6,12 +6,12 @@ It holds the run's identity, and when and where the run was made.
 import json
 import uuid
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, ValidationError
 
+from wsol_bench import __version__
 from wsol_bench.common.files import digest, write_atomically
 from wsol_bench.errors import RunError
 from wsol_bench.runs.facts import Facts
@@ -83,9 +83,7 @@ class Manifest(Facts):
     @classmethod
     def begin(cls, identity: Identity, started: str) -> "Manifest":
         """The manifest of a new run."""
-        return cls(
-            version=version("wsol-bench"), id=uuid.uuid4().hex, identity=identity, started=started
-        )
+        return cls(version=__version__, id=uuid.uuid4().hex, identity=identity, started=started)
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
@@ -172,9 +170,9 @@ def _of_another_format(path: Path, content: Mapping[str, Any]) -> str:
         f"wsol_bench {written}" if isinstance(written, str) else "another version of wsol_bench"
     )
     advice = "Run the experiment again (--force writes in its place)"
-    if isinstance(written, str) and written != version("wsol-bench"):
+    if isinstance(written, str) and written != __version__:
         advice += f", or read it with that version: pip install wsol-bench=={written}"
     return (
         f"{path} was written by {writer} in format {content.get('format', 1)}; this is wsol_bench "
-        f"{version('wsol-bench')}, which reads format {FORMAT}. {advice}"
+        f"{__version__}, which reads format {FORMAT}. {advice}"
     )

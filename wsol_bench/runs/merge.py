@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from wsol_bench.errors import RunError
-from wsol_bench.runs.differences import differences, listed
+from wsol_bench.runs.differences import known_differences, listed
 from wsol_bench.runs.experiment_config import ExperimentConfig
 from wsol_bench.runs.finish import finish, require_evaluated
 from wsol_bench.runs.folder import RunFolder
@@ -68,16 +68,21 @@ def require_not_above(out: Path, runs: Sequence[StoredRun]) -> None:
 
 
 def _require_one_run(shards: Sequence[StoredRun]) -> Identity:
-    """The identity of the run that was split; RunError unless all are finished shards of it."""
-    identities = [_unsplit(shard.identity) for shard in shards]
-    for shard, identity in zip(shards, identities, strict=True):
+    """The identity of the run that was split; RunError unless all are finished shards of it.
+
+    What one shard does not know of itself is taken from the others.
+    """
+    whole = _unsplit(shards[0].identity)
+    for shard in shards:
         shard.require_finished()
-        if changed := differences(identities[0], identity):
+        identity = _unsplit(shard.identity)
+        if changed := known_differences(whole, identity):
             raise RunError(
                 f"{shards[0].path} and {shard.path} are not shards of one run. These values "
                 f"differ:{listed(changed)}"
             )
-    return identities[0]
+        whole = whole.completed(identity)
+    return whole
 
 
 def _require_all_parts(shards: Sequence[StoredRun], n_parts: int) -> dict[int, StoredRun]:

@@ -36,6 +36,10 @@ def build_methods(config: ExperimentConfig) -> Methods:
         ConfigError: an unknown name, an option that does not fit, two methods with one name, a map
             method without a model, or faithfulness without a map of the first prediction.
     """
+    if not config.models:  # told before torch is imported
+        for named in config.methods:
+            if named.name not in NETWORK_FREE and ":" not in named.name:
+                raise _needs_a_model(named.label or named.name)
     built = uniquely_named(method for named in config.methods for method in _build(named))
     network_free = [method for method in built if isinstance(method, NetworkFreeMethod)]
     map_methods: list[Any] = [
@@ -52,11 +56,15 @@ def build_methods(config: ExperimentConfig) -> Methods:
             "maps of the image's label alone; give one of them 'classes: all'"
         )
     if map_methods and not config.models:
-        raise ConfigError(
-            f"map method {map_methods[0].name!r} needs a model; name a model under 'models' "
-            f"(methods that need no model are {', '.join(network_free_methods)})"
-        )
+        raise _needs_a_model(map_methods[0].name)
     return Methods(map_methods, network_free)
+
+
+def _needs_a_model(name: str) -> ConfigError:
+    return ConfigError(
+        f"map method {name!r} needs a model; name a model under 'models' (methods that need no "
+        f"model are {', '.join(network_free_methods)})"
+    )
 
 
 def _build(named: MethodConfig) -> list[Any]:

@@ -1,15 +1,15 @@
 """Carry out an experiment, or resume a run that was interrupted."""
 
 import itertools
-import shutil
 import weakref
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from wsol_bench.common.progress import progress
+from wsol_bench.common.temporary import keep, temporary_folder
 from wsol_bench.errors import RunError
 from wsol_bench.runs.engines.base import Engine
 from wsol_bench.runs.engines.local import LocalEngine
@@ -55,14 +55,15 @@ def run(
     """
     if out is not None:
         return _carry_out(config, lambda identity: Path(out), engine, shard, force=force)
-    home = Path(mkdtemp(prefix="wsol_bench-"))
-    try:
-        results = _carry_out(config, lambda identity: home, engine, shard, force=force)
-    except BaseException:
-        if not (home / "images").exists():  # no part is done, so there is nothing to continue
-            shutil.rmtree(home, ignore_errors=True)
-        raise
-    weakref.finalize(results.folder, shutil.rmtree, home, ignore_errors=True)
+    with ExitStack() as stack:
+        home = stack.enter_context(temporary_folder())
+        try:
+            results = _carry_out(config, lambda identity: home, engine, shard, force=force)
+        except BaseException:
+            if (home / "images").exists():  # parts are done, so the run can be continued
+                keep(home)
+            raise
+        weakref.finalize(results.folder, stack.pop_all().close)
     return results
 
 

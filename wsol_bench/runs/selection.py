@@ -10,6 +10,7 @@ import pandas as pd
 from wsol_bench.common.files import digest
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.model import Protocol
+from wsol_bench.runs.differences import known_differences
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.schema import METHOD_KEYS, SELECTION
@@ -70,7 +71,7 @@ class SelectionRun:
             for name, facts in needed.items():
                 if name not in available:
                     raise ConfigError(f"{where} has no {kind} {name!r}, which this run has")
-                if available[name] != facts:
+                if known_differences(available[name], facts):
                     raise ConfigError(
                         f"{where} has another {kind} {name!r} than this run; thresholds apply only "
                         f"to the same {kind}"
@@ -121,9 +122,9 @@ def _choices(protocol: Protocol) -> dict[str, Any]:
     return content
 
 
-def _network_free_code(identity: Identity) -> dict[str, str]:
+def _network_free_code(identity: Identity) -> dict[str, dict[str, str]]:
     """The digest of the code of each network-free method, by name."""
-    return {name: facts.source for name, facts in identity.sources.items()}
+    return {name: {"source": facts.source} for name, facts in identity.sources.items()}
 
 
 def _other_options(selected: Identity, identity: Identity) -> str | None:

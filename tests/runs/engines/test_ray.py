@@ -44,6 +44,22 @@ killer_cam = MapMethod("killer_cam", function, cam.plan, "")
 """
 
 
+# CAM, but as often as the file ``deaths_left`` says a worker dies when it imports this.
+KILLER_AT_START = """
+import os, signal
+from pathlib import Path
+from wsol_bench.methods.base import cam_methods, MapMethod
+
+LEFT = Path(__file__).with_name("deaths_left")
+left = int(LEFT.read_text())
+if left and Path(__file__).with_name("driver").read_text() != str(os.getpid()):
+    LEFT.write_text(str(left - 1))
+    os.kill(os.getpid(), signal.SIGKILL)
+cam = cam_methods.get("cam")
+killer_cam = MapMethod("killer_cam", cam.function, cam.plan, "")
+"""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     ray = pytest.importorskip("ray")
@@ -210,6 +226,54 @@ class TestDeaths:
         on = wsol_bench.run(experiment, out=tmp_path / "run")
         assert on.n_before == 1
         assert_same(on, wsol_bench.run(experiment))
+
+
+class TestDeathsAtTheStart:
+    @pytest.fixture
+    def deaths_left(self, tmp_path, monkeypatch):
+        """The file that says how often a worker is still to die while it starts."""
+        (tmp_path / "killer_at_start.py").write_text(KILLER_AT_START)
+        (tmp_path / "driver").write_text(str(os.getpid()))
+        (tmp_path / "deaths_left").write_text("0")
+        monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+        yield tmp_path / "deaths_left"
+        sys.modules.pop("killer_at_start", None)
+
+    @pytest.fixture
+    def experiment(self, root, deaths_left):
+        return experiment_of(root, methods=["killer_at_start:killer_cam"])
+
+    def test_are_tried_again(self, experiment, deaths_left):
+        local = wsol_bench.run(experiment)
+        deaths_left.write_text("2")
+        ours = wsol_bench.run(experiment, engine=RayEngine(n_actors=1))
+        assert deaths_left.read_text() == "0", "nobody died"
+        assert_same(ours, local)
+
+    def test_three_times_are_an_error_that_says_so(self, experiment, deaths_left):
+        deaths_left.write_text("100")
+        with pytest.raises(
+            WorkerError, match=r"^3 Ray workers died while they started, the last with: The actor"
+        ):
+            wsol_bench.run(experiment, engine=RayEngine(n_actors=1))
+        assert deaths_left.read_text() == "97"
+
+    def test_leave_the_run_to_a_worker_that_lives(self, experiment, deaths_left, tmp_path):
+        """One worker starts well and makes every part while all others die."""
+        local = wsol_bench.run(experiment)
+        text = KILLER_AT_START.replace("if left and", "if 0 < left < 100 and").replace(
+            "cam = cam_methods", "if left == 100: LEFT.write_text('50')\ncam = cam_methods"
+        )
+        text = text.replace("cam.function, cam", "slow, cam").replace(
+            "killer_cam =", "def slow(r):\n  import time; time.sleep(6); return cam.function(r)\n"
+            "killer_cam =",
+        )  # fmt: skip
+        (tmp_path / "killer_at_start.py").write_text(text)
+        (tmp_path / "driver").write_text("")
+        (tmp_path / "deaths_left").write_text("100")
+        ours = wsol_bench.run(experiment, engine=RayEngine(n_actors=2))
+        assert 40 < int(deaths_left.read_text()) < 50
+        assert_same(ours, local)
 
 
 def test_the_command_starts_ray_and_actors_work_where_it_was_called(local, tmp_path):

@@ -11,7 +11,6 @@ Image i depends on (seed, split, i) alone, so a longer data set begins with a sh
 """
 
 import hashlib
-import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +21,7 @@ from PIL import Image
 
 from wsol_bench.common.files import cache_folder
 from wsol_bench.common.progress import progress
+from wsol_bench.common.temporary import temporary_folder
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.imagenet.loader import imagenet
 from wsol_bench.datasets.shapes import paint, scene
@@ -96,8 +96,8 @@ def write_shapes(
     if root.exists():
         return
     root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent) as temporary:
-        whole = Path(temporary, root.name)
+    with temporary_folder(root.parent) as temporary:
+        whole = temporary / root.name
         _write(whole, split, seed, n_images, advance)
         try:
             whole.rename(root)

@@ -3,11 +3,11 @@
 import importlib
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from importlib.metadata import version
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from wsol_bench.capture import Plan
+from wsol_bench.common.versions import UNKNOWN, installed_version
 from wsol_bench.common.vocabulary import Scope
 from wsol_bench.errors import ConfigError, did_you_mean
 from wsol_bench.methods.base import MapFunction, MapMethod
@@ -106,6 +106,7 @@ def library_method(
         options: the options, as ``options_of`` returns them.
         scope: see ``MapMethod.scope``.
     """
+    version = installed_version(distribution)
     record = inspect.Parameter("record", inspect.Parameter.POSITIONAL_ONLY)
     # ``inspect.signature`` returns this, and options are bound by it.
     function.__signature__ = inspect.Signature([record, *options.values()])  # type: ignore[attr-defined]
@@ -113,7 +114,7 @@ def library_method(
         name,
         function,
         Plan(),
-        f"{distribution} {version(distribution)}",
+        version if version == UNKNOWN else f"{distribution} {version}",
         scope=scope,
         classes="label",  # each class costs a pass, or many
     )

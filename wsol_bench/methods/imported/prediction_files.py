@@ -14,7 +14,6 @@ Longer than 400 lines because what is read and what is written are the same form
 """
 
 import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.common.files import write_atomically
+from wsol_bench.common.harmless import csv_text
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.datasets import ROOT_ID, ROOT_SYNSET, Dataset
@@ -383,14 +383,12 @@ def write_predictions(
         corners = _NO_BOX if np.isnan(box).any() else " ".join(map(repr, box.tolist()))
         label = wnid if format == "kaggle" and wnid != _NO_CLASS else _devkit_label(wnid, ids)
         of_image.append(f"{label} {corners}")
-    lines = [[" ".join(predictions[image_id])] for image_id in evaluated]
-    text = io.StringIO()
+    lines = [" ".join(predictions[image_id]) for image_id in evaluated]
     if format == "kaggle":
-        table = [[image_id, *line] for image_id, line in zip(evaluated, lines, strict=True)]
-        csv.writer(text, lineterminator="\n").writerows([["ImageId", "PredictionString"], *table])
+        text = csv_text(pd.DataFrame({"ImageId": evaluated, "PredictionString": lines}))
     else:
-        text.writelines(f"{line}\n" for [line] in lines)
-    write_atomically(path, text.getvalue().encode())
+        text = "".join(f"{line}\n" for line in lines)
+    write_atomically(path, text.encode())
 
 
 def _devkit_label(wnid: str, ids: Mapping[str, int]) -> str:

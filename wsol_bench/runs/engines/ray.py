@@ -10,15 +10,16 @@ import socket
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsol_bench.common.versions import installed_version
 from wsol_bench.datasets import Dataset
-from wsol_bench.errors import ConfigError, WorkerError
+from wsol_bench.errors import ConfigError, WorkerError, WsolBenchError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
-from wsol_bench.runs.differences import differences
+from wsol_bench.runs.differences import known_differences
 from wsol_bench.runs.engines.base import DEATHS
+from wsol_bench.runs.engines.ray_cluster import connected
 from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.experiment import Experiment, Part
 from wsol_bench.runs.experiment_config import ExperimentConfig
@@ -57,8 +58,6 @@ class RayEngine:
 
     def facts(self, experiment: Experiment) -> dict[str, Any]:
         """Say where the work is done; ConfigError if Ray cannot hand the device out."""
-        from importlib.metadata import version
-
         if experiment.config.device not in {"auto", "cpu", "cuda"}:
             raise ConfigError(
                 f"device: expected auto, cuda or cpu with --engine ray, which hands out the GPUs "
@@ -67,7 +66,7 @@ class RayEngine:
         return {
             "engine": "ray",
             "device": experiment.config.device,
-            "ray": version("ray"),
+            "ray": installed_version("ray"),
             "address": self._address,
         }
 
@@ -83,47 +82,18 @@ class RayEngine:
 
         Raises:
             ConfigError: Ray cannot be used here or at the address.
-            WorkerError: no actor could start, or actors died repeatedly at one part.
+            WorkerError: no actor could start, or actors died repeatedly at one part or at their
+                start.
             WsolBenchError: see ``Evaluator.evaluate``.
         """
         if parts:
-            with self._cluster() as (n_gpus, n_cpus):
+            with connected(self._address, self._n_actors) as (n_gpus, n_cpus):
                 on_gpu = n_gpus > 0 and experiment.config.device != "cpu"
                 n_actors = self._n_actors or (n_gpus if on_gpu else n_cpus)
                 crew = _Crew(experiment, min(n_actors, len(parts)), parts, on_gpu=on_gpu)
                 for part, tables in crew.evaluate():
                     yield part, tables
                     advance(len(part.images))
-
-    @contextmanager
-    def _cluster(self) -> Iterator[tuple[int, int]]:
-        """Connect to Ray or start it; yield the number of its GPUs and of its CPU cores."""
-        import ray
-
-        started = not ray.is_initialized()
-        if started:
-            # One actor for each core that this process may use, which may be fewer than there are.
-            local_options = {
-                "num_cpus": max(self._n_actors or 0, _cores()),
-                "include_dashboard": False,
-            }
-            options = (
-                {"address": self._address}
-                if self._address
-                else {"address": "local", **local_options}
-            )
-            try:
-                _require_reachable(self._address)
-                ray.init(**options, log_to_driver=False, configure_logging=False)
-            except (OSError, RuntimeError, ValueError) as error:  # ConnectionError among these
-                where = f"at {self._address}" if self._address else "on this machine"
-                raise ConfigError(f"Ray {where} cannot be used: {error}") from error
-        try:
-            resources = ray.cluster_resources()
-            yield int(resources.get("GPU", 0)), max(1, int(resources.get("CPU", 1)))
-        finally:
-            if started:
-                ray.shutdown()
 
 
 class _Stream(NamedTuple):
@@ -171,6 +141,8 @@ class _Crew:
         # part. Workers decode ahead, so a part can only be blamed if its worker had no other.
         self._deaths: Counter[int] = Counter()
         self._streams: dict[Any, _Stream] = {}
+        # How many workers in a row died while they started.
+        self._deaths_at_start = 0
         # Only an actor that runs is given parts: the cluster may never have room for the others.
         self._idle: list[Any] = []
         self._starting: dict[Any, Any] = {}
@@ -212,15 +184,39 @@ class _Crew:
         return ready[0]
 
     def _welcome(self, start: Any) -> None:
-        """Mark an actor as idle once it has started; WorkerError if it could not start."""
+        """Mark an actor as idle once it has started.
+
+        An actor that dies while it starts is tried again. The third death in a row ends the run if
+        no actor lives, and otherwise the run goes on with those that do.
+
+        Raises:
+            WorkerError: the actor finds that it cannot work there, or three actors died.
+        """
         import ray
 
         actor = self._starting.pop(start)
         try:
             ray.get(start)
+        except ray.exceptions.RayTaskError as error:  # it lives; to start it again mends nothing
+            cause = error.cause
+            reason = str(cause) if isinstance(cause, WsolBenchError) else _reason(error)
+            raise WorkerError(f"a Ray worker cannot start: {reason}") from None
         except ray.exceptions.RayError as error:
-            raise WorkerError(f"a Ray worker cannot start: {_reason(error)}") from None
-        self._idle.append(actor)
+            self._deaths_at_start += 1
+            if self._deaths_at_start < DEATHS:
+                return
+            self._deaths_at_start = 0
+            n_alive = len(self._streams) + len(self._idle)
+            if not n_alive:
+                raise WorkerError(
+                    f"{DEATHS} Ray workers died while they started, the last with: "
+                    f"{_reason(error)}. Is the memory full (--actors takes fewer)? The finished "
+                    "parts are kept"
+                ) from None
+            self._n_actors = n_alive
+        else:
+            self._deaths_at_start = 0
+            self._idle.append(actor)
 
     def _receive(self, key: Any) -> tuple[Part, Tables] | None:
         """The next part of a stream with its tables; None if the stream has ended or died."""
@@ -292,9 +288,6 @@ class _Worker:
         folder: the working directory of the driver.
         path: the module search path of the driver.
         versions: the versions of packages at the driver.
-
-    Raises:
-        WorkerError: this machine has other versions, or does not see the data set.
     """
 
     def __init__(
@@ -305,32 +298,42 @@ class _Worker:
         path: list[str],
         versions: dict[str, str],
     ) -> None:
+        # An error here could not be told from a death, so all work is done in ``start``.
+        self._config = config
+        self._loaded = loaded
+        self._folder = folder
+        self._path = path
+        self._versions = versions
+
+    def start(self) -> None:
+        """Get ready to evaluate.
+
+        Raises:
+            WorkerError: this machine has other versions, or does not see the data set.
+        """
         # So ``my_module:my_cam`` and relative paths mean the same as at the driver.
-        if Path(folder).is_dir():
-            os.chdir(folder)
-        sys.path.extend(entry for entry in path if entry not in sys.path)
+        if Path(self._folder).is_dir():
+            os.chdir(self._folder)
+        sys.path.extend(entry for entry in self._path if entry not in sys.path)
         if "OMP_NUM_THREADS" not in os.environ:  # Ray sets it to the number of the actor's cores
             import torch
 
             torch.set_num_threads(1)
         host = socket.gethostname()
-        if changed := differences(versions, Environment.here().versions):
+        if changed := known_differences(self._versions, Environment.here().versions):
             raise WorkerError(
                 f"{host} has other versions (driver -> {host}): {', '.join(changed)}; install the "
                 "driver's versions on every machine"
             )
-        dataset, maps_or_boxes = loaded
+        dataset, maps_or_boxes = self._loaded
         files = [path for path in dataset.images["path"].iloc[[0, -1]] if path]
         if files and not any(Path(file).exists() for file in files):
             raise WorkerError(
                 f"{host} does not see the data set: {files[0]} does not exist there; every machine "
                 "needs the data set at the same path"
             )
-        experiment = ExperimentConfig.model_validate(config)
+        experiment = ExperimentConfig.model_validate(self._config)
         self._experiment = Experiment.on_worker(experiment, dataset, maps_or_boxes)
-
-    def start(self) -> None:
-        """Do nothing; the call returns when the actor runs."""
 
     def evaluate(self, parts: list[Part]) -> Iterator[tuple[int, Tables]]:
         """Evaluate parts; yield the number and the tables of each, in order."""
@@ -341,15 +344,3 @@ class _Worker:
 def _reason(error: Exception) -> str:
     """The last line of an error of Ray, which says the most."""
     return str(error).strip().rpartition("\n")[2].strip() or type(error).__name__
-
-
-def _require_reachable(address: str | None) -> None:
-    """Raise OSError if nobody listens at ``host:port``; Ray itself would try for many minutes."""
-    host, colon, port = (address or "").rpartition(":")
-    if colon and "/" not in host and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def _cores() -> int:
-    """The number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

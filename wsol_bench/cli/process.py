@@ -1,0 +1,146 @@
+"""The process of a command: how it ends, whatever it is that ends it.
+
+| what ends it                                     | exit code   | on standard error |
+|--------------------------------------------------|-------------|-------------------|
+| an error of this package or of the system        | 1           | the error         |
+| a command line that is not valid (typer)         | 2           | usage             |
+| Ctrl-C (SIGINT)                                  | 130         | a line            |
+| a closed terminal (SIGHUP), a request (SIGTERM)  | 129, 143    | a line            |
+| nobody reads standard output, as behind ``head`` | 141         | nothing           |
+
+This module imports nothing that takes time, so that there is no moment at which Ctrl-C is a
+traceback.
+"""
+
+import contextlib
+import io
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from wsol_bench.common.harmless import printable_lines
+from wsol_bench.errors import PluginError, WsolBenchError
+
+__all__ = ["endings", "main", "print_message", "want_traceback"]
+
+_HANDLED = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_FAILED, _NO_READER = 1, 141
+
+# Whether ``--debug`` was given, and the signal that ends this process.
+_wants_traceback = [False]
+_received = [signal.SIGINT]
+
+
+def main() -> None:
+    """Run the command that was typed; an error of this package is a message, not a traceback."""
+    # ``my_module:my_cam`` may lie in the working directory, as with ``python -m``; last, so that
+    # nothing there hides an installed module.
+    _open_streams()
+    with _signals_are_interrupts(), endings():
+        sys.path.append(str(Path.cwd()))
+        from wsol_bench.cli.program import app
+
+        app()
+
+
+def want_traceback(wanted: bool) -> bool:
+    """Note whether errors are to be printed with their traceback."""
+    _wants_traceback[0] = wanted
+    return wanted
+
+
+def print_message(text: str) -> None:
+    """Print a line for the person at the keyboard, on standard error, if it can be written to."""
+    with contextlib.suppress(OSError):
+        print(printable_lines(text), file=sys.stderr)
+
+
+@contextmanager
+def endings() -> Iterator[None]:
+    """End this process as the table above says, if the command inside is ended by an exception.
+
+    A KeyboardInterrupt may have a sentence on how to go on.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except KeyboardInterrupt as error:
+        advice = f" {error}" if str(error) else ""
+        print_message(f"Interrupted.{advice}")
+        _end(128 + _received[0])
+    except (WsolBenchError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout):
+            _end(_NO_READER)
+        if _wants_traceback[0]:
+            print_message(traceback.format_exc().rstrip("\n"))
+        print_message(f"Error: {error}")
+        if isinstance(error, PluginError) and error.__cause__ and not _wants_traceback[0]:
+            print_message("wsol-bench --debug COMMAND ... prints the traceback, too.")
+        _end(_FAILED)
+
+
+def _end(code: int) -> None:
+    """Exit; what cannot be written any more is dropped, since Python would complain of it later."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
+    sys.exit(code)
+
+
+def _has_no_reader(stream: object) -> bool:
+    """Return whether a stream is a pipe whose other end is closed."""
+    if not (isinstance(stream, io.TextIOWrapper) and hasattr(select, "poll")):
+        return True
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+def _open_streams() -> None:
+    """Make each standard stream one that can be written to whatever is printed.
+
+    A stream that was closed (``>&-``) leads nowhere; the next file that is opened would have its
+    number otherwise, and receive what libraries print. A character that the encoding lacks (as in
+    ASCII, or of a file name that is no UTF-8) is escaped.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _signals_are_interrupts() -> Iterator[None]:
+    """Let signals that ask for an end do what Ctrl-C does; a second one ends the process at once.
+
+    A signal that is ignored, as by ``nohup``, stays so.
+    """
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        _received[0] = signal.Signals(number)
+        raise KeyboardInterrupt
+
+    _received[0] = signal.SIGINT
+    before = {
+        number: signal.signal(number, interrupt)
+        for number in _HANDLED
+        if signal.getsignal(number) == signal.SIG_DFL
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

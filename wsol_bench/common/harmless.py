@@ -1,0 +1,45 @@
+"""Text of other people in outputs: one function for each kind of output makes it harmless.
+
+Labels, image ids, file names and errors come from data sets, plug-ins and the network. None of them
+may steer a terminal, open a table's cell, or become markup. JSON needs no function: ``json.dumps``
+escapes whatever is not plain ASCII. In pictures ``printable`` is drawn with ``parse_math=False``.
+"""
+
+import csv
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["csv_text", "markdown_text", "printable", "printable_lines"]
+
+# What Markdown or HTML may take for markup, anywhere in a line; "_" is none within a word.
+_MARKUP = re.compile(r"[\\`*|<>&\[\]~$#]|(?<!\w)_|_(?!\w)")
+
+
+def printable(text: str) -> str:
+    """The text on one line of a terminal, with control characters escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """A text of several lines for a terminal, with all other control characters escaped."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def markdown_text(text: str) -> str:
+    """The text on one line of Markdown, or in a cell of its tables, as it is and not as markup."""
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", printable(text))
+
+
+def csv_text(table: "pd.DataFrame") -> str:
+    """A table as CSV that reads back as it is, whatever its cells hold.
+
+    Before version 3.13 Python does not quote a lone carriage return, which ends a line for many
+    readers.
+    """
+    texts = table.select_dtypes(exclude=["number", "bool"])
+    if any("\r" in str(cell) for column in texts for cell in texts[column]):
+        return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    return table.to_csv(index=False, lineterminator="\n")
