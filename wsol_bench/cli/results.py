@@ -26,7 +26,9 @@ def analyze(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Folder of the tables. By default RUN/tables of a single run."
+            metavar="FOLDER",
+            help="Folder of the tables. By default RUN/tables of a single run.",
+            callback=utf8_path,
         ),
     ] = None,
     as_json: AsJson = False,
