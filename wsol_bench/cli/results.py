@@ -56,7 +56,10 @@ def analyze(
         try:
             write_tables(folder, tables)
             print_message(f"Tables: {folder}")
-        except OSError as error:  # as in an archive; what was computed is printed all the same
+        except OSError as error:
+            if out is not None:
+                raise
+            # As in an archive: what was computed is printed all the same.
             print_message(f"No tables are written ({error}); --out names another folder.")
     if as_json:
         print(json.dumps({name: records(table) for name, table in tables.items()}, indent=2))

@@ -66,12 +66,11 @@ class WaysUp(NamedTuple):
 def are_shares(corners: Float64[np.ndarray, "n 4"]) -> Bool[np.ndarray, " n"]:
     """Return whether each box is more likely in shares of its image than in pixels.
 
-    Such a box lies within a pixel and a half of the image's corner, and between pixels; or it is
-    (0, 0, 1, 1), the whole image. Boxes in pixels may do so, too, but hardly all of a data set.
+    Such a box lies within a pixel and a half of the image's corner, and between pixels. Boxes in
+    pixels may do so, too, but hardly all of a data set.
     """
     within = (np.abs(corners) <= MOST_SHARE).all(axis=1)
-    between = (corners % 1 != 0).any(axis=1)
-    return np.asarray(within & (between | (corners == [0, 0, 1, 1]).all(axis=1)))
+    return np.asarray(within & (corners % 1 != 0).any(axis=1))
 
 
 def require_pixels(corners: Float64[np.ndarray, "n 4"], source: str) -> None:
@@ -82,7 +81,8 @@ def require_pixels(corners: Float64[np.ndarray, "n 4"], source: str) -> None:
         source: where they come from, for the error message.
     """
     corners = corners[np.isfinite(corners).all(axis=1)]
-    if len(corners) and are_shares(corners).all():
+    is_whole_image = (corners == [0, 0, 1, 1]).all(axis=1)
+    if len(corners) and (are_shares(corners) | is_whole_image).all():
         example = ", ".join(f"{value:g}" for value in corners[0])
         raise DatasetError(
             f"{source}: expected boxes in pixels, found shares of the image's sides: no coordinate "

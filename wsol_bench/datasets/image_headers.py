@@ -125,9 +125,8 @@ def _facts(image: Image.Image) -> _Facts:
         return _Facts(error="no pixels")
     levels = levels_of(image)
     samples = levels.samples if levels else ""
-    if not levels and ";16" in str(
-        getattr(image, "tile", ())[:1]
-    ):  # how the decoder is told to unpack samples
+    tile = str(getattr(image, "tile", ())[:1])  # how the decoder is told to unpack samples
+    if not levels and ";16" in tile:
         samples = "16 bits a sample, scaled from 0..65535"
     orientation = _or_else(lambda: _orientation(image), 1)
     # The further images of an MPO file, which begins as a JPEG, are previews or for the other eye.
