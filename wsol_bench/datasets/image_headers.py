@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import ExifTags, Image
 
-from wsol_bench.common.files import IMAGE_FORMATS
+from wsol_bench.common.image_files import opened_image
 from wsol_bench.datasets.folders import stamp, with_progress
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import ImageError
@@ -92,10 +92,9 @@ def read_headers(folder: Path, files: pd.DataFrame, tables: TableCache) -> pd.Da
         with warnings.catch_warnings():
             # Such as broken EXIF, which says nothing about the size.
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             for file in with_progress(files["file"].tolist(), "reading image headers"):
                 try:
-                    with Image.open(folder / file, formats=IMAGE_FORMATS) as image:
+                    with opened_image(folder / file) as image:
                         rows.append(_facts(image))
                 except ImageError as error:
                     rows.append(_Facts(error=str(error)))

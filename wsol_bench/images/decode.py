@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 from PIL import Image
 
-from wsol_bench.common.files import IMAGE_FORMATS
+from wsol_bench.common.image_files import opened_image
 from wsol_bench.datasets.image_headers import levels_of
 from wsol_bench.errors import ImageError
 
@@ -76,15 +76,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     The error names the file, so what is raised while the file is open need not.
     """
     try:
-        # By a path, Pillow maps the file into memory, and scrambles an uncompressed TIFF that its
-        # orientation turns.
-        with path.open("rb") as stream, Image.open(stream, formats=IMAGE_FORMATS) as file:
-            # Pillow only warns up to twice its limit, and warnings are not safe between threads.
-            limit = Image.MAX_IMAGE_PIXELS
-            if limit is not None and file.width * file.height > limit:
-                raise ImageError(
-                    f"expected at most {limit} pixels, found {file.width} x {file.height}"
-                )
+        with opened_image(path) as file:
             yield file
     except FileNotFoundError as error:
         raise ImageError(f"{path}: the file does not exist") from error
