@@ -37,7 +37,7 @@ def upright_masks(
     files = [
         (index, path)
         for index in np.flatnonzero(keep).tolist()
-        for path in _paths(masks[images["image_id"].iloc[index]])
+        for path in masks[images["image_id"].iloc[index]].paths
     ]
     if not files:
         return keep, []
@@ -73,7 +73,3 @@ def upright_masks(
             findings.setdefault(index, found)
     keep[image[turned]] = False
     return keep, list(findings.values())
-
-
-def _paths(files: MaskFiles) -> list[Path]:
-    return [*files.foreground, *filter(None, [files.ignore])]

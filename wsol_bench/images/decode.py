@@ -10,7 +10,7 @@ from jaxtyping import Bool, Shaped
 from PIL import Image
 
 from wsol_bench.common.image_files import opened_image
-from wsol_bench.datasets.image_headers import levels_of
+from wsol_bench.datasets.image_headers import black_and_white_of
 from wsol_bench.errors import ImageError
 
 __all__ = ["load_image", "load_marks"]
@@ -35,7 +35,7 @@ def load_image(path: Path) -> Image.Image:
         OSError: the system is at fault, not the file: too many open files, a lost network disk.
     """
     with _opened(path) as file:
-        levels = levels_of(file)
+        levels = black_and_white_of(file)
         if levels is None:
             return _without_premultiplied_alpha(file).convert("RGB")
         values = _finite(file)
@@ -63,7 +63,7 @@ def load_marks(path: Path) -> Bool[np.ndarray, "h w"]:
     with _opened(path) as file:
         if file.mode == "I":  # of any range
             return np.asarray(_finite(file) != 0)
-        levels = levels_of(file)
+        levels = black_and_white_of(file)
         if levels is None:
             return np.asarray(_without_premultiplied_alpha(file).convert("L")) > 0
         return np.asarray(_finite(file) != levels.black)
