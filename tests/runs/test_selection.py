@@ -255,6 +255,13 @@ class TestRefused:
             wsol_bench.run({**ours, "protocol": sweep(there.path)}, out=tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
+    def test_is_a_shard_of_a_run(self, ours, theirs, tmp_path):
+        split = {**theirs, "protocol": sweep(), "part_size": 1, "batch_size": 1}
+        wsol_bench.run(split, out=tmp_path / "shard", shard="1/2")
+        with pytest.raises(ConfigError, match="select_on: expected a whole run, found shard 1/2"):
+            wsol_bench.run({**ours, "protocol": sweep(tmp_path / "shard")}, out=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
     def test_is_a_folder_that_is_no_run(self, ours, tmp_path):
         with pytest.raises(ConfigError, match=r"select_on: .*cannot be read"):
             wsol_bench.run({**ours, "protocol": sweep(tmp_path)}, out=tmp_path / "run")
