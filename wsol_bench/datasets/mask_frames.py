@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Bool
 
 from wsol_bench.datasets.base import MaskFiles
-from wsol_bench.datasets.box_frames import orientations, same_proportions
+from wsol_bench.datasets.box_frames import orientations, ways_up
 from wsol_bench.datasets.findings import Finding, Kind
 from wsol_bench.datasets.folders import look_up
 from wsol_bench.datasets.image_headers import read_headers
@@ -37,7 +37,7 @@ def upright_masks(
     files = [
         (index, path)
         for index in np.flatnonzero(keep).tolist()
-        for path in _paths(masks[images["image_id"].iloc[index]])
+        for path in masks[images["image_id"].iloc[index]].paths
     ]
     if not files:
         return keep, []
@@ -47,12 +47,11 @@ def upright_masks(
     image = np.array([index for index, _ in files], np.int64)
     size = images[["width", "height"]].to_numpy(np.float64)[image]
     drawn = headers[["width", "height"]].to_numpy(np.float64)
-    known = (size > 0).all(axis=1) & (drawn > 0).all(axis=1)
-    stored, swapped = same_proportions(drawn, size), same_proportions(drawn, size[:, ::-1])
-    turned = known & swapped & ~stored
+    stored, swapped = ways_up(drawn, size)
+    turned = swapped & ~stored
     tag_of_mask = headers["orientation"].to_numpy(np.int64)
     tag_of_image = orientations(images)[image]
-    told = known & (stored ^ swapped) & (np.maximum(tag_of_image, tag_of_mask) >= 5)
+    told = (stored ^ swapped) & (np.maximum(tag_of_image, tag_of_mask) >= 5)
     unsure = ~told & (tag_of_image != tag_of_mask)
     findings: dict[int, Finding] = {}  # one an image
     for position in np.flatnonzero(turned | unsure).tolist():
@@ -74,7 +73,3 @@ def upright_masks(
             findings.setdefault(index, found)
     keep[image[turned]] = False
     return keep, list(findings.values())
-
-
-def _paths(files: MaskFiles) -> list[Path]:
-    return [*files.foreground, *filter(None, [files.ignore])]
