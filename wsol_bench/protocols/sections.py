@@ -218,8 +218,10 @@ class Sweep(_Grid):
             return frozenset()
         try:
             lines = list(read_lines(Path(self.select_on).expanduser(), ConfigError))
-        except (ConfigError, ValueError, RuntimeError) as error:  # of a path, too
-            raise ConfigError(f"select_on: {self.select_on} cannot be read: {error}") from error
+        except ConfigError as error:
+            raise ConfigError(f"select_on: {error}") from error
+        except (ValueError, RuntimeError) as error:  # of a path
+            raise ConfigError(f"select_on: {self.select_on}: cannot be read: {error}") from error
         return frozenset(line.strip() for line in lines if line.strip())
 
 
