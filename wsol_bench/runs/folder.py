@@ -51,7 +51,7 @@ from wsol_bench.runs.stored_run import (
 )
 from wsol_bench.runs.table_files import to_parquet
 
-__all__ = ["RunFolder", "make_folder"]
+__all__ = ["RunFolder", "make_folder", "require_not_above"]
 
 logger = logging.getLogger(__name__)
 
@@ -299,6 +299,15 @@ def make_folder(path: Path) -> None:
         raise RunError(
             f"{path} cannot be created: {error}; choose another folder with --out"
         ) from error
+
+
+def require_not_above(out: Path, runs: Iterable[Path]) -> None:
+    """Raise RunError if a folder to write is, or contains, the folder of a run to read."""
+    for run in runs:
+        if run.resolve().is_relative_to(out.resolve()):
+            raise RunError(
+                f"{out} holds {run}, which is to be read; choose another folder with --out"
+            )
 
 
 def _delete(path: Path) -> None:
