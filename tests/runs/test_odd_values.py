@@ -236,3 +236,9 @@ def test_a_flag_may_be_true_and_a_number_may_be_text():
     )
     assert config.strict
     assert config.build_protocol().box.threshold.step == 0.001
+
+
+def test_a_long_override_is_shown_in_short():
+    with pytest.raises(ConfigError, match="nested levels") as error:
+        load_config(BASE, ["methods=" + "[" * 5000])
+    assert len(str(error.value)) < 400
