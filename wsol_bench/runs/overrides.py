@@ -96,6 +96,7 @@ def _position(node: list[Any], key: str, override: str) -> int:
     """The list position that a key names."""
     if not key.isdecimal() or int(key) >= len(node):
         raise ConfigError(
-            f"override {shown(override)}: expected a position from 0 to {len(node) - 1}, found {key!r}"
+            f"override {shown(override)}: expected a position from 0 to {len(node) - 1}, found "
+            f"{shown(key)}"
         )
     return int(key)
