@@ -112,8 +112,9 @@ class InputSection(Section):
             most = _LONGEST * self.size
         if longest > most:
             raise ImageError(
-                f"expected an input of at most {most} pixels a side, found {placement.resized[1]} "
-                f"x {placement.resized[0]} (width x height) from {width} x {height} pixels"
+                f"expected an image of at most {most} pixels a side after resizing, found "
+                f"{placement.resized[1]} x {placement.resized[0]} (width x height) from {width} x "
+                f"{height} pixels; cut the image, or choose the geometry squash"
             )
         return placement
 
