@@ -95,6 +95,7 @@ def test_what_thresholds_are_selected_by_is_checked_as_well(runs, tmp_path):
     path = shutil.copytree(runs["sweep"].path, tmp_path / "run")
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["identity"]["protocol"]["box"]["threshold"]["select_on"] = "another run"
+    manifest["identity"]["selected_on"] = "run 0123456789abcdef"
     write_content(path, manifest)
     pq.write_table(lacks(SELECTION.arrow.empty_table(), "means"), path / "selection.parquet")
     record(path / "selection.parquet")

@@ -187,6 +187,15 @@ class TestWithoutTheOtherRun:
         for method in methods_of(folder):
             assert all(one.selected() is not None for one in method.numbers() if one.best)
 
+    def test_a_finished_run_without_its_copy_of_it_gives_no_number(self, ours, other, tmp_path):
+        """Though its list of files does not name it either."""
+        there = copied(other, tmp_path / "other")
+        run = wsol_bench.run({**ours, "protocol": sweep(there)}, out=tmp_path / "run").folder
+        run.checksums.forget(["selection.parquet"])
+        (tmp_path / "run/selection.parquet").unlink()
+        with pytest.raises(RunError, match=r"selection\.parquet is missing"):
+            summarize_run(RunFolder(tmp_path / "run"))
+
     def test_a_changed_one_makes_another_run(self, ours, other, theirs, tmp_path):
         there = copied(other, tmp_path / "other")
         experiment = {**ours, "protocol": sweep(there)}

@@ -24,10 +24,12 @@ from wsol_bench.runs.facts import (
 from wsol_bench.runs.shards import parts_of_shard
 from wsol_bench.scoring.measured_columns import MeasuredColumns
 
-__all__ = ["NO_MODEL", "Identity", "Origin"]
+__all__ = ["NO_MODEL", "ON_RUN", "Identity", "Origin"]
 
 # The name that stands for the model in a run without one.
 NO_MODEL = "-"
+# The begin of ``selected_on`` if thresholds are selected on another run.
+ON_RUN = "run "
 
 
 class Origin(Facts):
@@ -56,8 +58,8 @@ class Identity(Facts):
         methods: the facts of each map method, by its name in the results.
         sources: the facts of each network-free method, by its name in the results.
         metrics: the facts of each metric, by its name in the results.
-        selected_on: digest of the images or of the run that thresholds are selected on; None if no
-            thresholds are selected on listed images or on a run.
+        selected_on: the word ``run`` or ``images``, and a digest of the run or of the listed images
+            that thresholds are selected on; None if they are selected on neither.
         environment: the environment of the processes that worked on the run.
         n_parts: the number of parts of the whole run.
         shard: ``i/n`` if the folder holds only every n-th part; None if it holds all of them.

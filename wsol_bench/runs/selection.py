@@ -11,7 +11,7 @@ from wsol_bench.common.files import digest
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.differences import known_differences
-from wsol_bench.runs.identity import Identity
+from wsol_bench.runs.identity import ON_RUN, Identity
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.schema import METHOD_KEYS, SELECTION
 from wsol_bench.runs.stored_run import StoredRun
@@ -109,15 +109,16 @@ def selection_run(protocol: Protocol) -> SelectionRun | None:
 
 
 def selection_digest(protocol: Protocol, run: SelectionRun | None) -> str | None:
-    """Digest of the run or the listed images that thresholds are selected on; None for neither.
+    """What thresholds are selected on, ``run`` or ``images`` and a digest of it; None for neither.
 
     The path of the run or of the list does not enter it, since what lies there may change.
     """
     if run is not None:
-        return run.digest
+        return f"{ON_RUN}{run.digest}"
     if protocol.selection is None or not protocol.selection.listed:
         return None
-    return digest("\n".join(sorted(protocol.selection.listed)).encode())
+    listed = "\n".join(sorted(protocol.selection.listed))
+    return f"images {digest(listed.encode())}"
 
 
 def _choices(protocol: Protocol) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from wsol_bench.common.table import Table
 from wsol_bench.errors import RunError
 from wsol_bench.runs.checksums import ADVICE, Checksums
-from wsol_bench.runs.identity import Identity
+from wsol_bench.runs.identity import ON_RUN, Identity
 from wsol_bench.runs.manifest import Manifest, read_manifest
 from wsol_bench.runs.metrics import metrics_of
 from wsol_bench.runs.schema import CLASSES, COSTS, IMAGES, MAPS, SELECTION
@@ -66,8 +66,8 @@ class StoredRun:
     @property
     def described_by(self) -> tuple[str, ...]:
         """The files that describe the run as a whole and that are read again."""
-        was_written = SELECTION_FILE in self.checksums or (self.path / SELECTION_FILE).exists()
-        return (CLASSES_FILE, SELECTION_FILE) if was_written else (CLASSES_FILE,)
+        on_run = (self.identity.selected_on or "").startswith(ON_RUN)
+        return (CLASSES_FILE, SELECTION_FILE) if on_run else (CLASSES_FILE,)
 
     def require_finished(self) -> None:
         """Raise RunError unless the run is finished and none of its files is missing."""
