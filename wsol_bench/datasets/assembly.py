@@ -211,7 +211,7 @@ def _place_boxes(
     drawn = convention.to_half_open(corners)
     # Repaired in the frame they were drawn in, then rescaled: swapped corners are swapped there.
     limits = np.where(frames.size > 0, frames.size, np.inf)[image]
-    findings += resized_images(drawn, limits)
+    findings += resized_images(drawn, limits, frames.said[image])
     repaired = repair(drawn, limits, convention)
     for position, remark in repaired.remarks.items():
         findings.append(Finding(Kind.ODD_BOX, ids.iloc[image[position]], remark))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.formats.file_names import image_id_of
-from wsol_bench.datasets.formats.text import malformed
+from wsol_bench.datasets.formats.text import LARGEST, malformed
 from wsol_bench.errors import DatasetError
 
 __all__ = ["CsvRows", "read_csv_table", "read_image_sizes", "read_solution"]
@@ -45,7 +45,8 @@ def read_csv_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     The index is the line in the file, from 1; blank lines do not count.
 
     Raises:
-        DatasetError: the file cannot be read, or lacks one of ``columns``.
+        DatasetError: the file cannot be read, lacks one of ``columns``, or has a row with more
+            cells than the header.
     """
     try:
         # Blank lines are kept, or the line numbers in errors would be off.
@@ -58,6 +59,8 @@ def read_csv_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise DatasetError(f"{path}: expected a table, found: {reason}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # the first cells of rows beyond the header
+        raise malformed(path, 2, f"{table.shape[1]} columns, as in the header,", "more")
     table.columns = pd.Index([str(column).strip().lower() for column in table.columns])
     table = table.fillna("").set_index(np.arange(2, len(table) + 2))
     table = table[(table != "").any(axis=1)]
@@ -125,15 +128,15 @@ def read_image_sizes(path: Path) -> pd.DataFrame:
     """The sizes of images in a CSV file with the columns ``file,width,height``.
 
     Returns:
-        One row an image: image_id, width, height in pixels.
+        One row an image: image_id, width, height in pixels; none if there is only the header.
 
     Raises:
-        DatasetError: a column is missing, or a size is no positive whole number; the message names
-            file and line.
+        DatasetError: a column is missing, or a size is no whole number from 1 to ``LARGEST``; the
+            message names file and line.
     """
     table = read_csv_table(path, ("file", "width", "height"))
-    sizes = table[["width", "height"]].apply(pd.to_numeric, errors="coerce")
-    wrong = ~((sizes >= 1) & (sizes % 1 == 0)).all(axis=1).to_numpy()
+    sizes = table[["width", "height"]].apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    wrong = ~((sizes >= 1) & (sizes <= LARGEST) & (sizes % 1 == 0)).all(axis=1).to_numpy()
     if wrong.any():
         first = int(wrong.argmax())
         row = ",".join(map(str, table.iloc[first]))
