@@ -99,6 +99,18 @@ class TestSizesOfImagenet:
         assert kinds(loaded) == {"size_mismatch": 4, "resized_images": 1}
         assert "4 of 4 images have another size" in the_finding(loaded, "resized_images")
 
+    @pytest.mark.parametrize(
+        ("size", "said"), [((500, 375), False), ((501, 375), False), ((500, 500), True)]
+    )
+    def test_other_proportions_are_said(
+        self, tmp_path: Path, size: tuple[int, int], said: bool
+    ) -> None:
+        """Of an image that was cropped, not squashed, rescaled boxes are wrong."""
+        root = resized_root(tmp_path)
+        write_sizes(root / "image_sizes.csv", dict.fromkeys(OFFICIAL, size))
+        details = [finding.detail for finding in imagenet(root=root).findings]
+        assert ["if the image was cropped" in detail for detail in details] == [said] * 5
+
 
 class TestFinding:
     def test_boxes_that_leave_their_images_show_that_these_were_resized(

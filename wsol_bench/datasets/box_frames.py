@@ -117,7 +117,10 @@ def frames_of(
             text = f"{drawn}, and no EXIF tag turns it: they were drawn on another image; left out"
             findings.append(Finding(Kind.SWAPPED_SIZE, image_id, text))
         elif differs[index]:
-            findings.append(Finding(Kind.SIZE_MISMATCH, image_id, f"{drawn}; boxes rescaled"))
+            text = f"{drawn}; boxes rescaled"
+            if not stored[index]:
+                text += ", width and height by different factors: wrong if the image was cropped"
+            findings.append(Finding(Kind.SIZE_MISMATCH, image_id, text))
         if unsure[index]:
             text = f"{tag}, and no size tells whether its boxes were drawn on the image as shown"
             findings.append(
