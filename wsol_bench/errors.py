@@ -16,6 +16,8 @@ import difflib
 import reprlib
 from collections.abc import Iterable
 
+from wsol_bench.common.harmless import printable_lines
+
 __all__ = [
     "ConfigError",
     "DatasetError",
@@ -44,18 +46,12 @@ class WsolBenchError(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(_harmless(message))
-
-
-def _harmless(message: str) -> str:
-    """A message without control characters, cut in its middle if it is long."""
-    text = _cut(str(message))  # first, since a file may have made it as long as it likes
-    if text.replace("\n", "").isprintable():
-        return text
-    return _cut("".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text))
+        # Cut first, too, since a file may have made the message as long as it likes.
+        super().__init__(_cut(printable_lines(_cut(str(message)))))
 
 
 def _cut(text: str) -> str:
+    """The text without its middle if it is longer than a message may be."""
     if len(text) <= _LONGEST_MESSAGE:
         return text
     begin = text[: _LONGEST_MESSAGE - _END - 40]

@@ -51,7 +51,7 @@ def program(*arguments, code=MAIN, variables=MappingProxyType({}), stdout=subpro
 # by its name, since a module that is first imported here would keep the patched one.
 CALLED = {
     "demo": ("pathlib.Path.read_text", ["demo"]),
-    "run": ("pathlib.Path.read_text", ["run", "x.yaml"]),
+    "run": ("pathlib.Path.open", ["run", "pyproject.toml"]),
     "rescore": ("pathlib.Path.is_file", ["rescore", "x"]),
     "merge": ("pathlib.Path.is_file", ["merge", "x", "--out", "y"]),
     "score": ("pathlib.Path.is_dir", ["score", "x.txt"]),
@@ -60,7 +60,7 @@ CALLED = {
     "export": ("pathlib.Path.is_file", ["export", "x", "--format", "kaggle"]),
     "list": ("wsol_bench.cli.names._names", ["list", "methods"]),
     "schema": ("json.dumps", ["schema"]),
-    "doctor": ("pathlib.Path.read_text", ["doctor", "x.yaml"]),
+    "doctor": ("pathlib.Path.open", ["doctor", "pyproject.toml"]),
     "check": ("wsol_bench.cli.check._is_metric", ["check", "cam"]),
 }
 

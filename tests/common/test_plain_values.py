@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from wsol_bench.common.plain_values import plain
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 LEAVES = st.one_of(
     st.none(),
     st.booleans(),
@@ -67,7 +67,8 @@ LOOP.append(LOOP)
         (np.ones(2), "found ndarray"),
         (2**64, "at most 64 bits"),
         (16**9000, "at most 64 bits, found <a whole number of 36001 bits>"),
-        ("\ud800", "valid Unicode"),
+        ("\ud800", "text that UTF-8 can hold"),
+        ("x\0", "without a NUL character, found 'x\\x00'"),
         ({1: 2}, "keys that are text, found the key 1"),
         (LOOP, "at most 50 nested levels"),
     ],

@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from wsol_bench.common.files import IMAGE_FORMATS, IMAGE_SUFFIXES
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.errors import DatasetError, ModelError
 
@@ -43,12 +41,3 @@ def test_what_is_no_file_is_refused_unopened(tmp_path: Path) -> None:
     ):
         with pytest.raises(DatasetError, match=rf"^{path}: cannot be read as text: .*{found}"):
             read_lines(path)
-
-
-def test_the_extensions_of_images_are_those_that_pillow_knows_for_these_formats() -> None:
-    registered = Image.registered_extensions()
-    assert {
-        extension.removeprefix(".")
-        for extension, format in registered.items()
-        if format in IMAGE_FORMATS
-    } == IMAGE_SUFFIXES

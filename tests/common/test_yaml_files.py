@@ -90,9 +90,11 @@ def test_a_file_that_no_experiment_needs_is_not_read(tmp_path):
         read_yaml(tmp_path / "e.yaml", "config")
 
 
-@pytest.mark.parametrize("name", ["\0", "x" * 5000])
-def test_a_name_that_no_file_can_have_is_an_error(name):
-    with pytest.raises(ConfigError, match=r"^protocol "):
+@pytest.mark.parametrize(
+    ("name", "place"), [("\0", "config: 'protocol': .* without a NUL"), ("x" * 5000, "protocol ")]
+)
+def test_a_name_that_no_file_can_have_is_an_error(name, place):
+    with pytest.raises(ConfigError, match=rf"^{place}"):
         load_config(
             {
                 "name": "e",

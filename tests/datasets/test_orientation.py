@@ -81,6 +81,17 @@ class TestAgainstPillow:
         assert loaded.boxes.tolist() == [list(self.STORED)]
         assert loaded.findings == ()
 
+    @pytest.mark.parametrize("size", [(24, 25), (25, 24)])
+    def test_an_equal_size_tells_the_way_up_of_an_image_that_is_nearly_square(
+        self, tmp_path: Path, size: tuple[int, int]
+    ) -> None:
+        """Of 25 x 24 pixels; the left half of the turned image is the lower half."""
+        save(tmp_path / f"val/{NAME}.JPEG", self.stored()[:, :25], 6)
+        loaded = load(tmp_path, size, (0, 0, 11, size[1] - 1))
+        is_turned = size == (24, 25)
+        assert loaded.boxes.tolist() == [[0, 12, 25, 24] if is_turned else [0, 0, 12, 24]]
+        assert kinds(loaded) == ({"rotated": 1} if is_turned else {})
+
     @pytest.mark.parametrize("orientation", [2, 3, 4])
     def test_where_the_size_tells_nothing_the_box_is_as_stored_and_it_is_said(
         self, tmp_path: Path, orientation: int

@@ -24,7 +24,9 @@ def protocol(section) -> AnyProtocol:
 @pytest.mark.parametrize("section", [CROP, WHOLE], ids=["center_crop", "shorter_side"])
 @pytest.mark.parametrize("size", [(60_000, 2), (2, 60_000), (1, 10**6)])
 def test_a_thin_image_has_no_place_where_its_shape_is_kept(section, size):
-    with pytest.raises(ImageError, match=r"expected an input of at most \d+ pixels a side, found"):
+    with pytest.raises(
+        ImageError, match=r"expected an image of at most \d+ pixels a side after resizing, found"
+    ):
         protocol(section).input.place(*size)
 
 
@@ -52,7 +54,7 @@ def test_a_thin_image_is_unreadable_and_the_others_are_evaluated(tmp_path, secti
     lines = results.folder.read("images").set_index("image_id")
     assert (lines["status"] == "evaluated").sum() == len(IMAGES)
     assert lines["status"].iloc[-1] == "unreadable"
-    assert lines["reason"].iloc[-1].startswith("expected an input of at most ")
+    assert lines["reason"].iloc[-1].startswith("expected an image of at most ")
 
 
 @pytest.mark.parametrize("section", [CROP, WHOLE], ids=["center_crop", "shorter_side"])
@@ -62,7 +64,7 @@ def test_a_thin_image_is_not_resized_for_a_network(tmp_path, section):
     assert batch.groups == []
     [(index, reason)] = batch.unreadable
     assert index == 0
-    assert reason.startswith(f"{tmp_path / 'a.png'}: expected an input of at most ")
+    assert reason.startswith(f"{tmp_path / 'a.png'}: expected an image of at most ")
 
 
 @pytest.mark.parametrize("key", ["size", "resize_to"])

@@ -39,10 +39,10 @@ _received = [signal.SIGINT]
 
 def main() -> None:
     """Run the command that was typed; an error of this package is a message, not a traceback."""
-    # ``my_module:my_cam`` may lie in the working directory, as with ``python -m``; last, so that
-    # nothing there hides an installed module.
     _open_streams()
     with _signals_are_interrupts(), endings():
+        # ``my_module:my_cam`` may lie in the working directory, as with ``python -m``; last, so
+        # that nothing there hides an installed module.
         sys.path.append(str(Path.cwd()))
         from wsol_bench.cli.program import app
 

@@ -51,19 +51,22 @@ def analyze(
     if out is not None:
         make_folder(out)
     tables = analyze_runs(runs, seed=seed)
+    if as_json:
+        print(json.dumps({name: records(table) for name, table in tables.items()}, indent=2))
+    else:
+        named_metrics = [name for run in runs for name in run.identity.named_metrics]
+        for title, table in for_people(tables, named_metrics):
+            print_table(table, title)
+    # What was computed is printed before anything can fail.
     folder = out or (runs[0].path / "tables" if len(runs) == 1 else None)
     if folder is not None:
         try:
             write_tables(folder, tables)
             print_message(f"Tables: {folder}")
-        except OSError as error:  # as in an archive; what was computed is printed all the same
+        except OSError as error:
+            if out is not None:
+                raise
             print_message(f"No tables are written ({error}); --out names another folder.")
-    if as_json:
-        print(json.dumps({name: records(table) for name, table in tables.items()}, indent=2))
-        return
-    named_metrics = [name for run in runs for name in run.identity.named_metrics]
-    for title, table in for_people(tables, named_metrics):
-        print_table(table, title)
     for run in runs:
         n_images = run.read("images", ["image_id"])["image_id"].nunique()
         for finding in shard_findings(run.identity, n_images):

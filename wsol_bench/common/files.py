@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, their digests and locks, and the cache folder."""
+"""Regular files, written whole or not at all; their digests and locks, and the cache folder."""
 
 import errno
 import hashlib
@@ -15,8 +15,6 @@ if sys.platform != "win32":
     import fcntl
 
 __all__ = [
-    "IMAGE_FORMATS",
-    "IMAGE_SUFFIXES",
     "cache_folder",
     "digest",
     "link",
@@ -24,21 +22,6 @@ __all__ = [
     "require_regular",
     "write_atomically",
 ]
-
-# Formats that an image file may have, and the extensions of their files; no decoder of these starts
-# a program.
-_IMAGE_TYPES = {
-    "JPEG": ("jpeg", "jpg", "jpe", "jfif"),
-    "PNG": ("png", "apng"),
-    "WEBP": ("webp",),
-    "BMP": ("bmp",),
-    "GIF": ("gif",),
-    "TIFF": ("tif", "tiff"),
-}
-# An image file may have any of the formats, whatever its extension.
-IMAGE_FORMATS = tuple(_IMAGE_TYPES)
-# The extensions of files that are images, in lower case, without the dot.
-IMAGE_SUFFIXES = frozenset(suffix for suffixes in _IMAGE_TYPES.values() for suffix in suffixes)
 
 _SPECIAL = {
     stat.S_ISDIR: "a folder",

@@ -24,7 +24,7 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """A text of several lines for a terminal, with all other control characters escaped."""
+    """A text of several lines for a terminal or an error, with other control characters escaped."""
     return "\n".join(map(printable, text.split("\n")))
 
 

@@ -1,6 +1,7 @@
 """Plain values: those that YAML and JSON give back as they were written."""
 
 import numbers
+import re
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -11,6 +12,9 @@ __all__ = ["plain"]
 
 # A mapping may hold itself.
 _DEEPEST = 50
+# No file of a run can hold these: NUL ends a text, and half a surrogate pair stands for a byte of
+# an argument or a file name that is no UTF-8.
+_NOT_STORED = re.compile("[\0\ud800-\udfff]")
 
 
 def plain(value: Any, key: str = "", depth: int = 0) -> Any:
@@ -26,8 +30,8 @@ def plain(value: Any, key: str = "", depth: int = 0) -> Any:
 
     Raises:
         ValueError: the value is NaN, which equals nothing; or it would not be read back as it is: a
-            date, bytes, a set, an object, text that is not valid Unicode, a key that is no text, a
-            whole number of more than 64 bits, or more than 50 nested levels.
+            date, bytes, a set, an object, text that UTF-8 cannot hold or with a NUL character, a
+            key that is no text, a whole number of more than 64 bits, or more than 50 nested levels.
     """
     place = f"'{key}': " if key else ""
     if depth > _DEEPEST:
@@ -69,8 +73,9 @@ def _key(name: object, place: str) -> str:
 
 
 def _text(text: str, place: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{place}expected text in valid Unicode, found {shown(text)}") from None
+    if _NOT_STORED.search(text):
+        raise ValueError(
+            f"{place}expected text that UTF-8 can hold, without a NUL character, found "
+            f"{shown(text)}"
+        )
     return text

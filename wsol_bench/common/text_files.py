@@ -36,19 +36,16 @@ def read_lines(path: Path, raises: type[WsolBenchError] = DatasetError) -> Itera
 
 
 def _texts(path: Path, raises: type[WsolBenchError]) -> Iterator[str]:
-    """The text of a file by blocks, during which the file stays closed."""
+    """The text of a file by blocks; the last one may be empty."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    position, n_ends = 0, 0
+    n_ends = 0
     try:
         require_regular(path)
-        while True:
-            with path.open("rb") as file:
-                file.seek(position)
-                block = file.read(_BLOCK)
-            yield decoder.decode(block, final=not block)
-            if not block:
-                return
-            position, n_ends = position + len(block), n_ends + block.count(b"\n")
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield decoder.decode(block)
+                n_ends += block.count(b"\n")
+            yield decoder.decode(b"", final=True)
     except OSError as error:
         reason = error.strerror or str(error)
         raise raises(f"{path}: cannot be read as text: {reason}") from error

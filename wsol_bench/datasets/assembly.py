@@ -223,8 +223,7 @@ def _place_boxes(
     placed = ~frames.lost[image]
     objects, image = objects[placed], image[placed]
     corners = objects[CORNERS].to_numpy(np.float64)
-    shares = are_shares(corners) & (corners % 1 != 0).any(axis=1)
-    for position in np.flatnonzero(shares).tolist():
+    for position in np.flatnonzero(are_shares(corners)).tolist():
         box = ", ".join(f"{value:g}" for value in corners[position])
         detail = f"box ({box}) lies within one pixel: is it in shares of the image? taken as pixels"
         findings.append(Finding(Kind.ODD_BOX, ids.iloc[image[position]], detail))

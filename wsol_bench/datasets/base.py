@@ -56,6 +56,11 @@ class MaskFiles(NamedTuple):
     foreground: tuple[Path, ...]
     ignore: Path | None
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All files."""
+        return (*self.foreground, *filter(None, [self.ignore]))
+
 
 class Sample(NamedTuple):
     """One image of a data set.
@@ -201,7 +206,7 @@ class Dataset:
         digest.update(np.ascontiguousarray(self.boxes).tobytes())
         digest.update("\n".join(self.box_labels.tolist()).encode())
         for mask in self.masks:
-            for file in filter(None, (*mask.foreground, mask.ignore)):
+            for file in mask.paths:
                 digest.update(f"{file.name} {file.stat().st_size}\n".encode())
         return digest.hexdigest()[:16]
 

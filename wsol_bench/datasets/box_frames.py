@@ -24,7 +24,7 @@ __all__ = [
     "orientations",
     "require_pixels",
     "resized_images",
-    "same_proportions",
+    "ways_up",
 ]
 
 # Every coordinate is at most this if boxes are shares of their images, some of which they leave.
@@ -53,15 +53,26 @@ class Frames(NamedTuple):
     lost: Bool[np.ndarray, " n"]
 
 
+class WaysUp(NamedTuple):
+    """The ways up that images may have had when they were annotated; none if a size is unknown.
+
+    Attributes:
+        stored: whether it may have been that of the stored pixels, of this or another size.
+        swapped: whether width and height may have been swapped.
+    """
+
+    stored: Bool[np.ndarray, " n"]
+    swapped: Bool[np.ndarray, " n"]
+
+
 def are_shares(corners: Float64[np.ndarray, "n 4"]) -> Bool[np.ndarray, " n"]:
     """Return whether each box is more likely in shares of its image than in pixels.
 
-    Such a box lies within a pixel and a half of the image's corner, and between pixels; or it is
-    (0, 0, 1, 1), the whole image. Boxes in pixels may do so, too, but hardly all of a data set.
+    Such a box lies within a pixel and a half of the image's corner, and between pixels. Boxes in
+    pixels may do so, too, but hardly all of a data set.
     """
     within = (np.abs(corners) <= MOST_SHARE).all(axis=1)
-    between = (corners % 1 != 0).any(axis=1)
-    return np.asarray(within & (between | (corners == [0, 0, 1, 1]).all(axis=1)))
+    return np.asarray(within & (corners % 1 != 0).any(axis=1))
 
 
 def require_pixels(corners: Float64[np.ndarray, "n 4"], source: str) -> None:
@@ -72,7 +83,8 @@ def require_pixels(corners: Float64[np.ndarray, "n 4"], source: str) -> None:
         source: where they come from, for the error message.
     """
     corners = corners[np.isfinite(corners).all(axis=1)]
-    if len(corners) and are_shares(corners).all():
+    is_whole_image = (corners == [0, 0, 1, 1]).all(axis=1)
+    if len(corners) and (are_shares(corners) | is_whole_image).all():
         example = ", ".join(f"{value:g}" for value in corners[0])
         raise DatasetError(
             f"{source}: expected boxes in pixels, found shares of the image's sides: no coordinate "
@@ -97,10 +109,10 @@ def frames_of(
     if "annotated_width" in images:
         said = images[["annotated_width", "annotated_height"]].to_numpy(np.float64)
     known = (said > 0).all(axis=1) & (size > 0).all(axis=1)
-    stored, swapped = same_proportions(said, size), same_proportions(said, size[:, ::-1])
-    other_side_up = known & swapped & ~stored
+    stored, swapped = ways_up(said, size)
+    other_side_up = swapped & ~stored
     turned, lost = other_side_up & (orientation >= 5), other_side_up & (orientation < 5)
-    unsure = (orientation > 1) & ~(known & (stored ^ swapped) & (orientation >= 5))
+    unsure = (orientation > 1) & ~((stored ^ swapped) & (orientation >= 5))
     differs = known & (said != size).any(axis=1)
     # Without an image file the size comes from the annotations, too.
     told = known | ((images["path"] == "").to_numpy() & (size > 0).all(axis=1))
@@ -221,7 +233,22 @@ def orientations(images: pd.DataFrame) -> Int64[np.ndarray, " n"]:
     return images["orientation"].to_numpy(np.int64)
 
 
-def same_proportions(
+def ways_up(drawn: Float64[np.ndarray, "n 2"], size: Float64[np.ndarray, "n 2"]) -> WaysUp:
+    """The ways up that the proportions of each drawn size allow; an equal size leaves one of them.
+
+    Args:
+        drawn: (width, height) that an annotation was drawn on, 0 if unknown.
+        size: (width, height) of the stored image in pixels, 0 if unknown.
+    """
+    known = (drawn > 0).all(axis=1) & (size > 0).all(axis=1)
+    turned = size[:, ::-1]
+    is_size, is_turned = (drawn == size).all(axis=1), (drawn == turned).all(axis=1)
+    stored = known & (is_size | (_same_proportions(drawn, size) & ~is_turned))
+    swapped = known & (is_turned | (_same_proportions(drawn, turned) & ~is_size))
+    return WaysUp(stored, swapped)
+
+
+def _same_proportions(
     first: Float64[np.ndarray, "n 2"], second: Float64[np.ndarray, "n 2"]
 ) -> Bool[np.ndarray, " n"]:
     """Return whether each two sizes are of one image, resized: of equal proportions.

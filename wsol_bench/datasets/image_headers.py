@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from PIL import ExifTags, Image
 
-from wsol_bench.common.files import IMAGE_FORMATS
+from wsol_bench.common.image_files import opened_image
 from wsol_bench.datasets.folders import stamp, with_progress
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import ImageError
 
-__all__ = ["Levels", "levels_of", "read_headers", "white_is_zero"]
+__all__ = ["BlackAndWhite", "black_and_white_of", "read_headers", "white_is_zero"]
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ _WHITE_IS_ZERO = 0
 _INVERSE = {6: 8, 8: 6}  # quarter turns; every other orientation is its own inverse
 
 
-class Levels(NamedTuple):
+class BlackAndWhite(NamedTuple):
     """The values that stand for black and for white in an image of one channel.
 
     Attributes:
@@ -37,7 +37,7 @@ class Levels(NamedTuple):
     samples: str
 
 
-def levels_of(image: Image.Image) -> Levels | None:
+def black_and_white_of(image: Image.Image) -> BlackAndWhite | None:
     """The levels of an opened image whose samples are no 8-bit values; None for 8-bit samples.
 
     Pillow cuts such samples off at 255 when it converts them, so that nearly all are white, and
@@ -64,8 +64,8 @@ def levels_of(image: Image.Image) -> Levels | None:
     else:
         return None
     if white_is_zero(image):  # Pillow inverts 8-bit samples alone
-        return Levels(white, 0.0, samples)
-    return Levels(0.0, white, samples)
+        return BlackAndWhite(white, 0.0, samples)
+    return BlackAndWhite(0.0, white, samples)
 
 
 def white_is_zero(image: Image.Image) -> bool:
@@ -92,10 +92,9 @@ def read_headers(folder: Path, files: pd.DataFrame, tables: TableCache) -> pd.Da
         with warnings.catch_warnings():
             # Such as broken EXIF, which says nothing about the size.
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             for file in with_progress(files["file"].tolist(), "reading image headers"):
                 try:
-                    with Image.open(folder / file, formats=IMAGE_FORMATS) as image:
+                    with opened_image(folder / file) as image:
                         rows.append(_facts(image))
                 except ImageError as error:
                     rows.append(_Facts(error=str(error)))
@@ -123,11 +122,10 @@ def _facts(image: Image.Image) -> _Facts:
     width, height = image.size
     if not (width and height):
         return _Facts(error="no pixels")
-    levels = levels_of(image)
+    levels = black_and_white_of(image)
     samples = levels.samples if levels else ""
-    if not levels and ";16" in str(
-        getattr(image, "tile", ())[:1]
-    ):  # how the decoder is told to unpack samples
+    tile = str(getattr(image, "tile", ())[:1])  # how the decoder is told to unpack samples
+    if not levels and ";16" in tile:
         samples = "16 bits a sample, scaled from 0..65535"
     orientation = _or_else(lambda: _orientation(image), 1)
     # The further images of an MPO file, which begins as a JPEG, are previews or for the other eye.

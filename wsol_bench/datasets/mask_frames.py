@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float64
 
 from wsol_bench.datasets.base import MaskFiles
-from wsol_bench.datasets.box_frames import orientations, same_proportions
+from wsol_bench.datasets.box_frames import orientations, ways_up
 from wsol_bench.datasets.findings import Finding, Kind
 from wsol_bench.datasets.folders import look_up
 from wsol_bench.datasets.image_headers import read_headers
@@ -41,7 +41,7 @@ def upright_masks(
     files = [
         (index, path)
         for index in np.flatnonzero(keep).tolist()
-        for path in _paths(masks[images["image_id"].iloc[index]])
+        for path in masks[images["image_id"].iloc[index]].paths
     ]
     if not files:
         return keep, []
@@ -51,13 +51,12 @@ def upright_masks(
     image = np.array([index for index, _ in files], np.int64)
     size = images[["width", "height"]].to_numpy(np.float64)[image]
     drawn = headers[["width", "height"]].to_numpy(np.float64)
-    known = (size > 0).all(axis=1) & (drawn > 0).all(axis=1)
-    stored, swapped = same_proportions(drawn, size), same_proportions(drawn, size[:, ::-1])
-    turned = known & swapped & ~stored
-    stretched = known & ~swapped & ~stored & _differ(drawn, size)
+    stored, swapped = ways_up(drawn, size)
+    turned = swapped & ~stored
+    stretched = ~stored & ~swapped & _differ(drawn, size)
     tag_of_mask = headers["orientation"].to_numpy(np.int64)
     tag_of_image = orientations(images)[image]
-    told = known & (stored ^ swapped) & (np.maximum(tag_of_image, tag_of_mask) >= 5)
+    told = (stored ^ swapped) & (np.maximum(tag_of_image, tag_of_mask) >= 5)
     unsure = ~told & (tag_of_image != tag_of_mask)
     findings: dict[int, Finding] = {}  # one an image
     for position in np.flatnonzero(turned | stretched | unsure).tolist():
@@ -83,10 +82,6 @@ def upright_masks(
 def _differ(
     first: Float64[np.ndarray, "n 2"], second: Float64[np.ndarray, "n 2"]
 ) -> Bool[np.ndarray, " n"]:
-    """Return whether each two sizes, all known, have proportions that no rounding explains."""
+    """Return whether two sizes have proportions that no rounding explains; no if one is 0 x 0."""
     products = np.stack([first[:, 0] * second[:, 1], first[:, 1] * second[:, 0]])
     return np.asarray(products.max(axis=0) > _ROUNDING * products.min(axis=0))
-
-
-def _paths(files: MaskFiles) -> list[Path]:
-    return [*files.foreground, *filter(None, [files.ignore])]

@@ -10,9 +10,9 @@ from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, class_ta
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.box_frames import MOST_SHARE
 from wsol_bench.datasets.folders import existing
-from wsol_bench.datasets.formats.csv import CsvRows
+from wsol_bench.datasets.formats.csv import read_csv_table
 from wsol_bench.datasets.formats.file_names import stays_below
-from wsol_bench.datasets.formats.text import LARGEST, malformed
+from wsol_bench.datasets.formats.text import LARGEST
 from wsol_bench.datasets.synsets import read_class_table
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
@@ -148,7 +148,8 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
         path: path of the file.
         columns: names of the four columns of a box.
     """
-    cells = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    is_parquet = path.suffix.lower() == ".parquet"
+    cells = _read_parquet(path) if is_parquet else _Cells(path, "line", read_csv_table(path))
     names = cells.frame.columns.tolist()
     sides = _SIZE if set(_SIZE) & set(names) else []
     for name in (needed := ["image", "label", *columns, *sides]):
@@ -205,19 +206,6 @@ class _Cells(NamedTuple):
         values = pd.to_numeric(text, errors="coerce").astype(np.float64)
         self.require((text == "") | (values.abs() <= LARGEST), column, "a number of pixels")
         return values
-
-
-def _read_csv(path: Path) -> _Cells:
-    """The cells of a CSV file."""
-    rows = CsvRows(path)
-    header = [name.strip().lower() for name in next(rows, [])]
-    cells = {}
-    for row in rows:
-        if row and len(row) != len(header):
-            raise malformed(path, rows.line_num, f"{len(header)} columns", ",".join(row))
-        if row:
-            cells[rows.line_num] = [cell.strip() for cell in row]
-    return _Cells(path, "line", pd.DataFrame(cells.values(), list(cells), header, dtype="str"))
 
 
 def _read_parquet(path: Path) -> _Cells:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pandas as pd
 
-from wsol_bench.common.files import IMAGE_SUFFIXES
+from wsol_bench.common.image_files import IMAGE_SUFFIXES
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of

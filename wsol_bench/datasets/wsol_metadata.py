@@ -265,8 +265,7 @@ def _has_masks(
     findings = []
     for index in np.flatnonzero(keep):
         image_id = frame["image_id"].iloc[index]
-        files = masks_of.get(image_id, MaskFiles((), None))
-        paths = [*files.foreground, *filter(None, [files.ignore])]
+        paths = masks_of.get(image_id, MaskFiles((), None)).paths
         missing = next((path for path in paths if not path.is_file()), None)
         if missing or not paths:
             detail = f"no such mask: {missing}; left out" if missing else "no mask listed; left out"

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 from PIL import Image
 
-from wsol_bench.common.files import IMAGE_FORMATS
-from wsol_bench.datasets.image_headers import levels_of
+from wsol_bench.common.image_files import opened_image
+from wsol_bench.datasets.image_headers import black_and_white_of
 from wsol_bench.errors import ImageError
 
 __all__ = ["load_image", "load_marks"]
@@ -35,7 +35,7 @@ def load_image(path: Path) -> Image.Image:
         OSError: the system is at fault, not the file: too many open files, a lost network disk.
     """
     with _opened(path) as file:
-        levels = levels_of(file)
+        levels = black_and_white_of(file)
         if levels is None:
             return _without_premultiplied_alpha(file).convert("RGB")
         values = _finite(file)
@@ -63,7 +63,7 @@ def load_marks(path: Path) -> Bool[np.ndarray, "h w"]:
     with _opened(path) as file:
         if file.mode == "I":  # of any range
             return np.asarray(_finite(file) != 0)
-        levels = levels_of(file)
+        levels = black_and_white_of(file)
         if levels is None:
             return np.asarray(_without_premultiplied_alpha(file).convert("L")) > 0
         return np.asarray(_finite(file) != levels.black)
@@ -76,15 +76,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     The error names the file, so what is raised while the file is open need not.
     """
     try:
-        # By a path, Pillow maps the file into memory, and scrambles an uncompressed TIFF that its
-        # orientation turns.
-        with path.open("rb") as stream, Image.open(stream, formats=IMAGE_FORMATS) as file:
-            # Pillow only warns up to twice its limit, and warnings are not safe between threads.
-            limit = Image.MAX_IMAGE_PIXELS
-            if limit is not None and file.width * file.height > limit:
-                raise ImageError(
-                    f"expected at most {limit} pixels, found {file.width} x {file.height}"
-                )
+        with opened_image(path) as file:
             yield file
     except FileNotFoundError as error:
         raise ImageError(f"{path}: the file does not exist") from error

@@ -70,8 +70,7 @@ def mask_of(files: MaskFiles | None, placement: Placement) -> UInt8[np.ndarray, 
     """
     if files is None:
         raise ValueError("expected an image with a mask")
-    paths = [path for path in (*files.foreground, files.ignore) if path]
-    return _mask(files, placement, tuple(map(_stamp, paths)))
+    return _mask(files, placement, tuple(map(_stamp, files.paths)))
 
 
 def _stamp(path: Path) -> tuple[int, int]:

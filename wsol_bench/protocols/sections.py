@@ -107,8 +107,9 @@ class InputSection(Section):
             most = _LONGEST * self.size
         if longest > most:
             raise ImageError(
-                f"expected an input of at most {most} pixels a side, found {placement.resized[1]} "
-                f"x {placement.resized[0]} (width x height) from {width} x {height} pixels"
+                f"expected an image of at most {most} pixels a side after resizing, found "
+                f"{placement.resized[1]} x {placement.resized[0]} (width x height) from {width} x "
+                f"{height} pixels; cut the image, or choose the geometry squash"
             )
         return placement
 
@@ -214,7 +215,7 @@ class Sweep(_Grid):
         try:
             lines = list(read_lines(Path(self.select_on).expanduser(), ConfigError))
         except (ConfigError, ValueError, RuntimeError) as error:  # of a path, too
-            raise ConfigError(f"select_on: {self.select_on} cannot be read: {error}") from error
+            raise ConfigError(f"select_on: {error}") from error
         return frozenset(line.strip() for line in lines if line.strip())
 
 

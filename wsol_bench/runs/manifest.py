@@ -146,7 +146,7 @@ def is_deleted(path: Path) -> bool:
     """Return whether the run in a folder was being deleted when that was interrupted."""
     try:
         return bool(json.loads((path / MANIFEST).read_bytes()) == _DELETED)
-    except (ValueError, RecursionError):  # reported when the manifest is read
+    except (OSError, ValueError, RecursionError):  # reported when the manifest is read
         return False
 
 

@@ -10,9 +10,6 @@ from wsol_bench.errors import ConfigError
 
 __all__ = ["expand_variables", "with_override"]
 
-# No file of a run can hold these: NUL ends a text, and half a surrogate pair stands for a byte of
-# an argument or a file name that is no UTF-8.
-_NOT_STORED = re.compile("[\0\ud800-\udfff]")
 # No experiment is nested this deep; a YAML alias may lead back into itself.
 _DEEPEST = 50
 
@@ -52,8 +49,7 @@ def expand_variables(value: Any, where: str, key: tuple[str, ...] = ()) -> Any:
         key: the path of the value in the configuration.
 
     Raises:
-        ConfigError: a variable is not set, the configuration is nested within itself, or a text
-            cannot be stored.
+        ConfigError: a variable is not set, or the configuration is nested within itself.
     """
     if len(key) > _DEEPEST:
         raise ConfigError(
@@ -80,13 +76,7 @@ def expand_variables(value: Any, where: str, key: tuple[str, ...] = ()) -> Any:
             )
         return os.environ[name]
 
-    text = re.sub(r"\$\{(\w+)\}", variable, value)
-    if _NOT_STORED.search(text):
-        raise ConfigError(
-            f"{where}: '{'.'.join(key)}' expected text that UTF-8 can hold, without a NUL "
-            f"character, found {text!r}"
-        )
-    return text
+    return re.sub(r"\$\{(\w+)\}", variable, value)
 
 
 def _child(node: Any, key: str, override: str) -> Any:

@@ -12,10 +12,7 @@ from wsol_bench.common.table import Table
 from wsol_bench.errors import RunError
 from wsol_bench.runs.checksums import ADVICE, Checksums
 from wsol_bench.runs.identity import Identity
-from wsol_bench.runs.manifest import (
-    Manifest,
-    read_manifest,
-)
+from wsol_bench.runs.manifest import Manifest, read_manifest
 from wsol_bench.runs.metrics import metrics_of
 from wsol_bench.runs.schema import CLASSES, COSTS, IMAGES, MAPS, SELECTION
 from wsol_bench.runs.table_files import read_coded, read_table

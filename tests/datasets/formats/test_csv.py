@@ -81,10 +81,10 @@ class TestImageSizes:
             ("file,width,height\na,1,2\nb,1,tall\n", "line 3: expected a width and a height"),
             ("file,width,height\na,0,2\n", "line 2: expected a width and a height"),
             ("file,width,height\na,1,1e300\n", "line 2: expected a width and a height"),
-            # Pandas takes the first cell for a name of the row.
-            ("file,width,height\na,500,375,3\n", "line 2: expected 3 columns"),
-            ("file,width,height\na,500,375\nb,500,375,3\n", "expected a table"),
-            ("", "expected a table"),
+            ("", "line 1: expected the columns file,width,height"),
+            ("file,file,width,height\na,b,1,2\n", "line 1: expected the columns file,width,height"),
+            ("file,width,height\n\na,1\n", "line 3: expected 3 columns, found 'a,1'"),
+            ("file,width,height\na,1,2,3\n", "line 2: expected 3 columns, found 'a,1,2,3'"),
         ],
     )
     def test_malformed_sizes_are_an_error(self, tmp_path: Path, text: str, message: str) -> None:

@@ -69,11 +69,25 @@ class TestCenterBox:
         rows = wsol_bench.run(without_model(root, "center_box", protocol=protocol)).rows
         x0, y0, x1, y1 = (rows[name].to_numpy() for name in BOXES)
         width, height = sizes()[:, :2].T
-        assert (x1 - x0) / width == pytest.approx(math.sqrt(0.5), abs=1e-12)  # not 158 / 224
-        assert (y1 - y0) / height == pytest.approx(math.sqrt(0.5), abs=1e-12)
-        assert (x1 - x0) * (y1 - y0) / (width * height) == pytest.approx(0.5, abs=1e-12)
+        assert (x1 - x0) / width == pytest.approx(math.sqrt(0.5), abs=2e-12)  # not 158 / 224
+        assert (y1 - y0) / height == pytest.approx(math.sqrt(0.5), abs=2e-12)
+        assert (x1 - x0) * (y1 - y0) / (width * height) == pytest.approx(0.5, abs=2e-12)
         assert (x0 + x1) / 2 == pytest.approx(width / 2)
         assert (y0 + y1) / 2 == pytest.approx(height / 2)
+
+    def test_the_whole_image_is_hit_by_the_default_in_every_size_of_image(self):
+        """The IoU is 1/2; rounding would decide for a third of all sizes."""
+        sides = np.arange(2, 1200, 7)
+        width, height = (grid.ravel() for grid in np.meshgrid(sides, sides))
+        dataset = shapes.load(split="val").take([0])
+        images = dataset.images.loc[[0] * len(width)].assign(
+            width=width, height=height, image_id=[f"{n}" for n in range(len(width))], n_boxes=0
+        )
+        empty = replace(dataset, images=images, boxes=dataset.boxes[:0], box_labels=np.array([]))
+        boxes = np.array([box.box for [box] in center_box.opener(empty).boxes.values()])
+        whole = np.stack([0 * width, 0 * width, width, height], axis=1).astype(float)
+        iou = box_iou(boxes, whole)
+        assert ((iou >= 0.5) & (iou < 0.5 + 1e-11)).all()
 
     @pytest.mark.parametrize(
         "input_section",

@@ -112,15 +112,19 @@ class TestTheWatchdog:
         listed = [
             Process(1, 0, 10, True, b"init"),
             Process(20, 1, 11, True, b"python my_notebook.py"),
-            Process(21, 20, 12, True, b"raylet\0--dir=/tmp/wsol_bench-a/session"),
+            Process(21, 20, 12, True, b"/x/ray/core/raylet\0--dir=/tmp/wsol_bench-a/session"),
             Process(22, 21, 13, True, b"ray::RuntimeEnvAgent"),
             Process(23, 22, 14, True, b"decoder"),
             Process(24, 20, 15, True, b"of the notebook"),
-            Process(25, 20, 16, True, b"raylet\0--dir=/tmp/wsol_bench-b/session"),
+            Process(25, 20, 16, True, b"/x/ray/core/raylet\0--dir=/tmp/wsol_bench-b/session"),
             Process(26, 25, 17, True, b"ray::RuntimeEnvAgent"),
+            Process(27, 20, 18, True, b"python\0-u\0/x/ray/log.py\0--dir=/tmp/wsol_bench-a/s"),
+            # A person who looks at what Ray writes:
+            Process(28, 20, 19, True, b"tail\0-f\0/tmp/wsol_bench-a/session/raylet.out"),
+            Process(29, 28, 20, True, b"a child of it"),
         ]
         found = of_cluster("/tmp/wsol_bench-a", listed)
-        assert found == {(21, 12), (22, 13), (23, 14)}
+        assert found == {(21, 12), (22, 13), (23, 14), (27, 18)}
 
     def test_lists_this_process(self):
         [own] = [process for process in processes() if process.pid == os.getpid()]
@@ -133,12 +137,13 @@ class TestTheWatchdog:
         """A child that has left its parent, and another's that bears another folder's name."""
         folder, other = tmp_path / "cluster", tmp_path / "other"
         folder.mkdir()
-        shell = shutil.which("sh")
-        script = "sleep 1000 & echo $!; wait # "
+        script = tmp_path / "ray/agent.sh"
+        script.parent.mkdir()
+        script.write_text("sleep 1000 & echo $!; wait\n")
         named, others = (
             subprocess.Popen(
-                [shell, "-c", script + str(each)], stdout=subprocess.PIPE, text=True,
-                start_new_session=True,
+                [shutil.which("sh"), str(script), f"--dir={each}"], stdout=subprocess.PIPE,
+                text=True, start_new_session=True,
             )
             for each in (folder, other)
         )  # fmt: skip

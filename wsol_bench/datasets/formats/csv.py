@@ -1,7 +1,6 @@
 """CSV files: Kaggle's solution of ILSVRC, image sizes, and the rows of any CSV file."""
 
 import csv
-import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import pandas as pd
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.formats.file_names import image_id_of
 from wsol_bench.datasets.formats.text import LARGEST, malformed
-from wsol_bench.errors import DatasetError
 
 __all__ = ["CsvRows", "read_csv_table", "read_image_sizes", "read_solution"]
 
@@ -39,35 +37,27 @@ class CsvRows:
         return self._rows.line_num
 
 
-def read_csv_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """The table in a CSV file with a header, every cell a string, column names in lower case.
+def read_csv_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+    """The table in a CSV file with a header, every cell a string without blanks around it.
 
-    The index is the line in the file, from 1; blank lines do not count.
+    Column names are in lower case. The index is the line in the file, from 1; blank lines do not
+    count.
 
     Raises:
-        DatasetError: the file cannot be read, lacks one of ``columns``, or has a row with more
-            cells than the header.
+        DatasetError: the file cannot be read, lacks one of ``columns`` or has it twice, or a line
+            has another number of cells than the header.
     """
-    try:
-        # Blank lines are kept, or the line numbers in errors would be off.
-        table = pd.read_csv(
-            io.StringIO("".join(read_lines(path)), newline=""),
-            dtype="str",
-            keep_default_na=False,
-            skip_blank_lines=False,
-        )
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise DatasetError(f"{path}: expected a table, found: {reason}") from error
-    if not isinstance(table.index, pd.RangeIndex):  # the first cells of rows beyond the header
-        raise malformed(path, 2, f"{table.shape[1]} columns, as in the header,", "more")
-    table.columns = pd.Index([str(column).strip().lower() for column in table.columns])
-    table = table.fillna("").set_index(np.arange(2, len(table) + 2))
-    table = table[(table != "").any(axis=1)]
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise malformed(path, 1, f"the columns {','.join(columns)}", ",".join(table.columns))
-    return table
+    rows = CsvRows(path)
+    header = [name.strip().lower() for name in next(rows, [])]
+    if any(header.count(name) != 1 for name in columns):
+        raise malformed(path, 1, f"the columns {','.join(columns)}", ",".join(header))
+    cells = {}
+    for row in rows:
+        if row and len(row) != len(header):
+            raise malformed(path, rows.line_num, f"{len(header)} columns", ",".join(row))
+        if row:
+            cells[rows.line_num] = [cell.strip() for cell in row]
+    return pd.DataFrame(cells.values(), list(cells), header, dtype="str")
 
 
 def read_solution(path: Path) -> pd.DataFrame:

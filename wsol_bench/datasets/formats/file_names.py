@@ -2,7 +2,7 @@
 
 import re
 
-from wsol_bench.common.files import IMAGE_SUFFIXES
+from wsol_bench.common.image_files import IMAGE_SUFFIXES
 
 __all__ = ["image_id_of", "stays_below"]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from wsol_bench.common.files import IMAGE_SUFFIXES
+from wsol_bench.common.image_files import IMAGE_SUFFIXES
 from wsol_bench.datasets.assembly import measure
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.folders import scan

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Shaped
-from PIL import Image
 
-from wsol_bench.common.files import IMAGE_FORMATS, IMAGE_SUFFIXES, require_regular
+from wsol_bench.common.files import require_regular
+from wsol_bench.common.image_files import IMAGE_SUFFIXES, opened_image
 from wsol_bench.datasets.image_headers import white_is_zero
-from wsol_bench.errors import PredictionError
+from wsol_bench.errors import ImageError, PredictionError
 
 __all__ = ["GRAY_MODES", "IMAGE_FILES", "LARGEST_MAP", "MAP_FILES", "read_map"]
 
@@ -49,6 +49,8 @@ def read_map(path: Path) -> Float32[np.ndarray, "h w"]:
         array = read(path)
     except PredictionError:
         raise
+    except ImageError as error:
+        raise PredictionError(f"{path}: {error}") from error
     except Exception as error:  # numpy, zipfile, torch and Pillow may raise any error on bad bytes
         raise PredictionError(f"{path}: no map can be read: {error}") from error
     _require_map(path, array.shape, array.dtype)
@@ -138,13 +140,7 @@ def _tensor(path: Path) -> Shaped[np.ndarray, "..."]:
 
 
 def _image(path: Path) -> Shaped[np.ndarray, "..."]:
-    # By a path, Pillow maps the file into memory, and scrambles a TIFF that its orientation turns.
-    with path.open("rb") as stream, Image.open(stream, formats=IMAGE_FORMATS) as file:
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is not None and file.width * file.height > limit:
-            raise PredictionError(
-                f"{path}: expected at most {limit} pixels, found {file.width} x {file.height}"
-            )
+    with opened_image(path) as file:
         if file.mode not in GRAY_MODES:
             raise PredictionError(
                 f"{path}: expected one channel of gray, found an image in color (mode "

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float32
-from PIL import Image
 
-from wsol_bench.common.files import IMAGE_FORMATS, IMAGE_SUFFIXES, digest, require_regular
+from wsol_bench.common.files import digest
+from wsol_bench.common.image_files import IMAGE_SUFFIXES, opened_image
 from wsol_bench.common.progress import progress
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, PredictionError
@@ -105,8 +105,7 @@ def _refuse_photographs(folder: Path, files: Mapping[str, Path]) -> None:
         return
     first = files[min(files)]
     try:
-        require_regular(first)
-        with Image.open(first, formats=IMAGE_FORMATS) as file:
+        with opened_image(first) as file:
             mode = file.mode
     except Exception:  # reported when its map is asked for
         return

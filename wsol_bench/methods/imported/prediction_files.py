@@ -129,7 +129,7 @@ def read_predictions(
     if (np.abs(corners) <= MOST_SHARE).all() and (corners % 1 != 0).any():
         raise PredictionError(
             f"{path}: expected boxes in pixels of the images, found shares of their sides: no "
-            f"coordinate is above {corners.max():g}; multiply x by the width and y by the height"
+            f"coordinate is above {MOST_SHARE}; multiply x by the width and y by the height"
         )
     table[["x0", "y0", "x1", "y1"]] = from_inclusive(corners.reshape(-1, 4))
     return Predictions(table, tuple(by_image), ranked)

@@ -1,10 +1,10 @@
 """The program that ends a Ray cluster whose driver was killed; it runs in a process of its own.
 
 Ray's own processes end with the driver, except for two agents, which can wait forever for each
-other's end. ``python ray_watchdog.py FOLDER`` remembers every process whose command line names the
-cluster's temporary folder, and what these start. When its standard input ends, as it does however
-the driver ends, it kills those that are left, and deletes the folder. It imports no other module of
-this package, so that it starts at once and stays small.
+other's end. ``python ray_watchdog.py FOLDER`` remembers every process of Ray whose command line
+names the cluster's temporary folder, and what these start. When its standard input ends, as it does
+however the driver ends, it kills those that are left, and deletes the folder. It imports no other
+module of this package, so that it starts at once and stays small.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Process", "main", "of_cluster", "processes"]
+__all__ = ["Process", "is_of_ray", "main", "of_cluster", "processes"]
 
 # How often the processes are listed, and how long those that were killed are waited for.
 _EVERY_S = 2.0
@@ -65,12 +65,22 @@ def of_cluster(folder: str, all_processes: list[Process]) -> set[tuple[int, int]
         all_processes: the processes of the machine.
     """
     own = os.getpid()
-    named = {one.pid for one in all_processes if folder.encode() in one.command and one.pid != own}
+    named = {
+        one.pid
+        for one in all_processes
+        if folder.encode() in one.command and is_of_ray(one.command) and one.pid != own
+    }
     while more := {
         one.pid for one in all_processes if one.parent in named and one.pid not in {*named, own}
     }:
         named |= more
     return {(one.pid, one.start) for one in all_processes if one.pid in named}
+
+
+def is_of_ray(command: bytes) -> bool:
+    """Return whether a command line runs a program of Ray, not one that only reads its files."""
+    program = [word for word in command.split(b"\0") if not word.startswith(b"-")][:2]
+    return any(b"/ray/" in word for word in program)
 
 
 def main(folder: str) -> None:
