@@ -1,7 +1,6 @@
 """Files that are there whole or not at all, and locks that end with their holder."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -9,20 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from full_disk import files_of_at_most
 
 from wsol_bench.common import files
 from wsol_bench.common.files import locked, require_regular, write_atomically
-
-
-@contextmanager
-def files_of_at_most(n_bytes):
-    """As on a full disk: what is longer is written in part, then fails (errno EFBIG)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class TestWriteAtomically:

@@ -16,6 +16,7 @@ from odd_values import ODD_KEYS, ODD_TEXTS, ODD_VALUES, answer_or_harmless_error
 
 from wsol_bench.common.catalog import METHODS, METRICS, NETWORK_FREE
 from wsol_bench.datasets import datasets
+from wsol_bench.errors import ConfigError
 from wsol_bench.methods.base import cam_methods
 from wsol_bench.methods.network_free import network_free_methods
 from wsol_bench.metrics.base import metrics
@@ -199,3 +200,45 @@ def test_the_command_line_has_an_exit_code_and_no_traceback(n):
         assert told.replace("\n", "").isprintable()
 
     try_all()
+
+
+NUMBERS = {
+    "limit": {"limit": True},
+    "max_failed": {"max_failed": True},
+    "part_size": {"part_size": False},
+    "models.0.mean": {"models": [{"name": "shapes_net", "mean": [True, 0, 0]}]},
+    "methods.0.seeds": {"methods": [{"name": "random_map", "seeds": True}]},
+    "methods.random_map.seed": {"methods": [{"name": "random_map", "seed": True}]},
+    "box.threshold": {"protocol": {"name": "gradcam-2017", "box": {"threshold": True}}},
+    "box.threshold.step": {
+        "protocol": {"name": "choe-2020-v2", "box": {"threshold": {"step": True}}}
+    },
+    "scoring.iou": {"protocol": {"name": "choe-2020-v2", "scoring": {"iou": [0.5, True]}}},
+}
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_true_is_no_number(key):
+    """Python takes it for 1: with ``limit: true`` a run would be of one image."""
+    with pytest.raises(ConfigError, match=rf"{key}'?:? expected (a number|numbers), found "):
+        resolve({**BASE, **NUMBERS[key]})
+
+
+def test_a_flag_may_be_true_and_a_number_may_be_text():
+    """YAML reads 1e-3 as text."""
+    threshold = {"step": "1e-3"}
+    config = resolve(
+        {
+            **BASE,
+            "strict": True,
+            "protocol": {"name": "choe-2020-v2", "box": {"threshold": threshold}},
+        }
+    )
+    assert config.strict
+    assert config.build_protocol().box.threshold.step == 0.001
+
+
+def test_a_long_override_is_shown_in_short():
+    with pytest.raises(ConfigError, match="nested levels") as error:
+        load_config(BASE, ["methods=" + "[" * 5000])
+    assert len(str(error.value)) < 400

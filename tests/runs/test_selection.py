@@ -255,6 +255,26 @@ class TestRefused:
             wsol_bench.run({**ours, "protocol": sweep(there.path)}, out=tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
+    def test_is_a_shard_of_a_run(self, ours, theirs, tmp_path):
+        split = {**theirs, "protocol": sweep(), "part_size": 1, "batch_size": 1}
+        wsol_bench.run(split, out=tmp_path / "shard", shard="1/2")
+        with pytest.raises(ConfigError, match="select_on: expected a whole run, found shard 1/2"):
+            wsol_bench.run({**ours, "protocol": sweep(tmp_path / "shard")}, out=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+    def test_is_the_run_whose_folder_is_to_be_written(self, ours, other, tmp_path):
+        there = copied(other, tmp_path / "other")
+        mine = wsol_bench.run({**ours, "protocol": sweep()}, out=tmp_path / "mine").folder
+        selecting = sweep(there)
+        for write in (
+            lambda: wsol_bench.run({**ours, "protocol": selecting}, out=there, force=True),
+            lambda: wsol_bench.run({**ours, "protocol": selecting}, out=tmp_path, force=True),
+            lambda: rescore(mine, selecting, out=there, force=True),
+        ):
+            with pytest.raises(RunError, match=rf"holds {there}, which is to be read"):
+                write()
+        RunFolder(there).require_finished()
+
     def test_is_a_folder_that_is_no_run(self, ours, tmp_path):
         with pytest.raises(ConfigError, match=r"select_on: .*cannot be read"):
             wsol_bench.run({**ours, "protocol": sweep(tmp_path)}, out=tmp_path / "run")

@@ -3,6 +3,6 @@
 The commands import what they need when they are called, so that ``--help`` is instant.
 """
 
-from wsol_bench.cli.process import main
+from wsol_bench.cli.entry import main
 
 __all__ = ["main"]

@@ -27,7 +27,7 @@ from types import FrameType
 from wsol_bench.common.harmless import printable_lines
 from wsol_bench.errors import PluginError, WsolBenchError
 
-__all__ = ["endings", "main", "print_message", "want_traceback"]
+__all__ = ["command_process", "endings", "print_message", "want_traceback"]
 
 _HANDLED = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _FAILED, _NO_READER = 1, 141
@@ -37,16 +37,12 @@ _wants_traceback = [False]
 _received = [signal.SIGINT]
 
 
-def main() -> None:
-    """Run the command that was typed; an error of this package is a message, not a traceback."""
+@contextmanager
+def command_process() -> Iterator[None]:
+    """Prepare this process for a command, and end it as the table above says."""
     _open_streams()
     with _signals_are_interrupts(), endings():
-        # ``my_module:my_cam`` may lie in the working directory, as with ``python -m``; last, so
-        # that nothing there hides an installed module.
-        sys.path.append(str(Path.cwd()))
-        from wsol_bench.cli.program import app
-
-        app()
+        yield
 
 
 def want_traceback(wanted: bool) -> bool:

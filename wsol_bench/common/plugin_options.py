@@ -36,6 +36,8 @@ def bind_options(
     """
     import pydantic
 
+    from wsol_bench.common.validation_errors import require_no_flag
+
     parameters = _options(function)
     bound = {}
     for name, value in options.items():
@@ -44,10 +46,12 @@ def bind_options(
         try:
             annotation = parameters[name].annotation
             kind = Any if annotation is inspect.Parameter.empty else annotation
-            bound[name] = pydantic.TypeAdapter(kind).validate_python(value)
+            bound[name] = pydantic.TypeAdapter(kind).validate_python(require_no_flag(value, kind))
         except pydantic.ValidationError as error:
             reason = "; ".join(item["msg"] for item in error.errors()[:_MOST])
             raise ConfigError(f"{where}.{name}: {reason}, found {shown(value)}") from error
+        except ValueError as error:
+            raise ConfigError(f"{where}.{name}: {error}, found {shown(value)}") from error
     missing = [
         name
         for name, parameter in parameters.items()

@@ -1,6 +1,7 @@
 """Pydantic's validation errors, written as lines that say what to mend."""
 
 import types
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -8,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from wsol_bench.errors import did_you_mean, shown
 
-__all__ = ["ONE", "SEVERAL", "explain"]
+__all__ = ["ONE", "SEVERAL", "explain", "require_no_flag"]
 
 # The most problems that are shown, and the most characters of a key.
 _MOST, _LONGEST_KEY = 10, 80
@@ -17,6 +18,39 @@ _MOST, _LONGEST_KEY = 10, 80
 # be; no key has such a name.
 ONE = "<one>"
 SEVERAL = "<several>"
+
+
+def require_no_flag(value: Any, annotation: Any) -> Any:
+    """The value, unless it is true or false, or a list with these, where only numbers fit.
+
+    Pydantic, as Python itself, takes true for 1: ``limit: true`` would evaluate a single image.
+
+    Args:
+        value: a value that is not validated yet.
+        annotation: the type that it shall have.
+
+    Raises:
+        ValueError: the value is, or holds, a flag.
+    """
+    kinds = set(_leaves(annotation))
+    if not kinds & {int, float} or bool in kinds:
+        return value
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    if isinstance(value, list | tuple) and any(isinstance(one, bool) for one in value):
+        raise ValueError("expected numbers")
+    return value
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """The plain types that a type is made of."""
+    if get_origin(annotation) is Annotated:
+        yield from _leaves(get_args(annotation)[0])
+    elif get_origin(annotation) in (list, tuple, Sequence, Union, types.UnionType):
+        for part in get_args(annotation):
+            yield from _leaves(part)
+    else:
+        yield annotation
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:

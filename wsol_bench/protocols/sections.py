@@ -7,7 +7,7 @@ them.
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64
@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from wsol_bench.common.text_files import read_lines
-from wsol_bench.common.validation_errors import ONE, SEVERAL
+from wsol_bench.common.validation_errors import ONE, SEVERAL, require_no_flag
 from wsol_bench.common.vocabulary import Comparison, Connectivity, Reference, WhichComponents
 from wsol_bench.errors import ConfigError, ImageError
 from wsol_bench.geometry import GeometryName, Placement, place
@@ -46,6 +46,11 @@ class Section(BaseModel):
     """A section of a protocol, which cannot be changed; an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flag(cls, value: Any, field: Any) -> Any:
+        return require_no_flag(value, cls.model_fields[field.field_name].annotation)
 
 
 # A union's branch is chosen by the kind of the value, so that errors concern that branch alone.
@@ -214,8 +219,10 @@ class Sweep(_Grid):
             return frozenset()
         try:
             lines = list(read_lines(Path(self.select_on).expanduser(), ConfigError))
-        except (ConfigError, ValueError, RuntimeError) as error:  # of a path, too
+        except ConfigError as error:
             raise ConfigError(f"select_on: {error}") from error
+        except (ValueError, RuntimeError) as error:  # of a path
+            raise ConfigError(f"select_on: {self.select_on}: cannot be read: {error}") from error
         return frozenset(line.strip() for line in lines if line.strip())
 
 

@@ -68,9 +68,10 @@ class Checksums:
                 "parts do not belong to the manifest. Copy the whole folder again, or run the "
                 "experiment anew (--force deletes what is in the folder)"
             )
-        lines = [_LINE.fullmatch(line) for line in text.splitlines()[1:]]
+        *whole, rest = text.split("\n")[1:] or [""]  # the name in a torn line may lack its end
+        lines = [_LINE.fullmatch(line) for line in whole]
         self._digests = {line["name"]: line["digest"] for line in lines if line}
-        self._is_whole = text.endswith("\n") and head == self._head and all(lines)
+        self._is_whole = not rest and head == self._head and all(lines)
 
     def __contains__(self, name: str) -> bool:
         return name in self._digests
@@ -92,11 +93,12 @@ class Checksums:
             if any(name in self._digests for name in new) or not self._is_whole:
                 self._replace(self._digests | new)
             elif new:
+                self._is_whole = False  # a disk that is full may take half a line
                 with self._file.open("a", encoding="ascii") as file:
                     file.write(_text(new))
                     file.flush()
                     os.fsync(file.fileno())
-                self._digests |= new
+                self._digests, self._is_whole = self._digests | new, True
 
     def forget(self, names: Collection[str]) -> None:
         """Take files off the list, since they are about to be written anew."""

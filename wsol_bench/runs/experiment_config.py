@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -21,7 +22,7 @@ from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
 from wsol_bench.common.plain_values import plain
 from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options
-from wsol_bench.common.validation_errors import explain
+from wsol_bench.common.validation_errors import explain, require_no_flag
 from wsol_bench.common.vocabulary import Classes, Layout, Precision, Sanity, TokenGrid
 from wsol_bench.common.yaml_files import read_yaml
 from wsol_bench.datasets import Dataset, datasets
@@ -70,6 +71,11 @@ class _Config(BaseModel):
         configs = {key: value for key, value in content.items() if _is_config(value)}
         others = {key: value for key, value in content.items() if key not in configs}
         return plain(others) | configs
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flag(cls, value: Any, field: Any) -> Any:
+        return require_no_flag(value, cls.model_fields[field.field_name].annotation)
 
 
 def _is_config(value: object) -> bool:

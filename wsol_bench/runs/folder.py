@@ -51,11 +51,11 @@ from wsol_bench.runs.stored_run import (
 )
 from wsol_bench.runs.table_files import to_parquet
 
-__all__ = ["RunFolder", "make_folder"]
+__all__ = ["RunFolder", "make_folder", "require_not_above"]
 
 logger = logging.getLogger(__name__)
 
-_LOCK = ".lock"
+_LOCK, _CONFIG = ".lock", "config.yaml"
 # Fewer parts are read in about a second: no progress is shown.
 _MANY = 100
 # All folders that a run may hold.
@@ -111,9 +111,10 @@ class RunFolder(StoredRun):
                 folder._begin(config, classes, selection)
                 yield folder
             except OSError as error:  # for example a full disk
+                without = ", without --force" if force else ""
                 raise RunError(
-                    f"{error}. {path} keeps the finished parts; run the same command again to "
-                    "continue there"
+                    f"{error}. {path} keeps the finished parts; run the same command again"
+                    f"{without} to continue there"
                 ) from error
 
     @classmethod
@@ -152,7 +153,7 @@ class RunFolder(StoredRun):
         return (
             self.manifest.finished is not None
             and set(self.identity.part_numbers) <= self.done
-            and all(map(self.checksums.is_sound, self.described_by))
+            and all(map(self.checksums.is_sound, (_CONFIG, *self.described_by)))
         )
 
     @classmethod
@@ -163,11 +164,8 @@ class RunFolder(StoredRun):
             # If this is interrupted, the folder holds no run and is cleared the next time.
             mark_deleted(path)
             has_run = False
-            for name in _FOLDERS:
-                if (path / name).exists():
-                    shutil.rmtree(path / name)
-            for name in (SELECTION_FILE, CHECKSUMS):
-                (path / name).unlink(missing_ok=True)
+            for name in (*_FOLDERS, SELECTION_FILE, CHECKSUMS):
+                _delete(path / name)
         if not has_run:
             write_manifest(path, Manifest.begin(identity, _now()))
         return cls._of(path, identity)
@@ -210,7 +208,7 @@ class RunFolder(StoredRun):
                 leftover.unlink(missing_ok=True)
         # These follow the manifest, since a folder without a manifest holds no run.
         text = yaml.safe_dump(dict(config), sort_keys=False)
-        self._write(["config.yaml"], [text.encode()])
+        self._write([_CONFIG], [text.encode()])
         self._write(list(files), (to_parquet(*table) for table in files.values()))
 
     @classmethod
@@ -301,6 +299,23 @@ def make_folder(path: Path) -> None:
         raise RunError(
             f"{path} cannot be created: {error}; choose another folder with --out"
         ) from error
+
+
+def require_not_above(out: Path, runs: Iterable[Path]) -> None:
+    """Raise RunError if a folder to write is, or contains, the folder of a run to read."""
+    for run in runs:
+        if run.resolve().is_relative_to(out.resolve()):
+            raise RunError(
+                f"{out} holds {run}, which is to be read; choose another folder with --out"
+            )
+
+
+def _delete(path: Path) -> None:
+    """Delete a folder, or whatever else is there; of a link, the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _require_run_or_nothing(path: Path) -> None:

@@ -8,12 +8,12 @@ from wsol_bench.errors import RunError
 from wsol_bench.runs.differences import known_differences, listed
 from wsol_bench.runs.experiment_config import ExperimentConfig
 from wsol_bench.runs.finish import finish, require_evaluated
-from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.folder import RunFolder, require_not_above
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.results import Results, summarize_run
 from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["merge", "require_not_above"]
+__all__ = ["merge"]
 
 
 def merge(shards: Sequence[StoredRun], out: Path, *, force: bool = False) -> Results:
@@ -30,7 +30,7 @@ def merge(shards: Sequence[StoredRun], out: Path, *, force: bool = False) -> Res
     """
     if not shards:
         raise RunError("expected the folders of shards to merge, found none")
-    require_not_above(out, shards)
+    require_not_above(out, [shard.path for shard in shards])
     identity = _require_one_run(shards)
     folder_of = _require_all_parts(shards, identity.n_parts)
     # If a shard is made anew, merging it gives another run.
@@ -56,15 +56,6 @@ def merge(shards: Sequence[StoredRun], out: Path, *, force: bool = False) -> Res
         require_evaluated(folder, max_failed=1.0, whole=True)
         summary = finish(folder)
     return Results(summary, folder)
-
-
-def require_not_above(out: Path, runs: Sequence[StoredRun]) -> None:
-    """Raise RunError if a folder to write is, or contains, the folder of a run to read."""
-    for run in runs:
-        if run.path.resolve().is_relative_to(out.resolve()):
-            raise RunError(
-                f"{out} holds {run.path}, which is to be read; choose another folder with --out"
-            )
 
 
 def _require_one_run(shards: Sequence[StoredRun]) -> Identity:

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 from wsol_bench.common.yaml_files import parse_yaml
-from wsol_bench.errors import ConfigError
+from wsol_bench.errors import ConfigError, shown
 
 __all__ = ["expand_variables", "with_override"]
 
@@ -26,13 +26,13 @@ def with_override(content: dict[Any, Any], override: str) -> dict[Any, Any]:
     """
     path, equals, text = override.partition("=")
     if not equals or not path:
-        raise ConfigError(f"override {override!r}: expected key.path=value")
+        raise ConfigError(f"override {shown(override)}: expected key.path=value")
     *parents, last = path.split(".")
     changed = deepcopy(content)
     node: Any = changed
     for key in parents:
         node = _child(node, key, override)
-    value = parse_yaml(text, f"override {override!r}")
+    value = parse_yaml(text, f"override {shown(override)}")
     if isinstance(node, list):
         node[_position(node, last, override)] = value
     else:
@@ -86,7 +86,9 @@ def _child(node: Any, key: str, override: str) -> Any:
     if isinstance(child, str):
         child = node[place] = {"name": child}
     if not isinstance(child, (dict, list)):
-        raise ConfigError(f"override {override!r}: expected a mapping at {key!r}, found {child!r}")
+        raise ConfigError(
+            f"override {shown(override)}: expected a mapping at {key!r}, found {child!r}"
+        )
     return child
 
 
@@ -94,6 +96,7 @@ def _position(node: list[Any], key: str, override: str) -> int:
     """The list position that a key names."""
     if not key.isdecimal() or int(key) >= len(node):
         raise ConfigError(
-            f"override {override!r}: expected a position from 0 to {len(node) - 1}, found {key!r}"
+            f"override {shown(override)}: expected a position from 0 to {len(node) - 1}, found "
+            f"{shown(key)}"
         )
     return int(key)

@@ -21,10 +21,9 @@ from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
 from wsol_bench.runs.facts import MetricFacts
 from wsol_bench.runs.finish import finish
-from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.folder import RunFolder, require_not_above
 from wsol_bench.runs.ground_truth_check import require_stored_ground_truth
 from wsol_bench.runs.identity import Identity, Origin
-from wsol_bench.runs.merge import require_not_above
 from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.runs.rescore_part import rescore_part
@@ -74,13 +73,14 @@ def rescore(
     run.require_finished()
     plan = _plan(run, protocol, overrides)
     path = out or run.path / "rescored" / re.sub(r"[^\w.=+,-]+", "_", plan.protocol.name)
-    require_not_above(path, [run])
+    selected = plan.selection_run
+    require_not_above(path, [run.path] if selected is None else [run.path, selected.path])
     with RunFolder.writing(
         path,
         plan.identity,
         plan.experiment.model_dump(mode="json"),
         run.read("classes"),
-        selection=None if plan.selection_run is None else plan.selection_run.table,
+        selection=None if selected is None else selected.table,
         force=force or out is None,
     ) as folder:
         if folder.manifest.finished is not None:

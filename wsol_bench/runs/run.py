@@ -16,7 +16,7 @@ from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.experiment import Experiment
 from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
 from wsol_bench.runs.finish import finish, require_evaluated
-from wsol_bench.runs.folder import RunFolder
+from wsol_bench.runs.folder import RunFolder, require_not_above
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.results import Results
 from wsol_bench.runs.schema import FAILED
@@ -99,8 +99,10 @@ def _carry_out(
     facts = engine.facts(experiment)
     identity = experiment.identity().model_copy(update={"shard": shard})
     selection = experiment.selection_run
+    path = place(identity)
+    require_not_above(path, [] if selection is None else [selection.path])
     with RunFolder.writing(
-        place(identity),
+        path,
         identity,
         resolved.model_dump(mode="json"),
         experiment.dataset.classes,

@@ -82,13 +82,18 @@ def selection_run(protocol: Protocol) -> SelectionRun | None:
     """The run that a protocol selects thresholds on; None if the protocol names none.
 
     Raises:
-        ConfigError: the run has no thresholds to select.
+        ConfigError: the run has no thresholds to select, or is one shard of a run.
         RunError: the run is not finished, or cannot be read.
     """
     if protocol.selection is None or protocol.selection.run is None:
         return None
     folder = StoredRun(protocol.selection.run)
     folder.require_finished()
+    if (shard := folder.identity.shard) is not None:
+        raise ConfigError(
+            f"select_on: expected a whole run, found shard {shard} of one in {folder.path}, whose "
+            "thresholds would be those of a part of its images; merge the shards and name that run"
+        )
     lines = []
     for method in methods_of(folder):
         for number in method.numbers():

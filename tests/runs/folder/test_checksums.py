@@ -12,13 +12,14 @@ import pytest
 from command_line import cli
 from forged import write_content
 from four_parts import TABLES, StopsAfter, assert_same, experiment, manifest, stopped_after, written
+from full_disk import files_of_at_most
 
 import wsol_bench
 from wsol_bench.errors import RunError
 from wsol_bench.report.analysis import analyze
 from wsol_bench.report.export import export_run
 from wsol_bench.report.figures import contact_sheet
-from wsol_bench.runs.checksums import CHECKSUMS
+from wsol_bench.runs.checksums import CHECKSUMS, Checksums
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.merge import merge
 from wsol_bench.runs.rescore import rescore
@@ -104,6 +105,17 @@ class TestAFinishedRun:
             analyze([StoredRun(run)])
         assert_same(wsol_bench.run(experiment(root), out=run), sound)
 
+    @pytest.mark.parametrize("is_missing", [True, False], ids=["missing", "damaged"])
+    def test_has_its_configuration_again(self, root, run, sound, is_missing):
+        """Nothing else reads the file, but people run it again."""
+        before = (run / "config.yaml").read_bytes()
+        if is_missing:
+            (run / "config.yaml").unlink()
+        else:
+            flip(run / "config.yaml", 100)
+        assert_same(wsol_bench.run(experiment(root), out=run), sound)
+        assert (run / "config.yaml").read_bytes() == before
+
     @pytest.mark.parametrize("name", ["classes.parquet", CHECKSUMS])
     def test_that_lost_what_describes_it_has_it_again(self, root, run, sound, name):
         (run / name).unlink()
@@ -161,13 +173,18 @@ class TestAnUnfinishedRun:
         """As a kill leaves it in the middle of a write."""
         stopped_after(2, root, tmp_path / "run")
         lines = (tmp_path / "run" / CHECKSUMS).read_bytes()
-        second = lines.index(b"000001") - 72
+        second = lines.index(b"000001") - 71
         for number, end in enumerate(range(second, len(lines), 97)):
             out = shutil.copytree(tmp_path / "run", tmp_path / str(number))
             (out / CHECKSUMS).write_bytes(lines[:end])
             engine = StopsAfter()
             assert_same(wsol_bench.run(experiment(root), out=out, engine=engine), sound)
             assert engine.part_numbers == [1, 2, 3]
+            names = [line.split()[1] for line in (out / CHECKSUMS).read_text().splitlines()[1:]]
+            assert sorted(names) == sorted(
+                ["classes.parquet", "config.yaml"]
+                + [f"{table}/00000{part}.parquet" for table in TABLES for part in range(4)]
+            )
 
     def test_below_a_folder_is_not_passed_over_without_a_word(self, root, tmp_path, caplog):
         stopped_after(1, root, tmp_path / "20261129-120000")
@@ -301,6 +318,16 @@ class TestTheList:
         wsol_bench.run(experiment(root), out=run)
         names = [line.split()[1] for line in (run / CHECKSUMS).read_text().splitlines()[1:]]
         assert len(names) == len(set(names)) == 2 + 4 * len(TABLES)
+
+    def test_has_no_torn_line_after_the_disk_was_full(self, tmp_path):
+        checksums = Checksums(tmp_path, "1")
+        checksums.add({"a": "0" * 64})
+        n_bytes = (tmp_path / CHECKSUMS).stat().st_size
+        with files_of_at_most(n_bytes + 67), pytest.raises(OSError, match="File too large"):
+            checksums.add({"b/c": "1" * 64})
+        checksums.add({"d": "2" * 64})
+        text = f"# run 1\n{'0' * 64}  a\n{'2' * 64}  d\n"
+        assert (tmp_path / CHECKSUMS).read_text() == text
 
 
 def obey_permissions():

@@ -1,10 +1,13 @@
 """A run folder: what continues in it, and what a finished run does."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 from colors import SCENES
 from four_parts import TABLES, StopsAfter, assert_same, experiment, manifest, stopped_after, written
+from full_disk import files_of_at_most
 
 import wsol_bench
 from wsol_bench.errors import RunError
@@ -201,6 +204,23 @@ class TestAFinishedRun:
         results = wsol_bench.run(experiment(root), out=run, force=True)
         assert results.n_before == 0
         assert_same(results, sound)
+
+    def test_is_replaced_by_force_also_where_a_folder_is_a_link_or_a_file(
+        self, root, run, sound, tmp_path
+    ):
+        shutil.move(run / "maps", tmp_path / "elsewhere")
+        (run / "maps").symlink_to(tmp_path / "elsewhere")
+        for name in ("rows", "curves"):
+            shutil.rmtree(run / name)
+        (run / "rows").write_text("a file")
+        (run / "curves").symlink_to(tmp_path / "nowhere")
+        assert_same(wsol_bench.run(experiment(root), out=run, force=True), sound)
+        assert len(list((tmp_path / "elsewhere").iterdir())) == 4
+
+    def test_that_force_replaces_on_a_full_disk_goes_on_without_force(self, root, run, sound):
+        with files_of_at_most(5000), pytest.raises(RunError, match="again, without --force to con"):
+            wsol_bench.run(experiment(root), out=run, force=True)
+        assert_same(wsol_bench.run(experiment(root), out=run), sound)
 
     def test_with_a_damaged_manifest_is_an_error_and_force_begins_anew(self, root, run, sound):
         (run / "manifest.json").write_text('{"config": ')
