@@ -3,8 +3,10 @@
 import json
 import shutil
 
+import pytest
 from command_line import SUMMARY_KEYS, cli
 from forged import write_content
+from PIL import Image
 
 
 def test_export_then_score_gives_the_runs_own_numbers_in_both_formats(world, tmp_path):
@@ -63,3 +65,20 @@ def test_an_unfinished_or_damaged_run_is_not_exported(world, tmp_path):
     ):
         _, err = cli("export", tmp_path / name, "--format", "kaggle", code=1)
         assert message in err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_score_tells_what_is_odd_about_the_data_set(tmp_path, as_json):
+    """Of images that were resized, most boxes are wrong."""
+    rows = []
+    for number in range(3):
+        Image.new("RGB", (50, 40)).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,cat,0,0,100,80\n")
+    (tmp_path / "boxes.csv").write_text("image,label,x0,y0,x1,y1\n" + "".join(rows))
+    lines = [f"{number}.png,cat 0 0 99 79\n" for number in range(3)]
+    (tmp_path / "predictions.csv").write_text("ImageId,PredictionString\n" + "".join(lines))
+    options = [f"path={tmp_path}/boxes.csv", f"images={tmp_path}", "convention=half_open"]
+    arguments = [argument for option in options for argument in ("--option", option)]
+    arguments += ["--json"] if as_json else []
+    out, _ = cli("score", tmp_path / "predictions.csv", "--dataset", "table", *arguments)
+    assert "Data set table: 1 x resized_images (images seem resized" in " ".join(out.split())

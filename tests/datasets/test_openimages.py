@@ -93,6 +93,21 @@ def test_a_file_of_classes_gives_them_their_names(tmp_path: Path) -> None:
     loaded = openimages(root=tmp_path, classes=tmp_path / "classes.txt", cache=False)
     assert loaded[0].label == "01226z"
     assert loaded.words == {"01226z": "Football", "0138tl": "Toy"}
+    assert loaded.findings == ()
+
+
+def test_a_file_of_other_classes_than_the_labels_count_is_said(tmp_path: Path) -> None:
+    """Such as that of all 600 classes of Open Images, of which OpenImages30k has 100."""
+    write_metadata(tmp_path / "metadata/test")
+    write_images(tmp_path)
+    (tmp_path / "classes.txt").write_text("01226z Football\n011k07 Tortoise\n")
+    loaded = openimages(root=tmp_path, classes=tmp_path / "classes.txt", cache=False)
+    [finding] = loaded.findings
+    assert finding == (
+        "label_mismatch",
+        IMAGE,
+        "in folder 01226z, but class_labels.txt and the order of the classes say 011k07",
+    )
 
 
 def test_what_is_not_found_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:

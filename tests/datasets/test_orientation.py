@@ -235,6 +235,18 @@ class TestMasks:
         assert loaded.findings == ()
         assert np.array_equal(load_mask(loaded.masks[0], (24, 40)), self.STORED > 0)
 
+    @pytest.mark.parametrize(("width", "said"), [(80, False), (83, False), (90, True), (48, True)])
+    def test_a_mask_of_other_proportions_is_said(
+        self, tmp_path: Path, width: int, said: bool
+    ) -> None:
+        """It is stretched, and wrong if the image is a part of the one that it was drawn on."""
+        loaded = self.load(tmp_path, (None, None), np.full((48, width), 255, np.uint8))
+        assert loaded.images["image_id"].tolist() == ["1.jpg", "2.jpg"]
+        assert kinds(loaded) == ({"size_mismatch": 1} if said else {})
+        if said:
+            text = f"1.jpg: image and mask 1.png are 40 x 24 and {width} x 48 pixels; the mask is"
+            assert the_finding(loaded, "size_mismatch").startswith(text)
+
     @pytest.mark.parametrize("tags", [(3, None), (None, 2)])
     def test_where_no_size_tells_it_is_a_finding(
         self, tmp_path: Path, tags: tuple[int | None, int | None]

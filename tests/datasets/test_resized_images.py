@@ -99,6 +99,18 @@ class TestSizesOfImagenet:
         assert kinds(loaded) == {"size_mismatch": 4, "resized_images": 1}
         assert "4 of 4 images have another size" in the_finding(loaded, "resized_images")
 
+    @pytest.mark.parametrize(
+        ("size", "said"), [((500, 375), False), ((501, 375), False), ((500, 500), True)]
+    )
+    def test_other_proportions_are_said(
+        self, tmp_path: Path, size: tuple[int, int], said: bool
+    ) -> None:
+        """Of an image that was cropped, not squashed, rescaled boxes are wrong."""
+        root = resized_root(tmp_path)
+        write_sizes(root / "image_sizes.csv", dict.fromkeys(OFFICIAL, size))
+        details = [finding.detail for finding in imagenet(root=root).findings]
+        assert ["if the image was cropped" in detail for detail in details] == [said] * 5
+
 
 class TestFinding:
     def test_boxes_that_leave_their_images_show_that_these_were_resized(
@@ -111,13 +123,18 @@ class TestFinding:
             assert what_to_give in finding
         assert kinds(loaded) == {"resized_images": 1, "odd_box": 4}
 
-    def load(self, tmp_path: Path, boxes: list[Any], **options: Any) -> Dataset:
-        """A table of one image a box, each of 100 x 80 pixels."""
-        rows = [f"{n}.png,a,{','.join(map(str, box))}" for n, box in enumerate(boxes)]
+    def load(
+        self, tmp_path: Path, boxes: list[Any], *, said: bool = False, pixels: bool = True
+    ) -> Dataset:
+        """A table of one image a box, each of 100 x 80 pixels, which the table may say."""
+        size, columns = (",100,80", ",width,height") if said else ("", "")
+        rows = [f"{n}.png,a,{','.join(map(str, box))}{size}" for n, box in enumerate(boxes)]
         for n in range(len(boxes)):
             Image.new("L", (100, 80)).save(tmp_path / f"{n}.png")
-        path = write(tmp_path / "boxes.csv", "\n".join(["image,label,x0,y0,x1,y1", *rows]))
-        return table(path=path, images=tmp_path, convention="half_open", **options)
+        path = write(
+            tmp_path / "boxes.csv", "\n".join([f"image,label,x0,y0,x1,y1{columns}", *rows])
+        )
+        return table(path=path, images=tmp_path if pixels else None, convention="half_open")
 
     def test_a_few_boxes_that_leave_are_only_odd(self, tmp_path: Path) -> None:
         boxes = [(1, 2, 120, 30)] * 2 + [(1, 2, 100, 80)] * 4
@@ -135,14 +152,34 @@ class TestFinding:
     ) -> None:
         assert kinds(self.load(tmp_path, [(-9, -9, 50, 80)] * 9)) == {"odd_box": 9}
 
-    def test_boxes_that_fill_a_corner_alone_show_that_the_images_were_enlarged(
-        self, tmp_path: Path
-    ) -> None:
+    @pytest.fixture
+    def in_a_corner(self) -> list[Any]:
+        """Boxes in the upper left quarter of their images, which they fill."""
         rng = np.random.default_rng(0)
         corners = np.sort(rng.integers(0, [[[51], [41]]], (40, 2, 2)), axis=2)
-        boxes = (corners.transpose(0, 2, 1).reshape(40, 4) + np.array([0, 0, 1, 1])).tolist()
-        loaded = self.load(tmp_path, [*boxes, (0, 0, 50, 40)])
+        boxes = corners.transpose(0, 2, 1).reshape(40, 4) + np.array([0, 0, 1, 1])
+        return [*boxes.tolist(), (0, 0, 50, 40)]
+
+    def test_boxes_that_fill_a_corner_alone_show_that_the_images_were_enlarged(
+        self, tmp_path: Path, in_a_corner: list[Any]
+    ) -> None:
+        loaded = self.load(tmp_path, in_a_corner)
         assert "none of 41 boxes reaches beyond" in the_finding(loaded, "resized_images")
+
+    @pytest.mark.parametrize("pixels", [True, False])
+    def test_they_do_not_show_it_where_the_annotations_say_the_size(
+        self, tmp_path: Path, in_a_corner: list[Any], pixels: bool
+    ) -> None:
+        assert kinds(self.load(tmp_path, in_a_corner, said=True, pixels=pixels)) == {}
+
+    @pytest.mark.parametrize("pixels", [True, False])
+    def test_a_said_size_that_boxes_leave_is_to_be_corrected(
+        self, tmp_path: Path, pixels: bool
+    ) -> None:
+        loaded = self.load(tmp_path, [(1, 2, 120, 30)] * 9, said=True, pixels=pixels)
+        finding = the_finding(loaded, "resized_images")
+        assert "9 of 9 boxes leave their images" in finding
+        assert finding.endswith("Correct the sizes, or the boxes")
 
     def test_boxes_in_the_middle_do_not_show_it(self, tmp_path: Path) -> None:
         assert kinds(self.load(tmp_path, [(20, 16, 80, 64)] * 40)) == {}

@@ -176,6 +176,15 @@ class TestFiles:
         assert loaded.images["label"].tolist() == ["dog", "cat", "dog"]
         assert len(loaded.boxes) == 3
 
+    @pytest.mark.parametrize("path", ["a//1.jpg", "./a/1.jpg", "a/./1.jpg"])
+    def test_an_image_has_one_path(self, tmp_path: Path, images: Path, path: str) -> None:
+        """Else its boxes would be those of two images."""
+        rows = f"image,label,x0,y0,x1,y1\n{path},cat,1,2,3,4\n"
+        alone = load(tmp_path, rows, images=images)
+        assert alone.images["image_id"].tolist() == [path]
+        with pytest.raises(DatasetError, match=r"found .* and 'a/1\.jpg'; write the same"):
+            load(tmp_path, rows + "a/1.jpg,cat,5,6,7,8\n", images=images)
+
     def test_other_columns_do_not_count(self, tmp_path: Path) -> None:
         text = "".join(f"{line},note\n" for line in ROWS.splitlines())
         assert load(tmp_path, text).fingerprint == load(tmp_path, ROWS).fingerprint

@@ -120,6 +120,17 @@ def test_corners_in_the_wrong_order_are_swapped_and_said(root: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("side", [32, 224])
+def test_boxes_are_rescaled_for_images_that_were_resized(root: Path, side: int) -> None:
+    for path in (root / "val/images").iterdir():
+        Image.new("RGB", (side, side)).save(path, format="JPEG")
+    loaded = tiny_imagenet(root=root)
+    for image in loaded:
+        _, _, box = VAL[f"{image.image_id}.JPEG"]
+        assert image.boxes.tolist() == [[corner * side / 64 for corner in box]]
+    assert kinds(loaded) == {"size_mismatch": len(VAL)}
+
+
 def test_a_box_outside_the_image_leaves_it_without_a_box(root: Path) -> None:
     annotate(root, f"val_5.JPEG\t{NAIL}\t64\t0\t70\t9\n")
     picture(root / "val/images/val_5.JPEG")

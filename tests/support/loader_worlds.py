@@ -81,20 +81,35 @@ def put(path: Path, text: str) -> Path:
     return path
 
 
-def picture(path: Path, *, format: str | None = None, mode: str = "RGB") -> Path:
-    """An image of noise, most of whose bytes are pixels."""
+def picture(
+    path: Path,
+    *,
+    format: str | None = None,
+    mode: str = "RGB",
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> Path:
+    """An image of noise, most of whose bytes are pixels; of the size of the image it replaces."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    if path.exists():
+        with Image.open(path) as replaced:
+            size = replaced.size
+    pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
     format = format or FORMATS[path.suffix[1:]]
     Image.fromarray(pixels).convert(mode).save(path, format=format)
     return path
 
 
-def _pictures(root: Path, pattern: str, stems: Sequence[str], suffix: str) -> None:
+def _pictures(
+    root: Path,
+    pattern: str,
+    stems: Sequence[str],
+    suffix: str,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> None:
     for index, stem in enumerate(stems):
         kind = index // 2
         place = pattern.format(stem=stem, suffix=suffix, wnid=WNIDS[kind], name=NAMES[kind])
-        picture(root / place)
+        picture(root / place, size=size)
 
 
 def _xml(path: Path, name: str, boxes: Sequence[Sequence[int]], first: int) -> None:
@@ -169,8 +184,8 @@ def _annotations_only(root: Path, stems: Sequence[str], suffix: str) -> None:
 def _tiny(root: Path, stems: Sequence[str], suffix: str) -> None:
     put(root / "wnids.txt", f"{WNIDS[1]}\n{WNIDS[0]}\n")
     put(root / "words.txt", f"{WNIDS[0]}\thouse finch, linnet\n{WNIDS[1]}\tjay\n")
-    _pictures(root, "val/images/{stem}.{suffix}", stems, suffix)
-    _pictures(root, "train/{wnid}/images/{stem}.{suffix}", stems, suffix)
+    _pictures(root, "val/images/{stem}.{suffix}", stems, suffix, (64, 64))
+    _pictures(root, "train/{wnid}/images/{stem}.{suffix}", stems, suffix, (64, 64))
     lines: dict[str, list[str]] = {"val": [], WNIDS[0]: [], WNIDS[1]: []}
     for index, stem in enumerate(stems):
         for box in BOXES[index]:

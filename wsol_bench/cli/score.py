@@ -3,6 +3,7 @@
 A command has a parameter for each of its options, which may be more than eight.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,10 +62,13 @@ def score(
         )
     from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
     from wsol_bench.runs.experiment_config import load_dataset
+    from wsol_bench.runs.findings import dataset_findings
 
     truth = load_dataset(_dataset_content(dataset, root), pairs_of(options))
     predictions = read_predictions(file, truth, format=file_format)
-    print_summary(score_predictions(predictions, truth, name=file.name), as_json)
+    findings = dataset_findings(truth.name, Counter(finding.kind for finding in truth.findings))
+    summary = score_predictions(predictions, truth, name=file.name)
+    print_summary(summary, as_json, findings=findings)
 
 
 def score_maps(

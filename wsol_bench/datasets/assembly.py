@@ -4,6 +4,7 @@ A loader reads which images there are and which boxes its annotations draw. Here
 and measured, boxes are repaired and converted, and oddities become findings.
 """
 
+import posixpath
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +68,11 @@ def find_images(folder: Path, listed: pd.DataFrame, tables: TableCache) -> Image
         listed: one row an image: image_id, file (path that stays below the folder), and any other
             columns, which are kept.
         tables: cache of the headers.
+
+    Raises:
+        DatasetError: two images are one file, ``a.jpg`` and ``./a.jpg``.
     """
+    _require_distinct(folder, listed["file"])
     files = look_up(folder, listed["file"].tolist())
     missing = (files["bytes"] < 0).to_numpy()
     detail = f"listed, but no such image in {folder}; left out"
@@ -76,6 +81,21 @@ def find_images(folder: Path, listed: pd.DataFrame, tables: TableCache) -> Image
     stats = files.loc[~missing, ["bytes", "mtime"]].reset_index(drop=True)
     measured = measure(folder, existing.join(stats), tables)
     return ImageFiles(measured.table, findings + measured.findings)
+
+
+def _require_distinct(folder: Path, files: pd.Series) -> None:
+    """Raise DatasetError if two paths differ only in parts that lead nowhere, ``.`` and ``//``."""
+    if not files.str.contains(r"(?:^|/)\.?/").any():
+        return
+    plain = files.map(posixpath.normpath)
+    repeated = plain.duplicated()
+    if repeated.any():
+        second = int(repeated.to_numpy().argmax())
+        first = int((plain == plain.iloc[second]).to_numpy().argmax())
+        raise DatasetError(
+            f"{folder}: expected one path for each listed image, found {files.iloc[first]!r} and "
+            f"{files.iloc[second]!r}; write the same path in both"
+        )
 
 
 def measure(folder: Path, files: pd.DataFrame, tables: TableCache) -> ImageFiles:
@@ -210,7 +230,7 @@ def _place_boxes(
     drawn = convention.to_half_open(corners)
     # Repaired in the frame they were drawn in, then rescaled: swapped corners are swapped there.
     limits = np.where(frames.size > 0, frames.size, np.inf)[image]
-    findings += resized_images(drawn, limits)
+    findings += resized_images(drawn, limits, frames.said[image])
     repaired = repair(drawn, limits, convention)
     for position, remark in repaired.remarks.items():
         findings.append(Finding(Kind.ODD_BOX, ids.iloc[image[position]], remark))

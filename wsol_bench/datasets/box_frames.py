@@ -42,11 +42,13 @@ class Frames(NamedTuple):
 
     Attributes:
         size: (width, height) of each frame in pixels, 0 if unknown.
+        said: whether the annotations tell that size.
         turned: whether the boxes were drawn on the image as its EXIF tag shows it.
         lost: whether the boxes cannot be placed in the image.
     """
 
     size: Float64[np.ndarray, "n 2"]
+    said: Bool[np.ndarray, " n"]
     turned: Bool[np.ndarray, " n"]
     lost: Bool[np.ndarray, " n"]
 
@@ -112,7 +114,9 @@ def frames_of(
     turned, lost = other_side_up & (orientation >= 5), other_side_up & (orientation < 5)
     unsure = (orientation > 1) & ~((stored ^ swapped) & (orientation >= 5))
     differs = known & (said != size).any(axis=1)
-    frames = Frames(np.where(differs[:, None], said, size), turned, lost)
+    # Without an image file the size comes from the annotations, too.
+    told = known | ((images["path"] == "").to_numpy() & (size > 0).all(axis=1))
+    frames = Frames(np.where(differs[:, None], said, size), told, turned, lost)
     findings = _unsaid_among_resized(annotated & known, annotated & differs, annotated & ~known)
     for index in np.flatnonzero(annotated & (differs | unsure)):
         image_id = images["image_id"].iloc[index]
@@ -125,7 +129,10 @@ def frames_of(
             text = f"{drawn}, and no EXIF tag turns it: they were drawn on another image; left out"
             findings.append(Finding(Kind.SWAPPED_SIZE, image_id, text))
         elif differs[index]:
-            findings.append(Finding(Kind.SIZE_MISMATCH, image_id, f"{drawn}; boxes rescaled"))
+            text = f"{drawn}; boxes rescaled"
+            if not stored[index]:
+                text += ", width and height by different factors: wrong if the image was cropped"
+            findings.append(Finding(Kind.SIZE_MISMATCH, image_id, text))
         if unsure[index]:
             text = f"{tag}, and no size tells whether its boxes were drawn on the image as shown"
             findings.append(
@@ -172,33 +179,39 @@ def into_stored(
     return shown_to_stored(boxes * np.tile(scale, 2)[image], orientation[image], size[image])
 
 
-def resized_images(boxes: Boxes, limits: Float64[np.ndarray, "n 2"]) -> list[Finding]:
+def resized_images(
+    boxes: Boxes, limits: Float64[np.ndarray, "n 2"], said: Bool[np.ndarray, " n"]
+) -> list[Finding]:
     """The finding that the images were resized since the boxes were drawn, if the boxes show it.
 
     Args:
         boxes: half-open xyxy in pixels of their frames, finite.
         limits: width and height of each box's frame; infinite if unknown.
+        said: whether the annotations tell the size of each box's frame. Then only boxes that leave
+            it contradict it.
     """
     bounded = np.isfinite(limits).all(axis=1)
-    boxes, limits = boxes[bounded], limits[bounded]
-    if not len(boxes):
-        return []
-    far = np.maximum(boxes[:, :2], boxes[:, 2:])
-    n_leaving = int((far > limits + 1).any(axis=1).sum())
-    reach = float((far / limits).max())
-    begin = (np.minimum(boxes[:, :2], boxes[:, 2:]) / limits).min(axis=0).max()
+    boxes, limits, said = boxes[bounded], limits[bounded], said[bounded]
+    leaving = (np.maximum(boxes[:, :2], boxes[:, 2:]) > limits + 1).any(axis=1)
+    n_leaving = int(leaving.sum())
     if n_leaving >= max(_LEAST_LEAVING, _SHARE_LEAVING * len(boxes)):
         seen = (
             f"{n_leaving} of {len(boxes)} boxes leave their images to the right or below by more "
             "than a pixel"
         )
-    elif len(boxes) >= _LEAST_BOXES and reach < _NEVER_REACHED and begin < (1 - reach) / 5:
-        seen = (
-            f"none of {len(boxes)} boxes reaches beyond {reach:.0%} of its image's width or "
-            "height, but some begin at the left and at the upper edge"
-        )
-    else:
+        how_to_mend = _HOW_TO_CORRECT if said[leaving].all() else _HOW_TO_SAY
+        return [Finding(Kind.RESIZED_IMAGES, "", f"{seen}: {how_to_mend}")]
+    boxes, limits = boxes[~said], limits[~said]
+    if len(boxes) < _LEAST_BOXES:
         return []
+    reach = float((np.maximum(boxes[:, :2], boxes[:, 2:]) / limits).max())
+    begin = (np.minimum(boxes[:, :2], boxes[:, 2:]) / limits).min(axis=0).max()
+    if reach >= _NEVER_REACHED or begin >= (1 - reach) / 5:
+        return []
+    seen = (
+        f"none of {len(boxes)} boxes reaches beyond {reach:.0%} of its image's width or "
+        "height, but some begin at the left and at the upper edge"
+    )
     return [Finding(Kind.RESIZED_IMAGES, "", f"{seen}: {_HOW_TO_SAY}")]
 
 
@@ -206,6 +219,10 @@ _HOW_TO_SAY = (
     "the images seem to have been resized since the boxes were drawn. Give the sizes of the images "
     "on which they were drawn: image_sizes.csv (imagenet), the columns width and height (table), "
     "image_sizes.txt (wsol_metadata), or <size> in XML"
+)
+_HOW_TO_CORRECT = (
+    "the sizes in the annotations seem not to be those of the images on which the boxes were "
+    "drawn. Correct the sizes, or the boxes"
 )
 
 

@@ -41,7 +41,7 @@ MEANINGS: Mapping[str, str] = {
     Kind.NO_ANNOTATION: "no annotation file: counts for the classification error only",
     Kind.NO_BOX: "no ground-truth box: counts for the classification error only",
     Kind.ODD_BOX: "a box was repaired or dropped",
-    Kind.SIZE_MISMATCH: "the annotation was made for another image size: boxes were rescaled",
+    Kind.SIZE_MISMATCH: "the annotation was made for another image size: it was rescaled",
     Kind.UNKNOWN_SIZE: "the annotation's image size is no size: boxes are taken as they are",
     Kind.RESIZED_IMAGES: "images seem resized since their boxes were drawn: give the earlier sizes",
     Kind.ROTATED: "the boxes were drawn on the image as EXIF shows it: rotated into its pixels",

@@ -19,6 +19,9 @@ from wsol_bench.geometry import INCLUSIVE
 
 __all__ = ["tiny_imagenet"]
 
+# Width and height in pixels of the images that all boxes were drawn on.
+SIDE = 64
+
 
 @dataset("tiny_imagenet")
 def tiny_imagenet(
@@ -28,8 +31,9 @@ def tiny_imagenet(
 
     The split "val" has 10,000 images, "train" 100,000; the test images have no boxes. Images are
     sorted by id (the file's stem). Corners are 0-based and inclusive, from 0 to 63: a box whose
-    corners are equal is one pixel. The training images are those in a class's folder of images and
-    those in its boxes file, which may be missing.
+    corners are equal is one pixel. They are rescaled for images of another size. The training
+    images are those in a class's folder of images and those in its boxes file, which may be
+    missing.
 
     Args:
         root: folder with wnids.txt, words.txt, train and val.
@@ -61,7 +65,7 @@ def tiny_imagenet(
     boxes = boxes.assign(image=pd.Index(images["file"]).get_indexer(boxes["file"]))
     return assemble(
         "tiny_imagenet",
-        images,
+        images.assign(annotated_width=SIDE, annotated_height=SIDE),
         boxes[boxes["image"] >= 0],
         class_table(_read_words(root / "words.txt", wnids)),
         findings + odd_classes,

@@ -68,6 +68,7 @@ def wsol_metadata(
     listed = _list_images(metadata, labels, known_classes)
     image_folder = None if images is None else existing(images, "images")
     frame, findings = _find_images(listed, image_folder, tables)
+    findings += _of_other_folders(frame, known_classes)
     boxes = pd.DataFrame({"file": pd.Series(dtype="str"), **dict.fromkeys(CORNERS, np.empty(0))})
     masks_of: dict[str, MaskFiles] | None = None
     if _lists_masks(localization):
@@ -103,6 +104,29 @@ def _find_images(
         return images, findings
     width, height = listed["annotated_width"], listed["annotated_height"]
     return listed.assign(path="", keep=True, width=width, height=height), []
+
+
+def _of_other_folders(frame: pd.DataFrame, classes: pd.DataFrame) -> list[Finding]:
+    """Findings of the images whose folder is named by another class than their label's.
+
+    That is so if ``classes`` is a file of more classes than the labels count.
+    """
+    folders = _folders(frame["file"])
+    other = frame["keep"] & folders.isin(classes["wnid"]) & (folders != frame["label"])
+    named = frame.assign(folder=folders).loc[other, ["image_id", "folder", "label"]]
+    return [
+        Finding(
+            Kind.LABEL_MISMATCH,
+            image_id,
+            f"in folder {folder}, but class_labels.txt and the order of the classes say {label}",
+        )
+        for image_id, folder, label in named.itertuples(index=False)
+    ]
+
+
+def _folders(files: pd.Series) -> pd.Series:
+    """The name of the folder of each path; "" for none."""
+    return files.str.extract(r"([^/]+)/[^/]*$", expand=False).fillna("")
 
 
 def _boxes_of(boxes: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
@@ -164,8 +188,7 @@ def _class_table(labels: pd.DataFrame, classes: Path | None, tables: TableCache)
     names = [f"{number:0{len(str(count - 1))}}" for number in range(count)]
     words = dict(zip(names, names, strict=True))
     # If every class has its folder, the folder's name says more to people than the number.
-    parents = labels["file"].str.extract(r"([^/]+)/[^/]*$", expand=False).fillna("")
-    folders = pd.DataFrame({"label": labels["label"], "folder": parents}).drop_duplicates()
+    folders = labels[["label"]].assign(folder=_folders(labels["file"])).drop_duplicates()
     if folders["folder"].all() and folders["label"].is_unique and folders["folder"].is_unique:
         for label, folder in zip(folders["label"], folders["folder"], strict=True):
             words[names[label]] = folder

@@ -16,7 +16,7 @@ from wsol_bench.protocols.model import AnyProtocol, PixelProtocol
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.schema import COMPLETENESS, UNSOUND, MethodStatus, RowStatus
 
-__all__ = ["FindingKind", "RunFinding", "findings_of_run", "shard_findings"]
+__all__ = ["FindingKind", "RunFinding", "dataset_findings", "findings_of_run", "shard_findings"]
 
 # The largest gap of a network that is called complete, as a part of its scores and in their unit:
 # rounding in half precision stays below it.
@@ -90,13 +90,25 @@ def shard_findings(identity: Identity, n_images: int) -> list[RunFinding]:
     return [RunFinding(FindingKind.SHARD, text)]
 
 
+def dataset_findings(name: str, counts: Mapping[str, int]) -> list[RunFinding]:
+    """The findings of a data set's loader, one a kind.
+
+    Args:
+        name: name of the data set.
+        counts: the number of findings of each kind.
+    """
+    findings = []
+    for kind, count in counts.items():
+        meaning = f" ({MEANINGS[kind]})" if kind in MEANINGS else ""
+        findings.append(
+            RunFinding(FindingKind.DATASET, f"Data set {name}: {count} x {kind}{meaning}")
+        )
+    return findings
+
+
 def _of_identity(identity: Identity, summary: pd.DataFrame) -> Iterator[RunFinding]:
     yield from shard_findings(identity, int(summary["n_images"].max()) if len(summary) else 0)
-    for kind, count in identity.dataset.findings.items():
-        meaning = f" ({MEANINGS[kind]})" if kind in MEANINGS else ""
-        yield RunFinding(
-            FindingKind.DATASET, f"Data set {identity.dataset.name}: {count} x {kind}{meaning}"
-        )
+    yield from dataset_findings(identity.dataset.name, identity.dataset.findings)
     for name, facts in identity.models.items():
         for text in facts.findings:
             yield RunFinding(FindingKind.OUTPUTS, text, model=name)

@@ -70,12 +70,17 @@ class TestImageSizes:
         table = read_image_sizes(tmp_path / "sizes.csv")
         assert table.to_numpy().tolist() == [["b", 500, 375], ["a", 3, 4]]
 
+    def test_a_header_alone_holds_no_size(self, tmp_path: Path) -> None:
+        (tmp_path / "sizes.csv").write_text("file,width,height\n")
+        assert read_image_sizes(tmp_path / "sizes.csv").empty
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [
             ("file,width\na,1\n", "line 1: expected the columns file,width,height"),
             ("file,width,height\na,1,2\nb,1,tall\n", "line 3: expected a width and a height"),
             ("file,width,height\na,0,2\n", "line 2: expected a width and a height"),
+            ("file,width,height\na,1,1e300\n", "line 2: expected a width and a height"),
             ("", "line 1: expected the columns file,width,height"),
             ("file,file,width,height\na,b,1,2\n", "line 1: expected the columns file,width,height"),
             ("file,width,height\n\na,1\n", "line 3: expected 3 columns, found 'a,1'"),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.formats.file_names import image_id_of
-from wsol_bench.datasets.formats.text import malformed
+from wsol_bench.datasets.formats.text import LARGEST, malformed
 
 __all__ = ["CsvRows", "read_csv_table", "read_image_sizes", "read_solution"]
 
@@ -118,15 +118,15 @@ def read_image_sizes(path: Path) -> pd.DataFrame:
     """The sizes of images in a CSV file with the columns ``file,width,height``.
 
     Returns:
-        One row an image: image_id, width, height in pixels.
+        One row an image: image_id, width, height in pixels; none if there is only the header.
 
     Raises:
-        DatasetError: a column is missing, or a size is no positive whole number; the message names
-            file and line.
+        DatasetError: a column is missing, or a size is no whole number from 1 to ``LARGEST``; the
+            message names file and line.
     """
     table = read_csv_table(path, ("file", "width", "height"))
-    sizes = table[["width", "height"]].apply(pd.to_numeric, errors="coerce")
-    wrong = ~((sizes >= 1) & (sizes % 1 == 0)).all(axis=1).to_numpy()
+    sizes = table[["width", "height"]].apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    wrong = ~((sizes >= 1) & (sizes <= LARGEST) & (sizes % 1 == 0)).all(axis=1).to_numpy()
     if wrong.any():
         first = int(wrong.argmax())
         row = ",".join(map(str, table.iloc[first]))
