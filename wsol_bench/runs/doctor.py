@@ -94,9 +94,11 @@ def _dataset_lines(dataset: Dataset, examples: int) -> Iterator[str]:
             "  ODD: by their numbers the classes have another order: a network whose weights file "
             "does not list its classes needs 'classes:'"
         )
-    findings = Counter(finding.kind for finding in dataset.findings)
-    yield f"  findings of the loader: {sum(findings.values()) or 'none'}"
-    for kind, count in findings.most_common():
+    yield f"  findings of the loader: {len(dataset.findings) or 'none'}"
+    counts = Counter(finding.kind for finding in dataset.findings)
+    of_all = {finding.kind for finding in dataset.findings if not finding.image_id}
+    # What concerns all images comes first, then what concerns most of them.
+    for kind, count in sorted(counts.items(), key=lambda item: (item[0] not in of_all, -item[1])):
         yield f"    {count} x {kind}: {MEANINGS.get(kind, '')}"
         shown = [finding for finding in dataset.findings if finding.kind == kind][:examples]
         # A finding of the data set as a whole concerns no one image.
