@@ -22,6 +22,7 @@ MAIN = "from wsol_bench.cli import main; main()"
 # The command gets a signal when it imports the module that the first argument names.
 SIGNAL_AT_IMPORT = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 
 class Hook:
     def find_spec(self, name, *_):

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,6 +118,14 @@ def assert_same(out, whole):
     pd.testing.assert_frame_equal(*summaries, check_exact=True)
 
 
+@pytest.fixture
+def files(monkeypatch):
+    """An empty folder of temporary files, whose name is short enough for the names of sockets."""
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The run that nothing happened to."""
@@ -200,14 +209,13 @@ while n_killed < n_kills:
 
 
 @pytest.mark.timeout(1800)
-def test_forty_kills_at_any_moment_leave_nothing_and_change_nothing(whole, tmp_path):
+def test_forty_kills_at_any_moment_leave_nothing_and_change_nothing(whole, tmp_path, files):
     config = tmp_path / "experiment.yaml"
     config.write_text(yaml.safe_dump(EXPERIMENT))
-    for name in ("runs", "tmp"):
-        (tmp_path / name).mkdir()
+    (tmp_path / "runs").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", KILLER, config, tmp_path / "runs", "40"], capture_output=True,
-        text=True, check=True, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        text=True, check=True,
     )  # fmt: skip
     lines = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
     assert len({parts for _, parts in lines if 0 < parts < N_PARTS}) >= 5, lines
@@ -222,11 +230,9 @@ def test_forty_kills_at_any_moment_leave_nothing_and_change_nothing(whole, tmp_p
 
 
 @pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])
-def test_an_interrupt_says_how_to_go_on_and_nothing_else(tmp_path, monkeypatch, sent):
+def test_an_interrupt_says_how_to_go_on_and_nothing_else(tmp_path, files, sent):
     """A terminal sends it to the processes that decode, too, and so do most batch systems."""
-    out, files = tmp_path / "run", tmp_path / "tmp"
-    files.mkdir()
-    monkeypatch.setenv("TMPDIR", str(files))
+    out = tmp_path / "run"
     with started(out) as process:
         wait_until(lambda: n_parts(out) >= 2, process)
         os.killpg(process.pid, getattr(signal, sent))
@@ -241,10 +247,8 @@ def test_an_interrupt_says_how_to_go_on_and_nothing_else(tmp_path, monkeypatch, 
     assert not [path.name for path in files.iterdir() if "torchinductor" not in path.name]
 
 
-def test_of_a_killed_run_and_its_decoders_the_next_start_leaves_no_folder(tmp_path, monkeypatch):
-    out, files = tmp_path / "run", tmp_path / "tmp"
-    files.mkdir()
-    monkeypatch.setenv("TMPDIR", str(files))
+def test_of_a_killed_run_and_its_decoders_the_next_start_leaves_no_folder(tmp_path, files):
+    out = tmp_path / "run"
     with started(out) as process:
         wait_until(lambda: n_parts(out) >= 2, process)
         process.kill()

@@ -109,7 +109,8 @@ def decoded(
             raise WorkerError(
                 f"a process that decodes images could not go on ({error or type(error).__name__}); "
                 "shared memory (df /dev/shm) or the limit of open files (ulimit -n) may be too "
-                "low; to decode without other processes: --set workers=0"
+                "low, or the name of the folder of temporary files too long (TMPDIR); to decode "
+                "without other processes: --set workers=0"
             ) from error
         finally:
             if ahead:  # nobody needs these batches, and a process may hang

@@ -87,7 +87,7 @@ def _child(node: Any, key: str, override: str) -> Any:
         child = node[place] = {"name": child}
     if not isinstance(child, (dict, list)):
         raise ConfigError(
-            f"override {shown(override)}: expected a mapping at {key!r}, found {child!r}"
+            f"override {shown(override)}: expected a mapping at {key!r}, found {shown(child)}"
         )
     return child
 
