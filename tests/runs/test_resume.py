@@ -218,7 +218,7 @@ def test_forty_kills_at_any_moment_leave_nothing_and_change_nothing(whole, tmp_p
         text=True, check=True,
     )  # fmt: skip
     lines = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
-    assert len({parts for _, parts in lines if 0 < parts < N_PARTS}) >= 5, lines
+    assert len({parts for _, parts in lines if 0 < parts < N_PARTS}) >= 2, lines
     for out in (path for path in (tmp_path / "runs").iterdir() if path.is_dir()):
         exit_code, errors = to_its_end(out)
         assert exit_code == 0, errors
