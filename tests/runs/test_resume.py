@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import yaml
 from timeless import timeless
 
+from wsol_bench.common import temporary
 from wsol_bench.runs.experiment import Experiment
 from wsol_bench.runs.experiment_config import load_config
 from wsol_bench.runs.folder import RunFolder
@@ -110,20 +110,20 @@ def assert_gone(sessions):
         time.sleep(0.1)
 
 
+def assert_swept(files):
+    """What killed processes left there is deleted at the next start, once it is a minute old."""
+    for folder in files.iterdir():
+        os.utime(folder, (0, 0))
+    temporary.sweep(files)
+    assert not [path.name for path in files.iterdir() if "torchinductor" not in path.name]
+
+
 def assert_same(out, whole):
     for table in ("images", "rows", "maps"):
         found, expected = RunFolder(out).read(table), RunFolder(whole).read(table)
         pd.testing.assert_frame_equal(found, expected, check_exact=True)
     summaries = [timeless(pd.read_csv(run / "tables/summary.csv")) for run in (out, whole)]
     pd.testing.assert_frame_equal(*summaries, check_exact=True)
-
-
-@pytest.fixture
-def files(monkeypatch):
-    """An empty folder of temporary files, whose name is short enough for the names of sockets."""
-    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        monkeypatch.setenv("TMPDIR", folder)
-        yield Path(folder)
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +227,7 @@ def test_forty_kills_at_any_moment_leave_nothing_and_change_nothing(whole, tmp_p
         assert_same(out, whole)
     if Path("/proc/self/stat").exists():
         assert_gone([pid for pid, _ in lines])
+    assert_swept(files)
 
 
 @pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from wsol_bench.errors import did_you_mean, shown
 
-__all__ = ["ONE", "SEVERAL", "explain", "require_no_flag"]
+__all__ = ["ONE", "SEVERAL", "CompleteError", "explain", "require_no_flag"]
 
 # The most problems that are shown, and the most characters of a key.
 _MOST, _LONGEST_KEY = 10, 80
@@ -18,6 +18,10 @@ _MOST, _LONGEST_KEY = 10, 80
 # be; no key has such a name.
 ONE = "<one>"
 SEVERAL = "<several>"
+
+
+class CompleteError(ValueError):
+    """A value is not valid, and the message already says what was found."""
 
 
 def require_no_flag(value: Any, annotation: Any) -> Any:
@@ -83,7 +87,8 @@ def _explained(item: ErrorDetails, model: type[BaseModel], where: str) -> str:
         return f"{where}: missing key '{key}'"
     message = item["msg"].removeprefix("Value error, ")
     place = f" '{key}'" if key else ""
-    found = "" if ", found " in message else f", found {shown(item['input'])}"
+    is_complete = isinstance(item.get("ctx", {}).get("error"), CompleteError)
+    found = "" if is_complete else f", found {shown(item['input'])}"
     return f"{where}:{place} {message}{found}"
 
 

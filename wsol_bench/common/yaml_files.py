@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from wsol_bench.common.files import require_regular
+from wsol_bench.common.plain_values import DEEPEST
 from wsol_bench.errors import ConfigError, shown
 
 __all__ = ["parse_yaml", "read_yaml"]
@@ -14,7 +15,6 @@ __all__ = ["parse_yaml", "read_yaml"]
 # No experiment and no protocol comes near these bounds.
 _MOST_BYTES = 10 * 2**20
 _MOST_VALUES = 100_000
-_DEEPEST = 50
 
 
 class _Loader(yaml.SafeLoader):
@@ -34,8 +34,8 @@ class _Loader(yaml.SafeLoader):
         is_alias = self.check_event(yaml.AliasEvent)
         line = self.current_event.start_mark.line + 1
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise ConfigError(f"line {line}: expected at most {_DEEPEST} nested levels, found more")
+        if self._depth > DEEPEST:
+            raise ConfigError(f"line {line}: expected at most {DEEPEST} nested levels, found more")
         node = super().compose_node(parent, index)
         self._depth -= 1
         if node is None:

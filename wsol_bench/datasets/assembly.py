@@ -21,7 +21,7 @@ from wsol_bench.datasets.box_frames import (
     require_pixels,
     resized_images,
 )
-from wsol_bench.datasets.findings import Finding, Kind, findings_of
+from wsol_bench.datasets.findings import Finding, Kind, findings_of, missing_images
 from wsol_bench.datasets.folders import look_up
 from wsol_bench.datasets.image_headers import read_headers
 from wsol_bench.datasets.table_cache import TableCache
@@ -75,8 +75,7 @@ def find_images(folder: Path, listed: pd.DataFrame, tables: TableCache) -> Image
     _require_distinct(folder, listed["file"])
     files = look_up(folder, listed["file"].tolist())
     missing = (files["bytes"] < 0).to_numpy()
-    detail = f"listed, but no such image in {folder}; left out"
-    findings = findings_of(Kind.MISSING_FILE, listed["image_id"][missing], detail)
+    findings = missing_images(listed["image_id"][missing], folder)
     existing = listed[~missing].reset_index(drop=True)
     stats = files.loc[~missing, ["bytes", "mtime"]].reset_index(drop=True)
     measured = measure(folder, existing.join(stats), tables)

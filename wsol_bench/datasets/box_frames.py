@@ -18,6 +18,7 @@ from wsol_bench.geometry import Boxes, shown_to_stored
 __all__ = [
     "MOST_SHARE",
     "Frames",
+    "all_are_shares",
     "are_shares",
     "frames_of",
     "into_stored",
@@ -75,6 +76,15 @@ def are_shares(corners: Float64[np.ndarray, "n 4"]) -> Bool[np.ndarray, " n"]:
     return np.asarray(within & (corners % 1 != 0).any(axis=1))
 
 
+def all_are_shares(corners: Float64[np.ndarray, "n 4"]) -> bool:
+    """Return whether the boxes of a data set or of a file seem to be shares of their images.
+
+    A box (0, 0, 1, 1) is the whole image among others in shares. Without a box nothing tells.
+    """
+    is_whole_image = (corners == [0, 0, 1, 1]).all(axis=1)
+    return bool(len(corners) and (are_shares(corners) | is_whole_image).all())
+
+
 def require_pixels(corners: Float64[np.ndarray, "n 4"], source: str) -> None:
     """Raise DatasetError if all boxes of a data set seem to be shares of their images.
 
@@ -83,8 +93,7 @@ def require_pixels(corners: Float64[np.ndarray, "n 4"], source: str) -> None:
         source: where they come from, for the error message.
     """
     corners = corners[np.isfinite(corners).all(axis=1)]
-    is_whole_image = (corners == [0, 0, 1, 1]).all(axis=1)
-    if len(corners) and (are_shares(corners) | is_whole_image).all():
+    if all_are_shares(corners):
         example = ", ".join(f"{value:g}" for value in corners[0])
         raise DatasetError(
             f"{source}: expected boxes in pixels, found shares of the image's sides: no coordinate "

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["MEANINGS", "Finding", "Kind", "findings_of"]
+__all__ = ["MEANINGS", "Finding", "Kind", "findings_of", "missing_images"]
 
 
 class Kind(StrEnum):
@@ -66,6 +67,12 @@ class Finding(NamedTuple):
     kind: str
     image_id: str
     detail: str
+
+
+def missing_images(image_ids: Iterable[str], folder: Path) -> list[Finding]:
+    """The findings of images that are listed, but are not in their folder."""
+    detail = f"listed, but no such image in {folder}; left out"
+    return findings_of(Kind.MISSING_FILE, image_ids, detail)
 
 
 def findings_of(kind: str, image_ids: Iterable[str], detail: str) -> list[Finding]:

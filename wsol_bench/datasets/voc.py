@@ -8,7 +8,7 @@ import pandas as pd
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, measure
 from wsol_bench.datasets.base import Dataset, dataset
-from wsol_bench.datasets.findings import Finding, Kind, findings_of
+from wsol_bench.datasets.findings import Finding, Kind, missing_images
 from wsol_bench.datasets.folders import existing, scan
 from wsol_bench.datasets.formats.lists import ImageList, read_image_list
 from wsol_bench.datasets.formats.text import malformed
@@ -124,11 +124,8 @@ def _read_images(folder: Path, listed: set[str], tables: TableCache) -> ImageFil
     files = scan(folder, IMAGE_SUFFIXES, nested=False, wanted=listed)
     files = files[files["bytes"] >= 0].rename(columns={"stem": "image_id"})
     missing = sorted(listed.difference(files["image_id"]))
-    detail = f"listed, but no such image in {folder}; left out"
     measured = measure(folder, files.reset_index(drop=True), tables)
-    return ImageFiles(
-        measured.table, findings_of(Kind.MISSING_FILE, missing, detail) + measured.findings
-    )
+    return ImageFiles(measured.table, missing_images(missing, folder) + measured.findings)
 
 
 def _images_without_sample(

@@ -2,17 +2,16 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from wsol_bench.common.files import write_atomically
 from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.datasets.formats.class_tables import read_classes
 from wsol_bench.datasets.imagenet.layout import find_class_ids
-from wsol_bench.errors import PredictionError, RunError
-from wsol_bench.methods.imported.prediction_files import write_predictions
+from wsol_bench.errors import RunError
+from wsol_bench.methods.imported.written_predictions import write_image_list, write_predictions
 from wsol_bench.metrics.localization import two_two_one
 from wsol_bench.runs.differences import known_differences, listed
 from wsol_bench.runs.folder import make_folder
@@ -82,9 +81,8 @@ def export_run(
                 rows = _five_guesses(run, rows, tight, tight_rows[same])
             make_folder(folder)
             path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
-            _require_no_blanks(rows["class"] if format == "kaggle" else [])
             write_predictions(path, rows, images, classes, format=format)
-            hint = _write_image_list(path, evaluated, devkit) if format == "devkit" else ""
+            hint = _hint(write_image_list(path, evaluated), devkit) if format == "devkit" else ""
             yield f"{path}: {len(evaluated)} images{hint}"
 
 
@@ -122,30 +120,8 @@ def _no_guesses(rows: pd.DataFrame) -> str:
     return ""
 
 
-def _require_no_blanks(names: Iterable[str]) -> None:
-    """Raise PredictionError for a class whose name a Kaggle file would take for several values."""
-    for name in dict.fromkeys(names):
-        if name.split() not in ([name], []):
-            raise PredictionError(
-                f"a Kaggle file separates its values by blanks, so it cannot name the class "
-                f"{name!r}; rename the class, or export with --format devkit"
-            )
-
-
-def _write_image_list(path: Path, evaluated: "pd.Series[str]", devkit: Path | None) -> str:
-    """Write the list of images beside a devkit file, and return how to score the file.
-
-    Raises:
-        PredictionError: an image id has several lines, so a list cannot hold it.
-    """
-    for image_id in evaluated:
-        if image_id.splitlines() != [image_id]:
-            raise PredictionError(
-                f"the list of images has one id a line, so it cannot hold the image {image_id!r}; "
-                "rename the file, or export with --format kaggle"
-            )
-    listing = path.with_name(f"{path.name.removesuffix('.txt')}.images.txt")
-    write_atomically(listing, ("\n".join(evaluated) + "\n").encode())
+def _hint(listing: Path, devkit: Path | None) -> str:
+    """The options that score a devkit file with its list of images."""
     ids = f" --option devkit={devkit}" if devkit else ""
     return f"; to score it: --option subset={listing}{ids}"
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,7 @@ _FOLDERS = (*PART_TABLES, "tables", "figures", "predictions", "rescored")
 
 
 class RunFolder(StoredRun):
-    """A run on disk that is being written; ``RunFolder.writing`` starts or continues one.
-
-    Attributes:
-        done: the numbers of the parts that were done when this process began, all of whose files
-            are what the run wrote.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.done = self._sound_parts()
+    """A run on disk that is being written; ``RunFolder.writing`` starts or continues one."""
 
     @classmethod
     @contextmanager
@@ -131,8 +123,12 @@ class RunFolder(StoredRun):
         folder = cls._of(path, identity)
         return folder if folder.is_whole else None
 
-    def _sound_parts(self) -> set[int]:
-        """The numbers of the parts all of whose files are what the run wrote; all are read."""
+    @cached_property
+    def done(self) -> set[int]:
+        """The numbers of the parts that were done when this process began.
+
+        All files of these parts are read, and are what the run wrote.
+        """
         written = self.written_parts()
 
         def is_sound(number: int) -> bool:
@@ -149,7 +145,7 @@ class RunFolder(StoredRun):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the run is finished, and all of its files are what the run wrote."""
+        """True if the run is finished, and all of its files are what the run wrote."""
         return (
             self.manifest.finished is not None
             and set(self.identity.part_numbers) <= self.done

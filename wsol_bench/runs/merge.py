@@ -89,7 +89,7 @@ def _require_all_parts(shards: Sequence[StoredRun], n_parts: int) -> dict[int, S
 
 
 def _problems(shards: Sequence[StoredRun], n_parts: int) -> Iterator[str]:
-    """What keeps shards from being one run: shards that are missing or there several times."""
+    """The reasons why shards are not one run: some are missing, or are there several times."""
     folders = dict[str, list[str]]()
     for shard in shards:
         folders.setdefault(shard.identity.shard or "the whole run", []).append(str(shard.path))

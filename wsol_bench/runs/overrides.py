@@ -5,13 +5,11 @@ import re
 from copy import deepcopy
 from typing import Any
 
+from wsol_bench.common.plain_values import DEEPEST
 from wsol_bench.common.yaml_files import parse_yaml
 from wsol_bench.errors import ConfigError, shown
 
 __all__ = ["expand_variables", "with_override"]
-
-# No experiment is nested this deep; a YAML alias may lead back into itself.
-_DEEPEST = 50
 
 
 def with_override(content: dict[Any, Any], override: str) -> dict[Any, Any]:
@@ -51,9 +49,9 @@ def expand_variables(value: Any, where: str, key: tuple[str, ...] = ()) -> Any:
     Raises:
         ConfigError: a variable is not set, or the configuration is nested within itself.
     """
-    if len(key) > _DEEPEST:
+    if len(key) > DEEPEST:
         raise ConfigError(
-            f"{where}: expected at most {_DEEPEST} nested levels, found more; does a YAML alias "
+            f"{where}: expected at most {DEEPEST} nested levels, found more; does a YAML alias "
             "lead back into itself?"
         )
     if isinstance(value, dict):

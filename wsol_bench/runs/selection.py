@@ -109,9 +109,10 @@ def selection_run(protocol: Protocol) -> SelectionRun | None:
 
 
 def selection_digest(protocol: Protocol, run: SelectionRun | None) -> str | None:
-    """What thresholds are selected on, ``run`` or ``images`` and a digest of it; None for neither.
+    """The word ``run`` or ``images`` with a digest of that which thresholds are selected on.
 
-    The path of the run or of the list does not enter it, since what lies there may change.
+    It is None if they are selected on neither. The path of the run or of the list does not enter
+    it, since what lies there may change.
     """
     if run is not None:
         return f"{ON_RUN}{run.digest}"

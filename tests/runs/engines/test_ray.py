@@ -187,26 +187,38 @@ def test_an_error_in_an_actor_is_the_error_of_the_local_engine(tmp_path, monkeyp
     assert messages[0] == messages[1]
 
 
-class TestDeaths:
+class Deadly:
+    """Tests of workers that die, as often as a file says: the fixture ``deaths_left``.
+
+    Attributes:
+        code: the module ``killer`` with a method ``killer_cam``, whose process dies.
+    """
+
+    code = ""
+
     @pytest.fixture
     def deaths_left(self, tmp_path, monkeypatch):
-        """The file that says how often a worker is still to die."""
-        (tmp_path / "killer_module.py").write_text(KILLER)
-        monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+        (tmp_path / "killer.py").write_text(self.code)
+        (tmp_path / "driver").write_text(str(os.getpid()))
         (tmp_path / "deaths_left").write_text("0")
+        monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
         yield tmp_path / "deaths_left"
-        sys.modules.pop("killer_module", None)
+        sys.modules.pop("killer", None)
 
     @pytest.fixture
     def experiment(self, root, deaths_left):
-        return experiment_of(root, methods=["killer_module:killer_cam"])
+        return experiment_of(root, methods=["killer:killer_cam"])
 
-    def test_of_an_actor_change_no_row(self, experiment, deaths_left):
+    def test_change_no_row(self, experiment, deaths_left):
         local = wsol_bench.run(experiment)
-        deaths_left.write_text("1")
+        deaths_left.write_text("2" if self.code == KILLER_AT_START else "1")
         ours = wsol_bench.run(experiment, engine=RayEngine(n_actors=1))
         assert deaths_left.read_text() == "0", "nobody died"
         assert_same(ours, local)
+
+
+class TestDeaths(Deadly):
+    code = KILLER
 
     # Of two parts an actor gets one at a time; of four, two: then it runs ahead and dies before
     # part 0 is out, which is not to be blamed.
@@ -228,27 +240,8 @@ class TestDeaths:
         assert_same(on, wsol_bench.run(experiment))
 
 
-class TestDeathsAtTheStart:
-    @pytest.fixture
-    def deaths_left(self, tmp_path, monkeypatch):
-        """The file that says how often a worker is still to die while it starts."""
-        (tmp_path / "killer_at_start.py").write_text(KILLER_AT_START)
-        (tmp_path / "driver").write_text(str(os.getpid()))
-        (tmp_path / "deaths_left").write_text("0")
-        monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-        yield tmp_path / "deaths_left"
-        sys.modules.pop("killer_at_start", None)
-
-    @pytest.fixture
-    def experiment(self, root, deaths_left):
-        return experiment_of(root, methods=["killer_at_start:killer_cam"])
-
-    def test_are_tried_again(self, experiment, deaths_left):
-        local = wsol_bench.run(experiment)
-        deaths_left.write_text("2")
-        ours = wsol_bench.run(experiment, engine=RayEngine(n_actors=1))
-        assert deaths_left.read_text() == "0", "nobody died"
-        assert_same(ours, local)
+class TestDeathsAtTheStart(Deadly):
+    code = KILLER_AT_START
 
     def test_three_times_are_an_error_that_says_so(self, experiment, deaths_left):
         deaths_left.write_text("100")
@@ -268,7 +261,7 @@ class TestDeathsAtTheStart:
             "killer_cam =", "def slow(r):\n  import time; time.sleep(6); return cam.function(r)\n"
             "killer_cam =",
         )  # fmt: skip
-        (tmp_path / "killer_at_start.py").write_text(text)
+        (tmp_path / "killer.py").write_text(text)
         (tmp_path / "driver").write_text("")
         (tmp_path / "deaths_left").write_text("100")
         ours = wsol_bench.run(experiment, engine=RayEngine(n_actors=2))

@@ -62,33 +62,28 @@ def alive(session, folder):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM], ids=lambda sent: sent.name)
-def test_of_a_run_that_is_ended_neither_process_nor_folder_is_left(tmp_path, sent):
+def test_of_a_run_that_is_ended_neither_process_nor_folder_is_left(tmp_path, files, sent):
     root = write_colors(tmp_path / "root")
     experiment = color_experiment(root, workers=1, batch_size=1, part_size=1)
     experiment["methods"] = ["waiting:waiting_cam"]
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(experiment))
     (tmp_path / "waiting.py").write_text(WAITS)
-    files = tmp_path / "tmp"
-    files.mkdir()
-    # Ray's sockets have short paths; a link to this folder makes them so.
-    short = Path(f"/tmp/wb{os.getpid()}")
-    short.symlink_to(files)
     path = os.pathsep.join([str(tmp_path), *sys.path])
     arguments = ["run", "experiment.yaml", "--out", "run", "--engine", "ray", "--actors", "1"]
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, *arguments],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(short)},
+        env={**os.environ, "PYTHONPATH": path},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     try:
         wait_until((tmp_path / "reached").exists)
-        assert len(alive(process.pid, short)) > 6
+        assert len(alive(process.pid, files)) > 6
         process.send_signal(sent)
         _, errors = process.communicate(timeout=120)
-        wait_until(lambda: not alive(process.pid, short))
+        wait_until(lambda: not alive(process.pid, files))
         wait_until(lambda: not list(files.glob("wsol_bench-*")))
         # Of a decoding worker that Ray killed, the next start sweeps the folder.
         for folder in files.glob("pymp-*"):
@@ -98,7 +93,6 @@ def test_of_a_run_that_is_ended_neither_process_nor_folder_is_left(tmp_path, sen
         assert not list(files.glob("pymp-*"))
     finally:
         process.kill()
-        short.unlink()
     if sent == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
         return
@@ -112,18 +106,18 @@ class TestTheWatchdog:
         listed = [
             Process(1, 0, 10, True, b"init"),
             Process(20, 1, 11, True, b"python my_notebook.py"),
-            Process(21, 20, 12, True, b"/x/ray/core/raylet\0--dir=/tmp/wsol_bench-a/session"),
+            Process(21, 20, 12, True, b"/x/ray/core/raylet\0--dir=/scratch/wsol_bench-a/session"),
             Process(22, 21, 13, True, b"ray::RuntimeEnvAgent"),
             Process(23, 22, 14, True, b"decoder"),
             Process(24, 20, 15, True, b"of the notebook"),
-            Process(25, 20, 16, True, b"/x/ray/core/raylet\0--dir=/tmp/wsol_bench-b/session"),
+            Process(25, 20, 16, True, b"/x/ray/core/raylet\0--dir=/scratch/wsol_bench-b/session"),
             Process(26, 25, 17, True, b"ray::RuntimeEnvAgent"),
-            Process(27, 20, 18, True, b"python\0-u\0/x/ray/log.py\0--dir=/tmp/wsol_bench-a/s"),
+            Process(27, 20, 18, True, b"python\0-u\0/x/ray/log.py\0--dir=/scratch/wsol_bench-a/s"),
             # A person who looks at what Ray writes:
-            Process(28, 20, 19, True, b"tail\0-f\0/tmp/wsol_bench-a/session/raylet.out"),
+            Process(28, 20, 19, True, b"tail\0-f\0/scratch/wsol_bench-a/session/raylet.out"),
             Process(29, 28, 20, True, b"a child of it"),
         ]
-        found = of_cluster("/tmp/wsol_bench-a", listed)
+        found = of_cluster("/scratch/wsol_bench-a", listed)
         assert found == {(21, 12), (22, 13), (23, 14), (27, 18)}
 
     def test_lists_this_process(self):

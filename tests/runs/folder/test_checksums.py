@@ -288,7 +288,7 @@ class TestTheManifest:
         write_content(run, content)
         _, err = cli("analyze", run, code=1)
         assert err.startswith("Error: ")
-        assert len(err.splitlines()) <= 2
+        assert len(err.splitlines()) == 1
         assert "Traceback" not in err
 
     @pytest.mark.parametrize("name", ["manifest.json", CHECKSUMS, "rows/000000.parquet"])

@@ -9,7 +9,7 @@ import pandas as pd
 
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
 from wsol_bench.datasets.assembly import measure
-from wsol_bench.datasets.findings import Finding, Kind, findings_of
+from wsol_bench.datasets.findings import Finding, missing_images
 from wsol_bench.datasets.folders import scan
 from wsol_bench.datasets.formats.csv import read_image_sizes
 from wsol_bench.datasets.formats.lists import read_image_list
@@ -116,9 +116,8 @@ def _list_files(
     files = files[files["bytes"] >= 0].reset_index(drop=True)
     requested = _among(complete, subset)
     missing = requested[pd.Index(files["stem"]).get_indexer(requested) < 0]
-    detail = f"listed, but no such image in {folder.path}; left out"
     measured = measure(folder.path, files.rename(columns={"stem": "image_id"}), tables)
-    findings = findings_of(Kind.MISSING_FILE, missing, detail) + measured.findings
+    findings = missing_images(missing, folder.path) + measured.findings
     return Listing(measured.table, complete, folders, findings)
 
 

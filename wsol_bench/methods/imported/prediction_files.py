@@ -1,4 +1,4 @@
-"""Prediction files: read, score and write what the official tools read and write.
+"""Prediction files: read and score what the official tools read and write.
 
     devkit   line i is image i of the data set: groups of ``label xmin ymin xmax ymax``, label the
              ILSVRC2012_ID (1..1000)
@@ -10,12 +10,12 @@ Corners are 0-based inclusive. Predictions are never clipped, rounded or reorder
 rejected for its geometry, because the official tools take any number; but a class-agnostic box must
 be finite.
 
-Longer than 400 lines because what is read and what is written are the same formats.
+``written_predictions`` writes the first two formats.
 """
 
 import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -24,18 +24,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from wsol_bench.common.files import write_atomically
-from wsol_bench.common.harmless import csv_text
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.common.vocabulary import PredictionFormat
 from wsol_bench.datasets import ROOT_ID, ROOT_SYNSET, Dataset
-from wsol_bench.datasets.box_frames import MOST_SHARE
+from wsol_bench.datasets.box_frames import all_are_shares
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import PredictionError
-from wsol_bench.geometry import from_inclusive, to_inclusive
+from wsol_bench.geometry import HALF_OPEN, INCLUSIVE, Convention
 from wsol_bench.metrics.base import metrics
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
-from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.schema import GROUP, ImageStatus, boxes_of
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
@@ -43,11 +40,11 @@ from wsol_bench.scoring.kinds import scoring_of
 from wsol_bench.scoring.summary import MethodResults
 
 __all__ = [
+    "NO_CLASS",
     "Predictions",
     "Readable",
     "read_predictions",
     "score_predictions",
-    "write_predictions",
 ]
 
 Readable = Literal[PredictionFormat, "boxes"]
@@ -58,11 +55,7 @@ _HALF_OPEN_HEADER = ["image_id", "x0", "y0", "x1", "y1"]
 # The lines that the format is looked for in.
 _HEAD = 1000
 # The class of a label that names no class (in the devkit, 0 is "no prediction"); never right.
-_NO_CLASS = ""
-_NO_LABEL = "0"
-
-# The corners that a file holds for a prediction without a box: an inclusive box without a pixel.
-_NO_BOX = "0 0 -1 -1"
+NO_CLASS = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +79,18 @@ class _ImagePredictions(NamedTuple):
 
     Attributes:
         classes: wnid of each prediction; "" for no class.
-        corners: 0-based inclusive xyxy pixels, four numbers for each prediction.
+        corners: xyxy pixels as they stand in the file, four numbers for each prediction.
     """
 
     classes: list[str]
     corners: list[float]
+
+
+class _Read(NamedTuple):
+    """The content of a file: the predictions of each image, and the convention of their corners."""
+
+    by_image: dict[str, _ImagePredictions]
+    convention: Convention
 
 
 def read_predictions(
@@ -113,7 +113,7 @@ def read_predictions(
         format = _format_of(path, head)
         lines = chain(head, lines)
     read = {"kaggle": _read_kaggle, "devkit": _read_devkit, "boxes": _read_boxes}[format]
-    by_image = read(path, lines, dataset)
+    by_image, convention = read(path, lines, dataset)
     images = by_image.values()
     ranked = format != "boxes"
     counts = np.array([len(image.classes) for image in images], np.int64)
@@ -126,12 +126,15 @@ def read_predictions(
             "class": list(chain.from_iterable(image.classes for image in images)),
         }
     )
-    if (np.abs(corners) <= MOST_SHARE).all() and (corners % 1 != 0).any():
+    corners = corners.reshape(-1, 4)
+    boxes = convention.to_half_open(corners)
+    written = corners[(boxes[:, 2:] > boxes[:, :2]).all(axis=1)]
+    if all_are_shares(written):
         raise PredictionError(
             f"{path}: expected boxes in pixels of the images, found shares of their sides: no "
-            f"coordinate is above {MOST_SHARE}; multiply x by the width and y by the height"
+            f"coordinate is above {written.max():g}; multiply x by the width and y by the height"
         )
-    table[["x0", "y0", "x1", "y1"]] = from_inclusive(corners.reshape(-1, 4))
+    table[["x0", "y0", "x1", "y1"]] = boxes
     return Predictions(table, tuple(by_image), ranked)
 
 
@@ -161,9 +164,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _read_devkit(
-    path: Path, lines: Iterator[str], dataset: Dataset
-) -> dict[str, _ImagePredictions]:
+def _read_devkit(path: Path, lines: Iterator[str], dataset: Dataset) -> _Read:
     if not (dataset.classes["ilsvrc_id"] > 0).any():
         raise PredictionError(
             f"{path}: a devkit file names classes by ILSVRC2012_ID, which the data set's root does "
@@ -181,44 +182,43 @@ def _read_devkit(
             "(image ids, one per line)"
         )
     image_ids = dataset.images["image_id"].tolist()
-    return {
+    by_image = {
         image_id: _predictions_in(line.split(), f"{path}:{number}", wnid_of)
         for number, (image_id, line) in enumerate(zip(image_ids, of_images, strict=True), start=1)
     }
+    return _Read(by_image, INCLUSIVE)
 
 
-def _read_kaggle(
-    path: Path, lines: Iterator[str], dataset: Dataset
-) -> dict[str, _ImagePredictions]:
+def _read_kaggle(path: Path, lines: Iterator[str], dataset: Dataset) -> _Read:
     records = _records(path, lines)
     header = [name.strip() for name in next(records, [])]
     if header != ["ImageId", "PredictionString"]:
         raise PredictionError(
             f"{path}:1: expected the header ImageId,PredictionString, found {','.join(header)!r}"
         )
-    return {
+    by_image = {
         image_id: _predictions_in(text.split(), place, None)
         for place, image_id, (text,) in _image_records(path, records, 2, dataset)
     }
+    return _Read(by_image, INCLUSIVE)
 
 
-def _read_boxes(path: Path, lines: Iterator[str], dataset: Dataset) -> dict[str, _ImagePredictions]:
+def _read_boxes(path: Path, lines: Iterator[str], dataset: Dataset) -> _Read:
     records = _records(path, lines)
     header = [name.strip() for name in next(records, [])]
     if header not in (_INCLUSIVE_HEADER, _HALF_OPEN_HEADER):
         expected = f"{','.join(_INCLUSIVE_HEADER)} or {','.join(_HALF_OPEN_HEADER)}"
         raise PredictionError(f"{path}:1: expected the header {expected}, found {','.join(header)}")
-    last = 0.0 if header == _INCLUSIVE_HEADER else 1.0
     predictions = {}
     for place, image_id, fields in _image_records(path, records, len(header), dataset):
         try:
-            x0, y0, x1, y1 = map(float, fields)
+            corners = [float(field) for field in fields]
         except ValueError as error:
             raise PredictionError(f"{place}: expected 4 numbers, found {fields}") from error
-        if not all(map(math.isfinite, (x0, y0, x1, y1))):
+        if not all(map(math.isfinite, corners)):
             raise PredictionError(f"{place}: expected 4 finite numbers, found {fields}")
-        predictions[image_id] = _ImagePredictions([_NO_CLASS], [x0, y0, x1 - last, y1 - last])
-    return predictions
+        predictions[image_id] = _ImagePredictions([NO_CLASS], corners)
+    return _Read(predictions, INCLUSIVE if header == _INCLUSIVE_HEADER else HALF_OPEN)
 
 
 def _records(path: Path, lines: Iterator[str]) -> Iterator[list[str]]:
@@ -276,7 +276,7 @@ def _predictions_in(
             label = fields[start]
             if wnid_of is not None:
                 number = float(label)  # matlab writes 1e2 for 100
-                label = wnid_of.get(int(number), _NO_CLASS) if number.is_integer() else _NO_CLASS
+                label = wnid_of.get(int(number), NO_CLASS) if number.is_integer() else NO_CLASS
         except (ValueError, OverflowError) as error:
             expected = "an ILSVRC2012_ID" if wnid_of else "a wnid"
             raise PredictionError(
@@ -341,64 +341,3 @@ def score_predictions(predictions: Predictions, dataset: Dataset, *, name: str) 
     scored = table[["image_id", "rank", "class"]].assign(**scores.rows, status=scores.status)
     results = MethodResults(keys, EvaluatedImages.of(images), scored, None, scoring)
     return pd.DataFrame([results.line()])
-
-
-def write_predictions(
-    path: Path,
-    rows: pd.DataFrame,
-    images: pd.DataFrame,
-    classes: pd.DataFrame,
-    *,
-    format: PredictionFormat,
-) -> None:
-    """Write the first five predictions of each evaluated image.
-
-    A prediction without a box keeps its class and gets a box without a pixel, which overlaps
-    nothing. A row without a rank or a class is no prediction; if a prediction of a class follows,
-    the row keeps its place, with the label 0. A rank without a row keeps its place in the same way:
-    a method that makes only the label's map leaves such ranks.
-
-    Args:
-        path: the file.
-        rows: the rows of one model x method x layer.
-        images: the images of the model, in the data set's order.
-        classes: the columns wnid and ilsvrc_id.
-        format: devkit or kaggle.
-
-    Raises:
-        PredictionError: the format is devkit, and a class has no ILSVRC2012_ID.
-    """
-    ids = {ROOT_SYNSET: ROOT_ID, **dict(zip(classes["wnid"], classes["ilsvrc_id"], strict=True))}
-    evaluated = images.loc[images["status"] == ImageStatus.EVALUATED, "image_id"].tolist()
-    predictions: dict[str, list[str]] = {image_id: [] for image_id in evaluated}
-    best = rows[rows["rank"].between(1, TOP_K)].sort_values("rank", kind="stable")
-    last = best["rank"].where(best["class"] != _NO_CLASS).groupby(best["image_id"]).transform("max")
-    best = best[best["rank"] <= last]  # NaN if an image has no prediction of a class
-    boxes = to_inclusive(boxes_of(best))
-    lines_of = zip(best["image_id"], best["rank"], best["class"], boxes, strict=True)
-    for image_id, rank, wnid, box in lines_of:
-        of_image = predictions[image_id]
-        of_image += [f"{_NO_LABEL} {_NO_BOX}"] * (rank - 1 - len(of_image))
-        # repr is the shortest text that reads back as the same number.
-        corners = _NO_BOX if np.isnan(box).any() else " ".join(map(repr, box.tolist()))
-        label = wnid if format == "kaggle" and wnid != _NO_CLASS else _devkit_label(wnid, ids)
-        of_image.append(f"{label} {corners}")
-    lines = [" ".join(predictions[image_id]) for image_id in evaluated]
-    if format == "kaggle":
-        text = csv_text(pd.DataFrame({"ImageId": evaluated, "PredictionString": lines}))
-    else:
-        text = "".join(f"{line}\n" for line in lines)
-    write_atomically(path, text.encode())
-
-
-def _devkit_label(wnid: str, ids: Mapping[str, int]) -> str:
-    """The ILSVRC2012_ID of a class; the label 0 of no class."""
-    if wnid == _NO_CLASS:
-        return _NO_LABEL
-    if not ids.get(wnid):
-        raise PredictionError(
-            "a devkit file names classes by ILSVRC2012_ID, and the run's data set held no ID for "
-            f"{wnid}; give a devkit (meta.mat or synsets.csv) with --devkit DIR, or export with "
-            "--format kaggle"
-        )
-    return str(ids[wnid])
