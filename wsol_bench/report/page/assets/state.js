@@ -1,0 +1,133 @@
+// The state of the page. It stands in the address (after #), so that a link shows the same to a
+// colleague; what equals its default is left out.
+
+/**
+ * @typedef {object} State
+ * @property {string} view The part of the page that is open: summary, charts, images.
+ * @property {string} image Id of the image that is shown large; empty for none.
+ * @property {number} model Model whose images are explored: position in Overview.models.
+ * @property {string} lines Lines that are shown, by position and separated by commas; empty for all.
+ * @property {string} judge Box that outcomes are about: gt_known (the label's), top1.
+ * @property {number} line Line that outcome, sort and heatmaps of the grid are about; -1 for the first shown.
+ * @property {string} outcome Names of the outcomes that are kept, separated by commas; empty for all.
+ * @property {number} a Line that must hit, in "a hits and b misses"; -1 for none.
+ * @property {number} b Line that must miss; -1 for none.
+ * @property {string} class wnid of the label that is kept; empty for all.
+ * @property {string} size Bin of the object's size that is kept, "low-high"; empty for all.
+ * @property {string} text Text that id, wnid or words of the label contain.
+ * @property {string} sort Order of the images: as they are, iou, iou-down, difference, confidence, ...
+ * @property {number} slot Rank of the class whose maps are shown large; 0 for the label.
+ * @property {number} threshold Threshold of the slider; -1 for each line's own.
+ * @property {string} number Number that charts are about; empty for the first.
+ * @property {string} order Column by which the summary is sorted, and "-" in front for descending.
+ * @property {string} columns Names of the columns that the summary shows besides those that it shows anyway.
+ */
+
+/** @type {Readonly<State>} */
+export const defaultState = Object.freeze({
+  view: "summary",
+  image: "",
+  model: 0,
+  lines: "",
+  judge: "gt_known",
+  line: -1,
+  outcome: "",
+  a: -1,
+  b: -1,
+  class: "",
+  size: "",
+  text: "",
+  sort: "",
+  slot: 0,
+  threshold: -1,
+  number: "",
+  order: "",
+  columns: "",
+});
+
+/** @type {State} */
+let currentState = { ...defaultState };
+
+/** @type {((state: Readonly<State>, changed: Set<string>) => void)[]} */
+const stateListeners = [];
+
+/** @returns {Readonly<State>} The state as it is now. */
+export function getState() {
+  return currentState;
+}
+
+/**
+ * Changes the state, writes it into the address and tells the listeners.
+ *
+ * @param {Partial<State>} patch
+ * @param {{push?: boolean}} [how] `push`: as a step that the browser's Back undoes.
+ */
+export function setState(patch, how = {}) {
+  const before = currentState;
+  currentState = { ...before, ...patch };
+  const changed = changedKeys(before, currentState);
+  if (!changed.size) return;
+  const address = "#" + stateToText(currentState);
+  if (how.push) history.pushState(null, "", address);
+  else history.replaceState(null, "", address);
+  for (const listener of stateListeners) listener(currentState, changed);
+}
+
+/** @param {(state: Readonly<State>, changed: Set<string>) => void} listener */
+export function onState(listener) {
+  stateListeners.push(listener);
+}
+
+/** Takes the state from the address, now and whenever the address changes. */
+export function followAddress() {
+  currentState = stateFromText(location.hash.slice(1));
+  const follow = () => {
+    const before = currentState;
+    currentState = stateFromText(location.hash.slice(1));
+    const changed = changedKeys(before, currentState);
+    if (changed.size) for (const listener of stateListeners) listener(currentState, changed);
+  };
+  window.addEventListener("popstate", follow);
+  window.addEventListener("hashchange", follow);
+}
+
+/**
+ * @param {Readonly<State>} state
+ * @returns {string}
+ */
+export function stateToText(state) {
+  const parameters = new URLSearchParams();
+  for (const [key, value] of Object.entries(state)) {
+    if (value !== defaultState[/** @type {keyof State} */ (key)]) parameters.set(key, String(value));
+  }
+  return parameters.toString();
+}
+
+/**
+ * The state in a text; what it does not say, or says wrongly, is the default.
+ *
+ * @param {string} text
+ * @returns {State}
+ */
+export function stateFromText(text) {
+  const parameters = new URLSearchParams(text);
+  /** @type {Record<string, string | number>} */
+  const state = { ...defaultState };
+  for (const [key, usual] of Object.entries(defaultState)) {
+    const value = parameters.get(key);
+    if (value === null) continue;
+    if (typeof usual === "string") state[key] = value;
+    else if (value !== "" && Number.isFinite(Number(value))) state[key] = Number(value);
+  }
+  return /** @type {State} */ (/** @type {unknown} */ (state));
+}
+
+/**
+ * @param {Readonly<State>} before
+ * @param {Readonly<State>} after
+ * @returns {Set<string>}
+ */
+function changedKeys(before, after) {
+  const keys = /** @type {(keyof State)[]} */ (Object.keys(defaultState));
+  return new Set(keys.filter((key) => before[key] !== after[key]));
+}
