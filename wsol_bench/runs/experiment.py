@@ -221,6 +221,7 @@ class Experiment:
                     paper=method.paper,
                     scope=method.scope,
                     columns=method.columns,
+                    sanity=method.sanity,
                 )
                 for method in self.map_methods
             },
@@ -229,6 +230,7 @@ class Experiment:
                     source=code_digest(method.opener),
                     gives=method.gives,
                     fingerprint=self.maps_or_boxes[method.name].fingerprint,
+                    baseline=method.baseline,
                 )
                 for method in self.network_free
             },
