@@ -178,9 +178,7 @@ def modes_of_images(
     return code
 
 
-def failure_counts(
-    images: ImageScores, *, of: Question, iou: float = 0.5
-) -> pd.DataFrame:
+def failure_counts(images: ImageScores, *, of: Question, iou: float = 0.5) -> pd.DataFrame:
     """Count how often each failure mode occurs among the boxes of a method.
 
     Each counted image counts once, as in the localization errors: it is evaluated, has a box of its

@@ -50,7 +50,7 @@ __all__ = ["Experiment", "Part", "load_model"]
 
 # These keys decide where and how fast the work is done, and what follows from unreadable images;
 # they change no number.
-_NEUTRAL = {"workers", "strict", "max_failed"}
+_NEUTRAL = {"workers", "strict", "max_failed", "published"}
 
 
 class Part(NamedTuple):
