@@ -6,7 +6,7 @@ from browser import Opened, chromium
 
 @pytest.fixture(scope="package")
 def browser():
-    """Chromium, started once. It ends with these tests: an event loop runs as long as it is open."""
+    """Chromium, started once, until these tests end: an event loop runs as long as it is open."""
     with chromium() as browser:
         yield browser
 
