@@ -121,7 +121,8 @@ def _group(samples, names, scoring, classes, rng):  # type: ignore[no-untyped-de
     own_rank = np.minimum(rng.geometric(0.7, n), 12)
     image, rank, label = [], [], []
     for index, sample in enumerate(samples):
-        guesses = [classes[int(one)] for one in rng.integers(0, 1000, 5)]
+        drawn = [classes[one] for one in rng.choice(1000, 6, replace=False)]
+        guesses = [one for one in drawn if one != sample.label][:5]
         ranks = [1, 2, 3, 4, 5]
         if own_rank[index] <= 5:
             guesses[own_rank[index] - 1] = sample.label

@@ -6,7 +6,6 @@ images, models and lines by their numbers; no address holds a path of a file.
 """
 
 import gzip
-import html
 import json
 import re
 import secrets
@@ -14,8 +13,10 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -26,9 +27,11 @@ from starlette.routing import Mount, Route
 
 from wsol_bench.errors import ConfigError, WsolBenchError
 from wsol_bench.report.page.collection import Collection
+from wsol_bench.report.page.columns import image_index, line_columns, model_columns
 from wsol_bench.report.page.details import Details
 from wsol_bench.report.page.document import page_html
-from wsol_bench.report.page.pictures import picture
+from wsol_bench.report.page.overview import overview
+from wsol_bench.report.page.pictures import picture, why_no_picture
 from wsol_bench.runs.stored_run import StoredRun
 
 if TYPE_CHECKING:
@@ -87,16 +90,16 @@ def serve(
         KeyboardInterrupt: the process was interrupted.
     """
     with listener(port) as listening:
-        collection = Collection.of(runs)
+        collection = Collection(runs)
         authority = f"{_HOST}:{listening.getsockname()[1]}"
         token, once = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         hosts = (authority, authority.replace(_HOST, "localhost"))
         config = uvicorn.Config(
             Gate(page_app(collection, token), token=token, once=once, hosts=hosts),
-            **{"http": "h11", "ws": "none", "loop": "asyncio", "lifespan": "off"},
-            **{"log_level": "warning", "access_log": False},
-            **{"proxy_headers": False, "server_header": False, "timeout_graceful_shutdown": 1},
-        )
+            http="h11", ws="none", loop="asyncio", lifespan="off", log_level="warning",
+            access_log=False, proxy_headers=False, server_header=False,
+            timeout_graceful_shutdown=1,
+        )  # fmt: skip
         server = uvicorn.Server(config)
         # The socket listens already: who connects now is answered in a moment.
         ready(
@@ -131,54 +134,15 @@ def page_app(collection: Collection, token: str) -> Starlette:
 
     Whatever fails becomes an answer with a sentence, in JSON: ``{"error": "..."}``.
     """
-    details, decoding = Details(collection), threading.Semaphore(_PICTURES_AT_A_TIME)
-    overview = collection.overview
-    blocks = [("overview", json.dumps(overview))]
-    page = "".join(page_html(overview["title"], blocks, connects=True))
-    policy = _POLICY.search(page)
-    assert policy is not None
-    n_images = len(collection.index["ids"])
-
-    def document(request: Request) -> Response:
-        answer = _compressed(request, page, "text/html; charset=utf-8")
-        # What a page may not say of itself in a meta element is said here.
-        allowed = f"{html.unescape(policy[1])}; frame-ancestors 'none'"
-        answer.headers["Content-Security-Policy"] = allowed
-        return answer
-
-    def index(request: Request) -> Response:
-        return _as_json(request, collection.index)
-
-    def model(request: Request) -> Response:
-        return _as_json(request, collection.model(_position(request, len(overview["models"]))))
-
-    def line(request: Request) -> Response:
-        return _as_json(request, collection.line(_position(request, len(overview["lines"]))))
-
-    def image(request: Request) -> Response:
-        return _as_json(request, details.of(_position(request, n_images)))
-
-    def jpeg(request: Request) -> Response:
-        path = collection.path_of(_position(request, n_images))
-        longest = _number(request.query_params.get("longest", "384"))
-        if not _SHORTEST <= longest <= _LONGEST:
-            raise HTTPException(404, f"expected longest from {_SHORTEST} to {_LONGEST} pixels")
-        with decoding:
-            content = picture(path, longest)
-        return Response(content, headers={"Cache-Control": "private, max-age=3600"},
-                        media_type="image/jpeg")  # fmt: skip
-
-    def nothing(_: Request) -> Response:
-        return _sentence(404, "there is nothing at this address")
-
+    data = _Answers(collection)
     routes = {
-        "/": document,
-        "/index.json": index,
-        "/models/{number}.json": model,
-        "/lines/{number}.json": line,
-        "/images/{number}.json": image,
-        "/pictures/{number}.jpg": jpeg,
-        "/{rest:path}": nothing,
+        "/": data.page,
+        "/index.json": data.index,
+        "/models/{number}.json": data.model,
+        "/lines/{number}.json": data.line,
+        "/images/{number}.json": data.image,
+        "/pictures/{number}.jpg": data.picture,
+        "/{rest:path}": lambda _: _sentence(404, "there is nothing at this address"),
     }
     app = Starlette(
         routes=[Mount(f"/{token}", routes=[Route(path, one) for path, one in routes.items()])],
@@ -193,6 +157,60 @@ def page_app(collection: Collection, token: str) -> Starlette:
     )
     app.router.redirect_slashes = False
     return app
+
+
+class _Answers:
+    """What is at each address."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._all = np.arange(len(collection.images))
+        self._details = Details(collection)
+        self._decoding = threading.Semaphore(_PICTURES_AT_A_TIME)
+        seen = overview(collection, source="server")
+        blocks = [("overview", _json(seen))]
+        self._page = "".join(page_html(seen["title"], blocks, connects=True))
+        policy = _POLICY.search(self._page)
+        assert policy is not None
+        # What a page may not say of itself in a meta element is said here.
+        self._policy = f"{policy[1]}; frame-ancestors 'none'"
+
+    def page(self, request: Request) -> Response:
+        """The page, with the overview in it."""
+        answer = _compressed(request, self._page, "text/html; charset=utf-8")
+        answer.headers["Content-Security-Policy"] = self._policy
+        return answer
+
+    def index(self, request: Request) -> Response:
+        """All images, as ``ImageIndex`` of assets/types.d.ts."""
+        return _as_json(request, image_index(self._collection, self._all))
+
+    def model(self, request: Request) -> Response:
+        """A model, as ``ModelColumns``."""
+        number = _position(request, len(self._collection.models))
+        return _as_json(request, model_columns(self._collection, number, self._all))
+
+    def line(self, request: Request) -> Response:
+        """A line, as ``LineColumns``."""
+        number = _position(request, len(self._collection.lines))
+        return _as_json(request, line_columns(self._collection, number, self._all))
+
+    def image(self, request: Request) -> Response:
+        """An image, as ``Detail``."""
+        number = _position(request, len(self._all))
+        reason = why_no_picture(self._collection.images.paths[number])
+        return _as_json(request, self._details.of(number, no_picture=reason))
+
+    def picture(self, request: Request) -> Response:
+        """A picture of an image, whose longer side has at most ``longest`` pixels."""
+        number = _position(request, len(self._all))
+        longest = _number(request.query_params.get("longest", "384"))
+        if not _SHORTEST <= longest <= _LONGEST:
+            raise HTTPException(404, f"expected longest from {_SHORTEST} to {_LONGEST} pixels")
+        with self._decoding:
+            content = picture(Path(self._collection.images.paths[number]), longest)
+        headers = {"Cache-Control": "private, max-age=3600"}
+        return Response(content, headers=headers, media_type="image/jpeg")
 
 
 class Gate:
@@ -269,8 +287,11 @@ def _number(text: str) -> int:
 
 def _as_json(request: Request, content: Any) -> Response:
     """An answer in JSON."""
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    return _compressed(request, text, "application/json")
+    return _compressed(request, _json(content), "application/json")
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, allow_nan=False, separators=(",", ":"))
 
 
 def _compressed(request: Request, text: str, media_type: str) -> Response:
