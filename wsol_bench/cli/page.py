@@ -1,31 +1,75 @@
-"""Commands that show stored runs as a page: view."""
+"""Commands that show runs as a page: report, view."""
 
-import threading
-import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import utf8_path
-from wsol_bench.errors import ConfigError
 
-__all__ = ["view"]
+if TYPE_CHECKING:
+    from wsol_bench.runs.stored_run import StoredRun
 
-RunFolderPaths = Annotated[
+__all__ = ["report", "view", "write_and_say"]
+
+RunFolders = Annotated[
     list[Path],
-    typer.Argument(
-        metavar="RUN",
-        help="Folders of finished runs.",
-        show_default=False,
-        callback=lambda paths: [utf8_path(path) for path in paths],
-    ),
+    typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
 ]
+OpenBrowser = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
+
+
+def report(
+    run_folders: RunFolders,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The HTML file. By default RUN/report.html of a single run.",
+            callback=utf8_path,
+        ),
+    ] = None,
+    images: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Largest number of images on the page; they are drawn so that every method's hits "
+            "and misses are among them.",
+        ),
+    ] = 500,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the sample of images, and of intervals.")
+    ] = 0,
+    open_browser: OpenBrowser = False,
+) -> None:
+    """Write a page of runs: summary, charts, and images with maps and boxes.
+
+    Reads the stored results of one or several finished runs, and their image files. Writes one HTML
+    file, which holds everything that it shows: it opens in any browser, without a network, and can
+    be sent to others. wsol-bench view shows all images of runs of any size.
+    """
+    from wsol_bench.errors import ConfigError
+    from wsol_bench.runs.stored_run import REPORT, StoredRun
+
+    if out is None and len(run_folders) > 1:
+        raise ConfigError(
+            f"--out: expected the HTML file of a report of {len(run_folders)} runs, found none; "
+            "add --out report.html"
+        )
+    runs = [StoredRun(path) for path in run_folders]
+    file = out or run_folders[0] / REPORT
+    write_and_say(runs, file, n_images=images, seed=seed)
+    if open_browser:
+        import webbrowser
+
+        webbrowser.open(file.resolve().as_uri())
 
 
 def view(
-    run_folders: RunFolderPaths,
+    run_folders: RunFolders,
     port: Annotated[
         int | None,
         typer.Option(
@@ -35,17 +79,17 @@ def view(
             help="Port of the address. By default 8117, or a free one if that is taken.",
         ),
     ] = None,
-    opens: Annotated[
-        bool, typer.Option("--open", help="Open the page in this machine's browser.")
-    ] = False,
+    open_browser: OpenBrowser = False,
 ) -> None:
-    """Show runs in a browser: all images, with maps and boxes.
+    """Show runs in a browser: the page of report, with all images.
 
-    Reads one or several runs, and serves a page with their numbers, charts and images until Ctrl-C.
-    Prints the page's address, which holds a secret: it works in browsers of this machine only, or
-    at the other end of a tunnel (ssh -L 8117:127.0.0.1:8117). Writes nothing. Images are read where
-    they were when the run was made.
+    Reads the stored results of one or several finished runs, and serves the page to browsers of this
+    machine until Ctrl-C. Prints its address, which holds a secret. Image files are read where they
+    were when the run was made. Writes nothing. A tunnel shows the page of another machine: ssh -L
+    8117:127.0.0.1:8117 MACHINE.
     """
+    from wsol_bench.errors import ConfigError
+
     try:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
@@ -59,8 +103,24 @@ def view(
     def ready(page: Served) -> None:
         print(page.address, flush=True)
         print_message("Ctrl-C ends the server.")
-        if opens:
-            # Such a call lasts as long as the browser if that is one of the terminal's.
+        if open_browser:
+            import threading
+            import webbrowser
+
+            # A browser of the terminal returns only when it is closed.
             threading.Thread(target=webbrowser.open, args=[page.once], daemon=True).start()
 
     serve([StoredRun(path) for path in run_folders], port=port, ready=ready)
+
+
+def write_and_say(runs: "Sequence[StoredRun]", file: Path, **options: int) -> None:
+    """Write the page of runs as one file, and say where it is and what it lacks."""
+    from wsol_bench.report.page.file import write_report
+
+    written = write_report(runs, file, **options)
+    if written.without_picture:
+        print_message(
+            f"{len(written.without_picture)} of {written.n_images} images have no picture; the "
+            f"first: {written.without_picture[0]}"
+        )
+    print_message(f"Report: {file}")
