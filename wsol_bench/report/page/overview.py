@@ -193,6 +193,6 @@ def _beside(collection: Collection, line: Line) -> Iterator[Line]:
     return (collection.lines[number] for number in collection.lines_of(line.model))
 
 
-def finite(value: float) -> float | None:
-    """The number; None, as JSON has it, if it is NaN or infinite."""
-    return float(value) if math.isfinite(value) else None
+def finite(value: float | None) -> float | None:
+    """The number; None, as JSON has it, if it is missing, NaN or infinite."""
+    return None if value is None or not math.isfinite(value) else float(value)
