@@ -73,7 +73,7 @@ def _how_sampled(n_chosen: int, seen: dict[str, Any], seed: int) -> str:
         return "All images of the runs are on this page."
     return (
         f"{n_chosen:,} of {seen['n_images_of_runs']:,} images are on this page, drawn by seed "
-        f"{seed} so that hits and misses of every method are among them. The summary and the charts "
+        f"{seed} so that each method's hits and misses are among them. The summary and the charts "
         "are of all images."
     )
 
