@@ -4,6 +4,7 @@
 
 import { h, replaceChildren } from "./dom.js";
 import { exploredLine, exploredModel } from "./explored.js";
+import { copyLinkButton } from "./explorer_buttons.js";
 import { filterBar, filterChips, noFilters, orderField, shownText } from "./filter_bar.js";
 import { countOutcomes, filterImages, imageQuery, linesOfQuery } from "./filters.js";
 import { imageGrid } from "./grid.js";
@@ -11,8 +12,7 @@ import { addShortcuts } from "./keys.js";
 import { loadImage } from "./loaded_image.js";
 import { detailLoader } from "./loading.js";
 import { overlayLegend } from "./overlay.js";
-import { putIntoClipboard } from "./popover.js";
-import { currentAddress, getState, onState, setState } from "./state.js";
+import { getState, onState, setState } from "./state.js";
 import { imageViewer } from "./viewer.js";
 
 /**
@@ -30,7 +30,7 @@ export function explorerView(source) {
   const chips = h("div", { class: "chips" });
   const empty = h("div", { class: "explorer-empty", hidden: true });
   const grid = imageGrid(source, loader, openImage);
-  const viewer = imageViewer(source, loader);
+  const viewer = imageViewer(source, loader, (image) => grid.focusImage(image));
   const toggle = filterToggle(bar.element);
   /** @type {string[]} */
   let ids = [];
@@ -106,17 +106,6 @@ export function explorerView(source) {
     ),
     viewer.element,
   );
-}
-
-/** @returns {HTMLElement} A button that copies the address of the page as it is. */
-export function copyLinkButton() {
-  const button = h("button", { class: "button", type: "button", title: "Copy the address of this view" }, "Copy link");
-  button.addEventListener("click", async () => {
-    const done = await putIntoClipboard(currentAddress());
-    button.textContent = done ? "Copied" : "Not copied";
-    setTimeout(() => (button.textContent = "Copy link"), 1500);
-  });
-  return button;
 }
 
 /**

@@ -221,7 +221,11 @@ export function imageGrid(source, loader, open) {
       update();
     },
     schedule,
-    focusPosition,
+    /** Moves the focus to an image, if the grid has it. @param {number} image */
+    focusImage(image) {
+      const position = order.indexOf(image);
+      if (position >= 0) focusPosition(position);
+    },
     /** Moves the focus by a key; from elsewhere it goes to the card that Tab would reach. @param {string} key */
     move(key) {
       const from = focusedPosition();
