@@ -39,7 +39,8 @@ export function explorerView(source) {
 
   /** @param {number} image */
   function openImage(image) {
-    setState({ image: ids[image], view: "images" }, { push: true });
+    const slot = getState().judge === "top1" ? 1 : 0; // the class whose box the card judges
+    setState({ image: ids[image], view: "images", slot }, { push: true });
   }
 
   async function refresh() {

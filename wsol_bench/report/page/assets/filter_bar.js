@@ -109,8 +109,8 @@ export function filterBar(overview) {
 /** A choice of the box that outcomes are about. */
 function judgeField() {
   const radios = [
-    { value: "gt_known", text: "box of the label", hint: "GT-known: the box of the map of the image's label" },
-    { value: "top1", text: "first prediction", hint: "top-1: class and box of the first prediction" },
+    { value: "gt_known", text: "GT-known", hint: "the box of the map of the image's label" },
+    { value: "top1", text: "top-1", hint: "class and box of the first prediction" },
   ].map(({ value, text, hint }) => {
     const radio = h("input", { type: "radio", name: "judge", value });
     radio.addEventListener("change", () => setState({ judge: value }));

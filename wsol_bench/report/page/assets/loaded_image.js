@@ -1,6 +1,6 @@
 // An image with its maps, unpacked: what cards and the large view draw.
 
-/** @import { Detail, Overview, Source } from "./types" */
+/** @import { Detail, Overview, Rule, Source } from "./types" */
 
 import { heatPicture } from "./heatmap.js";
 import { mapAt, unpackMaps, upsampledMap } from "./map.js";
@@ -36,6 +36,12 @@ export function rowOfSlot(detail, line, slot) {
   return detail.rows.findIndex((row) => row.line === line && (slot ? row.rank === slot : row.is_label));
 }
 
+/** How maps are shown where no rule takes boxes from them. @type {Rule} */
+const bareMap = {
+  threshold: null, of: "maximum", measured_on: "upsampled", comparison: "at_least", connectivity: 8,
+  extractor: "components", component: "largest", rectify: "never", frame: "original",
+};
+
 /**
  * The map of a row at the size of the network's input, as the box rule sees it.
  *
@@ -52,8 +58,8 @@ export function largeMapOf(overview, loaded, row) {
   if (!place || !placement) return null;
   let values = large.get(row);
   if (!values) {
-    const map = mapAt(loaded.values, place);
-    values = upsampledMap(map, placement.input, detail.taps, overview.runs[run].rule);
+    const rule = overview.runs[run].rule ?? bareMap;
+    values = upsampledMap(mapAt(loaded.values, place), placement.input, detail.taps, rule);
     large.set(row, values);
   }
   return values;

@@ -36,7 +36,7 @@ export function imageViewer(source, loader, onClosed) {
   const result = h("div", { class: "viewer-result", "aria-live": "polite" });
   const controls = thresholdControls(overview);
   const classes = h("div", { class: "viewer-classes" });
-  const numbers = h("div", {});
+  const numbers = h("div", { class: "viewer-numbers" });
   const methods = h("div", { class: "viewer-methods" });
   const [previous, next, close] = [
     stepButton("←", "Previous image", () => step(-1)),
@@ -46,7 +46,7 @@ export function imageViewer(source, loader, onClosed) {
   const body = h(
     "div",
     { class: "viewer-body" },
-    h("section", { class: "viewer-main", "aria-label": "Image" }, notice, stage, overlayLegend(), controls.element),
+    h("section", { class: "viewer-main", "aria-label": "Image" }, notice, stage, overlayLegend(), controls.element, numbers),
     h(
       "section",
       { class: "viewer-side", "aria-label": "Classes and methods", tabindex: "0" },
@@ -54,7 +54,6 @@ export function imageViewer(source, loader, onClosed) {
       h("h3", {}, "Classes"),
       classes,
       methods,
-      numbers,
     ),
   );
   const element = h(
@@ -111,7 +110,7 @@ export function imageViewer(source, loader, onClosed) {
     image = number;
     loaded = loader.get(number) ?? null;
     const known = number >= 0;
-    for (const part of [stage, controls.element, body.lastElementChild]) /** @type {HTMLElement} */ (part).hidden = !known;
+    for (const part of [stage, controls.element, numbers, body.lastElementChild]) /** @type {HTMLElement} */ (part).hidden = !known;
     notice.textContent = known ? "" : `This page has no image “${getState().image}”. ${overview.sampling}`;
     writeHead(known ? index : null);
     if (!known) return;
@@ -166,7 +165,7 @@ export function imageViewer(source, loader, onClosed) {
   function fit() {
     if (!view || image < 0 || !element.open) return;
     const beside = window.matchMedia("(min-width: 961px)").matches;
-    const room = beside ? window.innerHeight - stage.getBoundingClientRect().top - body.scrollTop - 190 : window.innerHeight * 0.6;
+    const room = beside ? window.innerHeight - stage.getBoundingClientRect().top - body.scrollTop - 230 : window.innerHeight * 0.6;
     picture.setImage(view.index, image, [stage.clientWidth, Math.max(200, room)]);
   }
 
@@ -190,7 +189,7 @@ export function imageViewer(source, loader, onClosed) {
     picture.paint(overview, index, loaded, row, shown, state);
     replaceChildren(result, ...resultLine(overview, view.line, shown, index.classes));
     replaceChildrenOnce(classes, classTable(overview, loaded, overview.lines[view.line]?.model ?? 0, state));
-    replaceChildren(numbers, shown && shown.row.values && Object.keys(shown.row.values).length > 0 && h("h3", {}, "Numbers of this map"), rowNumbers(shown?.row ?? null));
+    replaceChildren(numbers, rowNumbers(shown?.row ?? null));
     paintTiles(tiles, state, loaded);
   }
 
@@ -317,7 +316,7 @@ function resultLine(overview, line, shown, classes) {
   words.push(
     h("span", { class: "muted" }, `of “${shortWords(ofClass)}”`),
     h("span", { class: `verdict ${color}` }, `${hitSign(shown.hit)} ${resultWords(shown)}`.trim()),
-    h("span", {}, iouText(shown.iou)),
+    h("span", {}, iouText(shown.iou, shown.least)),
   );
   if (shown.row.no_map) words.push(h("span", { class: "muted" }, `No heatmap: ${shown.row.no_map}`));
   return words;
