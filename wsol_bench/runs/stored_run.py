@@ -20,6 +20,7 @@ from wsol_bench.scoring.kinds import scoring_of
 
 __all__ = [
     "CLASSES_FILE",
+    "CONFIG_FILE",
     "PART_TABLES",
     "SELECTION_FILE",
     "StoredRun",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 CLASSES_FILE, SELECTION_FILE = "classes.parquet", "selection.parquet"
+CONFIG_FILE = "config.yaml"
 # The tables of a part in the order in which they are written.
 PART_TABLES = ("maps", "curves", "costs", "rows", "images")
 
