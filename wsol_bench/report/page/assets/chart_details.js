@@ -312,6 +312,9 @@ export function failureFigure(context, judge) {
   };
 }
 
+/** Positions in the colors of the series, for reasons of a miss; hits have a color of their own. */
+const failureColors = [0, 1, 7, 3, 4, 5, 6];
+
 /** Hatching besides colors, so that neighbors differ without color. */
 const failurePatterns = ["", "/", "x", "", "\\", "", "."];
 
@@ -321,8 +324,7 @@ const failurePatterns = ["", "/", "x", "", "\\", "", "."];
  * @returns {Record<string, any>}
  */
 function failureMarker(k, theme) {
-  const [green, ...others] = theme.series;
-  const color = k === 0 ? green : others[(k - 1) % others.length];
+  const color = k === 0 ? theme.hit : theme.series[failureColors[k % failureColors.length]];
   const shape = failurePatterns[k % failurePatterns.length];
   return {
     color,
@@ -358,8 +360,9 @@ export function agreementFigure(context) {
   );
   if (lines.length < 2) return { empty: "There are no two lines of a model to compare." };
   const pairs = new Map(all.flatMap((pair) => [[`${pair.a} ${pair.b}`, pair], [`${pair.b} ${pair.a}`, pair]]));
-  const cells = lines.map((row) => lines.map((column) => agreementCell(pairs.get(`${row} ${column}`), row, column)));
+  const cells = lines.map((row) => lines.map((column) => agreementCell(pairs.get(`${row} ${column}`), row)));
   const names = lines.map((i) => overview.lines[i].name);
+  const shares = cells.flat().flatMap(({ share }) => share ?? []);
   const show = (/** @type {number} */ a, /** @type {number} */ b) => ({ view: "images", model, a, b, image: "" });
   const labels = names.map((name) => plotText(shortened(name, context.width < 480 ? 14 : 22)));
   return {
@@ -376,7 +379,7 @@ export function agreementFigure(context) {
         hovertext: cells.map((row, i) => row.map((cell, j) => plotText(agreementText(cell, names[i], names[j])))),
         hovertemplate: "%{hovertext}<extra></extra>",
         colorscale: [[0, theme.surface], [1, theme.accent]],
-        zmin: 0,
+        zmin: Math.max(0, Math.min(...shares) - 0.15),
         zmax: 1,
         xgap: 1,
         ygap: 1,
@@ -386,7 +389,7 @@ export function agreementFigure(context) {
     height: Math.min(640, 34 * lines.length + 190),
     layout: {
       xaxis: { tickvals: lines.map((_, i) => i), ticktext: labels, tickangle: -40, showgrid: false, side: "bottom" },
-      yaxis: { tickvals: lines.map((_, i) => i), ticktext: labels, range: [lines.length - 0.5, -0.5], showgrid: false },
+      yaxis: { tickvals: lines.map((_, i) => i), ticktext: labels, range: [lines.length - 0.5, -0.5], showgrid: false, ticks: "" },
     },
     table: {
       titles: ["a", "b", "both hit", "only a", "only b", "neither", "agreement, %"],
@@ -424,11 +427,10 @@ export function agreementFigure(context) {
 /**
  * @param {import("./types").Charts["agreement"][number] | undefined} pair
  * @param {number} row
- * @param {number} column
  * @returns {AgreementCell} `a` is the row's line.
  */
-function agreementCell(pair, row, column) {
-  if (!pair) return { share: row === column ? 1 : null, both: 0, onlyA: 0, onlyB: 0, neither: 0 };
+function agreementCell(pair, row) {
+  if (!pair) return { share: null, both: 0, onlyA: 0, onlyB: 0, neither: 0 };
   const [onlyA, onlyB] = pair.a === row ? [pair.only_a, pair.only_b] : [pair.only_b, pair.only_a];
   const either = pair.both + onlyA + onlyB;
   return { share: either ? pair.both / either : null, both: pair.both, onlyA, onlyB, neither: pair.neither };

@@ -2,7 +2,7 @@
 
 /** @import { Line, NumberInfo, Overview } from "./types" */
 
-import { compareNumbers, fullLineName } from "./numbers.js";
+import { compareNumbers, fullLineName, isOfBoxes, numbersOf } from "./numbers.js";
 
 /** Methods that are drawn unless the reader chooses: as many as there are colors that differ well. */
 const maxMethods = 7;
@@ -70,7 +70,9 @@ export function namedLines(overview, text) {
  */
 export function usualLines(overview, model, info, has = () => true) {
   const own = overview.lines.flatMap((line, i) => (line.model === model && line.status === "ok" && has(i) ? i : []));
-  const best = sortedLines(overview, own, info);
+  const known = numbersOf(overview, own.map((i) => overview.lines[i]));
+  const ranking = known.includes(info) ? info : (known.find(isOfBoxes) ?? info);
+  const best = sortedLines(overview, own, ranking);
   const seen = new Set();
   const distinct = best.filter((i) => {
     const values = valuesText(overview.lines[i]);

@@ -16,6 +16,9 @@ export const costNames = {
 
 const rowPixels = 19;
 
+/** Fixed, so that the pixels of a point are known before it is drawn. */
+const costMargins = { l: 56, r: 12, t: 30, b: 48 };
+
 /**
  * A row for each method, a mark for each model, and the interval.
  *
@@ -47,7 +50,7 @@ export function intervalFigure(context) {
         color: style.color,
         size: 8,
         symbol: mine.map((i) => (overview.lines[i].kind === "method" ? style.symbol : `${style.symbol}-open`)),
-        line: { width: 1.5 },
+        line: { width: mine.map((i) => (overview.lines[i].kind === "method" ? 0 : 1.5)) },
       },
       error_x: {
         type: "data",
@@ -70,13 +73,12 @@ export function intervalFigure(context) {
       showlegend: models.length > 1,
       legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0, xanchor: "left", yref: "paper" },
       margin: { t: models.length > 1 ? 30 : 6 },
-      xaxis: { title: { text: plotText(axisTitle(context)) }, zeroline: false },
+      xaxis: { title: { text: plotText(axisTitle(context)) } },
       yaxis: {
         tickvals: [...rows.values()],
         ticktext: names.map(({ name }) => plotText(shortened(name, context.width < 480 ? 18 : 34))),
         range: [last + 0.7, -0.7],
         showgrid: true,
-        zeroline: false,
         ticks: "",
       },
       shapes: baseline === undefined ? [] : [baselineShape(context, baseline)],
@@ -245,8 +247,8 @@ export function costFigure(context, cost) {
   );
   const xRange = paddedRange(placed.map(({ at }) => Math.log10(at)), 0.08, 0.16);
   const yRange = paddedRange(placed.map(({ y }) => y), 0.08, 0.1);
-  const height = 380;
-  const labels = pointLabels(context, placed, fronts, xRange, yRange, height - 100);
+  const height = 420;
+  const labels = pointLabels(context, placed, fronts, xRange, yRange, height - costMargins.t - costMargins.b);
   const hasFree = placed.some(({ x }) => !(x > 0));
   return {
     traces: [...traces, ...labels],
@@ -254,9 +256,9 @@ export function costFigure(context, cost) {
     layout: {
       showlegend: models.length > 1,
       legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0, xanchor: "left" },
-      margin: { t: models.length > 1 ? 30 : 8 },
-      xaxis: { type: "log", range: xRange, title: { text: costNames[cost] }, ...logTicks(xRange, hasFree ? free : null), zeroline: false },
-      yaxis: { range: yRange, title: { text: plotText(axisTitle(context)) }, zeroline: false },
+      margin: costMargins,
+      xaxis: { automargin: false, type: "log", range: xRange, title: { text: costNames[cost] }, ...logTicks(xRange, hasFree ? free : null) },
+      yaxis: { automargin: false, range: yRange, title: { text: plotText(axisTitle(context)) } },
     },
     table: {
       titles: ["method", "model", info.title, costNames[cost]],
@@ -347,7 +349,7 @@ function logTicks([low, high], free) {
  * @returns {Record<string, any>[]} Traces of text, without the marks.
  */
 function pointLabels({ overview, theme, width }, points, fronts, xRange, yRange, height) {
-  const inner = width - 80;
+  const inner = width - costMargins.l - costMargins.r;
   const toPixels = (/** @type {{at: number, y: number}} */ { at, y }) => [
     ((Math.log10(at) - xRange[0]) / (xRange[1] - xRange[0])) * inner,
     (1 - (y - yRange[0]) / (yRange[1] - yRange[0])) * height,
@@ -382,7 +384,9 @@ function pointLabels({ overview, theme, width }, points, fronts, xRange, yRange,
   return [
     {
       type: "scatter",
-      mode: "text",
+      // Marks that nobody sees keep the names clear of the marks.
+      mode: "markers+text",
+      marker: { size: 9, opacity: 0 },
       x: labels.map(({ point }) => point.at),
       y: labels.map(({ point }) => point.y),
       text: labels.map(({ point }) => plotText(overview.lines[point.line].name)),

@@ -9,7 +9,7 @@ import { chartTheme, equalLines, namedLines, usualLines } from "./chart_lines.js
 import { costFigure, costNames, intervalFigure } from "./chart_numbers.js";
 import { classList } from "./class_list.js";
 import { h, replaceChildren } from "./dom.js";
-import { modelTitle, numbersOf } from "./numbers.js";
+import { isOfBoxes, modelTitle, numbersOf } from "./numbers.js";
 import { loadPlotly } from "./plotly.js";
 import { popover, tickBox } from "./popover.js";
 import { getState, onState, setState } from "./state.js";
@@ -61,8 +61,8 @@ export function chartsView(source) {
   const cards = chartCards(overview);
   const classes = classList(overview);
   const status = h("p", { class: "muted", role: "status" }, "Loading the charts …");
-  const left = [cards.intervals, cards.failures, cards.agreement];
-  const right = [cards.cost, cards.thresholds, cards.ious, cards.sizes, cards.instances];
+  const left = [cards.intervals, cards.failures, cards.agreement, cards.instances];
+  const right = [cards.cost, cards.thresholds, cards.ious, cards.sizes];
   const root = h(
     "div",
     { class: "charts" },
@@ -91,7 +91,7 @@ export function chartsView(source) {
     fillControls(context);
     classes.fill({ ...context, width: root.clientWidth });
     const plotly = await loadPlotly();
-    for (const card of [left[0], right[0], right[1], right[2], left[1], ...right.slice(3), left[2]]) {
+    for (const card of [left[0], right[0], left[1], ...right.slice(1), ...left.slice(2)]) {
       if (mine !== wanted) return;
       await card.draw(plotly, context);
       status.hidden = true;
@@ -128,7 +128,7 @@ function contextOf(overview) {
   const model = overview.models[state.model] ? state.model : 0;
   const own = overview.lines.filter((line) => line.model === model);
   const known = numbersOf(overview, overview.lines);
-  const usual = numbersOf(overview, own).find((info) => isOfBoxes(info)) ?? numbersOf(overview, own)[0] ?? known[0];
+  const usual = numbersOf(overview, own).find(isOfBoxes) ?? numbersOf(overview, own)[0] ?? known[0];
   const info = known.find((number) => number.name === state.number) ?? usual;
   const named = namedLines(overview, state.lines);
   return {
@@ -148,14 +148,6 @@ function contextOf(overview) {
       return first.map((i) => usualLines(overview, i, info, has)).find((found) => found.length) ?? [];
     },
   };
-}
-
-/**
- * @param {NumberInfo} info
- * @returns {boolean} Whether the number depends on the method, as errors of classification do not.
- */
-function isOfBoxes(info) {
-  return !/_cls_/.test(info.name);
 }
 
 /**
@@ -385,7 +377,7 @@ function wholeLayout({ layout = {}, height = 360 }, theme, width) {
     color: theme.muted,
     gridcolor: theme.line,
     linecolor: theme.line,
-    zerolinecolor: theme.line,
+    zeroline: false,
     fixedrange: true,
     automargin: true,
     tickfont: { size: 11, color: theme.muted },
