@@ -316,7 +316,7 @@ function lineRow(overview, line, layer, shown, scales, sources) {
   const link = h(
     "a",
     { href: `#${stateToText({ ...getState(), ...patch })}`, title: "Show the images of this line" },
-    line.name,
+    breakableName(line.name),
   );
   const open = (/** @type {MouseEvent} */ event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
@@ -339,6 +339,14 @@ function lineRow(overview, line, layer, shown, scales, sources) {
       column.info ? numberCell(column, line, scales.get(column) ?? null, sources) : plainCell(column, line),
     ),
   );
+}
+
+/**
+ * @param {string} name
+ * @returns {(string | HTMLElement)[]} The name, which may break behind each "_".
+ */
+function breakableName(name) {
+  return name.split(/(?<=_)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
 }
 
 /**
