@@ -47,6 +47,7 @@ from wsol_bench.runs.stored_run import (
     CLASSES_FILE,
     CONFIG_FILE,
     PART_TABLES,
+    REPORT,
     SELECTION_FILE,
     StoredRun,
     files_of_part,
@@ -161,7 +162,7 @@ class RunFolder(StoredRun):
             # If this is interrupted, the folder holds no run and is cleared the next time.
             mark_deleted(path)
             has_run = False
-            for name in (*_FOLDERS, SELECTION_FILE, CHECKSUMS):
+            for name in (*_FOLDERS, SELECTION_FILE, CHECKSUMS, REPORT):
                 _delete(path / name)
         if not has_run:
             write_manifest(path, Manifest.begin(identity, _now()))

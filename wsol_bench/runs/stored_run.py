@@ -22,6 +22,7 @@ __all__ = [
     "CLASSES_FILE",
     "CONFIG_FILE",
     "PART_TABLES",
+    "REPORT",
     "SELECTION_FILE",
     "StoredRun",
     "file_of_part",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 CLASSES_FILE, SELECTION_FILE = "classes.parquet", "selection.parquet"
-CONFIG_FILE = "config.yaml"
+CONFIG_FILE, REPORT = "config.yaml", "report.html"
 # The tables of a part in the order in which they are written.
 PART_TABLES = ("maps", "curves", "costs", "rows", "images")
 

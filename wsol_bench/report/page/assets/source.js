@@ -24,6 +24,8 @@ export function readOverview() {
  * @returns {Source}
  */
 export function fileSource() {
+  /** @type {Detail["taps"] | undefined} */
+  let taps;
   /** @param {number} image */
   const picture = (image) => {
     const jpeg = blockText(`picture-${image}`);
@@ -34,7 +36,10 @@ export function fileSource() {
     index: async () => /** @type {ImageIndex} */ (decodeColumns(parseBlock("index"))),
     model: async (model) => /** @type {ModelColumns} */ (decodeColumns(parseBlock(`model-${model}`))),
     line: async (line) => /** @type {LineColumns} */ (decodeColumns(parseBlock(`line-${line}`))),
-    image: async (image) => /** @type {Detail} */ (parseBlock(`image-${image}`)),
+    image: async (image) => {
+      taps ??= parseBlock("taps"); // which all images share
+      return /** @type {Detail} */ ({ ...parseBlock(`image-${image}`), taps });
+    },
     thumbnail: picture,
     picture,
   };
