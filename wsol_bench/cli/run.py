@@ -79,9 +79,11 @@ def demo(
     Needs no data and no download: the small network comes with the package, and the 300 images are
     drawn into the cache folder when they are first needed.
     Prints a table of localization errors, and writes a run folder with a picture of maps and boxes
-    (figures/contact_sheet.png).
+    (figures/contact_sheet.png) and a page to look at (report.html).
     """
+    from wsol_bench.cli.page import write_and_say
     from wsol_bench.report.figures import contact_sheet
+    from wsol_bench.runs.stored_run import REPORT
 
     experiment = _experiment(
         Path(__file__).with_name("demo.yaml"), None, limit=limit, device=device
@@ -91,6 +93,7 @@ def demo(
     contact_sheet(results.folder, picture, method="grad_cam")
     print_results(results, as_json)
     print_message(f"Picture: {picture}")
+    write_and_say([results.folder], results.folder.path / REPORT)
 
 
 def run(

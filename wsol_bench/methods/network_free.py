@@ -34,6 +34,7 @@ class NetworkFreeMethod:
             on the data set, which is None when stored results are scored again.
         paper: where the method is defined.
         gives: whether the opener returns maps, which any protocol can score again, or boxes.
+        baseline: whether its maps or boxes say nothing about the image.
         options: values of the opener's keyword-only parameters.
     """
 
@@ -41,6 +42,7 @@ class NetworkFreeMethod:
     opener: Opener
     paper: str
     gives: Gives
+    baseline: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def open(self, dataset: Dataset | None) -> MapsOrBoxes:
@@ -106,12 +108,16 @@ network_free_methods: Registry[NetworkFreeMethod] = Registry(NetworkFreeMethod, 
 
 
 def network_free_method(
-    name: str, *, gives: Gives, paper: str = ""
+    name: str, *, gives: Gives, paper: str = "", baseline: bool = False
 ) -> Callable[[Opener], NetworkFreeMethod]:
-    """Register an opener as a network-free method; its keyword-only parameters are options."""
+    """Register an opener as a network-free method; its keyword-only parameters are options.
+
+    Args:
+        name, gives, paper, baseline: see ``NetworkFreeMethod``.
+    """
 
     def register(opener: Opener) -> NetworkFreeMethod:
-        method = NetworkFreeMethod(name, opener, paper, gives)
+        method = NetworkFreeMethod(name, opener, paper, gives, baseline)
         return network_free_methods.register(name, method, opener)
 
     return register

@@ -16,8 +16,10 @@ __all__ = [
     "MULTI_INSTANCE_IOG",
     "PART_IOP",
     "TOO_LARGE_IOG",
+    "Question",
     "failure_counts",
     "failure_modes",
+    "modes_of_images",
 ]
 
 # In order of precedence: a row has the first label that holds.
@@ -35,6 +37,9 @@ FAILURE_MODES = (
 MULTI_INSTANCE_IOG = 0.3  # exceeded for two instances
 PART_IOP = 0.5  # exceeded
 TOO_LARGE_IOG = 0.7  # reached
+
+# Which box of an image is judged: that of its first prediction, or that of its label.
+Question = Literal["top1", "gt_known"]
 
 _DTYPE = pd.CategoricalDtype(list(FAILURE_MODES))
 
@@ -150,9 +155,30 @@ def _share(
     return np.divide(part, whole, out=np.zeros_like(part), where=part > 0)
 
 
-def failure_counts(
-    images: ImageScores, *, of: Literal["top1", "gt_known"], iou: float = 0.5
-) -> pd.DataFrame:
+def modes_of_images(
+    images: ImageScores, *, of: Question, iou: float = 0.5
+) -> Int64[np.ndarray, " n"]:
+    """The failure mode of one box of each image, as a position in ``FAILURE_MODES``.
+
+    Args:
+        images: images and rows of one method.
+        of: which box of an image is meant; see ``failure_counts``.
+        iou: least IoU that is a hit.
+
+    Returns:
+        Positions; -1 if the mode is not defined: the image has no box of its label, the method is
+        not applicable to it or, for ``gt_known``, has no row of its label.
+    """
+    row = images.first_rows if of == "top1" else images.label_rows
+    guessed = row >= 0
+    code = np.full(len(row), -1, np.int64)
+    code[guessed] = _codes(images, row[guessed], iou)
+    if of == "top1":
+        code[~guessed & images.has_box] = FAILURE_MODES.index("wrong_class")
+    return code
+
+
+def failure_counts(images: ImageScores, *, of: Question, iou: float = 0.5) -> pd.DataFrame:
     """Count how often each failure mode occurs among the boxes of a method.
 
     Each counted image counts once, as in the localization errors: it is evaluated, has a box of its
@@ -175,17 +201,15 @@ def failure_counts(
     """
     images = images.scored
     defined = images.ranked if of == "top1" else images.complete
-    row = (images.first_rows if of == "top1" else images.label_rows)[images.counted]
+    code = modes_of_images(images, of=of, iou=iou)[images.counted]
     if not (defined and images.applicable):
-        row = row[:0]
-    code = np.full(len(row), FAILURE_MODES.index("wrong_class"), np.int64)
-    code[row >= 0] = _codes(images, row[row >= 0], iou)
-    modes = list(FAILURE_MODES) if len(row) else []
+        code = code[:0]
+    modes = list(FAILURE_MODES) if len(code) else []
     n_images = np.bincount(code, minlength=len(modes))
     return pd.DataFrame(
         {
             "failure_mode": pd.Categorical(modes, dtype=_DTYPE),
             "n_images": n_images,
-            "share": n_images / max(1, len(row)),
+            "share": n_images / max(1, len(code)),
         }
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,9 @@ from wsol_bench.report.comparisons import (
 )
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.stored_run import StoredRun
+from wsol_bench.scoring.summary import MethodResults
 
-__all__ = ["analyze", "write_tables"]
+__all__ = ["analyze", "details_of", "numbers_of", "write_tables"]
 
 
 def analyze(runs: Sequence[StoredRun], *, seed: int = 0) -> dict[str, pd.DataFrame]:
@@ -97,27 +99,42 @@ def _methods_of_run(
 ) -> Iterator[tuple[MethodNumbers, dict[str, pd.DataFrame]]]:
     """Each method of a run, with the tables of why its boxes failed."""
     for method in methods_of(run):
-        numbers: dict[str, Number] = {}
-        for measured in method.numbers():
-            for number in filter(None, (measured, measured.selected())):
-                if not np.isnan(number.value()):
-                    numbers[number.name] = _compact(number)
-        # Metrics are averaged by class, size and instances, too; the errors are there anyway.
-        metric_values = {
-            name: number.contributions()
-            for name, number in numbers.items()
-            if name in run.identity.metrics and number.is_mean
-        }
-        details = run.scoring.details(method.scores, metric_values)
-        yield (
-            MethodNumbers(
-                {**run_name, **method.names},
-                numbers,
-                method.scores.images,
-                run.identity.dataset.fingerprint,
-            ),
-            {name: _with_names(table, method.names) for name, table in details.items()},
-        )
+        numbers = numbers_of(method, run, run_name)
+        tables = details_of(method, run, numbers)
+        yield numbers, {name: _with_names(table, method.names) for name, table in tables.items()}
+
+
+def numbers_of(
+    method: MethodResults, run: StoredRun, run_name: Mapping[str, str] = MappingProxyType({})
+) -> MethodNumbers:
+    """The numbers of a method that have a value, those at selected thresholds among them.
+
+    Args:
+        method: the method's stored results.
+        run: the run that it belongs to.
+        run_name: the column that names the run among several.
+    """
+    numbers: dict[str, Number] = {}
+    for measured in method.numbers():
+        for number in filter(None, (measured, measured.selected())):
+            if not np.isnan(number.value()):
+                numbers[number.name] = _compact(number)
+    fingerprint = run.identity.dataset.fingerprint
+    names = {**run_name, **method.names}
+    return MethodNumbers(names, numbers, method.scores.images, fingerprint)
+
+
+def details_of(
+    method: MethodResults, run: StoredRun, numbers: MethodNumbers
+) -> dict[str, pd.DataFrame]:
+    """The tables of why and where a method's boxes fail, by name; see ``Scoring.details``."""
+    # Metrics are averaged by class, size and instances, too; the errors are there anyway.
+    metric_values = {
+        name: number.contributions()
+        for name, number in numbers.numbers.items()
+        if name in run.identity.metrics and number.is_mean
+    }
+    return run.scoring.details(method.scores, metric_values)
 
 
 def _with_names(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

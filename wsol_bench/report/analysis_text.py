@@ -8,10 +8,10 @@ import pandas as pd
 from wsol_bench.report.comparisons import RUN_NAMES
 from wsol_bench.report.tables import percent
 
-__all__ = ["for_people"]
+__all__ = ["SHOWN_NUMBERS", "for_people"]
 
 # The numbers that a screen always shows.
-_SHOWN = (
+SHOWN_NUMBERS = (
     *("top1_loc_error", "top5_loc_error", "gt_known_loc_error", "mean_iou"),
     *("max_box_acc", "max_top1_loc", "max_top5_loc", "max_box_acc_v2"),
     *("selected_box_acc", "selected_top1_loc", "selected_top5_loc", "selected_box_acc_v2"),
@@ -34,9 +34,9 @@ def for_people(
 
     Args:
         tables: tables of ``analyze``.
-        named: numbers that are shown in addition to those of ``_SHOWN``.
+        named: numbers that are shown in addition to those of ``SHOWN_NUMBERS``.
     """
-    shown = (*_SHOWN, *(name for name in dict.fromkeys(named) if name not in _SHOWN))
+    shown = (*SHOWN_NUMBERS, *(name for name in dict.fromkeys(named) if name not in SHOWN_NUMBERS))
     table = tables["intervals"]
     bounds = zip(table["value"], table["low"], table["high"], strict=True)
     text = [f"{percent(value)} [{percent(low)}, {percent(high)}]" for value, low, high in bounds]

@@ -21,8 +21,10 @@ __all__ = [
     "NumberPair",
     "corrected",
     "line_names",
+    "pair_of",
     "paired_test",
     "pairs_of",
+    "require_same_truth",
 ]
 
 # No test of fewer images can have a p below 0.05: 2 of 2^5 ways to choose signs are 0.0625.
@@ -76,15 +78,18 @@ def pairs_of(reference: MethodNumbers, method: MethodNumbers) -> Iterator[Number
     if not len(shared):
         raise RunError("the runs have no image in common, so there is nothing to compare")
     if reference.dataset != method.dataset:
-        _require_same_truth(reference.images, method.images, shared)
+        require_same_truth(reference.images, method.images, shared)
     for name, reference_number in reference.numbers.items():
         if name not in method.numbers:
             continue
-        pair = _counted_for_both(
-            _on_same_images(NumberPair(method.numbers[name], reference_number))
-        )
+        pair = pair_of(reference_number, method.numbers[name])
         if len(pair.number):
             yield pair
+
+
+def pair_of(reference: Number, number: Number) -> NumberPair:
+    """One number of two methods, on the images that count for both; there may be none."""
+    return _counted_for_both(_on_same_images(NumberPair(number, reference)))
 
 
 def paired_test(pair: NumberPair, seed: int) -> dict[str, Any]:
@@ -162,7 +167,7 @@ def _counted(number: Number) -> Bool[np.ndarray, " n"]:
     return np.asarray((~np.isnan(columns)).any(axis=1))
 
 
-def _require_same_truth(first: pd.DataFrame, second: pd.DataFrame, shared: pd.Index) -> None:
+def require_same_truth(first: pd.DataFrame, second: pd.DataFrame, shared: pd.Index) -> None:
     """Raise RunError if two images tables differ in the ground truth of a shared image."""
     tables = [images.set_index("image_id").loc[shared] for images in (first, second)]
     for image_id, *lines in zip(

@@ -50,7 +50,7 @@ __all__ = ["Experiment", "Part", "load_model"]
 
 # These keys decide where and how fast the work is done, and what follows from unreadable images;
 # they change no number.
-_NEUTRAL = {"workers", "strict", "max_failed"}
+_NEUTRAL = {"workers", "strict", "max_failed", "published"}
 
 
 class Part(NamedTuple):
@@ -221,6 +221,7 @@ class Experiment:
                     paper=method.paper,
                     scope=method.scope,
                     columns=method.columns,
+                    sanity=method.sanity,
                 )
                 for method in self.map_methods
             },
@@ -229,6 +230,7 @@ class Experiment:
                     source=code_digest(method.opener),
                     gives=method.gives,
                     fingerprint=self.maps_or_boxes[method.name].fingerprint,
+                    baseline=method.baseline,
                 )
                 for method in self.network_free
             },

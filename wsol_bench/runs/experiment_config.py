@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -175,6 +175,35 @@ class ModelConfig(_Config):
         return self.label or self.name
 
 
+class PublishedNumber(_Config):
+    """A number that a paper reports for a network and a method.
+
+    Attributes:
+        model, method: the network and the method, by their names in the experiment's results.
+        number: the name of the number in the summary, such as ``top1_loc_error``.
+        value: the number as a fraction.
+        source: where it stands, such as ``arXiv:1610.02391, Table 1``.
+        status: whether it was ``read`` there, is ``quoted`` by another source, or is written down
+            from ``memory``.
+    """
+
+    model: str
+    method: str
+    number: str
+    value: FiniteFloat
+    source: Annotated[str, Field(min_length=1)]
+    status: Literal["read", "quoted", "memory"] = "read"
+
+    @property
+    def cited(self) -> str:
+        """The source, and how sure it is."""
+        return self.source if self.status == "read" else f"{self.source} ({self.status})"
+
+    def concerns(self, model: str, method: str, number: str) -> bool:
+        """Return whether it is about a number of a line of the results."""
+        return (self.model, self.method, self.number) == (model, method, number)
+
+
 class ExperimentConfig(_Config):
     """An experiment.
 
@@ -185,6 +214,7 @@ class ExperimentConfig(_Config):
         methods: the map methods, which share one pass through the network, and the network-free
             methods.
         protocol: every choice between image and number.
+        published: numbers of papers that reports show beside those of the run.
         metrics: the metrics to report in addition to the numbers that the protocol defines; by
             default those of the protocol's kind.
         faithfulness: the number of steps of the insertion and deletion curves; n steps cost
@@ -214,6 +244,7 @@ class ExperimentConfig(_Config):
     models: list[Annotated[ModelConfig, _or_name(ModelConfig)]] = Field(default_factory=list)
     methods: Annotated[list[Annotated[MethodConfig, _or_name(MethodConfig)]], Field(min_length=1)]
     protocol: Annotated[ProtocolConfig, _or_name(ProtocolConfig)]
+    published: list[PublishedNumber] = Field(default_factory=list)
     metrics: list[Annotated[MetricConfig, _or_name(MetricConfig)]] | None = None
     faithfulness: Annotated[int, Field(ge=1)] | None = None
     limit: Annotated[int, Field(ge=1)] | None = None

@@ -6,7 +6,7 @@ They are parts of the run's identity (``runs.identity``) and are stored in its m
 from pydantic import BaseModel, ConfigDict
 
 from wsol_bench.common.table import Column
-from wsol_bench.common.vocabulary import Better, Gives, Scope
+from wsol_bench.common.vocabulary import Better, Gives, Sanity, Scope
 from wsol_bench.errors import RunError
 from wsol_bench.metrics.base import Metric
 
@@ -74,12 +74,14 @@ class MethodFacts(Facts):
         paper: its paper; the version of the library if another library makes the maps.
         scope: whether it makes maps of each target layer, or one map of the whole image.
         columns: what it measures of each map.
+        sanity: the sanity check that it is; None for a method that should localize well.
     """
 
     source: str
     paper: str
     scope: Scope
     columns: tuple[Column, ...] = ()
+    sanity: Sanity | None = None
 
 
 class NetworkFreeFacts(Facts):
@@ -89,11 +91,13 @@ class NetworkFreeFacts(Facts):
         source: digest of the file of its code.
         gives: whether it has maps or boxes.
         fingerprint: digest of these maps or boxes.
+        baseline: whether its maps or boxes say nothing about the image, as those of a center box.
     """
 
     source: str
     gives: Gives
     fingerprint: str
+    baseline: bool = False
 
 
 class MetricFacts(Facts):

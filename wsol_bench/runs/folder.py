@@ -45,7 +45,9 @@ from wsol_bench.runs.manifest import (
 from wsol_bench.runs.schema import CLASSES, SELECTION, Tables
 from wsol_bench.runs.stored_run import (
     CLASSES_FILE,
+    CONFIG_FILE,
     PART_TABLES,
+    REPORT,
     SELECTION_FILE,
     StoredRun,
     files_of_part,
@@ -56,7 +58,7 @@ __all__ = ["RunFolder", "make_folder", "require_not_above"]
 
 logger = logging.getLogger(__name__)
 
-_LOCK, _CONFIG = ".lock", "config.yaml"
+_LOCK = ".lock"
 # Fewer parts are read in about a second: no progress is shown.
 _MANY = 100
 # All folders that a run may hold.
@@ -149,7 +151,7 @@ class RunFolder(StoredRun):
         return (
             self.manifest.finished is not None
             and set(self.identity.part_numbers) <= self.done
-            and all(map(self.checksums.is_sound, (_CONFIG, *self.described_by)))
+            and all(map(self.checksums.is_sound, (CONFIG_FILE, *self.described_by)))
         )
 
     @classmethod
@@ -160,7 +162,7 @@ class RunFolder(StoredRun):
             # If this is interrupted, the folder holds no run and is cleared the next time.
             mark_deleted(path)
             has_run = False
-            for name in (*_FOLDERS, SELECTION_FILE, CHECKSUMS):
+            for name in (*_FOLDERS, SELECTION_FILE, CHECKSUMS, REPORT):
                 _delete(path / name)
         if not has_run:
             write_manifest(path, Manifest.begin(identity, _now()))
@@ -204,7 +206,7 @@ class RunFolder(StoredRun):
                 leftover.unlink(missing_ok=True)
         # These follow the manifest, since a folder without a manifest holds no run.
         text = yaml.safe_dump(dict(config), sort_keys=False)
-        self._write([_CONFIG], [text.encode()])
+        self._write([CONFIG_FILE], [text.encode()])
         self._write(list(files), (to_parquet(*table) for table in files.values()))
 
     @classmethod

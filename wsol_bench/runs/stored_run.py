@@ -20,7 +20,9 @@ from wsol_bench.scoring.kinds import scoring_of
 
 __all__ = [
     "CLASSES_FILE",
+    "CONFIG_FILE",
     "PART_TABLES",
+    "REPORT",
     "SELECTION_FILE",
     "StoredRun",
     "file_of_part",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 CLASSES_FILE, SELECTION_FILE = "classes.parquet", "selection.parquet"
+CONFIG_FILE, REPORT = "config.yaml", "report.html"
 # The tables of a part in the order in which they are written.
 PART_TABLES = ("maps", "curves", "costs", "rows", "images")
 

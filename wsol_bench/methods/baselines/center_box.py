@@ -19,7 +19,7 @@ __all__ = ["center_box"]
 HALF_OF_THE_AREA = math.sqrt(0.5) * (1 + 1e-12)
 
 
-@network_free_method("center_box", gives="boxes")
+@network_free_method("center_box", gives="boxes", baseline=True)
 def center_box(
     dataset: Dataset, *, side: Annotated[float, Field(gt=0, lt=1)] = HALF_OF_THE_AREA
 ) -> ImageBoxes:

@@ -14,7 +14,7 @@ from wsol_bench.methods.network_free import network_free_method
 __all__ = ["center_gaussian"]
 
 
-@network_free_method("center_gaussian", gives="maps", paper="arXiv:2001.07437")
+@network_free_method("center_gaussian", gives="maps", paper="arXiv:2001.07437", baseline=True)
 def center_gaussian(
     dataset: Dataset | None, *, size: Annotated[int, Field(ge=2, le=4096)] = 224
 ) -> ImageMaps:

@@ -14,7 +14,7 @@ __all__ = ["full_image"]
 _SIZE = 224
 
 
-@network_free_method("full_image", gives="maps")
+@network_free_method("full_image", gives="maps", baseline=True)
 def full_image(dataset: Dataset | None) -> ImageMaps:
     """The whole image as the box, for every image and at every threshold.
 

@@ -16,7 +16,7 @@ from wsol_bench.methods.network_free import network_free_method
 __all__ = ["random_map"]
 
 
-@network_free_method("random_map", gives="maps")
+@network_free_method("random_map", gives="maps", baseline=True)
 def random_map(
     dataset: Dataset | None, *, size: Annotated[int, Field(ge=2, le=4096)] = 7, seed: int = 0
 ) -> ImageMaps:

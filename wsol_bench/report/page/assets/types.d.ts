@@ -207,13 +207,13 @@ export interface Detail {
   boxes: number[][];
   /** By run: where the network's input lies, [height, width] or [top, left]; null if not in the run. */
   placements: (Placement | null)[];
-  /** By run: ground-truth boxes in the protocol's frame; null if not in the run. */
+  /** By run: ground-truth boxes in the protocol's frame; null if there is none, or not in the run. */
   truth: (number[][] | null)[];
   rows: DetailRow[];
   /** Bytes of all maps of `rows`: little-endian float16, deflated (zlib) and in base64. */
   pack: string;
-  /** Weights of interpolation along an axis, by "before>after". */
-  taps: Record<string, Taps>;
+  /** By run: weights of interpolation along an axis, by "before>after". */
+  taps: Record<string, Taps>[];
   /** Why there is no picture; empty if there is one. */
   no_picture: string;
 }
@@ -250,8 +250,10 @@ export interface MapPlace {
   first: number;
   height: number;
   width: number;
-  /** The map's maximum in the method's unit. */
-  scale: number;
+  /** The map's maximum in the method's unit; null if it is not finite. */
+  scale: number | null;
+  /** Whether it is a smaller picture of the map, which shows heat but gives no box (no slider). */
+  reduced: boolean;
 }
 
 /** Interpolated sample i is the sum over t of weight[i * n + t] * sample number sample[i * n + t]. */
