@@ -84,6 +84,14 @@ export function numbersOf(overview, lines) {
 }
 
 /**
+ * @param {NumberInfo} info
+ * @returns {boolean} Whether the number depends on the method, as errors of classification do not.
+ */
+export function isOfBoxes(info) {
+  return !/_cls_/.test(info.name);
+}
+
+/**
  * Compares two numbers so that the better one comes first, and a missing one last.
  *
  * @param {number | null | undefined} a

@@ -11,6 +11,7 @@ import {
   liftedNumbers,
   modelFacts,
   orderedLines,
+  sharedLayer,
   shownColumns,
   summaryColumns,
   withColumn,
@@ -205,7 +206,11 @@ function drawTable(overview, lines, columns, frame) {
     ...lineKinds.map(([kind, title]) => {
       const own = ordered.filter((line) => line.model === model && line.kind === kind);
       if (!own.length) return null;
-      const rows = own.map((line) => lineRow(overview, line, shown, scales, sources));
+      const shared = sharedLayer(model, lines);
+      const rows = own.map((line) => {
+        const layer = line.layer === shared || line.name.includes(line.layer) ? "" : line.layer;
+        return lineRow(overview, line, layer, shown, scales, sources);
+      });
       return h("tbody", { class: `is-${kind}` }, title ? kindRow(title, shown.length + 1) : null, rows);
     }),
   ]);
@@ -300,17 +305,18 @@ function kindRow(title, span) {
 /**
  * @param {Overview} overview
  * @param {Line} line
+ * @param {string} layer What is said of its layer.
  * @param {SummaryColumn[]} shown
  * @param {Map<SummaryColumn, [number, number] | null>} scales
  * @param {string[]} sources
  * @returns {HTMLElement}
  */
-function lineRow(overview, line, shown, scales, sources) {
+function lineRow(overview, line, layer, shown, scales, sources) {
   const patch = { view: "images", model: line.model, line: overview.lines.indexOf(line), image: "" };
   const link = h(
     "a",
     { href: `#${stateToText({ ...getState(), ...patch })}`, title: "Show the images of this line" },
-    line.name,
+    breakableName(line.name),
   );
   const open = (/** @type {MouseEvent} */ event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
@@ -318,8 +324,7 @@ function lineRow(overview, line, shown, scales, sources) {
     event.preventDefault();
     setState(patch, { push: true });
   };
-  const layer = line.layer && !line.name.includes(line.layer) ? h("small", {}, line.layer) : null;
-  const name = h("th", { scope: "row", class: "summary-name" }, link, layer);
+  const name = h("th", { scope: "row", class: "summary-name" }, link, layer && h("small", {}, layer));
   if (line.status !== "ok") {
     const numbers = shown.filter((column) => column.group === "number").length;
     const reason = h("td", { colspan: numbers, class: "summary-reason" }, statusText(line));
@@ -334,6 +339,14 @@ function lineRow(overview, line, shown, scales, sources) {
       column.info ? numberCell(column, line, scales.get(column) ?? null, sources) : plainCell(column, line),
     ),
   );
+}
+
+/**
+ * @param {string} name
+ * @returns {(string | HTMLElement)[]} The name, which may break behind each "_".
+ */
+function breakableName(name) {
+  return name.split(/(?<=_)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
 }
 
 /**

@@ -179,6 +179,18 @@ function isSameNumber(a, b) {
 }
 
 /**
+ * The target layer that all lines of a model have that have one; it stands once beside the model's name.
+ *
+ * @param {number} model
+ * @param {Line[]} lines The lines of the run.
+ * @returns {string} Empty if there are several or none.
+ */
+export function sharedLayer(model, lines) {
+  const layers = new Set(lines.flatMap((line) => (line.model === model && line.layer ? line.layer : [])));
+  return layers.size === 1 ? [...layers][0] : "";
+}
+
+/**
  * Facts of a model that hold for all its lines.
  *
  * @param {Overview} overview
@@ -196,6 +208,8 @@ export function modelFacts(overview, model, lines) {
     if (counts.size !== 1 || !n) continue;
     facts.push(name === "n_images" ? countText(n, "image") : `${countTitle(name)}: ${n.toLocaleString("en-US")}`);
   }
+  const layer = sharedLayer(model, lines);
+  if (layer) facts.push(`target layer ${layer}`);
   return facts;
 }
 
