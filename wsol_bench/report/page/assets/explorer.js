@@ -64,7 +64,7 @@ export function explorerView(source) {
       if (!ready) bar.setIndex(index);
       ready = true;
       ids = index.ids;
-      bar.update(state, line, countOutcomes(index, model, lines, query));
+      bar.update(state, line, countOutcomes(index, model, lines, query), outcomesThatOccur(lines.get(line)));
       order.update(state);
       count.textContent = shownText(images.length, every);
       replaceChildren(chips, ...filterChips(overview, index, state));
@@ -100,13 +100,21 @@ export function explorerView(source) {
       "section",
       { class: "explorer-results", "aria-label": "Images" },
       h("div", { class: "explorer-head" }, count, chips, h("div", { class: "explorer-tools" }, order.element, copyLinkButton())),
-      overview.n_images < overview.n_images_of_runs && h("p", { class: "muted explorer-sampling" }, `${shownText(overview.n_images, overview.n_images_of_runs)} of the runs are on this page. ${overview.sampling}`),
+      overview.sampling && h("p", { class: "muted explorer-sampling" }, overview.sampling),
       overlayLegend(),
       empty,
       grid.element,
     ),
     viewer.element,
   );
+}
+
+/**
+ * @param {LineColumns | undefined} columns
+ * @returns {Set<number>} Outcomes that a line has on any image.
+ */
+function outcomesThatOccur(columns) {
+  return new Set(columns && [...columns.gt_known, ...columns.top1]);
 }
 
 /**

@@ -82,8 +82,9 @@ export function filterBar(overview) {
      * @param {Readonly<State>} state
      * @param {number} shown Line that is shown.
      * @param {Int32Array} counts Images by outcome.
+     * @param {Set<number>} occurring Outcomes that the line has at all.
      */
-    update(state, shown, counts) {
+    update(state, shown, counts, occurring) {
       if (search.value !== state.text) search.value = state.text;
       const ofLines = exploredLines(overview, state, exploredModel(overview, state));
       const lines = [...new Set([...ofLines, shown, state.a, state.b])]
@@ -98,7 +99,7 @@ export function filterBar(overview) {
       size.update([{ value: "", text: "any" }, ...sizeOptions()], state.size);
       flag.update(imageFlags.map(({ name, title }) => ({ value: name, text: title })), state.flag);
       judge.update(state);
-      outcomes.update(state, counts);
+      outcomes.update(state, counts, occurring);
       classes.update(state);
     },
     /** @param {ImageIndex} index */
@@ -148,13 +149,15 @@ function outcomeField(overview) {
     /**
      * @param {Readonly<State>} state
      * @param {Int32Array} counts
+     * @param {Set<number>} occurring
      */
-    update(state, counts) {
+    update(state, counts, occurring) {
       const wanted = new Set(state.outcome.split(","));
       const total = rows.reduce((sum, _, code) => sum + counts[code], 0);
-      none.hidden = total > 0 || counts.every((count) => count === 0);
+      none.hidden = rows.some((_, code) => occurring.has(code));
       rows.forEach(({ outcome, box, count, bar, element }, code) => {
         box.checked = wanted.has(outcome.name);
+        element.hidden = !occurring.has(code) && !box.checked;
         element.classList.toggle("empty", counts[code] === 0);
         count.textContent = counts[code].toLocaleString("en-US");
         bar.style.width = `${total ? (100 * counts[code]) / total : 0}%`;

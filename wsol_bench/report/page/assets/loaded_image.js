@@ -48,18 +48,18 @@ const bareMap = {
  * @param {Overview} overview
  * @param {LoadedImage} loaded
  * @param {number} row
- * @returns {Float32Array | null} null if the row has no map.
+ * @returns {Float32Array | null} null if the row has no map, or only a smaller picture of it.
  */
 export function largeMapOf(overview, loaded, row) {
   const { detail, large } = loaded;
   const place = detail.rows[row]?.map;
   const run = overview.lines[detail.rows[row]?.line]?.run;
   const placement = detail.placements[run];
-  if (!place || !placement) return null;
+  if (!place || place.reduced || !placement) return null;
   let values = large.get(row);
   if (!values) {
     const rule = overview.runs[run].rule ?? bareMap;
-    values = upsampledMap(mapAt(loaded.values, place), placement.input, detail.taps, rule);
+    values = upsampledMap(mapAt(loaded.values, place), placement.input, detail.taps[run], rule);
     large.set(row, values);
   }
   return values;
@@ -76,10 +76,12 @@ export function largeMapOf(overview, loaded, row) {
 export function heatOfRow(overview, loaded, row) {
   const ready = loaded.heats.get(row);
   if (ready) return ready;
-  const values = largeMapOf(overview, loaded, row);
-  if (!values) return null;
-  const [height, width] = /** @type {{input: [number, number]}} */ (placementOfRow(overview, loaded.detail, row)).input;
-  const heat = heatPicture(values, height, width);
+  const place = loaded.detail.rows[row]?.map;
+  const placement = placementOfRow(overview, loaded.detail, row);
+  if (!place || !placement) return null;
+  const large = largeMapOf(overview, loaded, row);
+  const map = mapAt(loaded.values, place);
+  const heat = large ? heatPicture(large, ...placement.input) : heatPicture(map.values, map.height, map.width);
   loaded.heats.set(row, heat);
   return heat;
 }

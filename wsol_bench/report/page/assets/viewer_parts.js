@@ -208,6 +208,7 @@ function tileWords(result) {
     h("span", { class: color }, `${hitSign(result.hit)} ${word}`.trim()),
     h("span", { class: "muted" }, iouText(result.iou, result.least)),
   ];
-  if (!result.row.map) words.push(h("span", { class: "muted no-map" }, result.row.no_map));
+  const why = result.row.map?.reduced ? "smaller picture of the map" : result.row.no_map;
+  if (why) words.push(h("span", { class: "muted no-map", title: why }, why));
   return words;
 }
