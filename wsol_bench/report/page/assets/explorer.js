@@ -15,6 +15,10 @@ import { overlayLegend } from "./overlay.js";
 import { getState, onState, setState } from "./state.js";
 import { imageViewer } from "./viewer.js";
 
+// What changes nothing in the grid, and what changes only how it looks.
+const largeOnly = new Set(["image", "slot", "threshold", "number", "order", "columns"]);
+const looks = new Set(["heat", "boxes", "opacity", ...largeOnly]);
+
 /**
  * The explorer, which keeps itself up to date.
  *
@@ -30,12 +34,16 @@ export function explorerView(source) {
   const chips = h("div", { class: "chips" });
   const empty = h("div", { class: "explorer-empty", hidden: true });
   const grid = imageGrid(source, loader, openImage);
-  const viewer = imageViewer(source, loader, (image) => grid.focusImage(image));
+  const viewer = imageViewer(source, loader, (image) => {
+    if (stale) void refresh();
+    grid.focusImage(image);
+  });
   const toggle = filterToggle(bar.element);
   /** @type {string[]} */
   let ids = [];
   let asked = 0;
   let ready = false;
+  let stale = false; // whether the grid, below the large view, looks as it did before
 
   /** @param {number} image */
   function openImage(image) {
@@ -45,6 +53,7 @@ export function explorerView(source) {
 
   async function refresh() {
     const ask = ++asked;
+    stale = false;
     const state = getState();
     const line = exploredLine(overview, state);
     const query = imageQuery(state, overview, line);
@@ -87,8 +96,11 @@ export function explorerView(source) {
   }
 
   onState((state, changed) => {
-    if (state.view === "images" || state.image || changed.has("view")) void refresh();
-    if (changed.has("view")) requestAnimationFrame(() => grid.schedule());
+    if (state.view !== "images") return;
+    const keys = [...changed];
+    if (keys.every((key) => largeOnly.has(key))) return; // the large view follows by itself
+    if (viewer.element.open && keys.every((key) => looks.has(key))) stale = true;
+    else void refresh();
   });
   void refresh();
   addGridKeys(grid, bar.focusSearch);

@@ -76,6 +76,10 @@ export function imageViewer(source, loader, onClosed) {
   /** @type {ReturnType<typeof methodTile>[]} */
   let tiles = [];
   let tileLines = "";
+  let nextTile = 0;
+  let tilesLeft = 0; // tiles that do not show the state yet
+  let tileFrame = 0;
+  let classesShown = "";
 
   /** @param {number} steps */
   function step(steps) {
@@ -109,6 +113,7 @@ export function imageViewer(source, loader, onClosed) {
     if (loaded && image !== number) forgetLarge(loaded);
     image = number;
     loaded = loader.get(number) ?? null;
+    classesShown = "";
     const known = number >= 0;
     for (const part of [stage, controls.element, numbers, body.lastElementChild]) /** @type {HTMLElement} */ (part).hidden = !known;
     notice.textContent = known ? "" : `This page has no image “${getState().image}”. ${overview.sampling}`;
@@ -188,30 +193,31 @@ export function imageViewer(source, loader, onClosed) {
     const shown = row < 0 ? null : shownResult(overview, loaded, row, state.threshold, true);
     picture.paint(overview, index, loaded, row, shown, state);
     replaceChildren(result, ...resultLine(overview, view.line, shown, index.classes));
-    replaceChildrenOnce(classes, classTable(overview, loaded, overview.lines[view.line]?.model ?? 0, state));
-    replaceChildren(numbers, rowNumbers(shown?.row ?? null));
-    paintTiles(tiles, state, loaded);
+    const ofClasses = [image, state.slot, view.line].join();
+    if (classesShown !== ofClasses) {
+      classesShown = ofClasses;
+      replaceChildrenOnce(classes, classTable(overview, loaded, overview.lines[view.line]?.model ?? 0, state));
+      replaceChildren(numbers, rowNumbers(shown?.row ?? null));
+    }
+    tilesLeft = tiles.length;
+    tileFrame ||= requestAnimationFrame(paintTiles);
   }
 
-  /**
-   * Paints tiles, a few at a time, so that a slider stays quick however many methods there are.
-   *
-   * @param {ReturnType<typeof methodTile>[]} waiting
-   * @param {Readonly<State>} state
-   * @param {LoadedImage} of
-   */
-  function paintTiles(waiting, state, of) {
-    if (!view || state !== getState() || of !== loaded) return;
-    const end = performance.now() + 12;
-    let count = 0;
-    for (const tile of waiting) {
-      const row = rowOfSlot(of.detail, tile.line, state.slot);
-      const shown = row < 0 ? null : shownResult(overview, of, row, state.threshold, false);
-      tile.paint(view.index, of, shown, state, tile.line === view.line);
-      count++;
-      if (performance.now() > end) break;
+  /** Paints tiles, a few at a time and in turn, so that a slider stays quick with many methods. */
+  function paintTiles() {
+    tileFrame = 0;
+    if (!view || !loaded || !element.open) return;
+    const state = getState();
+    const end = performance.now() + 10;
+    while (tilesLeft > 0 && performance.now() < end) {
+      nextTile = (nextTile + 1) % tiles.length;
+      tilesLeft--;
+      const { line } = tiles[nextTile];
+      const row = rowOfSlot(loaded.detail, line, state.slot);
+      const shown = row < 0 ? null : shownResult(overview, loaded, row, state.threshold, false);
+      tiles[nextTile].paint(view.index, loaded, shown, state, line === view.line);
     }
-    if (count < waiting.length) requestAnimationFrame(() => paintTiles(waiting.slice(count), state, of));
+    if (tilesLeft > 0) tileFrame = requestAnimationFrame(paintTiles);
   }
 
   /** @returns {[number, number]} */
