@@ -39,7 +39,7 @@ LISTS = ("methods", "metrics", "datasets", "protocols")
 def results(tmp_path_factory):
     """What became of each command line, by its name.
 
-    The run has maps of the input's size, of which no pixel is interpolated, and boxes of a file.
+    The run has maps and boxes of a file.
     """
     folder = tmp_path_factory.mktemp("alone")
     root = write_annotations_only(folder / "root")

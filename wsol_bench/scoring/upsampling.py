@@ -9,20 +9,15 @@ from jaxtyping import Float32, Int64
 
 from wsol_bench.protocols.sections import MapSection
 
-__all__ = ["upsample"]
-
-# The most samples that an interpolated sample is made of, along one axis (bicubic).
-_MOST = 4
-# Samples that are this far apart never meet in one interpolated sample.
-_APART = 8
+__all__ = ["Taps", "taps", "upsample"]
 
 
-class _Taps(NamedTuple):
+class Taps(NamedTuple):
     """The samples that each interpolated sample is made of, along one axis.
 
     Attributes:
-        sample: the positions of the samples, ascending; the last ones may be unused.
-        weight: the weight of each sample; 0 where it is unused.
+        sample: the positions of the samples.
+        weight: the weight of each sample; one of weight 0 is left out.
     """
 
     sample: Int64[np.ndarray, "after taps"]
@@ -34,14 +29,12 @@ def upsample(
 ) -> Float32[np.ndarray, "n height width"]:
     """Maps at the input's (height, width), rectified if the protocol says so.
 
-    The result is that of torch's interpolation, up to the rounding of float32. The interpolation is
-    separable and linear, so its weights along an axis are its results on the unit vectors.
+    The result is that of torch's interpolation, up to the rounding of float32.
     """
     if section.rectify == "before_upsampling":
         maps = np.maximum(maps, 0)
     vertical, horizontal = (
-        _taps(before, after, section.upsample, section.align_corners)
-        for before, after in zip(maps.shape[1:], size, strict=True)
+        taps(before, after, section) for before, after in zip(maps.shape[1:], size, strict=True)
     )
     large = np.empty((len(maps), *size), np.float32)
     _interpolate(np.ascontiguousarray(maps), *vertical, *horizontal, large)
@@ -49,33 +42,81 @@ def upsample(
 
 
 @lru_cache(maxsize=64)
-def _taps(before: int, after: int, mode: str, align_corners: bool) -> _Taps:
+def taps(before: int, after: int, section: MapSection) -> Taps:
     """The taps of an axis of ``before`` samples that gets ``after`` samples.
 
-    Unit vectors of samples that never meet are interpolated together, so that memory grows by the
-    length of the axis, not by its square.
+    The weights are what torch's interpolation gives to unit vectors, to the last bit, on x86 with
+    AVX2 and for more than 120 samples; torch's own depend on the processor and on the size. Here
+    they are the same everywhere, and reading a stored run does not need torch.
     """
-    if before == after and not align_corners:  # each sample is itself, in every mode
-        every = np.arange(before)[:, None]
-        return _Taps(every, np.ones((before, 1), np.float32))
-    import torch  # imported here, so that reading a stored run does not need it
-    import torch.nn.functional as F
+    place = np.arange(after, dtype=np.float32)
+    if section.upsample == "nearest":
+        nearest = (place * _ratio(before, after)).astype(np.int64)
+        sample = np.minimum(nearest, before - 1)[:, None]
+        return Taps(sample, np.ones((after, 1), np.float32))
+    if section.align_corners:
+        place = place * _ratio(before - 1, max(after - 1, 1))
+    elif section.upsample == "bilinear":
+        place = np.maximum((place + 0.5) * _ratio(before, after) - 0.5, 0)
+    else:
+        place = _fused(place + 0.5, _ratio(before, after), -0.5)
+    left = np.minimum(np.floor(place), before - 1)
+    part = np.clip(place - left, 0, 1)
+    if section.upsample == "bilinear":
+        offset, weight = np.arange(0, 2), _bilinear(part)
+    else:
+        offset, weight = np.arange(-1, 3), _bicubic(part)
+    sample = left.astype(np.int64)[:, None] + offset
+    return _each_once(np.clip(sample, 0, before - 1), weight)
 
-    together = (torch.arange(before)[:, None] % _APART == torch.arange(_APART)).float()
-    aligned = None if mode == "nearest" else align_corners
-    weights = F.interpolate(
-        together[None, None], size=(after, _APART), mode=mode, align_corners=aligned
-    )[0, 0].numpy()
-    # Where an interpolated sample lies, to two samples: this tells the samples that meet there.
-    scale = (before - 1) / max(after - 1, 1) if align_corners else before / after
-    shift = 0.0 if align_corners or mode == "nearest" else 0.5
-    place = (np.arange(after) + shift) * scale - shift
-    of_vector = np.arange(_APART)
-    index = of_vector + _APART * np.rint((place[:, None] - of_vector) / _APART).astype(np.int64)
-    index = np.where(weights != 0, index, before)  # the unused ones are last
-    order = np.argsort(index, axis=1)[:, :_MOST]
-    weights, index = (np.take_along_axis(values, order, axis=1) for values in (weights, index))
-    return _Taps(np.minimum(index, before - 1), weights)
+
+def _ratio(first: int, second: int) -> np.float32:
+    return np.float32(first) / np.float32(second)
+
+
+def _fused(
+    first: Float32[np.ndarray, " n"], second: np.ndarray | np.float32, third: float
+) -> Float32[np.ndarray, " n"]:
+    """The result of ``first * second + third``, rounded once, as processors compute it in one step.
+
+    A product of two float32 is exact in float64.
+    """
+    return (first.astype(np.float64) * second + third).astype(np.float32)
+
+
+def _bilinear(part: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, "n 2"]:
+    """The weights of the two nearest samples, of which the left one is ``part`` away."""
+    return np.stack([1 - part, part], axis=1)
+
+
+def _bicubic(part: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, "n 4"]:
+    """The weights of the four nearest samples, of which the second one is ``part`` away.
+
+    They are the values of Keys' kernel (1981) with a = -0.75, with the steps that torch fuses.
+    """
+
+    def near(distance: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
+        return _fused(distance, np.float32(1.25), -2.25) * distance * distance + 1
+
+    def far(distance: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
+        inner = _fused(distance, np.float32(-0.75), 3.75)
+        return _fused(inner, distance, -6.0) * distance + 3
+
+    rest = 1 - part
+    return np.stack([far(part + 1), near(part), near(rest), far(rest + 1)], axis=1)
+
+
+def _each_once(
+    sample: Int64[np.ndarray, "after taps"], weight: Float32[np.ndarray, "after taps"]
+) -> Taps:
+    """Taps in which no sample is used twice: those beyond an end are the sample at the end."""
+    column = np.cumsum(np.diff(sample, axis=1, prepend=sample[:, :1]) > 0, axis=1)
+    line = np.arange(len(sample))
+    once = Taps(np.repeat(sample[:, -1:], sample.shape[1], axis=1), np.zeros_like(weight))
+    for tap in range(sample.shape[1]):
+        once.sample[line, column[:, tap]] = sample[:, tap]
+        once.weight[line, column[:, tap]] += weight[:, tap]
+    return once
 
 
 @no_type_check
