@@ -79,8 +79,21 @@ export function imageName(index, image) {
 
 /**
  * @param {number | null | undefined} iou
+ * @param {number | null} [least] Least IoU that is a hit.
  * @returns {string} "IoU 0.63", or that there is none.
  */
-export function iouText(iou) {
-  return iou === null || iou === undefined || Number.isNaN(iou) ? "no IoU" : `IoU ${iou.toFixed(2)}`;
+export function iouText(iou, least = null) {
+  if (iou === null || iou === undefined || Number.isNaN(iou)) return "no IoU";
+  // A miss of 0.4996 must not read as the 0.50 that is a hit.
+  const rounded = least !== null && iou < least && Number(iou.toFixed(2)) >= least;
+  return `IoU ${rounded ? (Math.floor(1000 * iou) / 1000).toFixed(3) : iou.toFixed(2)}`;
+}
+
+/**
+ * @param {Overview} overview
+ * @param {number} line
+ * @returns {number | null} Least IoU that is a hit, in the run of a line.
+ */
+export function leastIouOf(overview, line) {
+  return overview.runs[overview.lines[line]?.run]?.least_iou ?? null;
 }

@@ -15,6 +15,10 @@ import { overlayLegend } from "./overlay.js";
 import { getState, onState, setState } from "./state.js";
 import { imageViewer } from "./viewer.js";
 
+// What changes nothing in the grid, and what changes only how it looks.
+const largeOnly = new Set(["image", "slot", "threshold", "number", "order", "columns"]);
+const looks = new Set(["heat", "boxes", "opacity", ...largeOnly]);
+
 /**
  * The explorer, which keeps itself up to date.
  *
@@ -30,20 +34,26 @@ export function explorerView(source) {
   const chips = h("div", { class: "chips" });
   const empty = h("div", { class: "explorer-empty", hidden: true });
   const grid = imageGrid(source, loader, openImage);
-  const viewer = imageViewer(source, loader, (image) => grid.focusImage(image));
+  const viewer = imageViewer(source, loader, (image) => {
+    if (stale) void refresh();
+    grid.focusImage(image);
+  });
   const toggle = filterToggle(bar.element);
   /** @type {string[]} */
   let ids = [];
   let asked = 0;
   let ready = false;
+  let stale = false; // whether the grid, below the large view, looks as it did before
 
   /** @param {number} image */
   function openImage(image) {
-    setState({ image: ids[image], view: "images" }, { push: true });
+    const slot = getState().judge === "top1" ? 1 : 0; // the class whose box the card judges
+    setState({ image: ids[image], view: "images", slot }, { push: true });
   }
 
   async function refresh() {
     const ask = ++asked;
+    stale = false;
     const state = getState();
     const line = exploredLine(overview, state);
     const query = imageQuery(state, overview, line);
@@ -63,7 +73,7 @@ export function explorerView(source) {
       if (!ready) bar.setIndex(index);
       ready = true;
       ids = index.ids;
-      bar.update(state, line, countOutcomes(index, model, lines, query));
+      bar.update(state, line, countOutcomes(index, model, lines, query), outcomesThatOccur(lines.get(line)));
       order.update(state);
       count.textContent = shownText(images.length, every);
       replaceChildren(chips, ...filterChips(overview, index, state));
@@ -86,8 +96,11 @@ export function explorerView(source) {
   }
 
   onState((state, changed) => {
-    if (state.view === "images" || state.image || changed.has("view")) void refresh();
-    if (changed.has("view")) requestAnimationFrame(() => grid.schedule());
+    if (state.view !== "images") return;
+    const keys = [...changed];
+    if (keys.every((key) => largeOnly.has(key))) return; // the large view follows by itself
+    if (viewer.element.open && keys.every((key) => looks.has(key))) stale = true;
+    else void refresh();
   });
   void refresh();
   addGridKeys(grid, bar.focusSearch);
@@ -99,13 +112,21 @@ export function explorerView(source) {
       "section",
       { class: "explorer-results", "aria-label": "Images" },
       h("div", { class: "explorer-head" }, count, chips, h("div", { class: "explorer-tools" }, order.element, copyLinkButton())),
-      overview.n_images < overview.n_images_of_runs && h("p", { class: "muted explorer-sampling" }, `${shownText(overview.n_images, overview.n_images_of_runs)} of the runs are on this page. ${overview.sampling}`),
+      overview.sampling && h("p", { class: "muted explorer-sampling" }, overview.sampling),
       overlayLegend(),
       empty,
       grid.element,
     ),
     viewer.element,
   );
+}
+
+/**
+ * @param {LineColumns | undefined} columns
+ * @returns {Set<number>} Outcomes that a line has on any image.
+ */
+function outcomesThatOccur(columns) {
+  return new Set(columns && [...columns.gt_known, ...columns.top1]);
 }
 
 /**

@@ -82,8 +82,9 @@ export function filterBar(overview) {
      * @param {Readonly<State>} state
      * @param {number} shown Line that is shown.
      * @param {Int32Array} counts Images by outcome.
+     * @param {Set<number>} occurring Outcomes that the line has at all.
      */
-    update(state, shown, counts) {
+    update(state, shown, counts, occurring) {
       if (search.value !== state.text) search.value = state.text;
       const ofLines = exploredLines(overview, state, exploredModel(overview, state));
       const lines = [...new Set([...ofLines, shown, state.a, state.b])]
@@ -98,7 +99,7 @@ export function filterBar(overview) {
       size.update([{ value: "", text: "any" }, ...sizeOptions()], state.size);
       flag.update(imageFlags.map(({ name, title }) => ({ value: name, text: title })), state.flag);
       judge.update(state);
-      outcomes.update(state, counts);
+      outcomes.update(state, counts, occurring);
       classes.update(state);
     },
     /** @param {ImageIndex} index */
@@ -109,8 +110,8 @@ export function filterBar(overview) {
 /** A choice of the box that outcomes are about. */
 function judgeField() {
   const radios = [
-    { value: "gt_known", text: "box of the label", hint: "GT-known: the box of the map of the image's label" },
-    { value: "top1", text: "first prediction", hint: "top-1: class and box of the first prediction" },
+    { value: "gt_known", text: "GT-known", hint: "the box of the map of the image's label" },
+    { value: "top1", text: "top-1", hint: "class and box of the first prediction" },
   ].map(({ value, text, hint }) => {
     const radio = h("input", { type: "radio", name: "judge", value });
     radio.addEventListener("change", () => setState({ judge: value }));
@@ -148,13 +149,15 @@ function outcomeField(overview) {
     /**
      * @param {Readonly<State>} state
      * @param {Int32Array} counts
+     * @param {Set<number>} occurring
      */
-    update(state, counts) {
+    update(state, counts, occurring) {
       const wanted = new Set(state.outcome.split(","));
       const total = rows.reduce((sum, _, code) => sum + counts[code], 0);
-      none.hidden = total > 0 || counts.every((count) => count === 0);
+      none.hidden = rows.some((_, code) => occurring.has(code));
       rows.forEach(({ outcome, box, count, bar, element }, code) => {
         box.checked = wanted.has(outcome.name);
+        element.hidden = !occurring.has(code) && !box.checked;
         element.classList.toggle("empty", counts[code] === 0);
         count.textContent = counts[code].toLocaleString("en-US");
         bar.style.width = `${total ? (100 * counts[code]) / total : 0}%`;

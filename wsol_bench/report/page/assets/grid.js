@@ -5,7 +5,7 @@
 /** @import { LoadedImage } from "./loaded_image.js" */
 
 import { h, replaceChildren } from "./dom.js";
-import { imageName, iouText, shortWords } from "./explored.js";
+import { imageName, iouText, leastIouOf, shortWords } from "./explored.js";
 import { heatOfRow, placementOfRow, rowOfSlot } from "./loaded_image.js";
 import { drawOverlay, hitSign } from "./overlay.js";
 
@@ -305,7 +305,7 @@ function cardWords(overview, view, image) {
   const predicted = index.classes[view.top1[image]];
   const instead = view.state.judge === "top1" && outcome?.name === "wrong_class" && predicted;
   const result = instead ? `predicted ${shortWords(predicted)}` : (outcome?.title ?? "not judged");
-  const iou = view.columns ? iouText(view.columns.iou[image]) : "";
+  const iou = view.columns ? iouText(view.columns.iou[image], leastIouOf(overview, view.line)) : "";
   const method = overview.lines[view.line]?.name ?? "";
   return {
     spoken: [imageName(index, image), method, iou, outcome?.title, instead && result].filter(Boolean).join(", "),

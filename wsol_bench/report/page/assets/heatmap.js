@@ -44,7 +44,7 @@ function heatTable() {
  * @returns {number} Opacity of a heatmap there, relative to that of its maximum.
  */
 function heatAlpha(value) {
-  return Math.min(1, 1.35 * value ** 0.75);
+  return Math.min(1, 1.3 * value ** 0.9);
 }
 
 /**

@@ -1,6 +1,6 @@
 // An image with its maps, unpacked: what cards and the large view draw.
 
-/** @import { Detail, Overview, Source } from "./types" */
+/** @import { Detail, Overview, Rule, Source } from "./types" */
 
 import { heatPicture } from "./heatmap.js";
 import { mapAt, unpackMaps, upsampledMap } from "./map.js";
@@ -36,24 +36,30 @@ export function rowOfSlot(detail, line, slot) {
   return detail.rows.findIndex((row) => row.line === line && (slot ? row.rank === slot : row.is_label));
 }
 
+/** How maps are shown where no rule takes boxes from them. @type {Rule} */
+const bareMap = {
+  threshold: null, of: "maximum", measured_on: "upsampled", comparison: "at_least", connectivity: 8,
+  extractor: "components", component: "largest", rectify: "never", frame: "original",
+};
+
 /**
  * The map of a row at the size of the network's input, as the box rule sees it.
  *
  * @param {Overview} overview
  * @param {LoadedImage} loaded
  * @param {number} row
- * @returns {Float32Array | null} null if the row has no map.
+ * @returns {Float32Array | null} null if the row has no map, or only a smaller picture of it.
  */
 export function largeMapOf(overview, loaded, row) {
   const { detail, large } = loaded;
   const place = detail.rows[row]?.map;
   const run = overview.lines[detail.rows[row]?.line]?.run;
   const placement = detail.placements[run];
-  if (!place || !placement) return null;
+  if (!place || place.reduced || !placement) return null;
   let values = large.get(row);
   if (!values) {
-    const map = mapAt(loaded.values, place);
-    values = upsampledMap(map, placement.input, detail.taps, overview.runs[run].rule);
+    const rule = overview.runs[run].rule ?? bareMap;
+    values = upsampledMap(mapAt(loaded.values, place), placement.input, detail.taps[run], rule);
     large.set(row, values);
   }
   return values;
@@ -70,10 +76,12 @@ export function largeMapOf(overview, loaded, row) {
 export function heatOfRow(overview, loaded, row) {
   const ready = loaded.heats.get(row);
   if (ready) return ready;
-  const values = largeMapOf(overview, loaded, row);
-  if (!values) return null;
-  const [height, width] = /** @type {{input: [number, number]}} */ (placementOfRow(overview, loaded.detail, row)).input;
-  const heat = heatPicture(values, height, width);
+  const place = loaded.detail.rows[row]?.map;
+  const placement = placementOfRow(overview, loaded.detail, row);
+  if (!place || !placement) return null;
+  const large = largeMapOf(overview, loaded, row);
+  const map = mapAt(loaded.values, place);
+  const heat = large ? heatPicture(large, ...placement.input) : heatPicture(map.values, map.height, map.width);
   loaded.heats.set(row, heat);
   return heat;
 }

@@ -37,7 +37,7 @@ function keepingAnswers(ask) {
 }
 
 /**
- * Loads details of images: a few at once, the newest wish first, since that is where the reader is.
+ * Loads details of images, a few at once and the others in the order in which they are wished.
  *
  * @template Loaded
  * @param {(image: number) => Promise<Loaded>} load
@@ -64,7 +64,7 @@ export function detailLoader(load, { most = 6, kept = 150 } = {}) {
       })
       .finally(() => {
         running.delete(image);
-        const next = [...waiting.keys()].at(-1);
+        const [next] = waiting.keys();
         if (next === undefined || running.size >= most) return;
         const wish = waiting.get(next);
         waiting.delete(next);

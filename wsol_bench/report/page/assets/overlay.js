@@ -34,10 +34,12 @@ const boxInk = { truth: "#ffffff", hit: "#5fc4ff", miss: "#ff9d3d", none: "#d9dd
  */
 export function drawOverlay(canvas, width, height, overlay) {
   const ratio = Math.min(window.devicePixelRatio || 1, 2);
-  canvas.width = Math.max(1, Math.round(width * ratio));
-  canvas.height = Math.max(1, Math.round(height * ratio));
+  const [across, down] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
+  if (canvas.width !== across) canvas.width = across;
+  if (canvas.height !== down) canvas.height = down;
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  context.scale(ratio, ratio);
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, width, height);
   const scale = { x: width / overlay.width, y: height / overlay.height };
   const { placement } = overlay;
   if (placement) drawInput(context, scale, placement, overlay, [width, height]);

@@ -4,13 +4,14 @@
 /** @import { LoadedImage } from "./loaded_image.js" */
 
 import { largeMapOf, placementOfRow } from "./loaded_image.js";
-import { boxAtLevel, levelOf, mapAt } from "./map.js";
+import { bestIouOf, boxAtThreshold, levelAt, mapAt } from "./map.js";
 
 /**
  * @typedef {object} ShownResult
  * @property {DetailRow} row
  * @property {number[] | null} box In pixels of the original image.
  * @property {number | null} iou
+ * @property {number | null} least Least IoU that is a hit.
  * @property {boolean | null} hit Whether the class is the label and the box fits; null if not defined.
  * @property {boolean} live Whether the box is that of the slider's threshold.
  * @property {Path2D | null} region Outline of the pixels that reach the threshold, in pixels of the input.
@@ -47,58 +48,66 @@ export function shownResult(overview, loaded, number, threshold, outlined) {
   const placement = placementOfRow(overview, loaded.detail, number);
   const least = run.least_iou;
   const judged = (/** @type {number | null} */ iou) => (least === null || iou === null ? null : row.is_label && iou >= least);
-  const stored = { row, box: row.box, iou: row.iou, hit: judged(row.iou), live: false, region: null };
+  const { rule } = run;
+  const stored = { row, box: row.box, iou: row.iou, least, hit: judged(row.iou), live: false, region: null };
   const chosen = threshold >= 0 ? threshold : line.threshold;
-  if (!row.map || !placement || !run.rule || whyNoThreshold(overview, line.run) || chosen === null) return stored;
+  if (!row.map || !placement || !rule || whyNoThreshold(overview, line.run) || chosen === null) return stored;
   if (threshold < 0 && !outlined) return stored;
   const large = largeMapOf(overview, loaded, number);
   if (!large) return stored;
-  const level = levelOf(mapAt(loaded.values, row.map), large, run.rule, chosen);
-  const region = outlined ? regionOutline(large, placement.input, level, run.rule.comparison === "above") : null;
+  const map = mapAt(loaded.values, row.map);
+  const region = outlined ? regionOutline(large, placement.input, levelAt(map, large, rule, chosen)) : null;
   if (threshold < 0) return { ...stored, region };
-  const small = boxAtLevel(large, placement.input, level, run.rule);
-  const x = placement.original[1] / placement.resized[1], y = placement.original[0] / placement.resized[0];
-  const box = small && [(small[0] + placement.offset[1]) * x, (small[1] + placement.offset[0]) * y, (small[2] + placement.offset[1]) * x, (small[3] + placement.offset[0]) * y];
-  const iou = box ? Math.max(0, ...loaded.detail.boxes.map((t) => { const w = Math.min(box[2], t[2]) - Math.max(box[0], t[0]), hh = Math.min(box[3], t[3]) - Math.max(box[1], t[1]); const i = w > 0 && hh > 0 ? w * hh : 0; return i / ((box[2] - box[0]) * (box[3] - box[1]) + (t[2] - t[0]) * (t[3] - t[1]) - i); })) : 0;
-  return { row, box, iou, hit: judged(iou), live: true, region };
+  const box = boxAtThreshold(map, large, placement, rule, threshold);
+  const iou = bestIouOf(box, loaded.detail.truth[line.run] ?? [], placement, rule);
+  return { row, box, iou, least, hit: judged(iou), live: true, region };
 }
 
 /**
- * The outline of the pixels that reach a level, as runs of edges between pixels.
+ * The outline of the pixels that reach a level: a line of constant height between their centers
+ * (marching squares).
  *
  * @param {Float32Array} values
  * @param {[number, number]} size Height and width.
  * @param {number} level
- * @param {boolean} above Whether pixels have to be above the level.
  * @returns {Path2D}
  */
-function regionOutline(values, [height, width], level, above) {
+function regionOutline(values, [height, width], level) {
   const path = new Path2D();
-  const inside = (/** @type {number} */ y, /** @type {number} */ x) => {
-    if (y < 0 || x < 0 || y >= height || x >= width) return false;
-    const value = values[y * width + x];
-    return above ? value > level : value >= level;
-  };
-  for (let y = 0; y <= height; y++) {
-    for (let x = 0, from = -1; x <= width; x++) {
-      const edge = x < width && inside(y - 1, x) !== inside(y, x);
-      if (edge && from < 0) from = x;
-      if (!edge && from >= 0) {
-        path.moveTo(from, y);
-        path.lineTo(x, y);
-        from = -1;
-      }
-    }
+  // With a border of pixels that reach no level, so that every outline is closed.
+  const wide = width + 2;
+  const inside = new Uint8Array(wide * (height + 2));
+  for (let y = 0, from = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, from++) if (values[from] >= level) inside[(y + 1) * wide + x + 1] = 1;
   }
-  for (let x = 0; x <= width; x++) {
-    for (let y = 0, from = -1; y <= height; y++) {
-      const edge = y < height && inside(y, x - 1) !== inside(y, x);
-      if (edge && from < 0) from = y;
-      if (!edge && from >= 0) {
-        path.moveTo(x, from);
-        path.lineTo(x, y);
-        from = -1;
-      }
+  /** Where the line crosses from one pixel's center to the next; halfway at the border. */
+  const crossing = (/** @type {number} */ y, /** @type {number} */ x, /** @type {0 | 1} */ down) => {
+    const [y1, x1] = [y + down, x + 1 - down];
+    if (y < 0 || x < 0 || y1 >= height || x1 >= width) return 0.5;
+    const first = values[y * width + x];
+    const part = (level - first) / (values[y1 * width + x1] - first);
+    return part >= 0 && part <= 1 ? part : 0.5;
+  };
+  for (let y = -1; y < height; y++) {
+    for (let x = -1; x < width; x++) {
+      const at = (y + 1) * wide + x + 1;
+      const a = inside[at];
+      const b = inside[at + 1];
+      const c = inside[at + wide + 1];
+      const d = inside[at + wide];
+      const sum = a + b + c + d;
+      if (sum === 0 || sum === 4) continue;
+      let started = false;
+      /** @type {(to: number, down: number) => void} */
+      const end = (to, down) => {
+        if (started) path.lineTo(to + 0.5, down + 0.5);
+        else path.moveTo(to + 0.5, down + 0.5);
+        started = !started;
+      };
+      if (a !== b) end(x + crossing(y, x, 0), y);
+      if (b !== c) end(x + 1, y + crossing(y, x + 1, 1));
+      if (c !== d) end(x + crossing(y + 1, x, 0), y + 1);
+      if (d !== a) end(x, y + crossing(y, x, 1));
     }
   }
   return path;

@@ -36,7 +36,7 @@ export function imageViewer(source, loader, onClosed) {
   const result = h("div", { class: "viewer-result", "aria-live": "polite" });
   const controls = thresholdControls(overview);
   const classes = h("div", { class: "viewer-classes" });
-  const numbers = h("div", {});
+  const numbers = h("div", { class: "viewer-numbers" });
   const methods = h("div", { class: "viewer-methods" });
   const [previous, next, close] = [
     stepButton("←", "Previous image", () => step(-1)),
@@ -46,7 +46,7 @@ export function imageViewer(source, loader, onClosed) {
   const body = h(
     "div",
     { class: "viewer-body" },
-    h("section", { class: "viewer-main", "aria-label": "Image" }, notice, stage, overlayLegend(), controls.element),
+    h("section", { class: "viewer-main", "aria-label": "Image" }, notice, stage, overlayLegend(), controls.element, numbers),
     h(
       "section",
       { class: "viewer-side", "aria-label": "Classes and methods", tabindex: "0" },
@@ -54,7 +54,6 @@ export function imageViewer(source, loader, onClosed) {
       h("h3", {}, "Classes"),
       classes,
       methods,
-      numbers,
     ),
   );
   const element = h(
@@ -77,6 +76,10 @@ export function imageViewer(source, loader, onClosed) {
   /** @type {ReturnType<typeof methodTile>[]} */
   let tiles = [];
   let tileLines = "";
+  let nextTile = 0;
+  let tilesLeft = 0; // tiles that do not show the state yet
+  let tileFrame = 0;
+  let classesShown = "";
 
   /** @param {number} steps */
   function step(steps) {
@@ -110,8 +113,9 @@ export function imageViewer(source, loader, onClosed) {
     if (loaded && image !== number) forgetLarge(loaded);
     image = number;
     loaded = loader.get(number) ?? null;
+    classesShown = "";
     const known = number >= 0;
-    for (const part of [stage, controls.element, body.lastElementChild]) /** @type {HTMLElement} */ (part).hidden = !known;
+    for (const part of [stage, controls.element, numbers, body.lastElementChild]) /** @type {HTMLElement} */ (part).hidden = !known;
     notice.textContent = known ? "" : `This page has no image “${getState().image}”. ${overview.sampling}`;
     writeHead(known ? index : null);
     if (!known) return;
@@ -166,7 +170,7 @@ export function imageViewer(source, loader, onClosed) {
   function fit() {
     if (!view || image < 0 || !element.open) return;
     const beside = window.matchMedia("(min-width: 961px)").matches;
-    const room = beside ? window.innerHeight - stage.getBoundingClientRect().top - body.scrollTop - 190 : window.innerHeight * 0.6;
+    const room = beside ? window.innerHeight - stage.getBoundingClientRect().top - body.scrollTop - 230 : window.innerHeight * 0.6;
     picture.setImage(view.index, image, [stage.clientWidth, Math.max(200, room)]);
   }
 
@@ -189,30 +193,31 @@ export function imageViewer(source, loader, onClosed) {
     const shown = row < 0 ? null : shownResult(overview, loaded, row, state.threshold, true);
     picture.paint(overview, index, loaded, row, shown, state);
     replaceChildren(result, ...resultLine(overview, view.line, shown, index.classes));
-    replaceChildrenOnce(classes, classTable(overview, loaded, overview.lines[view.line]?.model ?? 0, state));
-    replaceChildren(numbers, shown && shown.row.values && Object.keys(shown.row.values).length > 0 && h("h3", {}, "Numbers of this map"), rowNumbers(shown?.row ?? null));
-    paintTiles(tiles, state, loaded);
+    const ofClasses = [image, state.slot, view.line].join();
+    if (classesShown !== ofClasses) {
+      classesShown = ofClasses;
+      replaceChildrenOnce(classes, classTable(overview, loaded, overview.lines[view.line]?.model ?? 0, state));
+      replaceChildren(numbers, rowNumbers(shown?.row ?? null));
+    }
+    tilesLeft = tiles.length;
+    tileFrame ||= requestAnimationFrame(paintTiles);
   }
 
-  /**
-   * Paints tiles, a few at a time, so that a slider stays quick however many methods there are.
-   *
-   * @param {ReturnType<typeof methodTile>[]} waiting
-   * @param {Readonly<State>} state
-   * @param {LoadedImage} of
-   */
-  function paintTiles(waiting, state, of) {
-    if (!view || state !== getState() || of !== loaded) return;
-    const end = performance.now() + 12;
-    let count = 0;
-    for (const tile of waiting) {
-      const row = rowOfSlot(of.detail, tile.line, state.slot);
-      const shown = row < 0 ? null : shownResult(overview, of, row, state.threshold, false);
-      tile.paint(view.index, of, shown, state, tile.line === view.line);
-      count++;
-      if (performance.now() > end) break;
+  /** Paints tiles, a few at a time and in turn, so that a slider stays quick with many methods. */
+  function paintTiles() {
+    tileFrame = 0;
+    if (!view || !loaded || !element.open) return;
+    const state = getState();
+    const end = performance.now() + 10;
+    while (tilesLeft > 0 && performance.now() < end) {
+      nextTile = (nextTile + 1) % tiles.length;
+      tilesLeft--;
+      const { line } = tiles[nextTile];
+      const row = rowOfSlot(loaded.detail, line, state.slot);
+      const shown = row < 0 ? null : shownResult(overview, loaded, row, state.threshold, false);
+      tiles[nextTile].paint(view.index, loaded, shown, state, line === view.line);
     }
-    if (count < waiting.length) requestAnimationFrame(() => paintTiles(waiting.slice(count), state, of));
+    if (tilesLeft > 0) tileFrame = requestAnimationFrame(paintTiles);
   }
 
   /** @returns {[number, number]} */
@@ -317,7 +322,7 @@ function resultLine(overview, line, shown, classes) {
   words.push(
     h("span", { class: "muted" }, `of “${shortWords(ofClass)}”`),
     h("span", { class: `verdict ${color}` }, `${hitSign(shown.hit)} ${resultWords(shown)}`.trim()),
-    h("span", {}, iouText(shown.iou)),
+    h("span", {}, iouText(shown.iou, shown.least)),
   );
   if (shown.row.no_map) words.push(h("span", { class: "muted" }, `No heatmap: ${shown.row.no_map}`));
   return words;

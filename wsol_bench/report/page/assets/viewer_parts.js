@@ -82,7 +82,7 @@ export function rowNumbers(row) {
   const pairs = numbers.map(([name, value]) =>
     h("div", {}, h("dt", {}, name.replaceAll("_", " ")), h("dd", {}, Number.isFinite(value) ? fewDigits(value, 4) : "–")),
   );
-  return h("dl", { class: "row-numbers" }, pairs);
+  return h("div", {}, h("h3", {}, "Numbers of this map"), h("dl", { class: "row-numbers" }, pairs));
 }
 
 /**
@@ -141,10 +141,10 @@ export function overlaidPicture(source, quality) {
         box: (state.boxes && result?.box) || null,
         hit: result?.hit ?? null,
         named: large,
-        tag: large && result ? iouText(result.iou) : "",
+        tag: large && result ? iouText(result.iou, result.least) : "",
       });
       const line = overview.lines[detail.rows[row]?.line];
-      const words = [imageName(index, detail.image), line?.name, result && iouText(result.iou), result && resultWords(result)];
+      const words = [imageName(index, detail.image), line?.name, result && iouText(result.iou, result.least), result && resultWords(result)];
       canvas.setAttribute("aria-label", words.filter(Boolean).join(", "));
     },
   };
@@ -206,8 +206,9 @@ function tileWords(result) {
   const color = result.hit === null ? "muted" : result.hit ? "hit" : "miss";
   const words = [
     h("span", { class: color }, `${hitSign(result.hit)} ${word}`.trim()),
-    h("span", { class: "muted" }, iouText(result.iou)),
+    h("span", { class: "muted" }, iouText(result.iou, result.least)),
   ];
-  if (!result.row.map) words.push(h("span", { class: "muted no-map" }, result.row.no_map));
+  const why = result.row.map?.reduced ? "smaller picture of the map" : result.row.no_map;
+  if (why) words.push(h("span", { class: "muted no-map", title: why }, why));
   return words;
 }
