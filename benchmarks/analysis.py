@@ -2,14 +2,16 @@
 
     python benchmarks/analysis.py make FOLDER                         under gradcam-2017
     python benchmarks/analysis.py make FOLDER --protocol choe-2020-v2
+    python benchmarks/analysis.py make FOLDER --maps                  for benchmarks/page.py
     python benchmarks/analysis.py summary FOLDER
     python benchmarks/analysis.py analyze FOLDER
     python benchmarks/analysis.py start
 
 `make` writes a synthetic run of 50,000 images x 30 methods, as a real run would have written it
-(391 parts; a few minutes, 0.5 GB; 2 GB under a sweep). `summary` and `analyze` read the run as the
-commands do, and print CPU seconds, wall seconds and the largest resident memory. `start` prints the
-same for a command that needs no network.
+(391 parts; a few minutes, 0.5 GB; 2 GB under a sweep). `--maps` adds random maps of 7 x 7 cells
+(1 GB) and, beside the folder, a picture that is that of every image. `summary` and `analyze` read
+the run as the commands do, and print CPU seconds, wall seconds and the largest resident memory.
+`start` prints the same for a command that needs no network.
 
 Expected: below 1 GB, and below 30 s under a protocol of one threshold.
 """
@@ -24,9 +26,12 @@ from pathlib import Path
 N_IMAGES, N_METHODS, PART = 50_000, 30, 128
 
 
-def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> None:
+def make(
+    folder: Path, protocol_name: str, n_images: int, n_methods: int, *, maps: bool = False
+) -> None:
     """Write the synthetic run."""
     import numpy as np
+    from PIL import Image
 
     from wsol_bench.datasets import Sample
     from wsol_bench.metrics.base import metrics
@@ -66,6 +71,11 @@ def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> Non
     )
     import pandas as pd
 
+    picture = Path("x.JPEG")
+    if maps:
+        picture = folder.with_suffix(".JPEG").resolve()
+        noise = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((500, 375)).save(picture)
     classes = [f"n{number:08d}" for number in range(1000)]
     table = pd.DataFrame({"wnid": classes, "words": classes, "ilsvrc_id": range(1, 1001)})
     # One image in so many ways is enough: what is read is rows, not how they came about.
@@ -80,11 +90,13 @@ def make(folder: Path, protocol_name: str, n_images: int, n_methods: int) -> Non
                 x1, y1 = x0 + rng.uniform(50, 300), y0 + rng.uniform(50, 175)
                 label = classes[int(rng.integers(1000))]
                 samples.append(
-                    Sample(f"ILSVRC2012_val_{index + 1:08d}", Path("x.JPEG"), 375, 500, label,
+                    Sample(f"ILSVRC2012_val_{index + 1:08d}", picture, 375, 500, label,
                            np.array([[x0, y0, min(x1, 500), min(y1, 375)]]), (label,),
                            blacklisted=bool(rng.random() < 0.035))
                 )  # fmt: skip
             group = _group(samples, names, run.scoring, classes, rng)
+            if maps:
+                group = _with_maps(group, rng)
             run.write_part(number, scorer.tables([], [group]))
         run.end_session(n_parts)
         finish(run)
@@ -109,7 +121,8 @@ def _group(samples, names, scoring, classes, rng):  # type: ignore[no-untyped-de
     own_rank = np.minimum(rng.geometric(0.7, n), 12)
     image, rank, label = [], [], []
     for index, sample in enumerate(samples):
-        guesses = [classes[int(one)] for one in rng.integers(0, 1000, 5)]
+        drawn = [classes[one] for one in rng.choice(1000, 6, replace=False)]
+        guesses = [one for one in drawn if one != sample.label][:5]
         ranks = [1, 2, 3, 4, 5]
         if own_rank[index] <= 5:
             guesses[own_rank[index] - 1] = sample.label
@@ -143,6 +156,22 @@ def _group(samples, names, scoring, classes, rng):  # type: ignore[no-untyped-de
         for index, sample in enumerate(samples)
     ]
     return ScoredGroup(outcomes, methods)
+
+
+def _with_maps(group, rng):  # type: ignore[no-untyped-def]
+    """The same scores, with random maps of 7 x 7 cells."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from wsol_bench.runs.scored_batches import StoredMaps
+
+    def of(method):  # type: ignore[no-untyped-def]
+        values = rng.random((len(method.rows), 7, 7))
+        values /= values.max((1, 2), keepdims=True)
+        return replace(method, maps=StoredMaps(values.astype("<f2"), np.ones(len(values))))
+
+    return group._replace(methods=[of(method) for method in group.methods])
 
 
 def _hits(rng) -> bytes:  # type: ignore[no-untyped-def]
@@ -179,9 +208,10 @@ def main() -> None:
     parser.add_argument("--protocol", default="gradcam-2017", help="Protocol of the run.")
     parser.add_argument("--images", type=int, default=N_IMAGES, help="Number of images.")
     parser.add_argument("--methods", type=int, default=N_METHODS, help="Number of methods.")
+    parser.add_argument("--maps", action="store_true", help="Give the run maps and a picture.")
     given = parser.parse_args()
     if given.what == "make":
-        make(given.folder, given.protocol, given.images, given.methods)
+        make(given.folder, given.protocol, given.images, given.methods, maps=given.maps)
         return
     print("| CPU s | wall s | largest resident memory, MiB |\n| --- | --- | --- |")
     folder = f"RunFolder(Path({str(given.folder)!r}))"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from wsol_bench.report.page.document import joined_modules
+
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 AXE = Path(__file__).resolve().parents[2] / "node_modules/axe-core/axe.min.js"
 # What the content security policy forbids is an event of the document, before the console tells it.
@@ -64,13 +66,23 @@ class Opened:
         page.goto(url)
         return page
 
+    def taken_faults(self):
+        """The faults so far, which are then forgotten, as the test expects them."""
+        self._settle()
+        faults, self.faults = self.faults, []
+        return faults
+
     def close(self):
         """Close all pages, when everything that happened in them has been heard of."""
+        self._settle()
         for context in self.contexts:
-            for page in context.pages:
-                page.evaluate("new Promise((done) => setTimeout(done))")
             context.close()
         self.contexts.clear()
+
+    def _settle(self):
+        for context in self.contexts:
+            for page in context.pages:
+                page.evaluate("new Promise((done) => setTimeout(done, 20))")
 
     def _watch(self, page, url):
         page.on("console", self._hear)
@@ -88,6 +100,11 @@ class Opened:
             place = "/".join(url.split("/")[:3]) + "/"  # scheme, host and port
         if not requested.startswith(("data:", "blob:", "about:", place)):
             self.faults.append(f"request of {requested}")
+
+
+def evaluate(page, module, body, argument=None):
+    """What a function returns in a page: its body knows the names of a module and ``argument``."""
+    return page.evaluate(f"async (argument) => {{ {joined_modules(module)}\n{body} }}", argument)
 
 
 def serious_faults(page):

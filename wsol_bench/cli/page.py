@@ -12,7 +12,7 @@ from wsol_bench.cli.shared_options import utf8_path
 if TYPE_CHECKING:
     from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["report", "write_and_say"]
+__all__ = ["report", "view", "write_and_say"]
 
 RunFolders = Annotated[
     list[Path],
@@ -45,7 +45,7 @@ def report(
     ] = 0,
     open_browser: OpenBrowser = False,
 ) -> None:
-    """Write a page of runs: summary, charts, and images with maps and boxes.
+    """Write a page of runs: summary, charts, images with maps.
 
     Reads the stored results of one or several finished runs, and their image files. Writes one HTML
     file, which holds everything that it shows: it opens in any browser, without a network, and can
@@ -66,6 +66,51 @@ def report(
         import webbrowser
 
         webbrowser.open(file.resolve().as_uri())
+
+
+def view(
+    run_folders: RunFolders,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="P",
+            min=1024,
+            max=65535,
+            help="Port of the address. By default 8117, or a free one if that is taken.",
+        ),
+    ] = None,
+    open_browser: OpenBrowser = False,
+) -> None:
+    """Show runs in a browser: the page of report, with all images.
+
+    Reads the stored results of one or several finished runs, and their image files. Prints the
+    address of the page, which holds a secret and leads there from this machine only, until Ctrl-C.
+    Writes nothing. The page of another machine is seen through a tunnel: ssh -L 8117:127.0.0.1:8117
+    MACHINE.
+    """
+    from wsol_bench.errors import ConfigError
+
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            "wsol-bench view needs starlette and uvicorn: pip install 'wsol-bench[view]'"
+        ) from error
+    from wsol_bench.report.page.server import Served, serve
+    from wsol_bench.runs.stored_run import StoredRun
+
+    def ready(page: Served) -> None:
+        print(page.address, flush=True)
+        print_message("Ctrl-C ends the server.")
+        if open_browser:
+            import threading
+            import webbrowser
+
+            # A browser of the terminal returns only when it is closed.
+            threading.Thread(target=webbrowser.open, args=[page.once], daemon=True).start()
+
+    serve([StoredRun(path) for path in run_folders], port=port, ready=ready)
 
 
 def write_and_say(runs: "Sequence[StoredRun]", file: Path, **options: int) -> None:

@@ -6,7 +6,7 @@ from browser import Opened, chromium
 
 @pytest.fixture(scope="package")
 def browser():
-    """Chromium, started once. It ends with these tests: an event loop runs as long as it is open."""
+    """Chromium, started once; it ends with these tests, because an event loop runs meanwhile."""
     with chromium() as browser:
         yield browser
 

@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from wsol_bench.common.harmless import html_text, json_in_html
 
-__all__ = ["page_html"]
+__all__ = ["joined_modules", "page_html"]
 
 _ASSETS = Path(__file__).parent / "assets"
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([^"]+)";\n', re.MULTILINE)
@@ -25,6 +25,8 @@ _EXPORT = re.compile(r"^export (?=(?:async function|function|const|class) )", re
 # Plotly puts its rules into the style elements of these ids. It would make those that are missing,
 # which the policy forbids, so the page has them from the beginning, empty.
 _PLOTLY_STYLE = re.compile(r'document\.getElementById\("([0-9a-f]{64})"\)')
+# It sets style attributes, which the policy forbids, where it could set the same style itself.
+_STYLE_ATTRIBUTE = re.compile(r'\.attr\("style",([\w$.]+|"")\)')
 _ICON = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">'
     b'<rect width="16" height="16" rx="3" fill="#1f2933"/>'
@@ -48,7 +50,7 @@ def page_html(
             to nothing.
     """
     program, deflated, style_ids = _plotly()
-    script, style = _joined_modules(), _joined_styles()
+    script, style = joined_modules(), _joined_styles()
     policy = _security_policy([script, program], [style, ""], connects=connects)
     yield (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -89,19 +91,22 @@ def _security_policy(scripts: list[str], styles: list[str], *, connects: bool) -
 
 
 @cache
-def _joined_modules() -> str:
-    """All modules that main.js needs as one module, each after those that it imports."""
-    texts: dict[str, str] = {}
-    _join_module("main.js", texts, ())
-    return "\n".join(texts.values())
+def joined_modules(entry: str = "main.js") -> str:
+    """A module of ``assets`` and all that it needs as one module, each after those that it imports.
 
-
-def _join_module(name: str, texts: dict[str, str], importers: tuple[str, ...]) -> None:
-    """Add a module to ``texts`` behind the modules that it imports.
+    The modules keep to a few forms of ``import`` and ``export``, and no two of them have the same
+    top-level name, so that they become one when these words are taken out.
 
     Raises:
         ValueError: modules import each other in a circle.
     """
+    texts: dict[str, str] = {}
+    _join_module(entry, texts, ())
+    return "\n".join(texts.values())
+
+
+def _join_module(name: str, texts: dict[str, str], importers: tuple[str, ...]) -> None:
+    """Add a module to ``texts``, behind the modules that it imports."""
     if name in importers:
         raise ValueError(f"modules import each other: {' -> '.join((*importers, name))}")
     if name not in texts:
@@ -120,7 +125,8 @@ def _joined_styles() -> str:
 @cache
 def _plotly() -> tuple[str, str, list[str]]:
     """Plotly's program, the same deflated in base64, and the ids of its style elements."""
-    program = get_plotlyjs()
+    set_style = r".each(function(){this.style.cssText=\1})"
+    program = _STYLE_ATTRIBUTE.sub(set_style, get_plotlyjs())
     deflated = _base64(zlib.compress(program.encode(), 9))
     return program, deflated, ["plotly.js-style-global", *_PLOTLY_STYLE.findall(program)]
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from wsol_bench.common.files import require_regular
 from wsol_bench.images.decode import load_image
 
-__all__ = ["picture"]
+__all__ = ["picture", "why_no_picture"]
 
 _QUALITY = 82
 
@@ -25,3 +26,19 @@ def picture(path: Path, longest: int) -> bytes:
     content = io.BytesIO()
     image.save(content, "JPEG", quality=_QUALITY, optimize=True)
     return content.getvalue()
+
+
+def why_no_picture(path: str) -> str:
+    """The reason why there is no picture of an image, as far as its path tells; "" for none.
+
+    Nothing is opened, so the file may still be no image.
+    """
+    if not path:
+        return "The run names no file of this image."
+    try:
+        require_regular(Path(path))
+    except FileNotFoundError:
+        return f"{path}: the file does not exist"
+    except (OSError, ValueError) as error:  # ValueError: the path cannot be one
+        return f"{path}: {error}"
+    return ""

@@ -1,9 +1,17 @@
-// Starts the page.
+// Starts the page: its data, its state, and the shell around its parts.
 
-import { h, replaceChildren } from "./dom.js";
-import { fileSource } from "./source.js";
+import { h } from "./dom.js";
+import { fileSource, readOverview } from "./source.js";
+import { serverSource } from "./server_source.js";
+import { pageShell } from "./shell.js";
 import { followAddress } from "./state.js";
 
 followAddress();
-const pageRoot = document.getElementById("app");
-if (pageRoot) replaceChildren(pageRoot, h("h1", {}, fileSource().overview.title));
+const pageRoot = /** @type {HTMLElement} */ (document.getElementById("app"));
+try {
+  pageRoot.append(...pageShell(readOverview().source === "server" ? serverSource() : fileSource()));
+} catch (error) {
+  const reason = error instanceof Error ? error.message : String(error);
+  pageRoot.append(h("main", { class: "shell-main" }, h("h1", {}, "This page cannot be shown"), h("p", {}, reason)));
+  throw error;
+}

@@ -163,7 +163,7 @@ export function boxAtThreshold(map, large, placement, rule, threshold) {
  * @param {number} threshold
  * @returns {number}
  */
-function levelAt(map, large, rule, threshold) {
+export function levelAt(map, large, rule, threshold) {
   const [low, high] = extremaOfMap(map, large, rule);
   if (rule.of === "range") return low + threshold * (high - low);
   return high > 0 ? threshold * high : NaN;

@@ -7,7 +7,7 @@ import { blockText } from "./source.js";
 let plotlyStart = null;
 
 /**
- * The global `Plotly`.
+ * Plotly's functions, by name.
  *
  * @returns {Promise<any>}
  */
@@ -24,5 +24,8 @@ async function startPlotly() {
   element.textContent = new TextDecoder().decode(program);
   document.head.append(element);
   element.remove();
-  return /** @type {any} */ (window).Plotly;
+  const { Plotly } = /** @type {any} */ (window);
+  // What a chart shows stays here: without these settings it has a button that uploads it.
+  Plotly.setPlotConfig({ showSendToCloud: false, plotlyServerURL: "", displaylogo: false });
+  return Plotly;
 }

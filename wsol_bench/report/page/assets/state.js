@@ -15,9 +15,13 @@
  * @property {string} class wnid of the label that is kept; empty for all.
  * @property {string} size Bin of the object's size that is kept, "low-high"; empty for all.
  * @property {string} text Text that id, wnid or words of the label contain.
- * @property {string} sort Order of the images: as they are, iou, iou-down, difference, confidence, ...
+ * @property {string} flag Name of the flag that kept images have (filters.js); empty for all.
+ * @property {string} sort Order of the images (filters.js); empty for that of the run.
  * @property {number} slot Rank of the class whose maps are shown large; 0 for the label.
  * @property {number} threshold Threshold of the slider; -1 for each line's own.
+ * @property {number} heat 1 if heatmaps are shown, else 0.
+ * @property {number} boxes 1 if boxes are shown, else 0.
+ * @property {number} opacity Opacity of heatmaps where they are highest, from 0 to 1.
  * @property {string} number Number that charts are about; empty for the first.
  * @property {string} order Column by which the summary is sorted, and "-" in front for descending.
  * @property {string} columns Names of the columns that the summary shows besides those that it shows anyway.
@@ -37,9 +41,13 @@ export const defaultState = Object.freeze({
   class: "",
   size: "",
   text: "",
+  flag: "",
   sort: "",
   slot: 0,
   threshold: -1,
+  heat: 1,
+  boxes: 1,
+  opacity: 0.75,
   number: "",
   order: "",
   columns: "",
@@ -51,6 +59,9 @@ let currentState = { ...defaultState };
 /** @type {((state: Readonly<State>, changed: Set<string>) => void)[]} */
 const stateListeners = [];
 
+/** Timer of an address that is not written yet. */
+let addressTimer = 0;
+
 /** @returns {Readonly<State>} The state as it is now. */
 export function getState() {
   return currentState;
@@ -58,6 +69,8 @@ export function getState() {
 
 /**
  * Changes the state, writes it into the address and tells the listeners.
+ *
+ * Browsers refuse an address that changes often, as under a slider, so it is written a moment later.
  *
  * @param {Partial<State>} patch
  * @param {{push?: boolean}} [how] `push`: as a step that the browser's Back undoes.
@@ -67,10 +80,30 @@ export function setState(patch, how = {}) {
   currentState = { ...before, ...patch };
   const changed = changedKeys(before, currentState);
   if (!changed.size) return;
-  const address = "#" + stateToText(currentState);
-  if (how.push) history.pushState(null, "", address);
-  else history.replaceState(null, "", address);
+  if (how.push) {
+    writeAddress(before);
+    history.pushState(null, "", "#" + stateToText(currentState));
+  } else if (!addressTimer) {
+    addressTimer = window.setTimeout(() => writeAddress(currentState), 200);
+  }
   for (const listener of stateListeners) listener(currentState, changed);
+}
+
+/** @returns {string} The address that shows the page as it is now. */
+export function currentAddress() {
+  return location.href.replace(/#.*$/, "") + "#" + stateToText(currentState);
+}
+
+/**
+ * Writes a state that the address does not have yet.
+ *
+ * @param {Readonly<State>} state
+ */
+function writeAddress(state) {
+  if (!addressTimer) return;
+  window.clearTimeout(addressTimer);
+  addressTimer = 0;
+  history.replaceState(null, "", "#" + stateToText(state));
 }
 
 /** @param {(state: Readonly<State>, changed: Set<string>) => void} listener */
@@ -82,6 +115,8 @@ export function onState(listener) {
 export function followAddress() {
   currentState = stateFromText(location.hash.slice(1));
   const follow = () => {
+    window.clearTimeout(addressTimer);
+    addressTimer = 0;
     const before = currentState;
     currentState = stateFromText(location.hash.slice(1));
     const changed = changedKeys(before, currentState);

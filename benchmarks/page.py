@@ -1,0 +1,114 @@
+"""Measure `wsol-bench view` on a large stored run.
+
+    python benchmarks/analysis.py make synthetic --maps
+    python benchmarks/page.py view synthetic
+    python benchmarks/page.py view synthetic --browser /usr/bin/chromium
+
+`view` starts the server in a process of its own, asks it for the results of all lines and for 300
+random images, and prints times and resident memory. With `--browser` it also opens the page in that
+browser (needs playwright), sets filters, and prints how long it takes until the page shows their
+number of images.
+
+Expected: a filter within 1 s, and the server below 2 GB.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+N_DETAILS, N_PICTURES = 300, 50
+COMMAND = "import sys; from wsol_bench.cli import main; main()"
+
+
+@contextmanager
+def view(run: Path) -> Iterator[tuple[str, int]]:
+    """Serve the page of a run; yields its address and the number of the process."""
+    arguments = [sys.executable, "-c", COMMAND, "view", str(run)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip(), process.pid
+        finally:
+            process.terminate()
+
+
+def memory(process: int) -> str:
+    """The resident memory of a process and its largest so far, in MiB (Linux)."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    values = dict(line.split(":", 1) for line in lines)
+    now, most = (int(values[key].split()[0]) // 1024 for key in ("VmRSS", "VmHWM"))
+    return f"{now} MiB, largest {most} MiB"
+
+
+def read(address: str) -> bytes:
+    request = urllib.request.Request(address, headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(request) as answer:
+        content: bytes = answer.read()
+    return content
+
+
+def timed(act: Callable[[str], object], addresses: list[str]) -> str:
+    """Median, 95th percentile and maximum of the time that an act takes, in ms."""
+    times = []
+    for address in addresses:
+        began = time.perf_counter()
+        act(address)
+        times.append(1000 * (time.perf_counter() - began))
+    high = statistics.quantiles(times, n=20, method="inclusive")[-1] if len(times) > 1 else times[0]
+    return f"{statistics.median(times):.0f}, {high:.0f}, {max(times):.0f}"
+
+
+def measure_server(address: str, process: int) -> None:
+    """Ask for columns, images and pictures as the page does."""
+    read(address)
+    print(f"| resident memory after the start | {memory(process)} |")
+    with urllib.request.urlopen(f"{address}index.json") as answer:
+        n_images = len(json.load(answer)["ids"])
+    n_lines = 0
+    while is_there(f"{address}lines/{n_lines}.json"):
+        n_lines += 1
+    chosen = random.Random(0).sample(range(n_images), min(n_images, N_DETAILS))
+    lines = [f"{address}lines/{line}.json" for line in range(n_lines)]
+    images = [f"{address}images/{image}.json" for image in chosen]
+    near = [f"{address}images/{image}.json" for image in range(min(n_images, 100))]
+    pictures = [f"{address}pictures/{image}.jpg?longest=384" for image in chosen[:N_PICTURES]]
+    print(f"| {n_lines} lines: median, 95%, largest ms | {timed(read, lines)} |")
+    print(f"| {len(images)} random images | {timed(read, images)} |")
+    print(f"| the first {len(near)} images, one by one | {timed(read, near)} |")
+    print(f"| {len(pictures)} thumbnails | {timed(read, pictures)} |")
+    print(f"| resident memory after that | {memory(process)} |")
+
+
+def is_there(address: str) -> bool:
+    try:
+        read(address)
+    except OSError:
+        return False
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["view"], help="Command to measure.")
+    parser.add_argument("folder", type=Path, help="Folder of the run.")
+    parser.add_argument("--browser", type=Path, help="Chromium in which filters are timed.")
+    given = parser.parse_args()
+    print("| what | measured |\n| --- | --- |")
+    began = time.perf_counter()
+    with view(given.folder) as (address, process):
+        print(f"| start until the address is printed | {time.perf_counter() - began:.1f} s |")
+        measure_server(address, process)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,414 @@
+// Charts of a number of all lines: with intervals, and against cost.
+
+/** @import { Line } from "./types" */
+/** @import { ChartContext, Figure } from "./charts.js" */
+
+import { modelStyle, plotText, sortedLines } from "./chart_lines.js";
+import { fewDigits, intervalText, modelTitle, numberText } from "./numbers.js";
+
+/** What a method costs, by name. */
+export const costNames = {
+  passes: "passes (forward + backward) an image",
+  forward: "forward passes an image",
+  backward: "backward passes an image",
+  seconds: "seconds an image",
+};
+
+const rowPixels = 19;
+
+/** Fixed, so that the pixels of a point are known before it is drawn. */
+const costMargins = { l: 52, r: 12, t: 8, b: 48 };
+
+/**
+ * A row for each method, a mark for each model, and the interval.
+ *
+ * @param {ChartContext} context
+ * @returns {Figure}
+ */
+export function intervalFigure(context) {
+  const { overview, info, theme, model } = context;
+  const scale = info.percent ? 100 : 1;
+  const lines = context.compared.filter((i) => overview.lines[i].values[info.name]);
+  const models = [...new Set(lines.map((i) => overview.lines[i].model))];
+  const names = rowNames(context, lines);
+  const rows = new Map(names.map(({ name, kind }, i) => [`${kind} ${name}`, i + kindGap(kind)]));
+  const traces = models.map((own, n) => {
+    const style = modelStyle(n, theme);
+    const mine = lines.filter((i) => overview.lines[i].model === own);
+    const values = mine.map((i) => overview.lines[i].values[info.name]);
+    const shift = models.length > 1 ? (n - (models.length - 1) / 2) * Math.min(0.3, 0.7 / models.length) : 0;
+    return {
+      type: "scatter",
+      mode: "markers",
+      name: plotText(modelTitle(overview, own)),
+      x: values.map((value) => scale * value.value),
+      y: mine.map((i) => (rows.get(rowKey(overview.lines[i])) ?? 0) + shift),
+      customdata: mine,
+      text: mine.map((i) => plotText(hoverOf(context, i))),
+      hovertemplate: "%{text}<extra></extra>",
+      marker: {
+        color: style.color,
+        size: 8,
+        symbol: mine.map((i) => (overview.lines[i].kind === "method" ? style.symbol : `${style.symbol}-open`)),
+        line: { width: mine.map((i) => (overview.lines[i].kind === "method" ? 0 : 1.5)) },
+      },
+      error_x: {
+        type: "data",
+        symmetric: false,
+        array: values.map((value) => scale * ((value.high ?? value.value) - value.value)),
+        arrayminus: values.map((value) => scale * (value.value - (value.low ?? value.value))),
+        color: style.color,
+        thickness: 1.4,
+        width: 0,
+      },
+    };
+  });
+  const baselines = lines.filter((i) => overview.lines[i].kind === "baseline" && overview.lines[i].model === model);
+  const [baseline] = sortedLines(overview, baselines, info);
+  const last = Math.max(0, ...rows.values());
+  return {
+    traces,
+    height: (last + 1) * (rowPixels + 2 * Math.max(0, models.length - 2)) + 66,
+    legend: modelLegend(context, models),
+    layout: {
+      xaxis: { title: { text: plotText(axisTitle(context)) } },
+      yaxis: {
+        tickvals: [...rows.values()],
+        ticktext: names.map(({ name }) => plotText(shortened(name, context.width < 480 ? 18 : 34))),
+        range: [last + 0.7, -0.7],
+        showgrid: true,
+        ticks: "",
+      },
+      shapes: baseline === undefined ? [] : [baselineShape(context, baseline)],
+    },
+    table: {
+      titles: ["method", "model", info.title, "95% interval"],
+      rows: names.flatMap(({ name, kind }) =>
+        lines
+          .filter((i) => rowKey(overview.lines[i]) === `${kind} ${name}`)
+          .map((i) => [
+            name,
+            modelTitle(overview, overview.lines[i].model),
+            numberText(info, overview.lines[i].values[info.name].value),
+            intervalText(info, overview.lines[i].values[info.name]),
+          ]),
+      ),
+    },
+    note: baseline === undefined ? "" : `Dotted: ${overview.lines[baseline].name}, the best baseline of ${modelTitle(overview, model)}.`,
+    pick: (point) => ({ line: point.customdata, model: overview.lines[point.customdata].model }),
+  };
+}
+
+/**
+ * @param {ChartContext} context
+ * @param {number[]} models
+ * @returns {import("./chart_legend.js").LegendItem[]} Empty if there is only one model.
+ */
+function modelLegend({ overview, theme }, models) {
+  if (models.length < 2) return [];
+  return models.map((model, n) => ({ ...modelStyle(n, theme), dash: undefined, title: modelTitle(overview, model) }));
+}
+
+/**
+ * @param {Line} line
+ * @returns {string}
+ */
+function rowKey(line) {
+  return `${line.kind} ${line.name}`;
+}
+
+/**
+ * @param {Line["kind"]} kind
+ * @returns {number} Rows that are left out above lines of a kind.
+ */
+function kindGap(kind) {
+  return { method: 0, baseline: 0.6, sanity: 1.2 }[kind];
+}
+
+/**
+ * The rows of the chart: names of lines, methods first, each kind in the order of the number in the
+ * model that is chosen, or in the first that has it.
+ *
+ * @param {ChartContext} context
+ * @param {number[]} lines
+ * @returns {{name: string, kind: Line["kind"]}[]}
+ */
+function rowNames({ overview, info, model }, lines) {
+  const kinds = /** @type {const} */ (["method", "baseline", "sanity"]);
+  return kinds.flatMap((kind) => {
+    const own = lines.filter((i) => overview.lines[i].kind === kind);
+    const first = own.filter((i) => overview.lines[i].model === model);
+    const others = own.filter((i) => overview.lines[i].model !== model);
+    const sorted = [...sortedLines(overview, first, info), ...sortedLines(overview, others, info)];
+    return [...new Set(sorted.map((i) => overview.lines[i].name))].map((name) => ({ name, kind }));
+  });
+}
+
+/**
+ * @param {ChartContext} context
+ * @param {number} line
+ * @returns {Record<string, any>}
+ */
+function baselineShape({ overview, info, theme }, line) {
+  const x = (info.percent ? 100 : 1) * overview.lines[line].values[info.name].value;
+  return {
+    type: "line",
+    x0: x,
+    x1: x,
+    y0: 0,
+    y1: 1,
+    yref: "paper",
+    layer: "below",
+    line: { color: theme.muted, width: 1, dash: "dot" },
+  };
+}
+
+/**
+ * @param {ChartContext} context
+ * @returns {string}
+ */
+function axisTitle({ info }) {
+  return info.percent ? `${info.title}, %` : info.title;
+}
+
+/**
+ * @param {ChartContext} context
+ * @param {number} line
+ * @returns {string}
+ */
+function hoverOf({ overview, info }, line) {
+  const { name, model, values } = overview.lines[line];
+  const value = values[info.name];
+  const interval = intervalText(info, value);
+  return `${name} (${modelTitle(overview, model)}): ${numberText(info, value.value)}${interval && ` [${interval}]`}`;
+}
+
+/**
+ * @param {string} text
+ * @param {number} length
+ * @returns {string}
+ */
+export function shortened(text, length) {
+  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
+}
+
+/**
+ * A number against a cost, with the lines that none beats in both.
+ *
+ * @param {ChartContext} context
+ * @param {keyof typeof costNames} cost
+ * @returns {Figure}
+ */
+export function costFigure(context, cost) {
+  const { overview, info, theme } = context;
+  const scale = info.percent ? 100 : 1;
+  const points = context.compared.flatMap((i) => {
+    const line = overview.lines[i];
+    const x = costOf(line, cost);
+    const value = line.values[info.name];
+    return x === null || !value || line.kind === "sanity" ? [] : { line: i, model: line.model, x, y: scale * value.value };
+  });
+  if (!points.length) return { empty: "The runs have no costs, or no line has this number." };
+  const models = [...new Set(points.map((point) => point.model))];
+  const positive = points.map(({ x }) => x).filter((x) => x > 0);
+  const free = (positive.length ? Math.min(...positive) : 1) / 2.5;
+  const placed = points.map((point) => ({ ...point, at: point.x > 0 ? point.x : free }));
+  const traces = models.flatMap((model, n) => {
+    const style = modelStyle(n, theme);
+    const mine = placed.filter((point) => point.model === model);
+    const front = paretoFront(mine, info.better === "lower");
+    return [
+      {
+        type: "scatter",
+        mode: "lines",
+        x: front.map(({ at }) => at),
+        y: front.map(({ y }) => y),
+        line: { color: style.color, width: 1, dash: "dot", shape: "hv" },
+        opacity: 0.7,
+        hoverinfo: "skip",
+      },
+      {
+        type: "scatter",
+        mode: "markers",
+        name: plotText(modelTitle(overview, model)),
+        x: mine.map(({ at }) => at),
+        y: mine.map(({ y }) => y),
+        customdata: mine.map(({ line }) => line),
+        text: mine.map(({ line, x }) => plotText(`${hoverOf(context, line)}, ${fewDigits(x, 3)} ${costNames[cost]}`)),
+        hovertemplate: "%{text}<extra></extra>",
+        marker: {
+          color: style.color,
+          size: 9,
+          opacity: 0.85,
+          symbol: mine.map(({ line }) => (overview.lines[line].kind === "method" ? style.symbol : `${style.symbol}-open`)),
+          line: { width: mine.map(({ line }) => (overview.lines[line].kind === "method" ? 0 : 1.5)) },
+        },
+      },
+    ];
+  });
+  const fronts = models.flatMap((model) =>
+    paretoFront(
+      placed.filter((point) => point.model === model),
+      info.better === "lower",
+    ),
+  );
+  const xRange = paddedRange(placed.map(({ at }) => Math.log10(at)), 0.08, 0.16);
+  const yRange = paddedRange(placed.map(({ y }) => y), 0.08, 0.1);
+  const height = 400;
+  const labels = pointLabels(context, placed, fronts, xRange, yRange, height - costMargins.t - costMargins.b);
+  const hasFree = placed.some(({ x }) => !(x > 0));
+  return {
+    traces: [...traces, ...labels],
+    height,
+    legend: modelLegend(context, models),
+    layout: {
+      margin: costMargins,
+      xaxis: { automargin: false, type: "log", range: xRange, title: { text: costNames[cost] }, ...logTicks(xRange, hasFree ? free : null) },
+      yaxis: { automargin: false, range: yRange, title: { text: plotText(axisTitle(context)) } },
+    },
+    table: {
+      titles: ["method", "model", info.title, costNames[cost]],
+      rows: [...placed]
+        .sort((a, b) => a.x - b.x)
+        .map(({ line, model, x }) => [
+          overview.lines[line].name,
+          modelTitle(overview, model),
+          numberText(info, overview.lines[line].values[info.name].value),
+          fewDigits(x, 3),
+        ]),
+    },
+    note: hasFree ? "Lines that need no network stand at 0, at the left." : "",
+    pick: (point) =>
+      point.customdata === undefined
+        ? null
+        : { line: point.customdata, model: overview.lines[point.customdata].model },
+  };
+}
+
+/**
+ * @param {Line} line
+ * @param {keyof typeof costNames} cost
+ * @returns {number | null}
+ */
+function costOf(line, cost) {
+  const { forward, backward } = line.cost;
+  if (cost !== "passes") return line.cost[cost];
+  return forward === null || backward === null ? null : forward + backward;
+}
+
+/**
+ * The points that no other point beats in both cost and number, by cost.
+ *
+ * @template {{at: number, y: number}} Point
+ * @param {Point[]} points
+ * @param {boolean} lowerIsBetter
+ * @returns {Point[]}
+ */
+export function paretoFront(points, lowerIsBetter) {
+  const sign = lowerIsBetter ? 1 : -1;
+  const sorted = [...points].sort((a, b) => a.at - b.at || sign * (a.y - b.y));
+  let best = Infinity;
+  return sorted.filter(({ y }) => sign * y < best && ((best = sign * y), true));
+}
+
+/**
+ * @param {number[]} values
+ * @param {number} before
+ * @param {number} behind
+ * @returns {[number, number]} From the least to the greatest value, with some space at both ends.
+ */
+function paddedRange(values, before, behind) {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const size = high - low || 1;
+  return [low - before * size, high + behind * size];
+}
+
+/**
+ * Ticks at 1, 2 and 5 times powers of ten, and at 0 where what costs nothing stands.
+ *
+ * @param {[number, number]} range Logarithms of the ends.
+ * @param {number | null} free
+ * @returns {{tickvals: number[], ticktext: string[]}}
+ */
+function logTicks([low, high], free) {
+  /** @type {number[]} */
+  const values = [];
+  for (let power = Math.floor(low); power <= high; power++) {
+    for (const digit of high - low > 2.5 ? [1] : [1, 2, 5]) {
+      const value = Number(`${digit}e${power}`);
+      if (Math.log10(value) >= low && Math.log10(value) <= high && (free === null || value > free * 1.6)) values.push(value);
+    }
+  }
+  const texts = values.map((value) => fewDigits(value, 3));
+  return free === null ? { tickvals: values, ticktext: texts } : { tickvals: [free, ...values], ticktext: ["0", ...texts] };
+}
+
+/**
+ * Names beside points, as far as they have room: first those of the front, then the other ones.
+ *
+ * @param {ChartContext} context
+ * @param {{line: number, at: number, y: number}[]} points
+ * @param {{line: number}[]} fronts
+ * @param {[number, number]} xRange
+ * @param {[number, number]} yRange
+ * @param {number} height Pixels of the axes.
+ * @returns {Record<string, any>[]} Traces of text, without the marks.
+ */
+function pointLabels({ overview, theme, width }, points, fronts, xRange, yRange, height) {
+  const inner = width - costMargins.l - costMargins.r;
+  const toPixels = (/** @type {{at: number, y: number}} */ { at, y }) => [
+    ((Math.log10(at) - xRange[0]) / (xRange[1] - xRange[0])) * inner,
+    (1 - (y - yRange[0]) / (yRange[1] - yRange[0])) * height,
+  ];
+  const marks = points.map((point) => {
+    const [x, y] = toPixels(point);
+    return [x - 5, y - 5, x + 5, y + 5];
+  });
+  const isFront = new Set(fronts.map(({ line }) => line));
+  const first = [...points].sort((a, b) => Number(isFront.has(b.line)) - Number(isFront.has(a.line)));
+  /** @type {number[][]} */
+  const taken = [];
+  /** @type {{point: {line: number, at: number, y: number}, place: string}[]} */
+  const labels = [];
+  for (const point of first) {
+    const [x, y] = toPixels(point);
+    const wide = 6.3 * overview.lines[point.line].name.length;
+    const places = Object.entries({
+      "middle right": [x + 8, y - 7, x + 8 + wide, y + 7],
+      "middle left": [x - 8 - wide, y - 7, x - 8, y + 7],
+      "top center": [x - wide / 2, y - 20, x + wide / 2, y - 6],
+      "bottom center": [x - wide / 2, y + 6, x + wide / 2, y + 20],
+    });
+    const free = places.find(
+      ([, box]) =>
+        box[0] >= 0 && box[2] <= inner && box[1] >= 0 && box[3] <= height && ![...taken, ...marks].some((other) => overlaps(box, other)),
+    );
+    if (!free) continue;
+    taken.push(free[1]);
+    labels.push({ point, place: free[0] });
+  }
+  return [
+    {
+      type: "scatter",
+      // Marks that nobody sees keep the names clear of the marks.
+      mode: "markers+text",
+      marker: { size: 9, opacity: 0 },
+      x: labels.map(({ point }) => point.at),
+      y: labels.map(({ point }) => point.y),
+      text: labels.map(({ point }) => plotText(overview.lines[point.line].name)),
+      textposition: labels.map(({ place }) => place),
+      textfont: { size: 11, color: theme.muted },
+      hoverinfo: "skip",
+      cliponaxis: false,
+    },
+  ];
+}
+
+/**
+ * @param {number[]} a
+ * @param {number[]} b
+ * @returns {boolean}
+ */
+function overlaps(a, b) {
+  return a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+}

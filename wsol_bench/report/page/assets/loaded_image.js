@@ -1,0 +1,106 @@
+// An image with its maps, unpacked: what cards and the large view draw.
+
+/** @import { Detail, Overview, Rule, Source } from "./types" */
+
+import { heatPicture } from "./heatmap.js";
+import { mapAt, unpackMaps, upsampledMap } from "./map.js";
+
+/**
+ * @typedef {object} LoadedImage
+ * @property {Detail} detail
+ * @property {Float32Array} values Values of all maps.
+ * @property {Map<number, Float32Array>} large Maps at the size of the network's input, by row.
+ * @property {Map<number, HTMLCanvasElement>} heats Heatmaps, by row.
+ */
+
+/**
+ * @param {Source} source
+ * @param {number} image
+ * @returns {Promise<LoadedImage>}
+ */
+export async function loadImage(source, image) {
+  const detail = await source.image(image);
+  const values = await unpackMaps(detail.pack);
+  return { detail, values, large: new Map(), heats: new Map() };
+}
+
+/**
+ * The row of a line for a class slot.
+ *
+ * @param {Detail} detail
+ * @param {number} line
+ * @param {number} slot Rank of the class; 0 for the label.
+ * @returns {number} Position in `detail.rows`; -1 if there is none.
+ */
+export function rowOfSlot(detail, line, slot) {
+  return detail.rows.findIndex((row) => row.line === line && (slot ? row.rank === slot : row.is_label));
+}
+
+/** How maps are shown where no rule takes boxes from them. @type {Rule} */
+const bareMap = {
+  threshold: null, of: "maximum", measured_on: "upsampled", comparison: "at_least", connectivity: 8,
+  extractor: "components", component: "largest", rectify: "never", frame: "original",
+};
+
+/**
+ * The map of a row at the size of the network's input, as the box rule sees it.
+ *
+ * @param {Overview} overview
+ * @param {LoadedImage} loaded
+ * @param {number} row
+ * @returns {Float32Array | null} null if the row has no map, or only a smaller picture of it.
+ */
+export function largeMapOf(overview, loaded, row) {
+  const { detail, large } = loaded;
+  const place = detail.rows[row]?.map;
+  const run = overview.lines[detail.rows[row]?.line]?.run;
+  const placement = detail.placements[run];
+  if (!place || place.reduced || !placement) return null;
+  let values = large.get(row);
+  if (!values) {
+    const rule = overview.runs[run].rule ?? bareMap;
+    values = upsampledMap(mapAt(loaded.values, place), placement.input, detail.taps[run], rule);
+    large.set(row, values);
+  }
+  return values;
+}
+
+/**
+ * The heatmap of a row.
+ *
+ * @param {Overview} overview
+ * @param {LoadedImage} loaded
+ * @param {number} row
+ * @returns {HTMLCanvasElement | null} null if the row has no map.
+ */
+export function heatOfRow(overview, loaded, row) {
+  const ready = loaded.heats.get(row);
+  if (ready) return ready;
+  const place = loaded.detail.rows[row]?.map;
+  const placement = placementOfRow(overview, loaded.detail, row);
+  if (!place || !placement) return null;
+  const large = largeMapOf(overview, loaded, row);
+  const map = mapAt(loaded.values, place);
+  const heat = large ? heatPicture(large, ...placement.input) : heatPicture(map.values, map.height, map.width);
+  loaded.heats.set(row, heat);
+  return heat;
+}
+
+/**
+ * @param {Overview} overview
+ * @param {Detail} detail
+ * @param {number} row
+ */
+export function placementOfRow(overview, detail, row) {
+  return detail.placements[overview.lines[detail.rows[row]?.line]?.run] ?? null;
+}
+
+/**
+ * Forgets what can be made again, so that images that wait in memory are small.
+ *
+ * @param {LoadedImage} loaded
+ */
+export function forgetLarge(loaded) {
+  loaded.large.clear();
+  loaded.heats.clear();
+}

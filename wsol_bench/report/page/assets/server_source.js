@@ -1,0 +1,42 @@
+// The data that `wsol-bench view` serves. All addresses are relative to that of the page, since the
+// secret in its path has to be in theirs.
+
+/** @import { Detail, ImageIndex, LineColumns, ModelColumns, Source } from "./types" */
+
+import { decodeColumns, readOverview } from "./source.js";
+
+/**
+ * The source of a page that is served, of all images of its runs.
+ *
+ * @returns {Source}
+ */
+export function serverSource() {
+  return {
+    overview: readOverview(),
+    index: async () => /** @type {ImageIndex} */ (decodeColumns(await fetchJson("index.json"))),
+    model: async (model) =>
+      /** @type {ModelColumns} */ (decodeColumns(await fetchJson(`models/${model}.json`))),
+    line: async (line) =>
+      /** @type {LineColumns} */ (decodeColumns(await fetchJson(`lines/${line}.json`))),
+    image: async (image) => /** @type {Detail} */ (await fetchJson(`images/${image}.json`)),
+    thumbnail: (image) => `pictures/${image}.jpg?longest=384`,
+    picture: (image) => `pictures/${image}.jpg?longest=1280`,
+  };
+}
+
+/**
+ * @param {string} address
+ * @returns {Promise<any>}
+ */
+async function fetchJson(address) {
+  /** @type {Response} */
+  let answer;
+  try {
+    answer = await fetch(address);
+  } catch {
+    throw new Error("wsol-bench view does not answer; start it again and open the address that it prints");
+  }
+  const json = await answer.json().catch(() => ({ error: "" }));
+  if (answer.ok) return json;
+  throw new Error(json.error || `wsol-bench view answers ${answer.status}`);
+}
