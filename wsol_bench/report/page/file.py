@@ -65,7 +65,7 @@ def write_report(
     without: list[str] = []
     blocks = _blocks(collection, chosen, seen, without)
     html = page_html(seen["title"], blocks)
-    write_atomically(out, "".join(html).encode())
+    write_atomically(out, (piece.encode() for piece in html))
     return Written(len(chosen), len(collection.images), without)
 
 
