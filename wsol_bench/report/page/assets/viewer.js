@@ -16,7 +16,7 @@ import { hitSign, overlayLegend } from "./overlay.js";
 import { resultWords, shownResult } from "./shown_result.js";
 import { getState, onState, setState } from "./state.js";
 import { thresholdControls } from "./threshold_controls.js";
-import { classTable, methodTile, overlaidPicture, rowNumbers } from "./viewer_parts.js";
+import { classTable, methodTile, overlaidPicture, reducedWords, rowNumbers } from "./viewer_parts.js";
 
 /**
  * The large view, which opens and closes as the state says.
@@ -324,6 +324,7 @@ function resultLine(overview, line, shown, classes) {
     h("span", { class: `verdict ${color}` }, `${hitSign(shown.hit)} ${resultWords(shown)}`.trim()),
     h("span", {}, iouText(shown.iou, shown.least)),
   );
+  if (shown.row.map?.reduced) words.push(h("span", { class: "muted" }, reducedWords));
   if (shown.row.no_map) words.push(h("span", { class: "muted" }, `No heatmap: ${shown.row.no_map}`));
   return words;
 }
