@@ -45,7 +45,7 @@ def report(
     ] = 0,
     open_browser: OpenBrowser = False,
 ) -> None:
-    """Write a page of runs: summary, charts, and images with maps and boxes.
+    """Write a page of runs: summary, charts, images with maps.
 
     Reads the stored results of one or several finished runs, and their image files. Writes one HTML
     file, which holds everything that it shows: it opens in any browser, without a network, and can
@@ -83,10 +83,10 @@ def view(
 ) -> None:
     """Show runs in a browser: the page of report, with all images.
 
-    Reads the stored results of one or several finished runs, and serves the page to browsers of this
-    machine until Ctrl-C. Prints its address, which holds a secret. Image files are read where they
-    were when the run was made. Writes nothing. A tunnel shows the page of another machine: ssh -L
-    8117:127.0.0.1:8117 MACHINE.
+    Reads the stored results of one or several finished runs, and their image files. Prints the
+    address of the page, which holds a secret and leads there from this machine only, until Ctrl-C.
+    Writes nothing. The page of another machine is seen through a tunnel: ssh -L 8117:127.0.0.1:8117
+    MACHINE.
     """
     from wsol_bench.errors import ConfigError
 

@@ -16,7 +16,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -28,7 +27,7 @@ from PIL import Image
 from wsol_bench.errors import ConfigError
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.details import Details
-from wsol_bench.report.page.server import listener, serve
+from wsol_bench.report.page.server import Served, listener, serve
 from wsol_bench.runs.run import run as run_experiment
 from wsol_bench.runs.stored_run import StoredRun
 
@@ -45,7 +44,8 @@ class Page:
         """The answer to a request; a path that begins with no slash lies below the secret."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         with contextlib.closing(connection):
-            connection.putrequest(method, path if raw else self.root + path, skip_host=True)
+            target = path if raw else self.root + path
+            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for value in [f"127.0.0.1:{self.port}"] if host is None else host:
                 connection.putheader("Host", value)
             for name, value in headers.items():
@@ -143,8 +143,8 @@ class TestAnswers:
             with Image.open(BytesIO(answer.content)) as picture:
                 assert (picture.format, picture.size) == ("JPEG", expected)
                 assert not picture.getexif()
-                red, green, blue = picture.convert("RGB").getpixel((picture.width - 5, 50 * 0 + 12))
-        assert blue > 200 > 50 > max(red, green)
+                red, green, blue = picture.getpixel((picture.width - 5, picture.height // 2))
+                assert blue > 200 > 50 > max(red, green)
 
     def test_are_compressed_for_those_who_take_that(self, page):
         for path in ("", "index.json", "lines/0.json", "images/0.json"):
@@ -217,15 +217,15 @@ class TestHeaders:
 
 class TestRefusals:
     def test_without_the_secret(self, page):
-        wrong = page.token[:-1] + ("a" if page.token[-1] != "a" else "b")
-        for path in ("/", "//", "/index.json", f"/{wrong}/", f"/{page.token[:-1]}/", "/a/",
-                     f"/a/..{page.root}", f"/{page.token}x/", f"/{page.token}%2findex.json/x",
-                     f"http://127.0.0.1:{page.port}{page.root}", "/\u00e9".encode().decode("latin1")):  # fmt: skip
-            if path == f"/{page.token}%2findex.json/x":
-                continue
+        root, token = page.root, page.token
+        wrong = token[:-1] + ("a" if token[-1] != "a" else "b")
+        paths = ("/", "//", "/index.json", "/a/", "/%C3%A9/", "/%FF/", "/%00/", "//" + root)
+        near = (f"/{wrong}/", f"/{token[:-1]}/", f"/{token}x/", f"/{token.swapcase()}/")
+        around = (f"/a/..{root}", f"/.{root}", f"http://127.0.0.1:{page.port}{root}", f"/?{root}")
+        for path in (*paths, *near, *around):
             said = page.error(path, 403, raw=True)
             assert "the address lacks the secret" in said
-            assert page.token not in said
+            assert token not in said
 
     @pytest.mark.parametrize(
         "host",
@@ -315,8 +315,9 @@ class TestFiles:
             for path in ("", "index.json", "images/0.json", "pictures/0.jpg"):  # modules load once
                 page.ask(path)
             sys.addaudithook(note)
-            for path in ("index.json", "images/1.json", "pictures/1.jpg", "../secret.txt",
-                         "pictures/%2e%2e%2f%2e%2e%2fsecret.jpg", "pictures/secret.jpg", "secret.jpg"):  # fmt: skip
+            for path in ("index.json", "images/1.json", "pictures/1.jpg"):
+                assert page.ask(path).status == 200
+            for path in ("../secret.txt", "secret.jpg", "pictures/%2e%2e%2f%2e%2e%2fsecret.jpg"):
                 page.ask(path)
             page.ask("/secret.txt", raw=True)
             names, opened = opened, None
@@ -354,12 +355,13 @@ class TestFiles:
             assert "found a device" in page.error("pictures/3.jpg", 500)
             assert page.ask("images/0.json").status == 200
 
-    def test_a_fault_of_the_code_is_told_too(self, world, caplog):
+    def test_a_fault_of_the_code_is_told_too(self, world, capfd):
         with served(world / "run") as page:
-            with mock.patch("wsol_bench.report.page.server.picture", side_effect=ZeroDivisionError):
+            fault = ZeroDivisionError("\x1b[2J")
+            with mock.patch("wsol_bench.report.page.server.picture", side_effect=fault):
                 assert "the terminal" in page.error("pictures/0.jpg", 500)
             assert page.ask("pictures/0.jpg").status == 200
-        assert "ZeroDivisionError" in caplog.text
+        assert "ZeroDivisionError: \\x1b[2J\n" in capfd.readouterr().err
 
 
 class TestListener:
@@ -376,7 +378,6 @@ class TestListener:
     def test_of_a_taken_port_says_what_to_do(self):
         with listener(None) as first, pytest.raises(ConfigError) as told:
             listener(first.getsockname()[1])
-        port = first.getsockname
         assert "leave --port out" in str(told.value)
 
 
@@ -414,7 +415,8 @@ class TestCommand:
 
     def test_opens_an_address_that_is_worth_nothing_afterwards(self, world):
         opened = queue.Queue()
-        page = SimpleNamespace(address="http://127.0.0.1:1/secret/", once="http://127.0.0.1:1/once")
+        address, once = "http://127.0.0.1:1/secret/", "http://127.0.0.1:1/once"
+        page = Served(address, once, lambda: None)
 
         def serve(runs, *, port, ready):
             ready(page)

@@ -20,7 +20,7 @@ from wsol_bench.protocols.model import (
 )
 from wsol_bench.protocols.sections import OneBoxScoring, OneBoxSection
 from wsol_bench.report.page.collection import Collection
-from wsol_bench.report.page.overview import finite
+from wsol_bench.report.page.encoding import finite
 from wsol_bench.report.page.recent_parts import RecentParts
 from wsol_bench.report.page.taps import encoded_taps
 from wsol_bench.runs.schema import ROW_KEYS

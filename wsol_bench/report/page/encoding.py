@@ -1,11 +1,12 @@
-"""Arrays as JSON holds them: the type, and the values in base64."""
+"""Numbers and arrays as JSON holds them."""
 
 import base64
+import math
 
 import numpy as np
 from jaxtyping import Shaped
 
-__all__ = ["encoded"]
+__all__ = ["encoded", "finite"]
 
 _TYPES = {"u8": "<u1", "i32": "<i4", "f32": "<f4"}
 
@@ -17,3 +18,8 @@ def encoded(array: Shaped[np.ndarray, " n"]) -> dict[str, str]:
     """
     kind = "f32" if array.dtype.kind == "f" else "u8" if array.dtype.itemsize == 1 else "i32"
     return {"type": kind, "data": base64.b64encode(array.astype(_TYPES[kind]).tobytes()).decode()}
+
+
+def finite(value: float | None) -> float | None:
+    """The number; None, as JSON has it, if it is NaN or infinite, or if there is none."""
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -16,6 +16,7 @@ from wsol_bench.metrics.number import Number
 from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, PixelProtocol, Protocol
 from wsol_bench.report.page.charts import charts
 from wsol_bench.report.page.collection import Collection, Line
+from wsol_bench.report.page.encoding import finite
 from wsol_bench.report.page.marks import Mark, Marks, marks_of
 from wsol_bench.report.page.numbers import number_info
 from wsol_bench.report.page.outcomes import MEANINGS, OUTCOMES
@@ -191,8 +192,3 @@ def _line(
 def _beside(collection: Collection, line: Line) -> Iterator[Line]:
     """The lines of the same model, the line itself among them."""
     return (collection.lines[number] for number in collection.lines_of(line.model))
-
-
-def finite(value: float) -> float | None:
-    """The number; None, as JSON has it, if it is NaN or infinite."""
-    return float(value) if math.isfinite(value) else None

@@ -33,7 +33,7 @@ def sampled(collection: Collection, n_images: int, seed: int) -> Int64[np.ndarra
         fine += [line.top1[order] == OUTCOMES.index("wrong_class")]
     chosen = np.zeros(n, np.bool_)  # in the random order
     for strata in (coarse, fine):
-        _fill(chosen, strata, (n_images + chosen.sum()) // 2)
+        _fill(chosen, strata, (n_images + int(chosen.sum())) // 2)
     rest = np.flatnonzero(~chosen)[: n_images - chosen.sum()]
     chosen[rest] = True
     return np.sort(order[chosen])

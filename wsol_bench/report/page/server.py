@@ -7,10 +7,12 @@ images, models and lines by their numbers; no address holds a path of a file.
 
 import gzip
 import json
+import logging
 import re
 import secrets
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 
+from wsol_bench.common.harmless import printable_lines
 from wsol_bench.errors import ConfigError, WsolBenchError
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.columns import image_index, line_columns, model_columns
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["Gate", "Served", "listener", "page_app", "serve"]
+
+_log = logging.getLogger("uvicorn.error")  # which is on standard error while uvicorn runs
 
 _HOST, _PORT = "127.0.0.1", 8117
 # The longer side that a client may ask for, in pixels, and how many pictures are decoded at a time:
@@ -135,28 +140,36 @@ def page_app(collection: Collection, token: str) -> Starlette:
     Whatever fails becomes an answer with a sentence, in JSON: ``{"error": "..."}``.
     """
     data = _Answers(collection)
-    routes = {
+    endpoints = {
         "/": data.page,
         "/index.json": data.index,
         "/models/{number}.json": data.model,
         "/lines/{number}.json": data.line,
         "/images/{number}.json": data.image,
         "/pictures/{number}.jpg": data.picture,
-        "/{rest:path}": lambda _: _sentence(404, "there is nothing at this address"),
+        "/{rest:path}": data.nothing,
     }
-    app = Starlette(
-        routes=[Mount(f"/{token}", routes=[Route(path, one) for path, one in routes.items()])],
-        exception_handlers={
-            HTTPException: lambda _, error: _sentence(error.status_code, error.detail),
-            WsolBenchError: lambda _, error: _sentence(500, str(error)),
-            OSError: lambda _, error: _sentence(500, str(error)),
-            Exception: lambda *_: _sentence(
-                500, "wsol_bench failed; the terminal of 'wsol-bench view' says where"
-            ),
-        },
-    )
+    routes = [Route(path, _with_sentences(endpoint)) for path, endpoint in endpoints.items()]
+    app = Starlette(routes=[Mount(f"/{token}", routes=routes)])
     app.router.redirect_slashes = False
     return app
+
+
+def _with_sentences(endpoint: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """The endpoint, with an answer that is a sentence in place of an exception."""
+
+    def answer(request: Request) -> Response:
+        try:
+            return endpoint(request)
+        except HTTPException as error:
+            return _sentence(error.status_code, error.detail)
+        except (WsolBenchError, OSError) as error:
+            return _sentence(500, str(error))
+        except Exception:
+            _log.error(printable_lines(traceback.format_exc()))
+            return _sentence(500, "wsol_bench failed; the terminal of 'wsol-bench view' says where")
+
+    return answer
 
 
 class _Answers:
@@ -211,6 +224,10 @@ class _Answers:
             content = picture(Path(self._collection.images.paths[number]), longest)
         headers = {"Cache-Control": "private, max-age=3600"}
         return Response(content, headers=headers, media_type="image/jpeg")
+
+    def nothing(self, request: Request) -> Response:
+        """Whatever else is asked for."""
+        raise HTTPException(404, "there is nothing at this address")
 
 
 class Gate:

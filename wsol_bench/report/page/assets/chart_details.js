@@ -2,6 +2,7 @@
 // and how methods agree.
 
 /** @import { Bin, Overview } from "./types" */
+/** @import { ChartTheme } from "./chart_lines.js" */
 /** @import { ChartContext, Figure } from "./charts.js" */
 
 import { chartName, lineStyles, plotText, sortedLines } from "./chart_lines.js";
@@ -68,11 +69,11 @@ export function thresholdFigure(context, number) {
   ].filter((trace) => trace.x.length);
   return {
     traces: [...traces, ...marks],
-    height: 400,
+    height: 360,
+    legend: lineLegend(context, lines, false),
     layout: {
       xaxis: { title: { text: "threshold" }, range: [0, 1] },
       yaxis: { title: { text: `${plotText(curves[0].title)}, %` }, rangemode: "tozero" },
-      hovermode: "closest",
     },
     table: {
       titles: ["method", "best threshold", `${curves[0].title} there, %`, "selected threshold", `${curves[0].title} there, %`],
@@ -90,6 +91,20 @@ export function thresholdFigure(context, number) {
 }
 
 /**
+ * @param {ChartContext} context
+ * @param {number[]} lines
+ * @param {boolean} hasMarks
+ * @returns {import("./chart_legend.js").LegendItem[]}
+ */
+function lineLegend({ overview, theme }, lines, hasMarks) {
+  return [...lineStyles(overview, lines, theme)].map(([line, style]) => ({
+    ...style,
+    symbol: hasMarks ? style.symbol : undefined,
+    title: chartName(overview, line, lines),
+  }));
+}
+
+/**
  * @param {string} name
  * @param {string} symbol
  * @param {[number, number, string][]} points
@@ -102,9 +117,8 @@ function thresholdMarks(name, symbol, points) {
     name,
     x: points.map(([x]) => x),
     y: points.map(([, y]) => y),
-    marker: { symbol, size: 9, color: points.map(([, , color]) => color), line: { width: 2 } },
+    marker: { symbol, size: 9, color: points.map(([, , color]) => color), line: { width: symbol.endsWith("-open") ? 2 : 0 } },
     hovertemplate: `${name}: threshold %{x:.3f}, %{y:.1f}%<extra></extra>`,
-    showlegend: false,
   };
 }
 
@@ -151,7 +165,8 @@ export function iouFigure(context) {
   };
   return {
     traces: curves.map((curve) => lineTrace(context, curve.line, lines, styles, curve.ious, curve.shares)),
-    height: 400,
+    height: 340,
+    legend: lineLegend(context, lines, false),
     layout: {
       xaxis: { title: { text: "IoU" }, range: [0, 1] },
       yaxis: { title: { text: "share of images, %" }, range: [0, 102] },
@@ -190,6 +205,7 @@ export function binFigure(context, bins, title, without) {
   const styles = lineStyles(overview, lines, theme);
   const names = [...new Set(own.map((bin) => bin.bin))].sort((a, b) => parseFloat(a) - parseFloat(b));
   const nImages = names.map((name) => Math.max(...own.filter((bin) => bin.bin === name).map((bin) => bin.n_images)));
+  const isTight = names.length * 56 > context.width;
   const of = (/** @type {number} */ line, /** @type {string} */ name) =>
     own.find((bin) => bin.line === line && bin.bin === name)?.[number] ?? null;
   return {
@@ -211,15 +227,16 @@ export function binFigure(context, bins, title, without) {
         marker: { color: style?.color, symbol: style?.symbol, size: 7 },
       };
     }),
-    height: 400,
+    height: 340,
+    legend: lineLegend(context, lines, true),
     layout: {
       xaxis: {
         title: { text: plotText(title), standoff: 12 },
         tickvals: names.map((_, i) => i),
-        ticktext: names.map((name, i) => `${plotText(name.replace("-", "–"))}<br>n=${nImages[i]}`),
+        ticktext: names.map((name, i) => plotText(name.replace("-", "–")) + (isTight ? "" : `<br>n=${nImages[i]}`)),
         range: [-0.4, names.length - 0.6],
-        tickangle: 0,
-        tickfont: { size: names.length > 6 && context.width < 640 ? 8 : 10.5, color: theme.muted },
+        tickangle: isTight ? -60 : 0,
+        tickfont: { size: 10.5, color: theme.muted },
         showgrid: false,
       },
       yaxis: { title: { text: `${plotText(numberTitle(overview, number))}, %` }, range: [-3, 103] },
@@ -275,23 +292,23 @@ export function failureFigure(context, judge) {
       y: lines.map((_, i) => i),
       x: modes.map((each) => 100 * each.share[k]),
       customdata: lines.map((line) => [line, k]),
-      text: modes.map((each) => (each.share[k] >= 0.06 ? (100 * each.share[k]).toFixed(0) : "")),
+      text: modes.map((each) => (each.share[k] * (context.width - 160) >= 22 ? (100 * each.share[k]).toFixed(0) : "")),
       textposition: "inside",
       insidetextanchor: "middle",
       textangle: 0,
+      constraintext: "none",
       hovertext: modes.map((each, i) =>
         plotText(`${names[i]}, ${overview.outcomes[k].title}: ${(100 * each.share[k]).toFixed(1)}%, ${each.n_images[k]} images`),
       ),
       hovertemplate: "%{hovertext}<extra></extra>",
-      marker: failureMarker(k, theme),
+      marker: failureMarker(failureStyle(k, theme), theme),
       textfont: { size: 11 },
     })),
-    height: 21 * lines.length + 120,
+    height: 22 * lines.length + 64,
+    legend: kept.map((k) => ({ title: overview.outcomes[k].title, ...failureStyle(k, theme) })),
     layout: {
       barmode: "stack",
       bargap: 0.22,
-      showlegend: true,
-      legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0, xanchor: "left", traceorder: "normal" },
       xaxis: { title: { text: "share of images, %" }, range: [0, 100], showgrid: false },
       yaxis: {
         tickvals: lines.map((_, i) => i),
@@ -319,17 +336,27 @@ const failureColors = [0, 1, 7, 3, 4, 5, 6];
 const failurePatterns = ["", "/", "x", "", "\\", "", "."];
 
 /**
- * @param {number} k
- * @param {import("./chart_lines.js").ChartTheme} theme
+ * @param {number} k Position of an outcome.
+ * @param {ChartTheme} theme
+ * @returns {{color: string, pattern: string}}
+ */
+function failureStyle(k, theme) {
+  return {
+    color: k === 0 ? theme.hit : theme.series[failureColors[k % failureColors.length]],
+    pattern: failurePatterns[k % failurePatterns.length],
+  };
+}
+
+/**
+ * @param {{color: string, pattern: string}} style
+ * @param {ChartTheme} theme
  * @returns {Record<string, any>}
  */
-function failureMarker(k, theme) {
-  const color = k === 0 ? theme.hit : theme.series[failureColors[k % failureColors.length]];
-  const shape = failurePatterns[k % failurePatterns.length];
+function failureMarker({ color, pattern }, theme) {
   return {
     color,
     line: { color: theme.surface, width: 1 },
-    pattern: shape ? { shape, size: 6, solidity: 0.15, fgcolor: theme.surface, fillmode: "overlay" } : {},
+    pattern: pattern ? { shape: pattern, size: 6, solidity: 0.15, fgcolor: theme.surface, fillmode: "overlay" } : {},
   };
 }
 

@@ -17,7 +17,7 @@ export const costNames = {
 const rowPixels = 19;
 
 /** Fixed, so that the pixels of a point are known before it is drawn. */
-const costMargins = { l: 56, r: 12, t: 30, b: 48 };
+const costMargins = { l: 52, r: 12, t: 8, b: 48 };
 
 /**
  * A row for each method, a mark for each model, and the interval.
@@ -68,11 +68,9 @@ export function intervalFigure(context) {
   const last = Math.max(0, ...rows.values());
   return {
     traces,
-    height: (last + 1) * (rowPixels + 2 * Math.max(0, models.length - 2)) + (models.length > 1 ? 92 : 66),
+    height: (last + 1) * (rowPixels + 2 * Math.max(0, models.length - 2)) + 66,
+    legend: modelLegend(context, models),
     layout: {
-      showlegend: models.length > 1,
-      legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0, xanchor: "left", yref: "paper" },
-      margin: { t: models.length > 1 ? 30 : 6 },
       xaxis: { title: { text: plotText(axisTitle(context)) } },
       yaxis: {
         tickvals: [...rows.values()],
@@ -99,6 +97,16 @@ export function intervalFigure(context) {
     note: baseline === undefined ? "" : `Dotted: ${overview.lines[baseline].name}, the best baseline of ${modelTitle(overview, model)}.`,
     pick: (point) => ({ line: point.customdata, model: overview.lines[point.customdata].model }),
   };
+}
+
+/**
+ * @param {ChartContext} context
+ * @param {number[]} models
+ * @returns {import("./chart_legend.js").LegendItem[]} Empty if there is only one model.
+ */
+function modelLegend({ overview, theme }, models) {
+  if (models.length < 2) return [];
+  return models.map((model, n) => ({ ...modelStyle(n, theme), dash: undefined, title: modelTitle(overview, model) }));
 }
 
 /**
@@ -218,7 +226,6 @@ export function costFigure(context, cost) {
         line: { color: style.color, width: 1, dash: "dot", shape: "hv" },
         opacity: 0.7,
         hoverinfo: "skip",
-        showlegend: false,
       },
       {
         type: "scatter",
@@ -247,15 +254,14 @@ export function costFigure(context, cost) {
   );
   const xRange = paddedRange(placed.map(({ at }) => Math.log10(at)), 0.08, 0.16);
   const yRange = paddedRange(placed.map(({ y }) => y), 0.08, 0.1);
-  const height = 420;
+  const height = 400;
   const labels = pointLabels(context, placed, fronts, xRange, yRange, height - costMargins.t - costMargins.b);
   const hasFree = placed.some(({ x }) => !(x > 0));
   return {
     traces: [...traces, ...labels],
     height,
+    legend: modelLegend(context, models),
     layout: {
-      showlegend: models.length > 1,
-      legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0, xanchor: "left" },
       margin: costMargins,
       xaxis: { automargin: false, type: "log", range: xRange, title: { text: costNames[cost] }, ...logTicks(xRange, hasFree ? free : null) },
       yaxis: { automargin: false, range: yRange, title: { text: plotText(axisTitle(context)) } },
@@ -393,7 +399,6 @@ function pointLabels({ overview, theme, width }, points, fronts, xRange, yRange,
       textposition: labels.map(({ place }) => place),
       textfont: { size: 11, color: theme.muted },
       hoverinfo: "skip",
-      showlegend: false,
       cliponaxis: false,
     },
   ];

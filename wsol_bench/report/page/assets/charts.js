@@ -5,6 +5,7 @@
 /** @import { ChartTheme } from "./chart_lines.js" */
 
 import { agreementFigure, binFigure, failureFigure, iouFigure, thresholdFigure } from "./chart_details.js";
+import { chartLegend } from "./chart_legend.js";
 import { chartTheme, equalLines, namedLines, usualLines } from "./chart_lines.js";
 import { costFigure, costNames, intervalFigure } from "./chart_numbers.js";
 import { classList } from "./class_list.js";
@@ -36,6 +37,7 @@ import { getState, onState, setState } from "./state.js";
  * @property {Record<string, any>} [layout]
  * @property {number} [height]
  * @property {{titles: string[], rows: (string | HTMLElement)[][]}} [table]
+ * @property {import("./chart_legend.js").LegendItem[]} [legend]
  * @property {string} [note]
  * @property {number[]} [lines] Lines that are drawn, of a chart of few lines.
  * @property {(point: any) => Partial<State> | null} [pick] The state that a click on a point asks for.
@@ -293,6 +295,7 @@ function chartCard(name, title, how, figure, choice = null) {
   const plot = h("div", { class: "chart-plot", role: "img", "aria-label": `Chart: ${title}. The table below holds its numbers.` });
   const empty = h("p", { class: "chart-empty", hidden: true });
   const note = h("p", { class: "chart-note muted" });
+  const legend = h("div", {});
   const body = h("div", { class: "chart-table", tabindex: 0 });
   const details = h("details", {}, h("summary", {}, "Show as table"), body);
   const element = h(
@@ -300,6 +303,7 @@ function chartCard(name, title, how, figure, choice = null) {
     { class: "chart-card", "data-chart": name },
     h("div", { class: "chart-head" }, h("h3", {}, title), choice?.element),
     h("p", { class: "chart-how" }, how),
+    legend,
     plot,
     empty,
     note,
@@ -318,7 +322,8 @@ function chartCard(name, title, how, figure, choice = null) {
       current = figure({ ...context, width });
       empty.hidden = !current.empty;
       empty.textContent = current.empty ?? "";
-      plot.hidden = details.hidden = note.hidden = Boolean(current.empty);
+      plot.hidden = details.hidden = note.hidden = legend.hidden = Boolean(current.empty);
+      replaceChildren(legend, current.legend?.length ? chartLegend(current.legend) : null);
       note.textContent = [otherModel(context, current.lines), current.note].filter(Boolean).join(" ");
       note.hidden ||= !note.textContent;
       if (current.empty) return plotly.purge(plot);
@@ -389,7 +394,7 @@ function wholeLayout({ layout = {}, height = 360 }, theme, width) {
     title: own?.title && { standoff: 8, ...own.title, font: { size: 12, color: theme.muted } },
   });
   return {
-    showlegend: true,
+    showlegend: false,
     hovermode: "closest",
     dragmode: false,
     shapes: [],
@@ -397,7 +402,6 @@ function wholeLayout({ layout = {}, height = 360 }, theme, width) {
     width,
     height,
     margin: { l: 8, r: 12, t: 8, b: 36, pad: 4, ...layout.margin },
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, xanchor: "left", ...layout.legend, font: { size: 11.5, color: theme.text }, itemwidth: 30 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: theme.font, size: 12, color: theme.text },
