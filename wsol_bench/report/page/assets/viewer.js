@@ -72,6 +72,7 @@ export function imageViewer(source, loader, onClosed) {
   /** @type {LoadedImage | null} */
   let loaded = null;
   let image = -1;
+  let opened = ""; // id that the state asked for
   let frame = 0;
   /** @type {ReturnType<typeof methodTile>[]} */
   let tiles = [];
@@ -103,20 +104,23 @@ export function imageViewer(source, loader, onClosed) {
       document.documentElement.classList.add("viewer-open");
     }
     const number = numberOfId.get(state.image) ?? -1;
-    if (number !== image || (number >= 0 && !loaded)) void openImage(number);
+    if (state.image !== opened) void openImage(state.image, number);
     else schedule();
   }
 
-  /** @param {number} number */
-  async function openImage(number) {
+  /**
+   * @param {string} id
+   * @param {number} number Position of the image; -1 if the page does not have it.
+   */
+  async function openImage(id, number) {
     const { index } = /** @type {GridView} */ (view);
     if (loaded && image !== number) forgetLarge(loaded);
-    image = number;
+    [image, opened] = [number, id];
     loaded = loader.get(number) ?? null;
     classesShown = "";
     const known = number >= 0;
     for (const part of [stage, controls.element, numbers, body.lastElementChild]) /** @type {HTMLElement} */ (part).hidden = !known;
-    notice.textContent = known ? "" : `This page has no image “${getState().image}”. ${overview.sampling}`;
+    notice.textContent = known ? "" : `This page has no image “${id}”. ${overview.sampling}`;
     writeHead(known ? index : null);
     if (!known) return;
     fit();
@@ -256,7 +260,7 @@ export function imageViewer(source, loader, onClosed) {
     if (getState().image && getState().view === "images") setState({ image: "" });
     const closed = image;
     if (loaded) forgetLarge(loaded);
-    [image, loaded] = [-1, null];
+    [image, loaded, opened] = [-1, null, ""];
     onClosed(closed);
   });
   new ResizeObserver(() => {
