@@ -131,9 +131,9 @@ export function imageGrid(source, loader, open) {
     const address = source.thumbnail(image);
     const picture = address
       ? h("img", { src: address, alt: "", decoding: "async", draggable: "false" })
-      : h("span", { class: "no-picture" }, "no picture");
+      : h("span", { class: "no-picture" }, "no picture", h("span", { class: "unseen" }));
     const stage = h("span", { class: "stage", style: { width: `${width}px`, height: `${height}px` } }, picture, canvas);
-    const caption = h("span", { class: "card-caption" });
+    const caption = h("span", { class: "card-caption", "aria-hidden": "true" }); // the picture's text says the same
     const frameBox = h("span", { class: "card-frame", style: { height: `${Math.round(layout.width * 0.75)}px` } }, stage);
     const button = h("button", { class: "card", type: "button" }, frameBox, caption);
     const item = h("div", { class: "cell", role: "listitem" }, button);
@@ -142,8 +142,8 @@ export function imageGrid(source, loader, open) {
       const now = /** @type {GridView} */ (view);
       const words = cardWords(overview, now, image);
       replaceChildren(caption, ...words.caption);
-      button.setAttribute("aria-label", words.spoken);
       if (picture instanceof HTMLImageElement) picture.alt = words.spoken;
+      else /** @type {Element} */ (picture.lastElementChild).textContent = words.spoken;
       const loaded = loader.get(image);
       if (loaded) paintCard(overview, now, loaded, canvas, [width, height]);
       else {
