@@ -170,7 +170,8 @@ function chartControls(overview) {
     overview.models.map((_, i) => h("option", { value: i }, modelTitle(overview, i))),
   );
   const ticks = h("div", { class: "chart-ticks" });
-  const chooser = popover("", ticks);
+  const usual = h("button", { class: "button", type: "button", onclick: () => setState({ lines: "" }) }, "Usual lines");
+  const chooser = popover("", h("div", {}, usual, ticks));
   const label = /** @type {HTMLElement} */ (chooser.querySelector(".popover-label"));
   const about = h("p", { class: "chart-about muted" });
   const element = h(
@@ -216,7 +217,7 @@ function aboutLines({ overview, info, model }, drawn, chosen) {
  * @param {number[]} drawn
  */
 function fillTicks(ticks, { overview }, drawn) {
-  const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.closest("label")?.dataset.line;
+  const focused = document.activeElement?.closest("[data-line]")?.getAttribute("data-line");
   const set = (/** @type {number[]} */ lines) => setState({ lines: [...lines].sort((a, b) => a - b).join(",") });
   const groups = overview.models.map((_, model) => {
     const own = overview.lines.flatMap((line, i) => (line.model === model && line.status === "ok" ? i : []));
@@ -233,16 +234,26 @@ function fillTicks(ticks, { overview }, drawn) {
       "fieldset",
       {},
       h("legend", {}, modelTitle(overview, model)),
-      h("button", { class: "chart-link", type: "button", onclick: () => set([...new Set([...drawn, ...own])]) }, "all"),
-      h("button", { class: "chart-link", type: "button", onclick: () => set(drawn.filter((i) => !own.includes(i))) }, "none"),
+      linesButton("all", model, () => set([...new Set([...drawn, ...own])])),
+      linesButton("none", model, () => set(drawn.filter((i) => !own.includes(i)))),
       h("div", { class: "chart-tick-columns" }, boxes),
     );
   });
-  const usual = h("button", { class: "button", type: "button", onclick: () => setState({ lines: "" }) }, "Usual lines");
-  replaceChildren(ticks, usual, groups);
-  if (focused === undefined) return;
-  const input = ticks.querySelector(`[data-line="${CSS.escape(focused)}"] input`);
-  if (input instanceof HTMLElement) input.focus();
+  replaceChildren(ticks, groups);
+  if (!focused) return;
+  const part = ticks.querySelector(`[data-line="${CSS.escape(focused)}"]`);
+  const control = part?.querySelector("input") ?? part;
+  if (control instanceof HTMLElement) control.focus();
+}
+
+/**
+ * @param {string} text
+ * @param {number} model
+ * @param {() => void} onClick
+ * @returns {HTMLButtonElement}
+ */
+function linesButton(text, model, onClick) {
+  return h("button", { class: "chart-link", type: "button", "data-line": `${text} ${model}`, onclick: onClick }, text);
 }
 
 /**
