@@ -3,6 +3,7 @@
 /** @import { NumberInfo, Overview, Source } from "./types" */
 /** @import { State } from "./state.js" */
 /** @import { ChartTheme } from "./chart_lines.js" */
+/** @import { LegendItem } from "./chart_legend.js" */
 
 import { agreementFigure, binFigure, failureFigure, iouFigure, thresholdFigure } from "./chart_details.js";
 import { chartLegend } from "./chart_legend.js";
@@ -37,7 +38,7 @@ import { getState, onState, setState } from "./state.js";
  * @property {Record<string, any>} [layout]
  * @property {number} [height]
  * @property {{titles: string[], rows: (string | HTMLElement)[][]}} [table]
- * @property {import("./chart_legend.js").LegendItem[]} [legend]
+ * @property {LegendItem[]} [legend]
  * @property {string} [note]
  * @property {number[]} [lines] Lines that are drawn, of a chart of few lines.
  * @property {(point: any) => Partial<State> | null} [pick] The state that a click on a point asks for.
