@@ -45,7 +45,7 @@ def report(
     ] = 0,
     open_browser: OpenBrowser = False,
 ) -> None:
-    """Write a page of runs: summary, charts, and images with maps and boxes.
+    """Write a page of runs: summary, charts, images with maps.
 
     Reads the stored results of one or several finished runs, and their image files. Writes one HTML
     file, which holds everything that it shows: it opens in any browser, without a network, and can

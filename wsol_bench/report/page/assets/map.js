@@ -164,7 +164,7 @@ export function boxAtThreshold(map, large, placement, rule, threshold) {
  * @param {number} threshold
  * @returns {number}
  */
-function levelAt(map, large, rule, threshold) {
+export function levelAt(map, large, rule, threshold) {
   if (!map.values.every(Number.isFinite)) return NaN;
   const measured = rule.measured_on === "upsampled" ? large : rectifiedBefore(map.values, rule);
   let low = Infinity;
