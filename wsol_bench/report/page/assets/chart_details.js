@@ -119,6 +119,7 @@ function thresholdMarks(name, symbol, points) {
     x: points.map(([x]) => x),
     y: points.map(([, y]) => y),
     marker: { symbol, size: 9, color: points.map(([, , color]) => color), line: { width: symbol.endsWith("-open") ? 2 : 0 } },
+    cliponaxis: false,
     hovertemplate: `${name}: threshold %{x:.3f}, %{y:.1f}%<extra></extra>`,
   };
 }

@@ -403,7 +403,7 @@ function wholeLayout({ layout = {}, height = 360 }, theme, width) {
     ...axis,
     ...usual,
     ...own,
-    title: own?.title && { standoff: 8, ...own.title, font: { size: 12, color: theme.muted } },
+    title: own?.title && { standoff: 10, ...own.title, font: { size: 12, color: theme.muted } },
   });
   return {
     showlegend: false,
