@@ -31,7 +31,6 @@ from wsol_bench.report.page.server import Served, listener, serve
 from wsol_bench.runs.run import run as run_experiment
 from wsol_bench.runs.stored_run import StoredRun
 
-
 # What ends the server besides Ctrl-C: a request, a closed terminal.
 ENDS = ("SIGTERM", "SIGHUP")
 
