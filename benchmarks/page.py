@@ -25,6 +25,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 N_DETAILS, N_PICTURES = 300, 50
+# Filters as they stand in the page's address; each leaves another number of images. Where a line is
+# named for the first time, its results of all images are loaded.
+FILTERS = {
+    "an outcome": "line=1&outcome=background",
+    "another outcome of the same line": "line=1&outcome=part",
+    "two other lines: a hits, b misses": "a=2&b=3",
+    "the same two, the other way round": "a=3&b=2",
+    "a class": "class=n00000007",
+    "a text": "text=0001",
+    "none": "",
+}
+# The time until the page shows another number of images, and has drawn it, in ms.
+TIME_FILTER = """(filter) => new Promise((done) => {
+  const count = document.querySelector(".explorer-count");
+  const [before, began] = [count.textContent, performance.now()];
+  new MutationObserver((_, observer) => {
+    if (count.textContent === before) return;
+    observer.disconnect();
+    requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
+  }).observe(count, { childList: true, characterData: true, subtree: true });
+  location.hash = `view=images&${filter}`;
+})"""
 COMMAND = "import sys; from wsol_bench.cli import main; main()"
 
 
@@ -87,6 +109,24 @@ def measure_server(address: str, process: int) -> None:
     print(f"| resident memory after that | {memory(process)} |")
 
 
+def measure_browser(address: str, program: Path) -> None:
+    """Open the page, and set one filter after the other."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        began = time.perf_counter()
+        page.goto(f"{address}#view=images")
+        page.locator(".explorer-count:not(:has-text('Loading'))").wait_for()
+        print(f"| page opened until it shows images | {time.perf_counter() - began:.1f} s |")
+        for name, filter in FILTERS.items():
+            took = page.evaluate(TIME_FILTER, filter)
+            print(f"| filter: {name} | {took:.0f} ms |")
+        browser.close()
+
+
 def is_there(address: str) -> bool:
     try:
         read(address)
@@ -108,6 +148,9 @@ def main() -> None:
     with view(given.folder) as (address, process):
         print(f"| start until the address is printed | {time.perf_counter() - began:.1f} s |")
         measure_server(address, process)
+        if given.browser is not None:
+            measure_browser(address, given.browser)
+            print(f"| resident memory at the end | {memory(process)} |")
 
 
 if __name__ == "__main__":
