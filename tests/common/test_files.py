@@ -27,6 +27,23 @@ class TestWriteAtomically:
         assert (tmp_path / "file").read_bytes() == b"old"
         assert os.listdir(tmp_path) == ["file"]
 
+    def test_writes_pieces_one_after_the_other(self, tmp_path):
+        write_atomically(tmp_path / "file", (bytes([i]) for i in b"content"))
+        assert (tmp_path / "file").read_bytes() == b"content"
+
+    @pytest.mark.parametrize("error", [ValueError("odd"), FileNotFoundError(2, "gone", "image")])
+    def test_a_piece_that_fails_leaves_the_old_content_and_its_own_error(self, error, tmp_path):
+        def pieces():
+            yield b"new"
+            raise error
+
+        write_atomically(tmp_path / "file", b"old")
+        with pytest.raises(type(error)) as raised:
+            write_atomically(tmp_path / "file", pieces())
+        assert raised.value is error
+        assert (tmp_path / "file").read_bytes() == b"old"
+        assert os.listdir(tmp_path) == ["file"]
+
     def test_an_interrupted_write_leaves_the_old_content_and_nothing_else(
         self, tmp_path, monkeypatch
     ):

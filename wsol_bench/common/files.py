@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
@@ -67,8 +67,10 @@ def cache_folder() -> Path:
     return Path(configured) if configured else Path(platformdirs.user_cache_dir("wsol_bench"))
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Write a file whole or not at all, even if the power fails meanwhile.
+
+    A large content is given in pieces, which are made while they are written.
 
     Raises:
         OSError: the file cannot be written; the error holds the path.
@@ -77,12 +79,15 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())  # else the name may reach the disk before the content
         temporary.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:  # the error of a full disk does not name the file
+    except OSError as error:
+        if error.filename is not None and Path(error.filename) != temporary:
+            raise  # of another file, from which a piece is made
+        # The error of a full disk does not name the file.
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)

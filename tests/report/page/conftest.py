@@ -3,6 +3,8 @@
 import pytest
 from browser import Opened, chromium
 
+from wsol_bench.report.page.file import write_report
+
 
 @pytest.fixture(scope="package")
 def browser():
@@ -18,3 +20,11 @@ def opened(browser):
     yield opened
     opened.close()
     assert opened.faults == []
+
+
+@pytest.fixture(scope="package")
+def report(run, tmp_path_factory):
+    """The file of the report of a run of three methods on ten images."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report([run.folder], path)
+    return path
