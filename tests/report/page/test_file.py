@@ -15,6 +15,7 @@ from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.file import write_report
 from wsol_bench.report.page.outcomes import HIT
 from wsol_bench.report.page.sampling import sampled
+from wsol_bench.runs.rescore import rescore
 
 
 def block(html, name):
@@ -61,6 +62,29 @@ def test_a_sample_keeps_positions(run, tmp_path, collection):
     assert rows[0]["iou"] is not None
     label = next(row for row in rows if row["line"] == 0 and row["is_label"])
     assert np.float32(label["iou"]) == iou[2]
+
+
+class TestCurvesOverThresholds:
+    """A run under one threshold keeps none: a report takes them from the maps of its images."""
+
+    def test_at_the_run_s_threshold_it_is_the_run_s_accuracy(self, html, run):
+        curves = block(html, "overview")["charts"]["thresholds"]
+        assert {curve["line"] for curve in curves} == {0, 1}  # the baseline's map is not stored
+        for curve in curves:
+            at = curve["thresholds"].index(0.15)
+            error = run.summary["gt_known_loc_error"][curve["line"]]
+            assert curve["shares"][at] == pytest.approx(1 - error, abs=1e-6)
+
+    def test_at_every_threshold_it_is_that_of_a_run_there(self, html, run):
+        curve = block(html, "overview")["charts"]["thresholds"][0]
+        for threshold in (0.0, 0.45, 0.8):
+            again = rescore(run.folder, overrides=[f"protocol.box.threshold={threshold}"])
+            error = again.summary["gt_known_loc_error"][0]
+            at = curve["thresholds"].index(threshold)
+            assert curve["shares"][at] == pytest.approx(1 - error, abs=1e-6)
+        assert len(set(curve["shares"])) > 1
+        best = curve["thresholds"].index(round(curve["best"], 6))
+        assert curve["shares"][best] == max(curve["shares"])
 
 
 class TestSampling:

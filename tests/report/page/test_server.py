@@ -31,6 +31,9 @@ from wsol_bench.report.page.server import Served, listener, serve
 from wsol_bench.runs.run import run as run_experiment
 from wsol_bench.runs.stored_run import StoredRun
 
+# What ends the server besides Ctrl-C: a request, a closed terminal.
+ENDS = ("SIGTERM", "SIGHUP")
+
 
 class Page:
     """A page that is served, and how a test asks for it."""
@@ -395,7 +398,9 @@ class TestCommand:
             yield process, Page(SimpleNamespace(address=address))
             process.kill()
 
-    @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+    @pytest.mark.parametrize(
+        "name", ["SIGINT", *(pytest.param(one, marks=pytest.mark.slow) for one in ENDS)]
+    )
     def test_serves_until_it_is_interrupted(self, started, name):
         process, page = started
         assert len(page.json("index.json")["ids"]) == 4

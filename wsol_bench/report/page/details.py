@@ -4,11 +4,11 @@ import base64
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
-from jaxtyping import Float16
+from jaxtyping import Float16, Float32
 
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import ImageError
@@ -28,7 +28,7 @@ from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.frames import truth_in_frame
 from wsol_bench.scoring.one_box import OneBox
 
-__all__ = ["Choice", "Details", "StoredMap", "every_map"]
+__all__ = ["Choice", "Details", "LabelMap", "StoredMap", "every_map"]
 
 _NOT_STORED = "The run keeps the box of this method, not its map."
 _NOT_IN_FILE = "This map is too large for the file; wsol-bench view shows it."
@@ -58,6 +58,20 @@ Choice = Callable[[Sequence[StoredMap]], Sequence[StoredMap | None]]
 def every_map(maps: Sequence[StoredMap]) -> Sequence[StoredMap | None]:
     """All maps, as they are stored."""
     return maps
+
+
+class LabelMap(NamedTuple):
+    """The stored map of an image's label, ready to be scored.
+
+    Attributes:
+        line: the position of its line.
+        maps: the map, as it is stored.
+        batch: its row.
+    """
+
+    line: int
+    maps: Float32[np.ndarray, "1 h w"]
+    batch: RowBatch
 
 
 @dataclass(eq=False)
@@ -101,8 +115,8 @@ class Details:
         Raises:
             RunError: a file of a run is missing or damaged.
         """
-        images, runs = self._collection.images, self._collection.runs
-        truth = ImageTruth(self._collection.classes[images.label[image]][0], images.boxes[image])
+        runs = self._collection.runs
+        truth = self._truth(image)
         placements = [self._placement(run, image) for run in range(len(runs))]
         rows = [row for n in range(len(self._collection.models)) for row in self._rows(n, image)]
         chosen = self._choice([row.stored for row in rows if row.stored is not None])
@@ -190,6 +204,25 @@ class Details:
             "values": values,
         }
 
+    def label_maps(self, image: int) -> Iterator[LabelMap]:
+        """The stored maps of an image's label, line by line.
+
+        Raises:
+            RunError: a file of a run is missing or damaged.
+        """
+        truth = self._truth(image)
+        for number, model in enumerate(self._collection.models):
+            placement = self._placement(model.run, image)
+            if placement is None:
+                continue
+            for row in self._rows(number, image):
+                if row.stored is not None and row.stored.is_label:
+                    yield _label_map(row, row.stored, truth, placement)
+
+    def _truth(self, image: int) -> ImageTruth:
+        images = self._collection.images
+        return ImageTruth(self._collection.classes[images.label[image]][0], images.boxes[image])
+
     def _add_box_of_sweep(
         self, row: _Row, truth: ImageTruth, placements: Sequence[Placement | None]
     ) -> None:
@@ -205,15 +238,8 @@ class Details:
             or placement is None
         ):
             return
-        batch = RowBatch(
-            ImageBatch(("",), (truth,), (placement,)),
-            np.zeros(1, np.int64),
-            np.array([row.json["rank"]], np.int64),
-            np.array([truth.label], dtype=object),
-            np.full(1, np.nan),
-        )
-        scoring = OneBox(_one_box(protocol, line.threshold), ())
-        scores = scoring.score_maps(row.stored.values[None].astype(np.float32), batch)
+        _, maps, batch = _label_map(row, row.stored, truth, placement)
+        scores = OneBox(_one_box(protocol, line.threshold), ()).score_maps(maps, batch)
         box = [float(scores.rows[name][0]) for name in _BOX]
         row.json["box"] = None if finite(box[0]) is None else box
         row.json["iou"] = float(scores.rows["iou"][0])
@@ -242,6 +268,17 @@ _NO_VALUES = {*ROW_KEYS.names, *_BOX, "iou"}
 def _stored_map(line: dict[str, Any], is_label: bool) -> StoredMap:
     values = np.frombuffer(line["map"], "<f2").reshape(line["height"], line["width"])
     return StoredMap(values.astype(np.float16), line["scale"], is_label)
+
+
+def _label_map(row: _Row, stored: StoredMap, truth: ImageTruth, placement: Placement) -> LabelMap:
+    batch = RowBatch(
+        ImageBatch(("",), (truth,), (placement,)),
+        np.zeros(1, np.int64),
+        np.array([row.json["rank"]], np.int64),
+        np.array([truth.label], dtype=object),
+        np.full(1, np.nan),
+    )
+    return LabelMap(row.json["line"], stored.values[None].astype(np.float32), batch)
 
 
 def _packed(rows: Sequence[_Row]) -> str:

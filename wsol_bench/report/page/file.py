@@ -19,6 +19,7 @@ from wsol_bench.report.page.document import page_html
 from wsol_bench.report.page.map_choice import MapChoice
 from wsol_bench.report.page.overview import overview
 from wsol_bench.report.page.pictures import picture
+from wsol_bench.report.page.sample_curves import SampleCurves
 from wsol_bench.report.page.sampling import sampled
 from wsol_bench.runs.stored_run import StoredRun
 
@@ -85,7 +86,6 @@ def _blocks(
     without: list[str],
 ) -> Iterator[tuple[str, str]]:
     """The data of the page, part by part; the reason for each missing picture is added."""
-    yield "overview", _json(seen)
     yield "index", _json(image_index(collection, chosen))
     for number in range(len(collection.models)):
         yield f"model-{number}", _json(model_columns(collection, number, chosen))
@@ -93,6 +93,7 @@ def _blocks(
         yield f"line-{number}", _json(line_columns(collection, number, chosen))
     details = Details(collection, MapChoice(_MAP_BYTES, len(chosen)))
     taps: list[dict[str, Any]] = [{} for _ in collection.runs]
+    curves = SampleCurves(collection)
     with progress("writing", len(chosen), "images") as advance:
         for place, image in enumerate(chosen.tolist()):
             reason = ""
@@ -106,8 +107,12 @@ def _blocks(
             for known, new in zip(taps, detail["taps"], strict=True):
                 known |= new
             yield f"image-{place}", _json({**detail, "image": place, "taps": []})
+            for map in details.label_maps(image):
+                curves.add(image, map)
             advance(1)
     yield "taps", _json(taps)
+    seen["charts"]["thresholds"] += curves.charts()
+    yield "overview", _json(seen)
 
 
 def _json(value: Any) -> str:

@@ -10,10 +10,12 @@ import json
 import logging
 import re
 import secrets
+import signal
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +27,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from wsol_bench.common.harmless import printable_lines
 from wsol_bench.errors import ConfigError, WsolBenchError
@@ -114,7 +116,34 @@ def serve(
                 stop=lambda: setattr(server, "should_exit", True),
             )
         )
-        server.run(sockets=[listening])
+        with _ended_by_a_closed_terminal(server):
+            server.run(sockets=[listening])
+
+
+@contextmanager
+def _ended_by_a_closed_terminal(server: uvicorn.Server) -> Iterator[None]:
+    """End the server by SIGHUP as by Ctrl-C, which uvicorn sees to: at rest, then interrupted.
+
+    An exception amid an answer would leave the threads behind that give the answers.
+    """
+    number = getattr(signal, "SIGHUP", None)
+    in_main = threading.current_thread() is threading.main_thread()
+    if number is None or not in_main or signal.getsignal(number) == signal.SIG_IGN:
+        yield
+        return
+    received = []
+
+    def stop(*_: object) -> None:
+        received.append(number)
+        server.should_exit = True
+
+    before = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+    if received:
+        signal.raise_signal(number)
 
 
 def listener(port: int | None) -> socket.socket:
@@ -147,11 +176,12 @@ def page_app(collection: Collection, token: str) -> Starlette:
         "/lines/{number}.json": data.line,
         "/images/{number}.json": data.image,
         "/pictures/{number}.jpg": data.picture,
-        "/{rest:path}": data.nothing,
     }
-    routes = [Route(path, _with_sentences(endpoint)) for path, endpoint in endpoints.items()]
-    app = Starlette(routes=[Mount(f"/{token}", routes=routes)])
+    app = Starlette(
+        routes=[Route(f"/{token}{path}", _with_sentences(one)) for path, one in endpoints.items()]
+    )
     app.router.redirect_slashes = False
+    app.router.default = _sentence(404, "there is nothing at this address")
     return app
 
 
@@ -224,10 +254,6 @@ class _Answers:
             content = picture(Path(self._collection.images.paths[number]), longest)
         headers = {"Cache-Control": "private, max-age=3600"}
         return Response(content, headers=headers, media_type="image/jpeg")
-
-    def nothing(self, request: Request) -> Response:
-        """Whatever else is asked for."""
-        raise HTTPException(404, "there is nothing at this address")
 
 
 class Gate:

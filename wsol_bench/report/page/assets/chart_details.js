@@ -1,9 +1,10 @@
 // Charts of the lines that are drawn: over thresholds and IoUs, by size and instances, why boxes fail,
 // and how methods agree.
 
-/** @import { Bin, Overview } from "./types" */
-/** @import { ChartTheme } from "./chart_lines.js" */
+/** @import { Bin, Charts, Overview, ThresholdCurve } from "./types" */
+/** @import { ChartTheme, LineStyle } from "./chart_lines.js" */
 /** @import { ChartContext, Figure } from "./charts.js" */
+/** @import { LegendItem } from "./chart_legend.js" */
 
 import { chartName, lineStyles, plotText, sortedLines } from "./chart_lines.js";
 import { shortened } from "./chart_numbers.js";
@@ -53,7 +54,7 @@ export function thresholdFigure(context, number) {
     };
   }
   const styles = lineStyles(overview, lines, theme);
-  const at = (/** @type {import("./types").ThresholdCurve} */ curve, /** @type {number} */ threshold) => {
+  const at = (/** @type {ThresholdCurve} */ curve, /** @type {number} */ threshold) => {
     const distances = curve.thresholds.map((other) => Math.abs(other - threshold));
     return 100 * curve.shares[distances.indexOf(Math.min(...distances))];
   };
@@ -94,7 +95,7 @@ export function thresholdFigure(context, number) {
  * @param {ChartContext} context
  * @param {number[]} lines
  * @param {boolean} hasMarks
- * @returns {import("./chart_legend.js").LegendItem[]}
+ * @returns {LegendItem[]}
  */
 function lineLegend({ overview, theme }, lines, hasMarks) {
   return [...lineStyles(overview, lines, theme)].map(([line, style]) => ({
@@ -118,6 +119,7 @@ function thresholdMarks(name, symbol, points) {
     x: points.map(([x]) => x),
     y: points.map(([, y]) => y),
     marker: { symbol, size: 9, color: points.map(([, , color]) => color), line: { width: symbol.endsWith("-open") ? 2 : 0 } },
+    cliponaxis: false,
     hovertemplate: `${name}: threshold %{x:.3f}, %{y:.1f}%<extra></extra>`,
   };
 }
@@ -126,7 +128,7 @@ function thresholdMarks(name, symbol, points) {
  * @param {ChartContext} context
  * @param {number} line
  * @param {number[]} lines
- * @param {Map<number, import("./chart_lines.js").LineStyle>} styles
+ * @param {Map<number, LineStyle>} styles
  * @param {number[]} x
  * @param {number[]} shares
  * @returns {Record<string, any>}
@@ -452,7 +454,7 @@ export function agreementFigure(context) {
  */
 
 /**
- * @param {import("./types").Charts["agreement"][number] | undefined} pair
+ * @param {Charts["agreement"][number] | undefined} pair
  * @param {number} row
  * @returns {AgreementCell} `a` is the row's line.
  */

@@ -2,6 +2,7 @@
 
 /** @import { Line } from "./types" */
 /** @import { ChartContext, Figure } from "./charts.js" */
+/** @import { LegendItem } from "./chart_legend.js" */
 
 import { modelStyle, plotText, sortedLines } from "./chart_lines.js";
 import { fewDigits, intervalText, modelTitle, numberText } from "./numbers.js";
@@ -102,7 +103,7 @@ export function intervalFigure(context) {
 /**
  * @param {ChartContext} context
  * @param {number[]} models
- * @returns {import("./chart_legend.js").LegendItem[]} Empty if there is only one model.
+ * @returns {LegendItem[]} Empty if there is only one model.
  */
 function modelLegend({ overview, theme }, models) {
   if (models.length < 2) return [];

@@ -3,6 +3,7 @@
 /** @import { NumberInfo, Overview, Source } from "./types" */
 /** @import { State } from "./state.js" */
 /** @import { ChartTheme } from "./chart_lines.js" */
+/** @import { LegendItem } from "./chart_legend.js" */
 
 import { agreementFigure, binFigure, failureFigure, iouFigure, thresholdFigure } from "./chart_details.js";
 import { chartLegend } from "./chart_legend.js";
@@ -37,7 +38,7 @@ import { getState, onState, setState } from "./state.js";
  * @property {Record<string, any>} [layout]
  * @property {number} [height]
  * @property {{titles: string[], rows: (string | HTMLElement)[][]}} [table]
- * @property {import("./chart_legend.js").LegendItem[]} [legend]
+ * @property {LegendItem[]} [legend]
  * @property {string} [note]
  * @property {number[]} [lines] Lines that are drawn, of a chart of few lines.
  * @property {(point: any) => Partial<State> | null} [pick] The state that a click on a point asks for.
@@ -170,7 +171,8 @@ function chartControls(overview) {
     overview.models.map((_, i) => h("option", { value: i }, modelTitle(overview, i))),
   );
   const ticks = h("div", { class: "chart-ticks" });
-  const chooser = popover("", ticks);
+  const usual = h("button", { class: "button", type: "button", onclick: () => setState({ lines: "" }) }, "Usual lines");
+  const chooser = popover("", h("div", {}, usual, ticks));
   const label = /** @type {HTMLElement} */ (chooser.querySelector(".popover-label"));
   const about = h("p", { class: "chart-about muted" });
   const element = h(
@@ -216,7 +218,7 @@ function aboutLines({ overview, info, model }, drawn, chosen) {
  * @param {number[]} drawn
  */
 function fillTicks(ticks, { overview }, drawn) {
-  const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.closest("label")?.dataset.line;
+  const focused = document.activeElement?.closest("[data-line]")?.getAttribute("data-line");
   const set = (/** @type {number[]} */ lines) => setState({ lines: [...lines].sort((a, b) => a - b).join(",") });
   const groups = overview.models.map((_, model) => {
     const own = overview.lines.flatMap((line, i) => (line.model === model && line.status === "ok" ? i : []));
@@ -233,16 +235,26 @@ function fillTicks(ticks, { overview }, drawn) {
       "fieldset",
       {},
       h("legend", {}, modelTitle(overview, model)),
-      h("button", { class: "chart-link", type: "button", onclick: () => set([...new Set([...drawn, ...own])]) }, "all"),
-      h("button", { class: "chart-link", type: "button", onclick: () => set(drawn.filter((i) => !own.includes(i))) }, "none"),
+      linesButton("all", model, () => set([...new Set([...drawn, ...own])])),
+      linesButton("none", model, () => set(drawn.filter((i) => !own.includes(i)))),
       h("div", { class: "chart-tick-columns" }, boxes),
     );
   });
-  const usual = h("button", { class: "button", type: "button", onclick: () => setState({ lines: "" }) }, "Usual lines");
-  replaceChildren(ticks, usual, groups);
-  if (focused === undefined) return;
-  const input = ticks.querySelector(`[data-line="${CSS.escape(focused)}"] input`);
-  if (input instanceof HTMLElement) input.focus();
+  replaceChildren(ticks, groups);
+  if (!focused) return;
+  const part = ticks.querySelector(`[data-line="${CSS.escape(focused)}"]`);
+  const control = part?.querySelector("input") ?? part;
+  if (control instanceof HTMLElement) control.focus();
+}
+
+/**
+ * @param {string} text
+ * @param {number} model
+ * @param {() => void} onClick
+ * @returns {HTMLButtonElement}
+ */
+function linesButton(text, model, onClick) {
+  return h("button", { class: "chart-link", type: "button", "data-line": `${text} ${model}`, onclick: onClick }, text);
 }
 
 /**
@@ -391,7 +403,7 @@ function wholeLayout({ layout = {}, height = 360 }, theme, width) {
     ...axis,
     ...usual,
     ...own,
-    title: own?.title && { standoff: 8, ...own.title, font: { size: 12, color: theme.muted } },
+    title: own?.title && { standoff: 10, ...own.title, font: { size: 12, color: theme.muted } },
   });
   return {
     showlegend: false,

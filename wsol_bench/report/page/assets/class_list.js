@@ -2,6 +2,7 @@
 
 /** @import { Bin, Overview } from "./types" */
 /** @import { ChartContext } from "./charts.js" */
+/** @import { BinNumber } from "./chart_details.js" */
 
 import { binNumber, numberTitle } from "./chart_details.js";
 import { sortedLines } from "./chart_lines.js";
@@ -83,7 +84,7 @@ function chosenLine(overview, lines, { info, model }) {
 /**
  * @param {string} title
  * @param {Bin[]} bins
- * @param {import("./chart_details.js").BinNumber} number
+ * @param {BinNumber} number
  * @param {number} line
  * @param {Overview} overview
  * @returns {HTMLElement}

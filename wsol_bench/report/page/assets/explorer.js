@@ -98,11 +98,11 @@ export function explorerView(source) {
   onState((state, changed) => {
     if (state.view !== "images") return;
     const keys = [...changed];
-    if (keys.every((key) => largeOnly.has(key))) return; // the large view follows by itself
+    if (ready && keys.every((key) => largeOnly.has(key))) return; // the large view follows by itself
     if (viewer.element.open && keys.every((key) => looks.has(key))) stale = true;
     else void refresh();
   });
-  void refresh();
+  if (getState().view === "images") void refresh();
   addGridKeys(grid, bar.focusSearch);
   return h(
     "div",

@@ -157,7 +157,7 @@ function outcomeField(overview) {
       none.hidden = rows.some((_, code) => occurring.has(code));
       rows.forEach(({ outcome, box, count, bar, element }, code) => {
         box.checked = wanted.has(outcome.name);
-        element.hidden = !occurring.has(code) && !box.checked;
+        element.hidden = !occurring.has(code) && !box.checked && outcome.name !== "hit";
         element.classList.toggle("empty", counts[code] === 0);
         count.textContent = counts[code].toLocaleString("en-US");
         bar.style.width = `${total ? (100 * counts[code]) / total : 0}%`;

@@ -26,7 +26,7 @@ export function allShortcuts() {
 export function listenToKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (keyBelongsTo(event.target, event.key)) return;
+    if (keyBelongsTo(event.target, event.key) || document.querySelector("dialog.sheet[open]")) return;
     const meant = pageShortcuts.find(({ keys, when }) => keys.includes(event.key) && (!when || when()));
     if (!meant) return;
     event.preventDefault();

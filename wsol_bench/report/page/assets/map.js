@@ -16,7 +16,6 @@ import { bytesOfBase64, inflateBytes } from "./bytes.js";
  * @returns {Promise<Float32Array>}
  */
 export async function unpackMaps(pack) {
-  if (!pack) return new Float32Array();
   const halves = new Uint16Array(await inflateBytes(bytesOfBase64(pack)));
   halfFloatValues ??= valuesOfHalfFloats();
   const values = new Float32Array(halves.length);
@@ -51,7 +50,7 @@ export function mapAt(values, { first, height, width }) {
  *
  * @param {LocalizationMap} map
  * @param {[number, number]} input Height and width of the network's input.
- * @param {Record<string, Taps>} taps `Detail.taps`
+ * @param {Record<string, Taps>} taps `Detail.taps` of the run.
  * @param {Rule} rule
  * @returns {Float32Array}
  */
@@ -165,16 +164,36 @@ export function boxAtThreshold(map, large, placement, rule, threshold) {
  * @returns {number}
  */
 export function levelAt(map, large, rule, threshold) {
-  if (!map.values.every(Number.isFinite)) return NaN;
+  const [low, high] = extremaOfMap(map, large, rule);
+  if (rule.of === "range") return low + threshold * (high - low);
+  return high > 0 ? threshold * high : NaN;
+}
+
+/**
+ * The extrema of each map that its levels are fractions of, by the map at the input's size: they are
+ * the same at every threshold.
+ *
+ * @type {WeakMap<Float32Array, [number, number]>}
+ */
+const extremaOfLargeMaps = new WeakMap();
+
+/**
+ * @param {LocalizationMap} map
+ * @param {Float32Array} large
+ * @param {Rule} rule
+ * @returns {[number, number]} NaN if a value of the map is not finite.
+ */
+function extremaOfMap(map, large, rule) {
+  const known = extremaOfLargeMaps.get(large);
+  if (known) return known;
   const measured = rule.measured_on === "upsampled" ? large : rectifiedBefore(map.values, rule);
-  let low = Infinity;
-  let high = -Infinity;
+  let [low, high] = map.values.every(Number.isFinite) ? [Infinity, -Infinity] : [NaN, NaN];
   for (let i = 0; i < measured.length; i++) {
     if (measured[i] < low) low = measured[i];
     if (measured[i] > high) high = measured[i];
   }
-  if (rule.of === "range") return low + threshold * (high - low);
-  return high > 0 ? threshold * high : NaN;
+  extremaOfLargeMaps.set(large, [low, high]);
+  return [low, high];
 }
 
 // A run is a stretch of pixels in one row that reach the level. Runs are numbered in raster order; a

@@ -3,7 +3,7 @@
 
 /** @import { Placement } from "./types" */
 
-import { h } from "./dom.js";
+import { h, svg } from "./dom.js";
 import { heatLegend } from "./heatmap.js";
 
 /**
@@ -171,9 +171,24 @@ export function overlayLegend() {
   return h(
     "p",
     { class: "legend" },
-    h("span", { class: "legend-item" }, h("span", { class: "legend-box truth" }), "ground truth"),
-    h("span", { class: "legend-item" }, h("span", { class: "legend-box right" }), "✓ box that hits"),
-    h("span", { class: "legend-item" }, h("span", { class: "legend-box wrong" }), "✕ box that misses"),
+    h("span", { class: "legend-item" }, legendBox(boxInk.truth, ""), "ground truth"),
+    h("span", { class: "legend-item" }, legendBox(boxInk.hit, "4 2.5"), "✓ box that hits"),
+    h("span", { class: "legend-item" }, legendBox(boxInk.miss, "4 2.5"), "✕ box that misses"),
     heatLegend(),
+  );
+}
+
+/**
+ * A box as pictures show it, on the gray of no picture in particular.
+ *
+ * @param {string} ink
+ * @param {string} dash
+ */
+function legendBox(ink, dash) {
+  return svg(
+    "svg",
+    { class: "legend-box", viewBox: "0 0 26 18", width: 26, height: 18, "aria-hidden": "true" },
+    svg("rect", { width: 26, height: 18, rx: 2, fill: "#565d66" }),
+    svg("rect", { x: 4, y: 4, width: 18, height: 10, fill: "none", stroke: ink, "stroke-width": 2, "stroke-dasharray": dash || false }),
   );
 }

@@ -12,11 +12,14 @@ import { defaultState, getState, onState, setState } from "./state.js";
 import { summaryView } from "./summary.js";
 import { themeButton, toggleTheme } from "./theme.js";
 
-/** The parts of the page, by the name that the state has for them. */
+/**
+ * The parts of the page, by the name that the state has for them. A part is made when it is opened for
+ * the first time; the explorer at once, since the help names its keys.
+ */
 const pageParts = [
-  { name: "summary", title: "Summary", make: summaryView },
-  { name: "charts", title: "Charts", make: chartsView },
-  { name: "images", title: "Images", make: explorerView },
+  { name: "summary", title: "Summary", make: summaryView, atOnce: false },
+  { name: "charts", title: "Charts", make: chartsView, atOnce: false },
+  { name: "images", title: "Images", make: explorerView, atOnce: true },
 ];
 
 /**
@@ -52,7 +55,7 @@ export function pageShell(given) {
 }
 
 /**
- * The tabs, and a panel for each part. A part is made when it is opened for the first time.
+ * The tabs, and a panel for each part.
  *
  * @param {Source} source
  */
@@ -72,11 +75,11 @@ function partsOf(source) {
     if (wanted === shown) return;
     if (shown >= 0) scrolled[shown] = window.scrollY;
     shown = wanted;
-    pageParts.forEach(({ make }, n) => {
+    pageParts.forEach(({ make, atOnce }, n) => {
       tabs[n].setAttribute("aria-selected", String(n === wanted));
       tabs[n].tabIndex = n === wanted ? 0 : -1;
       panels[n].hidden = n !== wanted;
-      if (n === wanted && !panels[n].firstChild) panels[n].append(make(source));
+      if ((n === wanted || atOnce) && !panels[n].firstChild) panels[n].append(make(source));
     });
     window.scrollTo(0, scrolled[wanted]);
   }
@@ -138,22 +141,22 @@ function helpDialog() {
   const element = h(
     "dialog",
     { class: "sheet", "aria-labelledby": "help-title" },
-    h("div", { class: "sheet-head" }, h("h2", { id: "help-title" }, "Keys"), close),
+    h("div", { class: "sheet-head" }, h("h2", { id: "help-title", tabindex: "-1", autofocus: true }, "Keys"), close),
     keys,
   );
   close.addEventListener("click", () => element.close());
   return {
     element,
     open() {
-      const places = new Map(allShortcuts().map((each) => [each.where, allShortcuts().filter(({ where }) => where === each.where)]));
+      const ofPlace = (/** @type {string} */ place) => allShortcuts().filter(({ where }) => where === place);
       replaceChildren(
         keys,
-        [...places].map(([where, shortcuts]) =>
+        ["Everywhere", "Images", "Large view"].map((where) =>
           h(
             "tbody",
             {},
             h("tr", {}, h("th", { colspan: "2", scope: "rowgroup" }, where)),
-            shortcuts.map((each) => h("tr", {}, h("td", {}, each.keys.map((key) => [h("kbd", {}, keyText(key)), " "]).flat()), h("td", {}, each.what))),
+            ofPlace(where).map((each) => h("tr", {}, h("td", {}, each.keys.map((key) => [h("kbd", {}, keyText(key)), " "]).flat()), h("td", {}, each.what))),
           ),
         ),
       );

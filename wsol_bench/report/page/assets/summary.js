@@ -58,6 +58,7 @@ function runSection(overview, run, position) {
   const frame = h("div", { class: "summary-frame" });
   const chooser = h("div", { class: "summary-chooser" });
   const facts = runFacts(overview, run, lines);
+  const usual = h("button", { class: "button", type: "button", onclick: () => setState({ columns: "" }) }, "Usual columns");
   const findings = run.findings.length
     ? h("button", { class: "summary-findings-link", type: "button" }, findingsText(run.findings.length))
     : null;
@@ -89,7 +90,7 @@ function runSection(overview, run, position) {
       h(
         "div",
         { class: "summary-tools" },
-        popover("Columns", chooser),
+        popover("Columns", h("div", {}, chooser, usual)),
         copyButton("Copy CSV", "Copies the table as CSV: fractions, all digits", () =>
           summaryCsv(overview, tableLines(lines, columns), shown()),
         ),
@@ -162,7 +163,6 @@ function fillChooser(chooser, columns) {
       );
       return h("fieldset", {}, h("legend", {}, title), boxes);
     }),
-    h("button", { class: "button", type: "button", onclick: () => setState({ columns: "" }) }, "Usual columns"),
   );
   const input = focused && chooser.querySelector(`[data-column="${CSS.escape(focused)}"] input`);
   if (input instanceof HTMLElement) input.focus();

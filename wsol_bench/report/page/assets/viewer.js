@@ -16,7 +16,7 @@ import { hitSign, overlayLegend } from "./overlay.js";
 import { resultWords, shownResult } from "./shown_result.js";
 import { getState, onState, setState } from "./state.js";
 import { thresholdControls } from "./threshold_controls.js";
-import { classTable, methodTile, overlaidPicture, rowNumbers } from "./viewer_parts.js";
+import { classTable, methodTile, overlaidPicture, reducedWords, rowNumbers } from "./viewer_parts.js";
 
 /**
  * The large view, which opens and closes as the state says.
@@ -72,6 +72,7 @@ export function imageViewer(source, loader, onClosed) {
   /** @type {LoadedImage | null} */
   let loaded = null;
   let image = -1;
+  let opened = ""; // id that the state asked for
   let frame = 0;
   /** @type {ReturnType<typeof methodTile>[]} */
   let tiles = [];
@@ -103,20 +104,23 @@ export function imageViewer(source, loader, onClosed) {
       document.documentElement.classList.add("viewer-open");
     }
     const number = numberOfId.get(state.image) ?? -1;
-    if (number !== image || (number >= 0 && !loaded)) void openImage(number);
+    if (state.image !== opened) void openImage(state.image, number);
     else schedule();
   }
 
-  /** @param {number} number */
-  async function openImage(number) {
+  /**
+   * @param {string} id
+   * @param {number} number Position of the image; -1 if the page does not have it.
+   */
+  async function openImage(id, number) {
     const { index } = /** @type {GridView} */ (view);
     if (loaded && image !== number) forgetLarge(loaded);
-    image = number;
+    [image, opened] = [number, id];
     loaded = loader.get(number) ?? null;
     classesShown = "";
     const known = number >= 0;
     for (const part of [stage, controls.element, numbers, body.lastElementChild]) /** @type {HTMLElement} */ (part).hidden = !known;
-    notice.textContent = known ? "" : `This page has no image “${getState().image}”. ${overview.sampling}`;
+    notice.textContent = known ? "" : `This page has no image “${id}”. ${overview.sampling}`;
     writeHead(known ? index : null);
     if (!known) return;
     fit();
@@ -256,7 +260,7 @@ export function imageViewer(source, loader, onClosed) {
     if (getState().image && getState().view === "images") setState({ image: "" });
     const closed = image;
     if (loaded) forgetLarge(loaded);
-    [image, loaded] = [-1, null];
+    [image, loaded, opened] = [-1, null, ""];
     onClosed(closed);
   });
   new ResizeObserver(() => {
@@ -324,6 +328,7 @@ function resultLine(overview, line, shown, classes) {
     h("span", { class: `verdict ${color}` }, `${hitSign(shown.hit)} ${resultWords(shown)}`.trim()),
     h("span", {}, iouText(shown.iou, shown.least)),
   );
+  if (shown.row.map?.reduced) words.push(h("span", { class: "muted" }, reducedWords));
   if (shown.row.no_map) words.push(h("span", { class: "muted" }, `No heatmap: ${shown.row.no_map}`));
   return words;
 }

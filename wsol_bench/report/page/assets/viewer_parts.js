@@ -196,6 +196,8 @@ export function methodTile(source, line) {
   };
 }
 
+export const reducedWords = "This page has a smaller picture of the map, so its box stays that of its own threshold.";
+
 /**
  * @param {ShownResult | null} result
  * @returns {HTMLElement[]}
@@ -208,7 +210,7 @@ function tileWords(result) {
     h("span", { class: color }, `${hitSign(result.hit)} ${word}`.trim()),
     h("span", { class: "muted" }, iouText(result.iou, result.least)),
   ];
-  const why = result.row.map?.reduced ? "smaller picture of the map" : result.row.no_map;
-  if (why) words.push(h("span", { class: "muted no-map", title: why }, why));
+  if (result.row.map?.reduced) words.push(h("span", { class: "muted no-map", title: reducedWords }, "map shown smaller"));
+  else if (result.row.no_map) words.push(h("span", { class: "muted no-map", title: result.row.no_map }, result.row.no_map));
   return words;
 }

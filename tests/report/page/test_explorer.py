@@ -1,0 +1,293 @@
+"""The image explorer and the large view, in a browser, on the report of a small run."""
+
+import base64
+import json
+import re
+import zlib
+
+import numpy as np
+import pytest
+from browser import serious_faults
+
+from wsol_bench.boxes.component import largest_component_box
+from wsol_bench.geometry import box_iou
+from wsol_bench.metrics.failure_modes import failure_modes
+from wsol_bench.report.page.document import page_html
+from wsol_bench.report.page.file import write_report
+from wsol_bench.runs.stored_run import StoredRun
+from wsol_bench.scoring.upsampling import upsample
+
+HOSTILE = "<img src=x onerror='window.ran = 1'>"
+BLOCK = re.compile(r'<script type="application/json" id="([^"]+)">(.*?)</script>', re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def report(run, tmp_path_factory):
+    """The file of the run's page."""
+    file = tmp_path_factory.mktemp("page") / "report.html"
+    write_report([run.folder], file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def blocks(report):
+    """The data of the page, by block."""
+    return {name: text for name, text in BLOCK.findall(report.read_text()) if name != "plotly"}
+
+
+@pytest.fixture
+def explorer(report, opened):
+    """Opens the explorer in a state, when its images are there."""
+
+    def open_it(state="", **options):
+        page = opened(f"{report.as_uri()}#view=images&{state}", **options)
+        page.locator(".explorer-count:not(:has-text('Loading'))").wait_for()
+        return page
+
+    return open_it
+
+
+def texts(page):
+    """What is said of each image that is shown, in their order."""
+    return page.locator(".card img").evaluate_all("(pictures) => pictures.map(({ alt }) => alt)")
+
+
+def ids(page):
+    """Ids of the images that are shown, in their order."""
+    return [re.search(r"image (\S+?)(,|$)", text)[1] for text in texts(page)]
+
+
+def settled_address(page):
+    """The address, which the page writes a moment later."""
+    page.wait_for_timeout(300)
+    return page.url
+
+
+def label_rows(run, method):
+    """The run's rows of the label of each image, by image."""
+    rows = run.rows[run.rows["method"] == method]
+    labels = run.images.drop_duplicates("image_id").set_index("image_id")["label"]
+    own = rows[rows["class"].to_numpy() == labels[rows["image_id"]].to_numpy()]
+    return own.drop_duplicates("image_id").set_index("image_id")
+
+
+def test_all_images_are_shown_with_the_run_s_iou(explorer, run):
+    page = explorer()
+    iou = label_rows(run, "cam")["iou"]
+    assert ids(page) == list(dict.fromkeys(run.images["image_id"]))
+    assert page.locator(".explorer-count").inner_text() == f"{len(iou)} images"
+    for image, text in zip(ids(page), texts(page), strict=True):
+        shown = float(re.search(r"IoU (\d\.\d+)", text)[1])
+        assert abs(shown - iou[image]) <= 0.005
+        assert (iou[image] >= 0.5) == text.endswith(", hit")
+
+
+def test_filters_and_orders_are_in_the_address(explorer, run):
+    page = explorer()
+    page.get_by_role("combobox", name="Method").select_option("center_gaussian")
+    page.get_by_role("combobox", name="Sort").select_option("iou")
+    page.locator(".outcome", has_text="too large").click()
+    rows = label_rows(run, "center_gaussian")
+    found = rows[failure_modes(rows.reset_index(), run.images).to_numpy() == "too_large"]
+    assert 0 < len(found) < len(rows)
+    page.get_by_text(f"{len(found)} of {len(rows)} images", exact=True).wait_for()
+    assert ids(page) == found["iou"].sort_values(kind="stable").index.tolist()
+    state = settled_address(page).partition("#")[2]
+    assert set(state.split("&")) == {"view=images", "line=2", "sort=iou", "outcome=too_large"}
+    assert ids(explorer(state)) == ids(page)
+
+
+def test_chips_take_filters_away(explorer):
+    page = explorer("text=nothing+has+this&flag=counted")
+    assert page.locator(".explorer-count").inner_text() == "0 of 10 images"
+    assert page.locator(".explorer-empty").is_visible()
+    assert page.locator(".card").count() == 0
+    page.get_by_label("Remove filter: “nothing has this”").click()
+    page.locator(".card").first.wait_for()
+    assert page.locator(".chip").all_inner_texts() == ["counted in the error ×", "Clear"]
+    page.get_by_text("Clear", exact=True).click()
+    page.locator(".chip").first.wait_for(state="detached")
+
+
+def test_a_hits_and_b_misses(explorer, run):
+    page = explorer("a=0&b=2")
+    first, second = (label_rows(run, name)["iou"] >= 0.5 for name in ("cam", "center_gaussian"))
+    assert ids(page) == first[first & ~second].index.tolist()
+    page.get_by_label("Swap A and B").click()
+    page.get_by_text("0 of 10 images").wait_for()
+    assert not (second & ~first).any()
+    assert {"a=2", "b=0"} < set(settled_address(page).split("&"))
+
+
+def test_keys_move_open_and_close(explorer):
+    page = explorer()
+    order = ids(page)
+    viewer = page.locator("dialog.viewer")
+
+    def focused():
+        return page.evaluate("document.activeElement.querySelector('img')?.alt ?? ''")
+
+    page.keyboard.press("j")
+    assert order[0] in focused()
+    page.keyboard.press("ArrowRight")
+    assert order[1] in focused()
+    page.keyboard.press("End")
+    assert order[-1] in focused()
+    page.keyboard.press("Home")
+    assert order[0] in focused()
+    page.keyboard.press("Enter")
+    viewer.wait_for()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("j")
+    assert f"image={order[2]}" in settled_address(page)
+    assert viewer.locator(".viewer-place").inner_text() == f"3 of {len(order)}"
+    page.keyboard.press("k")
+    page.keyboard.press("Escape")
+    viewer.wait_for(state="hidden")
+    assert order[1] in focused()
+    assert "image=" not in settled_address(page)
+    page.keyboard.press("/")
+    page.keyboard.type("hjt?")  # text, and no keys
+    assert page.get_by_label("Search").input_value() == "hjt?"
+    assert page.locator("dialog[open]").count() == 0
+
+
+def test_back_leaves_the_large_view(explorer):
+    page = explorer()
+    page.locator(".card").nth(3).click()
+    page.locator("dialog.viewer").wait_for()
+    page.go_back()
+    page.locator("dialog.viewer").wait_for(state="hidden")
+    page.go_forward()
+    page.locator("dialog.viewer").wait_for()
+
+
+def written(file, blocks):
+    """The file of a page with these data."""
+    file.write_text("".join(page_html("A page", blocks.items())), encoding="utf-8")
+    return file.as_uri()
+
+
+def test_the_slider_gives_the_boxes_of_python(blocks, run, opened, tmp_path):
+    """Box and IoU at other thresholds are those that Python takes from the same map."""
+    detail = json.loads(blocks["image-3"])
+    row = next(row for row in detail["rows"] if row["line"] == 0 and row["is_label"])
+    place = row["map"]
+    y, x = np.indices((place["height"], place["width"]))
+    small = np.exp(-np.hypot(y - place["height"] / 3, x - place["width"] / 2)).astype("<f2")
+    values = np.frombuffer(zlib.decompress(base64.b64decode(detail["pack"])), "<f2").copy()
+    values[place["first"] :][: small.size] = small.ravel()
+    detail["pack"] = base64.b64encode(zlib.compress(values.tobytes())).decode()
+    changed = {**blocks, "image-3": json.dumps(detail)}
+    image = json.loads(blocks["index"])["ids"][3]
+    address = written(tmp_path / "page.html", changed)
+    page = opened(f"{address}#view=images&image={image}")
+
+    protocol = StoredRun(run.folder.path).identity.protocol
+    size = (protocol.input.size,) * 2
+    [large] = upsample(small[None].astype(np.float32), size, protocol.map)
+    info = run.images.set_index("image_id").loc[image]
+    factor = np.array([info["width"], info["height"]] * 2) / size[0]
+    truth = np.asarray(info["boxes"], np.float64).reshape(-1, 4)
+    slider = page.get_by_label("Threshold of boxes")
+    slider.wait_for()
+    assert float(slider.input_value()) == protocol.box.threshold
+    seen = set()
+    for threshold in (0.05, 0.2, 0.35, 0.6, 0.9):
+        slider.fill(str(threshold))
+        box = largest_component_box(large, threshold=threshold) * factor
+        iou = box_iou(box[None], truth).max()
+        verdict, text = "hit" if iou >= 0.5 else "miss", f"IoU {iou:.2f}"
+        page.locator(f".viewer-result:has-text('{text}'):has-text('{verdict}')").wait_for()
+        seen.add(text)
+    assert len(seen) == 5
+    page.get_by_role("button", name="Each method's own").click()
+    page.locator(f".viewer-result:has-text('IoU {row['iou']:.2f}')").wait_for()
+
+
+def test_classes_are_chosen_by_key_and_click(explorer, run):
+    image = run.images["image_id"].iloc[0]
+    page = explorer(f"image={image}")
+    rows = run.rows[(run.rows["image_id"] == image) & (run.rows["method"] == "cam")]
+    chosen = page.locator(".classes tr.chosen")
+    label = label_rows(run, "cam").loc[image]
+    assert label["class"] in chosen.inner_text()
+    assert "label" in chosen.inner_text()
+    for rank in (2, 1):
+        page.keyboard.press(str(rank))
+        wnid = rows.set_index("rank")["class"][rank]
+        page.locator(f".classes tr.chosen:has-text('{wnid}')").wait_for()
+    page.locator(".classes tbody tr").nth(1).click()
+    assert "slot=" in settled_address(page)
+
+
+def test_every_method_is_beside_the_others(explorer, run):
+    page = explorer(f"image={run.images['image_id'].iloc[0]}")
+    tiles = page.locator(".tile")
+    tiles.nth(2).locator("text=IoU").wait_for()
+    assert tiles.count() == 3
+    image = run.images["image_id"].iloc[0]
+    for name, text in zip(
+        ("cam", "grad_cam", "center_gaussian"), tiles.all_inner_texts(), strict=True
+    ):
+        assert text.startswith(name)
+        assert f"IoU {label_rows(run, name).loc[image]['iou']:.2f}" in text
+    tiles.nth(1).click()
+    page.locator(".viewer-result strong:text-is('grad_cam')").wait_for()
+
+
+def test_a_link_to_an_image_that_is_not_there_says_so(explorer):
+    page = explorer("image=elsewhere")
+    page.get_by_text("no image “elsewhere”").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("dialog.viewer").wait_for(state="hidden")
+
+
+def test_texts_of_runs_stay_texts(blocks, opened, tmp_path):
+    index = json.loads(blocks["index"])
+    overview = json.loads(blocks["overview"])
+    index["ids"] = [f"{HOSTILE}{n}" for n in range(len(index["ids"]))]
+    for each in index["classes"]:
+        each["words"] = HOSTILE
+    for line in overview["lines"]:
+        line["name"] = line["method"] = HOSTILE
+    for name in ("title", "sampling"):
+        overview[name] = HOSTILE
+    for outcome in overview["outcomes"]:
+        outcome["title"] = outcome["meaning"] = HOSTILE
+    details = {
+        name: text.replace('"no_map":"', '"no_map":"<img src=x>')
+        for name, text in blocks.items()
+        if name.startswith("image-")
+    }
+    changed = {**blocks, **details, "index": json.dumps(index), "overview": json.dumps(overview)}
+    address = written(tmp_path / "page.html", changed)
+    page = opened(f"{address}#view=images&text=img&class={HOSTILE}")
+    page.get_by_text("Clear all").click()
+    page.locator(".card").first.click()
+    page.locator(".tile-result").first.wait_for()
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.ran") is None
+    assert page.locator("img[src='x'], img[onerror]").count() == 0
+    assert HOSTILE in page.locator(".viewer-title").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_it_is_accessible_and_fits(scheme, width, explorer, run):
+    page = explorer(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    assert serious_faults(page) == []
+    assert fits(page, width)
+    page.locator(".card").first.click()
+    page.locator(".tile-result").first.wait_for()
+    assert serious_faults(page) == []
+    assert fits(page, width)
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    page.locator("dialog.sheet").wait_for()
+    assert serious_faults(page) == []
+
+
+def fits(page, width):
+    """Return whether nothing is wider than the window."""
+    return page.evaluate("document.documentElement.scrollWidth") <= width

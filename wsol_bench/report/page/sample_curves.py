@@ -1,0 +1,80 @@
+"""Accuracy over the threshold on a report's images, for runs that took one box of each map."""
+
+from typing import Any
+
+import numpy as np
+
+from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, Protocol
+from wsol_bench.protocols.sections import Sweep, SweepBoxSection, SweepScoring
+from wsol_bench.report.page.collection import Collection
+from wsol_bench.report.page.details import LabelMap
+from wsol_bench.scoring.box_sweep import BoxSweep
+
+__all__ = ["SampleCurves"]
+
+_STEP = 0.005
+
+
+class SampleCurves:
+    """Counts, for each line and threshold, the images whose label's box is a hit.
+
+    A run under one threshold keeps no curve over thresholds. The maps of a report's images are at
+    hand, and so their boxes are taken at every threshold, by the run's own rule.
+
+    Args:
+        collection: the runs.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+        self._sweeps = [_swept(run.identity.protocol) for run in collection.runs]
+        self._hits: dict[int, list[np.ndarray]] = {}
+
+    def add(self, image: int, map: LabelMap) -> None:
+        """Count an image of a line, if the localization errors count it."""
+        line = self._collection.lines[map.line]
+        sweep = self._sweeps[self._collection.models[line.model].run]
+        if sweep is None or not line.counted[image]:
+            return
+        [bits] = sweep.score_maps(map.maps, map.batch).curves["hits"]
+        hits = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(sweep.thresholds))
+        self._hits.setdefault(map.line, []).append(hits)
+
+    def charts(self) -> list[dict[str, Any]]:
+        """A curve for each line that has maps, as ``ThresholdCurve``."""
+        curves = []
+        for line, hits in sorted(self._hits.items()):
+            sweep = self._sweeps[self._collection.models[self._collection.lines[line].model].run]
+            assert sweep is not None
+            thresholds = sweep.thresholds
+            shares = np.mean(hits, axis=0)
+            curves.append(
+                {
+                    "line": line,
+                    "number": "box_acc",
+                    "title": "box accuracy of this page's images",
+                    "thresholds": thresholds.round(6).tolist(),
+                    "shares": shares.round(6).tolist(),
+                    "best": float(thresholds[shares.argmax()]),
+                    "selected": None,
+                    "of": f"{len(hits)} images of this page",
+                }
+            )
+        return curves
+
+
+def _swept(protocol: Protocol) -> BoxSweep | None:
+    """A protocol of one box over all thresholds; None for others."""
+    if not isinstance(protocol, OneBoxProtocol):
+        return None
+    choices = protocol.box.model_dump(exclude={"threshold"})
+    return BoxSweep(
+        BoxSweepProtocol(
+            name=protocol.name,
+            input=protocol.input,
+            map=protocol.map,
+            box=SweepBoxSection(threshold=Sweep(step=_STEP), **choices),
+            scoring=SweepScoring(iou=protocol.scoring.iou, frame=protocol.scoring.frame),
+        ),
+        (),
+    )
