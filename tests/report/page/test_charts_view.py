@@ -71,9 +71,9 @@ CHARTS = {
     "by_size": [a_bin(i, name, 0.5) for i in range(13) for name in ("0.01-0.04", "0-0.01")],
     "by_instances": [a_bin(i, name, 0.25) for i in range(13) for name in ("1", "2", "5+")],
     "by_class": [
-        *(a_bin(1, f"n{k:08d}", k / 1000, words=f"class {k}") for k in range(1, 1000)),
+        *(a_bin(1, f"n{k:08d}", k / 1000, words=f"Class {k}") for k in range(1, 1000)),
         a_bin(1, "n99999999", 1.0, words=HOSTILE),
-        a_bin(0, "n00000001", 1.0, words="class 1"),
+        a_bin(0, "n00000001", 1.0, words="Class 1"),
     ],
     "failure_modes": [
         {"line": i, "of": of, "n_images": images, "share": [n / 40 for n in images]}
@@ -292,9 +292,9 @@ def test_classes_are_found_and_lead_to_their_images(charts):
     worst, best = page.locator(".class-columns section").all()
     assert worst.locator("li").count() == best.locator("li").count() == 20
     assert worst.locator(".class-words").first.inner_text() == HOSTILE
-    assert worst.locator(".class-words").nth(1).inner_text() == "class 999"
-    assert best.locator(".class-words").first.inner_text() == "class 1"
-    page.get_by_label("Search classes").fill("CLASS 12")
+    assert worst.locator(".class-words").nth(1).inner_text() == "Class 999"
+    assert best.locator(".class-words").first.inner_text() == "Class 1"
+    page.get_by_label("Search classes").fill("class 12")
     found = page.locator(".class-columns li")
     assert found.count() == 11  # 12 and 120 to 129
     assert page.locator(".class-columns h4").inner_text() == "11 classes found"
