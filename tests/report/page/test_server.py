@@ -109,9 +109,13 @@ def page(world):
 
 @pytest.fixture
 def copy(world, tmp_path):
-    """A copy of the run and its images, which a test may damage."""
+    """A copy of the run and its images, which a test may damage.
+
+    It has two parts of two images. A server reads the first part by itself.
+    """
     write_colors(tmp_path / "root")
-    run_experiment(color_experiment(tmp_path / "root", workers=0), out=tmp_path / "run")
+    experiment = color_experiment(tmp_path / "root", workers=0, part_size=2)
+    run_experiment(experiment, out=tmp_path / "run")
     return tmp_path
 
 
@@ -330,16 +334,16 @@ class TestFiles:
 
     def test_that_are_damaged_are_told_and_the_server_lives_on(self, copy):
         with served(copy / "run") as page:
-            (part,) = (copy / "run/rows").iterdir()
+            part = copy / "run/rows/000001.parquet"
             sound = part.read_bytes()
             part.write_bytes(sound[:-50] + bytes(50))
-            said = page.error("images/0.json", 500)
+            said = page.error("images/3.json", 500)
             assert f"{part} is damaged" in said
             assert page.ask("lines/0.json").status == 200
             part.unlink()
-            assert f"{part} is missing" in page.error("images/0.json", 500)
+            assert f"{part} is missing" in page.error("images/3.json", 500)
             part.write_bytes(sound)
-            assert page.ask("images/0.json").status == 200
+            assert page.ask("images/3.json").status == 200
 
     def test_that_are_no_picture_are_told(self, copy):
         """A picture that became a pipe would be waited for without end."""
@@ -365,6 +369,42 @@ class TestFiles:
                 assert "the terminal" in page.error("pictures/0.jpg", 500)
             assert page.ask("pictures/0.jpg").status == 200
         assert "ZeroDivisionError: \\x1b[2J\n" in capfd.readouterr().err
+
+
+class TestInABrowser:
+    def test_all_images_are_shown(self, page, opened):
+        seen = opened(f"{page.served.address}#view=images")
+        seen.get_by_text("4 images", exact=True).wait_for()
+        pictures = seen.locator(".card img")
+        assert pictures.count() == 4
+        seen.wait_for_function(
+            "[...document.querySelectorAll('.card img')].every((each) => each.naturalWidth > 0)"
+        )
+        pictures.first.click()
+        seen.locator("dialog.viewer").wait_for()
+        seen.wait_for_function(
+            "[...document.querySelectorAll('dialog.viewer img')].some((each) =>"
+            " each.naturalWidth === 224 && each.src.endsWith('pictures/0.jpg?longest=1280'))"
+        )
+
+    def test_a_server_that_has_ended_is_told(self, world, opened):
+        with served(world / "run") as page:
+            seen = opened(page.served.address)
+            seen.locator("#app > *").first.wait_for()
+        seen.evaluate("location.hash = '#view=images'")
+        seen.get_by_text("wsol-bench view does not answer; start it again").wait_for()
+        assert any("ERR_CONNECTION_REFUSED" in fault for fault in opened.taken_faults())
+
+    def test_what_is_damaged_is_told(self, copy, opened):
+        with served(copy / "run") as page:
+            seen = opened(page.served.address)
+            part = copy / "run/rows/000001.parquet"
+            part.write_bytes(b"damaged")
+            shutil.rmtree(copy / "root")
+            seen.evaluate("location.hash = '#view=images'")
+            seen.locator(".card").last.click()
+            seen.locator("dialog.viewer", has_text=f"{part} is damaged").wait_for()
+            opened.taken_faults()
 
 
 class TestListener:

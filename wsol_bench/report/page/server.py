@@ -15,7 +15,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,6 +182,7 @@ def page_app(collection: Collection, token: str) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.router.default = _sentence(404, "there is nothing at this address")
+    threading.Thread(target=data.read_ahead, daemon=True).start()
     return app
 
 
@@ -217,6 +218,11 @@ class _Answers:
         assert policy is not None
         # What a page may not say of itself in a meta element is said here.
         self._policy = f"{policy[1]}; frame-ancestors 'none'"
+
+    def read_ahead(self) -> None:
+        """Read the first image: what that imports takes seconds, which nobody should wait for."""
+        with suppress(Exception):  # who asks for the image is told
+            self._details.of(0)
 
     def page(self, request: Request) -> Response:
         """The page, with the overview in it."""
