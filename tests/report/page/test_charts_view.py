@@ -219,10 +219,11 @@ def test_few_lines_are_drawn_unless_the_reader_chooses(charts):
 
 def test_curves_over_thresholds_and_ious(charts):
     page = charts()
-    *curves, best, selected = traces(page, "thresholds")
+    *curves, own, best, selected = traces(page, "thresholds")
     assert [curve["customdata"][0] for curve in curves] == [0, 1, 2]
     assert curves[0]["x"] == [0, 0.25, 0.5, 1]
     assert curves[0]["y"] == [50, 75, 62.5, 0]
+    assert (own["x"][0], own["y"][0], own["marker"]["symbol"]) == (0.15, 75, "x")
     assert (best["x"][0], best["y"][0]) == (0.25, 75)
     assert (selected["x"][0], selected["y"][0]) == (0.5, 62.5)
     assert table(page, "thresholds")[1] == ["method 0", "0.25", "75.00", "0.5", "62.50"]
