@@ -55,6 +55,8 @@ def results(tmp_path_factory):
         "a wrong name": ["run", config, "--set", "methods=[grad_camm]"],
         "run": ["run", config, "--out", run],
         "analyze": ["analyze", run],
+        "report": ["report", run],
+        "rescore": ["rescore", run, "--protocol", "gradcam-2017"],
         "merge": ["merge", "--out", str(folder / "merged"), run],
     }
     process = subprocess.run(
@@ -75,7 +77,7 @@ def test_a_run_without_a_network_needs_none(results):
     assert (results["run"]["code"], results["run"]["heavy"]) == (0, [])
 
 
-@pytest.mark.parametrize("command", ["analyze", "merge"])
+@pytest.mark.parametrize("command", ["analyze", "report", "rescore", "merge"])
 def test_what_reads_a_run_needs_none(results, command):
     assert (results[command]["code"], results[command]["heavy"]) == (0, [])
 

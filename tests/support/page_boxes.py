@@ -110,9 +110,12 @@ def of_page(page, cases):
     return json.loads(page.evaluate(OF_CASES, _as_json(cases)))
 
 
-def details_of_page(page, overview, details):
-    """Of each image, and each of its rows with a map, the box and its best IoU."""
-    text = json.dumps({"overview": overview, "details": details})
+def details_of_page(page, seen, details):
+    """Of each image, and each of its rows with a map, the box and its best IoU.
+
+    ``seen`` is the page's `Overview`, ``details`` has the `Detail` of each image.
+    """
+    text = json.dumps({"overview": seen, "details": details})
     return json.loads(page.evaluate(OF_DETAILS, text))
 
 

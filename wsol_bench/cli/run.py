@@ -74,7 +74,7 @@ Actors = Annotated[
 def demo(
     out: Out = None, limit: Limit = None, device: Device = None, as_json: AsJson = False
 ) -> None:
-    """Evaluate CAM and Grad-CAM on the embedded data set.
+    """Evaluate some map methods on the embedded data set.
 
     Needs no data and no download: the small network comes with the package, and the 300 images are
     drawn into the cache folder when they are first needed.

@@ -57,7 +57,7 @@ def taps(before: int, after: int, section: MapSection) -> Taps:
     if section.align_corners:
         place = place * _ratio(before - 1, max(after - 1, 1))
     elif section.upsample == "bilinear":
-        place = np.maximum((place + 0.5) * _ratio(before, after) - 0.5, 0)
+        place = (place + 0.5) * _ratio(before, after) - 0.5
     else:
         place = _fused(place + 0.5, _ratio(before, after), -0.5)
     left = np.minimum(np.floor(place), before - 1)

@@ -1,4 +1,4 @@
-"""The browser that the tests of the page share."""
+"""What the tests of the page share: the browser, and a report."""
 
 import pytest
 from browser import Opened, chromium
@@ -6,9 +6,9 @@ from browser import Opened, chromium
 from wsol_bench.report.page.file import write_report
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium, started once; it ends with these tests, because an event loop runs meanwhile."""
+    """Chromium. It ends with a file of tests, because asyncio.run fails as long as it is open."""
     with chromium() as browser:
         yield browser
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from difficult_maps import SHAPES
 from page_boxes import (
+    PLACE,
     Case,
     cases_of_run,
     details_of_page,
@@ -134,6 +135,16 @@ def test_boxes_are_pythons_by_published_protocols(page, name, mode):
     assert_same(page, list(cases_of(MAPS, protocol, np.random.default_rng(0))))
 
 
+def test_the_first_map_of_a_page_may_have_as_many_runs_as_can_be(browser):
+    """The page keeps the arrays of runs from map to map, so a later map would find room."""
+    changes = {"input": {"size": 5}, "map": {"upsample": "nearest"}}
+    protocol = load_protocol("gradcam-2017", changes)
+    checkers = stored(1 - np.indices((5, 5)).sum(axis=0) % 2)
+    with modules_in(browser) as page:
+        found = assert_same(page, list(cases_of([checkers], protocol, np.random.default_rng(0))))
+    assert found[-1][0] == [0, 0, SIZES[0][1], SIZES[0][0]]
+
+
 @pytest.mark.parametrize("of_map", [of_map for of_map, _ in RULES[::16]])
 @pytest.mark.parametrize(("mode", "aligned"), MODES)
 def test_upsampled_maps_are_pythons(page, mode, aligned, of_map):
@@ -149,18 +160,18 @@ def test_upsampled_maps_are_pythons(page, mode, aligned, of_map):
 
 def test_every_float16_has_its_value(page):
     every = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    script = """async (pack) => {
-      const { unpackMaps } = await import("http://page.test/map.js");
+    script = """async ([module, pack]) => {
+      const { unpackMaps } = await import(module);
       return Array.from(await unpackMaps(pack));
     }"""
-    ours = np.array(page.evaluate(script, packed(every)))
+    ours = np.array(page.evaluate(script, [f"{PLACE}map.js", packed(every)]))
     np.testing.assert_array_equal(ours, every.astype(np.float64))
     assert np.array_equal(np.signbit(ours[every == 0]), np.signbit(every[every == 0]))
 
 
 def test_boxes_of_contours_are_an_error(page):
-    script = """async () => {
-      const { boxAtThreshold } = await import("http://page.test/map.js");
+    script = """async (module) => {
+      const { boxAtThreshold } = await import(module);
       const map = { values: new Float32Array(1), height: 1, width: 1 };
       const one = [1, 1];
       const placement = { original: one, resized: one, offset: [0, 0], input: one };
@@ -170,7 +181,7 @@ def test_boxes_of_contours_are_an_error(page):
         return error.message;
       }
     }"""
-    assert "contours" in page.evaluate(script)
+    assert "contours" in page.evaluate(script, f"{PLACE}map.js")
 
 
 def assert_run_is_shown(page, run):

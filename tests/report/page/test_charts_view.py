@@ -71,9 +71,9 @@ CHARTS = {
     "by_size": [a_bin(i, name, 0.5) for i in range(13) for name in ("0.01-0.04", "0-0.01")],
     "by_instances": [a_bin(i, name, 0.25) for i in range(13) for name in ("1", "2", "5+")],
     "by_class": [
-        *(a_bin(1, f"n{k:08d}", k / 1000, words=f"class {k}") for k in range(1, 1000)),
+        *(a_bin(1, f"n{k:08d}", k / 1000, words=f"Class {k}") for k in range(1, 1000)),
         a_bin(1, "n99999999", 1.0, words=HOSTILE),
-        a_bin(0, "n00000001", 1.0, words="class 1"),
+        a_bin(0, "n00000001", 1.0, words="Class 1"),
     ],
     "failure_modes": [
         {"line": i, "of": of, "n_images": images, "share": [n / 40 for n in images]}
@@ -219,10 +219,11 @@ def test_few_lines_are_drawn_unless_the_reader_chooses(charts):
 
 def test_curves_over_thresholds_and_ious(charts):
     page = charts()
-    *curves, best, selected = traces(page, "thresholds")
+    *curves, own, best, selected = traces(page, "thresholds")
     assert [curve["customdata"][0] for curve in curves] == [0, 1, 2]
     assert curves[0]["x"] == [0, 0.25, 0.5, 1]
     assert curves[0]["y"] == [50, 75, 62.5, 0]
+    assert (own["x"][0], own["y"][0], own["marker"]["symbol"]) == (0.15, 75, "x")
     assert (best["x"][0], best["y"][0]) == (0.25, 75)
     assert (selected["x"][0], selected["y"][0]) == (0.5, 62.5)
     assert table(page, "thresholds")[1] == ["method 0", "0.25", "75.00", "0.5", "62.50"]
@@ -292,9 +293,9 @@ def test_classes_are_found_and_lead_to_their_images(charts):
     worst, best = page.locator(".class-columns section").all()
     assert worst.locator("li").count() == best.locator("li").count() == 20
     assert worst.locator(".class-words").first.inner_text() == HOSTILE
-    assert worst.locator(".class-words").nth(1).inner_text() == "class 999"
-    assert best.locator(".class-words").first.inner_text() == "class 1"
-    page.get_by_label("Search classes").fill("CLASS 12")
+    assert worst.locator(".class-words").nth(1).inner_text() == "Class 999"
+    assert best.locator(".class-words").first.inner_text() == "Class 1"
+    page.get_by_label("Search classes").fill("class 12")
     found = page.locator(".class-columns li")
     assert found.count() == 11  # 12 and 120 to 129
     assert page.locator(".class-columns h4").inner_text() == "11 classes found"

@@ -44,7 +44,7 @@ LINES = [
         status="not_applicable",
         reason="the network has no rule",
     ),
-    line(HOSTILE, values(0.75, 0.75, p=0.001), layer="blocks.3"),
+    line(HOSTILE, values(0.75, 0.75, p=0.001), layer='blocks, "3"'),
     line("lacking", {"top1_cls_error": value(0.25, 0.125, 0.375)}),
     line("random", values(0.9, 0.1), kind="baseline", layer=""),
     line("center", values(0.8, 0.2), kind="baseline", layer=""),
@@ -173,13 +173,20 @@ def test_what_does_not_depend_on_the_method_stands_beside_the_model(page):
     assert "images on the blacklist: 3" in heading
 
 
+def test_equal_numbers_that_are_marked_stay_a_column(tmp_path, opened):
+    lines = [line(name, values(0.5, 0.5, mark="tied", p=1.0)) for name in ("one", "other")]
+    page = opened(write_page(tmp_path / "page.html", overview_of(lines, NUMBERS)))
+    assert page.locator('th[data-column="loc_error"]').count() == 1
+    assert page.locator('th[data-column="mean_iou"]').count() == 0
+
+
 def test_a_line_that_is_not_applicable_says_why(page):
     row = page.locator("tbody tr", has=page.locator("a", has_text="without"))
     assert row.locator(".summary-reason").inner_text() == "not applicable: the network has no rule"
 
 
 def test_names_and_findings_are_text(page):
-    assert page.locator("img").count() == 0
+    assert page.locator(".summary img").count() == 0
     assert page.evaluate("window.ran") is None
     assert page.locator(".summary-findings li").all_inner_texts() == [
         "3 maps are zero",

@@ -91,4 +91,4 @@ def _described(name: str) -> tuple[str, str]:
         if found := re.fullmatch(pattern, name):
             return found.expand(title), found.expand(meaning)
     described = METRICS.describe(name)
-    return name.replace("_", " "), described.summary if described else ""
+    return name.replace("_", " ").replace("iou", "IoU"), described.summary if described else ""

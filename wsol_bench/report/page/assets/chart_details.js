@@ -60,7 +60,17 @@ export function thresholdFigure(context, number) {
   };
   const traces = curves.map((curve) => lineTrace(context, curve.line, lines, styles, curve.thresholds, curve.shares));
   const selected = curves.filter((curve) => curve.selected !== null);
+  // A run under one threshold has its own, which need not be the best.
+  const own = curves.flatMap((curve) => {
+    const threshold = overview.lines[curve.line].threshold;
+    return threshold === null || threshold === curve.best ? [] : [{ ...curve, threshold }];
+  });
   const marks = [
+    thresholdMarks(
+      "threshold of the run",
+      "x",
+      own.map((c) => [c.threshold, at(c, c.threshold), styles.get(c.line)?.color ?? theme.text]),
+    ),
     thresholdMarks("best", "diamond", curves.map((c) => [c.best, at(c, c.best), styles.get(c.line)?.color ?? theme.text])),
     thresholdMarks(
       "selected on other images",
@@ -86,7 +96,7 @@ export function thresholdFigure(context, number) {
         curve.selected === null ? "–" : at(curve, curve.selected).toFixed(2),
       ]),
     },
-    note: `Of ${curves[0].of}. ◆ best threshold${selected.length ? ", ○ threshold that was selected on other images" : ""}.`,
+    note: `Of ${curves[0].of}. ◆ best threshold${own.length ? ", ✕ threshold of the run" : ""}${selected.length ? ", ○ threshold that was selected on other images" : ""}.`,
     lines,
   };
 }

@@ -38,7 +38,7 @@ export function explorerView(source) {
     if (stale) void refresh();
     grid.focusImage(image);
   });
-  const toggle = filterToggle(bar.element);
+  const filters = filterToggle(bar.element);
   /** @type {string[]} */
   let ids = [];
   let asked = 0;
@@ -103,11 +103,14 @@ export function explorerView(source) {
     else void refresh();
   });
   if (getState().view === "images") void refresh();
-  addGridKeys(grid, bar.focusSearch);
+  addGridKeys(grid, () => {
+    filters.show(true); // a field that is not shown takes no focus
+    bar.focusSearch();
+  });
   return h(
     "div",
     { class: "explorer" },
-    h("aside", { class: "explorer-filters", "aria-label": "Filters" }, toggle, bar.element),
+    h("aside", { class: "explorer-filters", "aria-label": "Filters" }, filters.button, bar.element),
     h(
       "section",
       { class: "explorer-results", "aria-label": "Images" },
@@ -146,11 +149,12 @@ function emptyWords(every) {
  */
 function filterToggle(filters) {
   const button = h("button", { class: "button filter-toggle", type: "button", "aria-expanded": "false", "aria-controls": filters.id }, "Filters");
-  button.addEventListener("click", () => {
-    const open = filters.classList.toggle("open");
+  const show = (/** @type {boolean} */ open) => {
+    filters.classList.toggle("open", open);
     button.setAttribute("aria-expanded", String(open));
-  });
-  return button;
+  };
+  button.addEventListener("click", () => show(!filters.classList.contains("open")));
+  return { button, show };
 }
 
 /**

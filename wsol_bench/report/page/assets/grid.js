@@ -144,20 +144,14 @@ export function imageGrid(source, loader, open) {
       replaceChildren(caption, ...words.caption);
       if (picture instanceof HTMLImageElement) picture.alt = words.spoken;
       else /** @type {Element} */ (picture.lastElementChild).textContent = words.spoken;
+      const over = (/** @type {LoadedImage} */ loaded) =>
+        item.isConnected && paintCard(overview, /** @type {GridView} */ (view), loaded, canvas, [width, height]);
       const loaded = loader.get(image);
-      if (loaded) paintCard(overview, now, loaded, canvas, [width, height]);
+      if (loaded) paintLater(canvas, () => over(loaded));
       else {
-        stage.classList.add("loading");
         loader.load(image).then(
-          (each) => {
-            if (!each || !item.isConnected) return;
-            stage.classList.remove("loading");
-            paintCard(overview, /** @type {GridView} */ (view), each, canvas, [width, height]);
-          },
-          (error) => {
-            stage.classList.remove("loading");
-            stage.append(h("span", { class: "no-picture" }, String(error.message ?? error)));
-          },
+          (each) => each && item.isConnected && paintLater(canvas, () => over(each)),
+          (error) => stage.append(h("span", { class: "no-picture" }, String(error.message ?? error))),
         );
       }
     }
@@ -243,6 +237,30 @@ export function imageGrid(source, loader, open) {
   };
 }
 
+/** What is still to be painted; a canvas is painted once, as its last wish was. */
+const waitingPaints = /** @type {Map<HTMLCanvasElement, () => void>} */ (new Map());
+
+/**
+ * Paints a few milliseconds a frame, so that scrolling does not stutter.
+ *
+ * @param {HTMLCanvasElement} canvas
+ * @param {() => void} paint
+ */
+function paintLater(canvas, paint) {
+  if (!waitingPaints.size) requestAnimationFrame(paintWaiting);
+  waitingPaints.set(canvas, paint);
+}
+
+function paintWaiting() {
+  const end = performance.now() + 8;
+  for (const [canvas, paint] of waitingPaints) {
+    waitingPaints.delete(canvas);
+    paint();
+    if (performance.now() > end) break;
+  }
+  if (waitingPaints.size) requestAnimationFrame(paintWaiting);
+}
+
 /**
  * @param {number} width
  * @param {number} height
@@ -305,7 +323,8 @@ function cardWords(overview, view, image) {
   const predicted = index.classes[view.top1[image]];
   const instead = view.state.judge === "top1" && outcome?.name === "wrong_class" && predicted;
   const result = instead ? `predicted ${shortWords(predicted)}` : (outcome?.title ?? "not judged");
-  const iou = view.columns ? iouText(view.columns.iou[image], leastIouOf(overview, view.line)) : "";
+  const value = view.columns?.iou[image] ?? NaN; // a sweep has none
+  const iou = Number.isNaN(value) ? "" : iouText(value, leastIouOf(overview, view.line));
   const method = overview.lines[view.line]?.name ?? "";
   return {
     spoken: [imageName(index, image), method, iou, outcome?.title, instead && result].filter(Boolean).join(", "),

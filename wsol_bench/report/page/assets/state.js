@@ -24,7 +24,7 @@
  * @property {number} opacity Opacity of heatmaps where they are highest, from 0 to 1.
  * @property {string} number Number that charts are about; empty for the first.
  * @property {string} order Column by which the summary is sorted, and "-" in front for descending.
- * @property {string} columns Names of the columns that the summary shows besides those that it shows anyway.
+ * @property {string} columns Columns that the summary shows besides the usual ones, and, with "-" in front, hides.
  */
 
 /** @type {Readonly<State>} */

@@ -36,12 +36,12 @@ export function thresholdControls(overview) {
      */
     update(state, line, loaded) {
       const shown = overview.lines[line];
-      const live = state.threshold >= 0;
+      const reason = shown ? whyNoThreshold(overview, shown.run) : "";
+      const live = state.threshold >= 0 && !reason;
       const value = live ? state.threshold : (shown?.threshold ?? 0);
       slider.value = String(value);
       output.textContent = value.toFixed(3);
       own.setAttribute("aria-pressed", String(!live));
-      const reason = shown ? whyNoThreshold(overview, shown.run) : "";
       const noMaps = loaded && !loaded.detail.rows.some((row) => row.map) ? "The run has stored no map of this image, so its boxes stay as they are." : "";
       why.textContent = reason || noMaps;
       why.hidden = !why.textContent;

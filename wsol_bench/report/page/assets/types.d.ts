@@ -134,6 +134,7 @@ export interface Charts {
   by_size: Bin[];
   by_instances: Bin[];
   by_class: Bin[];
+  /** By outcome, in the order of Overview.outcomes; those behind the last one do not occur. */
   failure_modes: { line: number; of: "top1" | "gt_known"; n_images: number[]; share: number[] }[];
   /** For each pair of lines of one run and model: images that both, only a, only b, none gets right. */
   agreement: { a: number; b: number; both: number; only_a: number; only_b: number; neither: number }[];
