@@ -58,9 +58,9 @@ def write_report(
         RunError: a run is not finished or damaged, or the runs differ in the ground truth.
         OSError: the file cannot be written.
     """
-    collection = Collection(runs)
+    collection = Collection(runs, seed=seed)
     chosen = sampled(collection, n_images, seed)
-    seen = overview(collection, source="file", seed=seed)
+    seen = overview(collection, source="file")
     seen |= {"n_images": len(chosen), "sampling": _how_sampled(len(chosen), seen, seed)}
     without: list[str] = []
     blocks = _blocks(collection, chosen, seen, without)
