@@ -67,6 +67,7 @@ export interface Rule {
 /** A model of a run. */
 export interface Model {
   run: number;
+  /** Name in the experiment; "-" in a run without a model. */
   name: string;
   n_classes: number | null;
 }
@@ -101,7 +102,7 @@ export interface Value {
   high: number | null;
   /** "best" of the model's methods; "tied": does not differ from the best (paired, Holm). */
   mark: "best" | "tied" | null;
-  /** Corrected p of the test against the best; null for the best and where there is no test. */
+  /** Corrected p of the test against the best; null for the best, and where too few images are there for a test. */
   p: number | null;
   /** A paper's number for the same network and method; null if the experiment names none. */
   paper: { value: number; source: string } | null;
@@ -126,7 +127,10 @@ export interface OutcomeInfo {
 }
 
 export interface Charts {
-  /** Share of images that are right, by threshold; of lines under a sweep. */
+  /**
+   * Share of images that are right, by threshold: of lines under a sweep, and, in a report, of lines
+   * under one threshold, from a part of the page's images that is drawn without regard to outcomes.
+   */
   thresholds: ThresholdCurve[];
   /** Share of counted images whose label's box has at least an IoU, by IoU; of lines with one box. */
   ious: { line: number; ious: number[]; shares: number[] }[];
@@ -177,17 +181,21 @@ export interface ImageIndex {
   /** Area of the largest box of the label as a fraction of the image; 0 without a box. */
   size: Float32Array;
   blacklisted: Uint8Array;
-  held_out: Uint8Array;
 }
 
 /** What a model says of each image of the page. */
 export interface ModelColumns {
   /** 1 if the model was evaluated on the image. */
   evaluated: Uint8Array;
+  /** 1 if the run selects a threshold on the image, which is then in no number. */
+  held_out: Uint8Array;
   /** Rank of the label, from 1; 0 if unknown. Its softmax probability; NaN if unknown. */
   label_rank: Int32Array;
   label_score: Float32Array;
-  /** First prediction: position in ImageIndex.classes (-1: none), and its probability. */
+  /**
+   * First prediction: position in ImageIndex.classes (-1: none, also in a run without a model), and
+   * its probability.
+   */
   top1: Int32Array;
   top1_score: Float32Array;
 }
@@ -197,8 +205,10 @@ export interface LineColumns {
   /** Outcome of the label's box (GT-known), and of the first prediction's; 255 if not defined. */
   gt_known: Uint8Array;
   top1: Uint8Array;
-  /** IoU of the label's box; NaN if there is none. */
+  /** IoU of the label's box; NaN if there is none (so everywhere under a sweep or pixels). */
   iou: Float32Array;
+  /** 1 if the line's errors or accuracies count the image. */
+  counted: Uint8Array;
 }
 
 /** Everything of one image. */
@@ -240,7 +250,7 @@ export interface DetailRow {
   box: [number, number, number, number] | null;
   iou: number | null;
   map: MapPlace | null;
-  /** Why there is no map; empty if there is one. */
+  /** Why there is no map: a sentence that also says whether the box is stored; empty if there is one. */
   no_map: string;
   /** Further columns of the row (metrics per map). */
   values: Record<string, number>;
