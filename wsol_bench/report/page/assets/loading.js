@@ -43,7 +43,7 @@ function keepingAnswers(ask) {
  * @param {(image: number) => Promise<Loaded>} load
  * @param {{most?: number, kept?: number}} [limits] How many are loaded at once, and how many kept.
  */
-export function detailLoader(load, { most = 6, kept = 150 } = {}) {
+export function detailLoader(load, { most = 4, kept = 150 } = {}) {
   /** @type {Map<number, Loaded>} The one that was used last is last. */
   const loaded = new Map();
   /** @type {Map<number, {promise: Promise<Loaded | null>, settle: (loaded: Promise<Loaded> | null) => void}>} */
