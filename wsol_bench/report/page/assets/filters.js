@@ -1,4 +1,4 @@
-// Which images the explorer shows, and in which order. Pure functions of columns, quick enough to
+// The choice and the order of the images that the explorer shows. Pure functions of columns, quick enough to
 // run at every key stroke for 50,000 images.
 
 /** @import { ImageIndex, LineColumns, ModelColumns, Overview } from "./types" */
