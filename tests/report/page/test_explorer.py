@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from browser import serious_faults
 from page_boxes import modules_in
+from report_file import deflated, inflated
 
 from wsol_bench.boxes.component import largest_component_box
 from wsol_bench.geometry import box_iou
@@ -205,7 +206,7 @@ def written(file, blocks):
 
 def test_the_slider_gives_the_boxes_of_python(blocks, run, opened, tmp_path):
     """Box and IoU at other thresholds are those that Python takes from the same map."""
-    detail = json.loads(blocks["image-3"])
+    detail = inflated(blocks["image-3"])
     row = next(row for row in detail["rows"] if row["line"] == 0 and row["is_label"])
     place = row["map"]
     y, x = np.indices((place["height"], place["width"]))
@@ -213,7 +214,7 @@ def test_the_slider_gives_the_boxes_of_python(blocks, run, opened, tmp_path):
     values = np.frombuffer(zlib.decompress(base64.b64decode(detail["pack"])), "<f2").copy()
     values[place["first"] :][: small.size] = small.ravel()
     detail["pack"] = base64.b64encode(zlib.compress(values.tobytes())).decode()
-    changed = {**blocks, "image-3": json.dumps(detail)}
+    changed = {**blocks, "image-3": deflated(detail)}
     image = json.loads(blocks["index"])["ids"][3]
     address = written(tmp_path / "page.html", changed)
     page = opened(f"{address}#view=images&image={image}")
@@ -242,9 +243,9 @@ def test_the_slider_gives_the_boxes_of_python(blocks, run, opened, tmp_path):
 
 def opened_large(blocks, changes, opened, folder, image=3):
     """The large view of an image, whose label's row of the first line has these values."""
-    detail = json.loads(blocks[f"image-{image}"])
+    detail = inflated(blocks[f"image-{image}"])
     next(row for row in detail["rows"] if row["line"] == 0 and row["is_label"]).update(changes)
-    changed = {**blocks, f"image-{image}": json.dumps(detail)}
+    changed = {**blocks, f"image-{image}": deflated(detail)}
     name = json.loads(blocks["index"])["ids"][image]
     page = opened(f"{written(folder / 'page.html', changed)}#view=images&line=0&image={name}")
     page.locator(".tile-result").first.wait_for()
@@ -366,7 +367,9 @@ def test_texts_of_runs_stay_texts(blocks, opened, tmp_path):
     for outcome in overview["outcomes"]:
         outcome["title"] = outcome["meaning"] = HOSTILE
     details = {
-        name: text.replace('"no_map":"', '"no_map":"<img src=x>')
+        name: deflated(
+            json.loads(json.dumps(inflated(text)).replace('"no_map": "', '"no_map": "<img src=x>'))
+        )
         for name, text in blocks.items()
         if name.startswith("image-")
     }

@@ -1,8 +1,10 @@
 // Which lines the charts draw, and in which colors, shapes and dashes.
 
 /** @import { Line, NumberInfo, Overview } from "./types" */
+/** @import { ChartContext } from "./chart_card.js" */
+/** @import { LegendItem } from "./chart_legend.js" */
 
-import { compareNumbers, fullLineName, isOfBoxes, numbersOf } from "./numbers.js";
+import { compareNumbers, fullLineName, intervalText, isOfBoxes, modelTitle, numbersOf, numberText } from "./numbers.js";
 
 /** Methods that are drawn unless the reader chooses: as many as there are colors that differ well. */
 const maxMethods = 7;
@@ -174,4 +176,57 @@ export function plotText(text) {
 export function chartName(overview, line, lines) {
   const models = new Set(lines.map((i) => overview.lines[i].model));
   return models.size > 1 ? fullLineName(overview, overview.lines[line]) : overview.lines[line].name;
+}
+
+/**
+ * @param {ChartContext} context
+ * @param {number[]} models
+ * @returns {LegendItem[]} Empty if there is only one model.
+ */
+export function modelLegend({ overview, theme }, models) {
+  if (models.length < 2) return [];
+  return models.map((model, n) => ({ ...modelStyle(n, theme), dash: undefined, title: modelTitle(overview, model) }));
+}
+
+/**
+ * @param {ChartContext} context
+ * @returns {string}
+ */
+export function axisTitle({ info }) {
+  return info.percent ? `${info.title}, %` : info.title;
+}
+
+/**
+ * @param {ChartContext} context
+ * @param {number} line
+ * @returns {string}
+ */
+export function pointText({ overview, info }, line) {
+  const { name, model, values } = overview.lines[line];
+  const value = values[info.name];
+  const interval = intervalText(info, value);
+  return `${name} (${modelTitle(overview, model)}): ${numberText(info, value.value)}${interval && ` [${interval}]`}`;
+}
+
+/**
+ * @param {string} text
+ * @param {number} length
+ * @returns {string}
+ */
+export function shortened(text, length) {
+  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
+}
+
+/**
+ * @param {ChartContext} context
+ * @param {number[]} lines
+ * @param {boolean} hasMarks
+ * @returns {LegendItem[]}
+ */
+export function lineLegend({ overview, theme }, lines, hasMarks) {
+  return [...lineStyles(overview, lines, theme)].map(([line, style]) => ({
+    ...style,
+    symbol: hasMarks ? style.symbol : undefined,
+    title: chartName(overview, line, lines),
+  }));
 }

@@ -1,10 +1,10 @@
 // A line's errors class by class: the worst and the best, or those that a search finds.
 
 /** @import { Bin, Overview } from "./types" */
-/** @import { ChartContext } from "./charts.js" */
-/** @import { BinNumber } from "./chart_details.js" */
+/** @import { ChartContext } from "./chart_card.js" */
+/** @import { BinNumber } from "./chart_bins.js" */
 
-import { binNumber, numberTitle } from "./chart_details.js";
+import { binNumber, numberTitle } from "./chart_bins.js";
 import { sortedLines } from "./chart_lines.js";
 import { h, replaceChildren } from "./dom.js";
 import { compareNumbers, countText, fullLineName } from "./numbers.js";

@@ -1,0 +1,186 @@
+// The frame of a chart: its title, legend, plot, note, and the table of its numbers.
+
+/** @import { NumberInfo, Overview } from "./types" */
+/** @import { State } from "./state.js" */
+/** @import { ChartTheme } from "./chart_lines.js" */
+/** @import { LegendItem } from "./chart_legend.js" */
+
+import { chartLegend } from "./chart_legend.js";
+import { h, replaceChildren } from "./dom.js";
+import { modelTitle } from "./numbers.js";
+import { setState } from "./state.js";
+
+/**
+ * What a chart is drawn from.
+ *
+ * @typedef {object} ChartContext
+ * @property {Overview} overview
+ * @property {NumberInfo} info The number that is chosen.
+ * @property {number} model The model that is chosen.
+ * @property {number[]} compared Lines of charts that compare all lines.
+ * @property {(has: (line: number) => boolean) => number[]} drawn Lines of charts of few lines, of
+ *     those of which there is something to draw.
+ * @property {ChartTheme} theme
+ * @property {number} width Pixels of the chart.
+ */
+
+/**
+ * A chart, or a sentence in its place.
+ *
+ * @typedef {object} Figure
+ * @property {Record<string, any>[]} [traces]
+ * @property {Record<string, any>} [layout]
+ * @property {number} [height]
+ * @property {{titles: string[], rows: (string | HTMLElement)[][]}} [table]
+ * @property {LegendItem[]} [legend]
+ * @property {string} [note]
+ * @property {number[]} [lines] Lines that are drawn, of a chart of few lines.
+ * @property {(point: any) => Partial<State> | null} [pick] The state that a click on a point asks for.
+ * @property {string} [empty]
+ */
+
+/**
+ * @typedef {object} ChartCard
+ * @property {HTMLElement} element
+ * @property {(plotly: any, context: Omit<ChartContext, "width">) => Promise<void>} draw
+ */
+
+/**
+ * @param {string} title
+ * @param {[string, string][]} choices
+ * @returns {{select: HTMLSelectElement, element: HTMLElement}}
+ */
+export function chartSelect(title, choices) {
+  const select = h("select", {}, choices.map(([value, text]) => h("option", { value }, text)));
+  return { select, element: h("label", { class: "field chart-select" }, h("span", { class: "label" }, title), select) };
+}
+
+/**
+ * The frame of a chart.
+ *
+ * @param {string} name
+ * @param {string} title
+ * @param {string} how How to read it, in a sentence.
+ * @param {(context: ChartContext) => Figure} figure
+ * @param {{select: HTMLSelectElement, element: HTMLElement} | null} [choice] A choice of this chart alone.
+ * @returns {ChartCard}
+ */
+export function chartCard(name, title, how, figure, choice = null) {
+  const plot = h("div", { class: "chart-plot", role: "img", "aria-label": `Chart: ${title}. The table below holds its numbers.` });
+  const empty = h("p", { class: "chart-empty", hidden: true });
+  const note = h("p", { class: "chart-note muted" });
+  const legend = h("div", {});
+  const body = h("div", { class: "chart-table", tabindex: 0 });
+  const details = h("details", {}, h("summary", {}, "Show as table"), body);
+  const element = h(
+    "section",
+    { class: "chart-card", "data-chart": name },
+    h("div", { class: "chart-head" }, h("h3", {}, title), choice?.element),
+    h("p", { class: "chart-how" }, how),
+    legend,
+    plot,
+    empty,
+    note,
+    details,
+  );
+  /** @type {Figure} */
+  let current = {};
+  const fillTable = () => details.open && current.table && replaceChildren(body, chartTable(title, current.table));
+  details.addEventListener("toggle", fillTable);
+  choice?.select.addEventListener("change", () => element.dispatchEvent(new Event("redraw", { bubbles: true })));
+  let isListening = false;
+  return {
+    element,
+    draw: async (plotly, context) => {
+      const width = Math.max(240, element.clientWidth - 2 * 16);
+      current = figure({ ...context, width });
+      empty.hidden = !current.empty;
+      empty.textContent = current.empty ?? "";
+      plot.hidden = details.hidden = note.hidden = legend.hidden = Boolean(current.empty);
+      replaceChildren(legend, current.legend?.length ? chartLegend(current.legend) : null);
+      note.textContent = [otherModel(context, current.lines), current.note].filter(Boolean).join(" ");
+      note.hidden ||= !note.textContent;
+      if (current.empty) return plotly.purge(plot);
+      await plotly.react(plot, current.traces, wholeLayout(current, context.theme, width), { displayModeBar: false, responsive: false });
+      fillTable();
+      if (isListening) return;
+      isListening = true;
+      plot.addEventListener("mouseleave", () => plotly.Fx?.unhover?.(plot));
+      /** @type {any} */ (plot).on("plotly_click", (/** @type {any} */ event) => {
+        const patch = current.pick?.(event.points[0]);
+        if (patch) setState({ view: "images", image: "", ...patch }, { push: true });
+      });
+    },
+  };
+}
+
+/**
+ * @param {Omit<ChartContext, "width">} context
+ * @param {number[] | undefined} lines
+ * @returns {string} Whose lines a chart shows, if they are not of the model that is chosen.
+ */
+function otherModel({ overview, model }, lines) {
+  if (!lines?.length || lines.some((i) => overview.lines[i].model === model)) return "";
+  return `Lines of ${modelTitle(overview, overview.lines[lines[0]].model)}.`;
+}
+
+/**
+ * @param {string} title
+ * @param {NonNullable<Figure["table"]>} table
+ * @returns {HTMLElement}
+ */
+function chartTable(title, { titles, rows }) {
+  return h(
+    "table",
+    {},
+    h("caption", { class: "unseen" }, title),
+    h("thead", {}, h("tr", {}, titles.map((text) => h("th", { scope: "col" }, text)))),
+    h(
+      "tbody",
+      {},
+      rows.map(([first, ...others]) => h("tr", {}, h("th", { scope: "row" }, first), others.map((cell) => h("td", {}, cell)))),
+    ),
+  );
+}
+
+/**
+ * A chart's own layout over what all charts share.
+ *
+ * @param {Figure} figure
+ * @param {ChartTheme} theme
+ * @param {number} width
+ * @returns {Record<string, any>}
+ */
+function wholeLayout({ layout = {}, height = 360 }, theme, width) {
+  const axis = {
+    color: theme.muted,
+    gridcolor: theme.line,
+    linecolor: theme.line,
+    zeroline: false,
+    fixedrange: true,
+    automargin: true,
+    tickfont: { size: 11, color: theme.muted },
+  };
+  const whole = (/** @type {any} */ own, /** @type {Record<string, any>} */ usual) => ({
+    ...axis,
+    ...usual,
+    ...own,
+    title: own?.title && { standoff: 10, ...own.title, font: { size: 12, color: theme.muted } },
+  });
+  return {
+    showlegend: false,
+    hovermode: "closest",
+    dragmode: false,
+    shapes: [],
+    ...layout,
+    width,
+    height,
+    margin: { l: 8, r: 12, t: 8, b: 36, pad: 4, ...layout.margin },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: theme.font, size: 12, color: theme.text },
+    hoverlabel: { bgcolor: theme.text, bordercolor: theme.text, font: { family: theme.font, size: 12, color: theme.surface }, namelength: -1 },
+    xaxis: whole(layout.xaxis, { showline: true }),
+    yaxis: whole(layout.yaxis, {}),
+  };
+}

@@ -1,0 +1,158 @@
+// Charts of shares of images: over the threshold, and over the IoU.
+
+/** @import { ThresholdCurve } from "./types" */
+/** @import { LineStyle } from "./chart_lines.js" */
+/** @import { ChartContext, Figure } from "./chart_card.js" */
+
+import { chartName, lineLegend, lineStyles, plotText } from "./chart_lines.js";
+import { fewDigits } from "./numbers.js";
+
+/**
+ * Share of right images over the threshold.
+ *
+ * @param {ChartContext} context
+ * @param {string} number
+ * @returns {Figure}
+ */
+export function thresholdFigure(context, number) {
+  const { overview, theme } = context;
+  const all = overview.charts.thresholds.filter((curve) => curve.number === number);
+  const lines = context.drawn((i) => all.some((curve) => curve.line === i));
+  const curves = lines.flatMap((i) => all.filter((curve) => curve.line === i));
+  if (!curves.length) {
+    return {
+      empty:
+        "These lines have no curves over thresholds. A protocol that sweeps the threshold gives them: wsol-bench rescore RUN --protocol choe-2020-v2",
+    };
+  }
+  const styles = lineStyles(overview, lines, theme);
+  const at = (/** @type {ThresholdCurve} */ curve, /** @type {number} */ threshold) => {
+    const distances = curve.thresholds.map((other) => Math.abs(other - threshold));
+    return 100 * curve.shares[distances.indexOf(Math.min(...distances))];
+  };
+  const traces = curves.map((curve) => lineTrace(context, curve.line, lines, styles, curve.thresholds, curve.shares));
+  const selected = curves.filter((curve) => curve.selected !== null);
+  // A run under one threshold has its own, which need not be the best.
+  const own = curves.flatMap((curve) => {
+    const threshold = overview.lines[curve.line].threshold;
+    return threshold === null || threshold === curve.best ? [] : [{ ...curve, threshold }];
+  });
+  const marks = [
+    thresholdMarks(
+      "threshold of the run",
+      "x",
+      own.map((c) => [c.threshold, at(c, c.threshold), styles.get(c.line)?.color ?? theme.text]),
+    ),
+    thresholdMarks("best", "diamond", curves.map((c) => [c.best, at(c, c.best), styles.get(c.line)?.color ?? theme.text])),
+    thresholdMarks(
+      "selected on other images",
+      "circle-open",
+      selected.map((c) => [c.selected ?? 0, at(c, c.selected ?? 0), styles.get(c.line)?.color ?? theme.text]),
+    ),
+  ].filter((trace) => trace.x.length);
+  return {
+    traces: [...traces, ...marks],
+    height: 360,
+    legend: lineLegend(context, lines, false),
+    layout: {
+      xaxis: { title: { text: "threshold" }, range: [0, 1] },
+      yaxis: { title: { text: `${plotText(curves[0].title)}, %` }, rangemode: "tozero" },
+    },
+    table: {
+      titles: ["method", "best threshold", `${curves[0].title} there, %`, "selected threshold", `${curves[0].title} there, %`],
+      rows: curves.map((curve) => [
+        chartName(overview, curve.line, lines),
+        fewDigits(curve.best, 3),
+        at(curve, curve.best).toFixed(2),
+        curve.selected === null ? "–" : fewDigits(curve.selected, 3),
+        curve.selected === null ? "–" : at(curve, curve.selected).toFixed(2),
+      ]),
+    },
+    note: `Of ${curves[0].of}. ◆ best threshold${own.length ? ", ✕ threshold of the run" : ""}${selected.length ? ", ○ threshold that was selected on other images" : ""}.`,
+    lines,
+  };
+}
+
+/**
+ * @param {string} name
+ * @param {string} symbol
+ * @param {[number, number, string][]} points
+ * @returns {Record<string, any>}
+ */
+function thresholdMarks(name, symbol, points) {
+  return {
+    type: "scatter",
+    mode: "markers",
+    name,
+    x: points.map(([x]) => x),
+    y: points.map(([, y]) => y),
+    marker: { symbol, size: 9, color: points.map(([, , color]) => color), line: { width: symbol.endsWith("-open") ? 2 : 0 } },
+    cliponaxis: false,
+    hovertemplate: `${name}: threshold %{x:.3f}, %{y:.1f}%<extra></extra>`,
+  };
+}
+
+/**
+ * @param {ChartContext} context
+ * @param {number} line
+ * @param {number[]} lines
+ * @param {Map<number, LineStyle>} styles
+ * @param {number[]} x
+ * @param {number[]} shares
+ * @returns {Record<string, any>}
+ */
+function lineTrace({ overview }, line, lines, styles, x, shares) {
+  const style = styles.get(line);
+  return {
+    type: "scatter",
+    mode: "lines",
+    name: plotText(chartName(overview, line, lines)),
+    x,
+    y: shares.map((share) => 100 * share),
+    customdata: x.map(() => line),
+    line: { color: style?.color, dash: style?.dash, width: 1.8 },
+    hovertemplate: `${plotText(chartName(overview, line, lines)).replaceAll("%", "&#37;")}: %{y:.1f}% at %{x:.3~f}<extra></extra>`,
+  };
+}
+
+/**
+ * Share of images whose box reaches an IoU.
+ *
+ * @param {ChartContext} context
+ * @returns {Figure}
+ */
+export function iouFigure(context) {
+  const { overview, theme } = context;
+  const all = overview.charts.ious;
+  const lines = context.drawn((i) => all.some((curve) => curve.line === i));
+  const curves = lines.flatMap((i) => all.filter((curve) => curve.line === i));
+  if (!curves.length) return { empty: "These lines have no box an image, so there is no IoU of it." };
+  const styles = lineStyles(overview, lines, theme);
+  const least = overview.runs[overview.lines[lines[0]].run].least_iou;
+  const share = (/** @type {typeof curves[number]} */ curve, /** @type {number} */ iou) => {
+    const i = curve.ious.findIndex((other) => other >= iou - 1e-9);
+    return i < 0 ? "–" : (100 * curve.shares[i]).toFixed(1);
+  };
+  return {
+    traces: curves.map((curve) => lineTrace(context, curve.line, lines, styles, curve.ious, curve.shares)),
+    height: 340,
+    legend: lineLegend(context, lines, false),
+    layout: {
+      xaxis: { title: { text: "IoU" }, range: [0, 1] },
+      yaxis: { title: { text: "share of images, %" }, range: [0, 102] },
+      shapes:
+        least === null
+          ? []
+          : [{ type: "line", x0: least, x1: least, y0: 0, y1: 1, yref: "paper", layer: "below", line: { color: theme.muted, width: 1, dash: "dot" } }],
+    },
+    table: {
+      titles: ["method", ...[0.3, 0.5, 0.7, 0.9].map((iou) => `IoU ≥ ${iou}, %`)],
+      rows: curves.map((curve) => [
+        chartName(overview, curve.line, lines),
+        ...[0.3, 0.5, 0.7, 0.9].map((iou) => share(curve, iou)),
+      ]),
+    },
+    note: least === null ? "" : `Dotted: the IoU of a hit, ${least}.`,
+    lines,
+  };
+}
