@@ -1,5 +1,5 @@
-// The choice and the order of the images that the explorer shows. Pure functions of columns, quick enough to
-// run at every key stroke for 50,000 images.
+// The choice and the order of the images that the explorer shows: pure functions of columns, quick
+// enough to run at every key stroke for 50,000 images.
 
 /** @import { ImageIndex, LineColumns, ModelColumns, Overview } from "./types" */
 /** @import { State } from "./state.js" */
