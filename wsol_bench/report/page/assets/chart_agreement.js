@@ -5,7 +5,7 @@
 
 import { plotText, shortened, sortedLines } from "./chart_lines.js";
 import { imagesOfLine, linkButton } from "./image_links.js";
-import { ofModel } from "./numbers.js";
+import { phraseOfModel } from "./numbers.js";
 
 /**
  * Shares of images on which two methods are both right.
@@ -76,7 +76,7 @@ export function agreementFigure(context) {
         }),
       ),
     },
-    note: ofModel(overview, model) && `Lines${ofModel(overview, model)}.`,
+    note: phraseOfModel(overview, model) && `Lines${phraseOfModel(overview, model)}.`,
     pick: (point) => (point.customdata[0] === point.customdata[1] ? null : show(point.customdata[0], point.customdata[1])),
     lines,
   };

@@ -7,7 +7,7 @@
 
 import { chartLegend } from "./chart_legend.js";
 import { h, replaceChildren } from "./dom.js";
-import { ofModel } from "./numbers.js";
+import { phraseOfModel } from "./numbers.js";
 import { getState, setState } from "./state.js";
 
 /**
@@ -138,7 +138,7 @@ export function chartCard(name, title, how, figure, choice = null) {
  */
 function otherModel({ overview, model }, lines) {
   if (!lines?.length || lines.some((i) => overview.lines[i].model === model)) return "";
-  return `Lines${ofModel(overview, overview.lines[lines[0]].model)}.`;
+  return `Lines${phraseOfModel(overview, overview.lines[lines[0]].model)}.`;
 }
 
 /**

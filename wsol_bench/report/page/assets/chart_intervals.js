@@ -5,7 +5,7 @@
 
 import { axisTitle, modelLegend, modelStyle, plotText, pointText, shortened, sortedLines } from "./chart_lines.js";
 import { imagesOfLine, linkButton } from "./image_links.js";
-import { intervalText, modelTitle, numberText, ofModel } from "./numbers.js";
+import { intervalText, modelTitle, numberText, phraseOfModel } from "./numbers.js";
 
 const rowPixels = 19;
 
@@ -84,7 +84,7 @@ export function intervalFigure(context) {
           ]),
       ),
     },
-    note: baseline === undefined ? "" : `Dotted: ${overview.lines[baseline].name}, the best baseline${ofModel(overview, model)}.`,
+    note: baseline === undefined ? "" : `Dotted: ${overview.lines[baseline].name}, the best baseline${phraseOfModel(overview, model)}.`,
     pick: (point) => imagesOfLine(overview, point.customdata),
   };
 }

@@ -96,7 +96,7 @@ export function modelName(overview, model) {
  * @param {number} model
  * @returns {string} " of" and a name: of the run if it has no model, and empty if it is the only one.
  */
-export function ofModel(overview, model) {
+export function phraseOfModel(overview, model) {
   if (hasName(overview, model)) return ` of ${modelTitle(overview, model)}`;
   return overview.runs.length > 1 ? ` of ${overview.runs[overview.models[model].run].name}` : "";
 }
