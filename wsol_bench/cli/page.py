@@ -1,5 +1,6 @@
 """Commands that show runs as a page: report, view."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,6 +62,7 @@ def report(
         )
     runs = [StoredRun(path) for path in run_folders]
     file = out or run_folders[0] / REPORT
+    require_writable(file)
     write_and_say(runs, file, n_images=images, seed=seed)
     if open_browser:
         import webbrowser
@@ -111,6 +113,23 @@ def view(
             threading.Thread(target=webbrowser.open, args=[page.once], daemon=True).start()
 
     serve([StoredRun(path) for path in run_folders], port=port, ready=ready)
+
+
+def require_writable(file: Path) -> None:
+    """Raise ConfigError unless a file can be written: this is told before the work, not after."""
+    from wsol_bench.errors import ConfigError
+
+    advice = "name another file with --out"
+    if file.is_dir():
+        raise ConfigError(f"{file}: expected an HTML file to write, found a folder; {advice}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be written: {error.strerror or error}; {advice}"
+        ) from error
 
 
 def write_and_say(runs: "Sequence[StoredRun]", file: Path, **options: int) -> None:

@@ -33,6 +33,7 @@ from wsol_bench.runs.identity import NO_MODEL, Identity
 from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.runs.network_free_pass import NetworkFreePass
+from wsol_bench.runs.published import require_numbers
 from wsol_bench.runs.schema import Tables
 from wsol_bench.runs.scorer import Scorer
 from wsol_bench.runs.selection import SelectionRun, selection_digest, selection_run
@@ -131,6 +132,7 @@ class Experiment:
         """
         resolved = _Resolved.of(config)  # first, since it takes the least time to fail
         protocol = resolved.protocol
+        require_numbers(config.published, scoring_of(protocol, resolved.metrics))
         dataset = config.dataset.load() if dataset is None else dataset
         if config.models:
             dataset.require_pixels()
@@ -221,7 +223,7 @@ class Experiment:
                     paper=method.paper,
                     scope=method.scope,
                     columns=method.columns,
-                    sanity=method.sanity,
+                    sanity=method.sanity or "",
                 )
                 for method in self.map_methods
             },

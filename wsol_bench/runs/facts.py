@@ -3,6 +3,8 @@
 They are parts of the run's identity (``runs.identity``) and are stored in its manifest.
 """
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
 from wsol_bench.common.table import Column
@@ -74,14 +76,14 @@ class MethodFacts(Facts):
         paper: its paper; the version of the library if another library makes the maps.
         scope: whether it makes maps of each target layer, or one map of the whole image.
         columns: what it measures of each map.
-        sanity: the sanity check that it is; None for a method that should localize well.
+        sanity: the sanity check that it is; "" for none, None in a run that does not say.
     """
 
     source: str
     paper: str
     scope: Scope
     columns: tuple[Column, ...] = ()
-    sanity: Sanity | None = None
+    sanity: Sanity | Literal[""] | None = None
 
 
 class NetworkFreeFacts(Facts):
@@ -91,13 +93,14 @@ class NetworkFreeFacts(Facts):
         source: digest of the file of its code.
         gives: whether it has maps or boxes.
         fingerprint: digest of these maps or boxes.
-        baseline: whether its maps or boxes say nothing about the image, as those of a center box.
+        baseline: whether its maps or boxes say nothing about the image, as those of a center box;
+            None in a run that does not say.
     """
 
     source: str
     gives: Gives
     fingerprint: str
-    baseline: bool = False
+    baseline: bool | None = None
 
 
 class MetricFacts(Facts):

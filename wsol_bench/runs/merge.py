@@ -10,6 +10,7 @@ from wsol_bench.runs.experiment_config import ExperimentConfig
 from wsol_bench.runs.finish import finish, require_evaluated
 from wsol_bench.runs.folder import RunFolder, require_not_above
 from wsol_bench.runs.identity import Identity
+from wsol_bench.runs.published import published_by
 from wsol_bench.runs.results import Results, summarize_run
 from wsol_bench.runs.stored_run import StoredRun
 
@@ -41,7 +42,9 @@ def merge(shards: Sequence[StoredRun], out: Path, *, force: bool = False) -> Res
     with RunFolder.writing(
         out,
         identity.model_copy(update={"merged_from": merged_from}),
-        ExperimentConfig.model_validate(identity.config).model_dump(mode="json"),
+        ExperimentConfig.model_validate(
+            {**identity.config, "published": published_by(shards[0])}
+        ).model_dump(mode="json"),
         shards[0].read("classes"),
         selection=selection if len(selection) else None,
         force=force,

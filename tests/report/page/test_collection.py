@@ -128,7 +128,8 @@ class TestOutcomes:
             defined = line.gt_known != NOT_DEFINED
             assert set(named(line.gt_known[defined])) <= {"hit", "miss"}
             assert np.mean(line.gt_known[defined] == 0) == pytest.approx(summary["max_box_acc"])
-            assert not defined[of_sweep.images.held_out].any()
+            assert not defined[of_sweep.models[0].held_out].any()
+            assert line.counted.tolist() == defined.tolist()
             assert defined.sum() == summary["n_scored"]
 
     def test_under_a_sweep_a_wrong_class_is_no_hit_of_the_first_prediction(self, of_sweep):

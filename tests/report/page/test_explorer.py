@@ -8,6 +8,8 @@ import zlib
 import numpy as np
 import pytest
 from browser import serious_faults
+from page_boxes import modules_in
+from report_file import deflated, inflated
 
 from wsol_bench.boxes.component import largest_component_box
 from wsol_bench.geometry import box_iou
@@ -32,7 +34,19 @@ def report(run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def blocks(report):
     """The data of the page, by block."""
+    return blocks_of(report)
+
+
+def blocks_of(report):
     return {name: text for name, text in BLOCK.findall(report.read_text()) if name != "plotly"}
+
+
+@pytest.fixture(scope="module")
+def blocks_of_sweep(swept, tmp_path_factory):
+    """The data of the page of a run over a sweep of thresholds."""
+    file = tmp_path_factory.mktemp("sweep") / "report.html"
+    write_report([swept.folder], file)
+    return blocks_of(file)
 
 
 @pytest.fixture
@@ -119,6 +133,28 @@ def test_a_hits_and_b_misses(explorer, run):
     assert {"a=2", "b=0"} < set(settled_address(page).split("&"))
 
 
+def test_a_pair_can_sort_all_images(explorer, run):
+    page = explorer("a=0&b=2&sort=difference-down")
+    first, second = (label_rows(run, name)["iou"] for name in ("cam", "center_gaussian"))
+    page.get_by_label("only where A hits and B misses").uncheck()
+    page.get_by_text("10 images", exact=True).wait_for()
+    difference = (first - second).astype(np.float32)
+    assert ids(page) == difference.sort_values(ascending=False, kind="stable").index.tolist()
+    assert page.locator(".chip").count() == 0
+    assert {"pair=all", "a=0", "b=2"} < set(settled_address(page).split("&"))
+
+
+def test_the_order_by_a_pair_is_named_before_there_is_one(explorer):
+    page = explorer("a=0&b=99&sort=difference")
+    sort = page.get_by_role("combobox", name="Sort")
+    hint = sort.locator("option", has_text="choose A and B")
+    assert hint.is_disabled()
+    assert sort.input_value() == ""
+    page.get_by_role("combobox", name="B", exact=True).select_option("grad_cam")
+    hint.wait_for(state="detached")
+    assert sort.input_value() == "difference"
+
+
 def test_keys_move_open_and_close(explorer):
     page = explorer()
     order = ids(page)
@@ -170,7 +206,7 @@ def written(file, blocks):
 
 def test_the_slider_gives_the_boxes_of_python(blocks, run, opened, tmp_path):
     """Box and IoU at other thresholds are those that Python takes from the same map."""
-    detail = json.loads(blocks["image-3"])
+    detail = inflated(blocks["image-3"])
     row = next(row for row in detail["rows"] if row["line"] == 0 and row["is_label"])
     place = row["map"]
     y, x = np.indices((place["height"], place["width"]))
@@ -178,7 +214,7 @@ def test_the_slider_gives_the_boxes_of_python(blocks, run, opened, tmp_path):
     values = np.frombuffer(zlib.decompress(base64.b64decode(detail["pack"])), "<f2").copy()
     values[place["first"] :][: small.size] = small.ravel()
     detail["pack"] = base64.b64encode(zlib.compress(values.tobytes())).decode()
-    changed = {**blocks, "image-3": json.dumps(detail)}
+    changed = {**blocks, "image-3": deflated(detail)}
     image = json.loads(blocks["index"])["ids"][3]
     address = written(tmp_path / "page.html", changed)
     page = opened(f"{address}#view=images&image={image}")
@@ -203,6 +239,81 @@ def test_the_slider_gives_the_boxes_of_python(blocks, run, opened, tmp_path):
     assert len(seen) == 5
     page.get_by_role("button", name="Each method's own").click()
     page.locator(f".viewer-result:has-text('IoU {row['iou']:.2f}')").wait_for()
+
+
+def opened_large(blocks, changes, opened, folder, image=3):
+    """The large view of an image, whose label's row of the first line has these values."""
+    detail = inflated(blocks[f"image-{image}"])
+    next(row for row in detail["rows"] if row["line"] == 0 and row["is_label"]).update(changes)
+    changed = {**blocks, f"image-{image}": deflated(detail)}
+    name = json.loads(blocks["index"])["ids"][image]
+    page = opened(f"{written(folder / 'page.html', changed)}#view=images&line=0&image={name}")
+    page.locator(".tile-result").first.wait_for()
+    return page
+
+
+NOTHING = {"box": None, "iou": None, "map": None, "no_map": "There is no map here."}
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"status": "no_box", "iou": 0.0}, "✕ no box"),
+        ({"status": "constant", "iou": 0.0}, "✕ no box"),
+        ({"status": "missing"}, "✕ no map or box was given: a miss"),
+        ({"status": "not_applicable"}, "not applicable"),
+    ],
+)
+def test_a_row_without_a_box_says_why(changes, verdict, blocks, opened, tmp_path):
+    page = opened_large(blocks, {**NOTHING, **changes}, opened, tmp_path)
+    assert page.locator(".viewer-result .verdict").inner_text() == verdict
+    assert verdict in page.locator(".tile-result").first.inner_text()
+    assert "There is no map here." in page.locator(".viewer-result").inner_text()
+
+
+@pytest.mark.parametrize(("outcome", "verdict"), [("hit", "✓ hit"), ("miss", "✕ miss"), ("", "")])
+def test_under_a_sweep_a_box_that_is_not_stored_is_no_missing_box(
+    outcome, verdict, blocks_of_sweep, opened, tmp_path
+):
+    names = [each["name"] for each in json.loads(blocks_of_sweep["overview"])["outcomes"]]
+    line = json.loads(blocks_of_sweep["line-0"])
+    codes = bytearray(base64.b64decode(line["gt_known"]["data"]))
+    codes[3] = names.index(outcome) if outcome else 255
+    line["gt_known"]["data"] = base64.b64encode(codes).decode()
+    blocks = {**blocks_of_sweep, "line-0": json.dumps(line)}
+    changes = {**NOTHING, "status": "swept"}
+    page = opened_large(blocks, changes, opened, tmp_path)
+    if verdict:
+        page.locator(f".viewer-result .verdict:text-is('{verdict}')").wait_for()
+        page.locator(f".tile-result:has-text('{verdict}')").first.wait_for()
+    page.wait_for_timeout(100)
+    assert "no box" not in page.locator(".viewer").inner_text()
+    assert page.locator(".viewer-result .verdict").count() == bool(verdict)
+    assert "at each method's best threshold" in page.locator(".slider-why").inner_text()
+
+
+def test_images_of_a_sweep_are_counted_or_held_out(blocks_of_sweep, swept, opened, tmp_path):
+    address = written(tmp_path / "page.html", blocks_of_sweep)
+    images = swept.images.drop_duplicates("image_id")
+    held_out = images["held_out"]
+    counted = ~held_out & ~images["blacklisted"] & (images["boxes"].map(len) > 0)
+    for flag, n in (("counted", counted.sum()), ("held_out", held_out.sum())):
+        page = opened(f"{address}#view=images&flag={flag}")
+        assert 0 < n < 10
+        page.get_by_text(f"{n} of 10 images", exact=True).wait_for()
+        options = page.get_by_role("combobox", name="Sort").locator("option").all_inner_texts()
+        assert not any("IoU" in option for option in options)
+
+
+def test_pixels_have_no_box_and_no_iou(masked, opened, tmp_path):
+    write_report([masked.folder], tmp_path / "page.html")
+    image = masked.images["image_id"].iloc[0]
+    page = opened(f"{(tmp_path / 'page.html').as_uri()}#view=images&image={image}")
+    page.locator(".viewer:not(.waiting) .tile[aria-pressed]").nth(2).wait_for()
+    text = page.locator(".viewer").inner_text()
+    assert text.count("no box") == text.count("IoU") == 1
+    assert page.locator(".slider-value").first.inner_text() == ""
+    assert page.get_by_label("Threshold of boxes").is_disabled()
 
 
 def test_classes_are_chosen_by_key_and_click(explorer, run):
@@ -256,7 +367,9 @@ def test_texts_of_runs_stay_texts(blocks, opened, tmp_path):
     for outcome in overview["outcomes"]:
         outcome["title"] = outcome["meaning"] = HOSTILE
     details = {
-        name: text.replace('"no_map":"', '"no_map":"<img src=x>')
+        name: deflated(
+            json.loads(json.dumps(inflated(text)).replace('"no_map": "', '"no_map": "<img src=x>'))
+        )
         for name, text in blocks.items()
         if name.startswith("image-")
     }
@@ -270,6 +383,50 @@ def test_texts_of_runs_stay_texts(blocks, opened, tmp_path):
     assert page.evaluate("window.ran") is None
     assert page.locator("img[src='x'], img[onerror]").count() == 0
     assert HOSTILE in page.locator(".viewer-title").inner_text()
+
+
+def test_numbers_that_a_state_cannot_have_are_defaults(browser):
+    ask = "(text) => import('http://page.test/state.js').then((page) => page.stateFromText(text))"
+    with modules_in(browser) as page:
+        usual = page.evaluate(ask, "")
+        for text in (
+            "threshold=1.5&opacity=-0.1&heat=2&boxes=0.5&slot=-1&model=0.5&line=-2&a=x&b=1e999",
+            "threshold=-0.5&opacity=NaN&slot=1.5&a=Infinity&b=0.1&line=",
+        ):
+            assert page.evaluate(ask, text) == usual
+        kept = {"threshold": 0.25, "opacity": 1, "heat": 0, "slot": 5, "line": 3, "a": 0}
+        text = "&".join(f"{name}={value}" for name, value in kept.items())
+        assert page.evaluate(ask, text) == {**usual, **kept}
+
+
+def test_images_are_kept_by_their_bytes(browser):
+    ask = """async (sequences) => {
+      const { detailLoader } = await import("http://page.test/loading.js");
+      const kept = [];
+      for (const asked of sequences) {
+        const loader = detailLoader(async (n) => n, (n) => n, { kept: 100 });
+        for (const n of asked) await loader.load(n);
+        kept.push([...new Set(asked)].filter((n) => loader.get(n)));
+      }
+      return kept;
+    }"""
+    with modules_in(browser) as page:
+        asked = [[10, 40, 41], [10, 40, 41, 30], [10, 40, 41, 10, 30], [40, 150], [150, 20]]
+        kept = page.evaluate(ask, asked)
+    assert kept == [[10, 40, 41], [41, 30], [10, 41, 30], [150], [20]]
+
+
+def test_a_region_is_drawn_by_the_rule(browser):
+    ask = """async (comparison) => {
+      const { regionOutline } = await import("http://page.test/shown_result.js");
+      const outline = regionOutline(Float32Array.from([1, 1, 1, 1]), [2, 2], 1, comparison);
+      const context = document.createElement("canvas").getContext("2d");
+      context.lineWidth = 0.2;
+      return context.isPointInStroke(outline, 0, 1); // the left edge of the map
+    }"""
+    with modules_in(browser) as page:
+        assert page.evaluate(ask, "at_least")
+        assert not page.evaluate(ask, "above")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

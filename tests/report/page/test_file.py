@@ -5,21 +5,26 @@ import io
 import json
 import re
 import shutil
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 from command_line import cli
 from PIL import Image
+from report_file import inflated
 
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.file import write_report
-from wsol_bench.report.page.outcomes import HIT
+from wsol_bench.report.page.outcomes import HIT, NOT_DEFINED, OUTCOMES
 from wsol_bench.report.page.sampling import sampled
 from wsol_bench.runs.rescore import rescore
 
 
 def block(html, name):
     text = re.search(rf'id="{name}">(.*?)</script>', html, re.DOTALL)[1]
+    if name.startswith("image-"):
+        return inflated(text)
     return json.loads(text) if text[:1] in "[{" else text
 
 
@@ -52,7 +57,7 @@ def test_pictures_are_the_images(html, collection):
 
 def test_a_sample_keeps_positions(run, tmp_path, collection):
     written = write_report([run.folder], tmp_path / "page.html", n_images=4, seed=3)
-    assert (written.n_images, written.n_of) == (4, len(collection.images))
+    assert written.n_images == 4
     html = (tmp_path / "page.html").read_text()
     ids = block(html, "index")["ids"]
     chosen = [collection.images.ids.index(name) for name in ids]
@@ -89,25 +94,66 @@ class TestCurvesOverThresholds:
 
 class TestSampling:
     def test_a_small_run_is_taken_whole(self, collection):
-        assert sampled(collection, 500, 0).tolist() == list(range(len(collection.images)))
+        sample = sampled(collection, 500, 0)
+        assert sample.images.tolist() == list(range(len(collection.images)))
+        assert sample.unbiased.all() and sample.complete
 
     def test_every_line_has_hits_and_misses(self, collection):
         for seed in range(20):
-            chosen = sampled(collection, 8, seed)
-            assert len(chosen) == 8 and (np.diff(chosen) > 0).all()
+            chosen, _, complete = sampled(collection, 8, seed)
+            assert len(chosen) == 8 and (np.diff(chosen) > 0).all() and complete
             for line in collection.lines:
                 for wanted in (line.gt_known == HIT, line.gt_known != HIT):
                     assert wanted[chosen].any() or not wanted.any()
 
+    def test_too_small_a_sample_says_so(self, collection):
+        made_up = _with_hits(collection, np.arange(50) < 25)
+        assert not sampled(made_up, 1, 0).complete
+        assert sampled(made_up, 4, 0).complete
+
     def test_a_seed_gives_the_same_sample(self, collection):
-        assert sampled(collection, 5, 7).tolist() == sampled(collection, 5, 7).tolist()
-        assert len({tuple(sampled(collection, 5, seed)) for seed in range(10)}) > 1
+        chosen = [sampled(collection, 5, 7).images.tolist() for _ in range(2)]
+        assert chosen[0] == chosen[1]
+        assert len({tuple(sampled(collection, 5, seed).images) for seed in range(10)}) > 1
 
     def test_no_image_is_no_error(self, collection):
-        assert sampled(collection, 0, 0).tolist() == []
+        assert sampled(collection, 0, 0).images.tolist() == []
+
+    def test_the_images_that_are_unbiased_estimate_the_run_s_accuracy(self, collection):
+        """A line that hits 5% of 2,000 images, of which a sample of 100 has many hits."""
+        rng = np.random.default_rng(0)
+        hits = rng.random(2000) < 0.05
+        shares, unbiased_shares = [], []
+        for seed in range(60):
+            sample = sampled(_with_hits(collection, hits), 100, seed)
+            assert len(sample.images) == 100 and sample.unbiased.sum() >= 20
+            shares.append(hits[sample.images].mean())
+            unbiased_shares.append(hits[sample.images[sample.unbiased]].mean())
+        assert np.mean(shares) > 0.15
+        assert np.mean(unbiased_shares) == pytest.approx(hits.mean(), abs=0.015)
+
+
+def _with_hits(collection, hits):
+    """The collection with made-up images, of which one line hits some."""
+    line = SimpleNamespace(
+        gt_known=np.where(hits, HIT, OUTCOMES.index("part")),
+        top1=np.full(len(hits), NOT_DEFINED, np.uint8),
+    )
+    made_up = object.__new__(Collection)
+    vars(made_up).update(images=hits, lines=[line])
+    return made_up
 
 
 class TestCommand:
+    @pytest.mark.parametrize("place", ["folder", "file/report.html"])
+    def test_a_file_that_cannot_be_written_is_told_at_once(self, run, tmp_path, place):
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "file").touch()
+        with mock.patch("wsol_bench.report.page.file.Collection") as read:
+            _, err = cli("report", run.folder.path, "--out", tmp_path / place, code=1)
+        assert "name another file with --out" in err and str(tmp_path / place) in err
+        assert not read.called
+
     def test_the_report_of_a_run_lies_in_its_folder(self, run, tmp_path):
         folder = shutil.copytree(run.folder.path, tmp_path / "run")
         _, err = cli("report", folder)

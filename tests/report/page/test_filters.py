@@ -20,8 +20,8 @@ CLASSES = [
 ]
 EDGES = [0, 0.01, 0.04, 0.09, 0.16, 0.25, 0.36, 0.49, 0.64, 0.81, 1]
 NO_QUERY = {
-    "judge": "gt_known", "line": 0, "outcomes": [], "hit": 0, "a": -1, "b": -1, "wnid": "",
-    "size": None, "text": "", "flag": "", "sort": "",
+    "judge": "gt_known", "line": 0, "outcomes": [], "hit": 0, "a": -1, "b": -1, "split": True,
+    "wnid": "", "size": None, "text": "", "flag": "", "sort": "",
 }  # fmt: skip
 # Typed arrays do not travel as JSON.
 COLUMNS = """
@@ -66,6 +66,7 @@ def random_columns(n, seed=0):
     table["top1"] = random.integers(-1, len(CLASSES), n)
     table["label_score"] = np.where(random.random(n) < 0.5, random.choice(few, n), random.random(n))
     for line in range(3):
+        table[f"counted_{line}"] = random.integers(0, 3, n) > 0
         for judge in ("gt_known", "top1"):
             table[f"{judge}_{line}"] = random.choice([0, 0, 1, 2, 3, UNDEFINED], n)
         table[f"iou_{line}"] = np.where(
@@ -90,9 +91,9 @@ def as_columns(table):
             "n_boxes": column("i32", table["n_boxes"]),
             "size": column("f32", table["size"]),
             "blacklisted": column("u8", table["blacklisted"].astype(int)),
-            "held_out": column("u8", table["held_out"].astype(int)),
         },
         "model": {
+            "held_out": column("u8", table["held_out"].astype(int)),
             "evaluated": column("u8", table["evaluated"].astype(int)),
             "top1": column("i32", table["top1"]),
             "label_score": column("f32", table["label_score"]),
@@ -102,6 +103,7 @@ def as_columns(table):
                 "gt_known": column("u8", table[f"gt_known_{line}"]),
                 "top1": column("u8", table[f"top1_{line}"]),
                 "iou": column("f32", table[f"iou_{line}"]),
+                "counted": column("u8", table[f"counted_{line}"].astype(int)),
             }
             for line in range(3)
         ],
@@ -125,7 +127,7 @@ def kept_but_outcome(table, query):
         kept &= (table["n_boxes"] > 0) & (table["size"] >= low) & below
     kept &= {
         "": True,
-        "counted": ~table["blacklisted"] & ~table["held_out"] & (table["n_boxes"] > 0),
+        "counted": table[f"counted_{query['line']}"],
         "blacklisted": table["blacklisted"],
         "held_out": table["held_out"],
         "several": table["n_boxes"] > 1,
@@ -133,9 +135,9 @@ def kept_but_outcome(table, query):
         "right": table["top1"] == table["label"],
         "wrong": (table["top1"] != table["label"]) & (table["top1"] >= 0),
     }[query["flag"]]
-    if query["a"] >= 0:
+    if query["a"] >= 0 and query["split"]:
         kept &= table[f"{query['judge']}_{query['a']}"] == query["hit"]
-    if query["b"] >= 0:
+    if query["b"] >= 0 and query["split"]:
         outcome = table[f"{query['judge']}_{query['b']}"]
         kept &= (outcome != query["hit"]) & (outcome != UNDEFINED)
     return table[kept]
@@ -171,6 +173,7 @@ def queries(table, n, seed=1):
         "outcomes": [[], [], [0], [1, 3], [2]],
         "a": [-1, -1, 0, 1],
         "b": [-1, -1, 0, 2],
+        "split": [True, True, False],
         "wnid": ["", "", "n02", "n99"],
         "size": [None, None, *([low, high] for low, high in pairwise(EDGES))],
         "text": ["", "", "cat", "n03", "<b>", "tench", "val_000", ".jpeg", "nothing", "i̇stanbul"],
@@ -209,9 +212,31 @@ def test_they_are_those_of_pandas(page):
     assert shown > 100
 
 
-def test_sizes_are_those_of_the_tables(page):
-    edges = page.evaluate("import('http://page.test/filters.js').then((page) => page.sizeEdges)")
-    assert edges == list(SIZE_EDGES)
+ASKED = """async ({ lines, a, b, bins }) => {
+  const page = await import("http://page.test/filters.js");
+  const runs = ["one_box", "box_sweep", "pixels"].map((kind) => ({ kind }));
+  const overview = { runs, lines, charts: { by_size: bins.map((bin) => ({ bin })) } };
+  const orders = (line) => page.possibleOrders(overview, { line, a, b }).map(({ name }) => name);
+  return [orders(0), orders(1), orders(2), page.sizeBins(overview)];
+}"""
+
+
+def test_only_numbers_that_lines_have_can_be_sorted_by(page):
+    lines = [{"run": run} for run in (0, 1, 2, 0)]
+    bins = ["0.81-1", "0.01-0.04", "0.81-1"]
+    of_any = {"", "confidence", "confidence-down", "size", "size-down"}
+    of_iou, of_pair = {"iou", "iou-down"}, {"difference", "difference-down"}
+    for a, b, pair in ((0, 3, of_pair), (0, -1, set()), (0, 1, set()), (2, 1, set())):
+        asked = {"lines": lines, "a": a, "b": b, "bins": bins}
+        one_box, swept, pixels, sizes = page.evaluate(ASKED, asked)
+        assert set(one_box) == of_any | of_iou | pair
+        assert set(swept) == set(pixels) == of_any | pair
+        assert sizes == ["0.01-0.04", "0.81-1"]
+
+
+def test_without_tables_all_sizes_can_be_chosen(page):
+    *_, sizes = page.evaluate(ASKED, {"lines": [], "a": -1, "b": -1, "bins": []})
+    assert sizes == [f"{low:g}-{high:g}" for low, high in pairwise(SIZE_EDGES)]
 
 
 def test_fifty_thousand_images_are_filtered_while_a_key_is_down(page):

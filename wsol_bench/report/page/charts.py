@@ -50,7 +50,8 @@ def _threshold_curves(number: int, line: Line) -> Iterator[dict[str, Any]]:
         means = measured.means()
         chosen = measured.selection
         step = -(-len(thresholds) // _MOST_THRESHOLDS)
-        shown = np.union1d(np.arange(0, len(thresholds), step), [means.argmax()])
+        marked = [means.argmax()] + ([] if chosen is None else [chosen.argmax()])
+        shown = np.union1d(np.arange(0, len(thresholds), step), marked)
         yield {
             "line": number,
             "number": name,
@@ -65,7 +66,7 @@ def _threshold_curves(number: int, line: Line) -> Iterator[dict[str, Any]]:
 
 def _iou_curve(number: int, line: Line) -> Iterator[dict[str, Any]]:
     ious = np.sort(line.iou[line.counted & ~np.isnan(line.iou)].astype(np.float64))
-    if not len(ious):
+    if not (line.complete and len(ious)):
         return
     # The share of images whose IoU is at least each of the IoUs; half a float32 step below, since
     # that is how the IoUs are held.
@@ -99,7 +100,8 @@ def _agreement(lines: Sequence[Line], of_model: Sequence[int]) -> Iterator[dict[
     """Each pair of lines of a model, with the numbers of images that they hit."""
     hits = {n: lines[n].gt_known == HIT for n in of_model}
     known = {n: lines[n].counted & (lines[n].gt_known != NOT_DEFINED) for n in of_model}
-    for a, b in combinations([n for n in of_model if known[n].any()], 2):
+    compared = [n for n in of_model if lines[n].complete and known[n].any()]
+    for a, b in combinations(compared, 2):
         both = known[a] & known[b]
         first, second = hits[a][both], hits[b][both]
         yield {

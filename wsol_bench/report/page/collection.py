@@ -6,9 +6,9 @@ is small (some bytes an image), so that 50,000 images x 30 methods stay in memor
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,12 +16,13 @@ import pyarrow as pa
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, Shaped, UInt8
 
 from wsol_bench.common.progress import progress
+from wsol_bench.common.vocabulary import Sanity
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.report.analysis import details_of, numbers_of
 from wsol_bench.report.comparisons import MethodNumbers, require_same_truth
 from wsol_bench.report.page.outcomes import NOT_DEFINED, outcomes_of
-from wsol_bench.runs.identity import Identity
+from wsol_bench.runs.identity import NO_MODEL, Identity
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.schema import METHOD_KEYS, ImageStatus
 from wsol_bench.runs.stored_run import StoredRun
@@ -30,6 +31,10 @@ from wsol_bench.scoring.summary import MethodResults
 __all__ = ["Collection", "Kind", "Line", "Model", "PageImages"]
 
 Kind = Literal["method", "baseline", "sanity"]
+
+# The beginnings of the names of sanity checks, and the names of the baselines of this package.
+_SANITY = tuple(f"{sanity}(" for sanity in get_args(Sanity))
+_BASELINES = {"center_box", "center_gaussian", "full_image", "random_map"}
 
 _IMAGE_COLUMNS = [
     *("image_id", "path", "height", "width", "label", "blacklisted", "n_label_boxes", "boxes"),
@@ -47,7 +52,7 @@ class PageImages:
         size: (height, width) of each image in pixels.
         boxes: the ground-truth boxes of each image's label, half-open xyxy, (n, 4).
         share: area of the largest of these boxes as a fraction of the image.
-        blacklisted, held_out: the flags of the table ``images``.
+        blacklisted: the flag of the table ``images``.
         paths: the image files.
     """
 
@@ -57,7 +62,6 @@ class PageImages:
     boxes: list[Float64[np.ndarray, "_ 4"]]
     share: Float32[np.ndarray, " n"]
     blacklisted: Bool[np.ndarray, " n"]
-    held_out: Bool[np.ndarray, " n"]
     paths: list[str]
 
     def __len__(self) -> int:
@@ -73,6 +77,7 @@ class Model:
         name: its name in the run.
         part: the part that holds the image; -1 if the run does not hold it.
         evaluated: whether the model was evaluated on the image.
+        held_out: whether the run selects a threshold on the image.
         label_rank: the rank of the label, from 1; 0 if unknown.
         label_score: the softmax probability of the label; NaN if unknown.
         top1: the position of the first prediction in the page's classes; -1 for none.
@@ -83,6 +88,7 @@ class Model:
     name: str
     part: Int32[np.ndarray, " n"]
     evaluated: Bool[np.ndarray, " n"]
+    held_out: Bool[np.ndarray, " n"]
     label_rank: Int32[np.ndarray, " n"]
     label_score: Float32[np.ndarray, " n"]
     top1: Int32[np.ndarray, " n"]
@@ -105,7 +111,8 @@ class Line:
         gt_known, top1: the position in ``OUTCOMES`` of the outcome of the label's box, and of the
             first prediction's; ``NOT_DEFINED`` for none.
         iou: the IoU of the label's box; NaN for none.
-        counted: whether the localization errors count the image.
+        counted: whether its errors or accuracies count the image.
+        complete: whether each counted image has an outcome of its label; see ``Outcomes``.
     """
 
     model: int
@@ -120,6 +127,7 @@ class Line:
     top1: UInt8[np.ndarray, " n"]
     iou: Float32[np.ndarray, " n"]
     counted: Bool[np.ndarray, " n"]
+    complete: bool
 
 
 class Collection:
@@ -176,6 +184,16 @@ class Collection:
         """The positions of the lines of a model."""
         return [number for number, line in enumerate(self.lines) if line.model == model]
 
+    def forget_numbers(self) -> None:
+        """Drop the numbers and details of all lines: once the overview is made, nobody needs them.
+
+        They are most of what a line keeps: up to 1 KB an image under a sweep.
+        """
+        self.lines = [
+            replace(line, numbers=replace(line.numbers, numbers={}), details={})
+            for line in self.lines
+        ]
+
     def _model(self, run: int, name: str, table: pd.DataFrame) -> Model:
         """A model, from its images table; its first predictions come with its first line."""
         place = self._position.get_indexer(pd.Index(table["image_id"]))
@@ -186,6 +204,7 @@ class Collection:
             name=name,
             part=scattered.of(table["part"].to_numpy(np.int32), -1),
             evaluated=scattered.of(evaluated, False),
+            held_out=scattered.of(table["held_out"].to_numpy(bool), False),
             label_rank=scattered.of(table["label_rank"].to_numpy(np.int32), 0),
             label_score=scattered.of(table["label_score"].to_numpy(np.float32), np.nan),
             top1=np.full(len(self.images), -1, np.int32),
@@ -219,16 +238,20 @@ class Collection:
                 gt_known=scattered.of(outcomes.gt_known, NOT_DEFINED),
                 top1=scattered.of(outcomes.top1, NOT_DEFINED),
                 iou=scattered.of(outcomes.iou.astype(np.float32), np.nan),
-                counted=scattered.of(scores.counted & ~scores.held_out, False),
+                counted=scattered.of(outcomes.counted, False),
+                complete=outcomes.complete,
             )
         )
 
     def _add_first_predictions(
         self, model: Model, scores: ImageScores, scattered: "_Scattered"
     ) -> None:
-        """Fill in the model's first predictions, unless an earlier line did."""
+        """Fill in the model's first predictions, unless an earlier line did.
+
+        Without a model each prediction file has first predictions of its own.
+        """
         found = scores.first_rows >= 0
-        if (model.top1 >= 0).any() or not found.any():
+        if model.name == NO_MODEL or (model.top1 >= 0).any() or not found.any():
             return
         rows = scores.rows.iloc[scores.first_rows[found]]
         codes = np.full(len(scores), -1, np.int32)
@@ -277,9 +300,15 @@ class _Scattered:
 
 
 def _kind(identity: Identity, method: str) -> Kind:
+    """The kind of a method; runs that were made before it was recorded tell it by the name."""
     if method in identity.sources:
-        return "baseline" if identity.sources[method].baseline else "method"
-    return "sanity" if identity.methods[method].sanity else "method"
+        is_baseline = identity.sources[method].baseline
+        if is_baseline is None:
+            is_baseline = method.partition("+")[0] in _BASELINES
+        return "baseline" if is_baseline else "method"
+    sanity = identity.methods[method].sanity
+    is_sanity = method.startswith(_SANITY) if sanity is None else bool(sanity)
+    return "sanity" if is_sanity else "method"
 
 
 def _read_images(run: StoredRun, parts: Sequence[int]) -> pd.DataFrame:
@@ -317,6 +346,5 @@ def _union(tables: Sequence[tuple[StoredRun, pd.DataFrame]], classes: _Classes) 
         boxes=flat,
         share=np.nan_to_num(truth.largest_share).astype(np.float32),
         blacklisted=whole["blacklisted"].to_numpy(bool),
-        held_out=whole["held_out"].to_numpy(bool),
         paths=whole["path"].tolist(),
     )

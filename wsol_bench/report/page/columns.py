@@ -24,16 +24,15 @@ def image_index(collection: Collection, chosen: Int64[np.ndarray, " n"]) -> dict
         "n_boxes": encoded(n_boxes[chosen]),
         "size": encoded(images.share[chosen]),
         "blacklisted": encoded(images.blacklisted[chosen]),
-        "held_out": encoded(images.held_out[chosen]),
     }
 
 
 def model_columns(
     collection: Collection, number: int, chosen: Int64[np.ndarray, " n"]
 ) -> dict[str, Any]:
-    """What a model says of the chosen images, as ``ModelColumns``."""
+    """The predictions of a model for the chosen images, as ``ModelColumns``."""
     model = collection.models[number]
-    names = ("evaluated", "label_rank", "label_score", "top1", "top1_score")
+    names = ("evaluated", "held_out", "label_rank", "label_score", "top1", "top1_score")
     return {name: encoded(getattr(model, name)[chosen]) for name in names}
 
 
@@ -42,4 +41,5 @@ def line_columns(
 ) -> dict[str, Any]:
     """The results of a line on the chosen images, as ``LineColumns``."""
     line = collection.lines[number]
-    return {name: encoded(getattr(line, name)[chosen]) for name in ("gt_known", "top1", "iou")}
+    names = ("gt_known", "top1", "iou", "counted")
+    return {name: encoded(getattr(line, name)[chosen]) for name in names}

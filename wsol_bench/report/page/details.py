@@ -30,7 +30,8 @@ from wsol_bench.scoring.one_box import OneBox
 
 __all__ = ["Choice", "Details", "LabelMap", "StoredMap", "every_map"]
 
-_NOT_STORED = "The run keeps the box of this method, not its map."
+_ONLY_A_BOX = "The run keeps the box of this method, not its map."
+_NOT_STORED = "The run keeps no map of this class."
 _NOT_IN_FILE = "This map is too large for the file; wsol-bench view shows it."
 
 
@@ -95,11 +96,18 @@ class Details:
     Args:
         collection: the runs.
         choice: the maps of an image that the page gets.
+        watch: called with the position of each image and each stored map of its label.
     """
 
-    def __init__(self, collection: Collection, choice: Choice = every_map) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        choice: Choice = every_map,
+        watch: Callable[[int, LabelMap], None] | None = None,
+    ) -> None:
         self._collection = collection
         self._choice = choice
+        self._watch = watch
         self._parts = RecentParts(collection.runs)
         self._line = {
             (line.model, line.method, line.layer): n for n, line in enumerate(collection.lines)
@@ -123,7 +131,15 @@ class Details:
         for row, shown in zip([row for row in rows if row.stored], chosen, strict=True):
             row.shown = shown
         for row in rows:
-            self._add_box_of_sweep(row, truth, placements)
+            if row.stored is None or not row.stored.is_label:
+                continue
+            run = self._collection.models[self._collection.lines[row.json["line"]].model].run
+            placement = placements[run]
+            if placement is not None:
+                map = _label_map(row, row.stored, truth, placement)
+                self._add_box_of_sweep(row, map, runs[run].identity.protocol)
+                if self._watch is not None:
+                    self._watch(image, map)
         return {
             "image": image,
             "boxes": truth.boxes.tolist(),
@@ -200,46 +216,20 @@ class Details:
             "box": box if all(finite(edge) is not None for edge in box) else None,
             "iou": finite(line.get("iou", np.nan)),
             "map": None,
-            "no_map": _NOT_STORED,
+            "no_map": _NOT_STORED if finite(box[0]) is None else _ONLY_A_BOX,
             "values": values,
         }
-
-    def label_maps(self, image: int) -> Iterator[LabelMap]:
-        """The stored maps of an image's label, line by line.
-
-        Raises:
-            RunError: a file of a run is missing or damaged.
-        """
-        truth = self._truth(image)
-        for number, model in enumerate(self._collection.models):
-            placement = self._placement(model.run, image)
-            if placement is None:
-                continue
-            for row in self._rows(number, image):
-                if row.stored is not None and row.stored.is_label:
-                    yield _label_map(row, row.stored, truth, placement)
 
     def _truth(self, image: int) -> ImageTruth:
         images = self._collection.images
         return ImageTruth(self._collection.classes[images.label[image]][0], images.boxes[image])
 
-    def _add_box_of_sweep(
-        self, row: _Row, truth: ImageTruth, placements: Sequence[Placement | None]
-    ) -> None:
+    def _add_box_of_sweep(self, row: _Row, map: LabelMap, protocol: Protocol) -> None:
         """Take the box of a label's map at its line's threshold, which a sweep does not keep."""
-        line = self._collection.lines[row.json["line"]]
-        run = self._collection.models[line.model].run
-        protocol, placement = self._collection.runs[run].identity.protocol, placements[run]
-        if (
-            not isinstance(protocol, BoxSweepProtocol)
-            or row.stored is None
-            or not row.stored.is_label
-            or line.threshold is None
-            or placement is None
-        ):
+        threshold = self._collection.lines[map.line].threshold
+        if threshold is None or not isinstance(protocol, BoxSweepProtocol):
             return
-        _, maps, batch = _label_map(row, row.stored, truth, placement)
-        scores = OneBox(_one_box(protocol, line.threshold), ()).score_maps(maps, batch)
+        scores = OneBox(_one_box(protocol, threshold), ()).score_maps(map.maps, map.batch)
         box = [float(scores.rows[name][0]) for name in _BOX]
         row.json["box"] = None if finite(box[0]) is None else box
         row.json["iou"] = float(scores.rows["iou"][0])

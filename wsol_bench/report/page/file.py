@@ -2,12 +2,10 @@
 
 import base64
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
-from jaxtyping import Int64
 
 from wsol_bench.common.files import write_atomically
 from wsol_bench.common.progress import progress
@@ -18,9 +16,9 @@ from wsol_bench.report.page.details import Details
 from wsol_bench.report.page.document import page_html
 from wsol_bench.report.page.map_choice import MapChoice
 from wsol_bench.report.page.overview import overview
-from wsol_bench.report.page.pictures import picture
+from wsol_bench.report.page.pictures import picture, why_no_picture
 from wsol_bench.report.page.sample_curves import SampleCurves
-from wsol_bench.report.page.sampling import sampled
+from wsol_bench.report.page.sampling import Sample, sampled
 from wsol_bench.runs.stored_run import StoredRun
 
 __all__ = ["Written", "write_report"]
@@ -31,15 +29,14 @@ _MAP_BYTES = 24 * 2**20
 
 
 class Written(NamedTuple):
-    """What was written.
+    """A report that was written.
 
     Attributes:
-        n_images: the number of images in the file, and ``n_of``, of all images of the runs.
+        n_images: the number of images in the file.
         without_picture: why an image has no picture, for each that has none.
     """
 
     n_images: int
-    n_of: int
     without_picture: list[str]
 
 
@@ -59,56 +56,58 @@ def write_report(
         OSError: the file cannot be written.
     """
     collection = Collection(runs)
-    chosen = sampled(collection, n_images, seed)
+    sample = sampled(collection, n_images, seed)
     seen = overview(collection, source="file", seed=seed)
-    seen |= {"n_images": len(chosen), "sampling": _how_sampled(len(chosen), seen, seed)}
+    seen |= {"n_images": len(sample.images), "sampling": _how_sampled(sample, seen, seed)}
     without: list[str] = []
-    blocks = _blocks(collection, chosen, seen, without)
-    html = page_html(seen["title"], blocks)
+    html = page_html(seen["title"], _blocks(collection, sample, seen, without))
     write_atomically(out, (piece.encode() for piece in html))
-    return Written(len(chosen), len(collection.images), without)
+    return Written(len(sample.images), without)
 
 
-def _how_sampled(n_chosen: int, seen: dict[str, Any], seed: int) -> str:
-    if n_chosen == seen["n_images_of_runs"]:
+def _how_sampled(sample: Sample, seen: dict[str, Any], seed: int) -> str:
+    n_chosen, n_of = len(sample.images), seen["n_images_of_runs"]
+    if n_chosen == n_of:
         return "All images of the runs are on this page."
+    whose = (
+        "so that hits and misses of every method are among them"
+        if sample.complete
+        else "but too few for hits and misses of every method to be among them"
+    )
     return (
-        f"{n_chosen:,} of {seen['n_images_of_runs']:,} images are on this page, drawn by seed "
-        f"{seed} so that each method's hits and misses are among them. The summary and the charts "
-        "are of all images."
+        f"{n_chosen:,} of {n_of:,} images are on this page, drawn by seed {seed}, {whose}. The "
+        "summary and the charts are of all images."
     )
 
 
 def _blocks(
-    collection: Collection,
-    chosen: Int64[np.ndarray, " n"],
-    seen: dict[str, Any],
-    without: list[str],
+    collection: Collection, sample: Sample, seen: dict[str, Any], without: list[str]
 ) -> Iterator[tuple[str, str]]:
     """The data of the page, part by part; the reason for each missing picture is added."""
+    chosen = sample.images
     yield "index", _json(image_index(collection, chosen))
     for number in range(len(collection.models)):
         yield f"model-{number}", _json(model_columns(collection, number, chosen))
     for number in range(len(collection.lines)):
         yield f"line-{number}", _json(line_columns(collection, number, chosen))
-    details = Details(collection, MapChoice(_MAP_BYTES, len(chosen)))
+    curves = SampleCurves(collection, chosen[sample.unbiased])
+    details = Details(collection, MapChoice(_MAP_BYTES, len(chosen)), curves.add)
     taps: list[dict[str, Any]] = [{} for _ in collection.runs]
-    curves = SampleCurves(collection)
     with progress("writing", len(chosen), "images") as advance:
         for place, image in enumerate(chosen.tolist()):
-            reason = ""
+            path = collection.images.paths[image]
+            reason = why_no_picture(path)
             try:
-                jpeg = picture(Path(collection.images.paths[image]), _LONGEST)
-                yield f"picture-{place}", base64.b64encode(jpeg).decode()
+                if not reason:
+                    jpeg = picture(Path(path), _LONGEST)
+                    yield f"picture-{place}", base64.b64encode(jpeg).decode()
             except (ImageError, OSError) as error:
                 reason = str(error)
-                without.append(reason)
+            without += [reason] if reason else []
             detail = details.of(image, no_picture=reason)
             for known, new in zip(taps, detail["taps"], strict=True):
                 known |= new
-            yield f"image-{place}", _json({**detail, "image": place, "taps": []})
-            for map in details.label_maps(image):
-                curves.add(image, map)
+            yield f"image-{place}", _deflated({**detail, "image": place, "taps": []})
             advance(1)
     yield "taps", _json(taps)
     seen["charts"]["thresholds"] += curves.charts()
@@ -117,3 +116,8 @@ def _blocks(
 
 def _json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _deflated(value: Any) -> str:
+    """JSON, deflated and in base64: the rows of many methods are much alike."""
+    return base64.b64encode(zlib.compress(_json(value).encode(), 6)).decode()

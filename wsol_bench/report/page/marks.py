@@ -61,7 +61,9 @@ def _marks_of_number(
 ) -> dict[tuple[int, str], Mark]:
     numbers = {line: collection.lines[line].numbers.numbers[name] for line in lines}
     values = {line: number.value() for line, number in numbers.items()}
-    if len(lines) > 1 and len(set(values.values())) == 1:  # as the classification errors are
+    # One method alone is no best one, and neither is any if all are equal, as they are in the
+    # classification error.
+    if len(set(values.values())) < 2:
         return {}
     better = max if numbers[lines[0]].better == "higher" else min
     best = better(lines, key=lambda line: values[line])

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64, UInt8
+from jaxtyping import Bool, Float64, UInt8
 
 from wsol_bench.metrics.failure_modes import FAILURE_MODES, modes_of_images
 from wsol_bench.metrics.image_scores import ImageScores
@@ -40,12 +40,17 @@ class Outcomes(NamedTuple):
         gt_known, top1: the outcome of the label's box, and of the first prediction's, as positions
             in ``OUTCOMES``; ``NOT_DEFINED`` for none.
         iou: the best IoU of the label's box with the ground truth; NaN for none.
+        counted: whether the method's errors or accuracies count the image.
+        complete: whether each image that is counted has an outcome of its label, so that shares of
+            them are numbers of the method.
     """
 
     threshold: float | None
     gt_known: UInt8[np.ndarray, " n"]
     top1: UInt8[np.ndarray, " n"]
     iou: Float64[np.ndarray, " n"]
+    counted: Bool[np.ndarray, " n"]
+    complete: bool
 
 
 def outcomes_of(
@@ -63,7 +68,6 @@ def outcomes_of(
         protocol: the protocol.
     """
     n = len(scores)
-    nothing = np.full(n, np.nan)
     if least_iou is not None and isinstance(protocol, OneBoxProtocol):
         of_label, of_first = (
             modes_of_images(scores, of=question, iou=least_iou).astype(np.uint8)  # -1 becomes 255
@@ -71,18 +75,30 @@ def outcomes_of(
         )
         if not scores.ranked:
             of_first = np.full(n, NOT_DEFINED, np.uint8)
-        return Outcomes(protocol.box.threshold, of_label, of_first, scores.of_label("iou"))
+        return Outcomes(
+            protocol.box.threshold,
+            of_label,
+            of_first,
+            scores.of_label("iou"),
+            counted=scores.counted & ~scores.held_out,
+            complete=scores.complete and scores.applicable,
+        )
     of_label = np.full(n, NOT_DEFINED, np.uint8)
+    of_first, nothing = of_label.copy(), np.full(n, np.nan)
     number = main_curve(numbers)
     if number is None or number.thresholds is None:
-        return Outcomes(None, of_label, of_label, nothing)
+        first = next(iter(numbers.numbers.values()), None)
+        ids = scores.image_ids[:0] if first is None else first.image_ids
+        counted = np.isin(scores.image_ids, ids)
+        return Outcomes(None, of_label, of_first, nothing, counted=counted, complete=False)
     place = scores.evaluated.index.get_indexer(pd.Index(number.image_ids))
     of_label[place] = np.where(number.contributions() == 1, HIT, MISS)
-    of_first = of_label.copy()
-    wrong = scores.ranked and scores.label_rank != 1
-    of_first[wrong & (of_label != NOT_DEFINED)] = WRONG_CLASS
+    counted = of_label != NOT_DEFINED
+    if scores.ranked:
+        of_first = of_label.copy()
+        of_first[(scores.label_rank != 1) & counted] = WRONG_CLASS
     threshold = float(number.thresholds[number.means().argmax()])
-    return Outcomes(threshold, of_label, of_first, nothing)
+    return Outcomes(threshold, of_label, of_first, nothing, counted=counted, complete=True)
 
 
 def main_curve(numbers: MethodNumbers) -> Number | None:

@@ -1,8 +1,9 @@
-"""Accuracy over the threshold on a report's images, for runs that took one box of each map."""
+"""Accuracy over the threshold on images of a report, for runs that took one box of each map."""
 
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 
 from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, Protocol
 from wsol_bench.protocols.sections import Sweep, SweepBoxSection, SweepScoring
@@ -23,18 +24,21 @@ class SampleCurves:
 
     Args:
         collection: the runs.
+        images: the positions of the images that count. They must be drawn without regard to their
+            outcomes, or else the curves would be those of easier or harder images.
     """
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Collection, images: Int64[np.ndarray, " n"]) -> None:
         self._collection = collection
+        self._images = set(images.tolist())
         self._sweeps = [_swept(run.identity.protocol) for run in collection.runs]
         self._hits: dict[int, list[np.ndarray]] = {}
 
     def add(self, image: int, map: LabelMap) -> None:
-        """Count an image of a line, if the localization errors count it."""
+        """Count an image of a line, if it is one of the images and the line's errors count it."""
         line = self._collection.lines[map.line]
         sweep = self._sweeps[self._collection.models[line.model].run]
-        if sweep is None or not line.counted[image]:
+        if sweep is None or image not in self._images or not line.counted[image]:
             return
         [bits] = sweep.score_maps(map.maps, map.batch).curves["hits"]
         hits = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(sweep.thresholds))
@@ -52,12 +56,12 @@ class SampleCurves:
                 {
                     "line": line,
                     "number": "box_acc",
-                    "title": "box accuracy of this page's images",
+                    "title": "box accuracy",
                     "thresholds": thresholds.round(6).tolist(),
                     "shares": shares.round(6).tolist(),
                     "best": float(thresholds[shares.argmax()]),
                     "selected": None,
-                    "of": f"{len(hits)} images of this page",
+                    "of": f"{len(hits):,} images of this page, drawn at random",
                 }
             )
         return curves

@@ -212,6 +212,7 @@ class _Answers:
         self._details = Details(collection)
         self._decoding = threading.Semaphore(_PICTURES_AT_A_TIME)
         seen = overview(collection, source="server")
+        collection.forget_numbers()
         blocks = [("overview", _json(seen))]
         self._page = "".join(page_html(seen["title"], blocks, connects=True))
         policy = _POLICY.search(self._page)

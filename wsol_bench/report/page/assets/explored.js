@@ -1,7 +1,25 @@
-// What the explorer is about: which model, which lines of it, and the words for its images.
+// The model and the lines that the explorer is about, and the words for its images.
 
 /** @import { ImageIndex, Overview } from "./types" */
 /** @import { State } from "./state.js" */
+
+/**
+ * @param {Overview} overview
+ * @param {number} line Position that an address may have made up.
+ * @returns {number} The line, or -1 if the page has no such line.
+ */
+export function knownLine(overview, line) {
+  return overview.lines[line] ? line : -1;
+}
+
+/**
+ * @param {Overview} overview
+ * @param {number} line
+ * @returns {boolean} If true, the line has an IoU for each image, as lines with one box have.
+ */
+export function hasIous(overview, line) {
+  return overview.runs[overview.lines[line]?.run]?.kind === "one_box";
+}
 
 /**
  * @param {Overview} overview
@@ -67,7 +85,7 @@ export function shortWords({ wnid, words }) {
 }
 
 /**
- * What a reader who does not see an image hears of it.
+ * The name of an image for a reader who does not see it.
  *
  * @param {ImageIndex} index
  * @param {number} image
@@ -80,10 +98,10 @@ export function imageName(index, image) {
 /**
  * @param {number | null | undefined} iou
  * @param {number | null} [least] Least IoU that is a hit.
- * @returns {string} "IoU 0.63", or that there is none.
+ * @returns {string} "IoU 0.63"; empty if there is none.
  */
 export function iouText(iou, least = null) {
-  if (iou === null || iou === undefined || Number.isNaN(iou)) return "no IoU";
+  if (iou === null || iou === undefined || Number.isNaN(iou)) return "";
   // A miss of 0.4996 must not read as the 0.50 that is a hit.
   const rounded = least !== null && iou < least && Number(iou.toFixed(2)) >= least;
   return `IoU ${rounded ? (Math.floor(1000 * iou) / 1000).toFixed(3) : iou.toFixed(2)}`;

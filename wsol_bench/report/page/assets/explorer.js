@@ -9,13 +9,13 @@ import { filterBar, filterChips, noFilters, orderField, shownText } from "./filt
 import { countOutcomes, filterImages, imageQuery, linesOfQuery } from "./filters.js";
 import { imageGrid } from "./grid.js";
 import { addShortcuts } from "./keys.js";
-import { loadImage } from "./loaded_image.js";
+import { bytesOfImage, loadImage } from "./loaded_image.js";
 import { detailLoader } from "./loading.js";
 import { overlayLegend } from "./overlay.js";
 import { getState, onState, setState } from "./state.js";
 import { imageViewer } from "./viewer.js";
 
-// What changes nothing in the grid, and what changes only how it looks.
+// Keys of the state that change nothing in the grid, and those that change only how it looks.
 const largeOnly = new Set(["image", "slot", "threshold", "number", "order", "columns"]);
 const looks = new Set(["heat", "boxes", "opacity", ...largeOnly]);
 
@@ -27,9 +27,9 @@ const looks = new Set(["heat", "boxes", "opacity", ...largeOnly]);
  */
 export function explorerView(source) {
   const { overview } = source;
-  const loader = detailLoader((/** @type {number} */ image) => loadImage(source, image));
+  const loader = detailLoader((/** @type {number} */ image) => loadImage(source, image), bytesOfImage);
   const bar = filterBar(overview);
-  const order = orderField();
+  const order = orderField(overview);
   const count = h("h2", { class: "explorer-count", "aria-live": "polite" }, "Loading images…");
   const chips = h("div", { class: "chips" });
   const empty = h("div", { class: "explorer-empty", hidden: true });
@@ -74,12 +74,12 @@ export function explorerView(source) {
       ready = true;
       ids = index.ids;
       bar.update(state, line, countOutcomes(index, model, lines, query), outcomesThatOccur(lines.get(line)));
-      order.update(state);
+      order.update(state, line);
       count.textContent = shownText(images.length, every);
       replaceChildren(chips, ...filterChips(overview, index, state));
       empty.hidden = images.length > 0;
       if (!images.length) replaceChildren(empty, ...emptyWords(every));
-      const view = { state, index, line, columns: lines.get(line) ?? null, top1: model.top1 };
+      const view = { state, index, line, columns: lines.get(line) ?? null, model };
       grid.show(images, view);
       viewer.show(images, view);
     } catch (error) {

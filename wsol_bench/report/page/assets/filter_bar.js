@@ -4,15 +4,15 @@
 /** @import { State } from "./state.js" */
 
 import { h, replaceChildren } from "./dom.js";
-import { exploredLines, exploredModel, sameMethod, shortWords } from "./explored.js";
-import { imageFlags, imageOrders, sizeEdges } from "./filters.js";
+import { exploredLines, exploredModel, knownLine, sameMethod, shortWords } from "./explored.js";
+import { imageFlags, imageQuery, possibleOrders, sizeBins, sizeRange } from "./filters.js";
 import { countText, modelTitle } from "./numbers.js";
 import { defaultState, getState, setState } from "./state.js";
 
-/** What shows all images again. */
-export const noFilters = Object.freeze({ outcome: "", a: -1, b: -1, class: "", size: "", text: "", flag: "" });
+/** The change that shows all images again. */
+export const noFilters = Object.freeze({ outcome: "", a: -1, b: -1, pair: "split", class: "", size: "", text: "", flag: "" });
 
-/** @typedef {{value: string | number, text: string}} Option */
+/** @typedef {{value: string | number, text: string, disabled?: boolean}} Option */
 
 /**
  * A select with its label. Options are replaced only when they differ.
@@ -32,7 +32,7 @@ function selectField(label, onChange) {
     update(options, value) {
       const texts = JSON.stringify(options);
       if (texts !== known) {
-        replaceChildren(select, ...options.map((each) => h("option", { value: each.value }, each.text)));
+        replaceChildren(select, ...options.map((each) => h("option", { value: each.value, disabled: each.disabled }, each.text)));
         known = texts;
       }
       select.value = String(value);
@@ -50,10 +50,13 @@ export function filterBar(overview) {
   search.addEventListener("input", () => setState({ text: search.value }));
   const model = selectField("Model", (value) => setState(ofModel(overview, Number(value))));
   const line = selectField("Method", (value) => setState({ line: Number(value) }));
-  const first = selectField("A hits", (value) => setState({ a: Number(value) }));
-  const second = selectField("B misses", (value) => setState({ b: Number(value) }));
+  const first = selectField("A", (value) => setState({ a: Number(value) }));
+  const second = selectField("B", (value) => setState({ b: Number(value) }));
   const swap = h("button", { class: "button square", type: "button", title: "Swap A and B", "aria-label": "Swap A and B" }, "⇅");
   swap.addEventListener("click", () => setState({ a: getState().b, b: getState().a }));
+  const split = h("input", { type: "checkbox" });
+  split.addEventListener("change", () => setState({ pair: split.checked ? "split" : "all" }));
+  const splitOnly = h("label", { class: "split" }, split, "only where A hits and B misses");
   const size = selectField("Object size, share of the image", (value) => setState({ size: value }));
   const flag = selectField("Images", (value) => setState({ flag: value }));
   const judge = judgeField();
@@ -67,7 +70,15 @@ export function filterBar(overview) {
     line.element,
     judge.element,
     outcomes.element,
-    h("div", { class: "pair" }, first.element, second.element, swap),
+    h(
+      "fieldset",
+      { class: "pair" },
+      h("legend", { class: "label" }, "Two methods"),
+      first.element,
+      second.element,
+      swap,
+      splitOnly,
+    ),
     classes.element,
     size.element,
     flag.element,
@@ -94,9 +105,10 @@ export function filterBar(overview) {
       const any = [{ value: -1, text: "any" }, ...lines];
       model.update(overview.models.map((_, value) => ({ value, text: modelTitle(overview, value) })), exploredModel(overview, state));
       line.update(lines, shown);
-      first.update(any, state.a);
-      second.update(any, state.b);
-      size.update([{ value: "", text: "any" }, ...sizeOptions()], state.size);
+      first.update(any, knownLine(overview, state.a));
+      second.update(any, knownLine(overview, state.b));
+      split.checked = state.pair !== "all";
+      size.update([{ value: "", text: "any" }, ...sizeOptions(overview)], state.size);
       flag.update(imageFlags.map(({ name, title }) => ({ value: name, text: title })), state.flag);
       judge.update(state);
       outcomes.update(state, counts, occurring);
@@ -198,27 +210,39 @@ function classField() {
   };
 }
 
-/** The order of the images as a control. */
-export function orderField() {
+/**
+ * The order of the images as a control.
+ *
+ * @param {Overview} overview
+ */
+export function orderField(overview) {
   const field = selectField("Sort", (value) => setState({ sort: value }));
   return {
     element: field.element,
-    /** @param {Readonly<State>} state */
-    update(state) {
-      const pair = state.a >= 0 && state.b >= 0;
-      const orders = imageOrders.filter(({ name, needs }) => needs !== "pair" || pair || name === state.sort);
-      field.update(orders.map(({ name, title }) => ({ value: name, text: title })), state.sort);
+    /**
+     * @param {Readonly<State>} state
+     * @param {number} line Line that is shown.
+     */
+    update(state, line) {
+      const orders = possibleOrders(overview, imageQuery(state, overview, line));
+      /** @type {Option[]} */
+      const options = orders.map(({ name, title }) => ({ value: name, text: title }));
+      const named = (/** @type {string} */ name) => orders.some((order) => order.name === name);
+      if (named("iou") && !named("difference")) options.push({ value: "pair", text: "IoU of A minus B (choose A and B)", disabled: true });
+      field.update(options, named(state.sort) ? state.sort : "");
     },
   };
 }
 
-/** @returns {Option[]} */
-function sizeOptions() {
-  const percent = (/** @type {number} */ edge) => Math.round(100 * edge);
-  return sizeEdges.slice(1).map((high, n) => ({
-    value: `${sizeEdges[n]}-${high}`,
-    text: `${percent(sizeEdges[n])} to ${percent(high)}%`,
-  }));
+/**
+ * @param {Overview} overview
+ * @returns {Option[]}
+ */
+function sizeOptions(overview) {
+  return sizeBins(overview).map((value) => {
+    const [low, high] = (sizeRange(value) ?? []).map((edge) => Math.round(100 * edge));
+    return { value, text: `${low} to ${high}%` };
+  });
 }
 
 /**
@@ -244,7 +268,7 @@ function ofModel(overview, model) {
 export function filterChips(overview, index, state) {
   /** @type {[string, Partial<State>][]} */
   const chips = [];
-  const name = (/** @type {number} */ line) => overview.lines[line]?.name ?? "";
+  const name = (/** @type {number} */ line) => (state.pair === "all" ? "" : (overview.lines[line]?.name ?? ""));
   if (state.text.trim()) chips.push([`“${state.text.trim()}”`, { text: "" }]);
   const names = state.outcome.split(",").filter(Boolean);
   for (const each of names) {
@@ -255,7 +279,7 @@ export function filterChips(overview, index, state) {
   if (name(state.b)) chips.push([`${name(state.b)} misses`, { b: defaultState.b }]);
   const chosen = index.classes.find((each) => each.wnid === state.class);
   if (state.class) chips.push([chosen ? shortWords(chosen) : state.class, { class: "" }]);
-  const size = sizeOptions().find((option) => option.value === state.size);
+  const size = sizeOptions(overview).find((option) => option.value === state.size);
   if (state.size) chips.push([`size ${size?.text ?? state.size}`, { size: "" }]);
   const flag = imageFlags.find((each) => each.name === state.flag);
   if (state.flag && flag) chips.push([flag.title, { flag: "" }]);

@@ -4,14 +4,19 @@
 /** @import { ImageIndex, LineColumns, ModelColumns, Overview } from "./types" */
 /** @import { State } from "./state.js" */
 
+import { hasIous, knownLine } from "./explored.js";
+
 /**
- * @typedef {object} ImageQuery What the state asks for, in positions instead of names.
+ * The question that a state asks, in positions instead of names.
+ *
+ * @typedef {object} ImageQuery
  * @property {"gt_known" | "top1"} judge
  * @property {number} line Line that outcomes and IoU are of; -1 for none.
  * @property {number[]} outcomes Outcomes that are kept, as positions in Overview.outcomes; empty for all.
  * @property {number} hit Position of the outcome "hit"; -1 if there is none.
- * @property {number} a Line that must hit if `b` misses; -1 for none.
- * @property {number} b Line that must miss; -1 for none.
+ * @property {number} a First line of the pair; -1 for none.
+ * @property {number} b Second line of the pair; -1 for none.
+ * @property {boolean} split If true, only images are kept that `a` hits and `b` misses.
  * @property {string} wnid Label that is kept; empty for all.
  * @property {[number, number] | null} size Sizes that are kept, from the first to below the second.
  * @property {string} text
@@ -19,8 +24,11 @@
  * @property {string} sort
  */
 
-/** Edges of the bins of object sizes, as fractions of the image: those of the table `by_size`. */
-export const sizeEdges = [0, 0.01, 0.04, 0.09, 0.16, 0.25, 0.36, 0.49, 0.64, 0.81, 1];
+/**
+ * Edges of the bins of object sizes, as fractions of the image, for pages without the table `by_size`:
+ * SIZE_EDGES of wsol_bench/metrics/breakdown.py.
+ */
+const sizeEdges = [0, 0.01, 0.04, 0.09, 0.16, 0.25, 0.36, 0.49, 0.64, 0.81, 1];
 
 /** Flags that images can be filtered by. */
 export const imageFlags = [
@@ -34,11 +42,11 @@ export const imageFlags = [
   { name: "wrong", title: "first prediction wrong" },
 ];
 
-/** Orders of the images; `needs` names what an order needs besides images and model. */
+/** Orders of the images; `needs` names the results that an order needs besides images and model. */
 export const imageOrders = [
   { name: "", title: "as in the run", needs: "" },
-  { name: "iou", title: "IoU, lowest first", needs: "line" },
-  { name: "iou-down", title: "IoU, highest first", needs: "line" },
+  { name: "iou", title: "IoU, lowest first", needs: "iou" },
+  { name: "iou-down", title: "IoU, highest first", needs: "iou" },
   { name: "difference-down", title: "IoU of A minus B, highest first", needs: "pair" },
   { name: "difference", title: "IoU of A minus B, lowest first", needs: "pair" },
   { name: "confidence", title: "confidence in the label, lowest first", needs: "" },
@@ -58,20 +66,45 @@ export const imageOrders = [
 export function imageQuery(state, overview, line) {
   const names = overview.outcomes.map((outcome) => outcome.name);
   const wanted = state.outcome ? state.outcome.split(",") : [];
-  const known = (/** @type {number} */ number) => (overview.lines[number] ? number : -1);
   return {
     judge: state.judge === "top1" ? "top1" : "gt_known",
-    line: known(line),
+    line: knownLine(overview, line),
     outcomes: wanted.map((name) => names.indexOf(name)).filter((code) => code >= 0),
     hit: names.indexOf("hit"),
-    a: known(state.a),
-    b: known(state.b),
+    a: knownLine(overview, state.a),
+    b: knownLine(overview, state.b),
+    split: state.pair !== "all",
     wnid: state.class,
     size: sizeRange(state.size),
     text: state.text.trim().toLowerCase(),
     flag: state.flag,
     sort: state.sort,
   };
+}
+
+/**
+ * The orders that a query can ask for: a line under a sweep or on pixels has no IoU to sort by.
+ *
+ * @param {Overview} overview
+ * @param {ImageQuery} query
+ * @returns {{name: string, title: string}[]}
+ */
+export function possibleOrders(overview, { line, a, b }) {
+  /** @type {Record<string, boolean>} */
+  const there = { iou: hasIous(overview, line), pair: hasIous(overview, a) && hasIous(overview, b) };
+  return imageOrders.filter(({ needs }) => !needs || there[needs]);
+}
+
+/**
+ * The bins of object sizes that the page's tables have, as "low-high"; all bins if there are no tables.
+ *
+ * @param {Overview} overview
+ * @returns {string[]}
+ */
+export function sizeBins(overview) {
+  const bins = new Set(overview.charts.by_size.map(({ bin }) => bin));
+  if (!bins.size) return sizeEdges.slice(1).map((high, n) => `${sizeEdges[n]}-${high}`);
+  return [...bins].sort((a, b) => parseFloat(a) - parseFloat(b));
 }
 
 /**
@@ -86,7 +119,7 @@ export function linesOfQuery(query) {
  * @param {string} text "low-high", as in "0.01-0.04"
  * @returns {[number, number] | null}
  */
-function sizeRange(text) {
+export function sizeRange(text) {
   const [low, high] = text.split("-").map(Number);
   return text && Number.isFinite(low) && Number.isFinite(high) ? [low, high] : null;
 }
@@ -114,7 +147,7 @@ export function filterImages(index, model, lines, query) {
 }
 
 /**
- * How many images have each outcome, among those that all other filters keep.
+ * Counts the images that have each outcome, among those that all other filters keep.
  *
  * @param {ImageIndex} index
  * @param {ModelColumns} model
@@ -160,8 +193,8 @@ function keptButOutcome(index, model, lines, query) {
       if (!index.n_boxes[n] || index.size[n] < from || index.size[n] >= to) kept[n] = 0;
     }
   }
-  keepFlagged(kept, index, model, query.flag);
-  keepPair(kept, lines, query);
+  keepFlagged(kept, index, model, lines.get(query.line), query.flag);
+  if (query.split) keepPair(kept, lines, query);
   return kept;
 }
 
@@ -169,14 +202,15 @@ function keptButOutcome(index, model, lines, query) {
  * @param {Uint8Array} kept
  * @param {ImageIndex} index
  * @param {ModelColumns} model
+ * @param {LineColumns | undefined} line The line that is judged.
  * @param {string} flag
  */
-function keepFlagged(kept, index, model, flag) {
+function keepFlagged(kept, index, model, line, flag) {
   /** @type {Record<string, (n: number) => boolean | number>} */
   const tests = {
-    counted: (n) => !index.blacklisted[n] && !index.held_out[n] && index.n_boxes[n] > 0,
+    counted: (n) => line?.counted[n] ?? 0,
     blacklisted: (n) => index.blacklisted[n],
-    held_out: (n) => index.held_out[n],
+    held_out: (n) => model.held_out[n],
     several: (n) => index.n_boxes[n] > 1,
     no_box: (n) => index.n_boxes[n] === 0,
     right: (n) => model.top1[n] === index.label[n],
@@ -274,7 +308,7 @@ function sortImages(images, keys, down) {
 const searchedTextsOf = new WeakMap();
 
 /**
- * What the search looks into, in lower case, made once for all searches.
+ * The texts that the search looks into, in lower case, made once for all searches.
  *
  * @param {ImageIndex} index
  */

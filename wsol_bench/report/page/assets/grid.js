@@ -1,6 +1,6 @@
 // The grid of images. Only cells near the window exist, so that 50,000 images scroll as well as 50.
 
-/** @import { ImageIndex, LineColumns, Overview, Source } from "./types" */
+/** @import { ImageIndex, LineColumns, ModelColumns, Overview, Source } from "./types" */
 /** @import { State } from "./state.js" */
 /** @import { LoadedImage } from "./loaded_image.js" */
 
@@ -10,12 +10,14 @@ import { heatOfRow, placementOfRow, rowOfSlot } from "./loaded_image.js";
 import { drawOverlay, hitSign } from "./overlay.js";
 
 /**
- * @typedef {object} GridView What the grid shows besides the images themselves.
+ * The results that the grid shows besides the images themselves.
+ *
+ * @typedef {object} GridView
  * @property {Readonly<State>} state
  * @property {ImageIndex} index
  * @property {number} line Line of outcomes and heatmaps; -1 for none.
  * @property {LineColumns | null} columns Its results.
- * @property {Int32Array} top1 First prediction of each image, as a position in the index's classes.
+ * @property {ModelColumns} model The model that is explored.
  */
 
 /**
@@ -214,7 +216,6 @@ export function imageGrid(source, loader, open) {
       measure();
       update();
     },
-    schedule,
     /** Moves the focus to an image, if the grid has it. @param {number} image */
     focusImage(image) {
       const position = order.indexOf(image);
@@ -232,12 +233,12 @@ export function imageGrid(source, loader, open) {
       if (from < 0) focusPosition(active);
       else if (from + steps[key] >= 0 || !key.endsWith("Up")) focusPosition(from + steps[key]);
     },
-    /** @returns {boolean} Whether a card has the focus. */
+    /** @returns {boolean} If true, a card has the focus. */
     hasFocus: () => focusedPosition() >= 0,
   };
 }
 
-/** What is still to be painted; a canvas is painted once, as its last wish was. */
+/** Canvases that are still to be painted, each once, as its last wish was. */
 const waitingPaints = /** @type {Map<HTMLCanvasElement, () => void>} */ (new Map());
 
 /**
@@ -320,7 +321,7 @@ function cardWords(overview, view, image) {
   const outcome = outcomeOfCard(overview, view, image);
   const hit = outcome ? outcome.name === "hit" : null;
   const label = shortWords(index.classes[index.label[image]]);
-  const predicted = index.classes[view.top1[image]];
+  const predicted = index.classes[view.model.top1[image]];
   const instead = view.state.judge === "top1" && outcome?.name === "wrong_class" && predicted;
   const result = instead ? `predicted ${shortWords(predicted)}` : (outcome?.title ?? "not judged");
   const value = view.columns?.iou[image] ?? NaN; // a sweep has none

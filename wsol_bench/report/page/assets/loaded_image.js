@@ -7,7 +7,7 @@ import { mapAt, unpackMaps, upsampledMap } from "./map.js";
 
 /**
  * @typedef {object} LoadedImage
- * @property {Detail} detail
+ * @property {Detail} detail Without its pack, which is in `values`.
  * @property {Float32Array} values Values of all maps.
  * @property {Map<number, Float32Array>} large Maps at the size of the network's input, by row.
  * @property {Map<number, HTMLCanvasElement>} heats Heatmaps, by row.
@@ -21,7 +21,18 @@ import { mapAt, unpackMaps, upsampledMap } from "./map.js";
 export async function loadImage(source, image) {
   const detail = await source.image(image);
   const values = await unpackMaps(detail.pack);
-  return { detail, values, large: new Map(), heats: new Map() };
+  return { detail: { ...detail, pack: "" }, values, large: new Map(), heats: new Map() };
+}
+
+/**
+ * @param {LoadedImage} loaded
+ * @returns {number} About how many bytes of memory the image takes now.
+ */
+export function bytesOfImage({ detail, values, large, heats }) {
+  let bytes = values.byteLength + 1000 * detail.rows.length; // a row has texts and tens of numbers
+  for (const map of large.values()) bytes += map.byteLength;
+  for (const heat of heats.values()) bytes += 4 * heat.width * heat.height;
+  return bytes;
 }
 
 /**
@@ -36,7 +47,7 @@ export function rowOfSlot(detail, line, slot) {
   return detail.rows.findIndex((row) => row.line === line && (slot ? row.rank === slot : row.is_label));
 }
 
-/** How maps are shown where no rule takes boxes from them. @type {Rule} */
+/** The rule by which maps are shown where none takes boxes from them. @type {Rule} */
 const bareMap = {
   threshold: null, of: "maximum", measured_on: "upsampled", comparison: "at_least", connectivity: 8,
   extractor: "components", component: "largest", rectify: "never", frame: "original",
@@ -96,7 +107,7 @@ export function placementOfRow(overview, detail, row) {
 }
 
 /**
- * Forgets what can be made again, so that images that wait in memory are small.
+ * Forgets all that can be made again, so that images that wait in memory are small.
  *
  * @param {LoadedImage} loaded
  */

@@ -1,4 +1,4 @@
-// What is loaded once and kept: columns for good, details of images for a while.
+// Data that are loaded once and kept: columns for good, details of images for a while.
 
 /** @import { Source } from "./types" */
 
@@ -41,9 +41,11 @@ function keepingAnswers(ask) {
  *
  * @template Loaded
  * @param {(image: number) => Promise<Loaded>} load
- * @param {{most?: number, kept?: number}} [limits] How many are loaded at once, and how many kept.
+ * @param {(loaded: Loaded) => number} bytesOf Bytes that a loaded image takes; they may grow later.
+ * @param {{most?: number, kept?: number}} [limits] At most `most` images are loaded at once, and the
+ *     last ones that were used are kept as long as they take at most `kept` bytes together.
  */
-export function detailLoader(load, { most = 6, kept = 150 } = {}) {
+export function detailLoader(load, bytesOf, { most = 6, kept = 128 * 2 ** 20 } = {}) {
   /** @type {Map<number, Loaded>} The one that was used last is last. */
   const loaded = new Map();
   /** @type {Map<number, {promise: Promise<Loaded | null>, settle: (loaded: Promise<Loaded> | null) => void}>} */
@@ -51,15 +53,21 @@ export function detailLoader(load, { most = 6, kept = 150 } = {}) {
   /** @type {Map<number, Promise<Loaded>>} */
   const running = new Map();
 
+  function forgetOldest() {
+    const [last, ...others] = [...loaded].reverse();
+    let bytes = bytesOf(last[1]);
+    for (const [image, each] of others) {
+      bytes += bytesOf(each);
+      if (bytes > kept) loaded.delete(image);
+    }
+  }
+
   /** @param {number} image */
   function start(image) {
     const promise = load(image)
       .then((each) => {
         loaded.set(image, each);
-        for (const oldest of loaded.keys()) {
-          if (loaded.size <= kept) break;
-          loaded.delete(oldest);
-        }
+        forgetOldest();
         return each;
       })
       .finally(() => {
@@ -77,7 +85,7 @@ export function detailLoader(load, { most = 6, kept = 150 } = {}) {
   return {
     /**
      * @param {number} image
-     * @returns {Loaded | undefined} What is there at once.
+     * @returns {Loaded | undefined} The image, if it is there at once.
      */
     get(image) {
       const each = loaded.get(image);

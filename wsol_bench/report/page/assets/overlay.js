@@ -1,5 +1,5 @@
-// What is drawn over a picture: heatmap, region above the threshold, and boxes. Coordinates are
-// pixels of the original image, unless said otherwise.
+// The marks over a picture: heatmap, region above the threshold, and boxes. Coordinates are pixels
+// of the original image, unless said otherwise.
 
 /** @import { Placement } from "./types" */
 
@@ -11,14 +11,14 @@ import { heatLegend } from "./heatmap.js";
  * @property {number} height Size of the original image in pixels.
  * @property {number} width
  * @property {CanvasImageSource | null} heat A heatmap of the network's input.
- * @property {Placement | null} placement Where the input lies.
+ * @property {Placement | null} placement Place of the network's input.
  * @property {number} opacity Opacity of the heatmap where it is highest.
  * @property {Path2D | null} region Outline of the region that gives the box, in pixels of the input.
  * @property {number[][]} truth Ground-truth boxes.
  * @property {number[] | null} box Predicted box.
- * @property {boolean | null} hit Whether the box is right; null if that is not defined.
- * @property {boolean} named Whether boxes carry their names.
- * @property {string} tag What stands on the predicted box besides its sign.
+ * @property {boolean | null} hit True for a box that is right; null if that is not defined.
+ * @property {boolean} named If true, boxes carry their names.
+ * @property {string} tag Text on the predicted box besides its sign.
  */
 
 /** Colors of boxes, on pictures of any kind: the same in both themes. */
@@ -80,7 +80,7 @@ function drawInput(context, scale, placement, overlay, size) {
   const [top, left] = [placement.offset[0] * y, placement.offset[1] * x];
   const [height, width] = [placement.input[0] * y, placement.input[1] * x];
   if (top > 0.5 || left > 0.5 || left + width < size[0] - 0.5 || top + height < size[1] - 0.5) {
-    context.fillStyle = "rgb(0 0 0 / 45%)"; // what the network did not see
+    context.fillStyle = "rgb(0 0 0 / 45%)"; // the network did not see this part
     context.beginPath();
     context.rect(0, 0, size[0], size[1]);
     context.rect(left, top, width, height);
@@ -163,9 +163,7 @@ function drawTag(context, box, text, ink, side) {
 }
 
 /**
- * What the marks on pictures mean.
- *
- * @returns {HTMLElement}
+ * @returns {HTMLElement} The meaning of the marks on pictures.
  */
 export function overlayLegend() {
   return h(

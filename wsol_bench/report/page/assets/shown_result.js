@@ -1,6 +1,6 @@
-// What a line says of an image: its stored box, or the box at the threshold of the slider.
+// The result of a line on an image: its stored box, or the box at the threshold of the slider.
 
-/** @import { DetailRow, Overview } from "./types" */
+/** @import { DetailRow, LineColumns, Overview } from "./types" */
 /** @import { LoadedImage } from "./loaded_image.js" */
 
 import { largeMapOf, placementOfRow } from "./loaded_image.js";
@@ -12,25 +12,30 @@ import { bestIouOf, boxAtThreshold, levelAt, mapAt } from "./map.js";
  * @property {number[] | null} box In pixels of the original image.
  * @property {number | null} iou
  * @property {number | null} least Least IoU that is a hit.
- * @property {boolean | null} hit Whether the class is the label and the box fits; null if not defined.
- * @property {boolean} live Whether the box is that of the slider's threshold.
+ * @property {boolean | null} hit True for a box of the label that fits; null if that is not defined.
+ * @property {string} words The verdict: "hit", or why not; empty if there is none.
  * @property {Path2D | null} region Outline of the pixels that reach the threshold, in pixels of the input.
  */
 
+/** Statuses of rows whose map gives no box. */
+const boxlessStatuses = new Set(["no_box", "zero", "not_positive", "not_finite", "constant"]);
+
 /**
- * Why the page cannot take boxes at other thresholds for a run.
+ * The reason why the page cannot take boxes at other thresholds for a run.
  *
  * @param {Overview} overview
  * @param {number} run
  * @returns {string} Empty if it can.
  */
 export function whyNoThreshold(overview, run) {
-  const { rule } = overview.runs[run];
-  if (!rule) return "This protocol judges pixels, not boxes, so there is no box to move.";
-  if (rule.extractor === "contours") {
-    return "Boxes of this protocol are those of OpenCV's contours, which this page does not trace. It shows the stored boxes.";
-  }
-  return "";
+  const { rule, kind } = overview.runs[run];
+  if (!rule) return "This protocol judges pixels: there is no box and no IoU.";
+  if (rule.extractor !== "contours") return "";
+  const shown =
+    kind === "box_sweep"
+      ? "The boxes shown were taken from the stored maps when the page was made, at each method's best threshold."
+      : "It shows the stored boxes.";
+  return `Boxes of this protocol are those of OpenCV's contours, which this page does not trace. ${shown}`;
 }
 
 /**
@@ -38,29 +43,62 @@ export function whyNoThreshold(overview, run) {
  * @param {LoadedImage} loaded
  * @param {number} number Position in the image's rows.
  * @param {number} threshold Threshold of the slider; -1 for each line's own.
- * @param {boolean} outlined Whether the region is wanted.
+ * @param {{outlined?: boolean, columns?: LineColumns}} [more] `outlined` asks for the region; `columns`
+ *     are the line's results, which a verdict without a box is taken from.
  * @returns {ShownResult}
  */
-export function shownResult(overview, loaded, number, threshold, outlined) {
+export function shownResult(overview, loaded, number, threshold, { outlined = false, columns } = {}) {
   const row = loaded.detail.rows[number];
   const line = overview.lines[row.line];
   const run = overview.runs[line.run];
   const placement = placementOfRow(overview, loaded.detail, number);
   const least = run.least_iou;
-  const judged = (/** @type {number | null} */ iou) => (least === null || iou === null ? null : row.is_label && iou >= least);
   const { rule } = run;
-  const stored = { row, box: row.box, iou: row.iou, least, hit: judged(row.iou), live: false, region: null };
+  const outcome = row.is_label ? overview.outcomes[columns?.gt_known[loaded.detail.image] ?? 255]?.name : undefined;
+  const stored = { row, box: row.box, iou: row.iou, least, ...storedVerdict(row, run, outcome), region: null };
   const chosen = threshold >= 0 ? threshold : line.threshold;
   if (!row.map || !placement || !rule || whyNoThreshold(overview, line.run) || chosen === null) return stored;
   if (threshold < 0 && !outlined) return stored;
   const large = largeMapOf(overview, loaded, number);
   if (!large) return stored;
   const map = mapAt(loaded.values, row.map);
-  const region = outlined ? regionOutline(large, placement.input, levelAt(map, large, rule, chosen)) : null;
+  const region = outlined ? regionOutline(large, placement.input, levelAt(map, large, rule, chosen), rule.comparison) : null;
   if (threshold < 0) return { ...stored, region };
   const box = boxAtThreshold(map, large, placement, rule, threshold);
   const iou = bestIouOf(box, loaded.detail.truth[line.run] ?? [], placement, rule);
-  return { row, box, iou, least, hit: judged(iou), live: true, region };
+  return { row, box, iou, least, ...verdictOfBox(row, Boolean(box), iou, least), region };
+}
+
+/**
+ * @param {DetailRow} row
+ * @param {Overview["runs"][number]} run
+ * @param {string | undefined} outcome Name of the line's outcome for the label's box, if it is known.
+ * @returns {{hit: boolean | null, words: string}}
+ */
+function storedVerdict(row, { kind, least_iou }, outcome) {
+  if (kind === "pixels") return { hit: null, words: "" };
+  if (row.status === "not_applicable") return { hit: null, words: "not applicable" };
+  if (row.status === "missing") return { hit: row.is_label ? false : null, words: "no map or box was given: a miss" };
+  // A sweep stores no boxes. The page has one, with an IoU, only where it could be taken from a map.
+  const isKnown = row.box !== null || (kind === "one_box" ? boxlessStatuses.has(row.status) : row.iou !== null);
+  if (isKnown) return verdictOfBox(row, row.box !== null, row.iou, least_iou);
+  if (outcome === undefined) return { hit: null, words: "" };
+  return { hit: outcome === "hit", words: outcome === "hit" ? "hit" : "miss" };
+}
+
+/**
+ * @param {DetailRow} row
+ * @param {boolean} isThere If false, the map gives no box.
+ * @param {number | null} iou
+ * @param {number | null} least
+ * @returns {{hit: boolean | null, words: string}}
+ */
+function verdictOfBox(row, isThere, iou, least) {
+  const hit = least === null || iou === null ? null : row.is_label && iou >= least;
+  if (hit) return { hit, words: "hit" };
+  if (!row.is_label && hit !== null) return { hit, words: "wrong class" };
+  if (!isThere) return { hit, words: "no box" };
+  return { hit, words: hit === null ? "" : "miss" };
 }
 
 /**
@@ -70,17 +108,19 @@ export function shownResult(overview, loaded, number, threshold, outlined) {
  * @param {Float32Array} values
  * @param {[number, number]} size Height and width.
  * @param {number} level
+ * @param {"at_least" | "above"} comparison
  * @returns {Path2D}
  */
-function regionOutline(values, [height, width], level) {
+export function regionOutline(values, [height, width], level, comparison) {
   const path = new Path2D();
+  const reaches = (/** @type {number} */ value) => (comparison === "above" ? value > level : value >= level);
   // With a border of pixels that reach no level, so that every outline is closed.
   const wide = width + 2;
   const inside = new Uint8Array(wide * (height + 2));
   for (let y = 0, from = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, from++) if (values[from] >= level) inside[(y + 1) * wide + x + 1] = 1;
+    for (let x = 0; x < width; x++, from++) if (reaches(values[from])) inside[(y + 1) * wide + x + 1] = 1;
   }
-  /** Where the line crosses from one pixel's center to the next; halfway at the border. */
+  /** The place where the line crosses from one pixel's center to the next; halfway at the border. */
   const crossing = (/** @type {number} */ y, /** @type {number} */ x, /** @type {0 | 1} */ down) => {
     const [y1, x1] = [y + down, x + 1 - down];
     if (y < 0 || x < 0 || y1 >= height || x1 >= width) return 0.5;
@@ -111,15 +151,4 @@ function regionOutline(values, [height, width], level) {
     }
   }
   return path;
-}
-
-/**
- * @param {ShownResult} result
- * @returns {string} "hit", or why not; empty if that is not defined.
- */
-export function resultWords({ row, box, hit }) {
-  if (hit) return "hit";
-  if (!row.is_label && hit !== null) return "wrong class";
-  if (!box) return "no box";
-  return hit === null ? "" : "miss";
 }

@@ -3,7 +3,7 @@
 
 /** @import { Detail, ImageIndex, LineColumns, ModelColumns, Overview, Source } from "./types" */
 
-import { bytesOfBase64 } from "./bytes.js";
+import { bytesOfBase64, inflateBytes } from "./bytes.js";
 
 /**
  * @param {string} id
@@ -38,7 +38,8 @@ export function fileSource() {
     line: async (line) => /** @type {LineColumns} */ (decodeColumns(parseBlock(`line-${line}`))),
     image: async (image) => {
       taps ??= parseBlock("taps"); // which all images share
-      return /** @type {Detail} */ ({ ...parseBlock(`image-${image}`), taps });
+      const json = new TextDecoder().decode(await inflateBytes(bytesOfBase64(requiredBlock(`image-${image}`))));
+      return /** @type {Detail} */ ({ ...JSON.parse(json), taps });
     },
     thumbnail: picture,
     picture,
@@ -50,9 +51,17 @@ export function fileSource() {
  * @returns {any}
  */
 function parseBlock(id) {
+  return JSON.parse(requiredBlock(id));
+}
+
+/**
+ * @param {string} id
+ * @returns {string}
+ */
+function requiredBlock(id) {
   const text = blockText(id);
   if (!text) throw new Error(`this page has no part "${id}"`);
-  return JSON.parse(text);
+  return text;
 }
 
 /** The kinds of columns, by the name that Python gives them. */

@@ -10,8 +10,9 @@
  * @property {string} judge Box that outcomes are about: gt_known (the label's), top1.
  * @property {number} line Line that outcome, sort and heatmaps of the grid are about; -1 for the first shown.
  * @property {string} outcome Names of the outcomes that are kept, separated by commas; empty for all.
- * @property {number} a Line that must hit, in "a hits and b misses"; -1 for none.
- * @property {number} b Line that must miss; -1 for none.
+ * @property {number} a First line of a pair, which must hit in "a hits and b misses"; -1 for none.
+ * @property {number} b Second line of the pair, which must miss; -1 for none.
+ * @property {string} pair "split" keeps images that a hits and b misses; "all" keeps the others as well.
  * @property {string} class wnid of the label that is kept; empty for all.
  * @property {string} size Bin of the object's size that is kept, "low-high"; empty for all.
  * @property {string} text Text that id, wnid or words of the label contain.
@@ -41,6 +42,7 @@ export const defaultState = Object.freeze({
   outcome: "",
   a: -1,
   b: -1,
+  pair: "split",
   class: "",
   size: "",
   text: "",
@@ -58,6 +60,25 @@ export const defaultState = Object.freeze({
   order: "",
   columns: "",
 });
+
+/**
+ * Least and greatest value of each number of the state, besides its default. Only numbers that are
+ * shares can lie between whole numbers.
+ *
+ * @type {Record<string, [number, number]>}
+ */
+const stateRanges = {
+  model: [0, Infinity],
+  line: [0, Infinity],
+  a: [0, Infinity],
+  b: [0, Infinity],
+  slot: [0, Infinity],
+  threshold: [0, 1],
+  heat: [0, 1],
+  boxes: [0, 1],
+  opacity: [0, 1],
+};
+const stateShares = new Set(["threshold", "opacity"]);
 
 /** @type {State} */
 let currentState = { ...defaultState };
@@ -158,9 +179,20 @@ export function stateFromText(text) {
     const value = parameters.get(key);
     if (value === null) continue;
     if (typeof usual === "string") state[key] = value;
-    else if (value !== "" && Number.isFinite(Number(value))) state[key] = Number(value);
+    else if (value !== "" && isInRange(key, Number(value))) state[key] = Number(value);
   }
   return /** @type {State} */ (/** @type {unknown} */ (state));
+}
+
+/**
+ * @param {string} key
+ * @param {number} value
+ * @returns {boolean} If true, the state can have the number.
+ */
+function isInRange(key, value) {
+  const [least, most] = stateRanges[key];
+  if (!Number.isFinite(value) || !(stateShares.has(key) || Number.isInteger(value))) return false;
+  return value >= least && value <= most;
 }
 
 /**

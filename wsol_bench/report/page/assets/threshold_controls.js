@@ -38,9 +38,9 @@ export function thresholdControls(overview) {
       const shown = overview.lines[line];
       const reason = shown ? whyNoThreshold(overview, shown.run) : "";
       const live = state.threshold >= 0 && !reason;
-      const value = live ? state.threshold : (shown?.threshold ?? 0);
-      slider.value = String(value);
-      output.textContent = value.toFixed(3);
+      const value = live ? state.threshold : (shown?.threshold ?? null);
+      slider.value = String(value ?? 0);
+      output.textContent = value === null ? "" : value.toFixed(3);
       own.setAttribute("aria-pressed", String(!live));
       const noMaps = loaded && !loaded.detail.rows.some((row) => row.map) ? "The run has stored no map of this image, so its boxes stay as they are." : "";
       why.textContent = reason || noMaps;

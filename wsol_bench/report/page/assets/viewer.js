@@ -1,7 +1,7 @@
 // One image large: its heatmap and boxes by the chosen method, all methods side by side, and the
 // threshold as a slider.
 
-/** @import { ImageIndex, Overview, Source } from "./types" */
+/** @import { ImageIndex, LineColumns, Overview, Source } from "./types" */
 /** @import { GridView, Loader } from "./grid.js" */
 /** @import { LoadedImage } from "./loaded_image.js" */
 /** @import { State } from "./state.js" */
@@ -13,7 +13,7 @@ import { addShortcuts } from "./keys.js";
 import { forgetLarge, rowOfSlot } from "./loaded_image.js";
 import { countText, modelTitle } from "./numbers.js";
 import { hitSign, overlayLegend } from "./overlay.js";
-import { resultWords, shownResult } from "./shown_result.js";
+import { shownResult } from "./shown_result.js";
 import { getState, onState, setState } from "./state.js";
 import { thresholdControls } from "./threshold_controls.js";
 import { classTable, methodTile, overlaidPicture, reducedWords, rowNumbers } from "./viewer_parts.js";
@@ -23,7 +23,7 @@ import { classTable, methodTile, overlaidPicture, reducedWords, rowNumbers } fro
  *
  * @param {Source} source
  * @param {Loader} loader
- * @param {(image: number) => void} onClosed Told the image that was open.
+ * @param {(image: number) => void} onClosed Called with the image that was open.
  */
 export function imageViewer(source, loader, onClosed) {
   const { overview } = source;
@@ -81,6 +81,8 @@ export function imageViewer(source, loader, onClosed) {
   let tilesLeft = 0; // tiles that do not show the state yet
   let tileFrame = 0;
   let classesShown = "";
+  /** @type {Map<number, LineColumns | null>} Results by line; null while they are on their way. */
+  const columnsOf = new Map();
 
   /** @param {number} steps */
   function step(steps) {
@@ -164,7 +166,7 @@ export function imageViewer(source, loader, onClosed) {
       countText(index.n_boxes[image], "box", "boxes"),
       index.n_boxes[image] > 0 && `object ${(100 * index.size[image]).toFixed(0)}% of the image`,
       index.blacklisted[image] && "blacklisted",
-      index.held_out[image] && "held out for thresholds",
+      view?.model.held_out[image] && "held out for thresholds",
     ];
     replaceChildren(facts, parts.filter(Boolean).join(" · "));
     element.setAttribute("aria-label", imageName(index, image));
@@ -194,7 +196,7 @@ export function imageViewer(source, loader, onClosed) {
     element.classList.toggle("waiting", !loaded);
     if (!loaded) return;
     const row = rowOfSlot(loaded.detail, view.line, state.slot);
-    const shown = row < 0 ? null : shownResult(overview, loaded, row, state.threshold, true);
+    const shown = resultOf(loaded, view.line, state, true);
     picture.paint(overview, index, loaded, row, shown, state);
     replaceChildren(result, ...resultLine(overview, view.line, shown, index.classes));
     const ofClasses = [image, state.slot, view.line].join();
@@ -207,6 +209,36 @@ export function imageViewer(source, loader, onClosed) {
     tileFrame ||= requestAnimationFrame(paintTiles);
   }
 
+  /**
+   * @param {LoadedImage} from
+   * @param {number} line
+   * @param {Readonly<State>} state
+   * @param {boolean} outlined
+   */
+  function resultOf(from, line, state, outlined) {
+    const row = rowOfSlot(from.detail, line, state.slot);
+    if (row < 0) return null;
+    const columns = columnsOf.get(line) ?? undefined;
+    const shown = shownResult(overview, from, row, state.threshold, { outlined, columns });
+    if (!shown.words && shown.row.is_label && !columnsOf.has(line)) void loadColumns(line);
+    return shown;
+  }
+
+  /**
+   * Loads the results of a line whose verdict no box gives, and paints once more.
+   *
+   * @param {number} line
+   */
+  async function loadColumns(line) {
+    columnsOf.set(line, null);
+    try {
+      columnsOf.set(line, await source.line(line));
+      schedule();
+    } catch {
+      columnsOf.delete(line); // the next painting asks again
+    }
+  }
+
   /** Paints tiles, a few at a time and in turn, so that a slider stays quick with many methods. */
   function paintTiles() {
     tileFrame = 0;
@@ -217,9 +249,7 @@ export function imageViewer(source, loader, onClosed) {
       nextTile = (nextTile + 1) % tiles.length;
       tilesLeft--;
       const { line } = tiles[nextTile];
-      const row = rowOfSlot(loaded.detail, line, state.slot);
-      const shown = row < 0 ? null : shownResult(overview, loaded, row, state.threshold, false);
-      tiles[nextTile].paint(view.index, loaded, shown, state, line === view.line);
+      tiles[nextTile].paint(view.index, loaded, resultOf(loaded, line, state, false), state, line === view.line);
     }
     if (tilesLeft > 0) tileFrame = requestAnimationFrame(paintTiles);
   }
@@ -310,7 +340,7 @@ function replaceChildrenOnce(parent, table) {
 }
 
 /**
- * What the chosen method says, in words.
+ * The result of the chosen method, in words.
  *
  * @param {Overview} overview
  * @param {number} line
@@ -323,13 +353,11 @@ function resultLine(overview, line, shown, classes) {
   if (!shown) return [...words, h("span", { class: "muted" }, "has no map of this class")];
   const color = shown.hit === null ? "muted" : shown.hit ? "hit" : "miss";
   const ofClass = classes.find((each) => each.wnid === shown.row.class) ?? { wnid: shown.row.class, words: shown.row.words };
-  words.push(
-    h("span", { class: "muted" }, `of “${shortWords(ofClass)}”`),
-    h("span", { class: `verdict ${color}` }, `${hitSign(shown.hit)} ${resultWords(shown)}`.trim()),
-    h("span", {}, iouText(shown.iou, shown.least)),
-  );
+  words.push(h("span", { class: "muted" }, `of “${shortWords(ofClass)}”`));
+  if (shown.words) words.push(h("span", { class: `verdict ${color}` }, `${hitSign(shown.hit)} ${shown.words}`.trim()));
+  if (shown.iou !== null) words.push(h("span", {}, iouText(shown.iou, shown.least)));
   if (shown.row.map?.reduced) words.push(h("span", { class: "muted" }, reducedWords));
-  if (shown.row.no_map) words.push(h("span", { class: "muted" }, `No heatmap: ${shown.row.no_map}`));
+  if (shown.row.no_map) words.push(h("span", { class: "muted" }, shown.row.no_map));
   return words;
 }
 

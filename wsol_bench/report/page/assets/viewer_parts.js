@@ -11,7 +11,6 @@ import { fittedSize } from "./grid.js";
 import { heatOfRow, placementOfRow } from "./loaded_image.js";
 import { fewDigits } from "./numbers.js";
 import { drawOverlay, hitSign } from "./overlay.js";
-import { resultWords } from "./shown_result.js";
 import { setState } from "./state.js";
 
 /**
@@ -144,7 +143,7 @@ export function overlaidPicture(source, quality) {
         tag: large && result ? iouText(result.iou, result.least) : "",
       });
       const line = overview.lines[detail.rows[row]?.line];
-      const words = [imageName(index, detail.image), line?.name, result && iouText(result.iou, result.least), result && resultWords(result)];
+      const words = [imageName(index, detail.image), line?.name, result && iouText(result.iou, result.least), result?.words];
       canvas.setAttribute("aria-label", words.filter(Boolean).join(", "));
     },
   };
@@ -204,10 +203,9 @@ export const reducedWords = "This page has a smaller picture of the map, so its 
  */
 function tileWords(result) {
   if (!result) return [h("span", { class: "muted" }, "no map of this class")];
-  const word = resultWords(result);
   const color = result.hit === null ? "muted" : result.hit ? "hit" : "miss";
   const words = [
-    h("span", { class: color }, `${hitSign(result.hit)} ${word}`.trim()),
+    h("span", { class: color }, `${hitSign(result.hit)} ${result.words}`.trim()),
     h("span", { class: "muted" }, iouText(result.iou, result.least)),
   ];
   if (result.row.map?.reduced) words.push(h("span", { class: "muted no-map", title: reducedWords }, "map shown smaller"));
