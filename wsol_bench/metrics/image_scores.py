@@ -59,6 +59,8 @@ class ImageScores:
 
     def take(self, chosen: Bool[np.ndarray, " n"]) -> "ImageScores":
         """The chosen images with their rows; hits are left out, since they belong to all images."""
+        if chosen.all():  # as in most runs: to look up 50,000 ids takes a while
+            return replace(self, hits={}, thresholds=None)
         images = self.evaluated.take(chosen)
         curves = self.curves
         if curves is not None:

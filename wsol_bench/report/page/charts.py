@@ -43,12 +43,7 @@ def charts(collection: Collection) -> dict[str, Any]:
 
 def _threshold_curves(number: int, line: Line) -> Iterator[dict[str, Any]]:
     """Each number of a line that is a share of hits at the best of many thresholds."""
-    for name, measured in line.numbers.numbers.items():
-        thresholds = measured.thresholds
-        if measured.best is None or thresholds is None or not measured.counts_hits:
-            continue
-        means = measured.means()
-        chosen = measured.selection
+    for name, (thresholds, means, chosen, n_images) in line.curves.items():
         step = -(-len(thresholds) // _MOST_THRESHOLDS)
         marked = [means.argmax()] + ([] if chosen is None else [chosen.argmax()])
         shown = np.union1d(np.arange(0, len(thresholds), step), marked)
@@ -60,7 +55,7 @@ def _threshold_curves(number: int, line: Line) -> Iterator[dict[str, Any]]:
             "shares": _rounded(means[shown]),
             "best": float(thresholds[means.argmax()]),
             "selected": None if chosen is None else float(thresholds[chosen.argmax()]),
-            "of": f"{len(measured)} images",
+            "of": f"{n_images} images",
         }
 
 

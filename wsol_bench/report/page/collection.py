@@ -21,12 +21,14 @@ from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.report.analysis import details_of, numbers_of
 from wsol_bench.report.comparisons import MethodNumbers, require_same_truth
+from wsol_bench.report.page.condensed import Curve, condensed, curves_of
 from wsol_bench.report.page.outcomes import NOT_DEFINED, outcomes_of
 from wsol_bench.runs.identity import NO_MODEL, Identity
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.schema import METHOD_KEYS, ImageStatus
 from wsol_bench.runs.stored_run import StoredRun
 from wsol_bench.scoring.summary import MethodResults
+from wsol_bench.statistics.intervals import Interval
 
 __all__ = ["Collection", "Kind", "Line", "Model", "PageImages"]
 
@@ -104,7 +106,9 @@ class Line:
         method, layer: the columns of these names.
         kind: whether it is a method, a baseline or a sanity check.
         summary: the line of the run's summary.
-        numbers: its numbers, with a value.
+        numbers: its numbers with a value, condensed.
+        intervals: the interval of each of them, by name.
+        curves: the share of hits at each threshold, by the name of the number.
         details: tables of why and where its boxes fail, by name; see ``Scoring.details``.
         threshold: the threshold of its boxes and outcomes; None under a protocol of pixels, or if
             it has none.
@@ -121,6 +125,8 @@ class Line:
     kind: Kind
     summary: dict[str, Any]
     numbers: MethodNumbers
+    intervals: dict[str, Interval]
+    curves: dict[str, Curve]
     details: dict[str, pd.DataFrame]
     threshold: float | None
     gt_known: UInt8[np.ndarray, " n"]
@@ -135,9 +141,11 @@ class Collection:
 
     Args:
         runs: finished runs.
+        seed: seed of the resamples of intervals, and of the random signs of paired tests.
 
     Attributes:
         runs: the same runs.
+        seed: the seed.
         images: all their images.
         models: the models of all runs, run by run.
         lines: the lines of all models, model by model.
@@ -147,10 +155,11 @@ class Collection:
             the ground truth of an image.
     """
 
-    def __init__(self, runs: Sequence[StoredRun]) -> None:
+    def __init__(self, runs: Sequence[StoredRun], *, seed: int = 0) -> None:
         for run in runs:
             run.require_finished()
         self.runs = tuple(runs)
+        self.seed = seed
         self._classes = _Classes(self.runs)
         tables = [
             (index, model, _read_images(run, parts))
@@ -232,7 +241,12 @@ class Collection:
                 layer=names["layer"],
                 kind=_kind(stored.identity, names["method"]),
                 summary=method.line(costs[of_method]),
-                numbers=numbers,
+                numbers=condensed(numbers),
+                intervals={
+                    name: number.interval(seed=self.seed)
+                    for name, number in numbers.numbers.items()
+                },
+                curves=curves_of(numbers),
                 details=details_of(method, stored, numbers),
                 threshold=outcomes.threshold,
                 gt_known=scattered.of(outcomes.gt_known, NOT_DEFINED),

@@ -55,9 +55,9 @@ def write_report(
         RunError: a run is not finished or damaged, or the runs differ in the ground truth.
         OSError: the file cannot be written.
     """
-    collection = Collection(runs)
+    collection = Collection(runs, seed=seed)
     sample = sampled(collection, n_images, seed)
-    seen = overview(collection, source="file", seed=seed)
+    seen = overview(collection, source="file")
     seen |= {"n_images": len(sample.images), "sampling": _how_sampled(sample, seen, seed)}
     without: list[str] = []
     html = page_html(seen["title"], _blocks(collection, sample, seen, without))

@@ -31,7 +31,7 @@ class Mark(NamedTuple):
 Marks: TypeAlias = Mapping[tuple[int, str], Mark]
 
 
-def marks_of(collection: Collection, *, seed: int = 0) -> Marks:
+def marks_of(collection: Collection) -> Marks:
     """The marks of the numbers of all lines.
 
     For each model and number, the best of its methods is compared with each other one, on the
@@ -51,13 +51,13 @@ def marks_of(collection: Collection, *, seed: int = 0) -> Marks:
             )
             for name in names:
                 having = [n for n in lines if name in collection.lines[n].numbers.numbers]
-                marks |= _marks_of_number(collection, having, name, seed)
+                marks |= _marks_of_number(collection, having, name)
             advance(len(lines))
     return marks
 
 
 def _marks_of_number(
-    collection: Collection, lines: Sequence[int], name: str, seed: int
+    collection: Collection, lines: Sequence[int], name: str
 ) -> dict[tuple[int, str], Mark]:
     numbers = {line: collection.lines[line].numbers.numbers[name] for line in lines}
     values = {line: number.value() for line, number in numbers.items()}
@@ -72,7 +72,7 @@ def _marks_of_number(
     for place, line in enumerate(others):
         pair = pair_of(numbers[best], numbers[line])
         if len(pair.number):
-            raw[place] = paired_test(pair, seed)["p"]
+            raw[place] = paired_test(pair, collection.seed)["p"]
     marks = {(best, name): Mark("best")}
     for line, p in zip(others, holm(raw).tolist(), strict=True):
         if not np.isnan(p):

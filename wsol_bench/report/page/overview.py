@@ -31,7 +31,7 @@ __all__ = ["overview"]
 _COUNTS = tuple(name for name in SUMMARY_COUNTS if name.startswith("n_"))
 
 
-def overview(collection: Collection, *, source: str, seed: int = 0) -> dict[str, Any]:
+def overview(collection: Collection, *, source: str) -> dict[str, Any]:
     """Everything but images, as ``Overview``.
 
     The numbers of images and how they were chosen are those of a page that has all of them.
@@ -39,10 +39,9 @@ def overview(collection: Collection, *, source: str, seed: int = 0) -> dict[str,
     Args:
         collection: the runs.
         source: ``file`` or ``server``: where the page gets its images from.
-        seed: seed of the resamples and of the random signs of paired tests.
     """
     runs = collection.runs
-    marks = marks_of(collection, seed=seed)
+    marks = marks_of(collection)
     names = _names([run.path.name or str(run.path) for run in runs], [str(r.path) for r in runs])
     published = [published_by(run) for run in runs]
     n_images = len(collection.images)
@@ -61,7 +60,7 @@ def overview(collection: Collection, *, source: str, seed: int = 0) -> dict[str,
             for model in collection.models
         ],
         "lines": [
-            _line(collection, number, marks, published[collection.models[line.model].run], seed)
+            _line(collection, number, marks, published[collection.models[line.model].run])
             for number, line in enumerate(collection.lines)
         ],
         "numbers": [number_info(name, number, runs) for name, number in _numbers(collection)],
@@ -152,15 +151,13 @@ def _line(
     number: int,
     marks: Marks,
     published: Sequence[PublishedNumber],
-    seed: int,
 ) -> dict[str, Any]:
     line = collection.lines[number]
     model = collection.models[line.model]
     summary = line.summary
     several = sum(other.method == line.method for other in _beside(collection, line)) > 1
     values = {}
-    for name, measured in line.numbers.numbers.items():
-        interval = measured.interval(seed=seed)
+    for name, interval in line.intervals.items():
         mark, p = marks.get((number, name), Mark())
         paper = next(
             (one for one in published if one.concerns(model.name, line.method, name)), None

@@ -45,7 +45,7 @@ function keepingAnswers(ask) {
  * @param {{most?: number, kept?: number}} [limits] At most `most` images are loaded at once, and the
  *     last ones that were used are kept as long as they take at most `kept` bytes together.
  */
-export function detailLoader(load, bytesOf, { most = 6, kept = 128 * 2 ** 20 } = {}) {
+export function detailLoader(load, bytesOf, { most = 4, kept = 128 * 2 ** 20 } = {}) {
   /** @type {Map<number, Loaded>} The one that was used last is last. */
   const loaded = new Map();
   /** @type {Map<number, {promise: Promise<Loaded | null>, settle: (loaded: Promise<Loaded> | null) => void}>} */

@@ -18,7 +18,8 @@ export function serverSource() {
       /** @type {ModelColumns} */ (decodeColumns(await fetchJson(`models/${model}.json`))),
     line: async (line) =>
       /** @type {LineColumns} */ (decodeColumns(await fetchJson(`lines/${line}.json`))),
-    image: async (image) => /** @type {Detail} */ (await fetchJson(`images/${image}.json`)),
+    // Columns decide which images are shown, so details of images wait for them.
+    image: async (image) => /** @type {Detail} */ (await fetchJson(`images/${image}.json`, "low")),
     thumbnail: (image) => `pictures/${image}.jpg?longest=384`,
     picture: (image) => `pictures/${image}.jpg?longest=1280`,
   };
@@ -26,13 +27,14 @@ export function serverSource() {
 
 /**
  * @param {string} address
+ * @param {RequestPriority} [priority]
  * @returns {Promise<any>}
  */
-async function fetchJson(address) {
+async function fetchJson(address, priority = "high") {
   /** @type {Response} */
   let answer;
   try {
-    answer = await fetch(address);
+    answer = await fetch(address, { priority });
   } catch {
     throw new Error("wsol-bench view does not answer; start it again and open the address that it prints");
   }
