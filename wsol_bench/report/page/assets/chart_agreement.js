@@ -30,7 +30,7 @@ export function agreementFigure(context) {
   const shares = cells.flat().flatMap(({ share }) => share ?? []);
   const show = (/** @type {number} */ a, /** @type {number} */ b) => 
     // Agreement is about the label's box.
-    imagesOfLine(overview, a, { judge: "gt_known", a, b, flag: "counted" });
+    imagesOfLine(overview, a, { judge: "gt_known", a, b, pair: "split", flag: "counted" });
   const labels = names.map((name) => plotText(shortened(name, context.width < 480 ? 14 : 22)));
   return {
     traces: [
