@@ -103,7 +103,7 @@ class Opened:
 
 
 def evaluate(page, module, body, argument=None):
-    """What a function returns in a page: its body knows the names of a module and ``argument``."""
+    """The result of a function, whose body knows the names of a module and ``argument``."""
     return page.evaluate(f"async (argument) => {{ {joined_modules(module)}\n{body} }}", argument)
 
 

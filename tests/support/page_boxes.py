@@ -158,7 +158,7 @@ def _as_detail(case):
 
 
 def of_python(cases):
-    """What ``of_page`` gives, by the package's own scoring, with all thresholds at once."""
+    """The same as ``of_page``, by the package's own scoring, with all thresholds at once."""
     return [result for case in cases for result in _scored(case)]
 
 

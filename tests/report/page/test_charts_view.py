@@ -5,6 +5,7 @@ from browser import Opened, serious_faults
 from page_overviews import (
     HOSTILE,
     OUTCOMES,
+    a_run,
     go_to,
     line,
     number_info,
@@ -187,6 +188,7 @@ def test_costs_stand_on_a_logarithmic_axis_with_a_place_for_no_cost(charts):
     assert front["x"] == [place[10], place[1]]
     assert front["y"] == [50, 25]
     page.locator("[data-chart=cost] select").select_option("seconds")
+    wait_for_address(page, "cost=seconds")
     wait(page)
     marks = [trace for trace in traces(page, "cost") if trace["mode"] == "markers"]
     assert marks[0]["x"][:10] == pytest.approx([0.01 * (i + 1) for i in range(10)])
@@ -257,16 +259,29 @@ def test_reasons_of_failures_add_up_and_lead_to_images(charts):
 
 
 def test_a_click_on_a_bar_leads_to_its_images(charts):
-    page = charts()
+    page = charts(LEFT_FILTERS)
     page.evaluate("""() => {
         const plot = document.querySelector("[data-chart=failures] .chart-plot");
         plot.emit("plotly_click", {points: [{customdata: plot.data[1].customdata[2]}]});
     }""")
-    wait_for_address(page, "view=images", "outcome=multi_instance")
+    wait_for_address(page, "view=images", "outcome=multi_instance", "flag=counted", without=OTHERS)
+
+
+# Filters that were set before, and the names of those that no link from a chart may keep.
+LEFT_FILTERS = "size=0.01-0.04&text=cat&a=2&b=3&outcome=part&class=n00000009&flag=wrong"
+OTHERS = ["size", "text", "a", "b", "class"]
+
+
+@pytest.mark.parametrize("name", ["intervals", "cost"])
+def test_the_tables_of_numbers_lead_to_the_images_of_a_line(charts, name):
+    page = charts(LEFT_FILTERS)
+    assert ["method 3", "squeezenet", "87.50"] in [row[:3] for row in table(page, name)]
+    page.locator(f'[data-chart="{name}"] .chart-table button', has_text="method 3").click()
+    wait_for_address(page, "view=images", "line=3", without=[*OTHERS, "outcome", "flag"])
 
 
 def test_agreement_is_of_images_that_either_hits(charts):
-    page = charts("lines=0,3,5")
+    page = charts(f"lines=0,3,5&judge=top1&{LEFT_FILTERS}")
     (heat,) = traces(page, "agreement")
     order = [5, 0, 3]  # the best first
     assert [cell[0] for cell in (row[0] for row in heat["customdata"])] == order
@@ -285,11 +300,12 @@ def test_agreement_is_of_images_that_either_hits(charts):
         const plot = document.querySelector("[data-chart=agreement] .chart-plot");
         plot.emit("plotly_click", {points: [{customdata: plot.data[0].customdata[0][2]}]});
     }""")
-    wait_for_address(page, "view=images", "a=5", "b=3")
+    others = ["size", "text", "class", "outcome", "judge"]
+    wait_for_address(page, "view=images", "a=5", "b=3", "flag=counted", without=others)
 
 
 def test_classes_are_found_and_lead_to_their_images(charts):
-    page = charts("line=1")
+    page = charts(f"line=1&judge=top1&{LEFT_FILTERS}")
     worst, best = page.locator(".class-columns section").all()
     assert worst.locator("li").count() == best.locator("li").count() == 20
     assert worst.locator(".class-words").first.inner_text() == HOSTILE
@@ -299,8 +315,75 @@ def test_classes_are_found_and_lead_to_their_images(charts):
     found = page.locator(".class-columns li")
     assert found.count() == 11  # 12 and 120 to 129
     assert page.locator(".class-columns h4").inner_text() == "11 classes found"
+    wait_for_address(page, "find=class+12")
     found.last.locator("button").click()
-    wait_for_address(page, "view=images", "line=1", "class=n00000012")
+    others = ["size", "text", "a", "b", "outcome", "judge"]
+    where = ("view=images", "line=1", "class=n00000012", "flag=counted")
+    wait_for_address(page, *where, without=others)
+
+
+def test_the_address_keeps_the_choices_of_single_charts(charts):
+    page = charts("line=1&cost=forward&judge=top1&find=class+99")
+    assert page.locator("[data-chart=cost] select").input_value() == "forward"
+    assert page.locator("[data-chart=failures] select").input_value() == "top1"
+    assert page.get_by_label("Search classes").input_value() == "class 99"
+    assert page.locator(".class-columns h4").inner_text() == "11 classes found"
+
+
+def test_classes_by_top1_lead_to_the_outcomes_of_top1(tmp_path, opened):
+    lines = [line("one", {"top1_loc_error": value(0.5)})]
+    charts = {"by_class": [a_bin(0, "n00000001", 0.5, words="Class 1")]}
+    overview = overview_of(lines, [number_info("top1_loc_error")], charts=charts)
+    page = opened(write_page(tmp_path / "page.html", overview).as_uri() + "#view=charts")
+    wait(page)
+    page.locator(".class-columns li button").first.click()
+    wait_for_address(page, "judge=top1", "class=n00000001", "flag=counted")
+
+
+def test_notes_hold_for_all_runs(tmp_path, opened):
+    runs = [
+        a_run("first", kind="box_sweep", least_iou=0.5),
+        a_run("second", least_iou=0.3),
+    ]
+    models = [{"run": run, "name": "-", "n_classes": None} for run in (0, 1)]
+    lines = [line("a", numbers(0.5), run=run, model=run) for run in (0, 1)]
+    curve = CHARTS["thresholds"][0]
+    charts = {
+        "thresholds": [{**curve, "line": 0}, {**curve, "line": 1, "of": "30 images"}],
+        "ious": [{"line": i, "ious": [0.0, 1.0], "shares": [1.0, 0.0]} for i in (0, 1)],
+        "by_size": [a_bin(i, "0-0.01", 0.5, n_images=4 + i) for i in (0, 1)],
+    }
+    overview = overview_of(lines, NUMBERS, runs=runs, models=models, charts=charts)
+    address = write_page(tmp_path / "page.html", overview).as_uri()
+    page = opened(f"{address}#view=charts&lines=0,1")
+    wait(page)
+    note = page.locator("[data-chart=thresholds] .chart-note").inner_text()
+    assert note.startswith("Of 40 images (first), 30 images (second). ◆")
+    # Only the run under one threshold has a threshold of its own.
+    (own,) = [t for t in traces(page, "thresholds") if t["name"] == "threshold of the run"]
+    assert own["x"] == [0.15]
+    assert "✕" in note
+    note = page.locator("[data-chart=ious] .chart-note").inner_text()
+    assert note == "Dotted: the IoU of a hit, 0.5 (first), 0.3 (second)."
+    assert table(page, "sizes")[0] == ["method", "0-0.01 (n=4–5)"]
+    page = opened(f"{address}#view=charts")
+    wait(page)
+    assert "methods and baselines of first that" in page.locator(".chart-about").inner_text()
+    assert "✕" not in page.locator("[data-chart=thresholds] .chart-note").inner_text()
+
+
+def test_a_chart_of_few_lines_leaves_no_gap(tmp_path, opened):
+    overview = overview_of([line("only", numbers(0.5))], NUMBERS)
+    page = opened(write_page(tmp_path / "page.html", overview).as_uri() + "#view=charts")
+    wait(page)
+    heights = page.evaluate(
+        """() => [...document.querySelectorAll(".chart-plot")]
+            .filter((plot) => plot.clientHeight)
+            .map((plot) => [plot.clientHeight, plot.layout.height])"""
+    )
+    assert len(heights) == 2
+    for shown, drawn in heights:
+        assert shown == drawn
 
 
 def test_names_are_text(charts):

@@ -1,4 +1,4 @@
-"""What is read of runs for the page: images, models, lines and their outcomes."""
+"""The collection of runs that a page shows: images, models, lines and their outcomes."""
 
 import dataclasses
 

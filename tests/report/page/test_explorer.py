@@ -179,8 +179,8 @@ def test_keys_move_open_and_close(explorer):
     assert viewer.locator(".viewer-place").inner_text() == f"3 of {len(order)}"
     page.keyboard.press("k")
     page.keyboard.press("Escape")
-    viewer.wait_for(state="hidden")
-    assert order[1] in focused()
+    page.locator(f".card:focus img[alt*='{order[1]}']").wait_for()
+    assert viewer.is_hidden()
     assert "image=" not in settled_address(page)
     page.keyboard.press("/")
     page.keyboard.type("hjt?")  # text, and no keys

@@ -4,7 +4,7 @@ import csv
 import io
 
 import pytest
-from browser import Opened, serious_faults
+from browser import Opened, evaluate, serious_faults
 from page_overviews import (
     HOSTILE,
     a_run,
@@ -251,14 +251,88 @@ def test_the_csv_holds_the_data(page):
 
 def test_markdown_keeps_names_as_they_are(page):
     lines = copied(page, "Markdown").splitlines()
-    assert lines[0].startswith("| model | method | layer | loc error (%) | mean iou (%) |")
+    assert lines[0].startswith("| model | kind | method | layer | loc error (%) | mean iou (%) |")
     cells = {line.count("|") for line in lines[:11]}
     assert len(cells) == 1
-    assert "**37.50** [31.3–43.8]" in lines[3]
+    kinds = [line.split(" | ")[1] for line in lines[2:11]]
+    assert kinds == ["method"] * 5 + ["baseline"] * 2 + ["sanity check", "method"]
+    assert "**37.50** [31.3–43.8], paper 30.00 (1)" in lines[3]
     assert "50.00† [43.8–56.3]" in lines[2]
     assert "not applicable" in lines[4]
     assert "<" not in lines[5]
     assert "&#60;img src=x" in lines[5]
+    for note in ("95% interval", "Bold:", "†:", "Papers: (1) Somebody et al., table 1."):
+        assert note in lines[-1]
+
+
+def test_markdown_explains_no_sign_that_it_does_not_have(tmp_path, opened):
+    lines = [line("only", {"loc_error": value(0.5)}, threshold=None)]
+    page = opened(write_page(tmp_path / "page.html", overview_of(lines, NUMBERS)))
+    notes = copied(page, "Markdown").splitlines()[-1]
+    assert notes == "imagenet, protocol gradcam-2017 (0123456789ab)."
+
+
+def test_a_run_without_a_model_says_so(tmp_path, opened):
+    models = [{"run": 0, "name": "-", "n_classes": None}]
+    lines = [line("center", {"loc_error": value(0.5)}, kind="baseline", layer="")]
+    page = opened(write_page(tmp_path / "page.html", overview_of(lines, NUMBERS, models=models)))
+    assert page.locator(".summary-model strong").inner_text() == "no model"
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ({"p": 0.25, "mark": "tied"}, False),
+        ({"p": 0.001}, False),
+        ({}, True),  # fewer than six images
+    ],
+)
+def test_the_legend_tells_numbers_that_were_not_tested(tmp_path, opened, others, expected):
+    lines = [
+        line("one", {"loc_error": value(0.25, mark="best")}),
+        line("other", {"loc_error": value(0.5, **others)}),
+        line("center", {"loc_error": value(0.75)}, kind="baseline"),  # is never tested
+    ]
+    page = opened(write_page(tmp_path / "page.html", overview_of(lines, NUMBERS)))
+    assert ("not tested" in page.locator(".summary-legend").inner_text()) == expected
+    assert page.get_by_title("not tested against the best").count() == expected
+
+
+def test_numbers_are_readable_whatever_their_sign_and_size(page):
+    percent, plain = ({"percent": True}, {"percent": False})
+    texts = evaluate(
+        page,
+        "numbers.js",
+        "return argument.map(([name, ...rest]) =>"
+        " ({ numberText, intervalText, fewDigits })[name](...rest));",
+        [
+            ["numberText", percent, -0.00001],
+            ["numberText", percent, -0.03],
+            ["numberText", plain, 12345.6],
+            ["numberText", plain, -0.0],
+            ["intervalText", percent, value(0.5, 0.25, 0.75)],
+            ["intervalText", percent, value(-0.02, -0.03, -0.01)],
+            ["intervalText", plain, value(0, -1.5, 2)],
+            ["intervalText", percent, value(0, -0.0001, 0.5)],
+            ["fewDigits", 12345.6, 4],
+            ["fewDigits", 1.23456, 4],
+        ],
+    )
+    assert texts == [
+        *["0.00", "−3.00", "12346", "0"],
+        *["25.0–75.0", "−3.0 to −1.0", "−1.5 to 2", "0.0–50.0"],
+        *["12346", "1.235"],
+    ]
+
+
+def test_no_text_of_csv_is_a_formula(page):
+    text = evaluate(
+        page,
+        "table_text.js",
+        "return csvText(argument);",
+        [["=1+2", "+1", "@sum", "-1", "-", "a=1"], [-0.5, 1, None, "", "plain", "=a,b"]],
+    )
+    assert text == "'=1+2,'+1,'@sum,'-1,-,a=1\n-0.5,1,,,plain,\"'=a,b\"\n"
 
 
 def test_copying_works_without_the_right_to_the_clipboard(page):

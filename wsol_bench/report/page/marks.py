@@ -16,7 +16,7 @@ _LEVEL = 0.05
 
 
 class Mark(NamedTuple):
-    """What the comparison with the best method says of a number.
+    """The result of a comparison of a number with that of the best method.
 
     Attributes:
         mark: ``best``, ``tied`` (the corrected p is 0.05 or more), or None.

@@ -1,4 +1,4 @@
-"""What the page knows when it opens: runs, models, lines, numbers and charts.
+"""The overview of a page, with which it opens: runs, models, lines, numbers and charts.
 
 Each function gives the JSON of a type of ``assets/types.d.ts``, which says what its fields are.
 """

@@ -204,7 +204,7 @@ def _with_sentences(endpoint: Callable[[Request], Response]) -> Callable[[Reques
 
 
 class _Answers:
-    """What is at each address."""
+    """The answer at each address."""
 
     def __init__(self, collection: Collection) -> None:
         self._collection = collection

@@ -3,12 +3,12 @@
 /** @import { Charts } from "./types" */
 /** @import { ChartContext, Figure } from "./chart_card.js" */
 
-import { linkButton } from "./chart_links.js";
 import { plotText, shortened, sortedLines } from "./chart_lines.js";
-import { modelTitle } from "./numbers.js";
+import { imagesOfLine, linkButton } from "./image_links.js";
+import { phraseOfModel } from "./numbers.js";
 
 /**
- * How often two methods are right on the same images.
+ * Shares of images on which two methods are both right.
  *
  * @param {ChartContext} context
  * @returns {Figure}
@@ -28,7 +28,9 @@ export function agreementFigure(context) {
   const cells = lines.map((row) => lines.map((column) => agreementCell(pairs.get(`${row} ${column}`), row)));
   const names = lines.map((i) => overview.lines[i].name);
   const shares = cells.flat().flatMap(({ share }) => share ?? []);
-  const show = (/** @type {number} */ a, /** @type {number} */ b) => ({ view: "images", model, a, b, image: "" });
+  const show = (/** @type {number} */ a, /** @type {number} */ b) => 
+    // Agreement is about the label's box.
+    imagesOfLine(overview, a, { judge: "gt_known", a, b, pair: "split", flag: "counted" });
   const labels = names.map((name) => plotText(shortened(name, context.width < 480 ? 14 : 22)));
   return {
     traces: [
@@ -74,7 +76,7 @@ export function agreementFigure(context) {
         }),
       ),
     },
-    note: `Lines of ${modelTitle(overview, model)}.`,
+    note: phraseOfModel(overview, model) && `Lines${phraseOfModel(overview, model)}.`,
     pick: (point) => (point.customdata[0] === point.customdata[1] ? null : show(point.customdata[0], point.customdata[1])),
     lines,
   };

@@ -4,6 +4,7 @@
 /** @import { ChartContext, Figure } from "./chart_card.js" */
 
 import { chartName, lineLegend, lineStyles, plotText } from "./chart_lines.js";
+import { countText } from "./numbers.js";
 
 const binNumbers = /** @type {const} */ (["gt_known_loc_error", "top1_loc_error", "mean_iou"]);
 
@@ -45,10 +46,14 @@ export function binFigure(context, bins, title, without) {
   if (!own.length) return { empty: without };
   const styles = lineStyles(overview, lines, theme);
   const names = [...new Set(own.map((bin) => bin.bin))].sort((a, b) => parseFloat(a) - parseFloat(b));
-  const nImages = names.map((name) => Math.max(...own.filter((bin) => bin.bin === name).map((bin) => bin.n_images)));
+  const nImages = names.map((name) => {
+    const all = own.filter((bin) => bin.bin === name).map((bin) => bin.n_images);
+    const [least, most] = [Math.min(...all), Math.max(...all)];
+    return least === most ? String(most) : `${least}–${most}`;
+  });
   const isTight = names.length * 56 > context.width;
-  const of = (/** @type {number} */ line, /** @type {string} */ name) =>
-    own.find((bin) => bin.line === line && bin.bin === name)?.[number] ?? null;
+  const binOf = (/** @type {number} */ line, /** @type {string} */ name) => own.find((bin) => bin.line === line && bin.bin === name);
+  const of = (/** @type {number} */ line, /** @type {string} */ name) => binOf(line, name)?.[number] ?? null;
   return {
     traces: lines.map((line) => {
       const style = styles.get(line);
@@ -62,7 +67,7 @@ export function binFigure(context, bins, title, without) {
           return value === null ? null : 100 * value;
         }),
         customdata: names.map(() => line),
-        text: names.map((name, i) => plotText(`${chartName(overview, line, lines)}, ${name}, ${nImages[i]} images`)),
+        text: names.map((name) => plotText(`${chartName(overview, line, lines)}, ${name}, ${countText(binOf(line, name)?.n_images ?? 0, "image")}`)),
         hovertemplate: "%{text}: %{y:.1f}%<extra></extra>",
         line: { color: style?.color, dash: style?.dash, width: 1.4 },
         marker: { color: style?.color, symbol: style?.symbol, size: 7 },

@@ -7,11 +7,11 @@
 
 import { chartLegend } from "./chart_legend.js";
 import { h, replaceChildren } from "./dom.js";
-import { modelTitle } from "./numbers.js";
-import { setState } from "./state.js";
+import { phraseOfModel } from "./numbers.js";
+import { getState, setState } from "./state.js";
 
 /**
- * What a chart is drawn from.
+ * All that a chart is drawn from.
  *
  * @typedef {object} ChartContext
  * @property {Overview} overview
@@ -46,13 +46,27 @@ import { setState } from "./state.js";
  */
 
 /**
+ * A select whose choice stands in the address.
+ *
  * @param {string} title
- * @param {[string, string][]} choices
- * @returns {{select: HTMLSelectElement, element: HTMLElement}}
+ * @param {"cost" | "curve" | "judge"} key Key of the state.
+ * @param {[string, string][]} choices Values and their texts; the first one holds unless the state names another.
+ * @returns {{element: HTMLElement, chosen: () => string}} `chosen` also shows the choice of the state.
  */
-export function chartSelect(title, choices) {
-  const select = h("select", {}, choices.map(([value, text]) => h("option", { value }, text)));
-  return { select, element: h("label", { class: "field chart-select" }, h("span", { class: "label" }, title), select) };
+export function chartSelect(title, key, choices) {
+  const select = h(
+    "select",
+    { onchange: () => setState({ [key]: select.value }) },
+    choices.map(([value, text]) => h("option", { value }, text)),
+  );
+  return {
+    element: h("label", { class: "field chart-select" }, h("span", { class: "label" }, title), select),
+    chosen: () => {
+      const asked = getState()[key];
+      select.value = choices.some(([value]) => value === asked) ? asked : (choices[0]?.[0] ?? "");
+      return select.value;
+    },
+  };
 }
 
 /**
@@ -60,9 +74,9 @@ export function chartSelect(title, choices) {
  *
  * @param {string} name
  * @param {string} title
- * @param {string} how How to read it, in a sentence.
+ * @param {string} how A sentence that says how to read it.
  * @param {(context: ChartContext) => Figure} figure
- * @param {{select: HTMLSelectElement, element: HTMLElement} | null} [choice] A choice of this chart alone.
+ * @param {HTMLElement | null} [choice] A choice of this chart alone.
  * @returns {ChartCard}
  */
 export function chartCard(name, title, how, figure, choice = null) {
@@ -75,7 +89,7 @@ export function chartCard(name, title, how, figure, choice = null) {
   const element = h(
     "section",
     { class: "chart-card", "data-chart": name },
-    h("div", { class: "chart-head" }, h("h3", {}, title), choice?.element),
+    h("div", { class: "chart-head" }, h("h3", {}, title), choice),
     h("p", { class: "chart-how" }, how),
     legend,
     plot,
@@ -87,8 +101,9 @@ export function chartCard(name, title, how, figure, choice = null) {
   let current = {};
   const fillTable = () => details.open && current.table && replaceChildren(body, chartTable(title, current.table));
   details.addEventListener("toggle", fillTable);
-  choice?.select.addEventListener("change", () => element.dispatchEvent(new Event("redraw", { bubbles: true })));
-  let isListening = false;
+  /** @type {any} Plotly, while it holds a chart and listens to clicks on it. */
+  let drawnBy = null;
+  plot.addEventListener("mouseleave", () => drawnBy?.Fx.unhover(plot));
   return {
     element,
     draw: async (plotly, context) => {
@@ -100,15 +115,17 @@ export function chartCard(name, title, how, figure, choice = null) {
       replaceChildren(legend, current.legend?.length ? chartLegend(current.legend) : null);
       note.textContent = [otherModel(context, current.lines), current.note].filter(Boolean).join(" ");
       note.hidden ||= !note.textContent;
-      if (current.empty) return plotly.purge(plot);
+      if (current.empty) {
+        drawnBy = null;
+        return plotly.purge(plot);
+      }
       await plotly.react(plot, current.traces, wholeLayout(current, context.theme, width), { displayModeBar: false, responsive: false });
       fillTable();
-      if (isListening) return;
-      isListening = true;
-      plot.addEventListener("mouseleave", () => plotly.Fx?.unhover?.(plot));
+      if (drawnBy) return;
+      drawnBy = plotly;
       /** @type {any} */ (plot).on("plotly_click", (/** @type {any} */ event) => {
         const patch = current.pick?.(event.points[0]);
-        if (patch) setState({ view: "images", image: "", ...patch }, { push: true });
+        if (patch) setState(patch, { push: true });
       });
     },
   };
@@ -117,11 +134,11 @@ export function chartCard(name, title, how, figure, choice = null) {
 /**
  * @param {Omit<ChartContext, "width">} context
  * @param {number[] | undefined} lines
- * @returns {string} Whose lines a chart shows, if they are not of the model that is chosen.
+ * @returns {string} A sentence that names the model of the lines, if it is not the one that is chosen.
  */
 function otherModel({ overview, model }, lines) {
   if (!lines?.length || lines.some((i) => overview.lines[i].model === model)) return "";
-  return `Lines of ${modelTitle(overview, overview.lines[lines[0]].model)}.`;
+  return `Lines${phraseOfModel(overview, overview.lines[lines[0]].model)}.`;
 }
 
 /**

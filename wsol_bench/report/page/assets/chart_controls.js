@@ -5,7 +5,7 @@
 
 import { equalLines } from "./chart_lines.js";
 import { h, replaceChildren } from "./dom.js";
-import { modelTitle, numbersOf } from "./numbers.js";
+import { modelTitle, numbersOf, phraseOfModel } from "./numbers.js";
 import { popover, tickBox } from "./popover.js";
 import { getState, setState } from "./state.js";
 
@@ -65,7 +65,7 @@ function aboutLines({ overview, info, model }, drawn, chosen) {
   if (chosen) return "All charts show the lines that you chose.";
   const equal = equalLines(overview, drawn);
   const same = equal.length ? ` Equal in every number: ${equal.join("; ")}.` : "";
-  return `The first two charts compare all lines; the others show the methods and baselines of ${modelTitle(overview, model)} that are best by ${info.title}.${same}`;
+  return `The first two charts compare all lines; the others show the methods and baselines${phraseOfModel(overview, model)} that are best by ${info.title}.${same}`;
 }
 
 /**

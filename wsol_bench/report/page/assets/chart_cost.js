@@ -4,9 +4,10 @@
 /** @import { ChartContext, Figure } from "./chart_card.js" */
 
 import { axisTitle, modelLegend, modelStyle, plotText, pointText } from "./chart_lines.js";
+import { imagesOfLine, linkButton } from "./image_links.js";
 import { fewDigits, modelTitle, numberText } from "./numbers.js";
 
-/** What a method costs, by name. */
+/** The costs that can be drawn, by name. */
 export const costNames = {
   passes: "passes (forward + backward) an image",
   forward: "forward passes an image",
@@ -96,17 +97,14 @@ export function costFigure(context, cost) {
       rows: [...placed]
         .sort((a, b) => a.x - b.x)
         .map(({ line, model, x }) => [
-          overview.lines[line].name,
+          linkButton(overview.lines[line].name, imagesOfLine(overview, line)),
           modelTitle(overview, model),
           numberText(info, overview.lines[line].values[info.name].value),
           fewDigits(x, 3),
         ]),
     },
     note: hasFree ? "Lines that need no network stand at 0, at the left." : "",
-    pick: (point) =>
-      point.customdata === undefined
-        ? null
-        : { line: point.customdata, model: overview.lines[point.customdata].model },
+    pick: (point) => (point.customdata === undefined ? null : imagesOfLine(overview, point.customdata)),
   };
 }
 

@@ -4,7 +4,7 @@
 /** @import { LineStyle } from "./chart_lines.js" */
 /** @import { ChartContext, Figure } from "./chart_card.js" */
 
-import { chartName, lineLegend, lineStyles, plotText } from "./chart_lines.js";
+import { chartName, lineLegend, lineStyles, plotText, textOfLines } from "./chart_lines.js";
 import { fewDigits } from "./numbers.js";
 
 /**
@@ -32,10 +32,12 @@ export function thresholdFigure(context, number) {
   };
   const traces = curves.map((curve) => lineTrace(context, curve.line, lines, styles, curve.thresholds, curve.shares));
   const selected = curves.filter((curve) => curve.selected !== null);
-  // A run under one threshold has its own, which need not be the best.
+  // A run under one threshold has its own, which need not be the best. The threshold of a line under
+  // a sweep is the best one of a number that need not be the curve's.
   const own = curves.flatMap((curve) => {
-    const threshold = overview.lines[curve.line].threshold;
-    return threshold === null || threshold === curve.best ? [] : [{ ...curve, threshold }];
+    const { run, threshold } = overview.lines[curve.line];
+    const isOwn = overview.runs[run].kind === "one_box" && threshold !== null && threshold !== curve.best;
+    return isOwn ? [{ ...curve, threshold }] : [];
   });
   const marks = [
     thresholdMarks(
@@ -68,7 +70,7 @@ export function thresholdFigure(context, number) {
         curve.selected === null ? "–" : at(curve, curve.selected).toFixed(2),
       ]),
     },
-    note: `Of ${curves[0].of}. ◆ best threshold${own.length ? ", ✕ threshold of the run" : ""}${selected.length ? ", ○ threshold that was selected on other images" : ""}.`,
+    note: `Of ${textOfLines(overview, curves.map(({ line, of }) => [line, of]))}. ◆ best threshold${own.length ? ", ✕ threshold of the run" : ""}${selected.length ? ", ○ threshold that was selected on other images" : ""}.`,
     lines,
   };
 }
@@ -128,7 +130,10 @@ export function iouFigure(context) {
   const curves = lines.flatMap((i) => all.filter((curve) => curve.line === i));
   if (!curves.length) return { empty: "These lines have no box an image, so there is no IoU of it." };
   const styles = lineStyles(overview, lines, theme);
-  const least = overview.runs[overview.lines[lines[0]].run].least_iou;
+  const leasts = lines.flatMap((line) => {
+    const least = overview.runs[overview.lines[line].run].least_iou;
+    return least === null ? [] : [/** @type {[number, number]} */ ([line, least])];
+  });
   const share = (/** @type {typeof curves[number]} */ curve, /** @type {number} */ iou) => {
     const i = curve.ious.findIndex((other) => other >= iou - 1e-9);
     return i < 0 ? "–" : (100 * curve.shares[i]).toFixed(1);
@@ -140,10 +145,16 @@ export function iouFigure(context) {
     layout: {
       xaxis: { title: { text: "IoU" }, range: [0, 1] },
       yaxis: { title: { text: "share of images, %" }, range: [0, 102] },
-      shapes:
-        least === null
-          ? []
-          : [{ type: "line", x0: least, x1: least, y0: 0, y1: 1, yref: "paper", layer: "below", line: { color: theme.muted, width: 1, dash: "dot" } }],
+      shapes: [...new Set(leasts.map(([, least]) => least))].map((least) => ({
+        type: "line",
+        x0: least,
+        x1: least,
+        y0: 0,
+        y1: 1,
+        yref: "paper",
+        layer: "below",
+        line: { color: theme.muted, width: 1, dash: "dot" },
+      })),
     },
     table: {
       titles: ["method", ...[0.3, 0.5, 0.7, 0.9].map((iou) => `IoU ≥ ${iou}, %`)],
@@ -152,7 +163,7 @@ export function iouFigure(context) {
         ...[0.3, 0.5, 0.7, 0.9].map((iou) => share(curve, iou)),
       ]),
     },
-    note: least === null ? "" : `Dotted: the IoU of a hit, ${least}.`,
+    note: leasts.length ? `Dotted: the IoU of a hit, ${textOfLines(overview, leasts)}.` : "",
     lines,
   };
 }

@@ -3,11 +3,11 @@
 /** @import { ChartTheme } from "./chart_lines.js" */
 /** @import { ChartContext, Figure } from "./chart_card.js" */
 
-import { linkButton } from "./chart_links.js";
 import { chartName, plotText, shortened, sortedLines } from "./chart_lines.js";
+import { imagesOfLine, linkButton } from "./image_links.js";
 
 /**
- * Why boxes fail, as stacked shares.
+ * Shares of hits and of the reasons why boxes fail, stacked.
  *
  * @param {ChartContext} context
  * @param {string} judge
@@ -26,14 +26,8 @@ export function failureFigure(context, judge) {
   if (!modes.length) return { empty: "These lines have no box an image, so there is no reason why it fails." };
   const kept = overview.outcomes.map((_, k) => k).filter((k) => modes.some((each) => each.n_images[k]));
   const names = lines.map((line) => chartName(overview, line, lines));
-  const show = (/** @type {number} */ line, /** @type {number} */ k) => ({
-    view: "images",
-    line,
-    model: overview.lines[line].model,
-    judge: of,
-    outcome: overview.outcomes[k].name,
-    image: "",
-  });
+  const show = (/** @type {number} */ line, /** @type {number} */ k) =>
+    imagesOfLine(overview, line, { judge: of, outcome: overview.outcomes[k].name, flag: "counted" });
   return {
     traces: kept.map((k) => ({
       type: "bar",

@@ -4,7 +4,8 @@
 /** @import { ChartContext, Figure } from "./chart_card.js" */
 
 import { axisTitle, modelLegend, modelStyle, plotText, pointText, shortened, sortedLines } from "./chart_lines.js";
-import { intervalText, modelTitle, numberText } from "./numbers.js";
+import { imagesOfLine, linkButton } from "./image_links.js";
+import { intervalText, modelTitle, numberText, phraseOfModel } from "./numbers.js";
 
 const rowPixels = 19;
 
@@ -76,15 +77,15 @@ export function intervalFigure(context) {
         lines
           .filter((i) => rowKey(overview.lines[i]) === `${kind} ${name}`)
           .map((i) => [
-            name,
+            linkButton(name, imagesOfLine(overview, i)),
             modelTitle(overview, overview.lines[i].model),
             numberText(info, overview.lines[i].values[info.name].value),
             intervalText(info, overview.lines[i].values[info.name]),
           ]),
       ),
     },
-    note: baseline === undefined ? "" : `Dotted: ${overview.lines[baseline].name}, the best baseline of ${modelTitle(overview, model)}.`,
-    pick: (point) => ({ line: point.customdata, model: overview.lines[point.customdata].model }),
+    note: baseline === undefined ? "" : `Dotted: ${overview.lines[baseline].name}, the best baseline${phraseOfModel(overview, model)}.`,
+    pick: (point) => imagesOfLine(overview, point.customdata),
   };
 }
 

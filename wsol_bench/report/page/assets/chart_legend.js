@@ -1,4 +1,4 @@
-// What the colors, shapes, dashes and hatchings of a chart stand for.
+// The legend of a chart: its colors, shapes, dashes and hatchings, each with its title.
 
 import { h, svg } from "./dom.js";
 

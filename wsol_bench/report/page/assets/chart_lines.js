@@ -1,4 +1,4 @@
-// Which lines the charts draw, and in which colors, shapes and dashes.
+// The lines that the charts draw: the choice of them, their colors, shapes and dashes, and their names.
 
 /** @import { Line, NumberInfo, Overview } from "./types" */
 /** @import { ChartContext } from "./chart_card.js" */
@@ -67,7 +67,7 @@ export function namedLines(overview, text) {
  * @param {Overview} overview
  * @param {number} model
  * @param {NumberInfo} info
- * @param {(line: number) => boolean} [has] Whether there is something to draw of a line.
+ * @param {(line: number) => boolean} [has] True if there is something to draw of a line.
  * @returns {number[]} In the order of the page.
  */
 export function usualLines(overview, model, info, has = () => true) {
@@ -229,4 +229,27 @@ export function lineLegend({ overview, theme }, lines, hasMarks) {
     symbol: hasMarks ? style.symbol : undefined,
     title: chartName(overview, line, lines),
   }));
+}
+
+/**
+ * A fact that lines have: once if it is the same for all, or else each with the runs that it holds
+ * for, or with the lines if those of a run differ.
+ *
+ * @param {Overview} overview
+ * @param {[number, string | number][]} facts Lines with their facts.
+ * @returns {string} "40 images", or "40 images (first), 38 images (second)".
+ */
+export function textOfLines(overview, facts) {
+  const distinct = [...new Set(facts.map(([, fact]) => fact))];
+  if (distinct.length === 1) return String(distinct[0]);
+  const lines = facts.map(([line]) => line);
+  const runOf = (/** @type {number} */ line) => overview.runs[overview.lines[line].run].name;
+  const byRun = new Set(facts.map(([line, fact]) => `${runOf(line)} ${fact}`)).size === new Set(lines.map(runOf)).size;
+  const nameOf = (/** @type {number} */ line) => (byRun ? runOf(line) : chartName(overview, line, lines));
+  return distinct
+    .map((fact) => {
+      const names = facts.flatMap(([line, other]) => (other === fact ? nameOf(line) : []));
+      return `${fact} (${[...new Set(names)].join(", ")})`;
+    })
+    .join(", ");
 }

@@ -16,7 +16,7 @@ import { classList } from "./class_list.js";
 import { h } from "./dom.js";
 import { isOfBoxes, numbersOf } from "./numbers.js";
 import { loadPlotly } from "./plotly.js";
-import { getState, onState, setState } from "./state.js";
+import { getState, onState } from "./state.js";
 
 /**
  * @param {Source} source
@@ -76,7 +76,7 @@ export function chartsView(source) {
       status.textContent = `The charts cannot be drawn: ${error instanceof Error ? error.message : error}`;
     });
   };
-  const keys = ["number", "model", "lines", "judge", "line"];
+  const keys = ["number", "model", "lines", "judge", "line", "cost", "curve"];
   onState((_, changed) => keys.some((key) => changed.has(key)) && redraw());
   let width = 0;
   new ResizeObserver(() => {
@@ -85,7 +85,6 @@ export function chartsView(source) {
   }).observe(root);
   new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  root.addEventListener("redraw", redraw);
   return root;
 }
 
@@ -124,24 +123,20 @@ function contextOf(overview) {
  * @param {Overview} overview
  */
 function chartCards(overview) {
-  const cost = chartSelect("Cost", Object.entries(costNames).map(([name, title]) => [name, title.replace(" an image", "")]));
+  const cost = chartSelect("Cost", "cost", Object.entries(costNames).map(([name, title]) => [name, title.replace(" an image", "")]));
   const curves = new Map(overview.charts.thresholds.map((curve) => [curve.number, curve.title]));
-  const curve = chartSelect("Curve of", [...curves]);
-  const judge = chartSelect("Box of", [["gt_known", "the label (GT-known)"], ["top1", "the first prediction (top-1)"]]);
+  const curve = chartSelect("Curve of", "curve", [...curves]);
+  const judge = chartSelect("Box of", "judge", [["gt_known", "the label (GT-known)"], ["top1", "the first prediction (top-1)"]]);
   const sizes = "The protocol chooses no box an image, so there are no errors by size.";
   const instances = "The protocol chooses no box an image, so there are no errors by number of instances.";
-  judge.select.addEventListener("change", () => setState({ judge: judge.select.value }));
   return {
     intervals: chartCard("intervals", "Methods, with 95% intervals", "A row for each method: the mark is the number, and the line is its interval over images. Open marks are baselines and sanity checks.", intervalFigure),
-    cost: chartCard("cost", "Number and cost", "Each mark is a method; along the dotted line no other method is both cheaper and better.", (context) => costFigure(context, /** @type {keyof typeof costNames} */ (cost.select.value)), cost),
-    thresholds: chartCard("thresholds", "Over thresholds", "Share of images that are right if each map is cut at a threshold. A high, wide top means that the choice of the threshold matters little.", (context) => thresholdFigure(context, curve.select.value), curves.size > 1 ? curve : null),
+    cost: chartCard("cost", "Number and cost", "Each mark is a method; along the dotted line no other method is both cheaper and better.", (context) => costFigure(context, /** @type {keyof typeof costNames} */ (cost.chosen())), cost.element),
+    thresholds: chartCard("thresholds", "Over thresholds", "Share of images that are right if each map is cut at a threshold. A high, wide top means that the choice of the threshold matters little.", (context) => thresholdFigure(context, curve.chosen()), curves.size > 1 ? curve.element : null),
     ious: chartCard("ious", "Over IoU", "Share of images whose label's box has at least an IoU. Curves further to the right fit more tightly.", iouFigure),
     sizes: chartCard("sizes", "By size of the object", "The area of the largest box of the label as a fraction of the image, and n images in each bin.", (context) => binFigure(context, overview.charts.by_size, "area of the object, fraction of the image", sizes)),
     instances: chartCard("instances", "By number of instances", "The number of boxes of the label in an image, and n images in each bin.", (context) => binFigure(context, overview.charts.by_instances, "boxes of the label", instances)),
-    failures: chartCard("failures", "Why boxes fail", "Shares of hits and of each reason of a miss. A click shows the images.", (context) => {
-      judge.select.value = getState().judge === "top1" ? "top1" : "gt_known";
-      return failureFigure(context, judge.select.value);
-    }, judge),
+    failures: chartCard("failures", "Why boxes fail", "Shares of hits and of each reason of a miss. A click shows the images.", (context) => failureFigure(context, judge.chosen()), judge.element),
     agreement: chartCard("agreement", "Which methods agree", "Images that both methods hit, in % of those that either hits. A click shows the images that the method of the row hits and that of the column misses.", agreementFigure),
   };
 }

@@ -7,14 +7,15 @@
 import { binNumber, numberTitle } from "./chart_bins.js";
 import { sortedLines } from "./chart_lines.js";
 import { h, replaceChildren } from "./dom.js";
+import { imagesOfLine } from "./image_links.js";
 import { compareNumbers, countText, fullLineName } from "./numbers.js";
-import { getState, setState } from "./state.js";
+import { getState, onState, setState } from "./state.js";
 
 const classesAtEachEnd = 20;
 const classesFound = 60;
 
 /**
- * A part of the page that shows classes, and how it is filled.
+ * A part of the page that shows classes, and a function that fills it.
  *
  * @param {Overview} overview
  * @returns {{element: HTMLElement, fill: (context: ChartContext) => void}}
@@ -38,7 +39,9 @@ export function classList(overview) {
       (a, b) => compareNumbers(a[number], b[number], lowerFirst) || b.n_images - a.n_images || a.bin.localeCompare(b.bin),
     );
     about.textContent = `${numberTitle(overview, number)} of ${countText(bins.length, "class", "classes")}, in %.`;
-    const asked = search.value.trim().toLowerCase();
+    const { find } = getState();
+    if (search.value !== find) search.value = find;
+    const asked = find.trim().toLowerCase();
     const found = worst.filter((bin) => `${bin.bin} ${bin.words ?? ""}`.toLowerCase().includes(asked));
     const half = Math.min(classesAtEachEnd, Math.ceil(worst.length / 2));
     const parts = asked
@@ -50,7 +53,8 @@ export function classList(overview) {
     replaceChildren(body, parts);
   };
   select.addEventListener("change", () => setState({ line: Number(select.value), model: overview.lines[Number(select.value)].model }));
-  search.addEventListener("input", draw);
+  search.addEventListener("input", () => setState({ find: search.value }));
+  onState((_, changed) => changed.has("find") && draw());
   const controls = h(
     "div",
     { class: "chart-controls" },
@@ -93,7 +97,8 @@ function classPart(title, bins, number, line, overview) {
   const rows = bins.map((bin) => {
     const value = bin[number];
     const open = () => {
-      setState({ view: "images", model: overview.lines[line].model, line, class: bin.bin, image: "" }, { push: true });
+      const judge = number === "top1_loc_error" ? "top1" : "gt_known";
+      setState(imagesOfLine(overview, line, { judge, class: bin.bin, flag: "counted" }), { push: true });
     };
     const share = value === null ? 0 : 100 * value;
     return h(

@@ -43,7 +43,7 @@ export function explorerView(source) {
   let ids = [];
   let asked = 0;
   let ready = false;
-  let stale = false; // whether the grid, below the large view, looks as it did before
+  let stale = false; // true if the grid, below the large view, must be painted anew
 
   /** @param {number} image */
   function openImage(image) {

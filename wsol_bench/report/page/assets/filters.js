@@ -1,5 +1,5 @@
-// Which images the explorer shows, and in which order. Pure functions of columns, quick enough to
-// run at every key stroke for 50,000 images.
+// The choice and the order of the images that the explorer shows: pure functions of columns, quick
+// enough to run at every key stroke for 50,000 images.
 
 /** @import { ImageIndex, LineColumns, ModelColumns, Overview } from "./types" */
 /** @import { State } from "./state.js" */

@@ -11,7 +11,7 @@
  */
 export function numberText(info, value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  return info.percent ? (100 * value).toFixed(2) : fewDigits(value, 4);
+  return signedText(info.percent ? (100 * value).toFixed(2) : fewDigits(value, 4));
 }
 
 /**
@@ -23,17 +23,26 @@ export function numberText(info, value) {
  */
 export function intervalText(info, value) {
   if (!value || value.low === null || value.high === null) return "";
-  const end = (/** @type {number} */ x) => (info.percent ? (100 * x).toFixed(1) : fewDigits(x, 3));
-  return `${end(value.low)}–${end(value.high)}`;
+  const [low, high] = [value.low, value.high].map((end) => signedText(info.percent ? (100 * end).toFixed(1) : fewDigits(end, 3)));
+  return low.startsWith("−") || high.startsWith("−") ? `${low} to ${high}` : `${low}–${high}`;
+}
+
+/**
+ * @param {string} text A number in digits.
+ * @returns {string} The number with a minus sign instead of a hyphen, and without a sign if it is 0.
+ */
+function signedText(text) {
+  return text.replace(/^-/, /[1-9]/.test(text) ? "−" : "");
 }
 
 /**
  * @param {number} value
  * @param {number} digits
- * @returns {string} With at most so many significant digits, and no exponent for usual numbers.
+ * @returns {string} The number with so many significant digits at most, but with all digits in front
+ *     of the point, and without an exponent if it is of a usual size.
  */
 export function fewDigits(value, digits) {
-  return String(Number(value.toPrecision(digits)));
+  return String(Math.abs(value) >= 10 ** digits ? Math.round(value) : Number(value.toPrecision(digits)));
 }
 
 /**
@@ -67,8 +76,38 @@ export function fullLineName(overview, line) {
  * @returns {string}
  */
 export function modelTitle(overview, model) {
-  const { name, run } = overview.models[model];
-  return overview.runs.length > 1 ? `${name || "no model"}, ${overview.runs[run].name}` : name || "no model";
+  const name = modelName(overview, model);
+  return overview.runs.length > 1 ? `${name}, ${overview.runs[overview.models[model].run].name}` : name;
+}
+
+/**
+ * @param {Overview} overview
+ * @param {number} model
+ * @returns {string} The model's name in its run; a run without a model has one that is named "-".
+ */
+export function modelName(overview, model) {
+  return hasName(overview, model) ? overview.models[model].name : "no model";
+}
+
+/**
+ * The end of a phrase such as "methods and baselines of squeezenet".
+ *
+ * @param {Overview} overview
+ * @param {number} model
+ * @returns {string} " of" and a name: of the run if it has no model, and empty if it is the only one.
+ */
+export function phraseOfModel(overview, model) {
+  if (hasName(overview, model)) return ` of ${modelTitle(overview, model)}`;
+  return overview.runs.length > 1 ? ` of ${overview.runs[overview.models[model].run].name}` : "";
+}
+
+/**
+ * @param {Overview} overview
+ * @param {number} model
+ * @returns {boolean}
+ */
+function hasName(overview, model) {
+  return !["", "-"].includes(overview.models[model].name);
 }
 
 /**
@@ -85,7 +124,7 @@ export function numbersOf(overview, lines) {
 
 /**
  * @param {NumberInfo} info
- * @returns {boolean} Whether the number depends on the method, as errors of classification do not.
+ * @returns {boolean} True if the number depends on the method, as errors of classification do not.
  */
 export function isOfBoxes(info) {
   return !/_cls_/.test(info.name);

@@ -24,6 +24,9 @@
  * @property {number} boxes 1 if boxes are shown, else 0.
  * @property {number} opacity Opacity of heatmaps where they are highest, from 0 to 1.
  * @property {string} number Number that charts are about; empty for the first.
+ * @property {string} cost Cost that the chart of costs is about.
+ * @property {string} curve Number whose curves over thresholds are drawn; empty for the first.
+ * @property {string} find Text that the classes contain that the list of classes shows; empty for all.
  * @property {string} order Column by which the summary is sorted, and "-" in front for descending.
  * @property {string} columns Columns that the summary shows besides the usual ones, and, with "-" in front, hides.
  */
@@ -51,6 +54,9 @@ export const defaultState = Object.freeze({
   boxes: 1,
   opacity: 0.75,
   number: "",
+  cost: "passes",
+  curve: "",
+  find: "",
   order: "",
   columns: "",
 });

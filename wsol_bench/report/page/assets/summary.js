@@ -8,6 +8,7 @@ import { copyButton, popover, tickBox } from "./popover.js";
 import { getState, onState, setState } from "./state.js";
 import { shownColumns, summaryColumns, withColumn } from "./summary_columns.js";
 import { runFacts } from "./summary_facts.js";
+import { untestedValues } from "./summary_number.js";
 import { drawTable, tableLines } from "./summary_table.js";
 import { summaryCsv, summaryMarkdown } from "./summary_text.js";
 
@@ -103,7 +104,7 @@ function findingsText(n) {
 
 /**
  * @param {Line[]} lines
- * @returns {HTMLElement} What the signs of the table say.
+ * @returns {HTMLElement} A paragraph that explains the signs that the table has.
  */
 function legend(lines) {
   const values = lines.flatMap((line) => Object.values(line.values));
@@ -114,8 +115,9 @@ function legend(lines) {
     values.some((value) => value.low !== null) ? "Small numbers: 95% interval over images. " : null,
     marks.has("best") ? [h("b", { class: "summary-best" }, "●"), " best of the model's methods. "] : null,
     marks.has("tied")
-      ? [h("span", { class: "summary-best" }, "○"), " does not differ from the best (paired test, Holm-corrected, p ≥ 0.05)."]
+      ? [h("span", { class: "summary-best" }, "○"), " does not differ from the best (paired test, Holm-corrected, p ≥ 0.05). "]
       : null,
+    untestedValues(lines).size ? "Methods with fewer than six images in common with the best are not tested against it." : null,
   );
 }
 

@@ -8,12 +8,12 @@ import { compareNumbers, countText, fewDigits, numbersOf, numberText } from "./n
  * @typedef {object} SummaryColumn
  * @property {string} name Name in the address and in CSV.
  * @property {string} title
- * @property {string} hint What stands small below the title.
+ * @property {string} hint Small text below the title.
  * @property {string} meaning
  * @property {"number" | "cost" | "count"} group
- * @property {boolean} lowerFirst Whether a click sorts the lowest value to the top first.
+ * @property {boolean} lowerFirst True if the first click sorts the lowest value to the top.
  * @property {NumberInfo | null} info For the numbers of a protocol.
- * @property {boolean} usual Whether it is shown unless the reader hides it.
+ * @property {boolean} usual True if it is shown unless the reader hides it.
  * @property {(line: Line) => number | null} value
  * @property {(value: number | null) => string} text
  */
@@ -169,7 +169,7 @@ export function liftedNumbers(overview, lines) {
 /**
  * @param {Value} a
  * @param {Value} b
- * @returns {boolean} Whether both are the same number, which no test or paper is about.
+ * @returns {boolean} True if both are the same number, which no test or paper is about.
  */
 function isSameNumber(a, b) {
   return [a, b].every((v) => !v.mark && !v.paper) && ["value", "low", "high"].every((key) => {

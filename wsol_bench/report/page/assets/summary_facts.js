@@ -1,9 +1,9 @@
-// What belongs to a run's numbers: findings, data set, protocol, versions, devices, times.
+// The facts that belong to a run's numbers: findings, data set, protocol, versions, devices, times.
 
 /** @import { Line, Overview, Rule, Run } from "./types" */
 
 import { h } from "./dom.js";
-import { countText, fewDigits } from "./numbers.js";
+import { countText, fewDigits, modelName } from "./numbers.js";
 import { countTitle } from "./summary_columns.js";
 
 /**
@@ -68,7 +68,7 @@ function small(text) {
 }
 
 /**
- * How boxes are made and compared, in a sentence.
+ * A sentence about how boxes are made and compared.
  *
  * @param {Rule} rule
  * @param {number | null} leastIou
@@ -100,7 +100,7 @@ function countFacts(overview, lines) {
     if (counts.flat().every((n) => !n)) return [];
     const texts = counts.map((own) => rangeText(Math.min(...own), Math.max(...own)));
     const same = new Set(texts).size === 1;
-    const text = same ? texts[0] : texts.map((each, i) => `${each} (${overview.models[models[i]].name})`).join(", ");
+    const text = same ? texts[0] : texts.map((each, i) => `${each} (${modelName(overview, models[i])})`).join(", ");
     return h("span", {}, `${countTitle(name)}: ${text}`);
   });
 }

@@ -13,18 +13,46 @@ const markSigns = {
 };
 
 /**
+ * Facts of all numbers of a table.
+ *
+ * @typedef {object} NumberContext
+ * @property {Map<SummaryColumn, [number, number] | null>} scales
+ * @property {string[]} sources Sources of the papers' numbers.
+ * @property {Set<Value>} untested
+ */
+
+/**
+ * The numbers of methods that no test compared with the best one: their images are too few.
+ *
+ * @param {Line[]} lines The lines of a run.
+ * @returns {Set<Value>}
+ */
+export function untestedValues(lines) {
+  const methods = lines.filter((line) => line.kind === "method");
+  /** @type {Set<Value>} */
+  const found = new Set();
+  for (const { model, values } of methods) {
+    for (const [name, value] of Object.entries(values)) {
+      const hasBest = methods.some((other) => other.model === model && other.values[name]?.mark === "best");
+      if (hasBest && value.mark === null && value.p === null) found.add(value);
+    }
+  }
+  return found;
+}
+
+/**
  * @param {SummaryColumn} column
  * @param {Line} line
- * @param {[number, number] | null} scale
- * @param {string[]} sources
+ * @param {NumberContext} context
  * @returns {HTMLElement}
  */
-export function numberCell(column, line, scale, sources) {
+export function numberCell(column, line, { scales, sources, untested }) {
   const value = line.values[column.name];
   const { info } = column;
   if (!value || !info) return h("td", { class: "is-number is-missing", "data-column": column.name }, "–");
   const mark = value.mark && markSigns[value.mark];
   const p = value.p === null ? "" : `, p = ${value.p.toPrecision(2)}`;
+  const test = p ? `against the best${p}` : untested.has(value) ? "not tested against the best" : null;
   return h(
     "td",
     { class: `is-number${value.mark ? ` is-${value.mark}` : ""}`, "data-column": column.name },
@@ -32,10 +60,10 @@ export function numberCell(column, line, scale, sources) {
       "span",
       { class: "summary-value" },
       mark ? h("span", { class: "summary-mark", role: "img", "aria-label": mark.word, title: mark.title + p }, mark.sign) : null,
-      h(value.mark === "best" ? "b" : "span", { title: p ? `against the best${p}` : null }, column.text(value.value)),
+      h(value.mark === "best" ? "b" : "span", { title: test }, column.text(value.value)),
       h("small", {}, intervalText(info, value)),
     ),
-    strip(value, scale),
+    strip(value, scales.get(column) ?? null),
     value.paper ? paperPart(column, value, sources) : null,
   );
 }
@@ -94,14 +122,13 @@ export function paperSources(lines, shown) {
  */
 function paperPart(column, value, sources) {
   if (!value.paper || !column.info) return null;
-  const difference = value.value - value.paper.value;
-  const sign = difference < 0 ? "−" : "+";
+  const difference = numberText(column.info, value.value - value.paper.value);
   return h(
     "span",
     { class: "summary-paper", title: value.paper.source },
     `paper ${numberText(column.info, value.paper.value)}`,
     h("sup", {}, sources.indexOf(value.paper.source) + 1),
-    ` (${sign}${numberText(column.info, Math.abs(difference))})`,
+    ` (${difference.startsWith("−") ? "" : "+"}${difference})`,
   );
 }
 

@@ -2,12 +2,14 @@
 
 /** @import { Line, Overview } from "./types" */
 /** @import { SummaryColumn } from "./summary_columns.js" */
+/** @import { NumberContext } from "./summary_number.js" */
 
 import { h, replaceChildren } from "./dom.js";
-import { intervalText, numberText } from "./numbers.js";
+import { imagesOfLine } from "./image_links.js";
+import { intervalText, modelName, numberText } from "./numbers.js";
 import { getState, setState, stateToText } from "./state.js";
 import { liftedNumbers, modelFacts, orderedLines, sharedLayer, shownColumns } from "./summary_columns.js";
-import { columnScale, numberCell, paperNotes, paperSources } from "./summary_number.js";
+import { columnScale, numberCell, paperNotes, paperSources, untestedValues } from "./summary_number.js";
 
 /** The groups of a model's lines, in the order in which they stand. */
 const lineKinds = /** @type {const} */ ([
@@ -49,6 +51,7 @@ export function drawTable(overview, lines, columns, frame) {
   const sources = paperSources(lines, shown);
   const ordered = tableLines(lines, columns);
   const models = [...new Set(lines.map((line) => line.model))];
+  const untested = untestedValues(lines);
   const bodies = models.flatMap((model) => [
     h("tbody", {}, modelRow(overview, model, lines, shown.length + 1)),
     ...lineKinds.map(([kind, title]) => {
@@ -57,7 +60,7 @@ export function drawTable(overview, lines, columns, frame) {
       const shared = sharedLayer(model, lines);
       const rows = own.map((line) => {
         const layer = line.layer === shared || line.name.includes(line.layer) ? "" : line.layer;
-        return lineRow(overview, line, layer, shown, scales, sources);
+        return lineRow(overview, line, layer, shown, { scales, sources, untested });
       });
       return h("tbody", { class: `is-${kind}` }, title ? kindRow(title, shown.length + 1) : null, rows);
     }),
@@ -136,7 +139,7 @@ function modelRow(overview, model, lines, span) {
     h(
       "th",
       { colspan: span, scope: "rowgroup" },
-      h("div", {}, h("strong", {}, overview.models[model].name || "no model"), ...facts, ...numbers),
+      h("div", {}, h("strong", {}, modelName(overview, model)), ...facts, ...numbers),
     ),
   );
 }
@@ -153,14 +156,13 @@ function kindRow(title, span) {
 /**
  * @param {Overview} overview
  * @param {Line} line
- * @param {string} layer What is said of its layer.
+ * @param {string} layer The layer as the row names it; empty if it does not.
  * @param {SummaryColumn[]} shown
- * @param {Map<SummaryColumn, [number, number] | null>} scales
- * @param {string[]} sources
+ * @param {NumberContext} context
  * @returns {HTMLElement}
  */
-function lineRow(overview, line, layer, shown, scales, sources) {
-  const patch = { view: "images", model: line.model, line: overview.lines.indexOf(line), image: "" };
+function lineRow(overview, line, layer, shown, context) {
+  const patch = imagesOfLine(overview, overview.lines.indexOf(line));
   const link = h(
     "a",
     { href: `#${stateToText({ ...getState(), ...patch })}`, title: "Show the images of this line" },
@@ -184,7 +186,7 @@ function lineRow(overview, line, layer, shown, scales, sources) {
     { onclick: open },
     name,
     shown.map((column) =>
-      column.info ? numberCell(column, line, scales.get(column) ?? null, sources) : plainCell(column, line),
+      column.info ? numberCell(column, line, context) : plainCell(column, line),
     ),
   );
 }

@@ -9,11 +9,15 @@ export function csvText(rows) {
 }
 
 /**
+ * A number stays as it is. A text that spreadsheets would take for a formula gets an apostrophe in
+ * front, by which they take it as text.
+ *
  * @param {string | number | null} cell
  * @returns {string}
  */
 function csvCell(cell) {
-  const text = cell === null ? "" : String(cell);
+  const isFormula = typeof cell === "string" && /^[=+@-]./s.test(cell);
+  const text = cell === null ? "" : `${isFormula ? "'" : ""}${cell}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
@@ -28,6 +32,8 @@ export function markdownTable(rows, sides) {
 }
 
 /**
+ * Escapes a text as `markdown_text` of wsol_bench/common/harmless.py does.
+ *
  * @param {string} text
  * @returns {string} The text as it is in a cell of Markdown, whatever markup it seems to hold.
  */

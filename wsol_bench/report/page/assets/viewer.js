@@ -142,7 +142,7 @@ export function imageViewer(source, loader, onClosed) {
   function loadNeighbors() {
     const at = order.indexOf(image);
     for (const to of [at + 1, at - 1]) {
-      if (at >= 0 && order[to] !== undefined) loader.load(order[to]).catch(() => {}); // told when it is opened
+      if (at >= 0 && order[to] !== undefined) loader.load(order[to]).catch(() => {}); // the view tells it when the image is opened
     }
   }
 
