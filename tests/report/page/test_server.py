@@ -228,11 +228,6 @@ class TestRefusals:
             with pytest.raises(OSError):
                 socket.create_connection((address, page.port), timeout=5)
 
-    def test_leave_no_trace_of_the_secret(self, page, capfd):
-        page.ask("nothing")
-        page.ask("/", raw=True)
-        assert capfd.readouterr() == ("", "")
-
 
 class TestFiles:
     def test_that_no_run_names_are_never_opened(self, world):

@@ -94,11 +94,14 @@ class TestCommand:
     def test_serves_until_it_is_interrupted(self, started, name):
         process, page = started
         assert len(page.json("index.json")["ids"]) == 4
+        page.error("/", 403, raw=True)
         number = getattr(signal, name)
         process.send_signal(number)
         out, err = process.communicate(timeout=20)
         assert (process.returncode, out) == (128 + number, "")
+        # Nothing is said of requests, whose paths hold the secret.
         assert err.splitlines()[-2:] == ["Ctrl-C ends the server.", "Interrupted."]
+        assert page.token not in err
 
     def test_names_the_extra_that_it_needs(self, world):
         with mock.patch.dict(sys.modules, {"uvicorn": None}):
