@@ -14,6 +14,7 @@ Expected: a filter within 1 s, and the server below 2 GB.
 
 import argparse
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -28,8 +29,8 @@ N_DETAILS, N_PICTURES = 300, 50
 # Filters as they stand in the page's address; each leaves another number of images. Where a line is
 # named for the first time, its results of all images are loaded.
 FILTERS = {
-    "an outcome": "line=1&outcome=background",
-    "another outcome of the same line": "line=1&outcome=part",
+    "an outcome": "line=1&outcome=hit",
+    "another outcome of the same line": "line=1&outcome=background",
     "two other lines: a hits, b misses": "a=2&b=3",
     "the same two, the other way round": "a=3&b=2",
     "a class": "class=n00000007",
@@ -57,7 +58,10 @@ def view(run: Path) -> Iterator[tuple[str, int]]:
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield process.stdout.readline().strip(), process.pid
+            address = process.stdout.readline().strip()
+            if not address:
+                sys.exit(process.wait())
+            yield address, process.pid
         finally:
             process.terminate()
 
@@ -68,6 +72,12 @@ def memory(process: int) -> str:
     values = dict(line.split(":", 1) for line in lines)
     now, most = (int(values[key].split()[0]) // 1024 for key in ("VmRSS", "VmHWM"))
     return f"{now} MiB, largest {most} MiB"
+
+
+def cpu_seconds(process: int) -> float:
+    """The seconds that a process has computed (Linux)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def read(address: str) -> bytes:
@@ -146,7 +156,8 @@ def main() -> None:
     print("| what | measured |\n| --- | --- |")
     began = time.perf_counter()
     with view(given.folder) as (address, process):
-        print(f"| start until the address is printed | {time.perf_counter() - began:.1f} s |")
+        wall, cpu = time.perf_counter() - began, cpu_seconds(process)
+        print(f"| start until the address is printed | {wall:.1f} s, {cpu:.1f} CPU s |")
         measure_server(address, process)
         if given.browser is not None:
             measure_browser(address, given.browser)

@@ -58,6 +58,7 @@ CALLED = {
     "score": ("pathlib.Path.is_dir", ["score", "x.txt"]),
     "score-maps": ("pathlib.Path.resolve", ["score-maps", "x"]),
     "analyze": ("pathlib.Path.is_file", ["analyze", "x"]),
+    "report": ("pathlib.Path.is_file", ["report", "x"]),
     "view": ("pathlib.Path.is_file", ["view", "x"]),
     "export": ("pathlib.Path.is_file", ["export", "x", "--format", "kaggle"]),
     "list": ("wsol_bench.cli.names._names", ["list", "methods"]),

@@ -2,100 +2,30 @@
 
 import contextlib
 import gzip
-import http.client
 import json
 import os
-import queue
 import re
-import shutil
-import signal
 import socket
-import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from io import BytesIO
-from types import SimpleNamespace
 from unittest import mock
 
 import pytest
-from colors import color_experiment, write_colors
-from command_line import cli
 from PIL import Image
+from served_page import served, write_run
 
 from wsol_bench.errors import ConfigError
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.details import Details
-from wsol_bench.report.page.server import Served, listener, serve
-from wsol_bench.runs.run import run as run_experiment
+from wsol_bench.report.page.server import listener
 from wsol_bench.runs.stored_run import StoredRun
-
-# What ends the server besides Ctrl-C: a request, a closed terminal.
-ENDS = ("SIGTERM", "SIGHUP")
-
-
-class Page:
-    """A page that is served, and how a test asks for it."""
-
-    def __init__(self, served):
-        self.served = served
-        found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)(/([\w-]{32,})/)", served.address)
-        self.port, self.root, self.token = int(found[1]), found[2], found[3]
-
-    def ask(self, path, *, method="GET", body=None, host=None, raw=False, **headers):
-        """The answer to a request; a path that begins with no slash lies below the secret."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        with contextlib.closing(connection):
-            target = path if raw else self.root + path
-            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-            for value in [f"127.0.0.1:{self.port}"] if host is None else host:
-                connection.putheader("Host", value)
-            for name, value in headers.items():
-                connection.putheader(name.replace("_", "-"), value)
-            if body is not None:
-                connection.putheader("Content-Length", str(len(body)))
-            connection.endheaders(body)
-            answer = connection.getresponse()
-            content = answer.read()
-        return SimpleNamespace(status=answer.status, headers=answer.headers, content=content)
-
-    def json(self, path, **how):
-        answer = self.ask(path, **how)
-        assert answer.headers["Content-Type"] == "application/json"
-        return json.loads(answer.content)
-
-    def error(self, path, status, **how):
-        """The sentence of an answer that has to have this status."""
-        answer = self.ask(path, **how)
-        assert answer.status == status, answer.content[:300]
-        assert answer.headers["Content-Type"] == "application/json"
-        assert answer.headers["Cache-Control"] == "no-store"
-        return json.loads(answer.content)["error"]
-
-
-@contextmanager
-def served(*runs):
-    """Serve the page of runs in a thread."""
-    ready = queue.Queue()
-    stored = [StoredRun(run) for run in runs]
-    thread = threading.Thread(target=serve, args=[stored], kwargs={"ready": ready.put})
-    thread.start()
-    page = ready.get(timeout=60)
-    try:
-        yield Page(page)
-    finally:
-        page.stop()
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """A run on the color world, and beside it what nobody may read."""
-    folder = tmp_path_factory.mktemp("served")
-    write_colors(folder / "root")
-    run_experiment(color_experiment(folder / "root", workers=0), out=folder / "run")
+    folder = write_run(tmp_path_factory.mktemp("served"))
     (folder / "secret.txt").write_text("secret")
     Image.new("RGB", (8, 8)).save(folder / "secret.jpg")
     return folder
@@ -108,15 +38,9 @@ def page(world):
 
 
 @pytest.fixture
-def copy(world, tmp_path):
-    """A copy of the run and its images, which a test may damage.
-
-    It has two parts of two images. A server reads the first part by itself.
-    """
-    write_colors(tmp_path / "root")
-    experiment = color_experiment(tmp_path / "root", workers=0, part_size=2)
-    run_experiment(experiment, out=tmp_path / "run")
-    return tmp_path
+def copy(tmp_path):
+    """The same run, which a test may damage."""
+    return write_run(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +63,7 @@ class TestAnswers:
         assert json.loads(block[1])["source"] == "server"
 
     def test_details_are_those_of_the_collection(self, page, collection):
-        details = Details(collection)
+        details = Details(collection, deflate=0)
         for image in range(4):
             assert page.json(f"images/{image}.json") == through_json(details.of(image))
 
@@ -154,14 +78,15 @@ class TestAnswers:
                 assert blue > 200 > 50 > max(red, green)
 
     def test_are_compressed_for_those_who_take_that(self, page):
-        for path in ("", "index.json", "lines/0.json", "images/0.json"):
+        for path in ("", "index.json", "models/0.json", "lines/0.json"):
             plain, packed = page.ask(path), page.ask(path, Accept_Encoding="br, gzip")
             assert packed.headers["Content-Encoding"] == "gzip"
             assert gzip.decompress(packed.content) == plain.content
             assert plain.headers["Content-Encoding"] is None
             assert plain.headers["Vary"] == packed.headers["Vary"] == "Accept-Encoding"
-        picture = page.ask("pictures/0.jpg", Accept_Encoding="gzip")
-        assert picture.headers["Content-Encoding"] is None
+        for path in ("pictures/0.jpg", "images/0.json"):  # of which little would be left to gain
+            answer = page.ask(path, Accept_Encoding="gzip")
+            assert answer.headers["Content-Encoding"] is None
 
     def test_to_head_are_the_headers_alone(self, page):
         for path in ("", "index.json", "pictures/0.jpg"):
@@ -371,42 +296,6 @@ class TestFiles:
         assert "ZeroDivisionError: \\x1b[2J\n" in capfd.readouterr().err
 
 
-class TestInABrowser:
-    def test_all_images_are_shown(self, page, opened):
-        seen = opened(f"{page.served.address}#view=images")
-        seen.get_by_text("4 images", exact=True).wait_for()
-        pictures = seen.locator(".card img")
-        assert pictures.count() == 4
-        seen.wait_for_function(
-            "[...document.querySelectorAll('.card img')].every((each) => each.naturalWidth > 0)"
-        )
-        pictures.first.click()
-        seen.locator("dialog.viewer").wait_for()
-        seen.wait_for_function(
-            "[...document.querySelectorAll('dialog.viewer img')].some((each) =>"
-            " each.naturalWidth === 224 && each.src.endsWith('pictures/0.jpg?longest=1280'))"
-        )
-
-    def test_a_server_that_has_ended_is_told(self, world, opened):
-        with served(world / "run") as page:
-            seen = opened(page.served.address)
-            seen.locator("#app > *").first.wait_for()
-        seen.evaluate("location.hash = '#view=images'")
-        seen.get_by_text("wsol-bench view does not answer; start it again").wait_for()
-        assert any("ERR_CONNECTION_REFUSED" in fault for fault in opened.taken_faults())
-
-    def test_what_is_damaged_is_told(self, copy, opened):
-        with served(copy / "run") as page:
-            seen = opened(page.served.address)
-            part = copy / "run/rows/000001.parquet"
-            part.write_bytes(b"damaged")
-            shutil.rmtree(copy / "root")
-            seen.evaluate("location.hash = '#view=images'")
-            seen.locator(".card").last.click()
-            seen.locator("dialog.viewer", has_text=f"{part} is damaged").wait_for()
-            opened.taken_faults()
-
-
 class TestListener:
     def test_binds_the_loopback_address(self):
         with listener(None) as listening:
@@ -422,72 +311,3 @@ class TestListener:
         with listener(None) as first, pytest.raises(ConfigError) as told:
             listener(first.getsockname()[1])
         assert "leave --port out" in str(told.value)
-
-
-class TestCommand:
-    @pytest.fixture
-    def started(self, world):
-        """The command in a process of its own, once it serves."""
-        code = "from wsol_bench.cli import main; main()"
-        variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        with subprocess.Popen(
-            [sys.executable, "-c", code, "view", world / "run"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables, text=True,
-        ) as process:  # fmt: skip
-            address = process.stdout.readline().strip()
-            yield process, Page(SimpleNamespace(address=address))
-            process.kill()
-
-    @pytest.mark.parametrize(
-        "name", ["SIGINT", *(pytest.param(one, marks=pytest.mark.slow) for one in ENDS)]
-    )
-    def test_serves_until_it_is_interrupted(self, started, name):
-        process, page = started
-        assert len(page.json("index.json")["ids"]) == 4
-        number = getattr(signal, name)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=20)
-        assert (process.returncode, out) == (128 + number, "")
-        assert err.splitlines()[-2:] == ["Ctrl-C ends the server.", "Interrupted."]
-
-    def test_names_the_extra_that_it_needs(self, world):
-        with mock.patch.dict(sys.modules, {"uvicorn": None}):
-            out, err = cli("view", world / "run", code=1)
-        assert (out, err) == (
-            "", "Error: wsol-bench view needs starlette and uvicorn: pip install "
-            "'wsol-bench[view]'\n",
-        )  # fmt: skip
-
-    def test_opens_an_address_that_is_worth_nothing_afterwards(self, world):
-        opened = queue.Queue()
-        address, once = "http://127.0.0.1:1/secret/", "http://127.0.0.1:1/once"
-        page = Served(address, once, lambda: None)
-
-        def serve(runs, *, port, ready):
-            ready(page)
-
-        with (
-            mock.patch("wsol_bench.report.page.server.serve", serve),
-            mock.patch("webbrowser.open", opened.put),
-        ):
-            out, _ = cli("view", world / "run", "--open")
-            assert opened.get(timeout=10) == page.once
-            assert out == f"{page.address}\n"
-            cli("view", world / "run")
-        assert opened.empty()
-
-    def test_of_a_taken_port_fails_before_the_runs_are_read(self, world):
-        with listener(None) as taken:
-            port = str(taken.getsockname()[1])
-            shutil.copytree(world / "run", world / "other", dirs_exist_ok=True)
-            (world / "other/classes.parquet").unlink()
-            out, err = cli("view", world / "other", "--port", port, code=1)
-        assert out == ""
-        assert err.startswith(f"Error: --port {port} cannot be used: ")
-
-    def test_of_no_run_says_so(self, tmp_path):
-        assert str(tmp_path) in cli("view", tmp_path, code=1)[1]
-
-    @pytest.mark.parametrize("port", ["80", "-1", "65536", "x"])
-    def test_of_an_impossible_port_is_a_usage_error(self, world, port):
-        assert "--port" in cli("view", world / "run", "--port", port, code=2)[1]

@@ -209,7 +209,7 @@ class _Answers:
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
         self._all = np.arange(len(collection.images))
-        self._details = Details(collection)
+        self._details = Details(collection, deflate=0)
         self._decoding = threading.Semaphore(_PICTURES_AT_A_TIME)
         seen = overview(collection, source="server")
         collection.forget_numbers()
@@ -249,7 +249,9 @@ class _Answers:
         """An image, as ``Detail``."""
         number = _position(request, len(self._all))
         reason = why_no_picture(self._collection.images.paths[number])
-        return _as_json(request, self._details.of(number, no_picture=reason))
+        # Not compressed: that would take longer than all the rest, and maps do not shrink much.
+        detail = self._details.of(number, no_picture=reason)
+        return Response(_json(detail), media_type="application/json")
 
     def picture(self, request: Request) -> Response:
         """A picture of an image, whose longer side has at most ``longest`` pixels."""
