@@ -1,11 +1,13 @@
 """The published numbers that an experiment sets beside its own; they change no number."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 from pydantic import TypeAdapter, ValidationError
 
 from wsol_bench.common.yaml_files import read_yaml
 from wsol_bench.errors import ConfigError, did_you_mean
+from wsol_bench.metrics.breakdown import By
 from wsol_bench.runs.experiment_config import PublishedNumber
 from wsol_bench.runs.stored_run import CONFIG_FILE, StoredRun
 from wsol_bench.scoring.base import Scoring
@@ -39,13 +41,14 @@ def require_numbers(published: Sequence[PublishedNumber], scoring: Scoring) -> N
 
     Models and methods are not asked for, since an experiment may be run with fewer of them.
     """
-    ranges = dict.fromkeys(scoring.number_names, (0.0, 1.0))
+    # The columns of a breakdown are no numbers.
+    ranges = dict.fromkeys(scoring.number_names - {*get_args(By)}, (0.0, 1.0))
     ranges |= {metric.name: metric.range for metric in scoring.metrics}
     for place, one in enumerate(published):
         where = f"published.{place}"
         if one.number not in ranges:
             raise ConfigError(
-                f"{where}.number: expected a number of the results, found {one.number!r}"
+                f"{where}.number: expected a number of the results, found {one.number!r}; "
                 f"{did_you_mean(one.number, ranges)}"
             )
         low, high = ranges[one.number]

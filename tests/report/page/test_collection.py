@@ -165,6 +165,23 @@ class TestLines:
             "full_image": "baseline",
         }
 
+    def test_a_run_that_does_not_say_what_is_a_baseline_tells_it_by_the_name(self, run):
+        """Such a run was made before its manifest said so."""
+        older = StoredRun(run.folder.path)
+        identity = older.identity
+        unsaid = {"sources": {"baseline": None}, "methods": {"sanity": None}}
+        changes = {
+            kind: {
+                name: facts.model_copy(update=change)
+                for name, facts in getattr(identity, kind).items()
+            }
+            for kind, change in unsaid.items()
+        }
+        identity = identity.model_copy(update=changes)
+        older.manifest = older.manifest.model_copy(update={"identity": identity})
+        kinds = [line.kind for line in Collection([older]).lines]
+        assert kinds == ["method", "method", "baseline"]
+
     def test_maps_of_another_tool_are_a_method(self, experiment, run, tmp_path):
         ids = run.images["image_id"]
         (tmp_path / "boxes.csv").write_text(

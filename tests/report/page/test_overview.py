@@ -1,6 +1,7 @@
 """The summary and the charts of the page."""
 
 import json
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -8,10 +9,14 @@ import pytest
 from analyzed_runs import lines as lines_of
 
 import wsol_bench
+from wsol_bench.errors import ConfigError
 from wsol_bench.report.analysis import analyze
+from wsol_bench.report.page.charts import charts
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.marks import marks_of
 from wsol_bench.report.page.overview import overview
+from wsol_bench.runs.merge import merge
+from wsol_bench.runs.published import published_by
 from wsol_bench.statistics.correction import holm
 from wsol_bench.statistics.paired_tests import mcnemar_exact
 
@@ -107,8 +112,6 @@ class TestMarks:
 @pytest.fixture(scope="module")
 def rng_hits(collection):
     """The collection with made-up hits of four methods on 60 images, and these hits."""
-    from dataclasses import replace
-
     from wsol_bench.metrics.number import Number
 
     rng = np.random.default_rng(1)
@@ -180,6 +183,9 @@ class TestCharts:
                 assert curve["best"] == summary["max_box_acc_threshold"]
             if curve["number"] == "max_box_acc_iou50":
                 assert curve["selected"] == summary["selected_threshold_iou50"]
+                at = curve["thresholds"].index(round(curve["selected"], 6))
+                selected = summary["selected_box_acc_iou50"]
+                assert curve["shares"][at] == pytest.approx(selected, abs=1e-6)
 
     def test_a_run_of_one_threshold_has_no_curves(self, page):
         assert page["charts"]["thresholds"] == []
@@ -191,6 +197,16 @@ PUBLISHED = {
     "value": 0.25,
     "source": "arXiv:1512.04150, Table 2",
 }
+
+
+def test_a_line_that_lacks_labels_is_in_no_curve_and_no_agreement(collection):
+    """Shares of the images whose label it has a box of would not be its numbers."""
+    lines = [replace(collection.lines[0], complete=False), *collection.lines[1:]]
+    partial = object.__new__(Collection)
+    vars(partial).update(vars(collection), lines=lines)
+    found = charts(partial)
+    assert {curve["line"] for curve in found["ious"]} == {1, 2}
+    assert [(pair["a"], pair["b"]) for pair in found["agreement"]] == [(1, 2)]
 
 
 class TestPublishedNumbers:
@@ -216,6 +232,26 @@ class TestPublishedNumbers:
         page, _ = self.page_of(experiment, [{**PUBLISHED, "status": "quoted"}])
         paper = page["lines"][0]["values"]["top1_loc_error"]["paper"]
         assert paper["source"].endswith("(quoted)")
+
+    @pytest.mark.parametrize(
+        "change, told",
+        [
+            ({"number": "top1_loc_eror"}, "published.0.number: .* did you mean 'top1_loc_error'"),
+            ({"value": 30}, "published.0.value: expected top1_loc_error from 0 to 1, found 30"),
+        ],
+    )
+    def test_a_wrong_one_is_an_error_before_the_run(self, experiment, change, told):
+        with pytest.raises(ConfigError, match=told):
+            self.page_of(experiment, [{**PUBLISHED, **change}])
+
+    def test_merged_shards_keep_them(self, experiment, tmp_path):
+        changes = {"methods": ["cam"], "published": [{**PUBLISHED, "model": "any"}]}
+        shards = [
+            wsol_bench.run({**experiment, **changes}, out=tmp_path / shard[0], shard=shard).folder
+            for shard in ("1/2", "2/2")
+        ]
+        [kept] = published_by(merge(shards, tmp_path / "whole").folder)
+        assert kept.value == PUBLISHED["value"]
 
     def test_they_change_no_identity(self, experiment):
         runs = [self.page_of(experiment, published)[1] for published in ([], [PUBLISHED])]
