@@ -78,7 +78,9 @@ class TestCommand:
     @pytest.fixture
     def started(self, world):
         """The command in a process of its own, once it serves."""
-        code = "from wsol_bench.cli import main; main()"
+        # A shell's background jobs ignore SIGINT.
+        handled = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = f"{handled}\nfrom wsol_bench.cli import main; main()"
         variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         with subprocess.Popen(
             [sys.executable, "-c", code, "view", world / "run"],
