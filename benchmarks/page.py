@@ -2,7 +2,7 @@
 
     python benchmarks/analysis.py make synthetic --maps
     python benchmarks/page.py view synthetic
-    python benchmarks/page.py view synthetic --browser /usr/bin/chromium
+    python benchmarks/page.py view synthetic --browser $(which chromium)
 
 `view` starts the server in a process of its own, asks it for the results of all lines and for 300
 random images, and prints times and resident memory. With `--browser` it also opens the page in that

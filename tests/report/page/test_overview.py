@@ -10,7 +10,6 @@ from analyzed_runs import lines as lines_of
 
 import wsol_bench
 from wsol_bench.errors import ConfigError
-from wsol_bench.report.analysis import analyze
 from wsol_bench.report.page.charts import charts
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.marks import marks_of
@@ -275,7 +274,3 @@ def test_runs_are_described(page, run):
     assert described["rule"]["threshold"] == 0.15
     assert described["devices"] == ["cpu"]
     assert described["least_iou"] == 0.5
-
-
-def test_analyze_and_the_page_agree_on_the_number_of_methods(run):
-    assert len(analyze([run.folder])["intervals"]["method"].unique()) == 3

@@ -63,9 +63,8 @@ def _iou_curve(number: int, line: Line) -> Iterator[dict[str, Any]]:
     ious = np.sort(line.iou[line.counted & ~np.isnan(line.iou)].astype(np.float64))
     if not (line.complete and len(ious)):
         return
-    # The share of images whose IoU is at least each of the IoUs; half a float32 step below, since
-    # that is how the IoUs are held.
-    below = np.searchsorted(ious, np.nextafter(_IOUS.astype(np.float32), -1), side="left")
+    # IoUs are held as float32, and so are compared as such.
+    below = np.searchsorted(ious, _IOUS.astype(np.float32), side="left")
     shares = 1 - below / len(ious)
     yield {"line": number, "ious": _rounded(_IOUS), "shares": _rounded(shares)}
 

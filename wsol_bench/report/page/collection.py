@@ -15,8 +15,10 @@ import pandas as pd
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, Shaped, UInt8
 
+from wsol_bench.common.catalog import NETWORK_FREE
 from wsol_bench.common.progress import progress
 from wsol_bench.common.vocabulary import Sanity
+from wsol_bench.methods.network_free import network_free_methods
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.report.analysis import details_of, numbers_of
@@ -34,9 +36,8 @@ __all__ = ["Collection", "Kind", "Line", "Model", "PageImages"]
 
 Kind = Literal["method", "baseline", "sanity"]
 
-# The beginnings of the names of sanity checks, and the names of the baselines of this package.
+# The beginnings of the names of sanity checks.
 _SANITY = tuple(f"{sanity}(" for sanity in get_args(Sanity))
-_BASELINES = {"center_box", "center_gaussian", "full_image", "random_map"}
 
 _IMAGE_COLUMNS = [
     *("image_id", "path", "height", "width", "label", "blacklisted", "n_label_boxes", "boxes"),
@@ -196,7 +197,7 @@ class Collection:
     def forget_numbers(self) -> None:
         """Drop the numbers and details of all lines: once the overview is made, nobody needs them.
 
-        They are most of what a line keeps: up to 1 KB an image under a sweep.
+        They are most of what a line keeps: some fifty bytes an image, beside seven of its results.
         """
         self.lines = [
             replace(line, numbers=replace(line.numbers, numbers={}), details={})
@@ -318,7 +319,8 @@ def _kind(identity: Identity, method: str) -> Kind:
     if method in identity.sources:
         is_baseline = identity.sources[method].baseline
         if is_baseline is None:
-            is_baseline = method.partition("+")[0] in _BASELINES
+            name = method.partition("+")[0]
+            is_baseline = name in NETWORK_FREE and network_free_methods.get(name).baseline
         return "baseline" if is_baseline else "method"
     sanity = identity.methods[method].sanity
     is_sanity = method.startswith(_SANITY) if sanity is None else bool(sanity)

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from wsol_bench import __version__
+from wsol_bench.metrics.max_box_acc import MAX_BOX_ACC_IOU
 from wsol_bench.metrics.number import Number
 from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, PixelProtocol, Protocol
 from wsol_bench.report.page.charts import charts
@@ -93,7 +94,6 @@ def _run(collection: Collection, index: int, name: str) -> dict[str, Any]:
     protocol: Protocol = identity.protocol
     sessions = (session.model_dump() for session in manifest.sessions)
     devices = (str(session["device"]) for session in sessions if session.get("device"))
-    least_ious = getattr(getattr(protocol, "scoring", None), "ious", (run.scoring.least_iou,))
     content = protocol.model_dump(mode="json", exclude_none=True)
     return {
         "name": name,
@@ -108,13 +108,22 @@ def _run(collection: Collection, index: int, name: str) -> dict[str, Any]:
         },
         "kind": _kind(protocol),
         "rule": _rule(protocol),
-        "least_iou": 0.5 if 0.5 in least_ious else least_ious[0],
+        "least_iou": _least_iou(run),
         "versions": {**identity.environment.versions, "python": identity.environment.python},
         "devices": list(dict.fromkeys(devices)),
         "started": manifest.started,
         "finished": manifest.finished or "",
         "findings": [finding.sentence for finding in findings_of_run(identity, summary)],
     }
+
+
+def _least_iou(run: StoredRun) -> float | None:
+    """The IoU from which a box on the page is a hit; of several, that of MaxBoxAcc or the first."""
+    protocol = run.identity.protocol
+    if not isinstance(protocol, BoxSweepProtocol):
+        return run.scoring.least_iou
+    ious = protocol.scoring.ious
+    return MAX_BOX_ACC_IOU if MAX_BOX_ACC_IOU in ious else ious[0]
 
 
 def _kind(protocol: Protocol) -> str:
@@ -124,7 +133,7 @@ def _kind(protocol: Protocol) -> str:
 
 
 def _rule(protocol: Protocol) -> dict[str, Any] | None:
-    """How a box is taken from a map, as ``Rule``; None under a protocol of pixels."""
+    """The rule by which a box is taken from a map, as ``Rule``; None under a protocol of pixels."""
     if not isinstance(protocol, OneBoxProtocol | BoxSweepProtocol):
         return None
     box = protocol.box
