@@ -84,7 +84,6 @@ export function chartsView(source) {
     width = root.clientWidth;
   }).observe(root);
   new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   return root;
 }
 

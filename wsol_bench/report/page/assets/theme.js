@@ -10,17 +10,22 @@ const themeKey = "wsol_bench theme";
 /** @type {HTMLButtonElement | null} */
 let themeSwitch = null;
 
-/** @returns {string} */
-function chosenTheme() {
-  return document.documentElement.dataset.theme ?? "system";
-}
+let chosenTheme = "system";
 
-/** @param {string} theme */
+const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
+systemIsDark.addEventListener("change", () => applyTheme(chosenTheme));
+
+/**
+ * Takes a theme; the styles read from data-theme which of the two looks it comes to.
+ *
+ * @param {string} theme
+ */
 function applyTheme(theme) {
-  if (theme === "system" || !pageThemes.includes(theme)) delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
+  chosenTheme = pageThemes.includes(theme) ? theme : "system";
+  const ofSystem = systemIsDark.matches ? "dark" : "light";
+  document.documentElement.dataset.theme = chosenTheme === "system" ? ofSystem : chosenTheme;
   if (!themeSwitch) return;
-  const name = /** @type {keyof typeof themeSigns} */ (chosenTheme());
+  const name = /** @type {keyof typeof themeSigns} */ (chosenTheme);
   themeSwitch.textContent = themeSigns[name];
   themeSwitch.title = `Theme: ${name} (t)`;
   themeSwitch.setAttribute("aria-label", `Theme: ${name}`);
@@ -28,7 +33,7 @@ function applyTheme(theme) {
 
 /** Goes on to the next theme. */
 export function toggleTheme() {
-  const next = pageThemes[(pageThemes.indexOf(chosenTheme()) + 1) % pageThemes.length];
+  const next = pageThemes[(pageThemes.indexOf(chosenTheme) + 1) % pageThemes.length];
   applyTheme(next);
   try {
     localStorage.setItem(themeKey, next);
