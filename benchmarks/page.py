@@ -29,10 +29,10 @@ N_DETAILS, N_PICTURES = 300, 50
 # Filters as they stand in the page's address; each leaves another number of images. Where a line is
 # named for the first time, its results of all images are loaded.
 FILTERS = {
-    "an outcome": "line=1&outcome=hit",
-    "another outcome of the same line": "line=1&outcome=background",
-    "two other lines: a hits, b misses": "a=2&b=3",
-    "the same two, the other way round": "a=3&b=2",
+    "an outcome": "line=method_01&outcome=hit",
+    "another outcome of the same line": "line=method_01&outcome=background",
+    "two other lines: a hits, b misses": "a=method_02&b=method_03",
+    "the same two, the other way round": "a=method_03&b=method_02",
     "a class": "class=n00000007",
     "a text": "text=0001",
     "none": "",

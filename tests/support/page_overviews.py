@@ -68,6 +68,8 @@ def a_run(name="first", **fields):
 
 
 def overview_of(lines, numbers, *, runs=None, models=None, charts=None, **fields):
+    """An overview; in its address, a model or line is called by its position or ``key``."""
+    models = models or [{"run": 0, "name": "squeezenet", "n_classes": 1000}]
     empty = ("thresholds", "ious", "by_size", "by_instances", "by_class", "failure_modes")
     return {
         "title": "Two models",
@@ -75,8 +77,8 @@ def overview_of(lines, numbers, *, runs=None, models=None, charts=None, **fields
         "version": "1.0",
         "made": "2026-01-05T10:00:00+00:00",
         "runs": runs or [a_run()],
-        "models": models or [{"run": 0, "name": "squeezenet", "n_classes": 1000}],
-        "lines": lines,
+        "models": [{"key": str(n), **model} for n, model in enumerate(models)],
+        "lines": [{"key": str(n), **line} for n, line in enumerate(lines)],
         "numbers": numbers,
         "outcomes": [{"name": name, "title": name, "meaning": ""} for name in OUTCOMES],
         "n_images_of_runs": 0,

@@ -211,7 +211,7 @@ def test_few_lines_are_drawn_unless_the_reader_chooses(charts):
     )
     page.get_by_role("checkbox", name="method 0").uncheck()
     wait(page)
-    wait_for_address(page, "lines=1%2C4%2C5%2C6%2C7%2C8%2C9%2C10")
+    wait_for_address(page, "lines=1,4,5,6,7,8,9,10")
     for name in ("ious", "sizes", "instances"):
         assert [trace["customdata"][0] for trace in traces(page, name)] == [1, 4, 5, 6, 7, 8, 9, 10]
     page.get_by_role("button", name="Usual lines").click()

@@ -107,7 +107,12 @@ def test_filters_and_orders_are_in_the_address(explorer, run):
     page.get_by_text(f"{len(found)} of {len(rows)} images", exact=True).wait_for()
     assert ids(page) == found["iou"].sort_values(kind="stable").index.tolist()
     state = settled_address(page).partition("#")[2]
-    assert set(state.split("&")) == {"view=images", "line=2", "sort=iou", "outcome=too_large"}
+    assert set(state.split("&")) == {
+        "view=images",
+        "line=center_gaussian",
+        "sort=iou",
+        "outcome=too_large",
+    }
     assert ids(explorer(state)) == ids(page)
 
 
@@ -124,28 +129,28 @@ def test_chips_take_filters_away(explorer):
 
 
 def test_a_hits_and_b_misses(explorer, run):
-    page = explorer("a=0&b=2")
+    page = explorer("a=cam&b=center_gaussian")
     first, second = (label_rows(run, name)["iou"] >= 0.5 for name in ("cam", "center_gaussian"))
     assert ids(page) == first[first & ~second].index.tolist()
     page.get_by_label("Swap A and B").click()
     page.get_by_text("0 of 10 images").wait_for()
     assert not (second & ~first).any()
-    assert {"a=2", "b=0"} < set(settled_address(page).split("&"))
+    assert {"a=center_gaussian", "b=cam"} < set(settled_address(page).split("&"))
 
 
 def test_a_pair_can_sort_all_images(explorer, run):
-    page = explorer("a=0&b=2&sort=difference-down")
+    page = explorer("a=cam&b=center_gaussian&sort=difference-down")
     first, second = (label_rows(run, name)["iou"] for name in ("cam", "center_gaussian"))
     page.get_by_label("only where A hits and B misses").uncheck()
     page.get_by_text("10 images", exact=True).wait_for()
     difference = (first - second).astype(np.float32)
     assert ids(page) == difference.sort_values(ascending=False, kind="stable").index.tolist()
     assert page.locator(".chip").count() == 0
-    assert {"pair=all", "a=0", "b=2"} < set(settled_address(page).split("&"))
+    assert {"pair=all", "a=cam", "b=center_gaussian"} < set(settled_address(page).split("&"))
 
 
 def test_the_order_by_a_pair_is_named_before_there_is_one(explorer):
-    page = explorer("a=0&b=99&sort=difference")
+    page = explorer("a=cam&b=gone&sort=difference")
     sort = page.get_by_role("combobox", name="Sort")
     hint = sort.locator("option", has_text="choose A and B")
     assert hint.is_disabled()
@@ -247,7 +252,7 @@ def opened_large(blocks, changes, opened, folder, image=3):
     next(row for row in detail["rows"] if row["line"] == 0 and row["is_label"]).update(changes)
     changed = {**blocks, f"image-{image}": deflated(detail)}
     name = json.loads(blocks["index"])["ids"][image]
-    page = opened(f"{written(folder / 'page.html', changed)}#view=images&line=0&image={name}")
+    page = opened(f"{written(folder / 'page.html', changed)}#view=images&line=cam&image={name}")
     page.locator(".tile-result").first.wait_for()
     return page
 
@@ -354,6 +359,44 @@ def test_a_link_to_an_image_that_is_not_there_says_so(explorer):
     page.locator("dialog.viewer").wait_for(state="hidden")
 
 
+def test_a_link_leads_to_the_same_methods_of_another_page(blocks, opened, tmp_path):
+    """A page that was made again has its methods in another order, and more of them."""
+    overview = json.loads(blocks["overview"])
+    cam, *others = overview["lines"]
+    new = {**cam, "method": "new", "name": "new", "key": "new"}
+    overview["lines"] = [new, *others, cam]
+    overview["charts"] = {name: [] for name in overview["charts"]}
+    changed = {**blocks, "overview": json.dumps(overview), "line-3": blocks["line-0"]}
+    address = written(tmp_path / "page.html", changed)
+    page = opened(f"{address}#view=images&line=cam&lines=cam,grad_cam&a=grad_cam&b=center_gaussian")
+    method = page.get_by_role("combobox", name="Method").locator("option:checked")
+    assert method.inner_text() == "cam"
+    assert page.locator(".shell-notice").is_hidden()
+    chips = page.locator(".chip").all_inner_texts()
+    assert {"grad_cam hits ×", "center_gaussian misses ×"} <= set(chips)
+    page.get_by_label("Remove filter: grad_cam hits").click()
+    state = settled_address(page).partition("#")[2].split("&")
+    assert set(state) == {"view=images", "line=cam", "lines=cam,grad_cam", "b=center_gaussian"}
+
+
+def test_a_link_to_a_method_that_is_not_there_says_so(explorer, report, opened):
+    page = opened(
+        f"{report.as_uri()}#view=images&line=<b>gone&lines=cam,lost,cam&a=cam&model=-2&b=0"
+    )
+    notice = page.locator(".shell-notice")
+    assert notice.inner_text().startswith("This page has no <b>gone, no lost, no -2, no 0, which")
+    method = page.get_by_role("combobox", name="Method").locator("option:checked")
+    assert method.inner_text() == "cam"
+    assert serious_faults(page) == []
+    notice.get_by_label("Close").click()
+    assert notice.is_hidden()
+    page.evaluate("location.hash = 'view=images&line=lost'")
+    notice.wait_for()
+    page.evaluate("location.hash = 'view=images&line=grad_cam'")
+    notice.wait_for(state="hidden")
+    page.locator("option:checked", has_text="grad_cam").first.wait_for(state="attached")
+
+
 def test_texts_of_runs_stay_texts(blocks, opened, tmp_path):
     index = json.loads(blocks["index"])
     overview = json.loads(blocks["overview"])
@@ -390,11 +433,11 @@ def test_numbers_that_a_state_cannot_have_are_defaults(browser):
     with modules_in(browser) as page:
         usual = page.evaluate(ask, "")
         for text in (
-            "threshold=1.5&opacity=-0.1&heat=2&boxes=0.5&slot=-1&model=0.5&line=-2&a=x&b=1e999",
-            "threshold=-0.5&opacity=NaN&slot=1.5&a=Infinity&b=0.1&line=",
+            "threshold=1.5&opacity=-0.1&heat=2&boxes=0.5&slot=-1",
+            "threshold=-0.5&opacity=NaN&slot=1.5&heat=Infinity&boxes=1e999",
         ):
             assert page.evaluate(ask, text) == usual
-        kept = {"threshold": 0.25, "opacity": 1, "heat": 0, "slot": 5, "line": 3, "a": 0}
+        kept = {"threshold": 0.25, "opacity": 1, "heat": 0, "slot": 5}
         text = "&".join(f"{name}={value}" for name, value in kept.items())
         assert page.evaluate(ask, text) == {**usual, **kept}
 

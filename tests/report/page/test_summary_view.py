@@ -199,7 +199,7 @@ def test_columns_are_chosen_and_the_address_keeps_them(page, opened):
     page.get_by_label("energy").check()
     page.get_by_label("mean iou").uncheck()
     assert page.get_by_label("mean iou").evaluate("(box) => box === document.activeElement")
-    wait_for_address(page, "columns=energy%2C-mean_iou")
+    wait_for_address(page, "columns=energy,-mean_iou")
     for shown in (page, opened(page.evaluate("location.href"))):
         columns = shown.locator("thead th").evaluate_all(
             "(all) => all.map((th) => th.dataset.column)"

@@ -15,6 +15,7 @@ from wsol_bench import __version__
 from wsol_bench.metrics.max_box_acc import MAX_BOX_ACC_IOU
 from wsol_bench.metrics.number import Number
 from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, PixelProtocol, Protocol
+from wsol_bench.report.page.address_keys import line_keys, model_keys, short_names
 from wsol_bench.report.page.charts import charts
 from wsol_bench.report.page.collection import Collection, Line
 from wsol_bench.report.page.encoding import finite
@@ -43,8 +44,12 @@ def overview(collection: Collection, *, source: str) -> dict[str, Any]:
     """
     runs = collection.runs
     marks = marks_of(collection)
-    names = _names([run.path.name or str(run.path) for run in runs], [str(r.path) for r in runs])
+    names = short_names(
+        [run.path.name or str(run.path) for run in runs], [str(r.path) for r in runs]
+    )
     published = [published_by(run) for run in runs]
+    models = model_keys([(names[model.run], model.name) for model in collection.models])
+    lines = line_keys(models, [(x.model, x.method, x.layer) for x in collection.lines])
     n_images = len(collection.images)
     return {
         "title": ", ".join(dict.fromkeys(_experiment(run) for run in runs)),
@@ -56,13 +61,15 @@ def overview(collection: Collection, *, source: str) -> dict[str, Any]:
             {
                 "run": model.run,
                 "name": model.name,
+                "key": key,
                 "n_classes": runs[model.run].identity.models[model.name].n_classes,
             }
-            for model in collection.models
+            for model, key in zip(collection.models, models, strict=True)
         ],
         "lines": [
             _line(collection, number, marks, published[collection.models[line.model].run])
-            for number, line in enumerate(collection.lines)
+            | {"key": key}
+            for number, (line, key) in enumerate(zip(collection.lines, lines, strict=True))
         ],
         "numbers": [number_info(name, number, runs) for name, number in _numbers(collection)],
         "outcomes": [
@@ -78,11 +85,6 @@ def overview(collection: Collection, *, source: str) -> dict[str, Any]:
 
 def _experiment(run: StoredRun) -> str:
     return str(run.identity.config.get("name", run.path.name))
-
-
-def _names(short: list[str], long: list[str]) -> list[str]:
-    """The short names, or the long ones if the short ones are not unique."""
-    return short if len(set(short)) == len(short) else long
 
 
 def _run(collection: Collection, index: int, name: str) -> dict[str, Any]:
@@ -164,7 +166,7 @@ def _line(
     line = collection.lines[number]
     model = collection.models[line.model]
     summary = line.summary
-    several = sum(other.method == line.method for other in _beside(collection, line)) > 1
+    several = _is_at_several_layers(collection, line)
     values = {}
     for name, interval in line.intervals.items():
         mark, p = marks.get((number, name), Mark())
@@ -195,6 +197,7 @@ def _line(
     }
 
 
-def _beside(collection: Collection, line: Line) -> Iterator[Line]:
-    """The lines of the same model, the line itself among them."""
-    return (collection.lines[number] for number in collection.lines_of(line.model))
+def _is_at_several_layers(collection: Collection, line: Line) -> bool:
+    """Return whether the model has the line's method at other layers, too."""
+    beside = (collection.lines[number] for number in collection.lines_of(line.model))
+    return sum(other.method == line.method for other in beside) > 1

@@ -6,10 +6,11 @@ import { serverSource } from "./server_source.js";
 import { pageShell } from "./shell.js";
 import { followAddress } from "./state.js";
 
-followAddress();
 const pageRoot = /** @type {HTMLElement} */ (document.getElementById("app"));
 try {
-  pageRoot.append(...pageShell(readOverview().source === "server" ? serverSource() : fileSource()));
+  const source = readOverview().source === "server" ? serverSource() : fileSource();
+  followAddress(source.overview);
+  pageRoot.append(...pageShell(source));
 } catch (error) {
   const reason = error instanceof Error ? error.message : String(error);
   pageRoot.append(h("main", { class: "shell-main" }, h("h1", {}, "This page cannot be shown"), h("p", {}, reason)));

@@ -8,7 +8,7 @@ import { explorerView } from "./explorer.js";
 import { addShortcuts, allShortcuts, keyText, listenToKeys } from "./keys.js";
 import { keepingColumns } from "./loading.js";
 import { countText } from "./numbers.js";
-import { defaultState, getState, onState, setState } from "./state.js";
+import { defaultState, getState, onState, setState, unknownNames } from "./state.js";
 import { summaryView } from "./summary.js";
 import { themeButton, toggleTheme } from "./theme.js";
 
@@ -48,6 +48,7 @@ export function pageShell(given) {
       tabs,
       h("div", { class: "shell-tools" }, themeButton(), helpButton),
     ),
+    noticeOfUnknown(),
     h("main", { class: "shell-main", id: "page-content", tabindex: "-1" }, panels),
     footerOf(overview),
     help.element,
@@ -110,6 +111,22 @@ function briefOf(overview) {
   const protocols = new Set(overview.runs.map(({ protocol }) => protocol.name));
   const runs = overview.runs.length > 1 ? [countText(overview.runs.length, "run")] : [];
   return [...runs, ...data, ...protocols].join(" · ");
+}
+
+/** What an address names and this page does not have, as the link of a page with other methods. */
+function noticeOfUnknown() {
+  const words = h("p", {});
+  const close = h("button", { class: "button quiet square", type: "button", "aria-label": "Close" }, "✕");
+  const element = h("div", { class: "shell-notice", role: "status" }, words, close);
+  const follow = () => {
+    const names = unknownNames(location.hash.slice(1));
+    element.hidden = !names.length;
+    words.textContent = names.length ? `This page has no ${names.join(", no ")}, which the address asks for. It shows what it has.` : "";
+  };
+  close.addEventListener("click", () => (element.hidden = true));
+  window.addEventListener("hashchange", follow);
+  follow();
+  return element;
 }
 
 /** @param {Overview} overview */

@@ -1,5 +1,8 @@
 // The state of the page. It stands in the address (after #), so that a link shows the same to a
-// colleague; what equals its default is left out.
+// colleague; what equals its default is left out. Models and lines are positions in the state and
+// names in the address: a page that is made again with more methods has other positions.
+
+/** @import { Overview } from "./types" */
 
 /**
  * @typedef {object} State
@@ -68,10 +71,6 @@ export const defaultState = Object.freeze({
  * @type {Record<string, [number, number]>}
  */
 const stateRanges = {
-  model: [0, Infinity],
-  line: [0, Infinity],
-  a: [0, Infinity],
-  b: [0, Infinity],
   slot: [0, Infinity],
   threshold: [0, 1],
   heat: [0, 1],
@@ -79,6 +78,12 @@ const stateRanges = {
   opacity: [0, 1],
 };
 const stateShares = new Set(["threshold", "opacity"]);
+
+/** @type {Record<string, "models" | "lines">} What the positions of these keys are positions of. */
+const statePositions = { model: "models", line: "lines", lines: "lines", a: "lines", b: "lines" };
+
+/** @type {Record<"models" | "lines", string[]>} The name that the address has for each. */
+let stateNames = { models: [], lines: [] };
 
 /** @type {State} */
 let currentState = { ...defaultState };
@@ -138,8 +143,13 @@ export function onState(listener) {
   stateListeners.push(listener);
 }
 
-/** Takes the state from the address, now and whenever the address changes. */
-export function followAddress() {
+/**
+ * Takes the state from the address, now and whenever the address changes.
+ *
+ * @param {Overview} overview
+ */
+export function followAddress({ models, lines }) {
+  stateNames = { models: models.map(({ key }) => key), lines: lines.map(({ key }) => key) };
   currentState = stateFromText(location.hash.slice(1));
   const follow = () => {
     window.clearTimeout(addressTimer);
@@ -160,9 +170,13 @@ export function followAddress() {
 export function stateToText(state) {
   const parameters = new URLSearchParams();
   for (const [key, value] of Object.entries(state)) {
-    if (value !== defaultState[/** @type {keyof State} */ (key)]) parameters.set(key, String(value));
+    if (value === defaultState[/** @type {keyof State} */ (key)]) continue;
+    const names = stateNames[statePositions[key]];
+    const text = names ? String(value).split(",").map((position) => names[Number(position)]).join(",") : String(value);
+    parameters.set(key, text);
   }
-  return parameters.toString();
+  // These mean nothing behind #, and a link is easier to read with them.
+  return parameters.toString().replaceAll("%2C", ",").replaceAll("%2F", "/").replaceAll("%40", "@");
 }
 
 /**
@@ -177,11 +191,33 @@ export function stateFromText(text) {
   const state = { ...defaultState };
   for (const [key, usual] of Object.entries(defaultState)) {
     const value = parameters.get(key);
-    if (value === null) continue;
-    if (typeof usual === "string") state[key] = value;
-    else if (value !== "" && isInRange(key, Number(value))) state[key] = Number(value);
+    if (!value) continue;
+    if (statePositions[key]) {
+      const positions = knownNames(key, value).map((name) => stateNames[statePositions[key]].indexOf(name));
+      if (typeof usual === "string") state[key] = positions.join(",");
+      else if (positions.length === 1) state[key] = positions[0];
+    } else if (typeof usual === "string") state[key] = value;
+    else if (isInRange(key, Number(value))) state[key] = Number(value);
   }
   return /** @type {State} */ (/** @type {unknown} */ (state));
+}
+
+/**
+ * @param {string} text An address's part behind #.
+ * @returns {string[]} The models and lines that it names and that this page does not have.
+ */
+export function unknownNames(text) {
+  const named = [...new URLSearchParams(text)].filter(([key]) => statePositions[key]);
+  return [...new Set(named.flatMap(([key, value]) => value.split(",").filter((name) => name && !knownNames(key, name).length)))];
+}
+
+/**
+ * @param {string} key Key of the state whose value is a position, or several.
+ * @param {string} text Names, separated by commas.
+ * @returns {string[]} Those that the page has.
+ */
+function knownNames(key, text) {
+  return text.split(",").filter((name) => stateNames[statePositions[key]].includes(name));
 }
 
 /**

@@ -69,6 +69,8 @@ export interface Model {
   run: number;
   /** Name in the experiment; "-" in a run without a model. */
   name: string;
+  /** Name that no other model of the page has, without commas; addresses have it. */
+  key: string;
   n_classes: number | null;
 }
 
@@ -81,6 +83,8 @@ export interface Line {
   layer: string;
   /** Shortest name that tells it from the other lines of its run and model. */
   name: string;
+  /** Name that no other line of the page has, without commas; addresses have it. */
+  key: string;
   kind: "method" | "baseline" | "sanity";
   /** "ok", or why it has no numbers. */
   status: "ok" | "not_applicable" | "no_images";
