@@ -116,6 +116,11 @@ def measure_server(address: str, process: int) -> None:
     print(f"| {len(images)} random images | {timed(read, images)} |")
     print(f"| the first {len(near)} images, one by one | {timed(read, near)} |")
     print(f"| {len(pictures)} thumbnails | {timed(read, pictures)} |")
+    began = time.perf_counter()
+    while json.loads(urllib.request.urlopen(f"{address}curves.json").read())["curves"] is None:
+        slowest = timed(read, lines)
+    took = time.perf_counter() - began
+    print(f"| curves over thresholds | {took:.1f} s; the lines meanwhile: {slowest} |")
     print(f"| resident memory after that | {memory(process)} |")
 
 

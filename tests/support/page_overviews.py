@@ -114,7 +114,7 @@ def wait_for_address(page, *parts, without=()):
 
 def write_page(path: Path, overview):
     """The page of an overview whose runs have no image."""
-    blocks = {"overview": overview, "index": _INDEX}
+    blocks = {"overview": overview, "index": _INDEX, "curves": []}
     blocks |= {f"model-{n}": _MODEL for n in range(len(overview["models"]))}
     blocks |= {f"line-{n}": _LINE for n in range(len(overview["lines"]))}
     texts = [(name, json.dumps(block)) for name, block in blocks.items()]

@@ -15,8 +15,10 @@ from PIL import Image
 from report_file import inflated
 
 from wsol_bench.report.page.collection import Collection
+from wsol_bench.report.page.details import Details
 from wsol_bench.report.page.file import write_report
 from wsol_bench.report.page.outcomes import HIT, NOT_DEFINED, OUTCOMES
+from wsol_bench.report.page.sample_curves import SampleCurves, curves_of_sample
 from wsol_bench.report.page.sampling import sampled
 from wsol_bench.runs.rescore import rescore
 
@@ -73,7 +75,8 @@ class TestCurvesOverThresholds:
     """A run under one threshold keeps none: a report takes them from the maps of its images."""
 
     def test_at_the_run_s_threshold_it_is_the_run_s_accuracy(self, html, run):
-        curves = block(html, "overview")["charts"]["thresholds"]
+        assert block(html, "overview")["charts"]["thresholds"] == []  # those of a sweep
+        curves = block(html, "curves")
         assert {curve["line"] for curve in curves} == {0, 1}  # the baseline's map is not stored
         for curve in curves:
             at = curve["thresholds"].index(0.15)
@@ -81,7 +84,7 @@ class TestCurvesOverThresholds:
             assert curve["shares"][at] == pytest.approx(1 - error, abs=1e-6)
 
     def test_at_every_threshold_it_is_that_of_a_run_there(self, html, run):
-        curve = block(html, "overview")["charts"]["thresholds"][0]
+        curve = block(html, "curves")[0]
         for threshold in (0.0, 0.45, 0.8):
             again = rescore(run.folder, overrides=[f"protocol.box.threshold={threshold}"])
             error = again.summary["gt_known_loc_error"][0]
@@ -90,6 +93,23 @@ class TestCurvesOverThresholds:
         assert len(set(curve["shares"])) > 1
         best = curve["thresholds"].index(round(curve["best"], 6))
         assert curve["shares"][best] == max(curve["shares"])
+
+    def test_of_a_sample_they_are_those_of_a_report_of_the_same_images(self, run, collection):
+        details = Details(collection)
+        whole = curves_of_sample(collection, details, 300, 0)
+        assert [curve["of"][:2] for curve in whole] == ["10", "10"]
+        some = curves_of_sample(collection, details, 4, 3)
+        assert some == curves_of_sample(collection, details, 4, 3)
+        assert [curve["of"][:2] for curve in some] == ["4 ", "4 "]
+        watched = SampleCurves(collection, np.random.default_rng(3).permutation(10)[:4])
+        for image in range(10):
+            details.of(image, watch=watched.add)
+        assert watched.charts() == some
+
+    def test_of_a_run_under_a_sweep_none_are_drawn(self, swept):
+        collection = Collection([swept.folder])
+        with mock.patch.object(Details, "of", side_effect=AssertionError):
+            assert curves_of_sample(collection, Details(collection), 300, 0) == []
 
 
 class TestSampling:

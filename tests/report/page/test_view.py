@@ -1,11 +1,15 @@
 """The served page in a browser, and the command that serves it."""
 
+import json
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from types import SimpleNamespace
 from unittest import mock
 
@@ -52,6 +56,45 @@ class TestInABrowser:
                 "[...document.querySelectorAll('dialog.viewer img')].some((each) =>"
                 " each.naturalWidth === 224 && each.src.endsWith('pictures/0.jpg?longest=1280'))",
             )
+
+    def test_curves_over_thresholds_are_drawn(self, world, opened, tmp_path):
+        """They are those of a report, which has all four images, too."""
+        with served(world / "run") as page:
+            seen = opened(f"{page.served.address}#view=charts")
+            seen.locator("[data-chart=thresholds] .chart-note", has_text="Of 4 images").wait_for()
+            while (curves := page.json("curves.json")["curves"]) is None:
+                time.sleep(0.05)
+        cli("report", world / "run", "--out", tmp_path / "page.html")
+        text = (tmp_path / "page.html").read_text()
+        assert curves == json.loads(re.search(r'id="curves">(.*?)</script>', text, re.DOTALL)[1])
+        assert curves
+
+    def test_why_there_are_no_curves_is_told(self, tmp_path, opened):
+        copy = write_run(tmp_path)
+        with served(copy / "run") as page:
+            seen = opened(page.served.address)
+            part = copy / "run/rows/000001.parquet"
+            part.write_bytes(b"damaged")
+            seen.evaluate("location.hash = '#view=charts'")
+            card = seen.locator("[data-chart=thresholds]")
+            card.get_by_text(f"There are no curves over thresholds: {part} is damaged").wait_for()
+            opened.taken_faults()
+
+    def test_it_ends_while_curves_are_drawn(self, world):
+        """Their thread does not keep the process, or this test, alive."""
+        drawing, go_on = threading.Event(), threading.Event()
+
+        def drawn(*_):
+            drawing.set()
+            go_on.wait(60)
+
+        with mock.patch("wsol_bench.report.page.server.curves_of_sample", drawn):
+            with served(world / "run") as page:
+                assert page.json("curves.json") == {"curves": None}
+                assert drawing.wait(60)
+                threads = [one for one in threading.enumerate() if "_draw_curves" in one.name]
+                assert threads and all(one.daemon for one in threads)
+            go_on.set()
 
     def test_a_server_that_has_ended_is_told(self, world, opened):
         with served(world / "run") as page:

@@ -96,7 +96,6 @@ class Details:
     Args:
         collection: the runs.
         choice: the maps of an image that the page gets.
-        watch: called with the position of each image and each stored map of its label.
         deflate: level from 0 to 9 by which maps are deflated. It takes most of the time, and values
             of float16 shrink by a seventh only.
     """
@@ -105,25 +104,26 @@ class Details:
         self,
         collection: Collection,
         choice: Choice = every_map,
-        watch: Callable[[int, LabelMap], None] | None = None,
         *,
         deflate: int = 6,
     ) -> None:
         self._collection = collection
         self._choice = choice
-        self._watch = watch
         self._deflate = deflate
         self._parts = RecentParts(collection.runs)
         self._line = {
             (line.model, line.method, line.layer): n for n, line in enumerate(collection.lines)
         }
 
-    def of(self, image: int, *, no_picture: str = "") -> dict[str, Any]:
+    def of(
+        self, image: int, *, no_picture: str = "", watch: Callable[[int, LabelMap], object] | None = None
+    ) -> dict[str, Any]:
         """Everything of an image, as ``Detail``.
 
         Args:
             image: the position of the image on the page.
             no_picture: why there is no picture of it; "" if there is one.
+            watch: called with the position of the image and each stored map of its label.
 
         Raises:
             RunError: a file of a run is missing or damaged.
@@ -143,8 +143,8 @@ class Details:
             if placement is not None:
                 map = _label_map(row, row.stored, truth, placement)
                 self._add_box_of_sweep(row, map, runs[run].identity.protocol)
-                if self._watch is not None:
-                    self._watch(image, map)
+                if watch is not None:
+                    watch(image, map)
         return {
             "image": image,
             "boxes": truth.boxes.tolist(),

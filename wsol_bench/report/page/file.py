@@ -85,13 +85,14 @@ def _blocks(
 ) -> Iterator[tuple[str, str]]:
     """The data of the page, part by part; the reason for each missing picture is added."""
     chosen = sample.images
+    yield "overview", _json(seen)
     yield "index", _json(image_index(collection, chosen))
     for number in range(len(collection.models)):
         yield f"model-{number}", _json(model_columns(collection, number, chosen))
     for number in range(len(collection.lines)):
         yield f"line-{number}", _json(line_columns(collection, number, chosen))
     curves = SampleCurves(collection, chosen[sample.unbiased])
-    details = Details(collection, MapChoice(_MAP_BYTES, len(chosen)), curves.add)
+    details = Details(collection, MapChoice(_MAP_BYTES, len(chosen)))
     taps: list[dict[str, Any]] = [{} for _ in collection.runs]
     with progress("writing", len(chosen), "images") as advance:
         for place, image in enumerate(chosen.tolist()):
@@ -104,14 +105,13 @@ def _blocks(
             except (ImageError, OSError) as error:
                 reason = str(error)
             without += [reason] if reason else []
-            detail = details.of(image, no_picture=reason)
+            detail = details.of(image, no_picture=reason, watch=curves.add)
             for known, new in zip(taps, detail["taps"], strict=True):
                 known |= new
             yield f"image-{place}", _deflated({**detail, "image": place, "taps": []})
             advance(1)
     yield "taps", _json(taps)
-    seen["charts"]["thresholds"] += curves.charts()
-    yield "overview", _json(seen)
+    yield "curves", _json(curves.charts())
 
 
 def _json(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Accuracy over the threshold on images of a report, for runs that took one box of each map."""
+"""Accuracy over the threshold on some images, for runs that took one box of each map."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from jaxtyping import Int64
 from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, Protocol
 from wsol_bench.protocols.sections import Sweep, SweepBoxSection, SweepScoring
 from wsol_bench.report.page.collection import Collection
-from wsol_bench.report.page.details import LabelMap
+from wsol_bench.report.page.details import Details, LabelMap
 from wsol_bench.scoring.box_sweep import BoxSweep
 
-__all__ = ["SampleCurves"]
+__all__ = ["SampleCurves", "curves_of_sample"]
 
 _STEP = 0.005
 
@@ -19,8 +19,8 @@ _STEP = 0.005
 class SampleCurves:
     """Counts, for each line and threshold, the images whose label's box is a hit.
 
-    A run under one threshold keeps no curve over thresholds. The maps of a report's images are at
-    hand, and so their boxes are taken at every threshold, by the run's own rule.
+    A run under one threshold keeps no curve over thresholds. So the boxes of some images' stored maps
+    are taken at every threshold, by the run's own rule.
 
     Args:
         collection: the runs.
@@ -65,6 +65,29 @@ class SampleCurves:
                 }
             )
         return curves
+
+
+def curves_of_sample(
+    collection: Collection, details: Details, n_images: int, seed: int
+) -> list[dict[str, Any]]:
+    """The curves of images that are drawn at random, as ``ThresholdCurve``.
+
+    Args:
+        collection: the runs.
+        details: reads the images of the runs.
+        n_images: the largest number of images.
+        seed: seed of the draw.
+
+    Raises:
+        RunError: a file of a run is missing or damaged.
+    """
+    if not any(isinstance(run.identity.protocol, OneBoxProtocol) for run in collection.runs):
+        return []
+    drawn = np.random.default_rng(seed).permutation(len(collection.images))[:n_images]
+    curves = SampleCurves(collection, drawn)
+    for image in np.sort(drawn).tolist():  # neighbors are in the same files
+        details.of(image, watch=curves.add)
+    return curves.charts()
 
 
 def _swept(protocol: Protocol) -> BoxSweep | None:

@@ -15,6 +15,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ from wsol_bench.report.page.details import Details
 from wsol_bench.report.page.document import page_html
 from wsol_bench.report.page.overview import overview
 from wsol_bench.report.page.pictures import picture, why_no_picture
+from wsol_bench.report.page.sample_curves import curves_of_sample
 from wsol_bench.runs.stored_run import StoredRun
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ _HOST, _PORT = "127.0.0.1", 8117
 # one may take 300 MB.
 _SHORTEST, _LONGEST = 16, 2048
 _PICTURES_AT_A_TIME = 4
+# Images whose maps are cut at every threshold, for the curves of runs under one threshold. Each may
+# be in a file of its own, and takes a millisecond a line.
+_CURVE_IMAGES, _CURVE_SEED = 200, 0
 _NUMBER = re.compile("0|[1-9][0-9]{0,8}")
 _POLICY = re.compile('http-equiv="Content-Security-Policy" content="([^"]*)"')
 # What browsers are told with every answer. An answer that is no page may do nothing at all.
@@ -172,6 +177,7 @@ def page_app(collection: Collection, token: str) -> Starlette:
     endpoints = {
         "/": data.page,
         "/index.json": data.index,
+        "/curves.json": data.curves,
         "/models/{number}.json": data.model,
         "/lines/{number}.json": data.line,
         "/images/{number}.json": data.image,
@@ -211,6 +217,8 @@ class _Answers:
         self._all = np.arange(len(collection.images))
         self._details = Details(collection, deflate=0)
         self._decoding = threading.Semaphore(_PICTURES_AT_A_TIME)
+        self._starting_curves = threading.Lock()
+        self._curves: Future[list[dict[str, Any]]] | None = None
         seen = overview(collection, source="server")
         collection.forget_numbers()
         blocks = [("overview", _json(seen))]
@@ -234,6 +242,25 @@ class _Answers:
     def index(self, request: Request) -> Response:
         """All images, as ``ImageIndex`` of assets/types.d.ts."""
         return _as_json(request, image_index(self._collection, self._all))
+
+    def curves(self, request: Request) -> Response:
+        """Curves over thresholds of some images, as ``ThresholdCurve``; null until they are drawn.
+
+        They are drawn from the first request on, in a thread that does not outlive the server.
+        """
+        with self._starting_curves:
+            if self._curves is None:
+                self._curves = Future()
+                threading.Thread(target=self._draw_curves, args=[self._curves], daemon=True).start()
+        drawn = self._curves.result() if self._curves.done() else None
+        return _as_json(request, {"curves": drawn})
+
+    def _draw_curves(self, curves: "Future[list[dict[str, Any]]]") -> None:
+        try:
+            drawn = curves_of_sample(self._collection, self._details, _CURVE_IMAGES, _CURVE_SEED)
+            curves.set_result(drawn)
+        except Exception as error:
+            curves.set_exception(error)
 
     def model(self, request: Request) -> Response:
         """A model, as ``ModelColumns``."""

@@ -1,6 +1,6 @@
 // The frame of a chart: its title, legend, plot, note, and the table of its numbers.
 
-/** @import { NumberInfo, Overview } from "./types" */
+/** @import { NumberInfo, Overview, ThresholdCurve } from "./types" */
 /** @import { State } from "./state.js" */
 /** @import { ChartTheme } from "./chart_lines.js" */
 /** @import { LegendItem } from "./chart_legend.js" */
@@ -20,6 +20,9 @@ import { getState, setState } from "./state.js";
  * @property {number[]} compared Lines of charts that compare all lines.
  * @property {(has: (line: number) => boolean) => number[]} drawn Lines of charts of few lines, of
  *     those of which there is something to draw.
+ * @property {ThresholdCurve[]} curves Curves over thresholds.
+ * @property {[string, string][]} curveNames The numbers that the curves are of, and their titles.
+ * @property {string} noCurves Why a line of which there is no curve has none.
  * @property {ChartTheme} theme
  * @property {number} width Pixels of the chart.
  */
@@ -50,19 +53,21 @@ import { getState, setState } from "./state.js";
  *
  * @param {string} title
  * @param {"cost" | "curve" | "judge"} key Key of the state.
- * @param {[string, string][]} choices Values and their texts; the first one holds unless the state names another.
- * @returns {{element: HTMLElement, chosen: () => string}} `chosen` also shows the choice of the state.
+ * @returns {{element: HTMLElement, chosen: (choices: [string, string][]) => string}} `chosen` takes
+ *     values and their texts, and also shows the choice: the first, unless the state names another.
  */
-export function chartSelect(title, key, choices) {
-  const select = h(
-    "select",
-    { onchange: () => setState({ [key]: select.value }) },
-    choices.map(([value, text]) => h("option", { value }, text)),
-  );
+export function chartSelect(title, key) {
+  const select = h("select", { onchange: () => setState({ [key]: select.value }) });
+  /** @type {[string, string][]} */
+  let offered = [];
+  const element = h("label", { class: "field chart-select" }, h("span", { class: "label" }, title), select);
   return {
-    element: h("label", { class: "field chart-select" }, h("span", { class: "label" }, title), select),
-    chosen: () => {
+    element,
+    chosen: (choices) => {
       const asked = getState()[key];
+      element.hidden = choices.length < 2;
+      if (offered !== choices) replaceChildren(select, choices.map(([value, text]) => h("option", { value }, text)));
+      offered = choices;
       select.value = choices.some(([value]) => value === asked) ? asked : (choices[0]?.[0] ?? "");
       return select.value;
     },

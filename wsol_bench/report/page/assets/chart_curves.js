@@ -16,12 +16,13 @@ import { fewDigits } from "./numbers.js";
  */
 export function thresholdFigure(context, number) {
   const { overview, theme } = context;
-  const all = overview.charts.thresholds.filter((curve) => curve.number === number);
+  const all = context.curves.filter((curve) => curve.number === number);
   const lines = context.drawn((i) => all.some((curve) => curve.line === i));
   const curves = lines.flatMap((i) => all.filter((curve) => curve.line === i));
   if (!curves.length) {
     return {
       empty:
+        context.noCurves ||
         "These lines have no curves over thresholds. A protocol that sweeps the threshold gives them: wsol-bench rescore RUN --protocol choe-2020-v2",
     };
   }

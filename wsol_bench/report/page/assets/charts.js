@@ -1,6 +1,6 @@
 // The charts: which there are, and when they are drawn.
 
-/** @import { Overview, Source } from "./types" */
+/** @import { Overview, Source, ThresholdCurve } from "./types" */
 /** @import { ChartContext } from "./chart_card.js" */
 
 import { agreementFigure } from "./chart_agreement.js";
@@ -52,12 +52,25 @@ export function chartsView(source) {
       classes.element,
     ),
   );
+  let curves = knownCurves(overview.charts.thresholds, "The maps of some images are being cut at every threshold …");
+  let curvesAsked = false;
+  /** Asks for the curves that are not in the overview when the charts are opened, which takes a server time. */
+  const askForCurves = async () => {
+    curvesAsked = true;
+    try {
+      curves = knownCurves([...overview.charts.thresholds, ...(await source.curves())], "");
+    } catch (error) {
+      curves = { ...curves, noCurves: `There are no curves over thresholds: ${error instanceof Error ? error.message : error}` };
+    }
+    redraw();
+  };
   // Of several wishes to draw that come while a drawing is under way, the last counts.
   let wanted = 0;
   const draw = async () => {
     const mine = ++wanted;
     if (!root.clientWidth) return;
-    const context = contextOf(overview);
+    if (!curvesAsked) void askForCurves();
+    const context = { ...contextOf(overview), ...curves };
     fillControls(context);
     classes.fill({ ...context, width: root.clientWidth });
     const plotly = await loadPlotly();
@@ -88,8 +101,17 @@ export function chartsView(source) {
 }
 
 /**
+ * @param {ThresholdCurve[]} curves
+ * @param {string} noCurves
+ * @returns {Pick<ChartContext, "curves" | "curveNames" | "noCurves">}
+ */
+function knownCurves(curves, noCurves) {
+  return { curves, curveNames: [...new Map(curves.map(({ number, title }) => [number, title]))], noCurves };
+}
+
+/**
  * @param {Overview} overview
- * @returns {Omit<ChartContext, "width">}
+ * @returns {Omit<ChartContext, "width" | "curves" | "curveNames" | "noCurves">}
  */
 function contextOf(overview) {
   const state = getState();
@@ -122,20 +144,23 @@ function contextOf(overview) {
  * @param {Overview} overview
  */
 function chartCards(overview) {
-  const cost = chartSelect("Cost", "cost", Object.entries(costNames).map(([name, title]) => [name, title.replace(" an image", "")]));
-  const curves = new Map(overview.charts.thresholds.map((curve) => [curve.number, curve.title]));
-  const curve = chartSelect("Curve of", "curve", [...curves]);
-  const judge = chartSelect("Box of", "judge", [["gt_known", "the label (GT-known)"], ["top1", "the first prediction (top-1)"]]);
+  const cost = chartSelect("Cost", "cost");
+  const curve = chartSelect("Curve of", "curve");
+  const judge = chartSelect("Box of", "judge");
+  /** @type {[string, string][]} */
+  const costs = Object.entries(costNames).map(([name, title]) => [name, title.replace(" an image", "")]);
+  /** @type {[string, string][]} */
+  const judges = [["gt_known", "the label (GT-known)"], ["top1", "the first prediction (top-1)"]];
   const sizes = "The protocol chooses no box an image, so there are no errors by size.";
   const instances = "The protocol chooses no box an image, so there are no errors by number of instances.";
   return {
     intervals: chartCard("intervals", "Methods, with 95% intervals", "A row for each method: the mark is the number, and the line is its interval over images. Open marks are baselines and sanity checks.", intervalFigure),
-    cost: chartCard("cost", "Number and cost", "Each mark is a method; along the dotted line no other method is both cheaper and better.", (context) => costFigure(context, /** @type {keyof typeof costNames} */ (cost.chosen())), cost.element),
-    thresholds: chartCard("thresholds", "Over thresholds", "Share of images that are right if each map is cut at a threshold. A high, wide top means that the choice of the threshold matters little.", (context) => thresholdFigure(context, curve.chosen()), curves.size > 1 ? curve.element : null),
+    cost: chartCard("cost", "Number and cost", "Each mark is a method; along the dotted line no other method is both cheaper and better.", (context) => costFigure(context, /** @type {keyof typeof costNames} */ (cost.chosen(costs))), cost.element),
+    thresholds: chartCard("thresholds", "Over thresholds", "Share of images that are right if each map is cut at a threshold. A high, wide top means that the choice of the threshold matters little.", (context) => thresholdFigure(context, curve.chosen(context.curveNames)), curve.element),
     ious: chartCard("ious", "Over IoU", "Share of images whose label's box has at least an IoU. Curves further to the right fit more tightly.", iouFigure),
     sizes: chartCard("sizes", "By size of the object", "The area of the largest box of the label as a fraction of the image, and n images in each bin.", (context) => binFigure(context, overview.charts.by_size, "area of the object, fraction of the image", sizes)),
     instances: chartCard("instances", "By number of instances", "The number of boxes of the label in an image, and n images in each bin.", (context) => binFigure(context, overview.charts.by_instances, "boxes of the label", instances)),
-    failures: chartCard("failures", "Why boxes fail", "Shares of hits and of each reason of a miss. A click shows the images.", (context) => failureFigure(context, judge.chosen()), judge.element),
+    failures: chartCard("failures", "Why boxes fail", "Shares of hits and of each reason of a miss. A click shows the images.", (context) => failureFigure(context, judge.chosen(judges)), judge.element),
     agreement: chartCard("agreement", "Which methods agree", "Images that both methods hit, in % of those that either hits. A click shows the images that the method of the row hits and that of the column misses.", agreementFigure),
   };
 }

@@ -12,6 +12,7 @@ export function keepingColumns(source) {
   return {
     ...source,
     index: keepingAnswers(() => source.index()),
+    curves: keepingAnswers(() => source.curves()),
     model: keepingAnswers((model) => source.model(model)),
     line: keepingAnswers((line) => source.line(line)),
   };

@@ -1,7 +1,7 @@
 // The data that `wsol-bench view` serves. All addresses are relative to that of the page, since the
 // secret in its path has to be in theirs.
 
-/** @import { Detail, ImageIndex, LineColumns, ModelColumns, Source } from "./types" */
+/** @import { Detail, ImageIndex, LineColumns, ModelColumns, Source, ThresholdCurve } from "./types" */
 
 import { decodeColumns, readOverview } from "./source.js";
 
@@ -14,6 +14,7 @@ export function serverSource() {
   return {
     overview: readOverview(),
     index: async () => /** @type {ImageIndex} */ (decodeColumns(await fetchJson("index.json"))),
+    curves: servedCurves,
     model: async (model) =>
       /** @type {ModelColumns} */ (decodeColumns(await fetchJson(`models/${model}.json`))),
     line: async (line) =>
@@ -23,6 +24,19 @@ export function serverSource() {
     thumbnail: (image) => `pictures/${image}.jpg?longest=384`,
     picture: (image) => `pictures/${image}.jpg?longest=1280`,
   };
+}
+
+/**
+ * The curves, which the server draws from the first request on.
+ *
+ * @returns {Promise<ThresholdCurve[]>}
+ */
+async function servedCurves() {
+  for (;;) {
+    const { curves } = await fetchJson("curves.json", "low");
+    if (curves) return curves;
+    await new Promise((done) => setTimeout(done, 500));
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 // The data that stand in the page's own file. Each lies in a <script type="application/json"> of its
 // own, which is parsed when it is asked for.
 
-/** @import { Detail, ImageIndex, LineColumns, ModelColumns, Overview, Source } from "./types" */
+/** @import { Detail, ImageIndex, LineColumns, ModelColumns, Overview, Source, ThresholdCurve } from "./types" */
 
 import { bytesOfBase64, inflateBytes } from "./bytes.js";
 
@@ -34,6 +34,7 @@ export function fileSource() {
   return {
     overview: readOverview(),
     index: async () => /** @type {ImageIndex} */ (decodeColumns(parseBlock("index"))),
+    curves: async () => /** @type {ThresholdCurve[]} */ (parseBlock("curves")),
     model: async (model) => /** @type {ModelColumns} */ (decodeColumns(parseBlock(`model-${model}`))),
     line: async (line) => /** @type {LineColumns} */ (decodeColumns(parseBlock(`line-${line}`))),
     image: async (image) => {

@@ -131,10 +131,7 @@ export interface OutcomeInfo {
 }
 
 export interface Charts {
-  /**
-   * Share of images that are right, by threshold: of lines under a sweep, and, in a report, of lines
-   * under one threshold, from a part of the page's images that is drawn without regard to outcomes.
-   */
+  /** Share of images that are right, by threshold, of lines under a sweep. */
   thresholds: ThresholdCurve[];
   /** Share of counted images whose label's box has at least an IoU, by IoU; of lines with one box. */
   ious: { line: number; ious: number[]; shares: number[] }[];
@@ -283,6 +280,11 @@ export interface Taps {
 export interface Source {
   overview: Overview;
   index(): Promise<ImageIndex>;
+  /**
+   * Curves over thresholds of lines under one threshold, from images that are drawn without regard to
+   * outcomes. A server needs some time for them.
+   */
+  curves(): Promise<ThresholdCurve[]>;
   model(model: number): Promise<ModelColumns>;
   line(line: number): Promise<LineColumns>;
   image(image: number): Promise<Detail>;
