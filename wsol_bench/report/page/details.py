@@ -116,7 +116,11 @@ class Details:
         }
 
     def of(
-        self, image: int, *, no_picture: str = "", watch: Callable[[int, LabelMap], object] | None = None
+        self,
+        image: int,
+        *,
+        no_picture: str = "",
+        watch: Callable[[int, LabelMap], object] | None = None,
     ) -> dict[str, Any]:
         """Everything of an image, as ``Detail``.
 
