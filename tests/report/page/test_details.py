@@ -3,13 +3,16 @@
 import base64
 import json
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from analyzed_runs import scenes
 
 import wsol_bench
 from wsol_bench.boxes.component import largest_component_box
 from wsol_bench.boxes.contours import contour_sweep
+from wsol_bench.datasets import MaskFiles
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.details import Details, StoredMap
 from wsol_bench.report.page.map_choice import MapChoice
@@ -148,6 +151,35 @@ class TestSweeps:
                     assert (row["iou"] >= 0.5) == hit
                 n_boxes += 1
         assert n_boxes >= 6
+
+
+class TestMasks:
+    """Under a protocol of pixels, the ground truth is a mask; the scenes' masks are rectangles."""
+
+    def test_it_is_that_of_the_scene(self, masked):
+        collection = Collection([masked.folder])
+        details = Details(collection)
+        for image, (size, _, boxes) in enumerate(scenes(6)):
+            expected = np.zeros(size, np.uint8)
+            if image == 0:
+                expected[-10:] = 255  # ignored, but for the object
+            for x0, y0, x1, y1 in boxes:
+                expected[y0:y1, x0:x1] = 1
+            [mask] = details.of(image)["masks"]
+            assert (mask["height"], mask["width"], mask["problem"]) == (*size, "")
+            found = np.frombuffer(zlib.decompress(base64.b64decode(mask["pack"])), np.uint8)
+            np.testing.assert_array_equal(found.reshape(size), expected)
+
+    def test_why_there_is_none_is_said(self, masked, tmp_path):
+        collection = Collection([masked.folder])
+        missing = MaskFiles((tmp_path / "gone.png",), None)
+        collection.images = replace(collection.images, masks=[missing] * len(collection.images))
+        [mask] = Details(collection).of(0)["masks"]
+        assert mask["pack"] == ""
+        assert str(tmp_path / "gone.png") in mask["problem"]
+
+    def test_under_a_protocol_of_boxes_there_is_none(self, details):
+        assert details.of(0)["masks"] == [None]
 
 
 class TestChoice:

@@ -9,18 +9,16 @@ import numpy as np
 import pytest
 from browser import serious_faults
 from page_boxes import modules_in
-from report_file import deflated, inflated
+from report_file import blocks_of, deflated, inflated, written
 
 from wsol_bench.boxes.component import largest_component_box
 from wsol_bench.geometry import box_iou
 from wsol_bench.metrics.failure_modes import failure_modes
-from wsol_bench.report.page.document import page_html
 from wsol_bench.report.page.file import write_report
 from wsol_bench.runs.stored_run import StoredRun
 from wsol_bench.scoring.upsampling import upsample
 
 HOSTILE = "<img src=x onerror='window.ran = 1'>"
-BLOCK = re.compile(r'<script type="application/json" id="([^"]+)">(.*?)</script>', re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +33,6 @@ def report(run, tmp_path_factory):
 def blocks(report):
     """The data of the page, by block."""
     return blocks_of(report)
-
-
-def blocks_of(report):
-    return {name: text for name, text in BLOCK.findall(report.read_text()) if name != "plotly"}
 
 
 @pytest.fixture(scope="module")
@@ -203,12 +197,6 @@ def test_back_leaves_the_large_view(explorer):
     page.locator("dialog.viewer").wait_for()
 
 
-def written(file, blocks):
-    """The file of a page with these data."""
-    file.write_text("".join(page_html("A page", blocks.items())), encoding="utf-8")
-    return file.as_uri()
-
-
 def test_the_slider_gives_the_boxes_of_python(blocks, run, opened, tmp_path):
     """Box and IoU at other thresholds are those that Python takes from the same map."""
     detail = inflated(blocks["image-3"])
@@ -308,17 +296,6 @@ def test_images_of_a_sweep_are_counted_or_held_out(blocks_of_sweep, swept, opene
         page.get_by_text(f"{n} of 10 images", exact=True).wait_for()
         options = page.get_by_role("combobox", name="Sort").locator("option").all_inner_texts()
         assert not any("IoU" in option for option in options)
-
-
-def test_pixels_have_no_box_and_no_iou(masked, opened, tmp_path):
-    write_report([masked.folder], tmp_path / "page.html")
-    image = masked.images["image_id"].iloc[0]
-    page = opened(f"{(tmp_path / 'page.html').as_uri()}#view=images&image={image}")
-    page.locator(".viewer:not(.waiting) .tile[aria-pressed]").nth(2).wait_for()
-    text = page.locator(".viewer").inner_text()
-    assert text.count("no box") == text.count("IoU") == 1
-    assert page.locator(".slider-value").first.inner_text() == ""
-    assert page.get_by_label("Threshold of boxes").is_disabled()
 
 
 def test_classes_are_chosen_by_key_and_click(explorer, run):
@@ -461,7 +438,7 @@ def test_images_are_kept_by_their_bytes(browser):
 
 def test_a_region_is_drawn_by_the_rule(browser):
     ask = """async (comparison) => {
-      const { regionOutline } = await import("http://page.test/shown_result.js");
+      const { regionOutline } = await import("http://page.test/outline.js");
       const outline = regionOutline(Float32Array.from([1, 1, 1, 1]), [2, 2], 1, comparison);
       const context = document.createElement("canvas").getContext("2d");
       context.lineWidth = 0.2;

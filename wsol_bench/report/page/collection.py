@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -18,6 +19,7 @@ from jaxtyping import Bool, Float32, Float64, Int32, Int64, Shaped, UInt8
 from wsol_bench.common.catalog import NETWORK_FREE
 from wsol_bench.common.progress import progress
 from wsol_bench.common.vocabulary import Sanity
+from wsol_bench.datasets import MaskFiles
 from wsol_bench.methods.network_free import network_free_methods
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.image_scores import ImageScores
@@ -41,7 +43,7 @@ _SANITY = tuple(f"{sanity}(" for sanity in get_args(Sanity))
 
 _IMAGE_COLUMNS = [
     *("image_id", "path", "height", "width", "label", "blacklisted", "n_label_boxes", "boxes"),
-    *("held_out", "status", "label_rank", "label_score"),
+    *("held_out", "status", "label_rank", "label_score", "masks", "ignore"),
 ]
 
 
@@ -57,6 +59,7 @@ class PageImages:
         share: area of the largest of these boxes as a fraction of the image.
         blacklisted: the flag of the table ``images``.
         paths: the image files.
+        masks: the mask files of each image's label; None in a data set without masks.
     """
 
     ids: list[str]
@@ -66,6 +69,7 @@ class PageImages:
     share: Float32[np.ndarray, " n"]
     blacklisted: Bool[np.ndarray, " n"]
     paths: list[str]
+    masks: list[MaskFiles | None]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -363,4 +367,10 @@ def _union(tables: Sequence[tuple[StoredRun, pd.DataFrame]], classes: _Classes) 
         share=np.nan_to_num(truth.largest_share).astype(np.float32),
         blacklisted=whole["blacklisted"].to_numpy(bool),
         paths=whole["path"].tolist(),
+        masks=[
+            MaskFiles(tuple(map(Path, masks)), Path(ignore) if ignore else None)
+            if len(masks)
+            else None
+            for masks, ignore in zip(whole["masks"], whole["ignore"], strict=True)
+        ],
     )

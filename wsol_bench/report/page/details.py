@@ -13,9 +13,11 @@ from jaxtyping import Float16, Float32
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import ImageError
 from wsol_bench.geometry import Placement
+from wsol_bench.images.masks import mask_of
 from wsol_bench.protocols.model import (
     BoxSweepProtocol,
     OneBoxProtocol,
+    PixelProtocol,
     Protocol,
 )
 from wsol_bench.protocols.sections import OneBoxScoring, OneBoxSection
@@ -157,6 +159,10 @@ class Details:
                 None if place is None else _truth(run.identity.protocol, truth, place)
                 for run, place in zip(runs, placements, strict=True)
             ],
+            "masks": [
+                None if place is None else _mask(run.identity.protocol, truth, place)
+                for run, place in zip(runs, placements, strict=True)
+            ],
             "pack": _packed(rows, self._deflate),
             "rows": [row.json for row in rows],
             "taps": self._taps(rows, placements),
@@ -231,7 +237,8 @@ class Details:
 
     def _truth(self, image: int) -> ImageTruth:
         images = self._collection.images
-        return ImageTruth(self._collection.classes[images.label[image]][0], images.boxes[image])
+        label = self._collection.classes[images.label[image]][0]
+        return ImageTruth(label, images.boxes[image], images.masks[image])
 
     def _add_box_of_sweep(self, row: _Row, map: LabelMap, protocol: Protocol) -> None:
         """Take the box of a label's map at its line's threshold, which a sweep does not keep."""
@@ -309,6 +316,19 @@ def _truth(protocol: Protocol, truth: ImageTruth, placement: Placement) -> list[
         return None
     boxes: list[list[float]] = truth_in_frame(truth, placement, protocol.scoring.frame).tolist()
     return boxes
+
+
+def _mask(protocol: Protocol, truth: ImageTruth, placement: Placement) -> dict[str, Any] | None:
+    """The mask that a protocol of pixels scores by, as ``Mask``; None under other protocols."""
+    if not isinstance(protocol, PixelProtocol) or truth.mask is None:
+        return None
+    height, width = placement.input
+    try:
+        mask = mask_of(truth.mask, placement)
+    except (ImageError, OSError) as error:
+        return {"height": height, "width": width, "pack": "", "problem": str(error)}
+    pack = base64.b64encode(zlib.compress(mask.tobytes(), 6)).decode()
+    return {"height": height, "width": width, "pack": pack, "problem": ""}
 
 
 def _one_box(protocol: BoxSweepProtocol, threshold: float) -> OneBoxProtocol:

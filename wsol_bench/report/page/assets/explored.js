@@ -23,6 +23,14 @@ export function hasIous(overview, line) {
 
 /**
  * @param {Overview} overview
+ * @returns {boolean} If true, no run has boxes: all protocols judge pixels.
+ */
+export function hasOnlyPixels({ runs }) {
+  return runs.every(({ kind }) => kind === "pixels");
+}
+
+/**
+ * @param {Overview} overview
  * @param {Readonly<State>} state
  * @returns {number} Model whose images are explored: that of the line, if the state names one.
  */

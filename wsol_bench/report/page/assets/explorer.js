@@ -116,7 +116,7 @@ export function explorerView(source) {
       { class: "explorer-results", "aria-label": "Images" },
       h("div", { class: "explorer-head" }, count, chips, h("div", { class: "explorer-tools" }, order.element, copyLinkButton())),
       overview.sampling && h("p", { class: "muted explorer-sampling" }, overview.sampling),
-      overlayLegend(),
+      overlayLegend(overview),
       empty,
       grid.element,
     ),

@@ -6,7 +6,7 @@
 
 import { h, replaceChildren } from "./dom.js";
 import { imageName, iouText, leastIouOf, shortWords } from "./explored.js";
-import { heatOfRow, placementOfRow, rowOfSlot } from "./loaded_image.js";
+import { heatOfRow, maskOfRow, placementOfRow, rowOfSlot } from "./loaded_image.js";
 import { drawOverlay, hitSign } from "./overlay.js";
 
 /**
@@ -294,6 +294,7 @@ function paintCard(overview, view, loaded, canvas, size) {
     opacity: state.opacity,
     region: null,
     truth: state.boxes ? detail.boxes : [],
+    mask: state.boxes ? maskOfRow(overview, loaded, row) : null,
     box: (state.boxes && detail.rows[row]?.box) || null,
     hit: outcome && outcome.name === "hit",
     named: false,

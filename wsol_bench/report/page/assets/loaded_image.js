@@ -1,16 +1,26 @@
 // An image with its maps, unpacked: what cards and the large view draw.
 
-/** @import { Detail, Overview, Rule, Source } from "./types" */
+/** @import { Detail, Mask, Overview, Rule, Source } from "./types" */
 
+import { bytesOfBase64, inflateBytes } from "./bytes.js";
 import { heatPicture } from "./heatmap.js";
 import { mapAt, unpackMaps, upsampledMap } from "./map.js";
+import { regionOutline } from "./outline.js";
 
 /**
  * @typedef {object} LoadedImage
- * @property {Detail} detail Without its pack, which is in `values`.
+ * @property {Detail} detail Without its pack, which is in `values`, and without its masks.
  * @property {Float32Array} values Values of all maps.
  * @property {Map<number, Float32Array>} large Maps at the size of the network's input, by row.
  * @property {Map<number, HTMLCanvasElement>} heats Heatmaps, by row.
+ * @property {(MaskOutline | null)[]} masks The ground-truth masks, by run, in pixels of the input.
+ */
+
+/**
+ * @typedef {object} MaskOutline
+ * @property {Path2D} object The edge of the object.
+ * @property {Path2D} ignored The edge of the pixels that count neither as object nor as background.
+ * @property {string} problem Why there is no mask; empty if there is one.
  */
 
 /**
@@ -21,7 +31,20 @@ import { mapAt, unpackMaps, upsampledMap } from "./map.js";
 export async function loadImage(source, image) {
   const detail = await source.image(image);
   const values = await unpackMaps(detail.pack);
-  return { detail: { ...detail, pack: "" }, values, large: new Map(), heats: new Map() };
+  const masks = await Promise.all(detail.masks.map((mask) => mask && maskOutline(mask)));
+  return { detail: { ...detail, pack: "", masks: [] }, values, large: new Map(), heats: new Map(), masks };
+}
+
+/**
+ * @param {Mask} mask
+ * @returns {Promise<MaskOutline>}
+ */
+async function maskOutline({ height, width, pack, problem }) {
+  if (problem) return { object: new Path2D(), ignored: new Path2D(), problem };
+  const mask = new Uint8Array(await inflateBytes(bytesOfBase64(pack)));
+  /** @param {number} kind */
+  const edgeOf = (kind) => regionOutline(Float32Array.from(mask, (value) => Number(value === kind)), [height, width], 0.5, "at_least");
+  return { object: edgeOf(1), ignored: edgeOf(255), problem };
 }
 
 /**
@@ -104,6 +127,16 @@ export function heatOfRow(overview, loaded, row) {
  */
 export function placementOfRow(overview, detail, row) {
   return detail.placements[overview.lines[detail.rows[row]?.line]?.run] ?? null;
+}
+
+/**
+ * @param {Overview} overview
+ * @param {LoadedImage} loaded
+ * @param {number} row
+ * @returns {MaskOutline | null} The mask that the row's map is scored by, if it is one.
+ */
+export function maskOfRow(overview, { detail, masks }, row) {
+  return masks[overview.lines[detail.rows[row]?.line]?.run] ?? null;
 }
 
 /**

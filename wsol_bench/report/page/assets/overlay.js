@@ -1,7 +1,8 @@
 // The marks over a picture: heatmap, region above the threshold, and boxes. Coordinates are pixels
 // of the original image, unless said otherwise.
 
-/** @import { Placement } from "./types" */
+/** @import { Overview, Placement } from "./types" */
+/** @import { MaskOutline } from "./loaded_image.js" */
 
 import { h, svg } from "./dom.js";
 import { heatLegend } from "./heatmap.js";
@@ -15,6 +16,7 @@ import { heatLegend } from "./heatmap.js";
  * @property {number} opacity Opacity of the heatmap where it is highest.
  * @property {Path2D | null} region Outline of the region that gives the box, in pixels of the input.
  * @property {number[][]} truth Ground-truth boxes.
+ * @property {MaskOutline | null} mask Outline of the ground-truth mask, in pixels of the input.
  * @property {number[] | null} box Predicted box.
  * @property {boolean | null} hit True for a box that is right; null if that is not defined.
  * @property {boolean} named If true, boxes carry their names.
@@ -92,14 +94,29 @@ function drawInput(context, scale, placement, overlay, size) {
     context.drawImage(overlay.heat, left, top, width, height);
     context.globalAlpha = 1;
   }
-  if (overlay.region) {
-    const outline = new Path2D();
-    outline.addPath(overlay.region, new DOMMatrix([x, 0, 0, y, left, top]));
-    for (const [ink, line] of /** @type {[string, number][]} */ ([["rgb(0 0 0 / 45%)", 2.5], ["rgb(255 255 255 / 85%)", 1]])) {
-      context.strokeStyle = ink;
-      context.lineWidth = line;
-      context.stroke(outline);
-    }
+  const matrix = new DOMMatrix([x, 0, 0, y, left, top]);
+  if (overlay.region) drawOutline(context, overlay.region, matrix, [["rgb(0 0 0 / 45%)", 2.5], ["rgb(255 255 255 / 85%)", 1]]);
+  if (!overlay.mask) return;
+  const line = size[0] > 300 ? 2 : 1.5;
+  drawOutline(context, overlay.mask.object, matrix, [[boxInk.halo, line + 2], [boxInk.truth, line]]);
+  context.setLineDash([1.5 * line, 1.5 * line]);
+  drawOutline(context, overlay.mask.ignored, matrix, [[boxInk.halo, line + 1], [boxInk.none, line]]);
+  context.setLineDash([]);
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Path2D} path
+ * @param {DOMMatrix} matrix From the path's pixels to those of the page.
+ * @param {[string, number][]} strokes Inks and widths, one above the other.
+ */
+function drawOutline(context, path, matrix, strokes) {
+  const outline = new Path2D();
+  outline.addPath(path, matrix);
+  for (const [ink, line] of strokes) {
+    context.strokeStyle = ink;
+    context.lineWidth = line;
+    context.stroke(outline);
   }
 }
 
@@ -163,15 +180,19 @@ function drawTag(context, box, text, ink, side) {
 }
 
 /**
+ * @param {Overview} overview
  * @returns {HTMLElement} The meaning of the marks on pictures.
  */
-export function overlayLegend() {
+export function overlayLegend({ runs }) {
+  const item = (/** @type {string} */ ink, /** @type {string} */ dash, /** @type {string} */ words) =>
+    h("span", { class: "legend-item" }, legendBox(ink, dash), words);
+  const kinds = new Set(runs.map(({ kind }) => kind));
   return h(
     "p",
     { class: "legend" },
-    h("span", { class: "legend-item" }, legendBox(boxInk.truth, ""), "ground truth"),
-    h("span", { class: "legend-item" }, legendBox(boxInk.hit, "4 2.5"), "✓ box that hits"),
-    h("span", { class: "legend-item" }, legendBox(boxInk.miss, "4 2.5"), "✕ box that misses"),
+    item(boxInk.truth, "", "ground truth"),
+    kinds.delete("pixels") && item(boxInk.none, "2 2", "ignored"),
+    kinds.size > 0 && [item(boxInk.hit, "4 2.5", "✓ box that hits"), item(boxInk.miss, "4 2.5", "✕ box that misses")],
     heatLegend(),
   );
 }

@@ -5,6 +5,7 @@
 /** @import { State } from "./state.js" */
 
 import { h } from "./dom.js";
+import { hasOnlyPixels } from "./explored.js";
 import { whyNoThreshold } from "./shown_result.js";
 import { getState, setState } from "./state.js";
 
@@ -16,7 +17,7 @@ export function thresholdControls(overview) {
   const why = h("p", { class: "muted slider-why" });
   const opacity = h("input", { type: "range", min: "0", max: "1", step: "0.05", "aria-label": "Opacity of the heatmap" });
   const percent = h("output", { class: "slider-value" });
-  const [heat, boxes] = [toggleButton("Heatmap", "h", "heat"), toggleButton("Boxes", "b", "boxes")];
+  const [heat, boxes] = [toggleButton("Heatmap", "h", "heat"), toggleButton(hasOnlyPixels(overview) ? "Mask" : "Boxes", "b", "boxes")];
   slider.addEventListener("input", () => setState({ threshold: Number(slider.value) }));
   own.addEventListener("click", () => setState({ threshold: -1 }));
   opacity.addEventListener("input", () => setState({ opacity: Number(opacity.value) }));

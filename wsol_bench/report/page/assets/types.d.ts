@@ -222,12 +222,24 @@ export interface Detail {
   /** By run: ground-truth boxes in the protocol's frame; null if there is none, or not in the run. */
   truth: (number[][] | null)[];
   rows: DetailRow[];
+  /** By run: the mask that a protocol of pixels scores by; null under others, and if not in the run. */
+  masks: (Mask | null)[];
   /** Bytes of all maps of `rows`: little-endian float16, deflated (zlib) and in base64. */
   pack: string;
   /** By run: weights of interpolation along an axis, by "before>after". */
   taps: Record<string, Taps>[];
   /** Why there is no picture; empty if there is one. */
   no_picture: string;
+}
+
+/** The mask of the label, in pixels of the network's input. */
+export interface Mask {
+  height: number;
+  width: number;
+  /** One byte a pixel, deflated (zlib) and in base64: 1 is object, 0 background, 255 ignored. */
+  pack: string;
+  /** Why it cannot be read; empty if it can. */
+  problem: string;
 }
 
 export interface Placement {

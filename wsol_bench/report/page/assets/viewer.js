@@ -7,10 +7,10 @@
 /** @import { State } from "./state.js" */
 
 import { h, replaceChildren } from "./dom.js";
-import { exploredLines, imageName, iouText, shortWords } from "./explored.js";
+import { exploredLines, hasOnlyPixels, imageName, iouText, shortWords } from "./explored.js";
 import { copyLinkButton } from "./explorer_buttons.js";
 import { addShortcuts } from "./keys.js";
-import { forgetLarge, rowOfSlot } from "./loaded_image.js";
+import { forgetLarge, maskOfRow, rowOfSlot } from "./loaded_image.js";
 import { countText, modelTitle } from "./numbers.js";
 import { hitSign, overlayLegend } from "./overlay.js";
 import { shownResult } from "./shown_result.js";
@@ -46,7 +46,7 @@ export function imageViewer(source, loader, onClosed) {
   const body = h(
     "div",
     { class: "viewer-body" },
-    h("section", { class: "viewer-main", "aria-label": "Image" }, notice, stage, overlayLegend(), controls.element, numbers),
+    h("section", { class: "viewer-main", "aria-label": "Image" }, notice, stage, overlayLegend(overview), controls.element, numbers),
     h(
       "section",
       { class: "viewer-side", "aria-label": "Classes and methods", tabindex: "0" },
@@ -163,7 +163,7 @@ export function imageViewer(source, loader, onClosed) {
       index.ids[image],
       words.wnid,
       `${index.width[image]} × ${index.height[image]}`,
-      countText(index.n_boxes[image], "box", "boxes"),
+      !hasOnlyPixels(overview) && countText(index.n_boxes[image], "box", "boxes"),
       index.n_boxes[image] > 0 && `object ${(100 * index.size[image]).toFixed(0)}% of the image`,
       index.blacklisted[image] && "blacklisted",
       view?.model.held_out[image] && "held out for thresholds",
@@ -198,7 +198,8 @@ export function imageViewer(source, loader, onClosed) {
     const row = rowOfSlot(loaded.detail, view.line, state.slot);
     const shown = resultOf(loaded, view.line, state, true);
     picture.paint(overview, index, loaded, row, shown, state);
-    replaceChildren(result, ...resultLine(overview, view.line, shown, index.classes));
+    const problem = maskOfRow(overview, loaded, row)?.problem;
+    replaceChildren(result, ...resultLine(overview, view.line, shown, index.classes), problem && h("span", { class: "muted" }, `There is no mask: ${problem}`));
     const ofClasses = [image, state.slot, view.line].join();
     if (classesShown !== ofClasses) {
       classesShown = ofClasses;

@@ -8,7 +8,7 @@
 import { h } from "./dom.js";
 import { imageName, iouText } from "./explored.js";
 import { fittedSize } from "./grid.js";
-import { heatOfRow, placementOfRow } from "./loaded_image.js";
+import { heatOfRow, maskOfRow, placementOfRow } from "./loaded_image.js";
 import { fewDigits } from "./numbers.js";
 import { drawOverlay, hitSign } from "./overlay.js";
 import { setState } from "./state.js";
@@ -137,6 +137,7 @@ export function overlaidPicture(source, quality) {
         opacity: state.opacity,
         region: state.boxes ? (result?.region ?? null) : null,
         truth: state.boxes ? detail.boxes : [],
+        mask: state.boxes ? maskOfRow(overview, loaded, row) : null,
         box: (state.boxes && result?.box) || null,
         hit: result?.hit ?? null,
         named: large,
