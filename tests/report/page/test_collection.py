@@ -1,6 +1,7 @@
 """The collection of runs that a page shows: images, models, lines and their outcomes."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import wsol_bench
 from wsol_bench.errors import RunError
 from wsol_bench.metrics.failure_modes import failure_modes
 from wsol_bench.report.analysis import analyze
+from wsol_bench.report.page.charts import charts
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.outcomes import NOT_DEFINED, OUTCOMES
 from wsol_bench.runs.stored_run import StoredRun
@@ -61,7 +63,8 @@ class TestImages:
         assert set(both.lines[0].gt_known[3:]) == {NOT_DEFINED}
 
     def test_runs_that_differ_in_the_truth_of_an_image_are_refused(self, run, tmp_path):
-        other = StoredRun(run.folder.path)
+        shutil.copytree(run.folder.path, tmp_path / "other")
+        other = StoredRun(tmp_path / "other")
         identity = other.identity.model_copy(
             update={"dataset": other.identity.dataset.model_copy(update={"fingerprint": "other"})}
         )
@@ -80,6 +83,12 @@ class TestImages:
         other.arrow = moved
         with pytest.raises(RunError, match="differ in the ground truth of"):
             Collection([run.folder, other])
+
+    def test_a_run_that_is_given_twice_is_refused(self, run, tmp_path):
+        (tmp_path / "link").symlink_to(run.folder.path)
+        again = StoredRun(tmp_path / "link")
+        with pytest.raises(RunError, match="run: expected each run once, found it 2 times"):
+            Collection([run.folder, again])
 
 
 class TestModels:
@@ -113,6 +122,36 @@ class TestOutcomes:
             first = of_line[of_line["rank"] == 1]
             if len(first):
                 assert named(line.top1) == first.loc[collection.images.ids, "mode"].tolist()
+
+    def test_of_the_first_prediction_the_iou_is_that_of_its_row(self, collection, run):
+        for line in collection.lines:
+            rows = run.rows[(run.rows["method"] == line.method) & (run.rows["rank"] == 1)]
+            if not len(rows):
+                assert np.isnan(line.top1_iou).all()
+                continue
+            expected = rows.set_index("image_id").loc[collection.images.ids, "iou"]
+            np.testing.assert_allclose(line.top1_iou, expected, rtol=1e-6)
+
+    def test_boxes_that_come_from_no_map_have_no_threshold(self, experiment, swept):
+        protocol = {"name": "choe-2020-v2", "box": {"threshold": {"step": 0.1}}}
+        for changes, threshold in (({}, 0.15), ({"protocol": protocol}, None)):
+            methods = ["cam", "center_box"]
+            run = wsol_bench.run({**experiment, "methods": methods, "limit": 4, **changes})
+            collection = Collection([run.folder])
+            cam, center = collection.lines
+            assert cam.threshold == (threshold or run.summary["max_box_acc_threshold"][0])
+            assert center.threshold is None
+            assert (center.gt_known != NOT_DEFINED).all()
+            curves = charts(collection)["thresholds"]
+            assert {c["line"]: c["best"] is None for c in curves} == (
+                {0: False, 1: True} if changes else {}
+            )
+
+    def test_a_threshold_that_is_selected_is_that_of_the_summary(self, of_sweep, swept):
+        for line, selected in zip(
+            of_sweep.lines, swept.summary["selected_threshold_iou50"], strict=True
+        ):
+            assert line.selected == selected
 
     def test_the_share_of_hits_is_the_summary_s(self, collection, run):
         for line, (_, summary) in zip(collection.lines, run.summary.iterrows(), strict=True):
@@ -204,6 +243,6 @@ def test_nothing_of_a_line_is_large(collection):
     """50,000 images x 30 methods must fit into memory."""
     [line, *_] = collection.lines
     arrays = [value for value in vars(line).values() if isinstance(value, np.ndarray)]
-    assert sum(array.itemsize for array in arrays) <= 8
+    assert sum(array.itemsize for array in arrays) <= 12
     assert dataclasses.is_dataclass(line)
     assert isinstance(line.details["by_class"], pd.DataFrame)

@@ -114,6 +114,28 @@ def test_taps_upsample_as_the_protocol_does(details, run):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("image", IMAGES)
+def test_outcomes_are_those_of_the_line(details, collection, image):
+    found = set()
+    for row in details.of(image)["rows"]:
+        line = collection.lines[row["line"]]
+        codes = line.gt_known if row["is_label"] else line.top1
+        has_one = (row["is_label"] or row["rank"] == 1) and codes[image] != 255
+        assert row["outcome"] == (codes[image] if has_one else None)
+        found.add(row["outcome"])
+    assert None in found and len(found) > 1
+
+
+def test_images_on_which_a_threshold_is_selected_have_no_outcome(swept):
+    collection = Collection([swept.folder])
+    details = Details(collection)
+    [model] = collection.models
+    for image, held_out in enumerate(model.held_out):
+        labels = [row for row in details.of(image)["rows"] if row["is_label"]]
+        assert {row["outcome"] is None for row in labels} == {held_out}
+    assert 0 < model.held_out.sum() < len(model.held_out)
+
+
 class TestSweeps:
     """A sweep keeps no box: the page gets that of the label's map at the line's threshold."""
 

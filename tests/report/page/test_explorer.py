@@ -90,6 +90,17 @@ def test_all_images_are_shown_with_the_run_s_iou(explorer, run):
         assert (iou[image] >= 0.5) == text.endswith(", hit")
 
 
+def test_judged_by_top1_the_iou_is_that_of_the_first_prediction(blocks, opened, tmp_path):
+    line = json.loads(blocks["line-0"])
+    ious = np.linspace(0.9, 0.0, 10, dtype=np.float32)
+    line["top1_iou"]["data"] = base64.b64encode(ious.tobytes()).decode()
+    address = written(tmp_path / "page.html", {**blocks, "line-0": json.dumps(line)})
+    page = opened(f"{address}#view=images&judge=top1&sort=iou")
+    page.locator(".card").nth(9).wait_for()
+    shown = [float(re.search(r"IoU (\d\.\d+)", text)[1]) for text in texts(page)]
+    assert shown == pytest.approx(np.sort(ious), abs=0.006)
+
+
 def test_filters_and_orders_are_in_the_address(explorer, run):
     page = explorer()
     page.get_by_role("combobox", name="Method").select_option("center_gaussian")
@@ -251,8 +262,10 @@ NOTHING = {"box": None, "iou": None, "map": None, "no_map": "There is no map her
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [
-        ({"status": "no_box", "iou": 0.0}, "✕ no box"),
-        ({"status": "constant", "iou": 0.0}, "✕ no box"),
+        ({"status": "no_box", "iou": 0.0, "outcome": 2}, "✕ no box"),
+        ({"status": "constant", "iou": 0.0, "outcome": 2}, "✕ no box"),
+        ({"status": "box", "iou": None, "outcome": 0}, "✓ hit"),
+        ({"status": "box", "iou": 0.7, "outcome": None}, "not judged"),
         ({"status": "missing"}, "✕ no map or box was given: a miss"),
         ({"status": "not_applicable"}, "not applicable"),
     ],
@@ -264,24 +277,19 @@ def test_a_row_without_a_box_says_why(changes, verdict, blocks, opened, tmp_path
     assert "There is no map here." in page.locator(".viewer-result").inner_text()
 
 
-@pytest.mark.parametrize(("outcome", "verdict"), [("hit", "✓ hit"), ("miss", "✕ miss"), ("", "")])
+@pytest.mark.parametrize(
+    ("outcome", "verdict"), [("hit", "✓ hit"), ("miss", "✕ miss"), ("", "not judged")]
+)
 def test_under_a_sweep_a_box_that_is_not_stored_is_no_missing_box(
     outcome, verdict, blocks_of_sweep, opened, tmp_path
 ):
     names = [each["name"] for each in json.loads(blocks_of_sweep["overview"])["outcomes"]]
-    line = json.loads(blocks_of_sweep["line-0"])
-    codes = bytearray(base64.b64decode(line["gt_known"]["data"]))
-    codes[3] = names.index(outcome) if outcome else 255
-    line["gt_known"]["data"] = base64.b64encode(codes).decode()
-    blocks = {**blocks_of_sweep, "line-0": json.dumps(line)}
-    changes = {**NOTHING, "status": "swept"}
-    page = opened_large(blocks, changes, opened, tmp_path)
-    if verdict:
-        page.locator(f".viewer-result .verdict:text-is('{verdict}')").wait_for()
-        page.locator(f".tile-result:has-text('{verdict}')").first.wait_for()
-    page.wait_for_timeout(100)
+    code = names.index(outcome) if outcome else None
+    changes = {**NOTHING, "status": "swept", "outcome": code}
+    page = opened_large(blocks_of_sweep, changes, opened, tmp_path)
+    page.locator(f".viewer-result .verdict:text-is('{verdict}')").wait_for()
+    page.locator(f".tile-result:has-text('{verdict}')").first.wait_for()
     assert "no box" not in page.locator(".viewer").inner_text()
-    assert page.locator(".viewer-result .verdict").count() == bool(verdict)
     assert "at each method's best threshold" in page.locator(".slider-why").inner_text()
 
 

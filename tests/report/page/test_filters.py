@@ -69,9 +69,10 @@ def random_columns(n, seed=0):
         table[f"counted_{line}"] = random.integers(0, 3, n) > 0
         for judge in ("gt_known", "top1"):
             table[f"{judge}_{line}"] = random.choice([0, 0, 1, 2, 3, UNDEFINED], n)
-        table[f"iou_{line}"] = np.where(
-            random.random(n) < 0.5, random.choice(few, n), random.random(n)
-        )
+        for name in ("iou", "top1_iou"):
+            table[f"{name}_{line}"] = np.where(
+                random.random(n) < 0.5, random.choice(few, n), random.random(n)
+            )
     reals = table.select_dtypes("float64").columns
     return table.astype(dict.fromkeys(reals, np.float32))
 
@@ -103,6 +104,7 @@ def as_columns(table):
                 "gt_known": column("u8", table[f"gt_known_{line}"]),
                 "top1": column("u8", table[f"top1_{line}"]),
                 "iou": column("f32", table[f"iou_{line}"]),
+                "top1_iou": column("f32", table[f"top1_iou_{line}"]),
                 "counted": column("u8", table[f"counted_{line}"].astype(int)),
             }
             for line in range(3)
@@ -151,12 +153,13 @@ def expected(table, query):
     if query["outcomes"]:
         kept = kept[outcome.isin(query["outcomes"])]
     name, _, down = query["sort"].partition("-")
+    iou = "top1_iou" if query["judge"] == "top1" else "iou"
     key = {
         "": pd.Series(0, kept.index),
-        "iou": kept[f"iou_{query['line']}"],
+        "iou": kept[f"{iou}_{query['line']}"],
         "confidence": kept["label_score"],
         "size": kept["size"].where(kept["n_boxes"] > 0),
-        "difference": kept[f"iou_{query['a']}"] - kept[f"iou_{query['b']}"]
+        "difference": kept[f"{iou}_{query['a']}"] - kept[f"{iou}_{query['b']}"]
         if min(query["a"], query["b"]) >= 0
         else pd.Series(0, kept.index),
     }[name]

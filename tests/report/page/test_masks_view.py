@@ -36,7 +36,7 @@ def test_pixels_have_no_box_and_no_iou(report, masked, opened):
 WHITE = """([canvas, lines]) => {
   const { width, height } = canvas;
   const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-  const isWhite = (x, y) => data.slice(4 * (y * width + x)).slice(0, 4).every((value) => value > 200);
+  const isWhite = (x, y) => data.slice(4 * (y * width + x)).slice(0, 4).every((n) => n > 200);
   return lines.map(([x0, y0, x1, y1]) => {
     const whites = Array.from({ length: 50 }, (_, n) => {
       const x = Math.floor(((x0 + (n * (x1 - x0)) / 49) * width) / 224);

@@ -13,6 +13,7 @@ from wsol_bench.errors import ConfigError
 from wsol_bench.report.page.charts import charts
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.marks import marks_of
+from wsol_bench.report.page.numbers import title_of
 from wsol_bench.report.page.overview import overview
 from wsol_bench.runs.merge import merge
 from wsol_bench.runs.published import published_by
@@ -65,6 +66,15 @@ def test_every_number_is_described(page, of_sweep):
             assert number["title"] and number["meaning"].endswith("."), number
 
 
+def test_numbers_at_a_selected_threshold_are_called_as_those_at_the_best(of_sweep):
+    titles = {number["name"]: number["title"] for number in of_sweep["numbers"]}
+    assert titles["selected_box_acc"] == "MaxBoxAcc at selected threshold"
+    assert titles["selected_box_acc_v2"] == "MaxBoxAccV2 at selected threshold"
+    assert titles["selected_box_acc_iou30"] == "box acc, IoU 30% at selected threshold"
+    assert title_of("selected_top1_loc") == "max top-1 loc acc at selected threshold"
+    assert title_of("pixel_roc_auc") == "pixel ROC AUC"
+
+
 def test_errors_are_better_if_lower(page):
     better = {number["name"]: number["better"] for number in page["numbers"]}
     assert (better["top1_loc_error"], better["mean_iou"]) == ("lower", "higher")
@@ -96,8 +106,9 @@ class TestMarks:
         for n, p in zip(others, expected, strict=True):
             mark = marks[n, "gt_known_loc_error"]
             assert mark.p == pytest.approx(p)
-            assert mark.mark == ("tied" if p >= 0.05 else None)
-        assert {marks[n, "gt_known_loc_error"].mark for n in others} == {"tied", None}
+            is_equal = hits[n].mean() == hits[best].mean()
+            assert mark.mark == ("best" if is_equal else "tied" if p >= 0.05 else None)
+        assert {marks[n, "gt_known_loc_error"].mark for n in others} == {"best", "tied", None}
 
     def test_baselines_are_not_marked(self, collection):
         marks = marks_of(collection)
@@ -110,11 +121,11 @@ class TestMarks:
 
 @pytest.fixture(scope="module")
 def rng_hits(collection):
-    """The collection with made-up hits of four methods on 60 images, and these hits."""
+    """The collection with made-up hits of five methods on 60 images, and these hits."""
     from wsol_bench.metrics.number import Number
 
     rng = np.random.default_rng(1)
-    hits = rng.random((4, 60)) < np.array([0.9, 0.85, 0.5, 0.2])[:, None]
+    hits = rng.random((5, 60)) < np.array([0.9, 0.85, 0.8, 0.5, 0.2])[:, None]
     ids = np.array([f"{n}" for n in range(60)], dtype=object)
     first = collection.lines[0]
     lines = []

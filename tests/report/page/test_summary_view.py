@@ -251,7 +251,8 @@ def test_the_csv_holds_the_data(page):
 
 def test_markdown_keeps_names_as_they_are(page):
     lines = copied(page, "Markdown").splitlines()
-    assert lines[0].startswith("| model | kind | method | layer | loc error (%) | mean iou (%) |")
+    titles = "model | kind | method | layer | top1 cls error (%) | loc error (%) | mean iou (%)"
+    assert lines[0].startswith(f"| {titles} |")
     cells = {line.count("|") for line in lines[:11]}
     assert len(cells) == 1
     kinds = [line.split(" | ")[1] for line in lines[2:11]]

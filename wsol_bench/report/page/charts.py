@@ -53,8 +53,10 @@ def _threshold_curves(number: int, line: Line) -> Iterator[dict[str, Any]]:
             "title": title_of(name),
             "thresholds": _rounded(thresholds[shown]),
             "shares": _rounded(means[shown]),
-            "best": float(thresholds[means.argmax()]),
-            "selected": None if chosen is None else float(thresholds[chosen.argmax()]),
+            "best": None if line.threshold is None else float(thresholds[means.argmax()]),
+            "selected": None
+            if chosen is None or line.threshold is None
+            else float(thresholds[chosen.argmax()]),
             "of": f"{n_images} images",
         }
 

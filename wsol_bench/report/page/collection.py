@@ -20,6 +20,7 @@ from wsol_bench.common.catalog import NETWORK_FREE
 from wsol_bench.common.progress import progress
 from wsol_bench.common.vocabulary import Sanity
 from wsol_bench.datasets import MaskFiles
+from wsol_bench.errors import RunError
 from wsol_bench.methods.network_free import network_free_methods
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.image_scores import ImageScores
@@ -115,11 +116,12 @@ class Line:
         intervals: the interval of each of them, by name.
         curves: the share of hits at each threshold, by the name of the number.
         details: tables of why and where its boxes fail, by name; see ``Scoring.details``.
-        threshold: the threshold of its boxes and outcomes; None under a protocol of pixels, or if
-            it has none.
+        threshold: the threshold of its boxes and outcomes; None if they depend on none.
+        selected: the threshold that a sweep selects on other images for the same boxes; None
+            without a selection.
         gt_known, top1: the position in ``OUTCOMES`` of the outcome of the label's box, and of the
             first prediction's; ``NOT_DEFINED`` for none.
-        iou: the IoU of the label's box; NaN for none.
+        iou, top1_iou: the IoU of the label's box, and of the first prediction's; NaN for none.
         counted: whether its errors or accuracies count the image.
         complete: whether each counted image has an outcome of its label; see ``Outcomes``.
     """
@@ -134,9 +136,11 @@ class Line:
     curves: dict[str, Curve]
     details: dict[str, pd.DataFrame]
     threshold: float | None
+    selected: float | None
     gt_known: UInt8[np.ndarray, " n"]
     top1: UInt8[np.ndarray, " n"]
     iou: Float32[np.ndarray, " n"]
+    top1_iou: Float32[np.ndarray, " n"]
     counted: Bool[np.ndarray, " n"]
     complete: bool
 
@@ -163,6 +167,11 @@ class Collection:
     def __init__(self, runs: Sequence[StoredRun], *, seed: int = 0) -> None:
         for run in runs:
             run.require_finished()
+        paths = [run.path.resolve() for run in runs]
+        if twice := [
+            str(run.path) for run, path in zip(runs, paths, strict=True) if paths.count(path) > 1
+        ]:
+            raise RunError(f"{twice[0]}: expected each run once, found it {len(twice)} times")
         self.runs = tuple(runs)
         self.seed = seed
         self._classes = _Classes(self.runs)
@@ -239,6 +248,9 @@ class Collection:
         stored = self.runs[run]
         numbers = numbers_of(method, stored)
         outcomes = outcomes_of(scores, numbers, stored.scoring.least_iou, stored.identity.protocol)
+        # Boxes that come from no map are the same at every threshold.
+        source = stored.identity.sources.get(names["method"])
+        has_threshold = source is None or source.gives != "boxes"
         self.lines.append(
             Line(
                 model=model,
@@ -253,10 +265,12 @@ class Collection:
                 },
                 curves=curves_of(numbers),
                 details=details_of(method, stored, numbers),
-                threshold=outcomes.threshold,
+                threshold=outcomes.threshold if has_threshold else None,
+                selected=outcomes.selected if has_threshold else None,
                 gt_known=scattered.of(outcomes.gt_known, NOT_DEFINED),
                 top1=scattered.of(outcomes.top1, NOT_DEFINED),
                 iou=scattered.of(outcomes.iou.astype(np.float32), np.nan),
+                top1_iou=scattered.of(outcomes.top1_iou.astype(np.float32), np.nan),
                 counted=scattered.of(outcomes.counted, False),
                 complete=outcomes.complete,
             )

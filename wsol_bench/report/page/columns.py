@@ -41,5 +41,5 @@ def line_columns(
 ) -> dict[str, Any]:
     """The results of a line on the chosen images, as ``LineColumns``."""
     line = collection.lines[number]
-    names = ("gt_known", "top1", "iou", "counted")
+    names = ("gt_known", "top1", "iou", "top1_iou", "counted")
     return {name: encoded(getattr(line, name)[chosen]) for name in names}

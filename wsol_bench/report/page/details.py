@@ -23,6 +23,7 @@ from wsol_bench.protocols.model import (
 from wsol_bench.protocols.sections import OneBoxScoring, OneBoxSection
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.encoding import finite
+from wsol_bench.report.page.outcomes import NOT_DEFINED
 from wsol_bench.report.page.recent_parts import RecentParts
 from wsol_bench.report.page.taps import encoded_taps
 from wsol_bench.runs.schema import ROW_KEYS
@@ -197,7 +198,7 @@ class Details:
             is_label = line["class"] == label
             stored = maps.get((line["method"], line["layer"], line["rank"]))
             yield _Row(
-                self._json(model, line, is_label),
+                self._json(image, model, line, is_label),
                 None if stored is None else _stored_map(stored, is_label),
             )
 
@@ -208,7 +209,7 @@ class Details:
         ).to_pylist()
         return lines
 
-    def _json(self, model: int, line: dict[str, Any], is_label: bool) -> dict[str, Any]:
+    def _json(self, image: int, model: int, line: dict[str, Any], is_label: bool) -> dict[str, Any]:
         """A line of the table ``rows`` as ``DetailRow``, without its map."""
         box = [line[name] for name in _BOX]
         values = (
@@ -220,14 +221,19 @@ class Details:
                 if name not in _NO_VALUES and isinstance(value, float) and finite(value) is not None
             }
         )
+        number = self._line[model, line["method"], line["layer"]]
+        results = self._collection.lines[number]
+        outcomes = results.gt_known if is_label else results.top1
+        has_outcome = (is_label or line["rank"] == 1) and outcomes[image] != NOT_DEFINED
         return {
-            "line": self._line[model, line["method"], line["layer"]],
+            "line": number,
             "rank": line["rank"],
             "class": line["class"],
             "words": self._collection.words(line["class"]),
             "is_label": is_label,
             "score": finite(line["score"]),
             "status": line["status"],
+            "outcome": int(outcomes[image]) if has_outcome else None,
             "box": box if all(finite(edge) is not None for edge in box) else None,
             "iou": finite(line.get("iou", np.nan)),
             "map": None,

@@ -76,7 +76,7 @@ def _how_sampled(sample: Sample, seen: dict[str, Any], seed: int) -> str:
     )
     return (
         f"{n_chosen:,} of {n_of:,} images are on this page, drawn by seed {seed}, {whose}. The "
-        "summary and the charts are of all images."
+        "summary and the charts are of all images, unless a chart says otherwise."
     )
 
 

@@ -19,8 +19,9 @@ class Mark(NamedTuple):
     """The result of a comparison of a number with that of the best method.
 
     Attributes:
-        mark: ``best``, ``tied`` (the corrected p is 0.05 or more), or None.
-        p: the corrected p; None for the best, and where too few images are there for a test.
+        mark: ``best`` (equal methods all are), ``tied`` (the corrected p is 0.05 or more), or None.
+        p: the corrected p of the test against the first of the best; None for that one itself, and
+            where too few images are there for a test.
     """
 
     mark: Literal["best", "tied"] | None = None
@@ -75,6 +76,9 @@ def _marks_of_number(
             raw[place] = paired_test(pair, collection.seed)["p"]
     marks = {(best, name): Mark("best")}
     for line, p in zip(others, holm(raw).tolist(), strict=True):
-        if not np.isnan(p):
+        is_tested = not np.isnan(p)
+        if values[line] == values[best]:
+            marks[line, name] = Mark("best", p if is_tested else None)
+        elif is_tested:
             marks[line, name] = Mark("tied" if p >= _LEVEL else None, p)
     return marks

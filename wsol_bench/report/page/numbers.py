@@ -50,13 +50,15 @@ _OF_PROTOCOLS = (
         r"Share of images whose box has an IoU of at least \1%, at the best threshold.",
     ),
     (
-        r"selected_(\w+)",
-        r"\1 at selected threshold",
-        r"The number \1 at the threshold that is best for other images.",
+        r"max_top(\d)_loc",
+        r"max top-\1 loc acc",
+        r"Share of images for which one of the first \1 predictions has the right class and a box "
+        r"that is a hit, at the threshold that is best for them.",
     ),
     (r"px_ap", r"PxAP", r"Area under the precision-recall curve of all pixels of all images."),
     (r"p_iou", r"pIoU", r"Largest IoU of the maps, cut at one threshold, with the masks."),
 )
+_ABBREVIATIONS = {"iou": "IoU", "roc": "ROC", "auc": "AUC"}
 # Beside those that a screen shows.
 _SHOWN = {*SHOWN_NUMBERS, "top1_cls_error", "top5_cls_error", "box_acc_area"}
 
@@ -90,5 +92,12 @@ def _described(name: str) -> tuple[str, str]:
     for pattern, title, meaning in _OF_PROTOCOLS:
         if found := re.fullmatch(pattern, name):
             return found.expand(title), found.expand(meaning)
+    if selected := re.fullmatch(r"selected_(\w+)", name):
+        title = title_of(f"max_{selected[1]}")
+        return (
+            f"{title} at selected threshold",
+            f"{title}, but at the threshold that is best for other images.",
+        )
     described = METRICS.describe(name)
-    return name.replace("_", " ").replace("iou", "IoU"), described.summary if described else ""
+    words = (_ABBREVIATIONS.get(word, word) for word in name.split("_"))
+    return " ".join(words), described.summary if described else ""

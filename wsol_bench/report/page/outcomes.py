@@ -37,18 +37,22 @@ class Outcomes(NamedTuple):
 
     Attributes:
         threshold: the threshold that they belong to; None for none.
+        selected: the threshold that is selected on other images; None without a selection.
         gt_known, top1: the outcome of the label's box, and of the first prediction's, as positions
             in ``OUTCOMES``; ``NOT_DEFINED`` for none.
-        iou: the best IoU of the label's box with the ground truth; NaN for none.
+        iou, top1_iou: the best IoU of the label's box, and of the first prediction's, with the
+            ground truth; NaN for none.
         counted: whether the method's errors or accuracies count the image.
         complete: whether each image that is counted has an outcome of its label, so that shares of
             them are numbers of the method.
     """
 
     threshold: float | None
+    selected: float | None
     gt_known: UInt8[np.ndarray, " n"]
     top1: UInt8[np.ndarray, " n"]
     iou: Float64[np.ndarray, " n"]
+    top1_iou: Float64[np.ndarray, " n"]
     counted: Bool[np.ndarray, " n"]
     complete: bool
 
@@ -73,13 +77,17 @@ def outcomes_of(
             modes_of_images(scores, of=question, iou=least_iou).astype(np.uint8)  # -1 becomes 255
             for question in ("gt_known", "top1")
         )
+        iou_of_first = scores.first("iou")
         if not scores.ranked:
             of_first = np.full(n, NOT_DEFINED, np.uint8)
+            iou_of_first = np.full(n, np.nan)
         return Outcomes(
             protocol.box.threshold,
+            None,
             of_label,
             of_first,
             scores.of_label("iou"),
+            iou_of_first,
             counted=scores.counted & ~scores.held_out,
             complete=scores.complete and scores.applicable,
         )
@@ -90,7 +98,9 @@ def outcomes_of(
         first = next(iter(numbers.numbers.values()), None)
         ids = scores.image_ids[:0] if first is None else first.image_ids
         counted = np.isin(scores.image_ids, ids)
-        return Outcomes(None, of_label, of_first, nothing, counted=counted, complete=False)
+        return Outcomes(
+            None, None, of_label, of_first, nothing, nothing, counted=counted, complete=False
+        )
     place = scores.evaluated.index.get_indexer(pd.Index(number.image_ids))
     of_label[place] = np.where(number.contributions() == 1, HIT, MISS)
     counted = of_label != NOT_DEFINED
@@ -98,7 +108,11 @@ def outcomes_of(
         of_first = of_label.copy()
         of_first[(scores.label_rank != 1) & counted] = WRONG_CLASS
     threshold = float(number.thresholds[number.means().argmax()])
-    return Outcomes(threshold, of_label, of_first, nothing, counted=counted, complete=True)
+    selection = number.selection
+    selected = None if selection is None else float(number.thresholds[selection.argmax()])
+    return Outcomes(
+        threshold, selected, of_label, of_first, nothing, nothing, counted=counted, complete=True
+    )
 
 
 def main_curve(numbers: MethodNumbers) -> Number | None:

@@ -194,6 +194,7 @@ def _line(
         "values": values,
         "cost": {COST_NUMBERS[name]: finite(summary.get(name, math.nan)) for name in COST_NUMBERS},
         "threshold": line.threshold,
+        "selected_threshold": line.selected,
     }
 
 

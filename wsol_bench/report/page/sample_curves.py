@@ -19,8 +19,8 @@ _STEP = 0.005
 class SampleCurves:
     """Counts, for each line and threshold, the images whose label's box is a hit.
 
-    A run under one threshold keeps no curve over thresholds. So the boxes of some images' stored maps
-    are taken at every threshold, by the run's own rule.
+    A run under one threshold keeps no curve over thresholds. So the boxes of some images' maps are
+    taken at every threshold, by the run's own rule.
 
     Args:
         collection: the runs.
@@ -31,6 +31,7 @@ class SampleCurves:
     def __init__(self, collection: Collection, images: Int64[np.ndarray, " n"]) -> None:
         self._collection = collection
         self._images = set(images.tolist())
+        self._how = ", drawn at random" if len(images) < len(collection.images) else ""
         self._sweeps = [_swept(run.identity.protocol) for run in collection.runs]
         self._hits: dict[int, list[np.ndarray]] = {}
 
@@ -61,7 +62,7 @@ class SampleCurves:
                     "shares": shares.round(6).tolist(),
                     "best": float(thresholds[shares.argmax()]),
                     "selected": None,
-                    "of": f"{len(hits):,} images of this page, drawn at random",
+                    "of": f"{len(hits):,} images of this page{self._how}",
                 }
             )
         return curves

@@ -51,7 +51,7 @@ export function binFigure(context, bins, title, without) {
     const [least, most] = [Math.min(...all), Math.max(...all)];
     return least === most ? String(most) : `${least}–${most}`;
   });
-  const isTight = names.length * 56 > context.width;
+  const isTight = names.length * 60 > context.width - 70; // beside the axis
   const binOf = (/** @type {number} */ line, /** @type {string} */ name) => own.find((bin) => bin.line === line && bin.bin === name);
   const of = (/** @type {number} */ line, /** @type {string} */ name) => binOf(line, name)?.[number] ?? null;
   return {

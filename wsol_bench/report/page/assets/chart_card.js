@@ -53,8 +53,9 @@ import { getState, setState } from "./state.js";
  *
  * @param {string} title
  * @param {"cost" | "curve" | "judge"} key Key of the state.
- * @returns {{element: HTMLElement, chosen: (choices: [string, string][]) => string}} `chosen` takes
- *     values and their texts, and also shows the choice: the first, unless the state names another.
+ * @returns {{element: HTMLElement, chosen: (choices: [string, string][], usual?: string) => string}}
+ *     `chosen` takes values and their texts, and also shows the choice: that of the state, or else
+ *     `usual`, or else the first.
  */
 export function chartSelect(title, key) {
   const select = h("select", { onchange: () => setState({ [key]: select.value }) });
@@ -63,12 +64,13 @@ export function chartSelect(title, key) {
   const element = h("label", { class: "field chart-select" }, h("span", { class: "label" }, title), select);
   return {
     element,
-    chosen: (choices) => {
+    chosen: (choices, usual = "") => {
       const asked = getState()[key];
       element.hidden = choices.length < 2;
       if (offered !== choices) replaceChildren(select, choices.map(([value, text]) => h("option", { value }, text)));
       offered = choices;
-      select.value = choices.some(([value]) => value === asked) ? asked : (choices[0]?.[0] ?? "");
+      const has = (/** @type {string} */ name) => choices.some(([value]) => value === name);
+      select.value = [asked, usual].find(has) ?? choices[0]?.[0] ?? "";
       return select.value;
     },
   };

@@ -78,8 +78,8 @@ export function costFigure(context, cost) {
       info.better === "lower",
     ),
   );
-  const xRange = paddedRange(placed.map(({ at }) => Math.log10(at)), 0.08, 0.16);
-  const yRange = paddedRange(placed.map(({ y }) => y), 0.08, 0.1);
+  const xRange = paddedRange(placed.map(({ at }) => Math.log10(at)), 0.08, 0.16, 1);
+  const yRange = paddedRange(placed.map(({ y }) => y), 0.08, 0.1, info.percent ? 2 : 0.02 * Math.max(...placed.map(({ y }) => Math.abs(y))) || 1);
   const height = 400;
   const labels = pointLabels(context, placed, fronts, xRange, yRange, height - costMargins.t - costMargins.b);
   const hasFree = placed.some(({ x }) => !(x > 0));
@@ -138,12 +138,14 @@ export function paretoFront(points, lowerIsBetter) {
  * @param {number[]} values
  * @param {number} before
  * @param {number} behind
+ * @param {number} least Smallest range, so that a tiny difference does not look like a large one.
  * @returns {[number, number]} From the least to the greatest value, with some space at both ends.
  */
-function paddedRange(values, before, behind) {
+function paddedRange(values, before, behind, least) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const size = high - low || 1;
-  return [low - before * size, high + behind * size];
+  const size = Math.max(high - low, least);
+  const more = (size - (high - low)) / 2;
+  return [low - more - before * size, high + more + behind * size];
 }
 
 /**

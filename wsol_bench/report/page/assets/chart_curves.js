@@ -20,14 +20,12 @@ export function thresholdFigure(context, number) {
   const lines = context.drawn((i) => all.some((curve) => curve.line === i));
   const curves = lines.flatMap((i) => all.filter((curve) => curve.line === i));
   if (!curves.length) {
-    return {
-      empty:
-        context.noCurves ||
-        "These lines have no curves over thresholds. A protocol that sweeps the threshold gives them: wsol-bench rescore RUN --protocol choe-2020-v2",
-    };
+    const ofPixels = overview.runs[overview.models[context.model].run].kind === "pixels";
+    return { empty: ofPixels ? "A protocol of pixels has no boxes, and so no share of right ones." : context.noCurves || "The runs keep no maps of these lines, from which their boxes at other thresholds could be taken." };
   }
   const styles = lineStyles(overview, lines, theme);
-  const at = (/** @type {ThresholdCurve} */ curve, /** @type {number} */ threshold) => {
+  const at = (/** @type {ThresholdCurve} */ curve, /** @type {number | null} */ threshold) => {
+    if (threshold === null) return 100 * curve.shares[0]; // boxes that come from no map
     const distances = curve.thresholds.map((other) => Math.abs(other - threshold));
     return 100 * curve.shares[distances.indexOf(Math.min(...distances))];
   };
@@ -40,13 +38,24 @@ export function thresholdFigure(context, number) {
     const isOwn = overview.runs[run].kind === "one_box" && threshold !== null && threshold !== curve.best;
     return isOwn ? [{ ...curve, threshold }] : [];
   });
+  /** @type {{title: string, of: (curve: ThresholdCurve) => number | null}[]} */
+  const everyKind = [
+    { title: "best threshold", of: (curve) => curve.best },
+    { title: "selected threshold", of: (curve) => curve.selected },
+    { title: "threshold of the run", of: ({ line }) => own.find((curve) => curve.line === line)?.threshold ?? null },
+  ];
+  const kinds = everyKind.filter(({ of }, n) => n === 0 || curves.some((curve) => of(curve) !== null));
   const marks = [
     thresholdMarks(
       "threshold of the run",
       "x",
       own.map((c) => [c.threshold, at(c, c.threshold), styles.get(c.line)?.color ?? theme.text]),
     ),
-    thresholdMarks("best", "diamond", curves.map((c) => [c.best, at(c, c.best), styles.get(c.line)?.color ?? theme.text])),
+    thresholdMarks(
+      "best",
+      "diamond",
+      curves.flatMap((c) => (c.best === null ? [] : [[c.best, at(c, c.best), styles.get(c.line)?.color ?? theme.text]])),
+    ),
     thresholdMarks(
       "selected on other images",
       "circle-open",
@@ -56,19 +65,19 @@ export function thresholdFigure(context, number) {
   return {
     traces: [...traces, ...marks],
     height: 360,
-    legend: lineLegend(context, lines, false),
+    legend: lineLegend(context, lines, true),
     layout: {
       xaxis: { title: { text: "threshold" }, range: [0, 1] },
       yaxis: { title: { text: `${plotText(curves[0].title)}, %` }, rangemode: "tozero" },
     },
     table: {
-      titles: ["method", "best threshold", `${curves[0].title} there, %`, "selected threshold", `${curves[0].title} there, %`],
+      titles: ["method", ...kinds.flatMap(({ title }) => [title, `${curves[0].title} there, %`])],
       rows: curves.map((curve) => [
         chartName(overview, curve.line, lines),
-        fewDigits(curve.best, 3),
-        at(curve, curve.best).toFixed(2),
-        curve.selected === null ? "–" : fewDigits(curve.selected, 3),
-        curve.selected === null ? "–" : at(curve, curve.selected).toFixed(2),
+        ...kinds.flatMap(({ of }) => {
+          const threshold = of(curve);
+          return threshold === null ? ["–", "–"] : [fewDigits(threshold, 3), at(curve, threshold).toFixed(2)];
+        }),
       ]),
     },
     note: `Of ${textOfLines(overview, curves.map(({ line, of }) => [line, of]))}. ◆ best threshold${own.length ? ", ✕ threshold of the run" : ""}${selected.length ? ", ○ threshold that was selected on other images" : ""}.`,
@@ -108,12 +117,13 @@ function lineTrace({ overview }, line, lines, styles, x, shares) {
   const style = styles.get(line);
   return {
     type: "scatter",
-    mode: "lines",
+    mode: "lines+markers",
     name: plotText(chartName(overview, line, lines)),
     x,
     y: shares.map((share) => 100 * share),
     customdata: x.map(() => line),
     line: { color: style?.color, dash: style?.dash, width: 1.8 },
+    marker: { color: style?.color, symbol: style?.symbol, size: 6, maxdisplayed: 7 },
     hovertemplate: `${plotText(chartName(overview, line, lines)).replaceAll("%", "&#37;")}: %{y:.1f}% at %{x:.3~f}<extra></extra>`,
   };
 }
@@ -142,7 +152,7 @@ export function iouFigure(context) {
   return {
     traces: curves.map((curve) => lineTrace(context, curve.line, lines, styles, curve.ious, curve.shares)),
     height: 340,
-    legend: lineLegend(context, lines, false),
+    legend: lineLegend(context, lines, true),
     layout: {
       xaxis: { title: { text: "IoU" }, range: [0, 1] },
       yaxis: { title: { text: "share of images, %" }, range: [0, 102] },

@@ -46,7 +46,7 @@ export function failureFigure(context, judge) {
       ),
       hovertemplate: "%{hovertext}<extra></extra>",
       marker: failureMarker(failureStyle(k, theme), theme),
-      textfont: { size: 11 },
+      textfont: { size: 11, shadow: `0 0 3px ${theme.surface}, 0 0 3px ${theme.surface}` },
     })),
     height: 22 * lines.length + 64,
     legend: kept.map((k) => ({ title: overview.outcomes[k].title, ...failureStyle(k, theme) })),
@@ -77,7 +77,7 @@ export function failureFigure(context, judge) {
 const failureColors = [0, 1, 7, 3, 4, 5, 6];
 
 /** Hatching besides colors, so that neighbors differ without color. */
-const failurePatterns = ["", "/", "x", "", "\\", "", "."];
+const failurePatterns = ["", "/", "x", "-", "\\", "|", ".", "+"];
 
 /**
  * @param {number} k Position of an outcome.

@@ -101,6 +101,14 @@ export function chartsView(source) {
 }
 
 /**
+ * @param {ChartContext} context
+ * @returns {string | undefined} The first number of which lines of the chosen model have curves.
+ */
+function usualCurve({ curves, overview, model }) {
+  return curves.find(({ line }) => overview.lines[line].model === model)?.number;
+}
+
+/**
  * @param {ThresholdCurve[]} curves
  * @param {string} noCurves
  * @returns {Pick<ChartContext, "curves" | "curveNames" | "noCurves">}
@@ -156,7 +164,7 @@ function chartCards(overview) {
   return {
     intervals: chartCard("intervals", "Methods, with 95% intervals", "A row for each method: the mark is the number, and the line is its interval over images. Open marks are baselines and sanity checks.", intervalFigure),
     cost: chartCard("cost", "Number and cost", "Each mark is a method; along the dotted line no other method is both cheaper and better.", (context) => costFigure(context, /** @type {keyof typeof costNames} */ (cost.chosen(costs))), cost.element),
-    thresholds: chartCard("thresholds", "Over thresholds", "Share of images that are right if each map is cut at a threshold. A high, wide top means that the choice of the threshold matters little.", (context) => thresholdFigure(context, curve.chosen(context.curveNames)), curve.element),
+    thresholds: chartCard("thresholds", "Over thresholds", "Share of images that are right if each map is cut at a threshold. A high, wide top means that the choice of the threshold matters little.", (context) => thresholdFigure(context, curve.chosen(context.curveNames, usualCurve(context))), curve.element),
     ious: chartCard("ious", "Over IoU", "Share of images whose label's box has at least an IoU. Curves further to the right fit more tightly.", iouFigure),
     sizes: chartCard("sizes", "By size of the object", "The area of the largest box of the label as a fraction of the image, and n images in each bin.", (context) => binFigure(context, overview.charts.by_size, "area of the object, fraction of the image", sizes)),
     instances: chartCard("instances", "By number of instances", "The number of boxes of the label in an image, and n images in each bin.", (context) => binFigure(context, overview.charts.by_instances, "boxes of the label", instances)),

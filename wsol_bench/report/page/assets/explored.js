@@ -1,6 +1,6 @@
 // The model and the lines that the explorer is about, and the words for its images.
 
-/** @import { ImageIndex, Overview } from "./types" */
+/** @import { ImageIndex, LineColumns, Overview } from "./types" */
 /** @import { State } from "./state.js" */
 
 /**
@@ -10,6 +10,15 @@
  */
 export function knownLine(overview, line) {
   return overview.lines[line] ? line : -1;
+}
+
+/**
+ * @param {LineColumns | null | undefined} columns
+ * @param {string} judge `State.judge`
+ * @returns {Float32Array | undefined} The IoU of the box that is judged, of each image.
+ */
+export function iousOf(columns, judge) {
+  return judge === "top1" ? columns?.top1_iou : columns?.iou;
 }
 
 /**

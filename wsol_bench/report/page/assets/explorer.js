@@ -166,9 +166,11 @@ function addGridKeys(grid, focusSearch) {
   const where = "Images";
   const move = (/** @type {KeyboardEvent} */ event) => grid.move(event.key);
   addShortcuts(
-    { keys: ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"], where, what: "move among the images", act: move, when: () => inGrid() && grid.hasFocus() },
+    { keys: ["ArrowRight", "j", "ArrowLeft", "k"], where, what: "next and previous image", act: move, when: inGrid },
+    { keys: ["ArrowUp", "ArrowDown"], where, what: "image above and below, once an image has the focus", act: move, when: () => inGrid() && grid.hasFocus() },
+    // The image that has the focus is a button, which takes these keys by itself.
+    { keys: ["Enter", " "], where, what: "show that image large", act: () => {}, when: () => false },
     { keys: ["PageUp", "PageDown", "Home", "End"], where, what: "move far", act: move, when: () => inGrid() && grid.hasFocus() },
-    { keys: ["j", "k"], where, what: "next and previous image", act: move, when: inGrid },
     { keys: ["/"], where, what: "search", act: focusSearch, when: inGrid },
     { keys: ["h"], where, what: "heatmaps on and off", act: () => setState({ heat: getState().heat ? 0 : 1 }), when: () => getState().view === "images" },
     { keys: ["b"], where, what: "boxes on and off", act: () => setState({ boxes: getState().boxes ? 0 : 1 }), when: () => getState().view === "images" },

@@ -4,7 +4,7 @@
 /** @import { State } from "./state.js" */
 
 import { h, replaceChildren } from "./dom.js";
-import { exploredLines, exploredModel, knownLine, sameMethod, shortWords } from "./explored.js";
+import { exploredLines, exploredModel, hasOnlyPixels, knownLine, sameMethod, shortWords } from "./explored.js";
 import { imageFlags, imageQuery, possibleOrders, sizeBins, sizeRange } from "./filters.js";
 import { countText, modelTitle } from "./numbers.js";
 import { defaultState, getState, setState } from "./state.js";
@@ -62,15 +62,16 @@ export function filterBar(overview) {
   const judge = judgeField();
   const outcomes = outcomeField(overview);
   const classes = classField();
+  const ofBoxes = !hasOnlyPixels(overview);
   const element = h(
     "div",
     { class: "filters", id: "image-filters" },
     h("label", { class: "field" }, h("span", { class: "label" }, "Search ", h("kbd", { "aria-hidden": "true" }, "/")), search),
     overview.models.length > 1 && model.element,
     line.element,
-    judge.element,
+    ofBoxes && judge.element,
     outcomes.element,
-    h(
+    ofBoxes && h(
       "fieldset",
       { class: "pair" },
       h("legend", { class: "label" }, "Two methods"),
@@ -80,7 +81,7 @@ export function filterBar(overview) {
       splitOnly,
     ),
     classes.element,
-    size.element,
+    ofBoxes && size.element,
     flag.element,
   );
   return {
@@ -111,7 +112,7 @@ export function filterBar(overview) {
       size.update([{ value: "", text: "any" }, ...sizeOptions(overview)], state.size);
       flag.update(imageFlags.map(({ name, title }) => ({ value: name, text: title })), state.flag);
       judge.update(state);
-      outcomes.update(state, counts, occurring);
+      outcomes.update(state, counts, occurring, overview.runs[overview.lines[shown]?.run]?.kind === "pixels");
       classes.update(state);
     },
     /** @param {ImageIndex} index */
@@ -155,21 +156,23 @@ function outcomeField(overview) {
     const title = h("span", { class: "name" }, h("span", { class: hit ? "hit" : "miss", "aria-hidden": "true" }, hit ? "✓ " : "✕ "), outcome.title);
     return { outcome, box, count, bar, element: h("label", { class: "outcome", title: outcome.meaning }, box, title, count, bar) };
   });
-  const none = h("p", { class: "muted" }, "This protocol judges no single boxes.");
+  const none = h("p", { class: "muted" });
   return {
     element: h("fieldset", { class: "outcomes" }, h("legend", { class: "label" }, "Outcome"), rows.map((each) => each.element), none),
     /**
      * @param {Readonly<State>} state
      * @param {Int32Array} counts
      * @param {Set<number>} occurring
+     * @param {boolean} ofPixels
      */
-    update(state, counts, occurring) {
+    update(state, counts, occurring, ofPixels) {
       const wanted = new Set(state.outcome.split(","));
       const total = rows.reduce((sum, _, code) => sum + counts[code], 0);
+      none.textContent = ofPixels ? "This protocol judges pixels, not boxes." : "No image of this page has an outcome.";
       none.hidden = rows.some((_, code) => occurring.has(code));
       rows.forEach(({ outcome, box, count, bar, element }, code) => {
         box.checked = wanted.has(outcome.name);
-        element.hidden = !occurring.has(code) && !box.checked && outcome.name !== "hit";
+        element.hidden = !occurring.has(code) && !box.checked && (ofPixels || outcome.name !== "hit");
         element.classList.toggle("empty", counts[code] === 0);
         count.textContent = counts[code].toLocaleString("en-US");
         bar.style.width = `${total ? (100 * counts[code]) / total : 0}%`;

@@ -4,7 +4,7 @@
 /** @import { ImageIndex, LineColumns, ModelColumns, Overview } from "./types" */
 /** @import { State } from "./state.js" */
 
-import { hasIous, knownLine } from "./explored.js";
+import { hasIous, iousOf, knownLine } from "./explored.js";
 
 /**
  * The question that a state asks, in positions instead of names.
@@ -268,11 +268,11 @@ function positionsOf(kept) {
  */
 function orderKeys(index, model, lines, query) {
   const name = query.sort.replace(/-down$/, "");
-  if (name === "iou") return lines.get(query.line)?.iou ?? null;
+  if (name === "iou") return iousOf(lines.get(query.line), query.judge) ?? null;
   if (name === "confidence") return model.label_score;
   if (name === "size") return index.size.map((size, n) => (index.n_boxes[n] ? size : NaN));
-  const first = lines.get(query.a)?.iou;
-  const second = lines.get(query.b)?.iou;
+  const first = iousOf(lines.get(query.a), query.judge);
+  const second = iousOf(lines.get(query.b), query.judge);
   if (name !== "difference" || !first || !second) return null;
   return first.map((iou, n) => iou - second[n]);
 }

@@ -5,7 +5,7 @@
 /** @import { LoadedImage } from "./loaded_image.js" */
 
 import { h, replaceChildren } from "./dom.js";
-import { imageName, iouText, leastIouOf, shortWords } from "./explored.js";
+import { imageName, iousOf, iouText, leastIouOf, shortWords } from "./explored.js";
 import { heatOfRow, maskOfRow, placementOfRow, rowOfSlot } from "./loaded_image.js";
 import { drawOverlay, hitSign } from "./overlay.js";
 
@@ -325,7 +325,7 @@ function cardWords(overview, view, image) {
   const predicted = index.classes[view.model.top1[image]];
   const instead = view.state.judge === "top1" && outcome?.name === "wrong_class" && predicted;
   const result = instead ? `predicted ${shortWords(predicted)}` : (outcome?.title ?? "not judged");
-  const value = view.columns?.iou[image] ?? NaN; // a sweep has none
+  const value = iousOf(view.columns, view.state.judge)?.[image] ?? NaN; // a sweep has none
   const iou = Number.isNaN(value) ? "" : iouText(value, leastIouOf(overview, view.line));
   const method = overview.lines[view.line]?.name ?? "";
   return {

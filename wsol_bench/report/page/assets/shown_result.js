@@ -1,6 +1,6 @@
 // The result of a line on an image: its stored box, or the box at the threshold of the slider.
 
-/** @import { DetailRow, LineColumns, Overview } from "./types" */
+/** @import { DetailRow, Overview } from "./types" */
 /** @import { LoadedImage } from "./loaded_image.js" */
 
 import { largeMapOf, placementOfRow } from "./loaded_image.js";
@@ -17,9 +17,6 @@ import { regionOutline } from "./outline.js";
  * @property {string} words The verdict: "hit", or why not; empty if there is none.
  * @property {Path2D | null} region Outline of the pixels that reach the threshold, in pixels of the input.
  */
-
-/** Statuses of rows whose map gives no box. */
-const boxlessStatuses = new Set(["no_box", "zero", "not_positive", "not_finite", "constant"]);
 
 /**
  * The reason why the page cannot take boxes at other thresholds for a run.
@@ -44,19 +41,17 @@ export function whyNoThreshold(overview, run) {
  * @param {LoadedImage} loaded
  * @param {number} number Position in the image's rows.
  * @param {number} threshold Threshold of the slider; -1 for each line's own.
- * @param {{outlined?: boolean, columns?: LineColumns}} [more] `outlined` asks for the region; `columns`
- *     are the line's results, which a verdict without a box is taken from.
+ * @param {boolean} [outlined] If true, the region is asked for.
  * @returns {ShownResult}
  */
-export function shownResult(overview, loaded, number, threshold, { outlined = false, columns } = {}) {
+export function shownResult(overview, loaded, number, threshold, outlined = false) {
   const row = loaded.detail.rows[number];
   const line = overview.lines[row.line];
   const run = overview.runs[line.run];
   const placement = placementOfRow(overview, loaded.detail, number);
   const least = run.least_iou;
   const { rule } = run;
-  const outcome = row.is_label ? overview.outcomes[columns?.gt_known[loaded.detail.image] ?? 255]?.name : undefined;
-  const stored = { row, box: row.box, iou: row.iou, least, ...storedVerdict(row, run, outcome), region: null };
+  const stored = { row, box: row.box, iou: row.iou, least, ...storedVerdict(overview, row, run), region: null };
   const chosen = threshold >= 0 ? threshold : line.threshold;
   if (!row.map || !placement || !rule || whyNoThreshold(overview, line.run) || chosen === null) return stored;
   if (threshold < 0 && !outlined) return stored;
@@ -71,20 +66,23 @@ export function shownResult(overview, loaded, number, threshold, { outlined = fa
 }
 
 /**
+ * The verdict on a box at the line's own threshold: its outcome, which Python has found.
+ *
+ * @param {Overview} overview
  * @param {DetailRow} row
  * @param {Overview["runs"][number]} run
- * @param {string | undefined} outcome Name of the line's outcome for the label's box, if it is known.
  * @returns {{hit: boolean | null, words: string}}
  */
-function storedVerdict(row, { kind, least_iou }, outcome) {
+function storedVerdict({ outcomes }, row, { kind, least_iou }) {
   if (kind === "pixels") return { hit: null, words: "" };
   if (row.status === "not_applicable") return { hit: null, words: "not applicable" };
   if (row.status === "missing") return { hit: row.is_label ? false : null, words: "no map or box was given: a miss" };
-  // A sweep stores no boxes. The page has one, with an IoU, only where it could be taken from a map.
-  const isKnown = row.box !== null || (kind === "one_box" ? boxlessStatuses.has(row.status) : row.iou !== null);
-  if (isKnown) return verdictOfBox(row, row.box !== null, row.iou, least_iou);
-  if (outcome === undefined) return { hit: null, words: "" };
-  return { hit: outcome === "hit", words: outcome === "hit" ? "hit" : "miss" };
+  if (row.outcome !== null) {
+    const { name, title } = outcomes[row.outcome];
+    return { hit: name === "hit", words: title };
+  }
+  // Of other predictions there is no outcome, and none of images that are in no number.
+  return row.is_label ? { hit: null, words: "not judged" } : verdictOfBox(row, row.box !== null, row.iou, least_iou);
 }
 
 /**

@@ -4,9 +4,10 @@
 /** @import { SummaryColumn } from "./summary_columns.js" */
 
 import { h, replaceChildren } from "./dom.js";
+import { countText } from "./numbers.js";
 import { copyButton, popover, tickBox } from "./popover.js";
 import { getState, onState, setState } from "./state.js";
-import { shownColumns, summaryColumns, withColumn } from "./summary_columns.js";
+import { liftedNumbers, shownColumns, summaryColumns, withColumn } from "./summary_columns.js";
 import { runFacts } from "./summary_facts.js";
 import { untestedValues } from "./summary_number.js";
 import { drawTable, tableLines } from "./summary_table.js";
@@ -35,6 +36,12 @@ function runSection(overview, run, position) {
   const lines = overview.lines.filter((line) => line.run === position);
   const columns = summaryColumns(overview, lines);
   const shown = () => shownColumns(columns, getState().columns);
+  // What stands in a model's heading, since all its lines have it, is a column of the copied table.
+  const lifted = new Set(liftedNumbers(overview, lines));
+  const copied = () => {
+    const chosen = new Set(shown());
+    return columns.filter((column) => chosen.has(column) || (column.info && column.info.shown && lifted.has(column.info)));
+  };
   const frame = h("div", { class: "summary-frame" });
   const chooser = h("div", { class: "summary-chooser" });
   const facts = runFacts(overview, run, lines);
@@ -72,10 +79,10 @@ function runSection(overview, run, position) {
         { class: "summary-tools" },
         popover("Columns", h("div", {}, chooser, usual)),
         copyButton("Copy CSV", "Copies the table as CSV: fractions, all digits", () =>
-          summaryCsv(overview, tableLines(lines, columns), shown()),
+          summaryCsv(overview, tableLines(lines, columns), copied()),
         ),
         copyButton("Copy Markdown", "Copies the table as Markdown", () =>
-          summaryMarkdown(overview, run, tableLines(lines, columns), shown()),
+          summaryMarkdown(overview, run, tableLines(lines, columns), copied()),
         ),
       ),
     ),
@@ -91,7 +98,7 @@ function runSection(overview, run, position) {
  */
 function runLine(run) {
   const { dataset, protocol } = run;
-  return `${dataset.name}, ${dataset.n_images.toLocaleString("en-US")} images · protocol ${protocol.name} (${protocol.hash.slice(0, 12)})`;
+  return `${dataset.name}, ${countText(dataset.n_images, "image")} · protocol ${protocol.name} (${protocol.hash.slice(0, 12)})`;
 }
 
 /**

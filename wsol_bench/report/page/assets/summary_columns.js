@@ -60,6 +60,7 @@ export function summaryColumns(overview, lines) {
   return [
     ...numbersOf(overview, lines).map((info) => numberColumn(info, lifted)),
     ...costColumns(lines),
+    ...thresholdColumns(overview, lines),
     ...countColumns(lines),
   ];
 }
@@ -111,14 +112,42 @@ function costColumns(lines) {
 }
 
 /**
+ * @param {Overview} overview
  * @param {Line[]} lines
- * @returns {SummaryColumn[]} The threshold of boxes, and numbers of images that are not all 0.
+ * @returns {SummaryColumn[]} The thresholds of boxes, where there are any.
+ */
+function thresholdColumns(overview, lines) {
+  const swept = lines.some((line) => overview.runs[line.run].kind === "box_sweep");
+  /** @type {[string, string, string, (line: Line) => number | null][]} */
+  const columns = [
+    swept
+      ? ["threshold", "best threshold", "Threshold that is best for the line's own images (the oracle's), at which its boxes and outcomes are taken.", (line) => line.threshold]
+      : ["threshold", "threshold", "Threshold of the protocol, at which the line's boxes are taken.", (line) => line.threshold],
+    ["selected_threshold", "selected threshold", "Threshold that is best for other images, by which the numbers at the selected threshold are taken.", (line) => line.selected_threshold],
+  ];
+  return columns
+    .filter(([, , , value]) => lines.some((line) => value(line) !== null))
+    .map(([name, title, meaning, value]) => ({
+      name,
+      title,
+      hint: "of boxes",
+      meaning,
+      group: "count",
+      lowerFirst: true,
+      info: null,
+      usual: new Set(lines.map(value).filter((threshold) => threshold !== null)).size > 1,
+      value,
+      text: (threshold) => (threshold === null ? "–" : fewDigits(threshold, 3)),
+    }));
+}
+
+/**
+ * @param {Line[]} lines
+ * @returns {SummaryColumn[]} Numbers of images that are not all 0.
  */
 function countColumns(lines) {
-  const thresholds = new Set(lines.map((line) => line.threshold));
   const names = [...new Set(lines.flatMap((line) => Object.keys(line.counts)))];
-  /** @type {SummaryColumn[]} */
-  const columns = names
+  return names
     .filter((name) => lines.some((line) => line.counts[name]))
     .map((name) => ({
       name,
@@ -132,20 +161,6 @@ function countColumns(lines) {
       value: (line) => line.counts[name] ?? null,
       text: (value) => (value === null ? "–" : value.toLocaleString("en-US")),
     }));
-  if ([...thresholds].every((threshold) => threshold === null)) return columns;
-  columns.unshift({
-    name: "threshold",
-    title: "threshold",
-    hint: "of boxes",
-    meaning: "Threshold at which the line's boxes are taken: the protocol's, or the best of a sweep.",
-    group: "count",
-    lowerFirst: true,
-    info: null,
-    usual: thresholds.size > 1,
-    value: (line) => line.threshold,
-    text: (value) => (value === null ? "–" : fewDigits(value, 3)),
-  });
-  return columns;
 }
 
 /**

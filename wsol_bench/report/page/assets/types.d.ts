@@ -95,8 +95,13 @@ export interface Line {
   values: Record<string, Value>;
   /** Mean cost of an image; null if unknown. */
   cost: { forward: number | null; backward: number | null; head: number | null; seconds: number | null };
-  /** The threshold of the line's boxes and outcomes: the protocol's, or, under a sweep, the best. */
+  /**
+   * The threshold of the line's boxes and outcomes: the protocol's, or, under a sweep, the best. null if
+   * they depend on none.
+   */
   threshold: number | null;
+  /** Under a sweep, the threshold that is selected on other images for the same boxes; else null. */
+  selected_threshold: number | null;
 }
 
 export interface Value {
@@ -104,7 +109,7 @@ export interface Value {
   /** 95% interval; null if there is none. */
   low: number | null;
   high: number | null;
-  /** "best" of the model's methods; "tied": does not differ from the best (paired, Holm). */
+  /** "best" of the model's methods (several, if they are equal); "tied": does not differ from the best (paired, Holm). */
   mark: "best" | "tied" | null;
   /** Corrected p of the test against the best; null for the best, and where too few images are there for a test. */
   p: number | null;
@@ -152,8 +157,11 @@ export interface ThresholdCurve {
   title: string;
   thresholds: number[];
   shares: number[];
-  /** Best threshold, and the one that is selected on other images; null without a selection. */
-  best: number;
+  /**
+   * Best threshold, and the one that is selected on other images; null without a selection, and both
+   * for boxes that come from no map.
+   */
+  best: number | null;
   selected: number | null;
   /** Images that the shares are of; the page's sample, or all of the run. */
   of: string;
@@ -206,8 +214,12 @@ export interface LineColumns {
   /** Outcome of the label's box (GT-known), and of the first prediction's; 255 if not defined. */
   gt_known: Uint8Array;
   top1: Uint8Array;
-  /** IoU of the label's box; NaN if there is none (so everywhere under a sweep or pixels). */
+  /**
+   * IoU of the label's box, and of the first prediction's; NaN if there is none (so everywhere under a
+   * sweep or pixels).
+   */
   iou: Float32Array;
+  top1_iou: Float32Array;
   /** 1 if the line's errors or accuracies count the image. */
   counted: Uint8Array;
 }
@@ -259,6 +271,11 @@ export interface DetailRow {
   is_label: boolean;
   score: number | null;
   status: string;
+  /**
+   * The line's outcome for this box, as a position in Overview.outcomes: of the label's box (GT-known),
+   * or of the first prediction's. null if it is not defined, and for other classes.
+   */
+  outcome: number | null;
   /** Box and its IoU at the line's threshold, as Python computed them; null if there is none. */
   box: [number, number, number, number] | null;
   iou: number | null;

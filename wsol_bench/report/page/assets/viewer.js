@@ -1,7 +1,7 @@
 // One image large: its heatmap and boxes by the chosen method, all methods side by side, and the
 // threshold as a slider.
 
-/** @import { ImageIndex, LineColumns, Overview, Source } from "./types" */
+/** @import { ImageIndex, Overview, Source } from "./types" */
 /** @import { GridView, Loader } from "./grid.js" */
 /** @import { LoadedImage } from "./loaded_image.js" */
 /** @import { State } from "./state.js" */
@@ -81,8 +81,6 @@ export function imageViewer(source, loader, onClosed) {
   let tilesLeft = 0; // tiles that do not show the state yet
   let tileFrame = 0;
   let classesShown = "";
-  /** @type {Map<number, LineColumns | null>} Results by line; null while they are on their way. */
-  const columnsOf = new Map();
 
   /** @param {number} steps */
   function step(steps) {
@@ -219,25 +217,7 @@ export function imageViewer(source, loader, onClosed) {
   function resultOf(from, line, state, outlined) {
     const row = rowOfSlot(from.detail, line, state.slot);
     if (row < 0) return null;
-    const columns = columnsOf.get(line) ?? undefined;
-    const shown = shownResult(overview, from, row, state.threshold, { outlined, columns });
-    if (!shown.words && shown.row.is_label && !columnsOf.has(line)) void loadColumns(line);
-    return shown;
-  }
-
-  /**
-   * Loads the results of a line whose verdict no box gives, and paints once more.
-   *
-   * @param {number} line
-   */
-  async function loadColumns(line) {
-    columnsOf.set(line, null);
-    try {
-      columnsOf.set(line, await source.line(line));
-      schedule();
-    } catch {
-      columnsOf.delete(line); // the next painting asks again
-    }
+    return shownResult(overview, from, row, state.threshold, outlined);
   }
 
   /** Paints tiles, a few at a time and in turn, so that a slider stays quick with many methods. */

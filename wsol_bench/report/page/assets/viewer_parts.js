@@ -28,7 +28,9 @@ export function classTable(overview, loaded, model, state) {
   for (const row of loaded.detail.rows) {
     if (overview.lines[row.line].model === model && !ofRank.has(row.rank)) ofRank.set(row.rank, row);
   }
-  const rows = [...ofRank.values()].sort((a, b) => a.rank - b.rank);
+  // A method without a network gives the label no rank, which a prediction file may give one.
+  const ranked = new Set([...ofRank.values()].filter(({ rank }) => rank).map((row) => row.class));
+  const rows = [...ofRank.values()].filter((row) => row.rank || !ranked.has(row.class)).sort((a, b) => a.rank - b.rank);
   const chosen = rows.find((row) => (state.slot ? row.rank === state.slot : row.is_label));
   return h(
     "table",
