@@ -359,7 +359,7 @@ def test_notes_hold_for_all_runs(tmp_path, opened):
     page = opened(f"{address}#view=charts&lines=0,1")
     wait(page)
     note = page.locator("[data-chart=thresholds] .chart-note").inner_text()
-    assert note.startswith("Of 40 images (first), 30 images (second). ◆")
+    assert note.startswith("Of 40 images (first), 30 images (second). ✚")
     # Only the run under one threshold has a threshold of its own.
     (own,) = [t for t in traces(page, "thresholds") if t["name"] == "threshold of the run"]
     assert own["x"] == [0.15]

@@ -50,16 +50,19 @@ export function thresholdFigure(context, number) {
       "threshold of the run",
       "x",
       own.map((c) => [c.threshold, at(c, c.threshold), styles.get(c.line)?.color ?? theme.text]),
+      theme.surface,
     ),
     thresholdMarks(
       "best",
-      "diamond",
+      "cross",
       curves.flatMap((c) => (c.best === null ? [] : [[c.best, at(c, c.best), styles.get(c.line)?.color ?? theme.text]])),
+      theme.surface,
     ),
     thresholdMarks(
       "selected on other images",
-      "circle-open",
+      "asterisk-open",
       selected.map((c) => [c.selected ?? 0, at(c, c.selected ?? 0), styles.get(c.line)?.color ?? theme.text]),
+      theme.surface,
     ),
   ].filter((trace) => trace.x.length);
   return {
@@ -80,7 +83,7 @@ export function thresholdFigure(context, number) {
         }),
       ]),
     },
-    note: `Of ${textOfLines(overview, curves.map(({ line, of }) => [line, of]))}. ◆ best threshold${own.length ? ", ✕ threshold of the run" : ""}${selected.length ? ", ○ threshold that was selected on other images" : ""}.`,
+    note: `Of ${textOfLines(overview, curves.map(({ line, of }) => [line, of]))}. ✚ best threshold${own.length ? ", ✕ threshold of the run" : ""}${selected.length ? ", ✱ threshold that was selected on other images" : ""}.`,
     lines,
   };
 }
@@ -89,16 +92,17 @@ export function thresholdFigure(context, number) {
  * @param {string} name
  * @param {string} symbol
  * @param {[number, number, string][]} points
+ * @param {string} ink Color of the edge.
  * @returns {Record<string, any>}
  */
-function thresholdMarks(name, symbol, points) {
+function thresholdMarks(name, symbol, points, ink) {
   return {
     type: "scatter",
     mode: "markers",
     name,
     x: points.map(([x]) => x),
     y: points.map(([, y]) => y),
-    marker: { symbol, size: 9, color: points.map(([, , color]) => color), line: { width: symbol.endsWith("-open") ? 2 : 0 } },
+    marker: { symbol, size: 11, color: points.map(([, , color]) => color), line: symbol.endsWith("-open") ? { width: 2 } : { width: 1, color: ink } },
     cliponaxis: false,
     hovertemplate: `${name}: threshold %{x:.3f}, %{y:.1f}%<extra></extra>`,
   };

@@ -46,7 +46,7 @@ export function failureFigure(context, judge) {
       ),
       hovertemplate: "%{hovertext}<extra></extra>",
       marker: failureMarker(failureStyle(k, theme), theme),
-      textfont: { size: 11, shadow: `0 0 3px ${theme.surface}, 0 0 3px ${theme.surface}` },
+      textfont: { size: 11, color: theme.text, shadow: Array(4).fill(`0 0 3px ${theme.surface}`).join(", ") },
     })),
     height: 22 * lines.length + 64,
     legend: kept.map((k) => ({ title: overview.outcomes[k].title, ...failureStyle(k, theme) })),
