@@ -2,11 +2,13 @@
 
 import pytest
 from analyzed_runs import GRID, scenes
-from colors import color_experiment, write_colors, write_masks
+from colors import WNIDS, WORDS, color_experiment, write_colors, write_masks
 
 import wsol_bench
 from wsol_bench.report.analysis import analyze
 from wsol_bench.runs.rescore import rescore
+
+ROTATED = (*WNIDS[1:], WNIDS[0])
 
 
 @pytest.fixture(scope="package")
@@ -25,6 +27,18 @@ def experiment(tmp_path_factory):
 def run(experiment, tmp_path_factory):
     """The finished experiment."""
     return wsol_bench.run(experiment, out=tmp_path_factory.mktemp("run") / "run")
+
+
+@pytest.fixture(scope="package")
+def mistaken(experiment, tmp_path_factory):
+    """A run whose network takes each color for the next one, so that no prediction is right."""
+    classes = tmp_path_factory.mktemp("classes") / "classes.txt"
+    classes.write_text(
+        "".join(f"{wnid} {word}\n" for wnid, word in zip(ROTATED, WORDS, strict=True))
+    )
+    [model] = experiment["models"]
+    models = [{**model, "classes": str(classes)}]
+    return wsol_bench.run({**experiment, "models": models, "methods": ["cam"], "limit": 4})
 
 
 @pytest.fixture(scope="package")

@@ -39,6 +39,7 @@ def line(name, values, *, model=0, run=0, kind="method", **fields):
         "values": values,
         "cost": {"forward": 1, "backward": 6, "head": 0, "seconds": 0.05},
         "threshold": 0.15,
+        "selected_threshold": None,
         **fields,
     }
 

@@ -233,6 +233,54 @@ def test_curves_over_thresholds_and_ious(charts):
     assert traces(page, "ious")[0]["y"] == [100, 50, 0]
 
 
+def test_the_usual_curve_is_one_of_the_chosen_model(tmp_path, opened):
+    runs = [a_run("first"), a_run("second", kind="box_sweep")]
+    models = [{"run": run, "name": "net", "n_classes": 10} for run in (0, 1)]
+    lines = [line("a", numbers(0.5), run=run, model=run) for run in (0, 1)]
+    curve = CHARTS["thresholds"][0]
+    names = (("max_box_acc", "MaxBoxAcc"), ("box_acc", "box accuracy"))
+    curves = [
+        {**curve, "line": n, "number": name, "title": title}
+        for n, (name, title) in zip((1, 0), names, strict=True)
+    ]
+    overview = overview_of(lines, NUMBERS, runs=runs, models=models, charts={"thresholds": curves})
+    address = write_page(tmp_path / "page.html", overview).as_uri()
+    for model, asked, expected in ((0, "", 0), (1, "", 1), (0, "&curve=max_box_acc", 1)):
+        page = opened(f"{address}#view=charts&model={model}{asked}")
+        wait(page)
+        assert traces(page, "thresholds")[0]["customdata"][0] == expected
+        shown = page.locator("[data-chart=thresholds] select option:checked")
+        assert shown.inner_text() == names[1 - expected][1]
+
+
+def test_boxes_that_come_from_no_map_have_a_curve_without_marks(tmp_path, opened):
+    curve = {**CHARTS["thresholds"][0], "line": 1, "best": None, "selected": None}
+    flat = {**curve, "shares": [0.5, 0.5, 0.5, 0.5]}
+    lines = [line("a", numbers(0.5)), line("box", numbers(0.4), kind="baseline", threshold=None)]
+    overview = overview_of(lines, NUMBERS, charts={"thresholds": [CHARTS["thresholds"][0], flat]})
+    page = opened(write_page(tmp_path / "page.html", overview).as_uri() + "#view=charts")
+    wait(page)
+    curves = [t for t in traces(page, "thresholds") if "lines" in t["mode"]]
+    marks = [t for t in traces(page, "thresholds") if t["mode"] == "markers"]
+    assert [each["y"] for each in curves][1] == [50, 50, 50, 50]
+    assert [len(each["x"]) for each in marks] == [1, 1, 1]
+    assert table(page, "thresholds")[2] == ["box", *["–"] * 6]
+
+
+def test_few_points_have_axes_that_can_be_read(tmp_path, opened):
+    """Two lines that hardly differ, at the same cost: a tiny difference must not look large."""
+    lines = [line(name, numbers(error)) for name, error in (("a", 0.2), ("b", 0.2005))]
+    overview = overview_of(lines, NUMBERS)
+    page = opened(write_page(tmp_path / "page.html", overview).as_uri() + "#view=charts")
+    wait(page)
+    layout = page.locator("[data-chart=cost] .chart-plot").evaluate(
+        "(plot) => ({ x: plot.layout.xaxis, y: plot.layout.yaxis })"
+    )
+    assert len(layout["x"]["tickvals"]) >= 3
+    low, high = layout["y"]["range"]
+    assert low < 20 < 20.05 < high and high - low >= 2
+
+
 def test_bins_stand_in_their_order(charts):
     page = charts()
     assert table(page, "sizes")[0] == ["method", "0-0.01 (n=4)", "0.01-0.04 (n=4)"]

@@ -123,14 +123,15 @@ class TestOutcomes:
             if len(first):
                 assert named(line.top1) == first.loc[collection.images.ids, "mode"].tolist()
 
-    def test_of_the_first_prediction_the_iou_is_that_of_its_row(self, collection, run):
-        for line in collection.lines:
-            rows = run.rows[(run.rows["method"] == line.method) & (run.rows["rank"] == 1)]
-            if not len(rows):
-                assert np.isnan(line.top1_iou).all()
-                continue
-            expected = rows.set_index("image_id").loc[collection.images.ids, "iou"]
-            np.testing.assert_allclose(line.top1_iou, expected, rtol=1e-6)
+    def test_of_the_first_prediction_the_iou_is_that_of_its_row(self, mistaken):
+        collection = Collection([mistaken.folder])
+        [line] = collection.lines
+        rows = mistaken.rows.set_index("image_id")
+        first = rows[rows["rank"] == 1].loc[collection.images.ids]
+        np.testing.assert_allclose(line.top1_iou, first["iou"], rtol=1e-6)
+        assert (line.top1_iou >= 0.5).any()  # the object is found, but called by another name
+        assert (line.iou < 0.5).all()
+        assert set(named(line.top1)) == {"wrong_class"}
 
     def test_boxes_that_come_from_no_map_have_no_threshold(self, experiment, swept):
         protocol = {"name": "choe-2020-v2", "box": {"threshold": {"step": 0.1}}}

@@ -16,6 +16,7 @@ from wsol_bench.datasets import MaskFiles
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.details import Details, StoredMap
 from wsol_bench.report.page.map_choice import MapChoice
+from wsol_bench.report.page.outcomes import OUTCOMES
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.scoring.upsampling import upsample
 
@@ -126,6 +127,17 @@ def test_outcomes_are_those_of_the_line(details, collection, image):
     assert None in found and len(found) > 1
 
 
+def test_of_a_wrong_prediction_the_outcome_is_that_of_the_class(mistaken):
+    details = Details(Collection([mistaken.folder]))
+    names = {}
+    for row in details.of(0)["rows"]:
+        place = "label" if row["is_label"] else row["rank"]
+        names[place] = row["outcome"] if row["outcome"] is None else OUTCOMES[row["outcome"]]
+    assert names.pop(1) == "wrong_class"
+    assert names.pop("label") not in (None, "hit", "wrong_class")
+    assert list(names.values()) == [None]
+
+
 def test_images_on_which_a_threshold_is_selected_have_no_outcome(swept):
     collection = Collection([swept.folder])
     details = Details(collection)
@@ -200,8 +212,11 @@ class TestMasks:
         assert mask["pack"] == ""
         assert str(tmp_path / "gone.png") in mask["problem"]
 
-    def test_under_a_protocol_of_boxes_there_is_none(self, details):
-        assert details.of(0)["masks"] == [None]
+    def test_under_a_protocol_of_boxes_there_is_none(self, run, masked):
+        collection = Collection([run.folder])
+        masks = Collection([masked.folder]).images.masks[:1] * len(collection.images)
+        collection.images = replace(collection.images, masks=masks)
+        assert Details(collection).of(0)["masks"] == [None]
 
 
 class TestChoice:

@@ -322,6 +322,20 @@ def test_classes_are_chosen_by_key_and_click(explorer, run):
     assert "slot=" in settled_address(page)
 
 
+def test_a_class_that_one_method_does_not_rank_stands_once(blocks, opened, tmp_path):
+    """As with a baseline beside a prediction file, which gives the label a rank."""
+    detail = inflated(blocks["image-3"])
+    ranked = {row["class"] for row in detail["rows"] if row["rank"]}
+    labels = [row for row in detail["rows"] if row["is_label"]]
+    labels[1]["rank"] = 0
+    address = written(tmp_path / "page.html", {**blocks, "image-3": deflated(detail)})
+    name = json.loads(blocks["index"])["ids"][3]
+    page = opened(f"{address}#view=images&image={name}")
+    page.locator(".classes tr.chosen").wait_for()
+    assert page.locator(".classes tbody tr").count() == len(ranked)
+    assert page.locator(".classes .badge").count() == 1
+
+
 def test_every_method_is_beside_the_others(explorer, run):
     page = explorer(f"image={run.images['image_id'].iloc[0]}")
     tiles = page.locator(".tile")

@@ -273,6 +273,27 @@ def test_markdown_explains_no_sign_that_it_does_not_have(tmp_path, opened):
     assert notes == "imagenet, protocol gradcam-2017 (0123456789ab)."
 
 
+def test_thresholds_of_a_sweep_are_the_best_and_the_selected_ones(tmp_path, opened):
+    lines = [
+        line("a", {"loc_error": value(0.5)}, threshold=0.2, selected_threshold=0.125),
+        line("b", {"loc_error": value(0.5)}, threshold=0.3, selected_threshold=0.25),
+        line("box", {"loc_error": value(0.5)}, threshold=None),
+    ]
+    overview = overview_of(lines, NUMBERS, runs=[a_run(kind="box_sweep")])
+    page = opened(write_page(tmp_path / "page.html", overview))
+    titles = page.locator("thead .summary-title").all_inner_texts()
+    assert {"best threshold", "selected threshold"} < set(titles)
+    for name, shown in (("threshold", "0.2 0.3 –"), ("selected_threshold", "0.125 0.25 –")):
+        place = page.locator("thead th").evaluate_all(
+            "(cells, name) => cells.findIndex((cell) => cell.dataset.column === name)", name
+        )
+        cells = page.locator(f"tbody tr:has(a) > :nth-child({place + 1})").all_inner_texts()
+        assert " ".join(cells) == shown
+    one = overview_of([lines[0], lines[2]], NUMBERS)
+    page = opened(write_page(tmp_path / "one.html", one))
+    assert "best threshold" not in page.locator("thead").inner_text()
+
+
 def test_a_run_without_a_model_says_so(tmp_path, opened):
     models = [{"run": 0, "name": "-", "n_classes": None}]
     lines = [line("center", {"loc_error": value(0.5)}, kind="baseline", layer="")]

@@ -210,7 +210,7 @@ class Collection:
     def forget_numbers(self) -> None:
         """Drop the numbers and details of all lines: once the overview is made, nobody needs them.
 
-        They are most of what a line keeps: some fifty bytes an image, beside seven of its results.
+        They are most of what a line keeps: some fifty bytes an image, beside eleven of its results.
         """
         self.lines = [
             replace(line, numbers=replace(line.numbers, numbers={}), details={})

@@ -129,8 +129,8 @@ export function overlaidPicture(source, quality) {
      */
     paint(overview, index, loaded, row, result, state) {
       const { detail } = loaded;
-      if (detail.no_picture && !missing.hidden) missing.textContent = detail.no_picture;
       const large = quality === "picture";
+      if (large && detail.no_picture && !missing.hidden) missing.textContent = detail.no_picture;
       drawOverlay(canvas, parseFloat(element.style.width), parseFloat(element.style.height), {
         height: index.height[detail.image],
         width: index.width[detail.image],
