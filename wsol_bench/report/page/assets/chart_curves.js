@@ -24,8 +24,7 @@ export function thresholdFigure(context, number) {
     return { empty: ofPixels ? "A protocol of pixels has no boxes, and so no share of right ones." : context.noCurves || "The runs keep no maps of these lines, from which their boxes at other thresholds could be taken." };
   }
   const styles = lineStyles(overview, lines, theme);
-  const at = (/** @type {ThresholdCurve} */ curve, /** @type {number | null} */ threshold) => {
-    if (threshold === null) return 100 * curve.shares[0]; // boxes that come from no map
+  const at = (/** @type {ThresholdCurve} */ curve, /** @type {number} */ threshold) => {
     const distances = curve.thresholds.map((other) => Math.abs(other - threshold));
     return 100 * curve.shares[distances.indexOf(Math.min(...distances))];
   };
