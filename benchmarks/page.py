@@ -116,7 +116,7 @@ def measure_server(address: str, process: int) -> None:
     print(f"| {len(images)} random images | {timed(read, images)} |")
     print(f"| the first {len(near)} images, one by one | {timed(read, near)} |")
     print(f"| {len(pictures)} thumbnails | {timed(read, pictures)} |")
-    began = time.perf_counter()
+    began, slowest = time.perf_counter(), "-"
     while json.loads(urllib.request.urlopen(f"{address}curves.json").read())["curves"] is None:
         slowest = timed(read, lines)
     took = time.perf_counter() - began

@@ -1,7 +1,8 @@
 """Paired tests between methods of stored runs, number by number."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,14 +168,27 @@ def _counted(number: Number) -> Bool[np.ndarray, " n"]:
     return np.asarray((~np.isnan(columns)).any(axis=1))
 
 
+def _file_names(paths: Iterable[str]) -> list[str]:
+    """The names of files, whatever folder they are in."""
+    return [Path(path).name for path in paths]
+
+
 def require_same_truth(first: pd.DataFrame, second: pd.DataFrame, shared: pd.Index) -> None:
-    """Raise RunError if two images tables differ in the ground truth of a shared image."""
+    """Raise RunError if two images tables differ in the ground truth of a shared image.
+
+    Masks are compared by the names of their files, if the tables have them.
+    """
     tables = [images.set_index("image_id").loc[shared] for images in (first, second)]
+    columns = ["label", "boxes"]
+    if all("masks" in table for table in tables):
+        columns.append("masks")
+        tables = [table.assign(masks=table["masks"].map(_file_names)) for table in tables]
     for image_id, *lines in zip(
-        shared, *(zip(table["label"], table["boxes"], strict=True) for table in tables), strict=True
+        shared,
+        *(zip(*(table[column] for column in columns), strict=True) for table in tables),
+        strict=True,
     ):
-        (label, boxes), (second_label, second_boxes) = lines
-        if label != second_label or not np.array_equal(boxes, second_boxes):
+        if not all(map(np.array_equal, *lines)):
             raise RunError(
                 f"the runs differ in the ground truth of {image_id}; only runs on the same data "
                 "set can be compared"

@@ -2,6 +2,7 @@
 
 import pytest
 from browser import Opened, chromium
+from report_file import blocks_of
 
 from wsol_bench.report.page.file import write_report
 
@@ -28,3 +29,17 @@ def report(run, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
     write_report([run.folder], path)
     return path
+
+
+@pytest.fixture(scope="package")
+def blocks(report):
+    """The data of that report, by block."""
+    return blocks_of(report)
+
+
+@pytest.fixture(scope="package")
+def blocks_of_sweep(swept, tmp_path_factory):
+    """The data of the report of the run over a sweep of thresholds, by block."""
+    file = tmp_path_factory.mktemp("sweep") / "report.html"
+    write_report([swept.folder], file)
+    return blocks_of(file)

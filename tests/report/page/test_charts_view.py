@@ -233,24 +233,36 @@ def test_curves_over_thresholds_and_ious(charts):
     assert traces(page, "ious")[0]["y"] == [100, 50, 0]
 
 
-def test_the_usual_curve_is_one_of_the_chosen_model(tmp_path, opened):
+@pytest.fixture
+def two_runs(tmp_path):
+    """The address of charts of two runs, whose only curve is of a number of its own."""
     runs = [a_run("first"), a_run("second", kind="box_sweep")]
     models = [{"run": run, "name": "net", "n_classes": 10} for run in (0, 1)]
     lines = [line("a", numbers(0.5), run=run, model=run) for run in (0, 1)]
     curve = CHARTS["thresholds"][0]
-    names = (("max_box_acc", "MaxBoxAcc"), ("box_acc", "box accuracy"))
-    curves = [
-        {**curve, "line": n, "number": name, "title": title}
-        for n, (name, title) in zip((1, 0), names, strict=True)
-    ]
+    names = ((1, "max_box_acc"), (0, "box_acc"))
+    curves = [{**curve, "line": n, "number": name, "title": name} for n, name in names]
     overview = overview_of(lines, NUMBERS, runs=runs, models=models, charts={"thresholds": curves})
-    address = write_page(tmp_path / "page.html", overview).as_uri()
-    for model, asked, expected in ((0, "", 0), (1, "", 1), (0, "&curve=max_box_acc", 1)):
-        page = opened(f"{address}#view=charts&model={model}{asked}")
-        wait(page)
-        assert traces(page, "thresholds")[0]["customdata"][0] == expected
-        shown = page.locator("[data-chart=thresholds] select option:checked")
-        assert shown.inner_text() == names[1 - expected][1]
+    return write_page(tmp_path / "page.html", overview).as_uri() + "#view=charts"
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [("model=0", 0), ("model=1", 1), ("model=0&lines=1", 1), ("lines=0,1&curve=max_box_acc", 1)],
+)
+def test_the_usual_curve_is_of_the_lines_that_are_drawn(state, expected, two_runs, opened):
+    page = opened(f"{two_runs}&{state}")
+    wait(page)
+    assert traces(page, "thresholds")[0]["customdata"][0] == expected
+    shown = page.locator("[data-chart=thresholds] select option:checked")
+    assert shown.inner_text() == ("box_acc", "max_box_acc")[expected]
+
+
+def test_lines_that_have_curves_of_another_number_say_so(two_runs, opened):
+    page = opened(f"{two_runs}&lines=1&curve=box_acc")
+    wait(page)
+    empty = page.locator("[data-chart=thresholds] .chart-empty")
+    assert empty.inner_text() == "These lines have curves of another number."
 
 
 def test_boxes_that_come_from_no_map_have_a_curve_without_marks(tmp_path, opened):

@@ -84,6 +84,26 @@ class TestImages:
         with pytest.raises(RunError, match="differ in the ground truth of"):
             Collection([run.folder, other])
 
+    def test_runs_that_differ_in_the_masks_of_an_image_are_refused(self, masked, tmp_path):
+        shutil.copytree(masked.folder.path, tmp_path / "other")
+        other = StoredRun(tmp_path / "other")
+        dataset = other.identity.dataset.model_copy(update={"fingerprint": "other"})
+        identity = other.identity.model_copy(update={"dataset": dataset})
+        other.manifest = other.manifest.model_copy(update={"identity": identity})
+        assert len(Collection([masked.folder, other]).images) == 6
+        read = other.arrow
+
+        def renamed(table, columns=None, **options):
+            found = read(table, columns, **options)
+            if table != "images" or "masks" not in found.column_names:
+                return found
+            names = [[f"{name}.other" for name in names] for names in found["masks"].to_pylist()]
+            return found.set_column(found.column_names.index("masks"), "masks", [names])
+
+        other.arrow = renamed
+        with pytest.raises(RunError, match="differ in the ground truth of"):
+            Collection([masked.folder, other])
+
     def test_a_run_that_is_given_twice_is_refused(self, run, tmp_path):
         (tmp_path / "link").symlink_to(run.folder.path)
         again = StoredRun(tmp_path / "link")

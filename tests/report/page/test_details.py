@@ -4,8 +4,11 @@ import base64
 import json
 import zlib
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from analyzed_runs import scenes
 
@@ -120,6 +123,7 @@ def test_outcomes_are_those_of_the_line(details, collection, image):
     found = set()
     for row in details.of(image)["rows"]:
         line = collection.lines[row["line"]]
+        assert row["is_judged"] == row["is_label"]
         codes = line.gt_known if row["is_label"] else line.top1
         has_one = (row["is_label"] or row["rank"] == 1) and codes[image] != 255
         assert row["outcome"] == (codes[image] if has_one else None)
@@ -136,6 +140,28 @@ def test_of_a_wrong_prediction_the_outcome_is_that_of_the_class(mistaken):
     assert names.pop(1) == "wrong_class"
     assert names.pop("label") not in (None, "hit", "wrong_class")
     assert list(names.values()) == [None]
+
+
+def test_of_a_label_that_is_named_twice_the_first_row_by_rank_is_judged(run):
+    details = Details(Collection([run.folder]))
+    read = details._parts.table
+
+    def doubled(run, table, part):
+        """The second prediction is the first one's class again, and its row stands in front."""
+        if table != "rows":
+            return read(run, table, part)
+        found = read(run, table, part).to_pandas()
+        first = found[found["rank"] == 1].set_index(["image_id", "method"])["class"]
+        second = found["rank"] == 2
+        keys = pd.MultiIndex.from_frame(found.loc[second, ["image_id", "method"]])
+        found.loc[second, "class"] = first.loc[keys].to_numpy()
+        return pa.Table.from_pandas(found.iloc[::-1])
+
+    with mock.patch.object(details._parts, "table", doubled):
+        rows = [row for row in details.of(0)["rows"] if row["line"] == 0]
+    places = {row["rank"]: (row["is_label"], row["is_judged"]) for row in rows}
+    assert places == {1: (True, True), 2: (True, False), 3: (False, False)}
+    assert [row["outcome"] is None for row in rows] == [True, True, False]
 
 
 def test_images_on_which_a_threshold_is_selected_have_no_outcome(swept):

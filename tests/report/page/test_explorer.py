@@ -9,38 +9,15 @@ import numpy as np
 import pytest
 from browser import serious_faults
 from page_boxes import modules_in
-from report_file import blocks_of, deflated, inflated, written
+from report_file import deflated, inflated, written
 
 from wsol_bench.boxes.component import largest_component_box
 from wsol_bench.geometry import box_iou
 from wsol_bench.metrics.failure_modes import failure_modes
-from wsol_bench.report.page.file import write_report
 from wsol_bench.runs.stored_run import StoredRun
 from wsol_bench.scoring.upsampling import upsample
 
 HOSTILE = "<img src=x onerror='window.ran = 1'>"
-
-
-@pytest.fixture(scope="module")
-def report(run, tmp_path_factory):
-    """The file of the run's page."""
-    file = tmp_path_factory.mktemp("page") / "report.html"
-    write_report([run.folder], file)
-    return file
-
-
-@pytest.fixture(scope="module")
-def blocks(report):
-    """The data of the page, by block."""
-    return blocks_of(report)
-
-
-@pytest.fixture(scope="module")
-def blocks_of_sweep(swept, tmp_path_factory):
-    """The data of the page of a run over a sweep of thresholds."""
-    file = tmp_path_factory.mktemp("sweep") / "report.html"
-    write_report([swept.folder], file)
-    return blocks_of(file)
 
 
 @pytest.fixture
@@ -245,52 +222,13 @@ def test_the_slider_gives_the_boxes_of_python(blocks, run, opened, tmp_path):
     page.locator(f".viewer-result:has-text('IoU {row['iou']:.2f}')").wait_for()
 
 
-def opened_large(blocks, changes, opened, folder, image=3):
-    """The large view of an image, whose label's row of the first line has these values."""
-    detail = inflated(blocks[f"image-{image}"])
-    next(row for row in detail["rows"] if row["line"] == 0 and row["is_label"]).update(changes)
-    changed = {**blocks, f"image-{image}": deflated(detail)}
-    name = json.loads(blocks["index"])["ids"][image]
-    page = opened(f"{written(folder / 'page.html', changed)}#view=images&line=cam&image={name}")
-    page.locator(".tile-result").first.wait_for()
-    return page
-
-
-NOTHING = {"box": None, "iou": None, "map": None, "no_map": "There is no map here."}
-
-
-@pytest.mark.parametrize(
-    ("changes", "verdict"),
-    [
-        ({"status": "no_box", "iou": 0.0, "outcome": 2}, "✕ no box"),
-        ({"status": "constant", "iou": 0.0, "outcome": 2}, "✕ no box"),
-        ({"status": "box", "iou": None, "outcome": 0}, "✓ hit"),
-        ({"status": "box", "iou": 0.7, "outcome": None}, "not judged"),
-        ({"status": "missing"}, "✕ no map or box was given: a miss"),
-        ({"status": "not_applicable"}, "not applicable"),
-    ],
-)
-def test_a_row_without_a_box_says_why(changes, verdict, blocks, opened, tmp_path):
-    page = opened_large(blocks, {**NOTHING, **changes}, opened, tmp_path)
-    assert page.locator(".viewer-result .verdict").inner_text() == verdict
-    assert verdict in page.locator(".tile-result").first.inner_text()
-    assert "There is no map here." in page.locator(".viewer-result").inner_text()
-
-
-@pytest.mark.parametrize(
-    ("outcome", "verdict"), [("hit", "✓ hit"), ("miss", "✕ miss"), ("", "not judged")]
-)
-def test_under_a_sweep_a_box_that_is_not_stored_is_no_missing_box(
-    outcome, verdict, blocks_of_sweep, opened, tmp_path
-):
-    names = [each["name"] for each in json.loads(blocks_of_sweep["overview"])["outcomes"]]
-    code = names.index(outcome) if outcome else None
-    changes = {**NOTHING, "status": "swept", "outcome": code}
-    page = opened_large(blocks_of_sweep, changes, opened, tmp_path)
-    page.locator(f".viewer-result .verdict:text-is('{verdict}')").wait_for()
-    page.locator(f".tile-result:has-text('{verdict}')").first.wait_for()
-    assert "no box" not in page.locator(".viewer").inner_text()
-    assert "at each method's best threshold" in page.locator(".slider-why").inner_text()
+def test_a_copied_link_names_the_line(explorer):
+    page = explorer("text=val")
+    page.evaluate("navigator.clipboard.writeText = async (text) => { window.copied = text; }")
+    page.get_by_role("button", name="Copy link").first.click()
+    page.get_by_role("button", name="Copied").wait_for()
+    state = page.evaluate("window.copied").partition("#")[2]
+    assert set(state.split("&")) == {"view=images", "text=val", "line=cam"}
 
 
 def test_images_of_a_sweep_are_counted_or_held_out(blocks_of_sweep, swept, opened, tmp_path):

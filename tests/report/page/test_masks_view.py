@@ -26,7 +26,9 @@ def test_pixels_have_no_box_and_no_iou(report, masked, opened):
     assert "0 boxes" not in text
     filters = page.locator(".filters").text_content()
     assert "This protocol judges pixels, not boxes." in filters
-    assert not any(name in filters for name in ("Two methods", "Judged by", "Object size"))
+    hidden = ("Two methods", "Judged by", "Object size", "several objects", "no box of the label")
+    assert not any(name in filters for name in hidden)
+    assert "object size" not in page.locator(".explorer-tools").text_content()
     assert page.get_by_role("button", name="Mask").is_visible()
     legend = page.locator(".viewer .legend-item:has(.legend-box)").all_inner_texts()
     assert legend == ["ground truth", "ignored"]

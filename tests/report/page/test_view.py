@@ -69,7 +69,7 @@ class TestInABrowser:
         assert curves == json.loads(re.search(r'id="curves">(.*?)</script>', text, re.DOTALL)[1])
         assert curves
 
-    def test_why_there_are_no_curves_is_told(self, tmp_path, opened):
+    def test_why_there_are_no_curves_is_told(self, world, tmp_path, opened):
         copy = write_run(tmp_path)
         with served(copy / "run") as page:
             seen = opened(page.served.address)
@@ -77,7 +77,12 @@ class TestInABrowser:
             part.write_bytes(b"damaged")
             seen.evaluate("location.hash = '#view=charts'")
             card = seen.locator("[data-chart=thresholds]")
-            card.get_by_text(f"There are no curves over thresholds: {part} is damaged").wait_for()
+            told = card.get_by_text(f"There are no curves over thresholds: {part} is damaged")
+            told.wait_for()
+            shutil.copy(world / "run/rows/000001.parquet", part)
+            for tab in ("Summary", "Charts"):  # asks again
+                seen.get_by_role("tab", name=tab).click()
+            card.locator(".chart-note", has_text="Of 4 images").wait_for()
             opened.taken_faults()
 
     def test_it_ends_while_curves_are_drawn(self, world):

@@ -1,7 +1,8 @@
 """The names that models and lines have in the page's address.
 
 They are as short as they can be and do not depend on the order of models and lines, so that an
-address still leads to the same line of a page that is made again with more methods.
+address still leads to the same line of a page of the same models that is made again with more
+methods. Among other models, a name may be unknown; the page then says so.
 """
 
 from collections import Counter
@@ -48,7 +49,10 @@ def line_keys(models: Sequence[str], lines: Sequence[tuple[int, str, str]]) -> l
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """The names without commas, which stand between names; one that was given gets a number."""
+    """The names, each once: one that another has already gets ``~2``, ``~3``, ...
+
+    Commas separate names in an address, so they become semicolons.
+    """
     given: list[str] = []
     for name in (name.replace(",", ";") for name in names):
         numbered = (name if n == 1 else f"{name}~{n}" for n in count(1))

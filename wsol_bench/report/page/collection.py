@@ -4,6 +4,7 @@ Positions of images, models and lines are the same everywhere on the page. What 
 is small (some bytes an image), so that 50,000 images x 30 methods stay in memory.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -160,18 +161,16 @@ class Collection:
         lines: the lines of all models, model by model.
 
     Raises:
-        RunError: a run is not finished, a file of it is missing or damaged, or the runs differ in
-            the ground truth of an image.
+        RunError: a run is not finished or given twice, a file of it is missing or damaged, or the
+            runs differ in the ground truth of an image.
     """
 
     def __init__(self, runs: Sequence[StoredRun], *, seed: int = 0) -> None:
         for run in runs:
             run.require_finished()
-        paths = [run.path.resolve() for run in runs]
-        if twice := [
-            str(run.path) for run, path in zip(runs, paths, strict=True) if paths.count(path) > 1
-        ]:
-            raise RunError(f"{twice[0]}: expected each run once, found it {len(twice)} times")
+        for run, n in Counter(run.path.resolve() for run in runs).items():
+            if n > 1:
+                raise RunError(f"{run}: expected each run once, found it {n} times")
         self.runs = tuple(runs)
         self.seed = seed
         self._classes = _Classes(self.runs)

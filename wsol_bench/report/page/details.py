@@ -194,11 +194,18 @@ class Details:
             (line["method"], line["layer"], line["rank"]): line
             for line in self._lines(run, "maps", part, image_id)
         }
-        for line in self._lines(run, "rows", part, image_id):
+        lines = self._lines(run, "rows", part, image_id)
+        # A prediction file may name the label several times: its first row by rank is judged.
+        of_label = [n for n, line in enumerate(lines) if line["class"] == label]
+        judged: dict[tuple[str, str], int] = {}
+        for n in sorted(of_label, key=lambda n: lines[n]["rank"]):
+            judged.setdefault((lines[n]["method"], lines[n]["layer"]), n)
+        for n, line in enumerate(lines):
             is_label = line["class"] == label
+            is_judged = n in judged.values()
             stored = maps.get((line["method"], line["layer"], line["rank"]))
             yield _Row(
-                self._json(image, model, line, is_label),
+                self._json(image, model, line, is_label, is_judged),
                 None if stored is None else _stored_map(stored, is_label),
             )
 
@@ -209,7 +216,9 @@ class Details:
         ).to_pylist()
         return lines
 
-    def _json(self, image: int, model: int, line: dict[str, Any], is_label: bool) -> dict[str, Any]:
+    def _json(
+        self, image: int, model: int, line: dict[str, Any], is_label: bool, is_judged: bool
+    ) -> dict[str, Any]:
         """A line of the table ``rows`` as ``DetailRow``, without its map."""
         box = [line[name] for name in _BOX]
         values = (
@@ -223,14 +232,15 @@ class Details:
         )
         number = self._line[model, line["method"], line["layer"]]
         results = self._collection.lines[number]
-        outcomes = results.gt_known if is_label else results.top1
-        has_outcome = (is_label or line["rank"] == 1) and outcomes[image] != NOT_DEFINED
+        outcomes = results.gt_known if is_judged else results.top1
+        has_outcome = (is_judged or line["rank"] == 1) and outcomes[image] != NOT_DEFINED
         return {
             "line": number,
             "rank": line["rank"],
             "class": line["class"],
             "words": self._collection.words(line["class"]),
             "is_label": is_label,
+            "is_judged": is_judged,
             "score": finite(line["score"]),
             "status": line["status"],
             "outcome": int(outcomes[image]) if has_outcome else None,

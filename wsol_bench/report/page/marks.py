@@ -20,8 +20,7 @@ class Mark(NamedTuple):
 
     Attributes:
         mark: ``best`` (equal methods all are), ``tied`` (the corrected p is 0.05 or more), or None.
-        p: the corrected p of the test against the first of the best; None for that one itself, and
-            where too few images are there for a test.
+        p: the corrected p; None for the best, and where too few images are there for a test.
     """
 
     mark: Literal["best", "tied"] | None = None
@@ -76,9 +75,8 @@ def _marks_of_number(
             raw[place] = paired_test(pair, collection.seed)["p"]
     marks = {(best, name): Mark("best")}
     for line, p in zip(others, holm(raw).tolist(), strict=True):
-        is_tested = not np.isnan(p)
         if values[line] == values[best]:
-            marks[line, name] = Mark("best", p if is_tested else None)
-        elif is_tested:
+            marks[line, name] = Mark("best")
+        elif not np.isnan(p):
             marks[line, name] = Mark("tied" if p >= _LEVEL else None, p)
     return marks

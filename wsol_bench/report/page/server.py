@@ -249,11 +249,13 @@ class _Answers:
         They are drawn from the first request on, in a thread that does not outlive the server.
         """
         with self._starting_curves:
-            if self._curves is None:
-                self._curves = Future()
-                threading.Thread(target=self._draw_curves, args=[self._curves], daemon=True).start()
-        drawn = self._curves.result() if self._curves.done() else None
-        return _as_json(request, {"curves": drawn})
+            curves = self._curves
+            if curves is None:
+                curves = self._curves = Future()
+                threading.Thread(target=self._draw_curves, args=[curves], daemon=True).start()
+            if curves.done() and curves.exception() is not None:
+                self._curves = None  # who asks after this error begins anew
+        return _as_json(request, {"curves": curves.result() if curves.done() else None})
 
     def _draw_curves(self, curves: "Future[list[dict[str, Any]]]") -> None:
         try:

@@ -74,7 +74,7 @@ export function binFigure(context, bins, title, without) {
       };
     }),
     height: 340,
-    legend: lineLegend(context, lines, true),
+    legend: lineLegend(context, lines),
     layout: {
       xaxis: {
         title: { text: plotText(title), standoff: 12 },

@@ -5,6 +5,7 @@
 /** @import { ChartContext, Figure } from "./chart_card.js" */
 
 import { chartName, lineLegend, lineStyles, plotText, textOfLines } from "./chart_lines.js";
+import { hasIous } from "./explored.js";
 import { fewDigits } from "./numbers.js";
 
 /**
@@ -20,8 +21,7 @@ export function thresholdFigure(context, number) {
   const lines = context.drawn((i) => all.some((curve) => curve.line === i));
   const curves = lines.flatMap((i) => all.filter((curve) => curve.line === i));
   if (!curves.length) {
-    const ofPixels = overview.runs[overview.models[context.model].run].kind === "pixels";
-    return { empty: ofPixels ? "A protocol of pixels has no boxes, and so no share of right ones." : context.noCurves || "The runs keep no maps of these lines, from which their boxes at other thresholds could be taken." };
+    return { empty: whyNoCurves(context) };
   }
   const styles = lineStyles(overview, lines, theme);
   const at = (/** @type {ThresholdCurve} */ curve, /** @type {number} */ threshold) => {
@@ -34,16 +34,21 @@ export function thresholdFigure(context, number) {
   // a sweep is the best one of a number that need not be the curve's.
   const own = curves.flatMap((curve) => {
     const { run, threshold } = overview.lines[curve.line];
-    const isOwn = overview.runs[run].kind === "one_box" && threshold !== null && threshold !== curve.best;
+    const isOwn = overview.runs[run].kind === "one_box" && threshold !== null && Math.abs(threshold - (curve.best ?? Infinity)) > 1e-9;
     return isOwn ? [{ ...curve, threshold }] : [];
   });
   /** @type {{title: string, of: (curve: ThresholdCurve) => number | null}[]} */
   const everyKind = [
     { title: "best threshold", of: (curve) => curve.best },
     { title: "selected threshold", of: (curve) => curve.selected },
-    { title: "threshold of the run", of: ({ line }) => own.find((curve) => curve.line === line)?.threshold ?? null },
+    { title: "threshold of the run", of: ({ line }) => (hasIous(overview, line) ? overview.lines[line].threshold : null) },
   ];
-  const kinds = everyKind.filter(({ of }, n) => n === 0 || curves.some((curve) => of(curve) !== null));
+  const kinds = everyKind.filter(({ of }) => curves.some((curve) => of(curve) !== null));
+  const signs = [
+    curves.some(({ best }) => best !== null) && "✚ best threshold",
+    own.length && "✕ threshold of the run",
+    selected.length && "✱ threshold that was selected on other images",
+  ].filter(Boolean);
   const marks = [
     thresholdMarks(
       "threshold of the run",
@@ -67,7 +72,7 @@ export function thresholdFigure(context, number) {
   return {
     traces: [...traces, ...marks],
     height: 360,
-    legend: lineLegend(context, lines, true),
+    legend: lineLegend(context, lines),
     layout: {
       xaxis: { title: { text: "threshold" }, range: [0, 1] },
       yaxis: { title: { text: `${plotText(curves[0].title)}, %` }, rangemode: "tozero" },
@@ -82,9 +87,20 @@ export function thresholdFigure(context, number) {
         }),
       ]),
     },
-    note: `Of ${textOfLines(overview, curves.map(({ line, of }) => [line, of]))}. ✚ best threshold${own.length ? ", ✕ threshold of the run" : ""}${selected.length ? ", ✱ threshold that was selected on other images" : ""}.`,
+    note: [`Of ${textOfLines(overview, curves.map(({ line, of }) => [line, of]))}.`, signs.length && `${signs.join(", ")}.`].filter(Boolean).join(" "),
     lines,
   };
+}
+
+/**
+ * @param {ChartContext} context
+ * @returns {string} The reason why there are no curves of the chosen number and lines.
+ */
+function whyNoCurves({ overview, curves, noCurves, drawn }) {
+  const lines = drawn(() => true);
+  if (lines.every((line) => overview.runs[overview.lines[line].run].kind === "pixels")) return "A protocol of pixels has no boxes, and so no share of right ones.";
+  if (curves.some(({ line }) => lines.includes(line))) return "These lines have curves of another number.";
+  return noCurves || "The runs keep no maps of these lines, from which their boxes at other thresholds could be taken.";
 }
 
 /**
@@ -155,7 +171,7 @@ export function iouFigure(context) {
   return {
     traces: curves.map((curve) => lineTrace(context, curve.line, lines, styles, curve.ious, curve.shares)),
     height: 340,
-    legend: lineLegend(context, lines, true),
+    legend: lineLegend(context, lines),
     layout: {
       xaxis: { title: { text: "IoU" }, range: [0, 1] },
       yaxis: { title: { text: "share of images, %" }, range: [0, 102] },

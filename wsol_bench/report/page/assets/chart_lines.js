@@ -220,13 +220,11 @@ export function shortened(text, length) {
 /**
  * @param {ChartContext} context
  * @param {number[]} lines
- * @param {boolean} hasMarks
  * @returns {LegendItem[]}
  */
-export function lineLegend({ overview, theme }, lines, hasMarks) {
+export function lineLegend({ overview, theme }, lines) {
   return [...lineStyles(overview, lines, theme)].map(([line, style]) => ({
     ...style,
-    symbol: hasMarks ? style.symbol : undefined,
     title: chartName(overview, line, lines),
   }));
 }

@@ -54,12 +54,14 @@ export function chartsView(source) {
   );
   let curves = knownCurves(overview.charts.thresholds, "The maps of some images are being cut at every threshold …");
   let curvesAsked = false;
+  let askAgain = false; // when the charts are opened the next time, since asking failed
   /** Asks for the curves that are not in the overview when the charts are opened, which takes a server time. */
   const askForCurves = async () => {
     curvesAsked = true;
     try {
       curves = knownCurves([...overview.charts.thresholds, ...(await source.curves())], "");
     } catch (error) {
+      askAgain = true;
       curves = { ...curves, noCurves: `There are no curves over thresholds: ${error instanceof Error ? error.message : error}` };
     }
     redraw();
@@ -90,7 +92,10 @@ export function chartsView(source) {
     });
   };
   const keys = ["number", "model", "lines", "judge", "line", "cost", "curve"];
-  onState((_, changed) => keys.some((key) => changed.has(key)) && redraw());
+  onState((_, changed) => {
+    if (changed.has("view") && askAgain) curvesAsked = askAgain = false;
+    if (keys.some((key) => changed.has(key))) redraw();
+  });
   let width = 0;
   new ResizeObserver(() => {
     if (root.clientWidth && root.clientWidth !== width) redraw();
@@ -102,10 +107,11 @@ export function chartsView(source) {
 
 /**
  * @param {ChartContext} context
- * @returns {string | undefined} The first number of which lines of the chosen model have curves.
+ * @returns {string | undefined} The first number of which the lines that are drawn have curves.
  */
-function usualCurve({ curves, overview, model }) {
-  return curves.find(({ line }) => overview.lines[line].model === model)?.number;
+function usualCurve({ curves, drawn }) {
+  const lines = drawn(() => true);
+  return curves.find(({ line }) => lines.includes(line))?.number;
 }
 
 /**

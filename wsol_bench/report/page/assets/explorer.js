@@ -114,7 +114,7 @@ export function explorerView(source) {
     h(
       "section",
       { class: "explorer-results", "aria-label": "Images" },
-      h("div", { class: "explorer-head" }, count, chips, h("div", { class: "explorer-tools" }, order.element, copyLinkButton())),
+      h("div", { class: "explorer-head" }, count, chips, h("div", { class: "explorer-tools" }, order.element, copyLinkButton(overview))),
       overview.sampling && h("p", { class: "muted explorer-sampling" }, overview.sampling),
       overlayLegend(overview),
       empty,
@@ -173,6 +173,6 @@ function addGridKeys(grid, focusSearch) {
     { keys: ["PageUp", "PageDown", "Home", "End"], where, what: "move far", act: move, when: () => inGrid() && grid.hasFocus() },
     { keys: ["/"], where, what: "search", act: focusSearch, when: inGrid },
     { keys: ["h"], where, what: "heatmaps on and off", act: () => setState({ heat: getState().heat ? 0 : 1 }), when: () => getState().view === "images" },
-    { keys: ["b"], where, what: "boxes on and off", act: () => setState({ boxes: getState().boxes ? 0 : 1 }), when: () => getState().view === "images" },
+    { keys: ["b"], where, what: "boxes, or the mask, on and off", act: () => setState({ boxes: getState().boxes ? 0 : 1 }), when: () => getState().view === "images" },
   );
 }

@@ -110,7 +110,8 @@ export function filterBar(overview) {
       second.update(any, knownLine(overview, state.b));
       split.checked = state.pair !== "all";
       size.update([{ value: "", text: "any" }, ...sizeOptions(overview)], state.size);
-      flag.update(imageFlags.map(({ name, title }) => ({ value: name, text: title })), state.flag);
+      const flags = imageFlags.filter((each) => ofBoxes || !each.ofBoxes);
+      flag.update(flags.map(({ name, title }) => ({ value: name, text: title })), state.flag);
       judge.update(state);
       outcomes.update(state, counts, occurring, overview.runs[overview.lines[shown]?.run]?.kind === "pixels");
       classes.update(state);

@@ -4,7 +4,7 @@
 /** @import { ImageIndex, LineColumns, ModelColumns, Overview } from "./types" */
 /** @import { State } from "./state.js" */
 
-import { hasIous, iousOf, knownLine } from "./explored.js";
+import { hasIous, hasOnlyPixels, iousOf, knownLine } from "./explored.js";
 
 /**
  * The question that a state asks, in positions instead of names.
@@ -30,14 +30,14 @@ import { hasIous, iousOf, knownLine } from "./explored.js";
  */
 const sizeEdges = [0, 0.01, 0.04, 0.09, 0.16, 0.25, 0.36, 0.49, 0.64, 0.81, 1];
 
-/** Flags that images can be filtered by. */
+/** Flags that images can be filtered by; `ofBoxes` if they mean something only where there are boxes. */
 export const imageFlags = [
   { name: "", title: "all images" },
   { name: "counted", title: "counted in the error" },
   { name: "blacklisted", title: "blacklisted" },
   { name: "held_out", title: "held out for thresholds" },
-  { name: "several", title: "several objects" },
-  { name: "no_box", title: "no box of the label" },
+  { name: "several", title: "several objects", ofBoxes: true },
+  { name: "no_box", title: "no box of the label", ofBoxes: true },
   { name: "right", title: "first prediction right" },
   { name: "wrong", title: "first prediction wrong" },
 ];
@@ -51,8 +51,8 @@ export const imageOrders = [
   { name: "difference", title: "IoU of A minus B, lowest first", needs: "pair" },
   { name: "confidence", title: "confidence in the label, lowest first", needs: "" },
   { name: "confidence-down", title: "confidence in the label, highest first", needs: "" },
-  { name: "size", title: "object size, smallest first", needs: "" },
-  { name: "size-down", title: "object size, largest first", needs: "" },
+  { name: "size", title: "object size, smallest first", needs: "boxes" },
+  { name: "size-down", title: "object size, largest first", needs: "boxes" },
 ];
 
 /**
@@ -91,7 +91,7 @@ export function imageQuery(state, overview, line) {
  */
 export function possibleOrders(overview, { line, a, b }) {
   /** @type {Record<string, boolean>} */
-  const there = { iou: hasIous(overview, line), pair: hasIous(overview, a) && hasIous(overview, b) };
+  const there = { iou: hasIous(overview, line), pair: hasIous(overview, a) && hasIous(overview, b), boxes: !hasOnlyPixels(overview) };
   return imageOrders.filter(({ needs }) => !needs || there[needs]);
 }
 

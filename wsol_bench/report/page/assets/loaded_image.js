@@ -67,7 +67,7 @@ export function bytesOfImage({ detail, values, large, heats }) {
  * @returns {number} Position in `detail.rows`; -1 if there is none.
  */
 export function rowOfSlot(detail, line, slot) {
-  return detail.rows.findIndex((row) => row.line === line && (slot ? row.rank === slot : row.is_label));
+  return detail.rows.findIndex((row) => row.line === line && (slot ? row.rank === slot : row.is_judged));
 }
 
 /** The rule by which maps are shown where none takes boxes from them. @type {Rule} */

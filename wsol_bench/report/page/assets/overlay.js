@@ -186,13 +186,14 @@ function drawTag(context, box, text, ink, side) {
 export function overlayLegend({ runs }) {
   const item = (/** @type {string} */ ink, /** @type {string} */ dash, /** @type {string} */ words) =>
     h("span", { class: "legend-item" }, legendBox(ink, dash), words);
-  const kinds = new Set(runs.map(({ kind }) => kind));
+  const hasMasks = runs.some(({ kind }) => kind === "pixels");
+  const hasBoxes = runs.some(({ kind }) => kind !== "pixels");
   return h(
     "p",
     { class: "legend" },
     item(boxInk.truth, "", "ground truth"),
-    kinds.delete("pixels") && item(boxInk.none, "2 2", "ignored"),
-    kinds.size > 0 && [item(boxInk.hit, "4 2.5", "✓ box that hits"), item(boxInk.miss, "4 2.5", "✕ box that misses")],
+    hasMasks && item(boxInk.none, "2 2", "ignored"),
+    hasBoxes && [item(boxInk.hit, "4 2.5", "✓ box that hits"), item(boxInk.miss, "4 2.5", "✕ box that misses")],
     heatLegend(),
   );
 }

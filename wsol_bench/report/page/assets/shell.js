@@ -113,7 +113,7 @@ function briefOf(overview) {
   return [...runs, ...data, ...protocols].join(" · ");
 }
 
-/** What an address names and this page does not have, as the link of a page with other methods. */
+/** A notice of the models and lines that a link names and this page does not have. */
 function noticeOfUnknown() {
   const words = h("p", {});
   const close = h("button", { class: "button quiet square", type: "button", "aria-label": "Close" }, "✕");
@@ -121,7 +121,7 @@ function noticeOfUnknown() {
   const follow = () => {
     const names = unknownNames(location.hash.slice(1));
     element.hidden = !names.length;
-    words.textContent = names.length ? `This page has no ${names.join(", no ")}, which the address asks for. It shows what it has.` : "";
+    words.textContent = names.length ? `This page has no ${names.join(", no ")}, which the link asked for. It shows what it has.` : "";
   };
   close.addEventListener("click", () => (element.hidden = true));
   window.addEventListener("hashchange", follow);

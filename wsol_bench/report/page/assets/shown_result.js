@@ -51,7 +51,8 @@ export function shownResult(overview, loaded, number, threshold, outlined = fals
   const placement = placementOfRow(overview, loaded.detail, number);
   const least = run.least_iou;
   const { rule } = run;
-  const stored = { row, box: row.box, iou: row.iou, least, ...storedVerdict(overview, row, run), region: null };
+  const own = storedVerdict(overview, row, run);
+  const stored = { row, box: row.box, iou: row.iou, least, ...own, region: null };
   const chosen = threshold >= 0 ? threshold : line.threshold;
   if (!row.map || !placement || !rule || whyNoThreshold(overview, line.run) || chosen === null) return stored;
   if (threshold < 0 && !outlined) return stored;
@@ -62,7 +63,9 @@ export function shownResult(overview, loaded, number, threshold, outlined = fals
   if (threshold < 0) return { ...stored, region };
   const box = boxAtThreshold(map, large, placement, rule, threshold);
   const iou = bestIouOf(box, loaded.detail.truth[line.run] ?? [], placement, rule);
-  return { row, box, iou, least, ...verdictOfBox(row, Boolean(box), iou, least), region };
+  // An image that is in no number is not judged at any threshold.
+  const verdict = row.is_judged && row.outcome === null ? own : verdictOfBox(row, Boolean(box), iou, least);
+  return { row, box, iou, least, ...verdict, region };
 }
 
 /**
@@ -76,13 +79,16 @@ export function shownResult(overview, loaded, number, threshold, outlined = fals
 function storedVerdict({ outcomes }, row, { kind, least_iou }) {
   if (kind === "pixels") return { hit: null, words: "" };
   if (row.status === "not_applicable") return { hit: null, words: "not applicable" };
-  if (row.status === "missing") return { hit: row.is_label ? false : null, words: "no map or box was given: a miss" };
+  const isMissing = row.status === "missing";
   if (row.outcome !== null) {
     const { name, title } = outcomes[row.outcome];
-    return { hit: name === "hit", words: title };
+    return { hit: name === "hit", words: isMissing && row.is_label ? "no map or box was given: a miss" : title };
   }
-  // Of other predictions there is no outcome, and none of images that are in no number.
-  return row.is_label ? { hit: null, words: "not judged" } : verdictOfBox(row, row.box !== null, row.iou, least_iou);
+  if (isMissing) return { hit: null, words: "no map or box was given" };
+  if (row.is_judged) return { hit: null, words: "not judged" }; // an image that is in no number
+  // Of predictions besides the first there is no outcome, and a sweep keeps no boxes of them.
+  if (kind === "box_sweep" && row.iou === null) return { hit: null, words: "" };
+  return verdictOfBox(row, row.box !== null, row.iou, least_iou);
 }
 
 /**

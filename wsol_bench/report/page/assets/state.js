@@ -28,7 +28,8 @@
  * @property {number} opacity Opacity of heatmaps where they are highest, from 0 to 1.
  * @property {string} number Number that charts are about; empty for the first.
  * @property {string} cost Cost that the chart of costs is about.
- * @property {string} curve Number whose curves over thresholds are drawn; empty for the first.
+ * @property {string} curve Number whose curves over thresholds are drawn; empty for the first that
+ *     the lines have which are drawn.
  * @property {string} find Text that the classes contain that the list of classes shows; empty for all.
  * @property {string} order Column by which the summary is sorted, and "-" in front for descending.
  * @property {string} columns Columns that the summary shows besides the usual ones, and, with "-" in front, hides.
@@ -79,7 +80,7 @@ const stateRanges = {
 };
 const stateShares = new Set(["threshold", "opacity"]);
 
-/** @type {Record<string, "models" | "lines">} What the positions of these keys are positions of. */
+/** @type {Record<string, "models" | "lines">} Keys whose values are positions of models or of lines. */
 const statePositions = { model: "models", line: "lines", lines: "lines", a: "lines", b: "lines" };
 
 /** @type {Record<"models" | "lines", string[]>} The name that the address has for each. */
@@ -121,9 +122,12 @@ export function setState(patch, how = {}) {
   for (const listener of stateListeners) listener(currentState, changed);
 }
 
-/** @returns {string} The address that shows the page as it is now. */
-export function currentAddress() {
-  return location.href.replace(/#.*$/, "") + "#" + stateToText(currentState);
+/**
+ * @param {Partial<State>} [named] What the address says besides the state.
+ * @returns {string} The address that shows the page as it is now.
+ */
+export function currentAddress(named = {}) {
+  return location.href.replace(/#.*$/, "") + "#" + stateToText({ ...currentState, ...named });
 }
 
 /**

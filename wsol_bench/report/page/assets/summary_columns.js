@@ -121,9 +121,9 @@ function thresholdColumns(overview, lines) {
   /** @type {[string, string, string, (line: Line) => number | null][]} */
   const columns = [
     swept
-      ? ["threshold", "best threshold", "Threshold that is best for the line's own images (the oracle's), at which its boxes and outcomes are taken.", (line) => line.threshold]
+      ? ["threshold", "best threshold", "Threshold that is best for the line's own images (the oracle's), at which its boxes and outcomes are taken: that of MaxBoxAcc, or else of the protocol's first IoU.", (line) => line.threshold]
       : ["threshold", "threshold", "Threshold of the protocol, at which the line's boxes are taken.", (line) => line.threshold],
-    ["selected_threshold", "selected threshold", "Threshold that is best for other images, by which the numbers at the selected threshold are taken.", (line) => line.selected_threshold],
+    ["selected_threshold", "selected threshold", "Threshold that is best for other images, of the same number as the best threshold.", (line) => line.selected_threshold],
   ];
   return columns
     .filter(([, , , value]) => lines.some((line) => value(line) !== null))

@@ -269,6 +269,8 @@ export interface DetailRow {
   class: string;
   words: string;
   is_label: boolean;
+  /** Whether it is the label's row by which GT-known judges; of several, the first by rank. */
+  is_judged: boolean;
   score: number | null;
   status: string;
   /**

@@ -59,7 +59,7 @@ export function imageViewer(source, loader, onClosed) {
   const element = h(
     "dialog",
     { class: "viewer", "aria-label": "Image" },
-    h("header", { class: "viewer-head" }, h("div", { class: "viewer-steps" }, previous, next, place), h("div", { class: "viewer-title" }, title, facts), copyLinkButton(), close),
+    h("header", { class: "viewer-head" }, h("div", { class: "viewer-steps" }, previous, next, place), h("div", { class: "viewer-title" }, title, facts), copyLinkButton(overview), close),
     body,
   );
 
