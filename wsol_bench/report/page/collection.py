@@ -168,9 +168,9 @@ class Collection:
     def __init__(self, runs: Sequence[StoredRun], *, seed: int = 0) -> None:
         for run in runs:
             run.require_finished()
-        for run, n in Counter(run.path.resolve() for run in runs).items():
+        for path, n in Counter(run.path.resolve() for run in runs).items():
             if n > 1:
-                raise RunError(f"{run}: expected each run once, found it {n} times")
+                raise RunError(f"{path}: expected each run once, found it {n} times")
         self.runs = tuple(runs)
         self.seed = seed
         self._classes = _Classes(self.runs)
