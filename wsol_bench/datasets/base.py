@@ -1,7 +1,7 @@
 """The class of every loaded data set: tables of images and boxes in one convention."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +55,17 @@ class MaskFiles(NamedTuple):
 
     foreground: tuple[Path, ...]
     ignore: Path | None
+
+    @classmethod
+    def of_names(cls, foreground: Iterable[str], ignore: str) -> "MaskFiles | None":
+        """The files that a run has stored by their names; None if there is no foreground.
+
+        Args:
+            foreground: names of the foreground files.
+            ignore: name of the ignore file; "" for none.
+        """
+        files = tuple(map(Path, foreground))
+        return cls(files, Path(ignore) if ignore else None) if files else None
 
     @property
     def paths(self) -> tuple[Path, ...]:

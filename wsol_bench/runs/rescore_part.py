@@ -1,7 +1,6 @@
 """Score the stored maps and boxes of one part by another protocol, or for other metrics."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -135,9 +134,8 @@ def _truth(
     ignore: str,
 ) -> ImageTruth:
     """The ground truth of an image, from its line of the table ``images``."""
-    files = MaskFiles(tuple(map(Path, masks)), Path(ignore) if ignore else None)
     flat = np.asarray(boxes, np.float64)
-    return ImageTruth(label, flat.reshape(-1, 4), files if len(masks) else None)
+    return ImageTruth(label, flat.reshape(-1, 4), MaskFiles.of_names(masks, ignore))
 
 
 def _scores_of_stored_maps(

@@ -2,6 +2,7 @@
 
 import pytest
 from browser import Opened, serious_faults
+from page_charts import CURVE, NUMBERS, cost, legend, numbers, table, traces, wait
 from page_overviews import (
     HOSTILE,
     OUTCOMES,
@@ -14,20 +15,6 @@ from page_overviews import (
     wait_for_address,
     write_page,
 )
-
-NUMBERS = [number_info("gt_known_loc_error"), number_info("score", better="higher", percent=False)]
-
-
-def numbers(error, score=2.0):
-    return {
-        "gt_known_loc_error": value(error, error - 0.125, error + 0.0625),
-        "score": value(score),
-    }
-
-
-def cost(forward, backward, seconds):
-    return {"forward": forward, "backward": backward, "head": 0, "seconds": seconds}
-
 
 # Ten methods, two of them with equal numbers; baselines, a sanity check, a method of another model.
 ERRORS = [0.5, 0.25, 0.75, 0.875, 0.625, 0.375, 0.4375, 0.5625, 0.6875, 0.25]
@@ -55,19 +42,7 @@ def a_bin(line, name, error, **fields):
 
 FAILURES = {"gt_known": [20, 0, 0, 4, 6, 10, 0], "top1": [10, 20, 0, 0, 0, 10, 0]}
 CHARTS = {
-    "thresholds": [
-        {
-            "line": i,
-            "number": "max_box_acc",
-            "title": "MaxBoxAcc",
-            "thresholds": [0.0, 0.25, 0.5, 1.0],
-            "shares": [0.5, 0.75, 0.625, 0.0],
-            "best": 0.25,
-            "selected": 0.5,
-            "of": "40 images",
-        }
-        for i in (0, 1, 2)
-    ],
+    "thresholds": [{**CURVE, "line": i} for i in (0, 1, 2)],
     "ious": [{"line": i, "ious": [0.0, 0.5, 1.0], "shares": [1.0, 0.5, 0.0]} for i in range(13)],
     "by_size": [a_bin(i, name, 0.5) for i in range(13) for name in ("0.01-0.04", "0-0.01")],
     "by_instances": [a_bin(i, name, 0.25) for i in range(13) for name in ("1", "2", "5+")],
@@ -115,32 +90,6 @@ def charts(shared):
 
     yield show
     assert faults == []
-
-
-def wait(page):
-    page.locator('.charts[data-drawn="all"]').wait_for()
-
-
-def traces(page, name):
-    """The traces of a chart, as plotly holds them."""
-    return page.evaluate(
-        "(name) => JSON.parse(JSON.stringify("
-        "document.querySelector(`[data-chart=${name}] .chart-plot`).data))",
-        name,
-    )
-
-
-def table(page, name):
-    card = page.locator(f'[data-chart="{name}"]')
-    card.locator("details").evaluate("(details) => { details.open = true; }")
-    card.locator(".chart-table tr").first.wait_for()
-    return card.locator(".chart-table tr").evaluate_all(
-        "(rows) => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
-
-
-def legend(page, name):
-    return page.locator(f'[data-chart="{name}"] .chart-legend li').all_inner_texts()
 
 
 def test_numbers_are_drawn_with_their_intervals(charts):
@@ -231,52 +180,6 @@ def test_curves_over_thresholds_and_ious(charts):
     expected = ["method 0", "0.25", "75.00", "0.5", "62.50", "0.15", "75.00"]
     assert table(page, "thresholds")[1] == expected
     assert traces(page, "ious")[0]["y"] == [100, 50, 0]
-
-
-@pytest.fixture
-def two_runs(tmp_path):
-    """The address of charts of two runs, whose only curve is of a number of its own."""
-    runs = [a_run("first"), a_run("second", kind="box_sweep")]
-    models = [{"run": run, "name": "net", "n_classes": 10} for run in (0, 1)]
-    lines = [line("a", numbers(0.5), run=run, model=run) for run in (0, 1)]
-    curve = CHARTS["thresholds"][0]
-    names = ((1, "max_box_acc"), (0, "box_acc"))
-    curves = [{**curve, "line": n, "number": name, "title": name} for n, name in names]
-    overview = overview_of(lines, NUMBERS, runs=runs, models=models, charts={"thresholds": curves})
-    return write_page(tmp_path / "page.html", overview).as_uri() + "#view=charts"
-
-
-@pytest.mark.parametrize(
-    ("state", "expected"),
-    [("model=0", 0), ("model=1", 1), ("model=0&lines=1", 1), ("lines=0,1&curve=max_box_acc", 1)],
-)
-def test_the_usual_curve_is_of_the_lines_that_are_drawn(state, expected, two_runs, opened):
-    page = opened(f"{two_runs}&{state}")
-    wait(page)
-    assert traces(page, "thresholds")[0]["customdata"][0] == expected
-    shown = page.locator("[data-chart=thresholds] select option:checked")
-    assert shown.inner_text() == ("box_acc", "max_box_acc")[expected]
-
-
-def test_lines_that_have_curves_of_another_number_say_so(two_runs, opened):
-    page = opened(f"{two_runs}&lines=1&curve=box_acc")
-    wait(page)
-    empty = page.locator("[data-chart=thresholds] .chart-empty")
-    assert empty.inner_text() == "These lines have curves of another number."
-
-
-def test_boxes_that_come_from_no_map_have_a_curve_without_marks(tmp_path, opened):
-    curve = {**CHARTS["thresholds"][0], "line": 1, "best": None, "selected": None}
-    flat = {**curve, "shares": [0.5, 0.5, 0.5, 0.5]}
-    lines = [line("a", numbers(0.5)), line("box", numbers(0.4), kind="baseline", threshold=None)]
-    overview = overview_of(lines, NUMBERS, charts={"thresholds": [CHARTS["thresholds"][0], flat]})
-    page = opened(write_page(tmp_path / "page.html", overview).as_uri() + "#view=charts")
-    wait(page)
-    curves = [t for t in traces(page, "thresholds") if "lines" in t["mode"]]
-    marks = [t for t in traces(page, "thresholds") if t["mode"] == "markers"]
-    assert [each["y"] for each in curves][1] == [50, 50, 50, 50]
-    assert [len(each["x"]) for each in marks] == [1, 1, 1]
-    assert table(page, "thresholds")[2] == ["box", *["–"] * 6]
 
 
 def test_few_points_have_axes_that_can_be_read(tmp_path, opened):
@@ -408,9 +311,8 @@ def test_notes_hold_for_all_runs(tmp_path, opened):
     ]
     models = [{"run": run, "name": "-", "n_classes": None} for run in (0, 1)]
     lines = [line("a", numbers(0.5), run=run, model=run) for run in (0, 1)]
-    curve = CHARTS["thresholds"][0]
     charts = {
-        "thresholds": [{**curve, "line": 0}, {**curve, "line": 1, "of": "30 images"}],
+        "thresholds": [{**CURVE, "line": 0}, {**CURVE, "line": 1, "of": "30 images"}],
         "ious": [{"line": i, "ious": [0.0, 1.0], "shares": [1.0, 0.0]} for i in (0, 1)],
         "by_size": [a_bin(i, "0-0.01", 0.5, n_images=4 + i) for i in (0, 1)],
     }

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -380,10 +379,5 @@ def _union(tables: Sequence[tuple[StoredRun, pd.DataFrame]], classes: _Classes) 
         share=np.nan_to_num(truth.largest_share).astype(np.float32),
         blacklisted=whole["blacklisted"].to_numpy(bool),
         paths=whole["path"].tolist(),
-        masks=[
-            MaskFiles(tuple(map(Path, masks)), Path(ignore) if ignore else None)
-            if len(masks)
-            else None
-            for masks, ignore in zip(whole["masks"], whole["ignore"], strict=True)
-        ],
+        masks=list(map(MaskFiles.of_names, whole["masks"], whole["ignore"])),
     )

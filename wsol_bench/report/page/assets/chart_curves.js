@@ -98,7 +98,7 @@ export function thresholdFigure(context, number) {
  */
 function whyNoCurves({ overview, curves, noCurves, drawn }) {
   const lines = drawn(() => true);
-  if (lines.every((line) => overview.runs[overview.lines[line].run].kind === "pixels")) return "A protocol of pixels has no boxes, and so no share of right ones.";
+  if (lines.length && lines.every((line) => overview.runs[overview.lines[line].run].kind === "pixels")) return "A protocol of pixels has no boxes, and so no share of right ones.";
   if (curves.some(({ line }) => lines.includes(line))) return "These lines have curves of another number.";
   return noCurves || "The runs keep no maps of these lines, from which their boxes at other thresholds could be taken.";
 }

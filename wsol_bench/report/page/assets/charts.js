@@ -53,15 +53,15 @@ export function chartsView(source) {
     ),
   );
   let curves = knownCurves(overview.charts.thresholds, "The maps of some images are being cut at every threshold …");
-  let curvesAsked = false;
-  let askAgain = false; // when the charts are opened the next time, since asking failed
+  /** @type {"new" | "asked" | "failed"} After a failure they are asked for when the charts are opened again. */
+  let curvesAre = "new";
   /** Asks for the curves that are not in the overview when the charts are opened, which takes a server time. */
   const askForCurves = async () => {
-    curvesAsked = true;
+    curvesAre = "asked";
     try {
       curves = knownCurves([...overview.charts.thresholds, ...(await source.curves())], "");
     } catch (error) {
-      askAgain = true;
+      curvesAre = "failed";
       curves = { ...curves, noCurves: `There are no curves over thresholds: ${error instanceof Error ? error.message : error}` };
     }
     redraw();
@@ -71,7 +71,7 @@ export function chartsView(source) {
   const draw = async () => {
     const mine = ++wanted;
     if (!root.clientWidth) return;
-    if (!curvesAsked) void askForCurves();
+    if (curvesAre === "new") void askForCurves();
     const context = { ...contextOf(overview), ...curves };
     fillControls(context);
     classes.fill({ ...context, width: root.clientWidth });
@@ -93,7 +93,7 @@ export function chartsView(source) {
   };
   const keys = ["number", "model", "lines", "judge", "line", "cost", "curve"];
   onState((_, changed) => {
-    if (changed.has("view") && askAgain) curvesAsked = askAgain = false;
+    if (changed.has("view") && curvesAre === "failed") curvesAre = "new";
     if (keys.some((key) => changed.has(key))) redraw();
   });
   let width = 0;
