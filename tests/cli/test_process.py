@@ -77,7 +77,10 @@ class TestInterrupts:
         function, arguments = CALLED[name]
         with mock.patch(function, side_effect=KeyboardInterrupt):
             out, err = cli(*arguments, code=130)
-        assert (out, err) == ("", "Interrupted.\n")
+        assert out == ""
+        *steps, last = err.splitlines()
+        assert last == "Interrupted."
+        assert len(steps) <= 1  # what was being done
 
     @pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM", "SIGHUP"])
     @pytest.mark.parametrize("module", ["typer", "wsol_bench.runs.experiment_config"])
