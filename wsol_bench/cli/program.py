@@ -13,6 +13,7 @@ from wsol_bench.cli.process import endings, want_traceback
 from wsol_bench.cli.results import analyze, export
 from wsol_bench.cli.run import demo, merge, rescore, run
 from wsol_bench.cli.score import score, score_maps
+from wsol_bench.cli.tables import leaderboard, table
 
 __all__ = ["app"]
 
@@ -45,6 +46,8 @@ COMMANDS = (
     Command("analyze", analyze, "wsol-bench analyze runs/first runs/second"),
     Command("report", report, "wsol-bench report runs/first --open"),
     Command("view", view, "wsol-bench view runs/first runs/second --open"),
+    Command("table", table, "wsol-bench table runs/first --format latex --out table.tex"),
+    Command("leaderboard", leaderboard, "wsol-bench leaderboard results --page board.html"),
     Command("export", export, "wsol-bench export runs/first --format kaggle"),
     Command("list", list_names, "wsol-bench list methods"),
     Command("schema", schema, "wsol-bench schema > experiment.schema.json"),

@@ -285,7 +285,7 @@ def _latex(table: FormattedTable) -> str:
     )
     lines = [f"% {printable(note)}" for note in ("Needs \\usepackage{booktabs}.", *table.notes)]
     if table.title:
-        lines += [f"\\noindent\\textbf{{{latex_text(table.title)}}}\\par\\smallskip", "\\noindent"]
+        lines.append(f"\\noindent\\textbf{{{latex_text(table.title)}}}\\\\*[3pt]")
     lines += [f"\\begin{{tabular}}{{@{{}}{kinds}@{{}}}}", "\\toprule", *_latex_head(table, wide)]
     n_columns = len(table.columns) + len(wide)
     for group in table.groups:
@@ -349,7 +349,7 @@ def html_table(table: FormattedTable) -> str:
     """The element ``table``, without title and notes."""
     classes = ["" if column.better is None else ' class="number"' for column in table.columns]
     head = "".join(
-        f'<th scope="col"{kind}>{html_text(column.heading)}</th>'
+        f'<th scope="col"{kind}>{html_text(column.title)}{_html_unit(column)}</th>'
         for kind, column in zip(classes, table.columns, strict=True)
     )
     body = []
@@ -363,6 +363,12 @@ def html_table(table: FormattedTable) -> str:
     return (
         f"<table>\n<thead>\n<tr>{head}</tr>\n</thead>\n<tbody>\n{''.join(body)}</tbody>\n</table>\n"
     )
+
+
+def _html_unit(column: TableColumn) -> str:
+    """What stands behind a title, as one piece that is not broken."""
+    unit = column.heading.removeprefix(column.title).strip()
+    return f' <span class="unit">{unit}</span>' if unit else ""
 
 
 def _html_number(value: Value) -> str:

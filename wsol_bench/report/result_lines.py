@@ -57,8 +57,9 @@ class ComparableResults(NamedTuple):
     def sentence(self) -> str:
         """All of it in a sentence."""
         return (
-            f"Data set {self.dataset} ({self.fingerprint}), protocol {self.protocol} "
-            f"({self.protocol_hash}), {self.n_images} of {self.n_all} images ({self.images})."
+            f"Data set {self.dataset} (fingerprint {self.fingerprint}), protocol {self.protocol} "
+            f"({self.protocol_hash}), {self.n_images:,} of {self.n_all:,} images (list "
+            f"{self.images})."
         )
 
 
