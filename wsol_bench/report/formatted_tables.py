@@ -266,7 +266,7 @@ def _sources(table: FormattedTable) -> Iterator[str]:
             names = (group.heading, *(cell for cell in line.cells if isinstance(cell, str)))
             lines_of.setdefault(line.source, []).append(" ".join(filter(None, names)))
     for source, lines in lines_of.items():
-        yield f"{source}: {', '.join(lines)}"
+        yield f"{source}: {', '.join(lines) if len(lines_of) > 1 else 'all numbers'}"
 
 
 # ---- LaTeX
