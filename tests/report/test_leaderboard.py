@@ -117,17 +117,18 @@ class TestRanks:
     def test_networks_that_were_evaluated_on_other_images_are_not_compared(
         self, experiment, tmp_path
     ):
-        """One of two networks fails on the blue images of the same data set."""
+        """Of three networks one fails on the three blue images, one on the three green ones."""
         [model] = experiment["models"]
-        failing = {**model, "name": "colors:net_without_blue", "label": "failing"}
-        content = {**experiment, "models": [model, failing], "methods": ["cam"]}
-        run = wsol_bench.run({**content, "faithfulness": None}, out=tmp_path / "run")
-        assert run.summary["n_images"].tolist() == [10, 7]
+        models = [model]
+        for color in ("blue", "green"):
+            models.append({**model, "name": f"colors:net_without_{color}", "label": color})
+        content = {**experiment, "models": models, "methods": ["cam"], "faithfulness": None}
+        run = wsol_bench.run(content, out=tmp_path / "run")
+        assert run.summary["n_images"].tolist() == [10, 7, 7]
         rankings = leaderboard([tmp_path]).rankings
-        found = [
-            (one.of.n_images, one.places[0].rank, one.places[0].line.model) for one in rankings
-        ]
-        assert found == [(10, 1, "color_net"), (7, 1, "failing")]
+        found = [(one.of.n_images, one.places[0].line.model, ranks(one)) for one in rankings]
+        assert found[0] == (10, "color_net", [(1, "cam")])
+        assert sorted(found[1:]) == [(7, "blue", [(1, "cam")]), (7, "green", [(1, "cam")])]
         assert len({one.of.fingerprint for one in rankings}) == 1
 
 

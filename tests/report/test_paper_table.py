@@ -9,6 +9,7 @@ import pytest
 from counted_hits import counted_run
 
 import wsol_bench
+from wsol_bench.common.harmless import latex_text
 from wsol_bench.errors import ConfigError, RunError
 from wsol_bench.report.analysis import analyze
 from wsol_bench.report.paper_table import paper_table
@@ -119,11 +120,20 @@ class TestMarks:
 
 
 class TestGroups:
-    def test_one_name_of_two_networks_is_two_groups(self, run, mistaken):
-        lines = csv_lines(run.folder, mistaken.folder)
-        assert {line["model"] for line in lines} == {"color_net"}
-        text = paper_table([run.folder, mistaken.folder], table_format="latex")
-        assert len([line for line in text.splitlines() if "emph" in line]) == 2
+    def test_one_name_of_two_networks_is_two_groups(self, experiment, mistaken, tmp_path):
+        content = {**experiment, "methods": ["cam"], "limit": 4}
+        right = wsol_bench.run(content, out=tmp_path / "right")
+        runs = [right.folder, mistaken.folder]
+        assert {line["model"] for line in csv_lines(*runs)} == {"color_net"}
+        text = paper_table(runs, table_format="latex", numbers=["top1_loc_error"])
+        assert [line for line in text.splitlines() if "emph" in line and "color" in line] == [
+            f"\\multicolumn{{2}}{{@{{}}l}}{{\\emph{{{latex_text(f'color_net, {one.path}')}}}}} \\\\"
+            for one in runs
+        ]
+        assert "textbf" not in text
+
+    def test_images_that_differ_are_said(self, run, mistaken):
+        text = paper_table([run.folder, mistaken.folder])
         assert "10 images" in text and "4 images" in text
 
     def test_protocols_that_differ_are_said(self, run, swept):

@@ -16,6 +16,7 @@ from wsol_bench.report.page.document import ICON, policy_digest
 __all__ = ["leaderboard_page"]
 
 _STYLE = """
+h2, p, li { overflow-wrap: anywhere; }
 main { max-width: 1440px; margin: 0 auto; padding: 32px 24px 48px; }
 header { margin-bottom: 28px; }
 h1 { font-size: 22px; }
@@ -40,7 +41,7 @@ tr:hover td { background: var(--sunken); }
 tr.muted td, .interval { color: var(--muted); }
 section.published table { width: auto; min-width: 50%; }
 .interval { font-size: 12px; }
-footer { font-size: 12px; color: var(--muted); overflow-wrap: anywhere; }
+footer { font-size: 12px; color: var(--muted); }
 footer ul { margin: 4px 0 12px; padding-left: 18px; }
 """
 # The colors of the dark theme, which other pages choose by a script.

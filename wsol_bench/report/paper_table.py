@@ -1,6 +1,5 @@
 """The table of a paper: methods by model, their numbers, and the run that each came from."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -127,11 +126,7 @@ def _headings(models: Sequence[list[ResultLine]]) -> list[str]:
         [f"weights {_facts(line).weights}" for line in first],
         [str(line.run.path) for line in first],
     ):
-        times = Counter(headings)
-        headings = [
-            f"{heading}, {text}" if times[heading] > 1 else heading
-            for heading, text in zip(headings, texts, strict=True)
-        ]
+        headings = _told_apart(headings, [f", {text}" for text in texts])
     return headings
 
 
@@ -163,14 +158,19 @@ def _marks(lines: Sequence[ResultLine], name: str, column: TableColumn) -> dict[
 def _names(lines: Sequence[ResultLine]) -> list[str]:
     """The name of each method, with its layer and its run where that tells it from others."""
     names = [line.method for line in lines]
-    for texts in ([line.layer for line in lines], [f"({line.run.path})" for line in lines]):
-        if len({*texts}) > 1:
-            times = Counter(names)
-            names = [
-                f"{name} {text}".strip() if times[name] > 1 else name
-                for name, text in zip(names, texts, strict=True)
-            ]
-    return names
+    names = _told_apart(names, [f" {line.layer}" for line in lines])
+    return _told_apart(names, [f" ({line.run.path})" for line in lines])
+
+
+def _told_apart(names: Sequence[str], more: Sequence[str]) -> list[str]:
+    """The names; those that are there several times with more text, where that differs."""
+    texts: dict[str, set[str]] = {}
+    for name, text in zip(names, more, strict=True):
+        texts.setdefault(name, set()).add(text)
+    return [
+        name + text if len(texts[name]) > 1 else name
+        for name, text in zip(names, more, strict=True)
+    ]
 
 
 def _notes(models: Sequence[list[ResultLine]], *, seed: int | None) -> tuple[str, ...]:

@@ -11,8 +11,11 @@ from wsol_bench.report.leaderboard_tables import tables_of
 
 
 @pytest.fixture(scope="module")
-def board(run):
-    return leaderboard([run.folder.path])
+def board(run, swept):
+    """Two rankings, of one run under two protocols, the second of which has a long name."""
+    board = leaderboard([run.folder.path])
+    assert len(board.rankings) >= 2
+    return board
 
 
 @pytest.fixture
