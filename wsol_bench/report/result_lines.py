@@ -134,9 +134,8 @@ def read_lines(
         advance: is called with 1 for each method.
 
     Raises:
-        RunError: the run is not finished, or a file is missing or damaged.
+        RunError: a file is missing or damaged.
     """
-    run.require_finished()
     identity = run.identity
     images = dict[str, str]()
     for method in methods_of(run):
