@@ -26,6 +26,15 @@ HOSTILE = (
 )
 
 
+def tags_of(text):
+    """The elements that begin in an HTML text."""
+    tags = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, _: tags.append(tag)
+    parser.feed(text)
+    return tags
+
+
 def assert_harmless(text):
     assert {c for c in text if not c.isprintable()} <= {"\n"}, ascii(text)
 
@@ -69,6 +78,11 @@ class TestOnTheTerminal:
             ("analyze", "run"),
             ("doctor", "experiment.yaml"),
             ("export", "run", "--format", "kaggle"),
+            ("leaderboard", "."),
+            ("leaderboard", ".", "--format", "markdown", "--page", "board.html"),
+            ("leaderboard", ".", "--format", "latex"),
+            ("table", "run"),
+            ("table", "run", "--format", "latex", "--intervals"),
             ("rescore", "run", "--protocol", "zhou-2016", "--force"),
             ("run", "experiment.yaml", "--out", "run"),
             ("run", "experiment.yaml", "--out", "run", "--json"),
@@ -164,12 +178,28 @@ class TestInFiles:
         table = [line for line in text.splitlines() if line.startswith("|")]
         assert len(table) == 4
         assert len({line.count("|") for line in table}) == 1
-        tags = []
-        parser = HTMLParser()
-        parser.handle_starttag = lambda tag, _: tags.append(tag)
-        parser.feed(text)
-        assert tags == []
+        assert tags_of(text) == []
         assert printable(HOSTILE) in html.unescape(table[2])
+
+    def test_markdown_of_a_table_is_one_table_and_a_comment(self, hostile):
+        out, _ = cli("table", "run", cwd=hostile.folder)
+        table = [line for line in out.splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in table}) == 1
+        assert set(tags_of(out)) <= {"u"}
+        assert printable(HOSTILE) in html.unescape(table[2])
+
+    def test_the_page_of_a_leaderboard_has_no_elements_but_its_own(self, hostile):
+        cli("leaderboard", ".", "--page", "board.html", cwd=hostile.folder)
+        page = (hostile.folder / "board.html").read_text()
+        assert_harmless(page)
+        assert not {"script", "img", "a", "code"} & set(tags_of(page))
+        assert printable(HOSTILE) in html.unescape(page)
+
+    def test_latex_has_no_command_but_its_own(self, hostile):
+        out, _ = cli("table", "run", "--format", "latex", cwd=hostile.folder)
+        commands = set(re.findall(r"(?<!\\)\\([a-zA-Z]+)", re.sub("(?m)%.*", "", out)))
+        assert "frac" not in commands
+        assert "textbackslash" in commands
 
     def test_json_is_plain_and_reads_back(self, hostile):
         out, _ = cli("run", "experiment.yaml", "--out", "run", "--json", cwd=hostile.folder)

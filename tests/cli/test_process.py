@@ -60,6 +60,8 @@ CALLED = {
     "analyze": ("pathlib.Path.is_file", ["analyze", "x"]),
     "report": ("pathlib.Path.is_file", ["report", "x"]),
     "view": ("pathlib.Path.is_file", ["view", "x"]),
+    "table": ("pathlib.Path.is_file", ["table", "x"]),
+    "leaderboard": ("pathlib.Path.is_dir", ["leaderboard", "x"]),
     "export": ("pathlib.Path.is_file", ["export", "x", "--format", "kaggle"]),
     "list": ("wsol_bench.cli.names._names", ["list", "methods"]),
     "schema": ("json.dumps", ["schema"]),

@@ -16,6 +16,7 @@ from wsol_bench.cli.results import analyze, export
 from wsol_bench.cli.run import demo, merge, rescore, run
 from wsol_bench.cli.score import score, score_maps
 from wsol_bench.cli.shared_options import Quiet, Verbose
+from wsol_bench.cli.tables import leaderboard, table
 from wsol_bench.common.progress import Verbosity, set_verbosity
 from wsol_bench.errors import ConfigError
 
@@ -79,6 +80,19 @@ COMMANDS = (
     ),
     Command("report", report, ["wsol-bench report runs/first --open"]),
     Command("view", view, ["wsol-bench view runs/first runs/second --open"]),
+    Command(
+        "table",
+        table,
+        [
+            "wsol-bench table runs/first --format latex --intervals --out table.tex",
+            "wsol-bench table runs/* --format markdown --numbers gt_known_loc_error",
+        ],
+    ),
+    Command(
+        "leaderboard",
+        leaderboard,
+        ["wsol-bench leaderboard results", "wsol-bench leaderboard results --page board.html"],
+    ),
     Command(
         "export",
         export,
