@@ -1,7 +1,7 @@
 """The files of the documentation site, each at the place that it has in the repository.
 
-Pages link to other pages, and to files outside of docs/, as these lie in the repository, so that the
-links work where the repository is browsed. This hook of mkdocs gives every file its path in the
+Pages link to other pages, and to files outside of docs/, as these lie in the repository, so that
+the links work where the repository is browsed. This hook of mkdocs gives every file its path in the
 repository as its source, adds the pages of the navigation and the files that pages link to, and
 leaves "docs/" out of their addresses. So the same links work on the site, and mkdocs checks them.
 """
