@@ -1,4 +1,4 @@
-"""The Dockerfile: its lint, what it copies, and its installation, carried out without a container."""
+"""The Dockerfile: its lint, what it copies, and its installation, without a container."""
 
 import fnmatch
 import os
@@ -78,6 +78,7 @@ def test_its_installation_works_with_nothing_but_what_is_copied(tmp_path):
     done = subprocess.run(demo, cwd=work, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in work.iterdir()] == ["results"]
+    shutil.rmtree(place)  # some gigabytes, where they are no links into uv's cache
 
 
 def copy(source, target):

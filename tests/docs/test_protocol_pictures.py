@@ -1,4 +1,4 @@
-"""The pictures of docs/protocol_pictures.md are those of today's code, and its protocols can be read."""
+"""docs/protocol_pictures.md: its protocols can be read, and its numbers are those of the code."""
 
 import re
 import runpy
