@@ -84,6 +84,7 @@ def test_no_page_asks_another_server(site):
     assert build(site)[0] == 0
     for page in (site / "site").rglob("*.html"):
         assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page.read_text()), page
+        assert "Content-Security-Policy\" content=\"default-src 'self'; " in page.read_text()
 
 
 BROKEN = {
