@@ -163,7 +163,7 @@ class TestStandardOutput:
         code, out, err = program("analyze", world / "run", variables=ascii_only)
         assert (code, out.isascii(), err.isascii()) == (0, True, True)
         assert b"Traceback" not in err
-        assert b"| color_net |" in out
+        assert b"color_net, layer cells" in out
 
     def test_that_lacks_a_character_escapes_it(self):
         stream = io.TextIOWrapper(io.BytesIO(), "ascii")
