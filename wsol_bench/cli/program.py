@@ -7,6 +7,7 @@ import typer
 
 from wsol_bench import __version__
 from wsol_bench.cli.check import check, doctor
+from wsol_bench.cli.init import init
 from wsol_bench.cli.names import list_names, schema
 from wsol_bench.cli.page import report, view
 from wsol_bench.cli.process import endings, want_traceback
@@ -33,6 +34,7 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("demo", demo, "wsol-bench demo --limit 50"),
+    Command("init", init, "wsol-bench init my.yaml --data /data/imagenet"),
     Command("run", run, "wsol-bench run my.yaml --out runs/first --set batch_size=32"),
     Command("rescore", rescore, "wsol-bench rescore runs/first --protocol zhou-2016"),
     Command("merge", merge, "wsol-bench merge runs/shard.1 runs/shard.2 --out runs/whole"),
