@@ -104,8 +104,8 @@ def export(
     """Write the boxes of a run as files that official tools read.
 
     Reads the rows of a finished run. Writes a prediction file for each model, method and layer, in
-    the format of the ILSVRC devkit or of Kaggle. Prints the path of each and the command that scores it,
-    which gives the run's own errors.
+    the format of the ILSVRC devkit or of Kaggle. Prints the path of each, and the command that
+    scores it, which gives the run's own errors.
     """
     from wsol_bench.report.export import export_run
     from wsol_bench.runs.stored_run import StoredRun
