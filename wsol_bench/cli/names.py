@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
+from wsol_bench.cli.completion import names_to_list
 from wsol_bench.cli.process import print_message
 from wsol_bench.common.harmless import printable
 from wsol_bench.errors import ConfigError, did_you_mean
@@ -61,6 +62,7 @@ def list_names(
         typer.Argument(
             metavar="WORD",
             help="List only what has all of these words in its name, description or paper.",
+            autocompletion=names_to_list,
             show_default=False,
         ),
     ] = None,

@@ -70,7 +70,6 @@ def _print_version(wanted: bool) -> bool:
 app = typer.Typer(
     name="wsol-bench",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

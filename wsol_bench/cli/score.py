@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wsol_bench.cli.completion import protocol_names
 from wsol_bench.cli.output import print_results, print_summary
 from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import (
@@ -92,7 +93,10 @@ def score_maps(
     root: DatasetRoot = None,
     options: DatasetOptions = None,
     protocol: Annotated[
-        str, typer.Option(metavar="NAME", help="Name or file of the protocol.")
+        str,
+        typer.Option(
+            metavar="NAME", help="Name or file of the protocol.", autocompletion=protocol_names
+        ),
     ] = "gradcam-2017",
     overrides: ProtocolOverrides = None,
     out: Annotated[

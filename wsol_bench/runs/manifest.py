@@ -160,8 +160,9 @@ def is_replaced(path: Path) -> bool:
 
 
 def _says(path: Path, content: Mapping[str, bool]) -> bool:
+    file = path / MANIFEST
     try:
-        return bool(json.loads((path / MANIFEST).read_bytes()) == content)
+        return file.is_file() and bool(json.loads(file.read_bytes()) == content)
     except (OSError, ValueError, RecursionError):  # reported when the manifest is read
         return False
 
