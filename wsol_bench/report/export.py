@@ -53,8 +53,7 @@ def export_run(
             ``two_two_one``.
 
     Yields:
-        For each file its path, and on a second line the command that scores it; or why no file was
-        written.
+        For each file its path, and in a second line how to score it; or why no file was written.
 
     Raises:
         RunError: a run is not finished, its protocol does not take one box of each map, or the
