@@ -74,7 +74,7 @@ def _recognized(data: Path) -> "dict[str, Recognition]":
     Raises:
         DatasetError: no loader can; the message says what each expects, and which comes nearest.
     """
-    from wsol_bench.datasets.folders import contents, existing
+    from wsol_bench.common.files import contents, existing
 
     root = existing(data, "--data")
     seen = _looks(root)

@@ -104,7 +104,7 @@ def _names(kind: Kind) -> Iterator[_Entry]:
     from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
 
     if kind == "models":
-        from wsol_bench.models.build import model_names
+        from wsol_bench.models.names import model_names
 
         yield from map(_Entry, (*model_names(), "timm/<name>", "<module>:<builder>"))
     elif kind == "protocols":

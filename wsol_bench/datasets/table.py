@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from wsol_bench.common.files import existing
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.box_frames import MOST_SHARE, all_are_shares
-from wsol_bench.datasets.folders import existing
 from wsol_bench.datasets.formats.csv import CsvRows, read_csv_table
 from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.text import LARGEST
