@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from wsol_bench.cli.completion import protocol_names
 from wsol_bench.cli.output import print_results
 from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import (
@@ -141,7 +142,9 @@ def rescore(
     protocol: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Name or file of the protocol. By default the run's own protocol."
+            metavar="NAME",
+            help="Name or file of the protocol. By default the run's own protocol.",
+            autocompletion=protocol_names,
         ),
     ] = None,
     overrides: ProtocolOverrides = None,
