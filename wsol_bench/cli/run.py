@@ -31,7 +31,7 @@ from wsol_bench.errors import ConfigError
 if TYPE_CHECKING:
     from wsol_bench.runs.engines.base import Engine
     from wsol_bench.runs.experiment_config import ExperimentConfig
-    from wsol_bench.runs.results import Results
+    from wsol_bench.runs.results import StoredResults
 
 __all__ = ["demo", "merge", "rescore", "run"]
 
@@ -222,7 +222,7 @@ def _carry_out(
     engine: "Engine | None" = None,
     shard: str | None = None,
     force: bool = False,
-) -> "Results":
+) -> "StoredResults":
     """Run an experiment in ``out``, or in a folder below results/."""
     from wsol_bench.runs.run import run as run_experiment
     from wsol_bench.runs.run import run_below

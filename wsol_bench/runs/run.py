@@ -20,7 +20,7 @@ from wsol_bench.runs.extension import extending
 from wsol_bench.runs.finish import finish, require_evaluated
 from wsol_bench.runs.folder import RunFolder, require_not_above
 from wsol_bench.runs.identity import Identity
-from wsol_bench.runs.results import Results
+from wsol_bench.runs.results import StoredResults
 from wsol_bench.runs.schema import FAILED
 from wsol_bench.runs.shards import canonical_shard, parts_of_shard
 
@@ -34,7 +34,7 @@ def run(
     engine: Engine | None = None,
     shard: str | None = None,
     force: bool = False,
-) -> Results:
+) -> StoredResults:
     """Carry out an experiment, or continue a run of it that was interrupted.
 
     Args:
@@ -75,7 +75,7 @@ def run_below(
     *,
     engine: Engine | None = None,
     shard: str | None = None,
-) -> Results:
+) -> StoredResults:
     """Carry out an experiment below ``parent``: continue an unfinished run of it, or begin one."""
 
     def place(identity: Identity) -> Path:
@@ -91,7 +91,7 @@ def _carry_out(
     shard: str | None,
     *,
     force: bool,
-) -> Results:
+) -> StoredResults:
     """Carry out an experiment in the folder that ``place`` chooses for the run's identity."""
     resolved = load_config(config)
     shard = None if shard is None else canonical_shard(shard)
@@ -127,7 +127,7 @@ def _carry_out(
             folder.end_session(len(todo))
             require_evaluated(folder, resolved.max_failed, whole=shard is None)
         summary = finish(folder)
-    return Results(summary, folder if home == path else RunFolder(path), n_before=len(done))
+    return StoredResults(summary, folder if home == path else RunFolder(path), n_before=len(done))
 
 
 def _new_folder(parent: Path, shard: str | None) -> Path:
