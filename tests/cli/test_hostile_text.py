@@ -129,7 +129,7 @@ class TestOnTheTerminal:
         assert_harmless(out)
         for text in ("[red]a[/red]", "[bold]x[/bold]", r"a\nb", r"[i]title[/i] \x1b"):
             assert text in out
-        assert len(out.splitlines()) == 7
+        assert len(out.splitlines()) == 6
 
     def test_a_message_keeps_its_lines_and_nothing_else(self, capsys):
         print_message("two\nlines\x1b[2J\r\x9b")

@@ -147,13 +147,10 @@ def _with_headings(cells: "pd.DataFrame") -> tuple[list[str], "pd.DataFrame"]:
         return [""] * len(cells), cells
     texts = cells[groups].agg(", ".join, axis=1)
     if "layer" in cells:
-        layers = cells["layer"].where(cells["layer"] != "").groupby(texts)
-        if (layers.nunique() <= 1).all():
+        layers = {text: set(names) - {""} for text, names in cells["layer"].groupby(texts)}
+        if all(len(names) <= 1 for names in layers.values()):
             groups.append("layer")
-            only = layers.transform("first").map(
-                lambda layer: f", layer {layer}", na_action="ignore"
-            )
-            texts = texts + only.fillna("")
+            texts = texts.map(lambda text: ", layer ".join([text, *layers[text]]))
     begins = texts != texts.shift()
     return texts.where(begins, "").tolist(), cells.drop(columns=groups)
 

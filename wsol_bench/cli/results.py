@@ -1,8 +1,9 @@
 """Commands that read stored runs: analyze, export."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from wsol_bench.cli.shared_options import AsJson, RunFolderPath, utf8_path
 from wsol_bench.common.harmless import printable_lines
 from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import PredictionFormat
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["analyze", "export"]
 
@@ -57,7 +61,6 @@ def analyze(
     step(f"reading {', '.join(map(str, run_folders))}")
     from wsol_bench.report.analysis import analyze as analyze_runs
     from wsol_bench.report.analysis import write_tables
-    from wsol_bench.report.analysis_text import in_full, in_short
     from wsol_bench.report.tables import records
     from wsol_bench.runs.findings import shard_findings
     from wsol_bench.runs.folder import make_folder
@@ -72,13 +75,7 @@ def analyze(
         print(json.dumps({name: records(table) for name, table in tables.items()}, indent=2))
     else:
         named_metrics = [name for run in runs for name in run.identity.named_metrics]
-        elsewhere = f"they are in {folder}" if folder else "--out FOLDER writes them"
-        chosen = [*in_short(tables, named_metrics)]
-        chosen += in_full(tables, named_metrics) if everything else []
-        for title, table in chosen:
-            print_table(table, title, elsewhere=elsewhere)
-        if not everything:
-            print_message("--all prints every number and test, and why boxes failed.")
+        _print_analysis(tables, named_metrics, folder, everything=everything)
     # What was computed is printed before anything can fail.
     if folder is not None:
         try:
@@ -92,6 +89,25 @@ def analyze(
         n_images = run.read("images", ["image_id"])["image_id"].nunique()
         for finding in shard_findings(run.identity, n_images):
             print_message(f"{run.path}: {finding.text}. 'wsol-bench merge' joins shards.")
+
+
+def _print_analysis(
+    tables: "dict[str, pd.DataFrame]",
+    named_metrics: Sequence[str],
+    folder: Path | None,
+    *,
+    everything: bool,
+) -> None:
+    """Print an analysis in short, or all of it; ``folder`` is where its tables will be."""
+    from wsol_bench.report.analysis_text import in_full, in_short
+
+    elsewhere = f"they are in {folder}" if folder else "--out FOLDER writes them"
+    chosen = [*in_short(tables, named_metrics)]
+    chosen += in_full(tables, named_metrics) if everything else []
+    for title, table in chosen:
+        print_table(table, title, elsewhere=elsewhere)
+    if not everything:
+        print_message("--all prints every number and test, and why boxes failed.")
 
 
 def export(

@@ -4,6 +4,7 @@ A command has a parameter for each of its options, which may be more than eight.
 """
 
 import contextlib
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -134,7 +135,7 @@ def run(
         )
     experiment = _experiment(config, overrides, limit=limit, device=device, strict=strict or None)
     results = _carry_out(experiment, out, engine=chosen, shard=shard, force=force)
-    print_results(results, as_json)
+    _print_with_next_step(results, as_json)
 
 
 def rescore(
@@ -170,8 +171,7 @@ def rescore(
     results = rescore_run(
         StoredRun(run_folder), protocol, overrides=overrides or (), out=out, force=force
     )
-    print_results(results, as_json)
-    print_message(f"Results: {results.folder.path}")
+    _print_with_next_step(results, as_json)
 
 
 def merge(
@@ -200,8 +200,7 @@ def merge(
     from wsol_bench.runs.stored_run import StoredRun
 
     results = merge_runs([StoredRun(path) for path in run_folders], out, force=force)
-    print_results(results, as_json)
-    print_message(f"Results: {results.folder.path}")
+    _print_with_next_step(results, as_json)
 
 
 def _experiment(config: Path, overrides: list[str] | None, **flags: object) -> "ExperimentConfig":
@@ -253,5 +252,12 @@ def _carry_out(
             f"{results.n_before} of {n_parts} parts were done before; the run began {began}. To "
             "evaluate everything anew: --force, or another --out"
         )
-    print_message(f"Results: {results.folder.path}")
     return results
+
+
+def _print_with_next_step(results: "StoredResults", as_json: bool) -> None:
+    """Print the summary of a run, then where it is and how to look at it."""
+    print_results(results, as_json)
+    path = results.folder.path
+    print_message(f"Results: {path}")
+    print_message(f"To look at them: wsol-bench report {shlex.quote(str(path))} --open")
