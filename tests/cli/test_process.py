@@ -59,6 +59,7 @@ CALLED = {
     "score-maps": ("pathlib.Path.resolve", ["score-maps", "x"]),
     "analyze": ("pathlib.Path.is_file", ["analyze", "x"]),
     "report": ("pathlib.Path.is_file", ["report", "x"]),
+    "figures": ("pathlib.Path.is_file", ["figures", "x"]),
     "view": ("pathlib.Path.is_file", ["view", "x"]),
     "export": ("pathlib.Path.is_file", ["export", "x", "--format", "kaggle"]),
     "list": ("wsol_bench.cli.names._names", ["list", "methods"]),
