@@ -61,6 +61,7 @@ CALLED = {
     "report": ("pathlib.Path.is_file", ["report", "x"]),
     "figures": ("pathlib.Path.is_file", ["figures", "x"]),
     "view": ("pathlib.Path.is_file", ["view", "x"]),
+    "explain": ("pathlib.Path.is_dir", ["explain", "x.jpg"]),
     "export": ("pathlib.Path.is_file", ["export", "x", "--format", "kaggle"]),
     "list": ("wsol_bench.cli.names._names", ["list", "methods"]),
     "schema": ("json.dumps", ["schema"]),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsol_bench.cli.process import print_message
-from wsol_bench.cli.shared_options import utf8_path
+from wsol_bench.cli.shared_options import Device, utf8_path
 from wsol_bench.common.vocabulary import Choose, FigureFormat
 from wsol_bench.errors import ConfigError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wsol_bench.report.figures.choice import Choice
     from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["draw_and_say", "figures"]
+__all__ = ["draw_and_say", "explain", "figures"]
 
 
 def figures(
@@ -131,3 +131,80 @@ def _names(text: str | None) -> list[str] | None:
     if text is None:
         return None
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def explain(
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE", help="Image files.", show_default=False),
+    ],
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="Network, by its name in torchvision or timm/NAME.")
+    ] = "resnet50",
+    methods: Annotated[str, typer.Option(metavar="A,B", help="Map methods.")] = "grad_cam",
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Weights file, or a name. By default the published."),
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Names of the outputs in order, one a line, such as LOC_synset_mapping.txt. By "
+            "default those that are published with the weights, else numbers.",
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Target layer. By default the network's.")
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(metavar="NAME", help="Name or file of a protocol of one box.")
+    ] = "gradcam-2017",
+    device: Device = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the pictures.", callback=utf8_path)
+    ] = Path("explained"),
+) -> None:
+    """Draw maps and boxes of your own photographs.
+
+    Needs no data set. Reads image files, and turns them as their EXIF orientation says. Writes one
+    PNG for each: a row for each method, a column for each of the five best classes, with boxes as a
+    run by the protocol would take them.
+    """
+    from wsol_bench.common.progress import progress
+    from wsol_bench.errors import ImageError, ModelError
+    from wsol_bench.photographs import Explainer, file_names, require_photographs
+    from wsol_bench.report.figures.style import save
+    from wsol_bench.runs.folder import make_folder
+
+    require_photographs(images)
+    make_folder(out)
+    explainer = Explainer(
+        model,
+        _names(methods) or [],
+        weights=weights,
+        classes=classes,
+        layer=layer,
+        protocol=protocol,
+        device=device or "auto",
+    )
+    files: list[Path] = []
+    failed: list[ImageError | ModelError] = []
+    with progress("explaining", len(images), "photographs") as advance:
+        for path, name in zip(images, file_names(images), strict=True):
+            try:
+                explained = explainer.of(path)
+            except (ImageError, ModelError) as error:
+                failed.append(error)
+            else:
+                for method, reason in explained.not_applicable.items():
+                    if not files:
+                        print_message(f"{method}: {reason}")
+                files += save(explained.figure(), out / name, ["png"])
+            advance(1)
+    for file in files:
+        print_message(f"Figure: {file}")
+    for problem in failed[:-1]:
+        print_message(f"Error: {problem}")
+    if failed:
+        raise failed[-1]

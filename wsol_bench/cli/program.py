@@ -9,7 +9,7 @@ from wsol_bench import __version__
 from wsol_bench.cli.check import check, doctor
 from wsol_bench.cli.names import list_names, schema
 from wsol_bench.cli.page import report, view
-from wsol_bench.cli.pictures import figures
+from wsol_bench.cli.pictures import explain, figures
 from wsol_bench.cli.process import endings, want_traceback
 from wsol_bench.cli.results import analyze, export
 from wsol_bench.cli.run import demo, merge, rescore, run
@@ -47,6 +47,7 @@ COMMANDS = (
     Command("report", report, "wsol-bench report runs/first --open"),
     Command("view", view, "wsol-bench view runs/first runs/second --open"),
     Command("figures", figures, "wsol-bench figures runs/first --choose worst --n 8"),
+    Command("explain", explain, "wsol-bench explain photo.jpg --methods grad_cam,layer_cam"),
     Command("export", export, "wsol-bench export runs/first --format kaggle"),
     Command("list", list_names, "wsol-bench list methods"),
     Command("schema", schema, "wsol-bench schema > experiment.schema.json"),

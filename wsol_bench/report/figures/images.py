@@ -35,11 +35,16 @@ from wsol_bench.scoring.upsampling import upsample
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ImagesFigure", "figure_of_image", "images_figure"]
+__all__ = ["HEAT_NOTE", "ImagesFigure", "cut_rule", "figure_of_image", "images_figure"]
 
 # Images of a sheet that fits a page, by the number of methods; of more methods, _MOST.
 _FITTING, _MOST = {1: 24, 2: 8, 3: 4, 4: 5}, 6
 _HIT_TEXT, _MISS_TEXT = "#0b6b3a", "#b3261e"
+
+HEAT_NOTE = (
+    'In a panel with "heat ×n" colors are multiplied by n, since 99% of the pixels are below '
+    "half of the map's maximum."
+)
 
 
 class ImagesFigure(NamedTuple):
@@ -192,15 +197,11 @@ class _Cells:
                 continue
             notes.append(
                 f"Hit: the box of the image's true class has an IoU of at least {iou:g} with a "
-                f"ground-truth box ({where}). Outline: {_rule(protocol)}"
+                f"ground-truth box ({where}). Outline: {cut_rule(protocol)}"
             )
             if protocol.selection is not None:
                 notes[-1] += " Images that the threshold is selected on are not judged."
-        notes.append(
-            'Heat: the map of the true class. In a panel with "heat ×n" colors are multiplied by '
-            "n, since 99% of the map's pixels are below half of its maximum."
-        )
-        return notes
+        return [*notes, f"Heat: the map of the true class. {HEAT_NOTE}"]
 
     def _run(self, line: int) -> int:
         return self._collection.models[self._collection.lines[line].model].run
@@ -290,7 +291,7 @@ class _Cells:
         return Words(f"{sign} {before}{title}", color=_color(code == HIT))
 
 
-def _rule(protocol: OneBoxProtocol | BoxSweepProtocol) -> str:
+def cut_rule(protocol: OneBoxProtocol | BoxSweepProtocol) -> str:
     """The sentence that says which pixels are outlined."""
     box = protocol.box
     of = "maximum" if box.of == "maximum" else "range"

@@ -27,7 +27,8 @@ __all__ = [
     "outline",
 ]
 
-Verdict = Literal["hit", "miss", "not judged"]
+# A box without ground truth has no verdict, and is just a "box".
+Verdict = Literal["hit", "miss", "not judged", "box"]
 
 
 class Look(NamedTuple):
@@ -50,6 +51,7 @@ LOOKS = {
     "hit": Look("#2ee66b", 1.3),
     "miss": Look("#ff4d4d", 1.3, (3.2, 1.6)),
     "not judged": Look("#4db8ff", 1.3, (1.2, 1.2)),
+    "box": Look("#4db8ff", 1.3),
     "region": Look("#ffffff", 0.6),
     "other regions": Look("#ffffff", 0.4, (1.2, 1.6)),
 }

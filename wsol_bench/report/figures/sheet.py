@@ -31,6 +31,7 @@ _NAMES = {
     "hit": "box: hit",
     "miss": "box: miss",
     "not judged": "box: not judged",
+    "box": "box",
     "region": "region that gives the box",
     "other regions": "other regions above the threshold",
 }
