@@ -123,7 +123,8 @@ class TestCommand:
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
         assert (tmp_path / "bars.pdf").read_bytes().startswith(b"%PDF")
         for name in names[::2]:
-            assert Image.open(tmp_path / name).width > 700
+            with Image.open(tmp_path / name) as picture:
+                assert picture.width > 700
 
     def test_draws_the_same_file_again(self, run, tmp_path):
         for name in ("a", "b"):
