@@ -1,6 +1,9 @@
 """Commands that draw: figures, explain.
 
 A command has a parameter for each of its options, which may be more than eight.
+
+``figures`` is longer than other functions because the help of its options stands in its signature.
+``explain`` is longer than other functions because the help of its options does, too.
 """
 
 from pathlib import Path
@@ -41,10 +44,10 @@ def figures(
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Methods, in order. By default the first seven."),
+        typer.Option(metavar="A,B", help="Names of methods, in order. By default the first seven."),
     ] = None,
     models: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Models. By default all.")
+        str | None, typer.Option(metavar="A,B", help="Names of models. By default all.")
     ] = None,
     n: Annotated[
         int | None,
@@ -70,7 +73,7 @@ def figures(
         ),
     ] = None,
 ) -> None:
-    """Draw figures of runs: images with maps and boxes, curves, bars.
+    """Draw figures of runs: images with maps, curves, bars.
 
     Reads the stored results of finished runs, and their image files. Writes a sheet with a row for
     each image and a column for each method, curves over thresholds or IoUs, and numbers with their
@@ -139,7 +142,7 @@ def explain(
         typer.Argument(metavar="IMAGE", help="Image files.", show_default=False),
     ],
     model: Annotated[
-        str, typer.Option(metavar="NAME", help="Network, by its name in torchvision or timm/NAME.")
+        str, typer.Option(metavar="NAME", help="Name of the network in torchvision, or timm/NAME.")
     ] = "resnet50",
     methods: Annotated[str, typer.Option(metavar="A,B", help="Map methods.")] = "grad_cam",
     weights: Annotated[

@@ -104,8 +104,8 @@ def load_classifier(
         key: entry of the weights file, or beginning of its keys, to load; see ``read_weights``.
         classes: a file of wnids in the order of the outputs, one per line; words may follow.
         dataset_classes: the data set's sorted wnids: the order of the outputs if neither
-            ``classes`` nor the weights file lists one, see ``dataset_order``. None if there is no
-            data set: the classes are then the numbers of the outputs.
+            ``classes`` nor the weights file lists one, see ``dataset_order``. None (no data set)
+            makes them the numbers of the outputs.
         layer, head: override the target-layer table.
         layers: several target layers, instead of one; ``head`` then belongs to the last one.
         layout, token_grid: layout of the layers, and grid of their tokens (rows, columns, index of
@@ -122,11 +122,8 @@ def load_classifier(
             ``plain_network``), the weights do not fit, or the classes do not match the outputs.
     """
     network = _loaded_network(name, weights, key, arguments or {}, classes, dataset_classes)
-    module, order = network.module, network.order
-    outputs = _outputs(module.eval(), name, input_size)
-    if order is None:
-        order = ClassOrder(tuple(map(str, range(outputs.shape[1]))), OUTPUT_NUMBERS)
-    _require_classes(outputs, name, order)
+    outputs = _outputs(module := network.module.eval(), name, input_size)
+    order = _order_of(outputs, name, network.order)
     targets = targets_of(
         module, layers or ([layer] if layer else []), layout=layout, head=head,
         token_grid=token_grid, required=needs_layer,
@@ -235,8 +232,10 @@ def _outputs(module: nn.Module, name: str, input_size: int) -> Float[Tensor, "2 
     return logits
 
 
-def _require_classes(logits: Float[Tensor, "2 n"], name: str, order: ClassOrder) -> None:
-    """Raise ModelError unless there is an output for each class."""
+def _order_of(logits: Float[Tensor, "2 n"], name: str, order: ClassOrder | None) -> ClassOrder:
+    """The classes of outputs, or their numbers; ModelError unless there is one for each class."""
+    if order is None:
+        return ClassOrder(tuple(map(str, range(logits.shape[1]))), OUTPUT_NUMBERS)
     if logits.shape[1] != len(order.wnids):
         raise ModelError(
             f"{name}: expected one class for each of the network's {logits.shape[1]} outputs, "
@@ -244,6 +243,7 @@ def _require_classes(logits: Float[Tensor, "2 n"], name: str, order: ClassOrder)
             "with the model's 'classes:', a file whose lines begin with the wnids, such as "
             "LOC_synset_mapping.txt"
         )
+    return order
 
 
 def published_words(name: str, weights: str) -> tuple[str, ...] | None:

@@ -82,7 +82,10 @@ def _component(
     *,
     further: int = 0,
 ) -> Bool[np.ndarray, "height width"]:
-    """The component whose box is given; of several, the one with most pixels, holes filled.
+    """The component whose box is given.
+
+    There is only one: of two components with one box, one would lead from left to right and the
+    other from top to bottom, so they would meet.
 
     Args:
         kept: the pixels of all components.
@@ -93,15 +96,9 @@ def _component(
     neighbors = ndimage.generate_binary_structure(2, 2 if connectivity == 8 else 1)
     labels, _ = ndimage.label(kept, neighbors)
     height, width = kept.shape
-    best, most = np.zeros_like(kept), 0
     for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
         right = min(columns.stop + further, width)
         below = min(rows.stop + further, height)
-        if [columns.start, rows.start, right, below] != box.tolist():
-            continue
-        component = labels == number
-        counted = ndimage.binary_fill_holes(component) if further else component
-        n_pixels = int(counted.sum())
-        if n_pixels > most:
-            best, most = component, n_pixels
-    return best
+        if [columns.start, rows.start, right, below] == box.tolist():
+            return np.asarray(labels == number)
+    return np.zeros_like(kept)
