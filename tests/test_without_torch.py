@@ -33,6 +33,7 @@ results["the map methods"] = {"heavy": heavy()}
 print(json.dumps(results))
 """
 LISTS = ("methods", "metrics", "datasets", "protocols")
+READERS = ("analyze", "report", "table", "leaderboard", "rescore", "merge")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,8 @@ def results(tmp_path_factory):
         "run": ["run", config, "--out", run],
         "analyze": ["analyze", run],
         "report": ["report", run],
+        "table": ["table", run, "--intervals"],
+        "leaderboard": ["leaderboard", run, "--page", str(folder / "board.html")],
         "rescore": ["rescore", run, "--protocol", "gradcam-2017"],
         "merge": ["merge", "--out", str(folder / "merged"), run],
     }
@@ -77,7 +80,7 @@ def test_a_run_without_a_network_needs_none(results):
     assert (results["run"]["code"], results["run"]["heavy"]) == (0, [])
 
 
-@pytest.mark.parametrize("command", ["analyze", "report", "rescore", "merge"])
+@pytest.mark.parametrize("command", READERS)
 def test_what_reads_a_run_needs_none(results, command):
     assert (results[command]["code"], results[command]["heavy"]) == (0, [])
 

@@ -30,7 +30,7 @@ def test_it_says_what_is_odd_and_what_a_run_would_skip(tmp_path):
     (tmp_path / "classes.txt").write_text("n00000001\nn9\nn8\n")
     experiment = color_experiment(root)
     experiment["models"][0]["classes"] = str(tmp_path / "classes.txt")
-    experiment["models"].append("resnet5")
+    experiment["models"].append({"name": "resnet50", "weights": "IMAGENET1K_V9"})
     (tmp_path / "e.yaml").write_text(yaml.safe_dump(experiment))
     out, err = cli("doctor", tmp_path / "e.yaml", code=1)
     assert "1 of 2 models cannot be loaded" in err
@@ -38,7 +38,7 @@ def test_it_says_what_is_odd_and_what_a_run_would_skip(tmp_path):
     assert "1 x bad_annotation" in out
     assert "ILSVRC2012_val_00000003" in out
     assert "CANNOT BE LOADED" in out
-    assert "did you mean 'resnet50'" in out
+    assert "did you mean 'IMAGENET1K_V2'" in out
 
 
 def test_it_says_which_weights_of_a_file_are_loaded(tmp_path):

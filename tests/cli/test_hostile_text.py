@@ -26,6 +26,15 @@ HOSTILE = (
 )
 
 
+def tags_of(text):
+    """The elements that begin in an HTML text."""
+    tags = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, _: tags.append(tag)
+    parser.feed(text)
+    return tags
+
+
 def assert_harmless(text):
     assert {c for c in text if not c.isprintable()} <= {"\n"}, ascii(text)
 
@@ -69,6 +78,11 @@ class TestOnTheTerminal:
             ("analyze", "run"),
             ("doctor", "experiment.yaml"),
             ("export", "run", "--format", "kaggle"),
+            ("leaderboard", "."),
+            ("leaderboard", ".", "--format", "markdown", "--page", "board.html"),
+            ("leaderboard", ".", "--format", "latex"),
+            ("table", "run"),
+            ("table", "run", "--format", "latex", "--intervals"),
             ("rescore", "run", "--protocol", "zhou-2016", "--force"),
             ("run", "experiment.yaml", "--out", "run"),
             ("run", "experiment.yaml", "--out", "run", "--json"),
@@ -85,14 +99,24 @@ class TestOnTheTerminal:
             ("run", f"{HOSTILE}.yaml"),
             ("run", "experiment.yaml", "--set", f"methods.0.name={HOSTILE}"),
             ("run", "experiment.yaml", "--set", f"dataset.path=/{HOSTILE}"),
-            ("--debug", "run", "experiment.yaml", "--set", f"dataset.path=/{HOSTILE}"),
+            ("run", "experiment.yaml", "--verbose", "--set", f"dataset.path=/{HOSTILE}"),
             ("analyze", HOSTILE),
             ("check", HOSTILE),
             ("run", "experiment.yaml", "--set", 'methods.0.label="a\\0"'),
             ("run", "experiment.yaml", "--set", "methods.0.label=\udcff"),
             ("run", "experiment.yaml", "--set", "dataset.path=\udcff"),
         ],
-        ids=["file", "method", "path", "debug", "run", "check", "NUL", "bytes", "bytes in a path"],
+        ids=[
+            "file",
+            "method",
+            "path",
+            "verbose",
+            "run",
+            "check",
+            "NUL",
+            "bytes",
+            "bytes in a path",
+        ],
     )
     def test_no_error_prints_one(self, hostile, arguments):
         out, err = cli(*arguments, cwd=hostile.folder, code=1)
@@ -111,12 +135,15 @@ class TestOnTheTerminal:
         print_message("two\nlines\x1b[2J\r\x9b")
         assert capsys.readouterr().err == "two\nlines\\x1b[2J\\r\\x9b\n"
 
-    def test_a_progress_bar_shows_its_words_as_they_are(self, capsys):
+    @pytest.mark.parametrize("in_terminal", [False, True])
+    def test_progress_shows_its_words_as_they_are(self, in_terminal, monkeypatch):
+        err = io.StringIO()
+        err.isatty = lambda: in_terminal
+        monkeypatch.setattr(sys, "stderr", err)
         with progress("[red]bar\x1b[2J", 2, "images") as advance, second_bar("[b]x\x07", 1):
             advance(2)
-        err = capsys.readouterr().err
-        assert_harmless(err)
-        assert r"[red]bar\x1b[2J" in err
+        assert_harmless(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", err.getvalue()))
+        assert r"[red]bar\x1b[2J" in err.getvalue()
 
     def test_a_bar_that_nobody_sees_does_not_end_the_work(self, monkeypatch):
         class Closed(io.StringIO):
@@ -151,12 +178,28 @@ class TestInFiles:
         table = [line for line in text.splitlines() if line.startswith("|")]
         assert len(table) == 4
         assert len({line.count("|") for line in table}) == 1
-        tags = []
-        parser = HTMLParser()
-        parser.handle_starttag = lambda tag, _: tags.append(tag)
-        parser.feed(text)
-        assert tags == []
+        assert tags_of(text) == []
         assert printable(HOSTILE) in html.unescape(table[2])
+
+    def test_markdown_of_a_table_is_one_table_and_a_comment(self, hostile):
+        out, _ = cli("table", "run", cwd=hostile.folder)
+        table = [line for line in out.splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in table}) == 1
+        assert set(tags_of(out)) <= {"u"}
+        assert printable(HOSTILE) in html.unescape(table[2])
+
+    def test_the_page_of_a_leaderboard_has_no_elements_but_its_own(self, hostile):
+        cli("leaderboard", ".", "--page", "board.html", cwd=hostile.folder)
+        page = (hostile.folder / "board.html").read_text()
+        assert_harmless(page)
+        assert not {"script", "img", "a", "code"} & set(tags_of(page))
+        assert printable(HOSTILE) in html.unescape(page)
+
+    def test_latex_has_no_command_but_its_own(self, hostile):
+        out, _ = cli("table", "run", "--format", "latex", cwd=hostile.folder)
+        commands = set(re.findall(r"(?<!\\)\\([a-zA-Z]+)", re.sub("(?m)%.*", "", out)))
+        assert "frac" not in commands
+        assert "textbackslash" in commands
 
     def test_json_is_plain_and_reads_back(self, hostile):
         out, _ = cli("run", "experiment.yaml", "--out", "run", "--json", cwd=hostile.folder)

@@ -10,8 +10,8 @@ from small_squeezenet import SIDE, WNIDS, logits
 from torch import nn
 
 from wsol_bench.errors import ModelError
-from wsol_bench.models.build import model_names
 from wsol_bench.models.classifiers import load_classifier
+from wsol_bench.models.names import model_names
 from wsol_bench.models.target_layers import Target
 
 # ---- random weights
@@ -225,3 +225,10 @@ def test_a_network_that_takes_no_image_is_an_error(builders: str) -> None:
 def test_a_builder_in_no_module_is_an_error() -> None:
     with pytest.raises(ModelError, match="cannot import 'no_module_of_theirs'"):
         load_classifier("no_module_of_theirs:net", weights="random")
+
+
+def test_names_that_are_read_from_source_code_are_all_that_torchvision_registers():
+    import torchvision
+
+    registered = torchvision.models.list_models(module=torchvision.models)
+    assert model_names() == sorted(["shapes_net", *registered])

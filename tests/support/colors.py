@@ -44,16 +44,21 @@ def color_net(num_classes: int = 3) -> nn.Module:
     return net
 
 
-def net_without_blue(num_classes: int = 3) -> nn.Module:
-    """A network that gives NaN for a blue image, as if it overflowed."""
+def net_without_blue(num_classes: int = 3, *, color: int = 2) -> nn.Module:
+    """A network that gives NaN for a blue image, or for another color, as if it overflowed."""
 
     class Overflow(nn.Module):
         def forward(self, logits):
-            return torch.where(logits[:, 2:] > 0, torch.nan, logits)
+            return torch.where(logits[:, color : color + 1] > 0, torch.nan, logits)
 
     net = color_net(num_classes)
     net.add_module("overflow", Overflow())
     return net
+
+
+def net_without_green(num_classes: int = 3) -> nn.Module:
+    """A network that gives NaN for a green image."""
+    return net_without_blue(num_classes, color=1)
 
 
 def chatty_net(num_classes: int = 3) -> nn.Module:

@@ -44,7 +44,7 @@ def _names(kind: Kind) -> Iterator[str]:
     from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
 
     if kind == "models":
-        from wsol_bench.models.build import model_names
+        from wsol_bench.models.names import model_names
 
         yield from (*model_names(), "timm/<name>", "<module>:<builder>")
     elif kind == "protocols":

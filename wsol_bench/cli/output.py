@@ -1,10 +1,17 @@
 """The results of commands, on standard output."""
 
+import itertools
 import json
+import os
+import re
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.cells import cell_len
 
 from wsol_bench.common.harmless import printable
 
@@ -14,16 +21,21 @@ if TYPE_CHECKING:
     from wsol_bench.runs.findings import RunFinding
     from wsol_bench.runs.results import Results
 
-__all__ = ["print_results", "print_summary", "print_table"]
+__all__ = ["print_paragraph", "print_results", "print_summary", "print_table"]
 
 # Columns of a table that goes to a file or a pipe, where a terminal's width is not known.
 _WIDTH_OF_FILES = 160
+_GAP = "  "
+_LONGEST_NAME = 32
+# Numbers, alone or joined as in 7.00/1.00, [42.3, 53.7] or 3 : 12, and what stands for none.
+_NUMBER = re.compile(r"[-+\d.,/:\[\]()% *\u00b1<e]+")
 
 
 def print_results(results: "Results", as_json: bool) -> None:
     """Print the summary of a run, with the metrics that its experiment names, and its findings."""
     named = results.folder.identity.named_metrics
-    print_summary(results.summary, as_json, named, results.findings)
+    elsewhere = f"they are in {results.folder.path / 'tables/summary.csv'}"
+    print_summary(results.summary, as_json, named, results.findings, elsewhere)
 
 
 def print_summary(
@@ -31,6 +43,7 @@ def print_summary(
     as_json: bool,
     named_metrics: Mapping[str, bool] = MappingProxyType({}),
     findings: "Sequence[RunFinding]" = (),
+    elsewhere: str = "--json prints them",
 ) -> None:
     """Print a summary as a table for people, or as JSON records.
 
@@ -40,6 +53,7 @@ def print_summary(
         named_metrics: metrics that the experiment names, and whether each is a share, which people
             read in percent.
         findings: what the run saw. In JSON each line has the findings that concern it.
+        elsewhere: where columns that do not fit can be found.
     """
     from wsol_bench.report.tables import (
         SEEDS_TITLE,
@@ -56,29 +70,134 @@ def print_summary(
         ]
         print(json.dumps(lines, indent=2))
         return
-    print_table(columns_for_people(summary, named_metrics))
-    print("\n\n".join(map(printable, footer(summary, [each.sentence for each in findings]))))
+    print_table(columns_for_people(summary, named_metrics), elsewhere=elsewhere)
+    for paragraph in footer(summary, [each.sentence for each in findings]):
+        print_paragraph(paragraph)
     if len(spread := seeds_for_people(summary)):
         print_table(spread, SEEDS_TITLE)
 
 
-def print_table(table: "pd.DataFrame", title: str | None = None) -> None:
-    """Print a table of text with lines around its cells."""
-    from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
+def print_paragraph(text: str) -> None:
+    """Print a paragraph, in lines that a terminal does not have to break."""
+    width = shutil.get_terminal_size((_WIDTH_OF_FILES, 24)).columns
+    print("\n".join(textwrap.wrap(printable(text), max(width, 20), break_on_hyphens=False)))
 
-    def plain(text: object) -> Text:
-        return Text(printable(str(text)))  # not as a str, which rich reads as markup
 
-    drawn = Table(
-        *(Column(plain(name)) for name in table.columns),
-        title=None if title is None else plain(title),
-        title_justify="left",
-    )
-    for line in table.itertuples(index=False):
-        drawn.add_row(*map(plain, line))
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
-    with console.capture() as lines:
-        console.print(drawn)
-    print(lines.get(), end="")  # rich itself would end the process if nobody reads its output
+def print_table(table: "pd.DataFrame", title: str | None = None, *, elsewhere: str = "") -> None:
+    """Print a table of text that is as wide as the terminal allows; nothing in it is ever cut.
+
+    Columns that do not fit are left out from the right, and a line below says which. A name that
+    is very long is broken into several lines. Run, model and layer become headings between the
+    lines where each model has one layer.
+
+    Args:
+        table: the cells, as text.
+        title: a sentence above the table.
+        elsewhere: where columns that do not fit can be found.
+    """
+    width = shutil.get_terminal_size((_WIDTH_OF_FILES, 24)).columns
+    headings, cells = _with_headings(table.map(lambda text: printable(str(text))))
+    columns = [_Column.of(printable(str(name)), cells[name].tolist()) for name in cells.columns]
+    fitting = max(1, _count_that_fit(columns, width))
+    if title is not None:
+        for line in textwrap.wrap(printable(title), max(width, 20)):
+            print(_emphasized(line))
+    for line in _table_lines(columns[:fitting], headings):
+        print(line.rstrip())
+    if left_out := [column.name for column in columns[fitting:]]:
+        advice = f"; {elsewhere}" if elsewhere else ""
+        print_paragraph(f"Not shown for want of width: {', '.join(left_out)}{advice}.")
+    print()
+
+
+class _Column(NamedTuple):
+    """A column of a table: its title and cells as lines of text, all of one width."""
+
+    name: str
+    title: list[str]
+    cells: list[list[str]]
+    width: int
+    is_number: bool
+
+    @classmethod
+    def of(cls, name: str, cells: Sequence[str]) -> "_Column":
+        """Break long names, and the title into words, so that the column is narrow."""
+        lines = [_broken(cell, _LONGEST_NAME) for cell in cells]
+        width = max((cell_len(line) for cell in lines for line in cell), default=0)
+        title = textwrap.wrap(name, max(width, *map(len, name.split()), 1)) or [""]
+        width = max(width, *map(cell_len, title))
+        # Words that stand for a number, such as "not applicable", have no digits.
+        numbers = [cell for cell in cells if any(map(str.isdigit, cell))]
+        is_number = bool(numbers) and all(map(_NUMBER.fullmatch, numbers))
+        return cls(name, title, lines, width, is_number)
+
+    def padded(self, text: str) -> str:
+        """A line of a cell as wide as the column: numbers to the right, words to the left."""
+        blanks = " " * (self.width - cell_len(text))
+        return blanks + text if self.is_number else text + blanks
+
+
+def _with_headings(cells: "pd.DataFrame") -> tuple[list[str], "pd.DataFrame"]:
+    """The heading before each line, "" for none, and the cells without what headings say.
+
+    Methods without a layer, such as baselines, stand among the others of their model.
+    """
+    groups = [name for name in ("run", "model") if name in cells and len(cells.columns) > 1]
+    if not groups:
+        return [""] * len(cells), cells
+    texts = cells[groups].agg(", ".join, axis=1)
+    if "layer" in cells:
+        layers = cells["layer"].where(cells["layer"] != "").groupby(texts)
+        if (layers.nunique() <= 1).all():
+            groups.append("layer")
+            only = layers.transform("first").map(
+                lambda layer: f", layer {layer}", na_action="ignore"
+            )
+            texts = texts + only.fillna("")
+    begins = texts != texts.shift()
+    return texts.where(begins, "").tolist(), cells.drop(columns=groups)
+
+
+def _count_that_fit(columns: Sequence[_Column], width: int) -> int:
+    """The number of columns, from the left, that fit into a width."""
+    ends = itertools.accumulate(len(_GAP) + column.width for column in columns)
+    return sum(end - len(_GAP) <= width for end in ends)
+
+
+def _table_lines(columns: Sequence[_Column], headings: Sequence[str]) -> Iterator[str]:
+    """The lines of a table: titles, a rule below them, and the cells below their headings."""
+    height = max(len(column.title) for column in columns)
+    for number in range(height):
+        # Titles stand on the rule: the shorter ones begin lower.
+        texts = [[""] * (height - len(column.title)) + column.title for column in columns]
+        yield _GAP.join(
+            column.padded(text[number]) for column, text in zip(columns, texts, strict=True)
+        )
+    yield _GAP.join(_rule() * column.width for column in columns)
+    for number, heading in enumerate(headings):
+        if heading:
+            yield _emphasized(heading)
+        cells = [column.cells[number] for column in columns]
+        for parts in itertools.zip_longest(*cells, fillvalue=""):
+            yield _GAP.join(
+                column.padded(part) for column, part in zip(columns, parts, strict=True)
+            )
+
+
+def _rule() -> str:
+    """The character that a rule is made of: a line, or a dash if the encoding has none."""
+    try:
+        "\u2500".encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return "-"
+    return "\u2500"
+
+
+def _broken(text: str, width: int) -> list[str]:
+    """A long name in pieces of at most a width."""
+    return [text[start : start + width] for start in range(0, max(1, len(text)), width)]
+
+
+def _emphasized(text: str) -> str:
+    """A line in bold type where standard output is a terminal."""
+    return f"\x1b[1m{text}\x1b[0m" if sys.stdout.isatty() and "NO_COLOR" not in os.environ else text

@@ -121,7 +121,7 @@ def require_writable(file: Path) -> None:
 
     advice = "name another file with --out"
     if file.is_dir():
-        raise ConfigError(f"{file}: expected an HTML file to write, found a folder; {advice}")
+        raise ConfigError(f"{file}: expected a file to write, found a folder; {advice}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=file.parent):

@@ -25,15 +25,15 @@ from pathlib import Path
 from types import FrameType
 
 from wsol_bench.common.harmless import printable_lines
+from wsol_bench.common.progress import Verbosity, verbosity
 from wsol_bench.errors import PluginError, WsolBenchError
 
-__all__ = ["command_process", "endings", "print_message", "want_traceback"]
+__all__ = ["command_process", "endings", "print_message"]
 
 _HANDLED = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _FAILED, _NO_READER = 1, 141
 
-# Whether ``--debug`` was given, and the signal that ends this process.
-_wants_traceback = [False]
+# The signal that ends this process.
 _received = [signal.SIGINT]
 
 
@@ -45,16 +45,16 @@ def command_process() -> Iterator[None]:
         yield
 
 
-def want_traceback(wanted: bool) -> bool:
-    """Note whether errors are to be printed with their traceback."""
-    _wants_traceback[0] = wanted
-    return wanted
-
-
 def print_message(text: str) -> None:
-    """Print a line for the person at the keyboard, on standard error, if it can be written to."""
+    """Print a line for the person at the keyboard, on standard error, unless it is to be quiet."""
+    if verbosity() is not Verbosity.QUIET:
+        _print(text)
+
+
+def _print(text: str) -> None:
+    """Print a line on standard error, if it can be written to."""
     with contextlib.suppress(OSError):
-        print(printable_lines(text), file=sys.stderr)
+        print(printable_lines(text), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -68,16 +68,16 @@ def endings() -> Iterator[None]:
         sys.stdout.flush()
     except KeyboardInterrupt as error:
         advice = f" {error}" if str(error) else ""
-        print_message(f"Interrupted.{advice}")
+        _print(f"Interrupted.{advice}")
         _end(128 + _received[0])
     except (WsolBenchError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _has_no_reader(sys.stdout):
             _end(_NO_READER)
-        if _wants_traceback[0]:
-            print_message(traceback.format_exc().rstrip("\n"))
-        print_message(f"Error: {error}")
-        if isinstance(error, PluginError) and error.__cause__ and not _wants_traceback[0]:
-            print_message("wsol-bench --debug COMMAND ... prints the traceback, too.")
+        if verbosity() is Verbosity.VERBOSE:
+            _print(traceback.format_exc().rstrip("\n"))
+        _print(f"Error: {error}")
+        if isinstance(error, PluginError) and error.__cause__ and verbosity() < Verbosity.VERBOSE:
+            _print("The same command with --verbose prints the traceback, too.")
         _end(_FAILED)
 
 

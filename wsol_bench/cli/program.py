@@ -1,7 +1,9 @@
 """The program ``wsol-bench``: its commands in the order of ``--help``."""
 
-from collections.abc import Callable
-from typing import Annotated, NamedTuple
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -10,10 +12,14 @@ from wsol_bench.cli.check import check, doctor
 from wsol_bench.cli.names import list_names, schema
 from wsol_bench.cli.page import report, view
 from wsol_bench.cli.pictures import explain, figures
-from wsol_bench.cli.process import endings, want_traceback
+from wsol_bench.cli.process import endings
 from wsol_bench.cli.results import analyze, export
 from wsol_bench.cli.run import demo, merge, rescore, run
 from wsol_bench.cli.score import score, score_maps
+from wsol_bench.cli.shared_options import Quiet, Verbose
+from wsol_bench.cli.tables import leaderboard, table
+from wsol_bench.common.progress import Verbosity, set_verbosity
+from wsol_bench.errors import ConfigError
 
 __all__ = ["app"]
 
@@ -24,41 +30,100 @@ class Command(NamedTuple):
     Attributes:
         name: the word that is typed.
         function: what is called; its docstring is the command's help.
-        example: a command line that help shows, of at most 76 characters.
+        examples: the command lines that help shows, of at most 76 characters each.
     """
 
     name: str
     function: Callable[..., None]
-    example: str
+    examples: Sequence[str]
 
 
 COMMANDS = (
-    Command("demo", demo, "wsol-bench demo --limit 50"),
-    Command("run", run, "wsol-bench run my.yaml --out runs/first --set batch_size=32"),
-    Command("rescore", rescore, "wsol-bench rescore runs/first --protocol zhou-2016"),
-    Command("merge", merge, "wsol-bench merge runs/shard.1 runs/shard.2 --out runs/whole"),
-    Command("score", score, "wsol-bench score predictions.txt --root /data/imagenet"),
+    Command("demo", demo, ["wsol-bench demo", "wsol-bench demo --limit 50 --out runs/demo"]),
+    Command(
+        "run",
+        run,
+        [
+            "wsol-bench run my.yaml --out runs/first",
+            "wsol-bench run my.yaml --limit 500 --set batch_size=32 --device cuda",
+            "wsol-bench run my.yaml --shard 3/32 --out runs/3",
+        ],
+    ),
+    Command(
+        "rescore",
+        rescore,
+        [
+            "wsol-bench rescore runs/first --protocol zhou-2016",
+            "wsol-bench rescore runs/first --set protocol.box.threshold=0.2",
+        ],
+    ),
+    Command("merge", merge, ["wsol-bench merge runs/shard.1 runs/shard.2 --out runs/whole"]),
+    Command(
+        "score",
+        score,
+        [
+            "wsol-bench score predictions.txt --root /data/imagenet",
+            "wsol-bench score boxes.csv --root /data/imagenet --option subset=ids.txt",
+        ],
+    ),
     Command(
         "score-maps",
         score_maps,
-        "wsol-bench score-maps maps --root /data/imagenet --protocol choe-2020-v2",
+        ["wsol-bench score-maps maps --root /data/imagenet --protocol choe-2020-v2"],
     ),
-    Command("analyze", analyze, "wsol-bench analyze runs/first runs/second"),
-    Command("report", report, "wsol-bench report runs/first --open"),
-    Command("view", view, "wsol-bench view runs/first runs/second --open"),
-    Command("figures", figures, "wsol-bench figures runs/first --choose worst --n 8"),
-    Command("explain", explain, "wsol-bench explain photo.jpg --methods grad_cam,layer_cam"),
-    Command("export", export, "wsol-bench export runs/first --format kaggle"),
-    Command("list", list_names, "wsol-bench list methods"),
-    Command("schema", schema, "wsol-bench schema > experiment.schema.json"),
-    Command("doctor", doctor, "wsol-bench doctor my.yaml"),
-    Command("check", check, "wsol-bench check my_module:my_cam --option power=2"),
+    Command(
+        "analyze",
+        analyze,
+        [
+            "wsol-bench analyze runs/first",
+            "wsol-bench analyze runs/first runs/second --against grad_cam --all",
+        ],
+    ),
+    Command("report", report, ["wsol-bench report runs/first --open"]),
+    Command("view", view, ["wsol-bench view runs/first runs/second --open"]),
+    Command(
+        "figures",
+        figures,
+        [
+            "wsol-bench figures runs/first --choose worst --n 8",
+            "wsol-bench figures runs/first --choose differ --methods grad_cam,layer_cam",
+        ],
+    ),
+    Command(
+        "explain",
+        explain,
+        ["wsol-bench explain photo.jpg --methods grad_cam,layer_cam"],
+    ),
+    Command(
+        "table",
+        table,
+        [
+            "wsol-bench table runs/first --format latex --intervals --out table.tex",
+            "wsol-bench table runs/* --format markdown --numbers gt_known_loc_error",
+        ],
+    ),
+    Command(
+        "leaderboard",
+        leaderboard,
+        ["wsol-bench leaderboard results", "wsol-bench leaderboard results --page board.html"],
+    ),
+    Command(
+        "export",
+        export,
+        [
+            "wsol-bench export runs/first --format kaggle",
+            "wsol-bench export runs/first --format devkit --devkit /data/ILSVRC/devkit",
+        ],
+    ),
+    Command("list", list_names, ["wsol-bench list methods", "wsol-bench list protocols"]),
+    Command("schema", schema, ["wsol-bench schema > experiment.schema.json"]),
+    Command("doctor", doctor, ["wsol-bench doctor my.yaml"]),
+    Command(
+        "check",
+        check,
+        ["wsol-bench check my_module:my_cam --option power=2", "wsol-bench check mean_iou"],
+    ),
 )
-
-
-def _example(line: str) -> str:
-    """The last lines of a command's help; the backspace keeps their line breaks."""
-    return f"\b\nExample:\n  {line}"
 
 
 def _print_version(wanted: bool) -> bool:
@@ -68,30 +133,55 @@ def _print_version(wanted: bool) -> bool:
     return wanted
 
 
+def _examples(lines: Sequence[str]) -> str:
+    """The last lines of a command's help; the backspace keeps their line breaks."""
+    return "\n".join(
+        ["\b", "Example:" if len(lines) == 1 else "Examples:", *map("  {}".format, lines)]
+    )
+
+
+def _with_verbosity(function: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options ``--quiet`` and ``--verbose``, which every command has."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, quiet: bool, verbose: bool, **options: Any) -> None:
+        if quiet and verbose:
+            raise ConfigError("--quiet and --verbose: expected one of them, found both")
+        told = Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else Verbosity.NORMAL
+        set_verbosity(told)
+        function(*arguments, **options)
+
+    shared = {"quiet": Quiet, "verbose": Verbose}
+    own = inspect.signature(function)
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+        for name, kind in shared.items()
+    ]
+    command.__signature__ = own.replace(parameters=[*own.parameters.values(), *added])  # type: ignore[attr-defined]
+    command.__annotations__ = {**function.__annotations__, **shared}
+    return command
+
+
 app = typer.Typer(
     name="wsol-bench",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in COMMANDS:
     # Here and not around the program alone, since typer ends the process by rules of its own.
-    app.command(command.name, epilog=_example(command.example))(endings()(command.function))
+    ending = endings()(_with_verbosity(command.function))
+    app.command(command.name, epilog=_examples(command.examples))(ending)
 
 
-@app.callback(epilog=_example("wsol-bench demo"))
+@app.callback(epilog=_examples(["wsol-bench demo"]))
 def program(
     version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
-        ),
-    ] = False,
-    debug: Annotated[
-        bool,
-        typer.Option(
-            "--debug", callback=want_traceback, help="Print the traceback of an error, too."
         ),
     ] = False,
 ) -> None:

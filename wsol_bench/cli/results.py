@@ -10,6 +10,7 @@ from wsol_bench.cli.output import print_table
 from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import AsJson, RunFolderPath, utf8_path
 from wsol_bench.common.harmless import printable
+from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import PredictionFormat
 
 __all__ = ["analyze", "export"]
@@ -31,17 +32,32 @@ def analyze(
             callback=utf8_path,
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD",
+            help="Method that the others of its model are compared with. By default the first.",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Print all numbers with intervals and tests, and why boxes failed, too.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute intervals, paired tests and failure modes of runs.
+    """Rank the methods of runs, with intervals and paired tests.
 
-    Reads the stored rows of one or several runs; no network is needed. Prints 95% intervals
-    of every number, paired tests of every method against the first one, and how often each reason
-    made a box fail. Writes the tables as CSV files.
+    Reads the stored rows of one or several runs; no network is needed. Prints the methods of each
+    model, best first, with a 95% interval and a paired test against another method of the model.
+    Writes the tables of all numbers, of all tests, and of why boxes failed as CSV files.
     """
+    step(f"reading {', '.join(map(str, run_folders))}")
     from wsol_bench.report.analysis import analyze as analyze_runs
     from wsol_bench.report.analysis import write_tables
-    from wsol_bench.report.analysis_text import for_people
+    from wsol_bench.report.analysis_text import in_full, in_short
     from wsol_bench.report.tables import records
     from wsol_bench.runs.findings import shard_findings
     from wsol_bench.runs.folder import make_folder
@@ -50,15 +66,20 @@ def analyze(
     runs = [StoredRun(path) for path in run_folders]
     if out is not None:
         make_folder(out)
-    tables = analyze_runs(runs, seed=seed)
+    tables = analyze_runs(runs, seed=seed, against=against)
+    folder = out or (runs[0].path / "tables" if len(runs) == 1 else None)
     if as_json:
         print(json.dumps({name: records(table) for name, table in tables.items()}, indent=2))
     else:
         named_metrics = [name for run in runs for name in run.identity.named_metrics]
-        for title, table in for_people(tables, named_metrics):
-            print_table(table, title)
+        elsewhere = f"they are in {folder}" if folder else "--out FOLDER writes them"
+        chosen = [*in_short(tables, named_metrics)]
+        chosen += in_full(tables, named_metrics) if everything else []
+        for title, table in chosen:
+            print_table(table, title, elsewhere=elsewhere)
+        if not everything:
+            print_message("--all prints every number and test, and why boxes failed.")
     # What was computed is printed before anything can fail.
-    folder = out or (runs[0].path / "tables" if len(runs) == 1 else None)
     if folder is not None:
         try:
             write_tables(folder, tables)

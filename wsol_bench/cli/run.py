@@ -24,6 +24,7 @@ from wsol_bench.cli.shared_options import (
     RunFolderPath,
     utf8_path,
 )
+from wsol_bench.common.progress import step
 from wsol_bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -200,10 +201,13 @@ def merge(
 
 def _experiment(config: Path, overrides: list[str] | None, **flags: object) -> "ExperimentConfig":
     """The experiment of a file, changed by ``--set`` and by the flags that are not None."""
+    step(f"reading {config.name}")  # before anything that takes time
     from wsol_bench.runs.experiment_config import load_config
 
     changes = {key: value for key, value in flags.items() if value is not None}
-    return load_config(config, overrides or [], changes)
+    experiment = load_config(config, overrides or [], changes)
+    experiment.dataset.require_root()
+    return experiment
 
 
 def _carry_out(

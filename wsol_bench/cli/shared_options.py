@@ -19,7 +19,9 @@ __all__ = [
     "Out",
     "Overrides",
     "ProtocolOverrides",
+    "Quiet",
     "RunFolderPath",
+    "Verbose",
     "pairs_of",
     "utf8_path",
 ]
@@ -99,6 +101,15 @@ Device = Annotated[
         "default the experiment's.",
     ),
 ]  # fmt: skip
+
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print results and errors only, and nothing meanwhile."),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Print when each step began, and an error's traceback."),
+]
 
 DatasetName = Annotated[
     str, typer.Option("--dataset", metavar="NAME", help="Name of the data set.")

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsol_bench.common.plugin_options import require_options
 from wsol_bench.errors import ConfigError, did_you_mean
 
 __all__ = ["DATASETS", "METHODS", "METRICS", "NETWORK_FREE", "Catalog", "Description"]
@@ -92,6 +93,18 @@ class Catalog:
             names = [listed for catalog in catalogs for listed in catalog]
             names += [f"{prefix}/..." for catalog in catalogs for prefix in catalog.families]
             raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, names)}")
+
+    def require_options(self, name: str, options: Iterable[str], where: str) -> None:
+        """Raise ConfigError if a built-in plug-in lacks one of the named options.
+
+        Args:
+            name: name of the plug-in; one that is not built in is not read.
+            options: names of options.
+            where: place of the options in the message.
+        """
+        if (described := self.describe(name)) is not None:
+            known = [line.partition(":")[0].strip() for line in described.options]
+            require_options(options, known, where)
 
     def taken_by(self, name: str) -> str | None:
         """The module of the built-in plug-in called ``name``, if it is not imported yet."""

@@ -11,12 +11,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
+from wsol_bench.errors import DatasetError
+
 if sys.platform != "win32":
     import fcntl
 
 __all__ = [
     "cache_folder",
+    "contents",
     "digest",
+    "existing",
     "link",
     "locked",
     "require_regular",
@@ -53,6 +57,35 @@ def require_regular(path: Path) -> None:
     if not stat.S_ISREG(mode):
         kind = next((name for test, name in _SPECIAL.items() if test(mode)), "something else")
         raise OSError(errno.EINVAL, f"expected a regular file, found {kind}", str(path))
+
+
+def existing(path: Path, option: str) -> Path:
+    """The absolute path of a file or folder that must exist.
+
+    Args:
+        path: path to check.
+        option: name of the option that the path comes from, for the error message.
+
+    Raises:
+        DatasetError: the path does not exist; the message lists what its parent folder holds.
+    """
+    path = Path(path).expanduser().absolute()
+    if not path.exists():
+        parent = next(folder for folder in path.parents if folder.exists())
+        raise DatasetError(
+            f"{option}: no such file or folder: {path}; {parent} exists and holds "
+            f"{contents(parent)}"
+        )
+    return path
+
+
+def contents(folder: Path) -> str:
+    """The first names in a folder, as text for people."""
+    if not folder.is_dir():
+        return "a file"
+    names = sorted(os.listdir(folder))
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return (", ".join(names[:8]) or "nothing") + more
 
 
 def cache_folder() -> Path:

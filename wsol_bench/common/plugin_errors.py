@@ -45,7 +45,7 @@ def plugin_error(
 
     Args:
         whose: the plug-in in words, such as "map method 'my_cam'"; the message begins with it.
-        error: the exception. Raise the package's error ``from`` it, so that ``--debug`` can show
+        error: the exception. Raise the package's error ``from`` it, so that ``--verbose`` can show
             its traceback.
         function: the plug-in's function. The place is looked for in its file if no frame of the
             traceback is of a file outside of installed packages.

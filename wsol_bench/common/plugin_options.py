@@ -1,12 +1,18 @@
 """The options of a plug-in: the keyword-only parameters of its function."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, get_args, get_origin
 
 from wsol_bench.errors import ConfigError, did_you_mean, shown
 
-__all__ = ["bind_options", "has_option", "name_with_options", "option_lines"]
+__all__ = [
+    "bind_options",
+    "has_option",
+    "name_with_options",
+    "option_lines",
+    "require_options",
+]
 
 # The most problems of an option that an error shows: a list may have one an element.
 _MOST = 3
@@ -39,10 +45,9 @@ def bind_options(
     from wsol_bench.common.validation_errors import require_no_flag
 
     parameters = _options(function)
+    require_options(options, parameters, where)
     bound = {}
     for name, value in options.items():
-        if name not in parameters:
-            raise ConfigError(f"{where}: unknown option {name!r}; {did_you_mean(name, parameters)}")
         try:
             annotation = parameters[name].annotation
             kind = Any if annotation is inspect.Parameter.empty else annotation
@@ -60,6 +65,14 @@ def bind_options(
     if missing:
         raise ConfigError(f"{where}: missing option {missing[0]!r}")
     return bound
+
+
+def require_options(options: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Raise ConfigError for the first name that is no known option; ``where`` is its place."""
+    known = list(known)
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"{where}: unknown option {name!r}; {did_you_mean(name, known)}")
 
 
 def has_option(function: Callable[..., Any], name: str) -> bool:

@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.files import existing
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Kind, findings_of
-from wsol_bench.datasets.folders import existing
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.datasets.wsol_metadata import wsol_metadata

@@ -14,7 +14,7 @@ from wsol_bench.common.files import require_regular
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import DatasetError
 
-__all__ = ["contents", "existing", "has_content", "look_up", "scan", "stamp", "with_progress"]
+__all__ = ["has_content", "look_up", "scan", "stamp", "with_progress"]
 
 # Fewer files than this take less than half a second: no progress is shown.
 MANY = 2000
@@ -22,26 +22,6 @@ MANY = 2000
 _BLANKS = b"\xef\xbb\xbf \t\r\n"
 # Files between two moves of the progress bar; moving it costs as much as a small file.
 STEP = 100
-
-
-def existing(path: Path, option: str) -> Path:
-    """The absolute path of a file or folder that must exist.
-
-    Args:
-        path: path to check.
-        option: name of the option that the path comes from, for the error message.
-
-    Raises:
-        DatasetError: the path does not exist; the message lists what its parent folder holds.
-    """
-    path = Path(path).expanduser().absolute()
-    if not path.exists():
-        parent = next(folder for folder in path.parents if folder.exists())
-        raise DatasetError(
-            f"{option}: no such file or folder: {path}; {parent} exists and holds "
-            f"{contents(parent)}"
-        )
-    return path
 
 
 def has_content(path: Path) -> bool:
@@ -61,15 +41,6 @@ def has_content(path: Path) -> bool:
             return any(chunk.strip(_BLANKS) for chunk in chunks)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def contents(folder: Path) -> str:
-    """The first names in a folder, as text for people."""
-    if not folder.is_dir():
-        return "a file"
-    names = sorted(os.listdir(folder))
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return (", ".join(names[:8]) or "nothing") + more
 
 
 def scan(

@@ -6,10 +6,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.files import existing
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.box_frames import MOST_SHARE
-from wsol_bench.datasets.folders import existing
 from wsol_bench.datasets.formats.csv import read_csv_table
 from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.text import LARGEST

@@ -5,11 +5,12 @@ from typing import Literal
 
 import pandas as pd
 
+from wsol_bench.common.files import existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
-from wsol_bench.datasets.folders import existing, scan
+from wsol_bench.datasets.folders import scan
 from wsol_bench.datasets.formats.file_names import image_id_of
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.formats.text import malformed

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from wsol_bench.common.files import existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, measure
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, missing_images
-from wsol_bench.datasets.folders import existing, scan
+from wsol_bench.datasets.folders import scan
 from wsol_bench.datasets.formats.lists import ImageList, read_image_list
 from wsol_bench.datasets.formats.text import malformed
 from wsol_bench.datasets.formats.xml import read_xml_folder, xml_findings

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
+from wsol_bench.common.files import existing
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, MaskFiles, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
-from wsol_bench.datasets.folders import existing, has_content
+from wsol_bench.datasets.folders import has_content
 from wsol_bench.datasets.formats.csv import CsvRows
 from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.lists import read_columns

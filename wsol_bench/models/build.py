@@ -5,20 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 
 from wsol_bench.common.plugin_errors import plugin_error
 from wsol_bench.common.registry import import_object
 from wsol_bench.errors import ConfigError, ModelError, did_you_mean
 from wsol_bench.models import shapes_net
+from wsol_bench.models.names import require_model_name
 
-__all__ = ["build", "model_names", "network_error", "takes_num_classes"]
-
-
-def model_names() -> list[str]:
-    """Sorted names of the networks that need no package prefix."""
-    return sorted(["shapes_net", *torchvision.models.list_models(module=torchvision.models)])
+__all__ = ["build", "network_error", "takes_num_classes"]
 
 
 def build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Module:
@@ -120,8 +115,9 @@ def _timm_builder(name: str, published: str | None) -> Callable[..., nn.Module]:
 
 
 def _torchvision_builder(name: str, published: str | None) -> Callable[..., nn.Module]:
-    if name not in torchvision.models.list_models(module=torchvision.models):
-        raise ModelError(f"unknown model {name!r}; {did_you_mean(name, model_names())}")
+    require_model_name(name)
+    import torchvision  # its import takes seconds, and no other network needs it
+
     if published is not None:
         sets = [entry.name for entry in torchvision.models.get_model_weights(name)]
         if published not in {"DEFAULT", *sets}:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torchvision
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -257,6 +256,8 @@ def published_words(name: str, weights: str) -> tuple[str, ...] | None:
         return None
     if name == "shapes_net":
         return None
+    import torchvision  # its import takes seconds, and no other network needs it
+
     meta = torchvision.models.get_model_weights(name)[weights].meta
     return tuple(meta["categories"]) if "categories" in meta else None
 
@@ -276,5 +277,7 @@ def _preprocessing(name: str, published: str | None, module: nn.Module) -> _Prep
         return _Preprocessing(tuple(config["mean"]), tuple(config["std"]), config["input_size"][-1])
     if published in (None, "random") or name == "shapes_net" or ":" in name:
         return _Preprocessing(IMAGENET_MEAN, IMAGENET_STD, None)
+    import torchvision  # its import takes seconds, and shapes_net needs none of it
+
     transforms = torchvision.models.get_model_weights(name)[published].transforms()
     return _Preprocessing(tuple(transforms.mean), tuple(transforms.std), transforms.crop_size[0])

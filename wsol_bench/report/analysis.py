@@ -19,6 +19,7 @@ from wsol_bench.report.comparisons import (
     line_names,
     paired_test,
     pairs_of,
+    references_of,
 )
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.stored_run import StoredRun
@@ -27,13 +28,16 @@ from wsol_bench.scoring.summary import MethodResults
 __all__ = ["analyze", "details_of", "numbers_of", "write_tables"]
 
 
-def analyze(runs: Sequence[StoredRun], *, seed: int = 0) -> dict[str, pd.DataFrame]:
+def analyze(
+    runs: Sequence[StoredRun], *, seed: int = 0, against: str | None = None
+) -> dict[str, pd.DataFrame]:
     """The numbers of runs with intervals, paired tests between methods, and failure modes.
 
     Args:
-        runs: finished runs. The other methods are compared with the first method of the first
-            model of the first run, on the images that both have.
+        runs: finished runs.
         seed: seed of the resamples and of the random signs of paired tests.
+        against: the method that the other methods of its model are compared with, on the images
+            that both have; by default the first method of each model.
 
     Returns:
         Tables by name: ``intervals`` (each number with its 95% interval over images),
@@ -41,27 +45,37 @@ def analyze(runs: Sequence[StoredRun], *, seed: int = 0) -> dict[str, pd.DataFra
         ``failure_modes``, ``by_class``, ``by_size``, ``by_instances``. Fractions in [0, 1].
 
     Raises:
-        RunError: a run is not finished, no run has an evaluated image, or the runs have different
-            data sets.
+        RunError: a run is not finished, no run has an evaluated image, or the runs of a model have
+            different data sets.
+        ConfigError: no run has the method to compare with.
     """
     for run in runs:
         run.require_finished()
     methods, details = _read_methods(runs)
     if not methods:
         raise RunError(f"{runs[0].path}: no image was evaluated, so there is nothing to analyze")
-    pairs = [list(pairs_of(methods[0], method)) for method in methods[1:]]
+    compared = [
+        (reference, method, list(pairs_of(reference, method)))
+        for reference, method in zip(references_of(methods, against), methods, strict=True)
+        if reference is not None
+    ]
     intervals = []
     comparisons = []
-    with progress("testing", 2 * len(methods) - 1, "methods") as advance:
+    with progress("testing", len(methods) + len(compared), "methods") as advance:
         for method in methods:
             intervals += [
-                {**method.names, "number": name, **number.interval(seed=seed)._asdict()}
+                {
+                    **method.names,
+                    "number": name,
+                    "better": number.better,
+                    **number.interval(seed=seed)._asdict(),
+                }
                 for name, number in method.numbers.items()
             ]
             advance(1)
-        for method, method_pairs in zip(methods[1:], pairs, strict=True):
-            names = line_names(methods[0], method)
-            comparisons += [{**names, **paired_test(pair, seed)} for pair in method_pairs]
+        for reference, method, pairs in compared:
+            names = line_names(reference, method)
+            comparisons += [{**names, **paired_test(pair, seed)} for pair in pairs]
             advance(1)
     return {
         "intervals": pd.DataFrame(intervals),

@@ -1,4 +1,4 @@
-"""The tables of an analysis as text for a screen, in percent."""
+"""The tables of an analysis as text for a screen, in percent: the short form, and all of it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,17 +6,12 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.report.comparisons import RUN_NAMES
+from wsol_bench.report.numbers import SHOWN_NUMBERS, main_number, title_of
 from wsol_bench.report.tables import percent
 
-__all__ = ["SHOWN_NUMBERS", "for_people"]
+__all__ = ["in_full", "in_short"]
 
-# The numbers that a screen always shows.
-SHOWN_NUMBERS = (
-    *("top1_loc_error", "top5_loc_error", "gt_known_loc_error", "mean_iou"),
-    *("max_box_acc", "max_top1_loc", "max_top5_loc", "max_box_acc_v2"),
-    *("selected_box_acc", "selected_top1_loc", "selected_top5_loc", "selected_box_acc_v2"),
-    *("px_ap", "p_iou"),
-)
+_LEVEL = 0.05
 _QUESTIONS = {
     "gt_known": "the label's box (GT-known)",
     "top1": "the first prediction's box (top-1)",
@@ -27,7 +22,30 @@ _BINS = {
 }
 
 
-def for_people(
+def in_short(
+    tables: dict[str, pd.DataFrame], named: Sequence[str] = ()
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The title and the text of a table that ranks the methods of each model by one number.
+
+    There is a table for each such number, of which runs under several protocols may have several.
+
+    Args:
+        tables: tables of ``analyze``.
+        named: numbers that are shown in addition to those of ``SHOWN_NUMBERS``.
+    """
+    intervals, comparisons = tables["intervals"], tables["comparisons"]
+    groups = [key for key in ("run", "model") if key in intervals]
+    ranked: dict[str, list[pd.DataFrame]] = {}
+    for _, lines in intervals.groupby(groups, sort=False):
+        main = main_number(set(lines["number"]))
+        shown = [main, *(name for name in _shown(named) if name != main)]
+        if main:
+            ranked.setdefault(main, []).append(_ranked(lines, comparisons, shown))
+    for main, tables_of_models in ranked.items():
+        yield _title(main, comparisons), _without_empty(pd.concat(tables_of_models))
+
+
+def in_full(
     tables: dict[str, pd.DataFrame], named: Sequence[str] = ()
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """The title and the text of each table that fits a screen; other tables are only in files.
@@ -36,22 +54,20 @@ def for_people(
         tables: tables of ``analyze``.
         named: numbers that are shown in addition to those of ``SHOWN_NUMBERS``.
     """
-    shown = (*SHOWN_NUMBERS, *(name for name in dict.fromkeys(named) if name not in SHOWN_NUMBERS))
+    shown = _shown(named)
     table = tables["intervals"]
-    bounds = zip(table["value"], table["low"], table["high"], strict=True)
-    text = [f"{percent(value)} [{percent(low)}, {percent(high)}]" for value, low, high in bounds]
     yield (
         "Numbers in %, with 95% intervals over images",
-        _side_by_side(table.assign(text=text), "number", "text", shown),
+        _side_by_side(table.assign(text=_with_interval(table)), "number", "text", shown),
     )
     table = tables["comparisons"]
     if len(table):
         yield (
-            "Differences to the first method in percentage points, on the images of both. "
-            "p: corrected by Holm. effect: number of images that only this method gets right : "
-            "that only the first method gets right, or Cohen's d, or the 95% interval of the "
+            "Paired tests in percentage points, on the images of both methods: + is better. p: "
+            "corrected by Holm within a model. effect: number of images that only this method gets "
+            "right : that only the other gets right, or Cohen's d, or the 95% interval of the "
             "difference",
-            _differences(table[table["number"].isin(shown)].reset_index(drop=True)),
+            _differences(table[table["number"].isin(shown)].reset_index(drop=True), tables),
         )
     if "failure_modes" in tables:
         for question, title in _QUESTIONS.items():
@@ -72,18 +88,92 @@ def for_people(
             )
 
 
-def _differences(comparisons: pd.DataFrame) -> pd.DataFrame:
+def _shown(named: Sequence[str]) -> list[str]:
+    return [*SHOWN_NUMBERS, *(name for name in dict.fromkeys(named) if name not in SHOWN_NUMBERS)]
+
+
+def _title(main: str, comparisons: pd.DataFrame) -> str:
+    """The explanation of the columns of the short form."""
+    title = f"{title_of(main)} in %, with its 95% interval over images; best first (*: the best)."
+    if not len(comparisons):
+        return title
+    pairs = zip(comparisons["against"], comparisons["model"], strict=True)
+    methods = dict.fromkeys(text.rpartition(f"{model} ")[2] for text, model in pairs)
+    against = next(iter(methods)) if len(methods) == 1 else "the first method of the model"
+    return (
+        f"{title} better by: against {against}, in percentage points on the same images; + is "
+        f"better, and a p of {_LEVEL:g} or more (Holm's correction within a model) is no difference"
+    )
+
+
+def _ranked(lines: pd.DataFrame, comparisons: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
+    """The methods of a model as text, best first."""
+    main = shown[0]
+    keys = [key for key in (*RUN_NAMES, "layer") if key in lines]
+    table = lines[lines["number"] == main]
+    sign = -1 if (table["better"] == "lower").all() else 1
+    table = table.sort_values("value", ascending=sign < 0, kind="stable")
+    best = table["value"] == table["value"].iloc[0] if table["value"].nunique() > 1 else False
+    text = table[keys].copy()
+    values = np.array([percent(value) for value in table["value"]], object)
+    text[title_of(main)] = values + np.where(best, "*", " ")
+    text["95% interval"] = _interval(table)
+    if len(comparisons):
+        tests = comparisons[comparisons["number"] == main]
+        found = table[keys].merge(tests, on=keys, how="left")
+        text["better by"] = [_points(sign * value) for value in found["difference"]]
+        text["p"] = [_p_value(value) for value in found["p_holm"]]
+    for number in shown[1:]:
+        others = table[keys].merge(lines[lines["number"] == number], on=keys, how="left")
+        text[title_of(number)] = [percent(value) for value in others["value"]]
+    return text
+
+
+def _without_empty(text: pd.DataFrame) -> pd.DataFrame:
+    """The table without columns that hold no number."""
+    empty = [name for name in text if text[name].isin(["-", ""]).all() and name not in RUN_NAMES]
+    return text.drop(columns=empty)
+
+
+def _differences(comparisons: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The comparisons as text, one line a method and number."""
     hits = comparisons["test"].str.startswith("McNemar").to_numpy(bool)
-    effect = np.where(hits, _only_one_right(comparisons), _effects(comparisons))
+    lower = _is_lower(comparisons["number"], tables["intervals"])
+    effect = np.where(hits, _only_one_right(comparisons), _effects(comparisons, lower))
     keys = [key for key in (*RUN_NAMES, "against", "number") if key in comparisons]
     columns = comparisons[keys].assign(
-        difference=[f"{100 * value:+.2f}" for value in comparisons["difference"]],
+        **{"better by": [_points(value) for value in lower * comparisons["difference"]]},
         effect=effect,
         n=comparisons["n"],
-        p=["-" if np.isnan(value) else f"{value:.2g}" for value in comparisons["p_holm"]],
+        p=[_p_value(value) for value in comparisons["p_holm"]],
     )
     return columns.astype(str)
+
+
+def _is_lower(names: "pd.Series[str]", intervals: pd.DataFrame) -> np.ndarray:
+    """-1 for each number of which lower values are better, 1 for the others."""
+    better = intervals.drop_duplicates("number").set_index("number")["better"]
+    return np.where(better.reindex(names) == "lower", -1, 1)
+
+
+def _points(fraction: float) -> str:
+    """A difference in percentage points, with its sign; "" for none."""
+    return "" if pd.isna(fraction) else f"{round(100 * fraction, 2) + 0.0:+.2f}"
+
+
+def _p_value(p: float) -> str:
+    """A p value with as many digits as matter."""
+    return "-" if pd.isna(p) else "<1e-4" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
+
+
+def _interval(table: pd.DataFrame) -> list[str]:
+    bounds = zip(table["low"], table["high"], strict=True)
+    return [f"[{percent(low)}, {percent(high)}]" for low, high in bounds]
+
+
+def _with_interval(table: pd.DataFrame) -> list[str]:
+    values = zip(table["value"], _interval(table), strict=True)
+    return [f"{percent(value)} {interval}" for value, interval in values]
 
 
 def _side_by_side(
@@ -97,7 +187,7 @@ def _side_by_side(
         values: the column of the text of each number.
         chosen: the kinds that are kept; None for all.
     """
-    keys = [key for key in RUN_NAMES if key in table]
+    keys = [key for key in (*RUN_NAMES, "layer") if key in table]
     kinds = [
         str(kind) for kind in dict.fromkeys(table[columns]) if chosen is None or kind in chosen
     ]
@@ -109,13 +199,14 @@ def _side_by_side(
     return pd.DataFrame(lines).astype(str)
 
 
-def _effects(table: pd.DataFrame) -> list[str]:
-    """Cohen's d, or the interval of the difference if d is not defined."""
+def _effects(table: pd.DataFrame, signs: np.ndarray) -> list[str]:
+    """Cohen's d, or the interval of the difference if d is not defined; + is better."""
     columns = (_column(table, name) for name in ("effect_size", "low", "high"))
-    return [
-        f"[{100 * low:+.2f}, {100 * high:+.2f}]" if np.isnan(d) else f"d {d:.2f}"
-        for d, low, high in zip(*columns, strict=True)
-    ]
+    texts = []
+    for d, low, high, sign in zip(*columns, signs, strict=True):
+        ends = sorted((100 * sign * low, 100 * sign * high))
+        texts.append("[{:+.2f}, {:+.2f}]".format(*ends) if np.isnan(d) else f"d {sign * d:.2f}")
+    return texts
 
 
 def _only_one_right(table: pd.DataFrame) -> list[str]:

@@ -1,6 +1,6 @@
 """Paired tests between methods of stored runs, number by number."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from wsol_bench.errors import RunError
+from wsol_bench.errors import ConfigError, RunError, did_you_mean
 from wsol_bench.metrics.number import Number
 from wsol_bench.runs.schema import GROUP
 from wsol_bench.statistics.correction import holm
@@ -25,6 +25,7 @@ __all__ = [
     "pair_of",
     "paired_test",
     "pairs_of",
+    "references_of",
     "require_same_truth",
 ]
 
@@ -88,6 +89,41 @@ def pairs_of(reference: MethodNumbers, method: MethodNumbers) -> Iterator[Number
             yield pair
 
 
+def references_of(
+    methods: Sequence[MethodNumbers], against: str | None
+) -> list[MethodNumbers | None]:
+    """The method that each method is compared with: one of the same model.
+
+    Args:
+        methods: the methods of all runs.
+        against: the name of the method that others are compared with, at the same layer if it is
+            there; None for the first method of each model.
+
+    Returns:
+        One for each method; None for a method that is its own reference, and for the methods of a
+        model without the named one.
+
+    Raises:
+        ConfigError: no model has the named method.
+    """
+    names = list(dict.fromkeys(method.names["method"] for method in methods))
+    if against is not None and against not in names:
+        raise ConfigError(
+            f"the method to compare with: expected one of the runs' methods, found {against!r}; "
+            f"{did_you_mean(against, names)}"
+        )
+    references: list[MethodNumbers | None] = []
+    for method in methods:
+        of_model = [other for other in methods if other.names["model"] == method.names["model"]]
+        named = [other for other in of_model if against in (None, other.names["method"])]
+        if against is not None:  # at the same layer first
+            named.sort(key=lambda other: other.names["layer"] != method.names["layer"])
+        is_reference = against is not None and method.names["method"] == against
+        reference = None if is_reference or not named else named[0]
+        references.append(None if reference is method else reference)
+    return references
+
+
 def pair_of(reference: Number, number: Number) -> NumberPair:
     """One number of two methods, on the images that count for both; there may be none."""
     return _counted_for_both(_on_same_images(NumberPair(number, reference)))
@@ -127,11 +163,11 @@ def line_names(reference: MethodNumbers, method: MethodNumbers) -> dict[str, str
 
 
 def corrected(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """The comparisons with p values adjusted for the number of comparisons of each number."""
+    """The comparisons with p values adjusted for the number of comparisons of a model's number."""
     if not len(comparisons):  # a file without lines has its columns, too
         names = (*GROUP, "against", "number", "test", "n", "difference", "p", "p_holm")
         return pd.DataFrame(columns=list(names))
-    adjusted = comparisons.groupby("number", sort=False)["p"].transform(
+    adjusted = comparisons.groupby(["model", "number"], sort=False)["p"].transform(
         lambda p: holm(p.to_numpy(np.float64))
     )
     return comparisons.assign(p_holm=adjusted)

@@ -16,6 +16,7 @@ __all__ = [
     "footer",
     "markdown",
     "markdown_table",
+    "number_text",
     "percent",
     "records",
     "seeds_for_people",
@@ -76,8 +77,7 @@ def columns_for_people(
             table[title] = _percents(summary, names)
     for name, is_share in named.items():
         if name in summary and name not in _SHOWN_ANYWAY:
-            cells = _percents(summary, (name,)) if is_share else _numbers(summary, (name,), ".4g")
-            table[name] = cells
+            table[name] = [number_text(value, is_share=is_share) for value in summary[name]]
     inapplicable = summary["status"] == MethodStatus.NOT_APPLICABLE
     for title in ("loc error top-1/top-5", *_ACCURACIES):
         if title in table:
@@ -135,9 +135,15 @@ def seeds_for_people(summary: pd.DataFrame) -> pd.DataFrame:
     return wide.reset_index().fillna("-").rename_axis(columns=None)
 
 
-def markdown_table(table: pd.DataFrame) -> str:
-    """A table as Markdown, whose cells are Markdown, too."""
-    lines = [list(table.columns), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+def markdown_table(table: pd.DataFrame, right: Sequence[bool] = ()) -> str:
+    """A table as Markdown, whose cells are Markdown, too.
+
+    Args:
+        table: the table.
+        right: for each column, whether it is aligned to the right; none is by default.
+    """
+    rules = ["---:" if aligned else "---" for aligned in right or [False] * table.shape[1]]
+    lines = [list(table.columns), rules, *table.astype(str).to_numpy().tolist()]
     return "\n".join(
         f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
     )
@@ -171,6 +177,13 @@ def _percents(summary: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """Fractions in percent, the columns joined by slashes."""
     columns = [[percent(value) for value in summary[name]] for name in names]
     return ["/".join(cells) for cells in zip(*columns, strict=True)]
+
+
+def number_text(value: float, *, is_share: bool) -> str:
+    """A number as tables show it: a share in percent, another number with four digits."""
+    if is_share:
+        return percent(value)
+    return "-" if pd.isna(value) else f"{value:.4g}"
 
 
 def percent(fraction: float) -> str:

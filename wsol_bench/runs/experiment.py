@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from wsol_bench.common.files import digest
+from wsol_bench.common.progress import step
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
@@ -130,10 +131,13 @@ class Experiment:
             DatasetError: the experiment has models, but the data set has no image files; or the
                 data set has no ground truth of the kind that the protocol scores.
         """
+        step("loading methods and metrics")
         resolved = _Resolved.of(config)  # first, since it takes the least time to fail
         protocol = resolved.protocol
         require_numbers(config.published, scoring_of(protocol, resolved.metrics))
-        dataset = config.dataset.load() if dataset is None else dataset
+        if dataset is None:
+            step(f"loading the data set {config.dataset.name}")
+            dataset = config.dataset.load()
         if config.models:
             dataset.require_pixels()
         only_localized = not config.models or not protocol.has_classification
@@ -296,6 +300,7 @@ class Experiment:
     def _model_facts(self, index: int) -> tuple[str, ModelFacts]:
         if not self.config.models:
             return NO_MODEL, ModelFacts(layers=())
+        step(f"loading the network {self.config.models[index].shown_name}")
         classifier = self.classifier(index)
         return classifier.name, ModelFacts(
             layers=tuple(target.layer for target in classifier.targets),

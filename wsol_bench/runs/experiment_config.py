@@ -1,11 +1,12 @@
 """The configuration of an experiment: data set x models x methods x protocol, read from YAML.
 
-``runs.experiment`` loads what a configuration names. Nothing here needs torch.
+``runs.experiment`` loads what a configuration names. Nothing here needs torch or pandas, so that a
+wrong key or name is told within a second.
 """
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,17 +20,21 @@ from pydantic import (
 )
 
 from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
+from wsol_bench.common.files import existing
 from wsol_bench.common.plain_values import plain
 from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.validation_errors import explain, require_no_flag
 from wsol_bench.common.vocabulary import Classes, Layout, Precision, Sanity, TokenGrid
 from wsol_bench.common.yaml_files import read_yaml
-from wsol_bench.datasets import Dataset, datasets
 from wsol_bench.errors import ConfigError, PluginError
+from wsol_bench.models.names import require_model_name
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.protocols.model import AnyProtocol
 from wsol_bench.runs.overrides import expand_variables, with_override
+
+if TYPE_CHECKING:
+    from wsol_bench.datasets import Dataset
 
 __all__ = [
     "DatasetConfig",
@@ -100,8 +105,15 @@ class _Options(_Config):
 class DatasetConfig(_Options):
     """A data set: ``name``, and the options of its loader (``wsol-bench list datasets``)."""
 
-    def load(self) -> Dataset:
+    def require_root(self) -> None:
+        """Raise DatasetError if the option ``root`` names no folder; nothing is imported."""
+        if isinstance(root := self.options.get("root"), str):
+            existing(Path(root), "dataset.root")
+
+    def load(self) -> "Dataset":
         """The loaded data set; ConfigError, DatasetError or PluginError if it cannot be loaded."""
+        from wsol_bench.datasets import Dataset, datasets
+
         loader = datasets.get(self.name)
         options = bind_options(loader.load, self.options, "dataset")
         with blamed(f"data set {self.name!r}", loader.load):
@@ -292,14 +304,29 @@ class ExperimentConfig(_Config):
         name = f"{protocol.name}+precision={self.precision}"
         return protocol.model_copy(update={"name": name})
 
-    def check_names(self) -> None:
-        """Raise ConfigError for an unknown name; nothing that a name stands for is imported."""
+    def require_names(self) -> None:
+        """Raise an error for an unknown name; nothing that a name stands for is imported.
+
+        Raises:
+            ConfigError: there is no such data set, method, metric or protocol, or a built-in one
+                has no such option.
+            ModelError: there is no such model.
+        """
         DATASETS.require(self.dataset.name)
+        DATASETS.require_options(self.dataset.name, self.dataset.options, "dataset")
+        for model in self.models:
+            require_model_name(model.name)
         for method in self.methods:
-            if method.name not in NETWORK_FREE:
+            where = f"methods.{method.name}"
+            if method.name in NETWORK_FREE:
+                NETWORK_FREE.require_options(method.name, method.options, where)
+            else:
                 METHODS.require(method.name, also=NETWORK_FREE)
+                METHODS.require_options(method.name, method.options, where)
         for metric in self.metrics or ():
             METRICS.require(metric.name)
+            METRICS.require_options(metric.name, metric.options, f"metrics.{metric.name}")
+        self.build_protocol()
 
 
 def load_config(
@@ -336,11 +363,11 @@ def load_config(
         validated = ExperimentConfig.model_validate({**content, **(changes or {})})
     except ValidationError as error:
         raise ConfigError(explain(error, ExperimentConfig, where)) from error
-    validated.check_names()
+    validated.require_names()
     return validated
 
 
-def load_dataset(content: Mapping[str, Any], options: Iterable[str] = ()) -> Dataset:
+def load_dataset(content: Mapping[str, Any], options: Iterable[str] = ()) -> "Dataset":
     """Load a data set without an experiment.
 
     Args:

@@ -181,4 +181,4 @@ class TestProgress:
         out, err = capsys.readouterr()
         assert out == ""
         assert "reading XML annotations" in err
-        assert "4/4" in err
+        assert "4 of 4 files" in err

@@ -14,8 +14,9 @@ from functools import wraps
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
+from wsol_bench.common.files import contents, existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
-from wsol_bench.datasets.folders import contents, existing, has_content
+from wsol_bench.datasets.folders import has_content
 from wsol_bench.datasets.formats.xml import XML_SUFFIXES
 from wsol_bench.errors import DatasetError
 

@@ -15,8 +15,8 @@ from wsol_bench.report.figures.style import (
     plain_text,
     styles_of,
 )
+from wsol_bench.report.numbers import number_info
 from wsol_bench.report.page.collection import Collection
-from wsol_bench.report.page.numbers import number_info
 from wsol_bench.report.page.overview import numbers_of_lines
 
 if TYPE_CHECKING:

@@ -9,38 +9,31 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, Shaped, UInt8
 
-from wsol_bench.common.catalog import NETWORK_FREE
 from wsol_bench.common.progress import progress
-from wsol_bench.common.vocabulary import Sanity
 from wsol_bench.datasets import MaskFiles
 from wsol_bench.errors import RunError
-from wsol_bench.methods.network_free import network_free_methods
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.report.analysis import details_of, numbers_of
 from wsol_bench.report.comparisons import MethodNumbers, require_same_truth
+from wsol_bench.report.method_kinds import Kind, kind_of
 from wsol_bench.report.page.condensed import Curve, condensed, curves_of
 from wsol_bench.report.page.outcomes import NOT_DEFINED, outcomes_of
-from wsol_bench.runs.identity import NO_MODEL, Identity
+from wsol_bench.runs.identity import NO_MODEL
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.schema import METHOD_KEYS, ImageStatus
 from wsol_bench.runs.stored_run import StoredRun
 from wsol_bench.scoring.summary import MethodResults
 from wsol_bench.statistics.intervals import Interval
 
-__all__ = ["Collection", "Kind", "Line", "Model", "PageImages"]
-
-Kind = Literal["method", "baseline", "sanity"]
-
-# The beginnings of the names of sanity checks.
-_SANITY = tuple(f"{sanity}(" for sanity in get_args(Sanity))
+__all__ = ["Collection", "Line", "Model", "PageImages"]
 
 _IMAGE_COLUMNS = [
     *("image_id", "path", "height", "width", "label", "blacklisted", "n_label_boxes", "boxes"),
@@ -254,7 +247,7 @@ class Collection:
                 model=model,
                 method=names["method"],
                 layer=names["layer"],
-                kind=_kind(stored.identity, names["method"]),
+                kind=kind_of(stored.identity, names["method"]),
                 summary=method.line(costs[of_method]),
                 numbers=condensed(numbers),
                 intervals={
@@ -328,19 +321,6 @@ class _Scattered:
         array = np.full(self.n, missing, values.dtype)
         array[self.place] = values
         return array
-
-
-def _kind(identity: Identity, method: str) -> Kind:
-    """The kind of a method; runs that were made before it was recorded tell it by the name."""
-    if method in identity.sources:
-        is_baseline = identity.sources[method].baseline
-        if is_baseline is None:
-            name = method.partition("+")[0]
-            is_baseline = name in NETWORK_FREE and network_free_methods.get(name).baseline
-        return "baseline" if is_baseline else "method"
-    sanity = identity.methods[method].sanity
-    is_sanity = method.startswith(_SANITY) if sanity is None else bool(sanity)
-    return "sanity" if is_sanity else "method"
 
 
 def _read_images(run: StoredRun, parts: Sequence[int]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from wsol_bench.common.harmless import html_text, json_in_html
 
-__all__ = ["joined_modules", "page_html"]
+__all__ = ["ICON", "joined_modules", "page_html", "policy_digest"]
 
 _ASSETS = Path(__file__).parent / "assets"
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([^"]+)";\n', re.MULTILINE)
@@ -27,7 +27,8 @@ _EXPORT = re.compile(r"^export (?=(?:async function|function|const|class) )", re
 _PLOTLY_STYLE = re.compile(r'document\.getElementById\("([0-9a-f]{64})"\)')
 # It sets style attributes, which the policy forbids, where it could set the same style itself.
 _STYLE_ATTRIBUTE = re.compile(r'\.attr\("style",([\w$.]+|"")\)')
-_ICON = (
+# The icon of every page, in SVG.
+ICON = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">'
     b'<rect width="16" height="16" rx="3" fill="#1f2933"/>'
     b'<circle cx="8.5" cy="7.5" r="4" fill="#e8a33d"/>'
@@ -59,7 +60,7 @@ def page_html(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{html_text(title)}</title>\n"
-        f'<link rel="icon" href="data:image/svg+xml;base64,{_base64(_ICON)}">\n'
+        f'<link rel="icon" href="data:image/svg+xml;base64,{_base64(ICON)}">\n'
     )
     for style_id in style_ids:
         yield f'<style id="{style_id}"></style>\n'
@@ -80,8 +81,8 @@ def _security_policy(scripts: list[str], styles: list[str], *, connects: bool) -
     own = " 'self'" if connects else ""
     rules = {
         "default-src": "'none'",
-        "script-src": " ".join(map(_digest, scripts)),
-        "style-src": " ".join(map(_digest, styles)),
+        "script-src": " ".join(map(policy_digest, scripts)),
+        "style-src": " ".join(map(policy_digest, styles)),
         "img-src": f"data: blob:{own}",
         "connect-src": own.strip() or "'none'",
         "base-uri": "'none'",
@@ -131,7 +132,7 @@ def _plotly() -> tuple[str, str, list[str]]:
     return program, deflated, ["plotly.js-style-global", *_PLOTLY_STYLE.findall(program)]
 
 
-def _digest(text: str) -> str:
+def policy_digest(text: str) -> str:
     """The text's digest, as a content security policy names it."""
     return f"'sha256-{_base64(hashlib.sha256(text.encode()).digest())}'"
 

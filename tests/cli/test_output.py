@@ -1,0 +1,73 @@
+"""Tables on a terminal: nothing is cut, and what does not fit is named."""
+
+import pandas as pd
+import pytest
+
+from wsol_bench.cli.output import print_table
+
+
+def table(n_numbers=3, method="grad_cam", layers=("features", "features", "")):
+    """Three lines of a model, as text."""
+    numbers = {f"number {n}": [f"{100 * n}.25/{n}.00"] * 3 for n in range(n_numbers)}
+    return pd.DataFrame(
+        {"model": "resnet50", "method": [method, "cam", "center_box"], "layer": layers, **numbers}
+    )
+
+
+@pytest.fixture
+def printed(monkeypatch, capsys):
+    """A function that prints a table on so many columns and returns its lines."""
+
+    def print_on(columns, *arguments, **options):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        print_table(*arguments, **options)
+        return capsys.readouterr().out.rstrip("\n").splitlines()
+
+    return print_on
+
+
+def test_a_table_that_fits(printed):
+    assert printed(80, table(2)) == [
+        "method       number 0     number 1",
+        "\u2500" * 10 + "  " + "\u2500" * 9 + "  " + "\u2500" * 11,
+        "resnet50, layer features",
+        "grad_cam    0.25/0.00  100.25/1.00",
+        "cam         0.25/0.00  100.25/1.00",
+        "center_box  0.25/0.00  100.25/1.00",
+    ]
+
+
+@pytest.mark.parametrize("columns", [30, 40, 60, 80, 200])
+def test_no_number_is_cut_and_the_columns_left_out_are_named(columns, printed):
+    lines = printed(columns, table(7))
+    assert all(len(line) <= columns for line in lines)
+    text = " ".join(" ".join(lines).split())
+    shown = [n for n in range(7) if text.count(f" {100 * n}.25/{n}.00") == 3]
+    assert shown == list(range(len(shown)))
+    left_out = [f"number {n}" for n in range(len(shown), 7)]
+    assert left_out == text.partition("width: ")[2].rstrip(".").split(", ") or not left_out
+    assert "…" not in text
+
+
+def test_what_does_not_fit_is_said_to_be_elsewhere(printed):
+    assert printed(30, table(4), elsewhere="--json prints them")[-1].endswith("prints them.")
+
+
+def test_a_long_name_is_broken_and_whole(printed):
+    name = "randomized_weights(my_own_method+power=2.0+seed=3)"
+    lines = printed(80, table(2, method=name))
+    at = next(n for n, line in enumerate(lines) if line.startswith("randomized"))
+    assert lines[at].split()[0] + lines[at + 1].strip() == name
+
+
+def test_a_model_with_several_layers_keeps_the_column(printed):
+    lines = printed(80, table(1, layers=("block4", "features", "")))
+    assert "resnet50" in lines
+    assert any(line.split()[:2] == ["grad_cam", "block4"] for line in lines)
+
+
+def test_numbers_stand_to_the_right_also_beside_words(printed):
+    frame = pd.DataFrame({"method": ["a", "b"], "error": ["5.00", "not applicable"]})
+    *_, first, second = printed(80, frame)
+    assert len(first) == len(second)
+    assert first.endswith("5.00")

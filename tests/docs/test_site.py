@@ -1,0 +1,116 @@
+"""The site of the documentation: which pages it has, and that a broken link ends its build."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import wsol_bench
+
+ROOT = Path(__file__).parents[2]
+CONFIG = (ROOT / "mkdocs.yml").read_text()
+NAV = re.findall(r"^ +- .*: (\S+\.md)$", CONFIG, re.MULTILINE)
+CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+
+
+def test_the_navigation_has_every_page_once():
+    pages = {str(path.relative_to(ROOT)) for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]}
+    pages |= {str(path.relative_to(ROOT)) for path in ROOT.glob("results/*.md")}
+    assert pages - {*NAV} == set(), "add these pages under `nav` of mkdocs.yml"
+    assert {*NAV} - pages == set()
+    assert len(NAV) == len({*NAV})
+
+
+def test_the_api_page_has_every_public_name():
+    page = (ROOT / "docs/api.md").read_text()
+    for name in {*wsol_bench.__all__} - {"__version__"}:
+        assert re.search(rf"^::: wsol_bench\.{name}\b", page, re.MULTILINE), (
+            f"add '::: wsol_bench.{name}' to docs/api.md"
+        )
+
+
+def test_the_citation_is_of_this_version_and_license():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {"cff-version", "message", "title", "authors"} <= {*CITATION}  # what the format requires
+    assert CITATION["version"] == project["version"] == wsol_bench.__version__
+    assert CITATION["license"] == project["license"]
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A repository of three pages with the site's configuration and hook."""
+    pytest.importorskip("mkdocs", reason="needs the extra 'docs'")
+    pytest.importorskip("material", reason="needs the extra 'docs'")
+    shutil.copytree(ROOT / "docs/site", tmp_path / "docs/site")
+    nav = "nav: [README.md, docs/page.md, results/table.md]\n\n"
+    config = re.sub(r"^nav:.*?\n\n", nav, CONFIG, flags=re.MULTILINE | re.DOTALL)
+    config = re.sub(r"^  - mkdocstrings:.*?\n\n", "\n", config, flags=re.MULTILINE | re.DOTALL)
+    config = re.sub(r"^watch:.*\n", "", config, flags=re.MULTILINE)
+    (tmp_path / "mkdocs.yml").write_text(config)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/table.md").write_text(
+        "# Table\n\n## Its rows\n\n[page](../docs/page.md)\n"
+    )
+    (tmp_path / "results/table.csv").write_text("a,b\n")
+    (tmp_path / "docs/page.md").write_text("# Page\n")
+    links = "[page](docs/page.md) [rows](results/table.md#its-rows) [data](results/table.csv)"
+    (tmp_path / "README.md").write_text(f"# Home\n\n{links}\n")
+    return tmp_path
+
+
+def build(site):
+    """The exit code and messages of a build."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict"]
+    done = subprocess.run(command, cwd=site, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+def test_files_outside_docs_are_pages_or_files_of_the_site(site):
+    code, messages = build(site)
+    assert code == 0, messages
+    home = (site / "site/index.html").read_text()
+    for target in ("page/", "results/table/#its-rows", "results/table.csv"):
+        assert f'href="{target}"' in home
+        assert Path(site, "site", target.split("#")[0]).exists()
+    assert 'href="../../page/"' in (site / "site/results/table/index.html").read_text()
+
+
+def test_no_page_asks_another_server(site):
+    assert build(site)[0] == 0
+    for page in (site / "site").rglob("*.html"):
+        assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page.read_text()), page
+        assert "Content-Security-Policy\" content=\"default-src 'self'; " in page.read_text()
+
+
+BROKEN = {
+    "a page": "missing_page.md",
+    "a page outside docs/": "../results/missing_table.md",
+    "a file outside the repository": "../../missing_outside.md",
+    "an anchor": "#missing-anchor",
+    "an anchor of another page": "../results/table.md#missing-section",
+    "an absolute link": "/page/",
+    "a folder": "../results/",
+    "a picture": "missing_picture.png",
+}
+
+
+def test_a_broken_link_ends_the_build(site):
+    links = "\n".join(f"[{text}]({target})" for text, target in BROKEN.items())
+    (site / "docs/page.md").write_text(f"# Page\n\n{links}\n")
+    code, messages = build(site)
+    assert code != 0
+    warned = [line for line in messages.splitlines() if line.startswith("WARNING")]
+    for target in BROKEN.values():
+        assert any(f"'{target}'" in line for line in warned), (target, messages)
+
+
+def test_a_page_that_the_navigation_forgets_ends_the_build(site):
+    (site / "docs/forgotten.md").write_text("# Forgotten\n")
+    code, messages = build(site)
+    assert code != 0
+    assert "forgotten.md" in messages

@@ -1,0 +1,130 @@
+"""Commands that put the numbers of runs into tables: table, leaderboard."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from wsol_bench.cli.output import print_table
+from wsol_bench.cli.page import require_writable
+from wsol_bench.cli.process import print_message
+from wsol_bench.cli.shared_options import utf8_path
+from wsol_bench.common.harmless import printable
+
+__all__ = ["leaderboard", "table"]
+
+Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the bootstrap of intervals.")]
+
+
+def table(
+    run_folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
+    ],
+    table_format: Annotated[
+        Literal["markdown", "csv", "latex"],
+        typer.Option("--format", help="Format of the table; LaTeX needs the package booktabs."),
+    ] = "markdown",
+    numbers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Numbers of the columns, such as top1_loc_error,gt_known_loc_error. By default "
+            "those that analyze shows.",
+        ),
+    ] = None,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Show the 95% interval of each number.")
+    ] = False,
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File of the table. By default it is printed.",
+            callback=utf8_path,
+        ),
+    ] = None,
+) -> None:
+    """Write the table of a paper: methods by model.
+
+    Reads the stored results of one or several finished runs. The best number of each model is bold
+    and the second underlined, baselines and sanity checks aside. A comment, or a column of the CSV
+    file, names the run that each number comes from.
+    """
+    from wsol_bench.common.files import write_atomically
+    from wsol_bench.report.paper_table import paper_table
+    from wsol_bench.runs.stored_run import StoredRun
+
+    if out is not None:
+        require_writable(out)
+    text = paper_table(
+        [StoredRun(path) for path in run_folders],
+        table_format=table_format,
+        numbers=None if numbers is None else [name.strip() for name in numbers.split(",")],
+        intervals=intervals,
+        seed=seed,
+    )
+    if out is None:
+        print(text, end="")
+        return
+    write_atomically(out, text.encode())
+    print_message(f"Table: {out}")
+
+
+def leaderboard(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER", help="Folders below which runs are searched.", show_default=False
+        ),
+    ],
+    number: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Number to rank by. By default the protocol's own: top-1 localization error, "
+            "MaxBoxAccV2, MaxBoxAcc or PxAP.",
+        ),
+    ] = None,
+    table_format: Annotated[
+        Literal["text", "csv", "markdown", "latex"],
+        typer.Option("--format", help="Format of what is printed."),
+    ] = "text",
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="HTML file of the same tables to write.", callback=utf8_path
+        ),
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Rank the methods of all runs below folders.
+
+    Methods are ranked only among those with the same data set, protocol and evaluated images.
+    Numbers that read the same share a rank; baselines and sanity checks have none. Published
+    numbers of the experiments stand in a section of their own. Runs that are unfinished, damaged or
+    shards are left out, each with a message, and a copy of a run counts once.
+    """
+    from wsol_bench.common.files import write_atomically
+    from wsol_bench.report.formatted_tables import text_table, written
+    from wsol_bench.report.leaderboard import leaderboard as rank
+    from wsol_bench.report.leaderboard_page import leaderboard_page
+    from wsol_bench.report.leaderboard_tables import tables_of
+
+    if page is not None:
+        require_writable(page)
+    board = rank(folders, number=number, seed=seed)
+    for reason in board.left_out:
+        print_message(f"Left out: {reason}")
+    tables = tables_of(board, runs_in_comments=table_format == "latex")
+    if table_format == "text":
+        for one in tables:
+            print_table(text_table(one), one.title)
+            print("\n".join(map(printable, one.notes)), end="\n\n")
+    else:
+        print(written(tables, table_format), end="")
+    # What was computed is printed before anything can fail.
+    if page is not None:
+        write_atomically(page, leaderboard_page(board).encode())
+        print_message(f"Page: {page}")

@@ -1,0 +1,226 @@
+"""The leaderboard of runs: methods are ranked where data set, protocol and images are the same."""
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsol_bench.common.progress import progress
+from wsol_bench.errors import ConfigError, RunError, WsolBenchError
+from wsol_bench.report.numbers import main_number
+from wsol_bench.report.result_lines import (
+    ComparableResults,
+    ResultLine,
+    ShownNumber,
+    read_lines,
+    require_number,
+)
+from wsol_bench.runs.experiment_config import PublishedNumber
+from wsol_bench.runs.findings import shard_findings
+from wsol_bench.runs.manifest import MANIFEST
+from wsol_bench.runs.published import published_by
+from wsol_bench.runs.stored_run import PART_TABLES, StoredRun
+
+__all__ = ["Leaderboard", "Place", "Ranking", "leaderboard"]
+
+# Folders of a run in which no other run lies.
+_NO_RUNS = {*PART_TABLES, "tables"}
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A line of a ranking.
+
+    Attributes:
+        rank: the rank from 1; equal numbers have the same. None for baselines, for sanity checks,
+            and for methods without the number.
+        line: the line.
+    """
+
+    rank: int | None
+    line: ResultLine
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Methods that may be ranked.
+
+    Attributes:
+        of: what their numbers are of.
+        main: the name of the number by which they are ranked.
+        places: the lines, best first; those without the number last.
+        published: the numbers of papers that the runs' experiments name, which are not ranked.
+    """
+
+    of: ComparableResults
+    main: str
+    places: tuple[Place, ...]
+    published: tuple[PublishedNumber, ...]
+
+    @property
+    def main_number(self) -> ShownNumber:
+        """The number by which they are ranked, of any line."""
+        return next(
+            place.line.numbers[self.main]
+            for place in self.places
+            if self.main in place.line.numbers
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Leaderboard:
+    """The rankings of the runs below some folders.
+
+    Attributes:
+        rankings: the rankings.
+        left_out: the runs that are not in it, each with the reason, in one line.
+    """
+
+    rankings: tuple[Ranking, ...]
+    left_out: tuple[str, ...]
+
+
+def leaderboard(
+    folders: Sequence[Path], *, number: str | None = None, seed: int = 0
+) -> Leaderboard:
+    """Rank the methods of all finished runs below folders.
+
+    Methods are ranked among those with the same data set, protocol and evaluated images. A run that
+    is there several times, as a copy or below two folders, counts once. Unfinished and damaged
+    runs, those of other versions, and shards are left out.
+
+    Args:
+        folders: the folders that are searched.
+        number: the number to rank by. By default the first that a protocol defines of top-1
+            localization error, GT-known error, MaxBoxAccV2, MaxBoxAcc and PxAP.
+        seed: the seed of the bootstrap of intervals, which only the number to rank by has.
+
+    Raises:
+        ConfigError: a folder does not exist, or no run has the number.
+        RunError: no finished run is found.
+    """
+    left_out: list[str] = []
+    runs = list(_runs_below(folders, left_out))
+    lines, published = _read(runs, left_out, number, seed)
+    if not lines:
+        reasons = f": {left_out[0]}" if left_out else ""
+        raise RunError(
+            f"{', '.join(map(str, folders))}: expected finished runs with evaluated images below, "
+            f"found none of {len(runs)} runs{reasons}"
+        )
+    if number is not None:
+        require_number(number, lines, "--number")
+    groups: dict[ComparableResults, list[ResultLine]] = {}
+    for line in lines:
+        groups.setdefault(line.of, []).append(line)
+    rankings = []
+    for of, group in groups.items():
+        main = number or main_number({name for line in group for name in line.numbers})
+        if not any(main in line.numbers for line in group):
+            left_out.append(f"{of.sentence} No run has the number {main!r}.")
+            continue
+        models = dict.fromkeys((line.run, line.model) for line in group)
+        papers = dict.fromkeys(
+            paper for run, model in models for paper in published[run] if paper.model == model
+        )
+        rankings.append(Ranking(of, main, _places(group, main), tuple(papers)))
+    rankings.sort(key=lambda one: (one.of.dataset, one.of.protocol, -one.of.n_images, one.of))
+    return Leaderboard(tuple(rankings), tuple(left_out))
+
+
+def _runs_below(folders: Sequence[Path], left_out: list[str]) -> Iterator[StoredRun]:
+    """The finished runs below folders, each folder once; a reason for each other run."""
+    seen: set[Path] = set()
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: expected a folder with runs, found no such folder")
+        for path in _run_folders(folder, left_out):
+            real = path.resolve()
+            if real in seen:
+                continue
+            seen.add(real)
+            try:
+                run = StoredRun(path)
+                run.require_finished()
+            except (WsolBenchError, OSError) as error:
+                left_out.append(_one_line(path, error))
+                continue
+            if shards := shard_findings(run.identity, 0):
+                left_out.append(
+                    f"{path}: {shards[0].text.partition(',')[0]}; 'wsol-bench merge' joins shards"
+                )
+                continue
+            yield run
+
+
+def _run_folders(folder: Path, left_out: list[str]) -> Iterator[Path]:
+    """The folders below a folder, and itself, that hold a manifest, in the order of their names."""
+
+    def note(error: OSError) -> None:
+        left_out.append(_one_line(Path(error.filename or folder), error))
+
+    for path, folders, files in os.walk(folder, onerror=note):
+        folders.sort()
+        if MANIFEST in files:
+            folders[:] = [name for name in folders if name not in _NO_RUNS]
+            yield Path(path)
+
+
+def _one_line(path: Path, error: Exception) -> str:
+    """Why a run is left out, in a line that begins with its folder."""
+    text = " ".join(str(error).split())
+    return text if text.startswith(str(path)) else f"{path}: {text}"
+
+
+def _read(
+    runs: Sequence[StoredRun], left_out: list[str], number: str | None, seed: int
+) -> tuple[list[ResultLine], dict[StoredRun, Sequence[PublishedNumber]]]:
+    """The lines of all runs that have numbers, and the published numbers of each run."""
+
+    def with_interval(names: Collection[str]) -> Collection[str]:
+        return [number or main_number(names)]
+
+    read: dict[str, StoredRun] = {}
+    lines: list[ResultLine] = []
+    published: dict[StoredRun, Sequence[PublishedNumber]] = {}
+    with progress("reading", sum(run.identity.n_methods for run in runs), "methods") as advance:
+        for run in runs:
+            if other := read.get(run.manifest.id):
+                left_out.append(f"{run.path}: the same run as {other.path}, which is counted once")
+                advance(run.identity.n_methods)
+                continue
+            try:
+                of_run = list(
+                    read_lines(run, intervals=with_interval, seed=seed, advance=lambda _: None)
+                )
+                published[run] = published_by(run)
+            except (WsolBenchError, OSError) as error:
+                left_out.append(_one_line(run.path, error))
+            else:
+                read[run.manifest.id] = run
+                lines += [line for line in of_run if line.numbers]
+            advance(run.identity.n_methods)
+    return lines, published
+
+
+def _places(lines: Sequence[ResultLine], main: str) -> tuple[Place, ...]:
+    """The lines in order, with their ranks: numbers that read the same have the same rank."""
+    having = [line for line in lines if main in line.numbers]
+    sign = 1 if having[0].numbers[main].column.better == "lower" else -1
+
+    def order(line: ResultLine) -> tuple[float, str, str, str]:
+        return sign * line.numbers[main].value.value, line.model, line.method, line.layer
+
+    places: list[Place] = []
+    n_ranked, rank, shown = 0, 0, ""
+    for line in sorted(having, key=order):
+        if line.kind != "method":
+            places.append(Place(None, line))
+            continue
+        n_ranked += 1
+        text = line.numbers[main].value.text
+        if text != shown:
+            rank, shown = n_ranked, text
+        places.append(Place(rank, line))
+    places += [Place(None, line) for line in lines if main not in line.numbers]
+    return tuple(places)

@@ -1,0 +1,134 @@
+"""A leaderboard as tables, in the formats of ``formatted_tables`` and as a page."""
+
+from collections.abc import Iterator, Sequence
+
+from wsol_bench.report.formatted_tables import (
+    Cell,
+    FormattedTable,
+    Group,
+    TableColumn,
+    TableLine,
+    Value,
+)
+from wsol_bench.report.leaderboard import Leaderboard, Place, Ranking
+from wsol_bench.report.numbers import title_of
+from wsol_bench.report.result_lines import shown_of
+from wsol_bench.statistics.intervals import LEVEL
+
+__all__ = ["tables_of"]
+
+_KINDS = {"method": "", "baseline": " (baseline)", "sanity": " (sanity check)"}
+_NOT_RANKED = "Not ranked: these are numbers of the papers' own networks, images and protocols."
+
+
+def tables_of(board: Leaderboard, *, runs_in_comments: bool = False) -> list[FormattedTable]:
+    """The tables of a leaderboard: each ranking, and below it the published numbers if any.
+
+    Args:
+        board: the leaderboard.
+        runs_in_comments: whether the run of each line is named in a comment and not in a column.
+    """
+    return [
+        table
+        for ranking in board.rankings
+        for table in _tables_of_ranking(ranking, runs_in_comments=runs_in_comments)
+    ]
+
+
+def _tables_of_ranking(ranking: Ranking, *, runs_in_comments: bool) -> Iterator[FormattedTable]:
+    lines = [place.line for place in ranking.places]
+    of = ranking.of
+    title = f"{of.dataset}, {of.protocol}, {of.n_images:,} images"
+    names = [ranking.main, *(name for name in shown_of(lines) if name != ranking.main)]
+    columns = [
+        next(line.numbers[name].column for line in lines if name in line.numbers) for name in names
+    ]
+    with_layer = any(line.layer for line in lines)
+    yield FormattedTable(
+        title,
+        columns=(
+            TableColumn("rank", "rank"),
+            TableColumn("model", "model"),
+            TableColumn("method", "method"),
+            *([TableColumn("layer", "layer")] if with_layer else []),
+            *columns,
+            *([] if runs_in_comments else [TableColumn("run", "run")]),
+            TableColumn("date", "date"),
+        ),
+        groups=(
+            Group(
+                "",
+                tuple(
+                    _line(place, names, with_layer=with_layer, runs_in_comments=runs_in_comments)
+                    for place in ranking.places
+                ),
+            ),
+        ),
+        notes=(of.sentence, _rule(ranking)),
+    )
+    if ranking.published:
+        yield _published_table(ranking, title)
+
+
+def _rule(ranking: Ranking) -> str:
+    column = ranking.main_number.column
+    return (
+        f"Ranked by {column.title} ({column.better} is better), with its {LEVEL:.0%} interval over "
+        "images; numbers that read the same share a rank. Baselines and sanity checks are not "
+        "ranked."
+    )
+
+
+def _line(
+    place: Place, names: Sequence[str], *, with_layer: bool, runs_in_comments: bool
+) -> TableLine:
+    line = place.line
+    cells: list[Cell] = [
+        "" if place.rank is None else str(place.rank),
+        line.model,
+        f"{line.method}{_KINDS[line.kind]}",
+        *([line.layer] if with_layer else []),
+    ]
+    numbers = (line.numbers.get(name) for name in names)
+    cells += [None if number is None else number.value for number in numbers]
+    if not runs_in_comments:
+        cells.append(str(line.run.path))
+    cells.append((line.run.manifest.finished or "")[:10])  # the day of an ISO 8601 time
+    return TableLine(
+        tuple(cells),
+        line.facts | {"ranked_by": names[0]},
+        source=line.source if runs_in_comments else "",
+        muted=line.kind != "method",
+    )
+
+
+def _published_table(ranking: Ranking, title: str) -> FormattedTable:
+    """The published numbers, one a line, under the names of this package."""
+    known = {
+        name: number.column
+        for place in ranking.places
+        for name, number in place.line.numbers.items()
+    }
+    names = dict.fromkeys(paper.number for paper in ranking.published)
+    columns = [known.get(name, TableColumn(name, title_of(name), "higher")) for name in names]
+    of = ranking.of
+    facts = {"kind": "published", "dataset": of.dataset, "protocol": of.protocol}
+    lines = []
+    for paper in ranking.published:
+        numbers: list[Cell] = [
+            Value(paper.value, percent=column.percent) if column.name == paper.number else None
+            for column in columns
+        ]
+        cells: tuple[Cell, ...] = (paper.model, paper.method, *numbers, paper.cited)
+        lines.append(TableLine(cells, facts, muted=False))
+    return FormattedTable(
+        f"Published numbers: {title}",
+        columns=(
+            TableColumn("model", "model"),
+            TableColumn("method", "method"),
+            *columns,
+            TableColumn("source", "source"),
+        ),
+        groups=(Group("", tuple(lines)),),
+        notes=(_NOT_RANKED,),
+    )
