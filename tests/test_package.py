@@ -37,6 +37,7 @@ FLOORS = [
     ["runs"],
     ["contracts", "report", "runs.doctor"],
     ["photographs"],
+    ["api"],
     ["cli"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -52,6 +52,7 @@ def program(*arguments, code=MAIN, variables=MappingProxyType({}), stdout=subpro
 # by its name, since a module that is first imported here would keep the patched one.
 CALLED = {
     "demo": ("pathlib.Path.read_text", ["demo"]),
+    "init": ("pathlib.Path.is_dir", ["init", "x/y.yaml"]),
     "run": ("pathlib.Path.open", ["run", "pyproject.toml"]),
     "rescore": ("pathlib.Path.is_file", ["rescore", "x"]),
     "merge": ("pathlib.Path.is_file", ["merge", "x", "--out", "y"]),
