@@ -81,21 +81,19 @@ def demo(
 
     Needs no data and no download: the small network comes with the package, and the 300 images are
     drawn into the cache folder when they are first needed.
-    Prints a table of localization errors, and writes a run folder with a picture of maps and boxes
-    (figures/contact_sheet.png) and a page to look at (report.html).
+    Prints a table of localization errors, and writes a run folder with figures of maps, boxes and
+    numbers (figures/) and a page to look at (report.html).
     """
     from wsol_bench.cli.page import write_and_say
-    from wsol_bench.report.figures import contact_sheet
+    from wsol_bench.cli.pictures import draw_and_say
     from wsol_bench.runs.stored_run import REPORT
 
     experiment = _experiment(
         Path(__file__).with_name("demo.yaml"), None, limit=limit, device=device
     )
     results = _carry_out(experiment, out)
-    picture = results.folder.path / "figures/contact_sheet.png"
-    contact_sheet(results.folder, picture, method="grad_cam")
     print_results(results, as_json)
-    print_message(f"Picture: {picture}")
+    draw_and_say([results.folder], results.folder.path / "figures")
     write_and_say([results.folder], results.folder.path / REPORT)
 
 
