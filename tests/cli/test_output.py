@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_said_to_be_elsewhere(printed):
 
 def test_a_long_name_is_broken_and_whole(printed):
     name = "randomized_weights(my_own_method+power=2.0+seed=3)"
-    lines = printed(80, table(2, method=name))
+    lines = printed(60, table(2, method=name))
     at = next(n for n, line in enumerate(lines) if line.startswith("randomized"))
     assert lines[at].split()[0] + lines[at + 1].strip() == name
 

@@ -97,8 +97,11 @@ def print_table(table: "pd.DataFrame", title: str | None = None, *, elsewhere: s
     """
     width = shutil.get_terminal_size((_WIDTH_OF_FILES, 24)).columns
     headings, cells = _with_headings(table.map(lambda text: printable(str(text))))
-    columns = [_Column.of(printable(str(name)), cells[name].tolist()) for name in cells.columns]
-    fitting = max(1, _count_that_fit(columns, width))
+    for longest in (width, _LONGEST_NAME):  # names are broken only where the table needs it
+        columns = [_Column.of(str(name), cells[name].tolist(), longest) for name in cells]
+        fitting = max(1, _count_that_fit(columns, width))
+        if fitting == len(columns):
+            break
     if title is not None:
         for line in textwrap.wrap(printable(title), max(width, 20)):
             print(_emphasized(line))
@@ -120,9 +123,10 @@ class _Column(NamedTuple):
     is_number: bool
 
     @classmethod
-    def of(cls, name: str, cells: Sequence[str]) -> "_Column":
-        """Break long names, and the title into words, so that the column is narrow."""
-        lines = [_broken(cell, _LONGEST_NAME) for cell in cells]
+    def of(cls, name: str, cells: Sequence[str], longest: int) -> "_Column":
+        """Break names of more than ``longest`` characters, and the title into words."""
+        name = printable(name)
+        lines = [_broken(cell, longest) for cell in cells]
         width = max((cell_len(line) for cell in lines for line in cell), default=0)
         title = textwrap.wrap(name, max(width, *map(len, name.split()), 1)) or [""]
         width = max(width, *map(cell_len, title))

@@ -20,36 +20,43 @@ if TYPE_CHECKING:
 __all__ = ["analyze", "export"]
 
 
+RunFolders = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
+]
+Seed = Annotated[
+    int, typer.Option(metavar="N", help="Seed of the random numbers of intervals and tests.")
+]
+TablesOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Folder of the tables. By default RUN/tables of a single run.",
+        callback=utf8_path,
+    ),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METHOD",
+        help="Method that the others of its model are compared with. By default the first.",
+    ),
+]
+Everything = Annotated[
+    bool,
+    typer.Option(
+        "--all", help="Print all numbers with intervals and tests, and why boxes failed, too."
+    ),
+]
+
+
 def analyze(
-    run_folders: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
-    ],
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the random numbers of intervals and tests.")
-    ] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the tables. By default RUN/tables of a single run.",
-            callback=utf8_path,
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="METHOD",
-            help="Method that the others of its model are compared with. By default the first.",
-        ),
-    ] = None,
-    everything: Annotated[
-        bool,
-        typer.Option(
-            "--all",
-            help="Print all numbers with intervals and tests, and why boxes failed, too.",
-        ),
-    ] = False,
+    run_folders: RunFolders,
+    seed: Seed = 0,
+    out: TablesOut = None,
+    against: Against = None,
+    everything: Everything = False,
     as_json: AsJson = False,
 ) -> None:
     """Rank the methods of runs, with intervals and paired tests.
@@ -67,15 +74,19 @@ def analyze(
     from wsol_bench.runs.stored_run import StoredRun
 
     runs = [StoredRun(path) for path in run_folders]
+    folder = out or (runs[0].path / "tables" if len(runs) == 1 else None)
     if out is not None:
         make_folder(out)
     tables = analyze_runs(runs, seed=seed, against=against)
-    folder = out or (runs[0].path / "tables" if len(runs) == 1 else None)
     if as_json:
         print(json.dumps({name: records(table) for name, table in tables.items()}, indent=2))
     else:
         named_metrics = [name for run in runs for name in run.identity.named_metrics]
         _print_analysis(tables, named_metrics, folder, everything=everything)
+    for run in runs:
+        n_images = run.read("images", ["image_id"])["image_id"].nunique()
+        for finding in shard_findings(run.identity, n_images):
+            print_message(f"{run.path}: {finding.text}. 'wsol-bench merge' joins shards.")
     # What was computed is printed before anything can fail.
     if folder is not None:
         try:
@@ -85,10 +96,6 @@ def analyze(
             if out is not None:
                 raise
             print_message(f"No tables are written ({error}); --out names another folder.")
-    for run in runs:
-        n_images = run.read("images", ["image_id"])["image_id"].nunique()
-        for finding in shard_findings(run.identity, n_images):
-            print_message(f"{run.path}: {finding.text}. 'wsol-bench merge' joins shards.")
 
 
 def _print_analysis(
