@@ -71,3 +71,10 @@ def test_numbers_stand_to_the_right_also_beside_words(printed):
     *_, first, second = printed(80, frame)
     assert len(first) == len(second)
     assert first.endswith("5.00")
+
+
+def test_a_ranking_across_models_has_columns_and_no_headings(printed):
+    frame = pd.DataFrame({"rank": list("123"), "model": ["a", "b", "a"], "method": ["x", "x", "y"]})
+    lines = printed(80, frame)
+    assert lines[0].split() == ["rank", "model", "method"]
+    assert len(lines) == 5

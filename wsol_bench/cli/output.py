@@ -144,6 +144,8 @@ class _Column(NamedTuple):
 def _with_headings(cells: "pd.DataFrame") -> tuple[list[str], "pd.DataFrame"]:
     """The heading before each line, "" for none, and the cells without what headings say.
 
+    There are none where the lines of a group do not follow one another.
+
     Methods without a layer, such as baselines, stand among the others of their model.
     """
     groups = [name for name in ("run", "model") if name in cells and len(cells.columns) > 1]
@@ -156,6 +158,8 @@ def _with_headings(cells: "pd.DataFrame") -> tuple[list[str], "pd.DataFrame"]:
             groups.append("layer")
             texts = texts.map(lambda text: ", layer ".join([text, *layers[text]]))
     begins = texts != texts.shift()
+    if begins.sum() > texts.nunique():  # a ranking goes across the groups
+        return [""] * len(cells), cells
     return texts.where(begins, "").tolist(), cells.drop(columns=groups)
 
 
