@@ -1,4 +1,4 @@
-"""Every block of the cookbook runs, in the order of the page."""
+"""The cookbook is carried out as it stands, and prints what it shows."""
 
 import contextlib
 import importlib
@@ -9,34 +9,46 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from command_line import run
 from user_modules import importable
 
-from wsol_bench.models.shapes_net import ShapesNet
+from wsol_bench import Plan, cam_method, localization_maps
+from wsol_bench.capture import BestClasses, capture
+from wsol_bench.methods.base import cam_methods
+from wsol_bench.models.classifiers import load_classifier
+from wsol_bench.models.target_layers import target_of
 from wsol_bench.runs.experiment_config import load_config
 
-# The whole page is carried out: checks of several plug-ins, and a run.
+# The whole page is carried out: checks of several plug-ins, and runs.
 pytestmark = pytest.mark.slow
 
 PAGE = Path(__file__).parents[2] / "docs/cookbook.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-N_IMAGES = 4
+ELLIPSIS = "..."
+
+# A number by itself, with the blanks that align it; not one within a name, such as block2.
+NUMBER = re.compile(r" *(?<![\w.+=-])[+-]?\d+(?:\.\d+)?(?![\w.]*\w)")
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """What each command of the page printed; its files lie in the working directory."""
+    """The folder of the page's files, and for each block of commands them, and what they print."""
     folder = tmp_path_factory.mktemp("cookbook")
-    printed = {}
-    with contextlib.chdir(folder), importable(folder):
+    printed = []
+    with (
+        contextlib.chdir(folder),
+        importable(folder),
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("COLUMNS", "80")
         for language, text in BLOCKS:
-            if language != "sh":
-                name = re.match(r"# (\S+)\n", text)[1]
-                Path(name).write_text(text.replace("limit: 100", f"limit: {N_IMAGES}"))
+            if language == "sh":
+                lines = text.splitlines()
+                printed.append((lines, "".join(install() if "pip" in x else run(x) for x in lines)))
+            elif language != "text":
+                Path(re.match(r"# (\S+)\n", text)[1]).write_text(text)
                 importlib.invalidate_caches()
-                continue
-            for line in text.splitlines():
-                printed[line] = install() if line == "pip install ." else run(line)
         yield folder, printed
 
 
@@ -54,32 +66,82 @@ def install():
     return ""
 
 
-def test_the_page_has_blocks_of_all_kinds():
-    assert {language for language, _ in BLOCKS} == {"python", "sh", "toml", "yaml"}
+def is_as_shown(shown, printed):
+    """Whether two lines have the same text and layout, and numbers that differ by float noise."""
+    pair = [re.sub(r"\bin [\d.]+ s$", "in # s", line.rstrip()) for line in (shown, printed)]
+    layouts = [NUMBER.sub(lambda match: "#" * len(match[0]), line) for line in pair]
+    if layouts[0] != layouts[1]:
+        return False
+    numbers = zip(*(NUMBER.findall(line) for line in pair), strict=True)
+    # One point. Counts are exact.
+    return all(abs(float(a) - float(b)) <= (1 if "." in a + b else 0) for a, b in numbers)
+
+
+def differences(shown, printed):
+    """The lines of a page that were not printed where it shows them, and lines that it hides."""
+    rest, wrong, hides = printed.strip("\n").splitlines(), [], False
+    for line in shown.strip("\n").splitlines():
+        if line == ELLIPSIS:
+            hides = True
+            continue
+        places = range(len(rest)) if hides else range(min(1, len(rest)))
+        place = next((place for place in places if is_as_shown(line, rest[place])), None)
+        if place is None:
+            wrong.append(f"shown:   {line}\nprinted: {rest[0] if rest else ''}")
+        rest, hides = rest[(place or 0) + 1 :], False
+    return wrong + ([] if hides else [f"hidden:  {line}" for line in rest])
+
+
+def test_every_block_of_commands_is_followed_by_what_it_prints():
+    assert {language for language, _ in BLOCKS} == {"python", "sh", "text", "toml", "yaml"}
     assert PAGE.read_text().count("```") == 2 * len(BLOCKS)
+    languages = [language for language, _ in BLOCKS]
+    after = [b for a, b in zip(languages, languages[1:], strict=False) if a == "sh"]
+    assert after == ["text"] * languages.count("sh") == ["text"] * languages.count("text")
 
 
-def test_its_methods_pass_the_check(page):
-    checks = {line: text for line, text in page[1].items() if line.startswith("wsol-bench check")}
-    assert len(checks) == 6
-    for text in checks.values():
-        assert "FAILED" not in text
-        assert " 0 failed" in text
-    assert "my_cam+power=2" in checks["wsol-bench check my_cam:my_cam --option power=2"]
+def test_what_the_page_shows_is_what_is_printed(page):
+    shown = [text for language, text in BLOCKS if language == "text"]
+    for text, (commands, printed) in zip(shown, page[1], strict=True):
+        wrong = differences(text, printed)
+        assert not wrong, "\n".join([*commands, *wrong, "", "All of it:", printed])
 
 
-def test_its_runs_name_what_they_compare(page):
-    printed = page[1]
-    compared = printed["wsol-bench run compare.yaml --out runs/compare"]
-    for name in ("grad_cam", "my_cam", "squared", "layer_cam", "center_gaussian"):
-        assert name in compared
-    assert "95%" in printed["wsol-bench analyze runs/compare"]
-    layers = printed["wsol-bench run layers.yaml --out runs/layers"]
-    assert layers.count("grad_cam") == 3
-    assert layers.count("fused") == 1
-    doubts = printed["wsol-bench run doubts.yaml --out runs/doubts"]
-    for name in ("class_swapped(my_cam)", "randomized_weights(my_cam)", "+seed=2"):
-        assert name in doubts
+@pytest.mark.parametrize(
+    ("printed", "same"),
+    [
+        ("my_cam   42.00*  [32.80, 51.79]  +11.00   0.10", True),
+        ("my_cam   42.60*  [33.40, 52.39]  +10.40   0.17", True),
+        ("my_cam    9.00*  [32.80, 51.79]  +11.00   0.10", False),
+        ("my_cam   42.00*  [32.80, 51.79]  -11.00   0.10", False),
+        ("my_cam   42.00   [32.80, 51.79]  +11.00   0.10", False),
+        ("my_cam  42.00*  [32.80, 51.79]  +11.00   0.10", False),
+        ("my_map   42.00*  [32.80, 51.79]  +11.00   0.10", False),
+        ("my_cam   42.00*  [32.80, 51.79]  +11.00  <1e-4", False),
+    ],
+)
+def test_a_line_of_other_text_layout_or_numbers_is_seen(printed, same):
+    assert is_as_shown("my_cam   42.00*  [32.80, 51.79]  +11.00   0.10", printed) is same
+
+
+def test_lines_that_a_page_lacks_or_invents_are_seen():
+    assert differences("a\n...\nd", "a\nb\nc\nd\n") == []
+    assert differences("a\n...", "a\nb\n") == []
+    assert differences("a, in 2.5 s", "a, in 91.0 s\n") == []
+    assert differences("a\nd", "a\nb\nd\n") != []
+    assert differences("a\n...\nd", "a\nb\nd\ne\n") != []
+    assert differences("a\nb", "a\n") != []
+    assert differences("block2  3", "block3  3\n") != []
+    assert differences("3 images", "4 images\n") != []
+
+
+def test_its_story(page):
+    """No finding on 100 images; the same run on 300 has one."""
+    analyzed = [text for lines, text in page[1] if lines == ["wsol-bench analyze runs/compare"]]
+    rows = [re.search(r"^my_cam .* (\+\S+) +(\S+) +\S+ +\S+ +\S+$", x, re.M) for x in analyzed]
+    (lead, p), (lead_of_more, p_of_more) = (row.groups() for row in rows)
+    assert float(lead) > 5 and float(p) > 0.05
+    assert float(lead_of_more) > 5 and float(p_of_more.lstrip("<")) < 0.001
 
 
 def test_its_experiment_on_ilsvrc_can_be_built(page):
@@ -88,15 +150,45 @@ def test_its_experiment_on_ilsvrc_can_be_built(page):
 
 
 def test_my_cam_is_what_the_page_says(page):
-    """Channels weighed by positive gradients: on a GAP net CAM with positive weights."""
-    from wsol_bench.capture import BestClasses, capture
-    from wsol_bench.models.target_layers import target_of
-
     method = sys.modules["my_cam"].my_cam
-    net = ShapesNet(4).eval()
+    net = load_classifier("shapes_net").module
     record = capture(
         net, torch.randn(2, 3, 64, 64), [target_of(net)], method.plan, classes=BestClasses(2)
     )
-    expected = torch.einsum("bkc,bchw->bkhw", record.class_weights.relu(), record.activations)
-    positions = record.activations.shape[-2:].numel()
-    torch.testing.assert_close(method(record) * positions, expected, rtol=1e-4, atol=1e-5)
+    norm = (record.activations**2).sum(dim=1).sqrt()[:, None]
+    grad_cam = cam_methods.get("grad_cam")(record)
+    torch.testing.assert_close(method(record), grad_cam * norm)
+    squared = method.with_options({"power": 2.0}, "here")
+    torch.testing.assert_close(squared(record), grad_cam * norm**2)
+
+
+def groups(net, methods):
+    """Sets of the methods whose maps are equal up to a positive factor, without negative values."""
+    torch.manual_seed(0)
+    maps = localization_maps(net.eval(), torch.rand(2, 3, 64, 64), methods, k=2)
+    found = []
+    for name, map in maps.items():
+        map = map.double().clamp(min=0)
+        map = map / map.amax(dim=(-2, -1), keepdim=True).clamp(min=1e-30)
+        group = next((names for other, names in found if (map - other).abs().max() < 1e-3), None)
+        if group is None:
+            found.append((map, {name}))
+        else:
+            group.add(name)
+    return [names for _, names in found]
+
+
+def test_which_methods_are_one_behind_global_average_pooling(page):
+    @cam_method("positive_gradients", plan=Plan(gradients=True))
+    def positive(record):
+        alpha = record.gradients.relu().mean(dim=(-2, -1))
+        return torch.einsum("bkc,bchw->bkhw", alpha, record.activations).relu()
+
+    bullets = re.findall(r"^- (`cam`.*|`layer_cam`.*)$", PAGE.read_text(), re.MULTILINE)
+    one, other = ([*re.findall(r"`(\w+)`", bullet)] for bullet in bullets)
+    methods = (*one, *other, positive, sys.modules["my_cam"].my_cam)
+    assert groups(load_classifier("shapes_net").module, methods) == [{*one}, {*other, "positive_gradients"}, {"my_cam"}]
+
+    # On a network of another kind there are more groups than these three.
+    vgg = torchvision.models.vgg11(weights=None)
+    assert len(groups(vgg, [method for method in methods if method != "cam"])) > 5
