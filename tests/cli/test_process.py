@@ -58,6 +58,7 @@ CALLED = {
     "score": ("pathlib.Path.is_dir", ["score", "x.txt"]),
     "score-maps": ("pathlib.Path.resolve", ["score-maps", "x"]),
     "analyze": ("pathlib.Path.is_file", ["analyze", "x"]),
+    "compare": ("pathlib.Path.is_file", ["compare", "x", "y"]),
     "report": ("pathlib.Path.is_file", ["report", "x"]),
     "view": ("pathlib.Path.is_file", ["view", "x"]),
     "table": ("pathlib.Path.is_file", ["table", "x"]),

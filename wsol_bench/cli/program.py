@@ -12,7 +12,7 @@ from wsol_bench.cli.check import check, doctor
 from wsol_bench.cli.names import list_names, schema
 from wsol_bench.cli.page import report, view
 from wsol_bench.cli.process import endings
-from wsol_bench.cli.results import analyze, export
+from wsol_bench.cli.results import analyze, compare, export
 from wsol_bench.cli.run import demo, merge, rescore, run
 from wsol_bench.cli.score import score, score_maps
 from wsol_bench.cli.shared_options import Quiet, Verbose
@@ -76,6 +76,14 @@ COMMANDS = (
         [
             "wsol-bench analyze runs/first",
             "wsol-bench analyze runs/first runs/second --against grad_cam --all",
+        ],
+    ),
+    Command(
+        "compare",
+        compare,
+        [
+            "wsol-bench compare runs/before runs/after",
+            "wsol-bench compare runs/before runs/after --fail-on-difference --tolerance 1e-6",
         ],
     ),
     Command("report", report, ["wsol-bench report runs/first --open"]),

@@ -1,19 +1,20 @@
-"""Commands that read stored runs: analyze, export."""
+"""Commands that read stored runs: analyze, compare, export."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wsol_bench.cli.output import print_table
+from wsol_bench.cli.output import print_paragraph, print_table
 from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import AsJson, RunFolderPath, utf8_path
 from wsol_bench.common.harmless import printable
 from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import PredictionFormat
 
-__all__ = ["analyze", "export"]
+__all__ = ["analyze", "compare", "export"]
 
 
 def analyze(
@@ -92,6 +93,97 @@ def analyze(
         n_images = run.read("images", ["image_id"])["image_id"].nunique()
         for finding in shard_findings(run.identity, n_images):
             print_message(f"{run.path}: {finding.text}. 'wsol-bench merge' joins shards.")
+
+
+def compare(
+    run_a: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_A", help="Folder of the finished run before a change.", show_default=False
+        ),
+    ],
+    run_b: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_B", help="Folder of the finished run after it.", show_default=False
+        ),
+    ],
+    fail_on_difference: Annotated[
+        bool,
+        typer.Option(
+            "--fail-on-difference",
+            help="Exit with code 1 if a number or the result of an image differs.",
+        ),
+    ] = False,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            help="Largest difference of a number, IoU, score or coordinate in pixels that is none.",
+        ),
+    ] = 0.0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the random numbers of intervals and tests.")
+    ] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder to write all tables to, as CSV files.",
+            callback=utf8_path,
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print all numbers, classes and images.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs: which numbers and images a change moved.
+
+    Matches the methods of both runs by name and compares each number on the images of both: the
+    difference with a 95% interval, a paired test, and the classes and images that moved. Prints the
+    numbers, classes and images that matter most. A run of another version of this package can be
+    compared if its folder has the same format.
+    """
+    step(f"reading {run_a}, {run_b}")
+    from wsol_bench.report.analysis import write_tables
+    from wsol_bench.report.run_comparison import compare as compare_runs
+    from wsol_bench.report.run_comparison_text import (
+        other_numbers,
+        paragraphs_of,
+        tables_for_people,
+        verdict,
+    )
+    from wsol_bench.report.tables import records
+    from wsol_bench.runs.folder import make_folder
+    from wsol_bench.runs.stored_run import StoredRun
+
+    runs = StoredRun(run_a), StoredRun(run_b)
+    if out is not None:
+        make_folder(out)
+    found = compare_runs(*runs, seed=seed, tolerance=tolerance)
+    if as_json:
+        tables = {name: records(table) for name, table in found.tables.items()}
+        facts = {"equal": found.equal, "verdict": verdict(found), "a": found.a, "b": found.b}
+        print(json.dumps({**facts, **tables}, indent=2))
+    else:
+        print_paragraph(verdict(found))
+        print()
+        for paragraph in (*paragraphs_of(found, everything=everything), other_numbers(found)):
+            print_paragraph(paragraph)
+        print()
+        elsewhere = "--json prints them" if out is None else f"they are in {out}"
+        for title, table in tables_for_people(found, everything=everything):
+            print_table(table, title, elsewhere=elsewhere)
+        if not everything:
+            print_message("--all prints every number, class and image.")
+    if out is not None:
+        write_tables(out, found.tables)
+    where = "--out FOLDER writes the tables." if out is None else f"Tables: {out}."
+    paths = shlex.join([str(run_a), str(run_b)])
+    print_message(f"{where} Images side by side: wsol-bench report {paths} --out FILE")
+    if fail_on_difference and not found.equal:
+        raise typer.Exit(1)
 
 
 def export(

@@ -1,0 +1,262 @@
+"""A comparison of two runs as text for a screen: a verdict, what differs, and short tables."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from wsol_bench.report.page.numbers import main_number, title_of
+from wsol_bench.report.page.outcomes import MEANINGS
+from wsol_bench.report.run_comparison import RunComparison
+from wsol_bench.report.tables import number_text
+from wsol_bench.runs.schema import METHOD_KEYS
+
+__all__ = ["other_numbers", "paragraphs_of", "tables_for_people", "verdict"]
+
+# Lines of a table in the short form.
+_SHOWN = 10
+
+
+def verdict(found: RunComparison) -> str:
+    """The first sentences: the runs have equal numbers, or what differs."""
+    n_numbers, n_differ = len(found.numbers), int(found.numbers["differs"].sum())
+    within = f" (up to {found.tolerance:g})" if found.tolerance else ""
+    if n_differ:
+        first = f"The runs differ in {n_differ:,} of {n_numbers:,} numbers{within}"
+    else:
+        first = f"The runs have equal numbers{within}"
+    if found.n_moved:
+        join = "and in" if n_differ else "but differ in"
+        first = f"{first} {join} the results of {found.n_moved:,} of {_images(found.n_images)}"
+    elif n_differ:
+        first = f"{first}, but in the stored results of no image"
+    else:
+        first = f"{first} and equal results of {_images(found.n_images)}"
+    lines, numbers, images = (
+        (found.unmatched["kind"] == kind).to_numpy(bool) for kind in ("line", "number", "image")
+    )
+    alone = [
+        f"{kind.sum():,} {word}{'s' if kind.sum() > 1 else ''}"
+        for kind, word in ((lines, "method"), (numbers, "number"), (images, "image"))
+        if kind.any()
+    ]
+    return f"{first}. Only one of them has {' and '.join(alone)}." if alone else f"{first}."
+
+
+def paragraphs_of(found: RunComparison, *, everything: bool = False) -> Iterator[str]:
+    """What the runs are, what they were made of, and what only one of them has."""
+    yield f"A: {found.a}"
+    yield f"B: {found.b}"
+    if len(found.settings):
+        lines = [f"{what}: {a} in A, {b} in B" for _, what, a, b in found.settings.to_numpy()]
+        shown = lines if everything else lines[:_SHOWN]
+        yield "What they were made with differs:"
+        yield from (f"  {line}" for line in shown)
+        if len(lines) > len(shown):
+            yield f"  and {len(lines) - len(shown)} more"
+    else:
+        yield "Nothing that the runs record of how they were made differs."
+    for line in found.lines.to_dict(orient="records"):
+        a, b = ([line[f"{key}{suffix}"] for key in METHOD_KEYS] for suffix in ("", "_b"))
+        if a != b:
+            yield f"Compared: {_name(a)} of A with {_name(b)} of B."
+    yield from _only_one(found.unmatched, everything=everything)
+    yield _row_sentence(found.rows)
+
+
+def tables_for_people(
+    found: RunComparison, *, everything: bool = False
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The title and the text of each table.
+
+    Args:
+        found: the comparison.
+        everything: all numbers, classes and images, instead of the main number of each line and
+            those classes and images that moved most.
+    """
+    numbers = found.numbers
+    if not everything:
+        mains = numbers.groupby(METHOD_KEYS, sort=False)["number"].agg(
+            lambda names: main_number(list(names))
+        )
+        of_line = numbers[METHOD_KEYS].merge(mains.rename("main"), on=METHOD_KEYS, how="left")
+        numbers = numbers[numbers["number"].to_numpy() == of_line["main"].to_numpy()]
+    one = numbers["number"].nunique() == 1
+    if len(numbers):
+        name = title_of(numbers["number"].iloc[0]) if one else "Numbers"
+        yield (
+            f"{name}, with the difference in points on the images of both; + means that B is "
+            "better, with its 95% interval (paired). gained, lost: images that only B, and only A, "
+            "gets right. p is corrected by Holm within a model; 0.05 or more is no difference",
+            _number_text(numbers, with_names=not one),
+        )
+    if len(text := _class_text(found.classes, everything=everything)):
+        what = "Classes" if everything else "The classes that moved most"
+        names = ", ".join(dict.fromkeys(map(title_of, found.classes["number"])))
+        yield f"{what}, by {names}; + means that B is better", text
+    images = found.images if everything else found.images.head(_SHOWN)
+    if len(images):
+        n = (
+            f"{len(found.images):,}"
+            if len(images) == len(found.images)
+            else (f"{len(images)} of {len(found.images):,}")
+        )
+        yield (
+            f"Images with another outcome, {n}: of the label's box (GT-known), its IoU, and of "
+            "the first prediction (top-1); A, then B",
+            _image_text(images),
+        )
+    if everything:
+        yield "Stored rows that differ, and the largest differences", _row_text(found.rows)
+
+
+def other_numbers(found: RunComparison) -> str:
+    """The sentence that names the numbers that differ, with the number of methods each."""
+    differing = found.numbers[found.numbers["differs"].to_numpy(bool)]
+    if not len(differing):
+        return ""
+    n_lines = len(found.lines)
+    counts = differing["number"].value_counts(sort=False)
+    named = [
+        name if count == n_lines else f"{name} ({count} of {n_lines} methods)"
+        for name, count in counts.items()
+    ]
+    return f"Numbers that differ: {', '.join(named)}."
+
+
+def _number_text(numbers: pd.DataFrame, *, with_names: bool) -> pd.DataFrame:
+    """The numbers as text, one line each."""
+    lines = []
+    for line in numbers.to_dict(orient="records"):
+        sign, is_share = (1 if line["better"] == "higher" else -1), line["is_share"]
+        ends = sorted((sign * line["low"], sign * line["high"]))
+        interval = ", ".join(_points(end, is_share=is_share) for end in ends)
+        p = line["p_holm"]
+        lines.append(
+            {
+                **{key: line[key] for key in METHOD_KEYS},
+                **({"number": line["number"]} if with_names else {}),
+                "A": number_text(line["a"], is_share=is_share),
+                "B": number_text(line["b"], is_share=is_share),
+                "better by": _points(sign * line["difference"], is_share=is_share),
+                "95% interval": "-" if np.isnan(ends[0]) else f"[{interval}]",
+                "p": "-" if pd.isna(p) else "<1e-4" if p < 1e-4 else f"{p:.2g}",
+                "gained": _count(line["n10"]),
+                "lost": _count(line["n01"]),
+                "images": str(line["n"]),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _class_text(classes: pd.DataFrame, *, everything: bool) -> pd.DataFrame:
+    """The classes as text; without ``everything`` the first of those that moved."""
+    if not everything:
+        classes = classes[(classes["difference"] != 0).to_numpy(bool)].head(_SHOWN)
+    sign = np.where(classes["better"] == "higher", 1, -1)
+    gains = (sign * classes["difference"]).tolist()
+    return pd.DataFrame(
+        {
+            **{key: classes[key] for key in ("model", "method", "layer")},
+            "class": _class_names(classes),
+            "A": [number_text(value, is_share=True) for value in classes["a"]],
+            "B": [number_text(value, is_share=True) for value in classes["b"]],
+            "better by": [_points(gain, is_share=True) for gain in gains],
+            "images": classes["n"].astype(str),
+        }
+    )
+
+
+def _image_text(images: pd.DataFrame) -> pd.DataFrame:
+    """The images as text, without columns of which the protocols have nothing."""
+    text = images[METHOD_KEYS].assign(image=images["image_id"])
+    columns = {f"IoU {side}": images[f"iou_{side.lower()}"] for side in "AB"}
+    for title, column in (("", "gt_known"), ("top-1 ", "top1")):
+        for side in "AB":
+            words = images[f"{column}_{side.lower()}"]
+            text[f"{title}{side}"] = [MEANINGS[word][0] if word else "-" for word in words]
+        if column == "gt_known":
+            for name, values in columns.items():
+                text[name] = ["-" if np.isnan(value) else f"{value:.2f}" for value in values]
+            text["class"] = _class_names(images)
+    return text.drop(columns=[name for name in text if (text[name] == "-").all()])
+
+
+def _row_text(rows: pd.DataFrame) -> pd.DataFrame:
+    """The table of differing rows as text."""
+    text = rows[METHOD_KEYS].copy()
+    text["rows"] = rows["n_rows"].astype(str)
+    text["differ"] = rows["n_differ"].astype(str)
+    for name in ("coordinate", "iou", "score"):
+        text[name] = [_magnitude(value) for value in rows[name]]
+    text["in one run"] = rows["n_of_one_run"].astype(str)
+    text["curves"] = rows["n_curves"].astype(str)
+    text["curves differ"] = rows["n_curves_differ"].astype(str)
+    return text
+
+
+def _row_sentence(rows: pd.DataFrame) -> str:
+    """How many stored rows differ, and whether by more than float noise."""
+    n_rows, n_differ = int(rows["n_rows"].sum()), int(rows["n_differ"].sum())
+    sentence = f"Of {n_rows:,} stored rows (boxes, IoUs, scores) {n_differ:,} differ"
+    if n_differ:
+        largest = [
+            f"{_magnitude(rows[name].max())} {of}"
+            for name, of in (
+                ("coordinate", "pixels of a coordinate"),
+                ("iou", "of an IoU"),
+                ("score", "of a score"),
+            )
+            if rows[name].max() > 0
+        ]
+        sentence += f", at most by {', '.join(largest)}" if largest else ""
+    n_curves, n_other = int(rows["n_curves"].sum()), int(rows["n_curves_differ"].sum())
+    if n_curves:
+        sentence += f"; of {n_curves:,} curves over thresholds {n_other:,}"
+    alone = int(rows["n_of_one_run"].sum())
+    return f"{sentence}; {alone:,} rows are in one run only." if alone else f"{sentence}."
+
+
+def _only_one(unmatched: pd.DataFrame, *, everything: bool) -> Iterator[str]:
+    """What only one run has, in a sentence for each kind."""
+    for (run, kind), lines in unmatched.groupby(["run", "kind"], sort=False):
+        if kind == "line":
+            names = [_name(line) for line in lines[METHOD_KEYS].to_numpy().tolist()]
+        else:
+            names = list(dict.fromkeys(lines["name"]))
+        n_shown = len(names) if everything else 3 if kind == "image" else _SHOWN
+        shown, left = ", ".join(names[:n_shown]), len(names) - n_shown
+        kinds = {"line": "methods", "number": "numbers", "image": "images"}[str(kind)]
+        yield f"Only {run} has the {kinds} {shown}{f' and {left:,} more' if left > 0 else ''}."
+
+
+def _class_names(table: pd.DataFrame) -> list[str]:
+    """The first word of each class, or its name if it has none."""
+    pairs = zip(table["words"], table["class"], strict=True)
+    return [words.partition(",")[0] or name for words, name in pairs]
+
+
+def _points(fraction: float, *, is_share: bool) -> str:
+    """A difference with its sign, a share in points; "-" for none, with an exponent if tiny."""
+    if np.isnan(fraction):
+        return "-"
+    if not is_share:
+        return f"{fraction + 0.0:+.4g}"
+    points = 100 * fraction
+    return f"{points:+.0e}" if 0 < abs(points) < 0.005 else f"{round(points, 2) + 0.0:+.2f}"
+
+
+def _magnitude(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.2g}"
+
+
+def _count(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.0f}"
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
+
+def _name(line: Sequence[str]) -> str:
+    return " ".join(filter(None, line))
