@@ -36,6 +36,7 @@ FLOORS = [
     ["runs.experiment_config"],
     ["runs"],
     ["contracts", "report", "runs.doctor"],
+    ["api"],
     ["cli"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}

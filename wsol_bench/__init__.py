@@ -1,7 +1,8 @@
 """wsol_bench measures how well classifiers and map methods localize objects.
 
 A classifier, a map method, a data set and a protocol give localization maps, boxes and errors:
-``run`` evaluates an experiment, ``localization_maps`` makes maps for a batch of images.
+``run`` evaluates an experiment, ``open_run`` reads a run that was evaluated before,
+``localization_maps`` makes maps for a batch of images.
 
 The public names are imported at first use, so that ``import wsol_bench`` is instant.
 """
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wsol_bench import boxes as boxes
+    from wsol_bench.api import Results as Results
+    from wsol_bench.api import open_run as open_run
+    from wsol_bench.api import run as run
     from wsol_bench.capture import Plan as Plan
     from wsol_bench.capture import Record as Record
     from wsol_bench.datasets import dataset as dataset
@@ -18,22 +22,21 @@ if TYPE_CHECKING:
     from wsol_bench.methods.localization_maps import localization_maps as localization_maps
     from wsol_bench.metrics.base import metric as metric
     from wsol_bench.runs.experiment_config import load_config as load_config
-    from wsol_bench.runs.results import Results as Results
-    from wsol_bench.runs.run import run as run
 
 __version__ = "0.2.0"
 
 _HOMES = {
     "Plan": "wsol_bench.capture",
     "Record": "wsol_bench.capture",
-    "Results": "wsol_bench.runs.results",
+    "Results": "wsol_bench.api",
     "boxes": "wsol_bench.boxes",
     "cam_method": "wsol_bench.methods.base",
     "dataset": "wsol_bench.datasets",
     "load_config": "wsol_bench.runs.experiment_config",
     "localization_maps": "wsol_bench.methods.localization_maps",
     "metric": "wsol_bench.metrics.base",
-    "run": "wsol_bench.runs.run",
+    "open_run": "wsol_bench.api",
+    "run": "wsol_bench.api",
 }
 
 __all__ = ["__version__", *_HOMES]

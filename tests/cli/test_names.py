@@ -27,5 +27,44 @@ def test_schema_is_json():
     ],
 )
 def test_a_list_has_the_names_of_its_kind(kind, names):
-    listed = [line.split()[0] for line in cli("list", kind)[0].splitlines()]
-    assert set(names) <= set(listed)
+    lines = cli("list", kind)[0].splitlines()
+    assert set(names) <= {line.split()[0] for line in lines if line[0] != " "}
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_method_has_its_description_paper_and_cost():
+    text = " ".join(cli("list", "methods")[0].split())
+    assert (
+        "score_cam Score-CAM (Wang et al., CVPRW 2020, Algorithm 1): weights by masked images' "
+        "scores. arXiv:1910.01279 Cost: one forward pass for each channel. score_cam_authors"
+    ) in text
+    assert "samples:" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["SMOOTH", "gradients"], ["smooth_grad", "smooth_grad_cam_pp"]),
+        (["arXiv:1910.01279"], ["score_cam", "score_cam_authors"]),
+        (["second-order"], ["shapley_cam"]),
+    ],
+)
+def test_words_filter_names_descriptions_and_papers(words, found):
+    out, err = cli("list", "methods", *words)
+    assert [line.split()[0] for line in out.splitlines() if line[0] != " "] == found
+    n_all = len([line for line in cli("list", "methods")[0].splitlines() if line[0] != " "])
+    assert f"{n_all - len(found)} of {n_all} methods are not listed" in err
+
+
+def test_options_are_those_of_the_name_that_is_asked_for():
+    out, _ = cli("list", "methods", "rise")
+    assert "- masks: PositiveInt = 4000" in out
+    out, _ = cli("list", "methods", "cam")
+    assert "- " not in out
+    out, _ = cli("list", "methods", "layer_cam")
+    assert "- fused: bool = False" in out
+
+
+def test_words_that_nothing_has_name_the_nearest():
+    _, err = cli("list", "methods", "gard_cam", code=1)
+    assert "no methods have 'gard_cam'; did you mean 'grad_cam'?" in err

@@ -28,8 +28,7 @@ def printed(monkeypatch, capsys):
 
 def test_a_table_that_fits(printed):
     assert printed(80, table(2)) == [
-        "             number     number",
-        "method            0          1",
+        "method       number 0     number 1",
         "\u2500" * 10 + "  " + "\u2500" * 9 + "  " + "\u2500" * 11,
         "resnet50, layer features",
         "grad_cam    0.25/0.00  100.25/1.00",

@@ -52,6 +52,7 @@ def program(*arguments, code=MAIN, variables=MappingProxyType({}), stdout=subpro
 # by its name, since a module that is first imported here would keep the patched one.
 CALLED = {
     "demo": ("pathlib.Path.read_text", ["demo"]),
+    "init": ("pathlib.Path.is_dir", ["init", "x/y.yaml"]),
     "run": ("pathlib.Path.open", ["run", "pyproject.toml"]),
     "rescore": ("pathlib.Path.is_file", ["rescore", "x"]),
     "merge": ("pathlib.Path.is_file", ["merge", "x", "--out", "y"]),
@@ -164,7 +165,7 @@ class TestStandardOutput:
         code, out, err = program("analyze", world / "run", variables=ascii_only)
         assert (code, out.isascii(), err.isascii()) == (0, True, True)
         assert b"Traceback" not in err
-        assert b"| color_net |" in out
+        assert b"color_net, layer cells" in out
 
     def test_that_lacks_a_character_escapes_it(self):
         stream = io.TextIOWrapper(io.BytesIO(), "ascii")

@@ -52,7 +52,13 @@ class TestCommand:
 
     def test_shows_a_person_tables_in_percent(self, run, tmp_path, monkeypatch, capsys):
         folder = shutil.copytree(run.folder.path, tmp_path / "run")
-        code, out, _ = self.cli(monkeypatch, capsys, "analyze", folder)
+        code, out, err = self.cli(monkeypatch, capsys, "analyze", folder)
+        assert code == 0
+        for text in ("95% interval", "Holm", "better by"):
+            assert text in out
+        assert "Failure modes" not in out
+        assert "--all" in err
+        code, out, _ = self.cli(monkeypatch, capsys, "analyze", folder, "--all")
         assert code == 0
         for text in ("95% intervals", "Holm", "Failure modes", "number of instances", "100.00 ["):
             assert text in out
@@ -70,7 +76,7 @@ class TestCommand:
         code, out, _ = self.cli(monkeypatch, capsys, "analyze", folder, "--json")
         assert code == 0
         assert set(json.loads(out, parse_constant=self.refuse)) == {"intervals", "comparisons"}
-        code, out, _ = self.cli(monkeypatch, capsys, "analyze", folder)
+        code, out, _ = self.cli(monkeypatch, capsys, "analyze", folder, "--all")
         assert code == 0
         assert "95% intervals" in out
         assert "Failure modes" not in out
@@ -78,5 +84,5 @@ class TestCommand:
     def test_says_what_is_wrong(self, tmp_path, monkeypatch, capsys):
         code, out, err = self.cli(monkeypatch, capsys, "analyze", tmp_path, "--json")
         assert (code, out) == (1, "")
-        assert err.startswith("Error: ")
+        assert "\nError: " in err
         assert "is no run folder" in err

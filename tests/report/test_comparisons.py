@@ -20,7 +20,7 @@ from colors import color_experiment, write_colors
 import wsol_bench
 from wsol_bench.errors import RunError
 from wsol_bench.report.analysis import analyze, write_tables
-from wsol_bench.report.analysis_text import for_people
+from wsol_bench.report.analysis_text import in_full
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.runs.schema import Tables
@@ -101,7 +101,7 @@ class TestComparisons:
         read = pd.read_csv(alone.path / "tables/comparisons.csv")
         assert len(read) == 0
         assert {"against", "number", "p", "p_holm"} <= set(read.columns)
-        assert [title for title, _ in for_people(tables) if "Difference" in title] == []
+        assert [title for title, _ in in_full(tables) if "Paired" in title] == []
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +121,10 @@ class TestFewImages:
         assert table["difference"].notna().all()
         [text] = [
             text
-            for title, text in for_people(
+            for title, text in in_full(
                 {"intervals": analyze([few.folder])["intervals"], "comparisons": table}
             )
-            if "Difference" in title
+            if "Paired" in title
         ]
         assert set(text["p"]) == {"-"}
 

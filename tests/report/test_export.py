@@ -1,12 +1,16 @@
 """Prediction files of runs: the official scorer gives the run's own numbers for them."""
 
 import csv
+import json
+import re
+import shlex
 
 import numpy as np
 import pandas as pd
 import pytest
 from annotations_only import IMAGES, image_id, without_model, write_annotations_only
 from colors import color_experiment, write_colors, write_masks
+from command_line import cli
 from PIL import Image
 
 import wsol_bench
@@ -107,7 +111,10 @@ class TestTightExport:
     def test_sources_beside_a_model_are_exported_too(self, halos, tmp_path):
         _, loose, tight = halos
         said = list(export_run(loose.folder, tmp_path, format="kaggle", tight=tight.folder))
-        assert [text.partition(": ")[2] for text in said] == ["4 images", "4 images"]
+        assert [text.splitlines()[0].partition(": ")[2] for text in said] == [
+            "4 images",
+            "4 images",
+        ]
         assert (tmp_path / "color_net-center_gaussian.csv").is_file()
 
     def test_the_tight_rows_are_read_once_a_model(self, halos, tmp_path, monkeypatch):
@@ -184,6 +191,48 @@ class TestTightExport:
         other.update(finished=None)
         with pytest.raises(RunError, match="is not finished"):
             list(export_run(loose.folder, tmp_path / "out", format="kaggle", tight=other))
+
+
+class TestTheCommandThatIsPrinted:
+    """Pasted into a shell, it gives the run's own errors."""
+
+    @pytest.mark.parametrize("format", ["devkit", "kaggle"])
+    def test_scores_a_limited_run_as_the_run_itself(self, halos, tmp_path, format):
+        experiment, _, _ = halos
+        out = tmp_path / "it's a run: #1"
+        run = wsol_bench.run({**experiment, "limit": 3, "methods": ["cam"]}, out=out)
+        said, _ = cli("export", out, "--format", format)
+        path, command = said.splitlines()
+        assert path.endswith(": 3 images")
+        program, *words = shlex.split(command)
+        assert program == "wsol-bench"
+        [scores] = json.loads(cli(*words, "--json")[0])
+        errors = [name for name in scores if re.fullmatch(r"top\d_(cls|loc)_error(_all)?", name)]
+        assert len(errors) >= 4
+        for name in (*errors, "n_images"):
+            assert scores[name] == run.summary[name].iloc[0], name
+
+    def test_is_told_by_score_too_if_the_file_is_of_some_images(self, halos, tmp_path):
+        experiment, _, _ = halos
+        out = tmp_path / "a run"
+        run = wsol_bench.run({**experiment, "limit": 3, "methods": ["cam"]}, out=out)
+        cli("export", out, "--format", "devkit")
+        root, devkit = (experiment["dataset"][name] for name in ("root", "devkit"))
+        file = out / "predictions/color_net-cam-cells.txt"
+        given = ("--root", root, "--option", f"devkit={devkit}")
+        _, err = cli("score", file, *given, code=1)
+        assert "4 in the data set, found 3" in err
+        words = shlex.split(err.splitlines()[-1])
+        [scores] = json.loads(cli(*words[1:], "--json")[0])
+        assert scores["top1_loc_error"] == run.summary["top1_loc_error"].iloc[0]
+        moved = file.rename(tmp_path / "moved.txt")
+        _, err = cli("score", moved, *given, code=1)
+        assert err.splitlines()[-1].endswith(f"--option subset=ids.txt --option devkit={devkit}")
+        ids = (out / "predictions/color_net-cam-cells.images.txt").read_text()
+        (tmp_path / "ids.txt").write_text(ids)
+        words = shlex.split(err.splitlines()[-1])
+        [scores] = json.loads(cli(*words[1:], "--json", cwd=tmp_path)[0])
+        assert scores["top1_loc_error"] == run.summary["top1_loc_error"].iloc[0]
 
 
 def test_where_nobody_predicts_classes_there_is_nothing_to_export(halos, tmp_path):

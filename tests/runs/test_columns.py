@@ -16,7 +16,7 @@ from wsol_bench.report.analysis import analyze
 from wsol_bench.report.export import export_run
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.rescore import rescore
-from wsol_bench.runs.results import Results
+from wsol_bench.runs.results import StoredResults
 from wsol_bench.runs.schema import SELECTION, Tables
 
 
@@ -32,8 +32,8 @@ def runs(tmp_path_factory):
 
 READERS = {
     **{
-        f"Results.{name}": lambda folder, out, name=name: getattr(
-            Results(pd.DataFrame(), folder), name
+        f"StoredResults.{name}": lambda folder, out, name=name: getattr(
+            StoredResults(pd.DataFrame(), folder), name
         )
         for name in Tables._fields
     },
@@ -44,7 +44,7 @@ READERS = {
 }
 # Which tables a reader reads, and the protocol of the run.
 CASES = [
-    *((f"Results.{name}", "one_box", name) for name in Tables._fields),
+    *((f"StoredResults.{name}", "one_box", name) for name in Tables._fields),
     *(("analyze", "one_box", name) for name in ("images", "rows")),
     ("analyze", "sweep", "curves"),
     *(("rescore", "one_box", name) for name in (*Tables._fields, "classes")),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wsol_bench.cli.completion import names_to_check
 from wsol_bench.cli.shared_options import ExperimentFile, Overrides, pairs_of
 from wsol_bench.common.harmless import printable
 from wsol_bench.errors import ConfigError, did_you_mean
@@ -39,6 +40,7 @@ def check(
         typer.Argument(
             metavar="NAME",
             help="Names as an experiment has them: grad_cam, mean_iou, my_module:my_cam.",
+            autocompletion=names_to_check,
             show_default=False,
         ),
     ],

@@ -1,13 +1,16 @@
 """Commands that say what an experiment can contain: list, schema."""
 
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
+from wsol_bench.cli.completion import names_to_list
+from wsol_bench.cli.process import print_message
 from wsol_bench.common.harmless import printable
-from wsol_bench.errors import ConfigError
+from wsol_bench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from wsol_bench.common.catalog import Catalog, Description
@@ -16,17 +19,74 @@ __all__ = ["list_names", "schema"]
 
 Kind = Literal["methods", "metrics", "models", "datasets", "protocols"]
 
+# The width of the list, the column of its texts, and up to how many names have their options shown.
+_WIDTH, _COLUMN, _FEW = 80, 25, 3
+
+
+class _Entry(NamedTuple):
+    """A name that can be listed.
+
+    Attributes:
+        name: the name.
+        text: what it stands for, in one line or several.
+        options: a line for each of its options.
+    """
+
+    name: str
+    text: str = ""
+    options: Sequence[str] = ()
+
+    def holds(self, word: str) -> bool:
+        """Return whether a word stands in the name or the text, in any case."""
+        return word.casefold() in f"{self.name} {self.text}".casefold()
+
+    def lines(self, *, with_options: bool) -> Iterator[str]:
+        """The lines for people: the text beside the name, and below it the options."""
+        beside = " " * _COLUMN
+        wrapper = textwrap.TextWrapper(
+            _WIDTH - _COLUMN, break_long_words=False, break_on_hyphens=False
+        )
+        text = [line for part in self.text.split("\n") for line in wrapper.wrap(printable(part))]
+        name = printable(self.name)
+        fits = text and len(name) < _COLUMN
+        yield f"{name:{_COLUMN}}{text[0]}" if fits else name
+        yield from (f"{beside}{line}" for line in (text[1:] if fits else text))
+        if with_options:
+            yield from (f"{beside}- {printable(option.strip())}" for option in self.options)
+
 
 def list_names(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to list.", show_default=False)],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="WORD",
+            help="List only what has all of these words in its name, description or paper.",
+            autocompletion=names_to_list,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """List the names that an experiment can use.
 
-    Prints a line for each name, with the paper or a description, and a line for each of its
-    options. Names that installed packages offer are listed, too.
+    Prints for each name what it is, its paper, and its cost if that is more than the one pass that
+    all methods share. Names that installed packages offer are listed, too. If few are left, or one
+    of the words is a name, options are printed with their types and defaults.
     """
-    for line in _names(kind):
-        print(printable(line))
+    entries = list(_names(kind))
+    words = words or []
+    chosen = [entry for entry in entries if all(map(entry.holds, words))]
+    if not chosen:
+        known = did_you_mean(words[0], [entry.name for entry in entries])
+        raise ConfigError(f"no {kind} have {' and '.join(map(repr, words))}; {known}")
+    for entry in chosen:
+        is_asked = bool(words) and (len(chosen) <= _FEW or entry.name in words)
+        for line in entry.lines(with_options=is_asked):
+            print(line)
+    if hidden := len(entries) - len(chosen):
+        print_message(f"{hidden} of {len(entries)} {kind} are not listed; they lack the words.")
+    elif any(entry.options for entry in entries):
+        print_message(f"The options of one of them: wsol-bench list {kind} {chosen[0].name}")
 
 
 def schema() -> None:
@@ -39,55 +99,55 @@ def schema() -> None:
     print(json.dumps(ExperimentConfig.model_json_schema(), indent=2))
 
 
-def _names(kind: Kind) -> Iterator[str]:
-    """The lines of a list: every name with a description and its options."""
+def _names(kind: Kind) -> Iterator[_Entry]:
+    """Everything of a kind that can be listed."""
     from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
 
     if kind == "models":
         from wsol_bench.models.names import model_names
 
-        yield from (*model_names(), "timm/<name>", "<module>:<builder>")
+        yield from map(_Entry, (*model_names(), "timm/<name>", "<module>:<builder>"))
     elif kind == "protocols":
         from wsol_bench.protocols.load import load_protocol, protocol_names
 
         for protocol in map(load_protocol, protocol_names()):
-            yield f"{protocol.name:24} {protocol.hash}  {protocol.paper}"
+            yield _Entry(protocol.name, f"{protocol.hash}  {protocol.paper}")
     elif kind == "methods":
-        yield from _lines(METHODS)
-        yield from _lines(NETWORK_FREE)
-        yield ", ".join(f"{prefix}/<class>" for prefix in METHODS.families)
+        yield from _entries(METHODS)
+        yield from _entries(NETWORK_FREE)
+        for prefix in METHODS.families:
+            yield _Entry(f"{prefix}/<class>", f"A method of the package {prefix}.")
     else:
-        yield from _lines({"metrics": METRICS, "datasets": DATASETS}[kind])
+        yield from _entries({"metrics": METRICS, "datasets": DATASETS}[kind])
 
 
-def _lines(catalog: "Catalog") -> Iterator[str]:
-    """The lines of all names of a catalog; the modules of built-in names are not imported."""
+def _entries(catalog: "Catalog") -> Iterator[_Entry]:
+    """All names of a catalog; the modules of built-in names are not imported."""
     for name in catalog:
         description = catalog.describe(name)
         if description is not None:
-            yield f"{name:24} {_text(description)}"
-            yield from description.options
+            yield _Entry(name, _text(description), description.options)
             continue
         try:
-            lines = _plugin_lines(catalog, name)
+            yield _plugin_entry(catalog, name)
         except ConfigError as error:  # another distribution's module may not be importable
-            lines = [f"{name:24} {error}"]
-        yield from lines
+            yield _Entry(name, str(error))
 
 
 def _text(description: "Description") -> str:
-    """The description of a built-in name: its paper, or the first line of its docstring."""
-    words, paper = description.arguments, description.paper
+    """The description of a built-in name: the first line of its docstring, paper and cost."""
+    words, source = description.arguments, description.summary
     if "better" in words:  # a metric
-        source = f" ({paper})" if paper else ""
-        return f"{words['better']} is better, per {words['per']}: {description.summary}{source}"
-    if "gives" in words and not paper:  # a network-free method
-        return f"{words['gives']} without a network"
-    return paper or description.summary
+        source = f"{words['better']} is better, per {words['per']}: {source}"
+    elif "gives" in words:  # a network-free method
+        source = f"{source} Gives {words['gives']} without a network."
+    paper = f" {description.paper}" if description.paper else ""
+    cost = f"\nCost: {description.cost}" if description.cost else ""
+    return f"{source}{paper}{cost}"
 
 
-def _plugin_lines(catalog: "Catalog", name: str) -> list[str]:
-    """The lines of a name that another distribution offers; its module is imported for them."""
+def _plugin_entry(catalog: "Catalog", name: str) -> _Entry:
+    """A name that another distribution offers; its module is imported for its description."""
     from wsol_bench.common.catalog import METHODS, METRICS
     from wsol_bench.common.plugin_options import option_lines
 
@@ -95,20 +155,20 @@ def _plugin_lines(catalog: "Catalog", name: str) -> list[str]:
         from wsol_bench.methods.base import cam_methods
 
         method = cam_methods.get(name)
-        return [f"{name:24} {method.paper}", *option_lines(method.function)]
+        return _Entry(name, method.paper, option_lines(method.function))
     if catalog is METRICS:
         from wsol_bench.metrics.base import metrics
 
         metric = metrics.get(name)
         text = f"{metric.better} is better, per {metric.per}: {metric.summary}"
-        return [f"{name:24} {text}", *option_lines(metric.function)]
+        return _Entry(name, text, option_lines(metric.function))
     from wsol_bench.datasets import datasets
 
     if name in datasets:
         loader = datasets.get(name)
-        return [f"{name:24} {loader.summary}", *option_lines(loader.load)]
+        return _Entry(name, loader.summary, option_lines(loader.load))
     from wsol_bench.methods.network_free import network_free_methods
 
     network_free = network_free_methods.get(name)
     text = network_free.paper or network_free.gives
-    return [f"{name:24} {text}", *option_lines(network_free.opener)]
+    return _Entry(name, text, option_lines(network_free.opener))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from wsol_bench.runs.findings import RunFinding
-    from wsol_bench.runs.results import Results
+    from wsol_bench.runs.results import StoredResults
 
 __all__ = ["print_paragraph", "print_results", "print_summary", "print_table"]
 
@@ -31,7 +31,7 @@ _LONGEST_NAME = 32
 _NUMBER = re.compile(r"[-+\d.,/:\[\]()% *\u00b1<e]+")
 
 
-def print_results(results: "Results", as_json: bool) -> None:
+def print_results(results: "StoredResults", as_json: bool) -> None:
     """Print the summary of a run, with the metrics that its experiment names, and its findings."""
     named = results.folder.identity.named_metrics
     elsewhere = f"they are in {results.folder.path / 'tables/summary.csv'}"

@@ -9,6 +9,7 @@ import typer
 
 from wsol_bench import __version__
 from wsol_bench.cli.check import check, doctor
+from wsol_bench.cli.init import init
 from wsol_bench.cli.names import list_names, schema
 from wsol_bench.cli.page import report, view
 from wsol_bench.cli.process import endings
@@ -39,6 +40,7 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("demo", demo, ["wsol-bench demo", "wsol-bench demo --limit 50 --out runs/demo"]),
+    Command("init", init, ["wsol-bench init", "wsol-bench init my.yaml --data /data/imagenet"]),
     Command(
         "run",
         run,
@@ -109,7 +111,7 @@ COMMANDS = (
             "wsol-bench export runs/first --format devkit --devkit /data/ILSVRC/devkit",
         ],
     ),
-    Command("list", list_names, ["wsol-bench list methods", "wsol-bench list protocols"]),
+    Command("list", list_names, ["wsol-bench list methods gradient", "wsol-bench list protocols"]),
     Command("schema", schema, ["wsol-bench schema > experiment.schema.json"]),
     Command("doctor", doctor, ["wsol-bench doctor my.yaml"]),
     Command(
@@ -159,7 +161,6 @@ def _with_verbosity(function: Callable[..., None]) -> Callable[..., None]:
 app = typer.Typer(
     name="wsol-bench",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

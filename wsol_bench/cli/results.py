@@ -10,7 +10,7 @@ import typer
 from wsol_bench.cli.output import print_paragraph, print_table
 from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import AsJson, RunFolderPath, utf8_path
-from wsol_bench.common.harmless import printable
+from wsol_bench.common.harmless import printable_lines
 from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import PredictionFormat
 
@@ -217,7 +217,8 @@ def export(
     """Write the boxes of a run as files that official tools read.
 
     Reads the rows of a finished run. Writes a prediction file for each model, method and layer, in
-    the format of the ILSVRC devkit or of Kaggle, and prints the path of each.
+    the format of the ILSVRC devkit or of Kaggle. Prints the path of each, and the command that
+    scores it, which gives the run's own errors.
     """
     from wsol_bench.report.export import export_run
     from wsol_bench.runs.stored_run import StoredRun
@@ -225,5 +226,5 @@ def export(
     folder = StoredRun(run_folder)
     target = out or folder.path / "predictions"
     tight_run = None if tight is None else StoredRun(tight)
-    for line in export_run(folder, target, format=file_format, devkit=devkit, tight=tight_run):
-        print(printable(line))
+    for text in export_run(folder, target, format=file_format, devkit=devkit, tight=tight_run):
+        print(printable_lines(text))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from wsol_bench.cli.completion import protocol_names
 from wsol_bench.cli.output import print_results
 from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import (
@@ -30,7 +31,7 @@ from wsol_bench.errors import ConfigError
 if TYPE_CHECKING:
     from wsol_bench.runs.engines.base import Engine
     from wsol_bench.runs.experiment_config import ExperimentConfig
-    from wsol_bench.runs.results import Results
+    from wsol_bench.runs.results import StoredResults
 
 __all__ = ["demo", "merge", "rescore", "run"]
 
@@ -141,7 +142,9 @@ def rescore(
     protocol: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Name or file of the protocol. By default the run's own protocol."
+            metavar="NAME",
+            help="Name or file of the protocol. By default the run's own protocol.",
+            autocompletion=protocol_names,
         ),
     ] = None,
     overrides: ProtocolOverrides = None,
@@ -219,7 +222,7 @@ def _carry_out(
     engine: "Engine | None" = None,
     shard: str | None = None,
     force: bool = False,
-) -> "Results":
+) -> "StoredResults":
     """Run an experiment in ``out``, or in a folder below results/."""
     from wsol_bench.runs.run import run as run_experiment
     from wsol_bench.runs.run import run_below

@@ -3,12 +3,14 @@
 A command has a parameter for each of its options, which may be more than eight.
 """
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from wsol_bench.cli.completion import protocol_names
 from wsol_bench.cli.output import print_results, print_summary
 from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import (
@@ -60,12 +62,19 @@ def score(
             f"prediction file {file} does not exist; expected the path of a file in devkit or "
             "Kaggle format"
         )
-    from wsol_bench.methods.imported.prediction_files import read_predictions, score_predictions
+    from wsol_bench.methods.imported.prediction_files import (
+        OtherImagesError,
+        read_predictions,
+        score_predictions,
+    )
     from wsol_bench.runs.experiment_config import load_dataset
     from wsol_bench.runs.findings import dataset_findings
 
     truth = load_dataset(_dataset_content(dataset, root), pairs_of(options))
-    predictions = read_predictions(file, truth, format=file_format)
+    try:
+        predictions = read_predictions(file, truth, format=file_format)
+    except OtherImagesError as error:
+        raise PredictionError(f"{error}\n{_with_subset(file, dataset, root, options)}") from error
     findings = dataset_findings(truth.name, Counter(finding.kind for finding in truth.findings))
     summary = score_predictions(predictions, truth, name=file.name)
     print_summary(summary, as_json, findings=findings)
@@ -84,7 +93,10 @@ def score_maps(
     root: DatasetRoot = None,
     options: DatasetOptions = None,
     protocol: Annotated[
-        str, typer.Option(metavar="NAME", help="Name or file of the protocol.")
+        str,
+        typer.Option(
+            metavar="NAME", help="Name or file of the protocol.", autocompletion=protocol_names
+        ),
     ] = "gradcam-2017",
     overrides: ProtocolOverrides = None,
     out: Annotated[
@@ -126,3 +138,23 @@ def score_maps(
 def _dataset_content(name: str, root: Path | None) -> dict[str, Any]:
     """A data set as an experiment names it."""
     return {"name": name} if root is None else {"name": name, "root": str(root)}
+
+
+def _with_subset(file: Path, dataset: str, root: Path | None, options: list[str] | None) -> str:
+    """How to score a devkit file of some of the images: the complete command."""
+    from wsol_bench.methods.imported.written_predictions import image_list_of
+    from wsol_bench.report.export import score_command
+
+    listing = image_list_of(file)
+    known = listing.is_file()
+    words = [f"--option {shlex.quote(option)}" for option in options or []]
+    subset = {"subset": str(listing) if known else "ids.txt"}
+    command = score_command(file, dataset, root, subset)
+    command = " ".join(
+        [command, *(word for word in words if not word.startswith("--option subset"))]
+    )
+    if known:
+        return f"The list of its images lies beside it. To score it:\n  {command}"
+    return (
+        f"Write the ids of its images into ids.txt, in the order of the lines. Then:\n  {command}"
+    )

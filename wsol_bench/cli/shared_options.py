@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from wsol_bench.cli.completion import dataset_names, experiment_keys
 from wsol_bench.errors import ConfigError, shown
 
 __all__ = [
@@ -78,6 +79,7 @@ Overrides = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Change a key of the experiment, such as models.0.name=vgg16. May be repeated.",
+        autocompletion=experiment_keys,
     ),
 ]
 ProtocolOverrides = Annotated[
@@ -112,7 +114,10 @@ Verbose = Annotated[
 ]
 
 DatasetName = Annotated[
-    str, typer.Option("--dataset", metavar="NAME", help="Name of the data set.")
+    str,
+    typer.Option(
+        "--dataset", metavar="NAME", help="Name of the data set.", autocompletion=dataset_names
+    ),
 ]
 DatasetRoot = Annotated[
     Path | None, typer.Option("--root", metavar="FOLDER", help="Root folder of the data set.")

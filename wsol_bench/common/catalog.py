@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -25,12 +26,14 @@ class Description(NamedTuple):
         paper: paper that defines the plug-in; "" if its decorator names no paper.
         arguments: constants that the decorator is called with, by parameter.
         options: one line an option: name, type, default.
+        cost: what the docstring says behind "Cost:"; "" if it says nothing.
     """
 
     summary: str
     paper: str
     arguments: Mapping[str, Any]
     options: list[str]
+    cost: str = ""
 
 
 class _BuiltIn(NamedTuple):
@@ -128,9 +131,11 @@ class Catalog:
             for keyword in built_in.decorator.keywords
             if keyword.arg and isinstance(keyword.value, ast.Constant)
         }
-        summary = (ast.get_docstring(built_in.function) or "").strip().partition("\n")[0]
-        paper = str(arguments.get("paper", ""))
-        return Description(summary, paper, arguments, _options_of(built_in.function))
+        docstring = (ast.get_docstring(built_in.function) or "").strip()
+        summary, paper = docstring.partition("\n")[0], str(arguments.get("paper", ""))
+        cost = re.search(r"^Cost: (.*?)(?:\n\n|\Z)", docstring, re.DOTALL | re.MULTILINE)
+        words = " ".join(cost[1].replace("``", "").split()) if cost else ""
+        return Description(summary, paper, arguments, _options_of(built_in.function), words)
 
     def entry_points(self) -> dict[str, EntryPoint]:
         """The entry points of installed distributions, by ``distribution/name``."""

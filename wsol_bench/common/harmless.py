@@ -23,10 +23,13 @@ __all__ = [
     "markdown_text",
     "printable",
     "printable_lines",
+    "yaml_text",
 ]
 
 # What Markdown or HTML may take for markup, anywhere in a line; "_" is none within a word.
 _MARKUP = re.compile(r"[\\`*|<>&\[\]~$#]|(?<!\w)_|_(?!\w)")
+# What YAML takes for text as it stands, in a list, too, if it is no word such as "yes".
+_PLAIN_IN_YAML = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
 # What HTML may take for markup, and two line ends that some readers do not expect in a JSON string.
 _NOT_IN_HTML = "<>&\u2028\u2029"
 # How LaTeX shows a character that it takes for a command, or that its first fonts lack. Where a
@@ -120,3 +123,13 @@ def csv_text(table: "pd.DataFrame") -> str:
     if any("\r" in str(cell) for column in texts for cell in texts[column]):
         return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     return table.to_csv(index=False, lineterminator="\n")
+
+
+def yaml_text(text: str) -> str:
+    """The text as a value of YAML on one line, in quotes unless it reads back as it is."""
+    import yaml
+
+    if _PLAIN_IN_YAML.fullmatch(text) and yaml.safe_load(text) == text:
+        return text
+    quoted = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
+    return str(quoted).rstrip("\n")

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Shaped
 from wsol_bench.common.catalog import DATASETS
 from wsol_bench.common.registry import Registry
 from wsol_bench.datasets.findings import Finding
+from wsol_bench.datasets.recognition import Recognize
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import Boxes
 
@@ -236,10 +237,17 @@ Loader = Callable[..., Dataset]
 
 @dataclass(frozen=True)
 class DatasetLoader:
-    """A registered loader: a function of keyword-only options that returns a Dataset."""
+    """A registered loader: a function of keyword-only options that returns a Dataset.
+
+    Attributes:
+        load: the function.
+        summary: the first line of its docstring.
+        recognize: tells what it would read in a folder; None if it needs no folder, or cannot tell.
+    """
 
     load: Loader
     summary: str
+    recognize: Recognize | None = None
 
     def __call__(self, **options: Any) -> Dataset:
         return self.load(**options)
@@ -248,11 +256,17 @@ class DatasetLoader:
 datasets: Registry[DatasetLoader] = Registry(DatasetLoader, DATASETS)
 
 
-def dataset(name: str) -> Callable[[Loader], DatasetLoader]:
-    """Register a loader under ``name``; its keyword-only parameters are its options."""
+def dataset(name: str, *, recognize: Recognize | None = None) -> Callable[[Loader], DatasetLoader]:
+    """Register a loader under ``name``; its keyword-only parameters are its options.
+
+    Args:
+        name: the name.
+        recognize: function that tells what the loader would read in a folder (an absolute path),
+            for ``wsol-bench init``; it may raise OSError or DatasetError.
+    """
 
     def register(load: Loader) -> DatasetLoader:
         summary = (load.__doc__ or "").strip().partition("\n")[0]
-        return datasets.register(name, DatasetLoader(load, summary), load)
+        return datasets.register(name, DatasetLoader(load, summary, recognize), load)
 
     return register

@@ -12,6 +12,7 @@ from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_im
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Kind, findings_of
 from wsol_bench.datasets.formats.lists import read_columns
+from wsol_bench.datasets.recognition import Recognition, n_lines
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.datasets.wsol_metadata import wsol_metadata
 from wsol_bench.errors import DatasetError
@@ -20,7 +21,22 @@ from wsol_bench.geometry import HALF_OPEN
 __all__ = ["cub"]
 
 
-@dataset("cub")
+_LISTS = ("images", "classes", "image_class_labels", "train_test_split", "bounding_boxes")
+
+
+def _recognize(root: Path) -> Recognition:
+    """See ``Recognition``: the five lists, and the images."""
+    base = _base(root)
+    needs = {f"{name}.txt": (base / f"{name}.txt").is_file() for name in _LISTS}
+    needs["images"] = (base / "images").is_dir()
+    seen = []
+    if all(needs.values()):
+        images, classes = (n_lines(base / f"{name}.txt") for name in ("images", "classes"))
+        seen = [f"{images} images of all splits, one box each", f"{classes} classes in classes.txt"]
+    return Recognition(needs, {"root": str(root), "split": "test"}, tuple(seen))
+
+
+@dataset("cub", recognize=_recognize)
 def cub(
     *,
     root: Path,
@@ -53,9 +69,7 @@ def cub(
     Raises:
         DatasetError: a file is missing or malformed, or every image is left out.
     """
-    root = existing(root, "root")
-    if (root / "CUB_200_2011").is_dir():
-        root = root / "CUB_200_2011"
+    root = _base(existing(root, "root"))
     images = existing(root / "images", "root") if images is None else existing(images, "images")
     names = _read(root / "classes.txt", "class", "name")["name"]
     classes = class_table({name: _words(name) for name in names})
@@ -67,6 +81,12 @@ def cub(
     if metadata is not None:
         return _read_v2(metadata, images, names, classes, cache=cache)
     return _read_split(root, split, images, names, classes, TableCache(enabled=cache))
+
+
+def _base(root: Path) -> Path:
+    """The folder with images.txt: the root, or the archive's folder in it."""
+    inner = root / "CUB_200_2011"
+    return inner if inner.is_dir() else root
 
 
 def _read_split(

@@ -14,7 +14,7 @@ from wsol_bench.common.files import require_regular
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import DatasetError
 
-__all__ = ["has_content", "look_up", "scan", "stamp", "with_progress"]
+__all__ = ["has_content", "look_up", "scan", "stamp", "stems", "with_progress"]
 
 # Fewer files than this take less than half a second: no progress is shown.
 MANY = 2000
@@ -92,6 +92,15 @@ def scan(
             f"{first!r} and {other!r} share one; rename one of the files"
         )
     return table
+
+
+def stems(folder: Path, suffixes: Collection[str], *, nested: bool = True) -> Iterator[str]:
+    """The stems of the files of ``scan``, as they come.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    return (row[0] for row in _files(folder, suffixes, nested, ()))
 
 
 def _files(

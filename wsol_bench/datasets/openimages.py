@@ -4,7 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from wsol_bench.datasets.base import Dataset, dataset
-from wsol_bench.datasets.wsol_metadata import wsol_metadata
+from wsol_bench.datasets.recognition import Recognition, n_lines
+from wsol_bench.datasets.wsol_metadata import lists_masks, wsol_metadata
 from wsol_bench.errors import DatasetError
 
 __all__ = ["openimages"]
@@ -14,7 +15,24 @@ _METADATA = ("metadata/OpenImages/{}", "OpenImages/metadata/{}", "metadata/{}")
 _IMAGES = ("dataset/OpenImages", "OpenImages", ".")
 
 
-@dataset("openimages")
+def _recognize(root: Path) -> Recognition:
+    """See ``Recognition``: metadata and images of a split, in one of the usual places."""
+    for split in ("test", "val", "train"):
+        metadata = [root / place.format(split) / "image_ids.txt" for place in _METADATA]
+        lists = [path for path in metadata if path.is_file()]
+        needs = {
+            "metadata/OpenImages/<split>/image_ids.txt": bool(lists),
+            "dataset/OpenImages/<split>": any((root / place / split).is_dir() for place in _IMAGES),
+        }
+        if all(needs.values()):
+            seen = (f"{n_lines(lists[0])} images in {lists[0].relative_to(root)}",)
+            masks = lists_masks(lists[0].with_name("localization.txt"))
+            options = {"root": str(root), "split": split}
+            return Recognition(needs, options, seen, masks=masks)
+    return Recognition(needs, {})
+
+
+@dataset("openimages", recognize=_recognize)
 def openimages(
     *,
     root: Path,

@@ -1,18 +1,21 @@
 """A user's data set in a CSV or Parquet file with one row a box."""
 
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from wsol_bench.common.files import existing
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
-from wsol_bench.datasets.box_frames import MOST_SHARE
-from wsol_bench.datasets.formats.csv import read_csv_table
+from wsol_bench.datasets.box_frames import MOST_SHARE, all_are_shares
+from wsol_bench.datasets.formats.csv import CsvRows, read_csv_table
 from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.text import LARGEST
+from wsol_bench.datasets.recognition import Recognition, n_lines
 from wsol_bench.datasets.synsets import read_class_table
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
@@ -34,7 +37,64 @@ _ROUNDING = 1e-6
 _SIZE = ["width", "height"]
 
 
-@dataset("table")
+# The kinds of files that are taken for a table, how many of a folder's files are looked at, and
+# how many rows of each.
+_SUFFIXES, _MOST_FILES, _HEAD = (".csv", ".parquet"), 50, 200
+
+
+def _recognize(root: Path) -> Recognition:
+    """See ``Recognition``: a file with the columns of boxes, or a folder that holds one."""
+    files = [root] if root.is_file() else sorted(root.iterdir())
+    tables = [path for path in files if path.suffix.lower() in _SUFFIXES and path.is_file()]
+    heads = {path: _head(path) for path in tables[:_MOST_FILES]}
+    path, head = max(heads.items(), key=lambda item: _n_needed(item[1]), default=(root, None))
+    columns = set() if head is None else set(head)
+    is_xywh = columns >= {"x", "y", "w", "h"}
+    needs = {
+        "a .csv or .parquet file with the columns image, label": columns >= {"image", "label"},
+        "its columns x0, y0, x1, y1 (or x, y, w, h)": is_xywh or columns >= set(CORNERS),
+    }
+    if head is None or not all(needs.values()):
+        return Recognition(needs, {})
+    seen, unsure = [f"the columns {', '.join(map(str, head))} in {path.name}"], {}
+    if path.suffix.lower() == ".csv":
+        seen += [f"{n_lines(path, header=1)} boxes in {path.name}"]
+    options = {"path": str(path), "convention": "xywh"}
+    if not is_xywh:
+        corners = head[CORNERS].apply(pd.to_numeric, errors="coerce").dropna().to_numpy(np.float64)
+        options["convention"] = "normalized" if all_are_shares(corners) else "half_open"
+        unsure["convention"] = "inclusive  # or one_based_inclusive: no file tells, so look it up"
+    image = str(head["image"].iloc[0]) if len(head) else ""
+    places = [path.parent, path.parent / "images"] if image and stays_below(image) else []
+    folder = next((place for place in places if (place / image).is_file()), None)
+    if folder is None:
+        unsure["images"] = f"/path/to/images  # the folder that holds {image}, which was not found"
+    else:
+        options["images"] = str(folder)
+    return Recognition(needs, options, tuple(seen), unsure, images=folder is not None)
+
+
+def _n_needed(head: pd.DataFrame) -> int:
+    """How many of a table's columns are those of boxes."""
+    return len({"image", "label", *CORNERS, "x", "y", "w", "h"} & set(head))
+
+
+def _head(path: Path) -> pd.DataFrame:
+    """The first rows of a file that may be a table, with names in lower case; empty for another."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            batch = next(pq.ParquetFile(path).iter_batches(batch_size=_HEAD))
+            head = batch.to_pandas()
+        else:
+            names, *rows = islice(filter(None, CsvRows(path)), _HEAD)
+            head = pd.DataFrame([row for row in rows if len(row) == len(names)], columns=names)
+    except Exception:  # a damaged file can make the readers raise any error
+        return pd.DataFrame()
+    head.columns = pd.Index([str(name).strip().lower() for name in head.columns])
+    return head.loc[:, ~head.columns.duplicated()]
+
+
+@dataset("table", recognize=_recognize)
 def table(
     *,
     path: Path,

@@ -14,6 +14,7 @@ from wsol_bench.datasets.folders import scan
 from wsol_bench.datasets.formats.file_names import image_id_of
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.formats.text import malformed
+from wsol_bench.datasets.recognition import Recognition, n_files, n_lines
 from wsol_bench.datasets.synsets import WNID
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.geometry import INCLUSIVE
@@ -24,7 +25,25 @@ __all__ = ["tiny_imagenet"]
 SIDE = 64
 
 
-@dataset("tiny_imagenet")
+def _recognize(root: Path) -> Recognition:
+    """See ``Recognition``: the archive as it unpacks."""
+    listing = root / "val" / "val_annotations.txt"
+    split = "val" if listing.is_file() or not (root / "train").is_dir() else "train"
+    needs = {
+        "wnids.txt": (root / "wnids.txt").is_file(),
+        "val/val_annotations.txt, or train": split == "train" or listing.is_file(),
+    }
+    seen = []
+    if all(needs.values()):
+        seen = [f"{n_lines(root / 'wnids.txt')} classes in wnids.txt"]
+        if split == "val":
+            images = n_files(root / "val" / "images", IMAGE_SUFFIXES)
+            seen += [f"{images} images in val/images, {n_lines(listing)} boxes"]
+    options = {"root": str(root), "split": split}
+    return Recognition(needs, options, tuple(seen), wnids=True)
+
+
+@dataset("tiny_imagenet", recognize=_recognize)
 def tiny_imagenet(
     *, root: Path, split: Literal["train", "val"] = "val", cache: bool = True
 ) -> Dataset:

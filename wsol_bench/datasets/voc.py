@@ -13,7 +13,8 @@ from wsol_bench.datasets.findings import Finding, Kind, missing_images
 from wsol_bench.datasets.folders import scan
 from wsol_bench.datasets.formats.lists import ImageList, read_image_list
 from wsol_bench.datasets.formats.text import malformed
-from wsol_bench.datasets.formats.xml import read_xml_folder, xml_findings
+from wsol_bench.datasets.formats.xml import XML_SUFFIXES, read_xml_folder, xml_findings
+from wsol_bench.datasets.recognition import Recognition, n_files, n_lines
 from wsol_bench.datasets.synsets import read_class_table
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
@@ -22,7 +23,30 @@ from wsol_bench.geometry import ONE_BASED_INCLUSIVE
 __all__ = ["voc"]
 
 
-@dataset("voc")
+# The splits that are looked for; a folder may have others.
+_SPLITS = ("val", "test", "trainval", "train")
+
+
+def _recognize(root: Path) -> Recognition:
+    """See ``Recognition``: the three folders, and a list of a split."""
+    lists = root / "ImageSets" / "Main"
+    splits = sorted(path.stem for path in lists.glob("*.txt")) if lists.is_dir() else []
+    split = next((name for name in (*_SPLITS, *splits) if name in splits), "")
+    needs = {name: (root / name).is_dir() for name in ("JPEGImages", "Annotations")}
+    needs["ImageSets/Main/<split>.txt"] = bool(split)
+    seen = []
+    if all(needs.values()):
+        images = n_files(root / "JPEGImages", IMAGE_SUFFIXES, nested=False)
+        files = n_files(root / "Annotations", XML_SUFFIXES, nested=False)
+        listed = n_lines(lists / f"{split}.txt")
+        seen = [
+            f"{listed} images in the list ImageSets/Main/{split}.txt",
+            f"{images} images in JPEGImages, {files} XML files of boxes in Annotations",
+        ]
+    return Recognition(needs, {"root": str(root), "split": split}, tuple(seen))
+
+
+@dataset("voc", recognize=_recognize)
 def voc(
     *,
     root: Path,

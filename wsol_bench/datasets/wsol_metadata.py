@@ -21,19 +21,70 @@ from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.formats.text import LARGEST, malformed
 from wsol_bench.datasets.mask_frames import upright_masks
+from wsol_bench.datasets.recognition import Recognition, first_line, n_lines
 from wsol_bench.datasets.synsets import numbered_order, read_class_table
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import INCLUSIVE
 
-__all__ = ["wsol_metadata"]
+__all__ = ["lists_masks", "wsol_metadata"]
 
 # No data set has more classes: a greater number means a damaged file, for which no memory is
 # reserved.
 _LAST_CLASS = 99_999
 
 
-@dataset("wsol_metadata")
+# Where the metadata of a split may lie below a folder; the split that comes first is taken.
+_PLACES = ("", "{split}", "*/{split}", "metadata/*/{split}")
+_SPLITS = ("test", "val", "train")
+
+
+def _recognize(root: Path) -> Recognition:
+    """See ``Recognition``: the lists of a split, in the folder or below it."""
+    places = [place.format(split=split) for place in _PLACES for split in _SPLITS]
+    folders = [folder for place in places for folder in _folders_at(root, place)]
+    found = [folder for folder in folders if (folder / "image_ids.txt").is_file()]
+    metadata = found[0] if found else root
+    needs = {name: (metadata / name).is_file() for name in ("image_ids.txt", "class_labels.txt")}
+    if not all(needs.values()):
+        return Recognition(needs, {})
+    example = first_line(metadata / "image_ids.txt")
+    images = _images_beside(metadata, example)
+    ground_truth = metadata / "localization.txt"
+    masks = lists_masks(ground_truth)
+    seen = [f"{n_lines(metadata / 'image_ids.txt')} images in {metadata.name}/image_ids.txt"]
+    if ground_truth.is_file():
+        kind = "masks" if masks else "boxes"
+        seen += [f"{n_lines(ground_truth)} {kind} in {metadata.name}/localization.txt"]
+    others = sorted({folder.name for folder in found if folder.parent == metadata.parent})
+    if len(others) > 1:
+        seen += [f"splits beside each other: {', '.join(others)}"]
+    options = {"metadata": str(metadata)} | ({"images": str(images)} if images else {})
+    unsure = {"classes": "LOC_synset_mapping.txt  # the classes by name, for ILSVRC"}
+    if images is None:
+        unsure["images"] = (
+            f"/path/to/images  # the folder that holds {example}, which was not found"
+        )
+    return Recognition(needs, options, tuple(seen), unsure, images is not None, masks)
+
+
+def _folders_at(root: Path, place: str) -> list[Path]:
+    return sorted(root.glob(place)) if place else [root]
+
+
+def _images_beside(metadata: Path, image: str) -> Path | None:
+    """The folder that an image's id is relative to, in the usual places; None if not found."""
+    if not image or not stays_below(image):
+        return None
+    name = metadata.parent.name
+    for folder in (metadata, *list(metadata.parents)[:4]):
+        for place in ("", "images", f"dataset/{name}", f"{name}", "dataset"):
+            if (folder / place / image).is_file():
+                return folder / place
+    return None
+
+
+@dataset("wsol_metadata", recognize=_recognize)
 def wsol_metadata(
     *,
     metadata: Path,
@@ -72,7 +123,7 @@ def wsol_metadata(
     findings += _of_other_folders(frame, known_classes)
     boxes = pd.DataFrame({"file": pd.Series(dtype="str"), **dict.fromkeys(CORNERS, np.empty(0))})
     masks_of: dict[str, MaskFiles] | None = None
-    if _lists_masks(localization):
+    if lists_masks(localization):
         masks_of = _read_masks(localization, masks, image_folder)
         frame["keep"], maskless = _has_masks(frame, masks_of, tables)
         findings += maskless
@@ -219,7 +270,7 @@ def _list_images(metadata: Path, labels: pd.DataFrame, classes: pd.DataFrame) ->
     return listed.astype({"label": "str"})
 
 
-def _lists_masks(path: Path) -> bool:
+def lists_masks(path: Path) -> bool:
     """Return whether a localization.txt lists masks: three columns in its first line, not five."""
     return has_content(path) and len(next((row for row in CsvRows(path) if any(row)), [])) == 3
 

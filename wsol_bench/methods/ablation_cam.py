@@ -24,6 +24,8 @@ def ablation_cam(record: Record) -> Float[Tensor, "batch k h w"]:
     all weights, so that the map would show what speaks against the class; here the weights are
     divided by the absolute value of the score, or by one if the score is zero. pytorch-grad-cam
     divides by the signed score.
+
+    Cost: one pass of the part behind the layer for each channel.
     """
     activations = record.activations
     n_images, n_channels = activations.shape[:2]

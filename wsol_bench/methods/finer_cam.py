@@ -31,6 +31,8 @@ def finer_cam(
     gradient also passes through these probabilities. (Their code adds 1e-9 to the sum of the
     similar classes' probabilities over all classes, which counts if that is as small.)
 
+    Cost: one pass of the part behind the layer.
+
     Args:
         record: a record of one layer.
         alpha: strength of the comparison (the paper's gamma); with 0 it is Grad-CAM. The authors'

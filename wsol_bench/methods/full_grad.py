@@ -38,6 +38,8 @@ def full_grad(record: Record) -> MeasuredMaps:
     piecewise linear. Where they do not (ReLU6, GELU, a sigmoid, a normalization of each image), the
     map leaves out what makes the ``completeness_gap``.
 
+    Cost: two forward passes, and two backward passes for each class.
+
     Raises:
         NotApplicableError: a batch normalization of the network's own does more than to normalize,
             or a convolution sees windows of an image.

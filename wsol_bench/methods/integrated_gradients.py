@@ -34,6 +34,8 @@ def integrated_gradients(
     ``attributions``). The attributions of all pixels add up to the score, so a pixel's channels are
     added with their signs; the map is the absolute value of the sum, as for input_x_gradient.
 
+    Cost: a forward pass for each step, and a backward pass for each class and step.
+
     Args:
         record: a record of any layer.
         steps: number of steps of the integral; the paper finds 20 to 300 enough.

@@ -27,6 +27,8 @@ def is_cam(record: Record, *, steps: PositiveInt = 10) -> Float[Tensor, "batch k
 
     torchcam's inner sum has one more term, ``j = i``.
 
+    Cost: one forward pass for each channel and step.
+
     Args:
         record: a record of one layer.
         steps: N; with 1 all channels have the same weight.

@@ -25,6 +25,8 @@ def occlusion(
 
     The paper gives neither a window's size nor a stride, and shows p^c at the windows' centers.
 
+    Cost: one forward pass for each position of the window.
+
     Args:
         record: a record of any layer.
         window: side of the window in pixels of the input; at most the input's side.

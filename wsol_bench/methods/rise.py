@@ -33,6 +33,8 @@ def rise(
 
     Beyond its border, a grid repeats its outermost cells; the authors' code mirrors the grid there.
 
+    Cost: one forward pass for each mask.
+
     Args:
         record: a record of any layer.
         masks: N; the paper takes 4000 for VGG-16 and 8000 for ResNet-50.

@@ -31,6 +31,8 @@ def score_cam(record: Record) -> Float[Tensor, "batch k h w"]:
     what they hide has the mean color. A channel without contrast hides everything.
 
     The authors' code is another method, score_cam_authors.
+
+    Cost: one forward pass for each channel.
     """
     return score_weighted(record, masked_scores(record, "Score-CAM: masked images"))
 

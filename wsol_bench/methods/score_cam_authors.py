@@ -30,6 +30,8 @@ def score_cam_authors(record: Record) -> Float[Tensor, "batch k h w"]:
     The authors' code adds up the channels after it has resized them to the input. As resizing is
     linear, the map resized is theirs, unless activations are negative: their ReLU follows the
     resizing.
+
+    Cost: one forward pass for each channel.
     """
     probabilities = masked_scores(
         record, "Score-CAM: masked images", score=partial(torch.softmax, dim=1)

@@ -39,6 +39,8 @@ def shapley_cam(
     author and of pytorch-grad-cam, and the mean is taken over the patches. Layers without such
     tokens have the same map either way.
 
+    Cost: one pass of the part behind the layer.
+
     Args:
         record: a record of one layer.
         tokens: ``patches``; or ``all``, which costs a whole forward pass.

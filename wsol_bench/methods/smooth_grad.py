@@ -25,6 +25,8 @@ def smooth_grad(
     and M the gradient of the class score (before softmax) there, with its sign, as in the authors'
     code. The map is ``max_rgb |M_n|``, as for backprop; without noise it is the map of backprop.
 
+    Cost: a forward pass for each sample, and a backward pass for each class and sample.
+
     Args:
         record: a record of any layer.
         samples: n, the number of noisy images; the authors' code takes 25, the paper 50.

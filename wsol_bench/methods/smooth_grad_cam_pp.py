@@ -26,6 +26,8 @@ def smooth_grad_cam_pp(
     score of class c before softmax. The paper prints ``D_1`` as the numerator of alpha; with
     ``D_2`` the method without noise is Grad-CAM++.
 
+    Cost: a forward pass for each sample, and a backward pass for each class and sample.
+
     Args:
         record: a record of one layer.
         samples: number of noisy images.

@@ -37,6 +37,8 @@ def ss_cam(
     ``2 / (max - min)`` as the standard deviation, and weights by probabilities, like their
     Score-CAM.
 
+    Cost: one forward pass for each channel and sample.
+
     Args:
         record: a record of one layer.
         samples: N, as in the authors' code.

@@ -6,20 +6,11 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.report.comparisons import RUN_NAMES
+from wsol_bench.report.numbers import SHOWN_NUMBERS, main_number, title_of
 from wsol_bench.report.tables import percent
-from wsol_bench.runs.schema import GROUP
 
-__all__ = ["MAIN_NUMBERS", "SHOWN_NUMBERS", "in_full", "in_short"]
+__all__ = ["in_full", "in_short"]
 
-# The numbers that a screen always shows.
-SHOWN_NUMBERS = (
-    *("top1_loc_error", "top5_loc_error", "gt_known_loc_error", "mean_iou"),
-    *("max_box_acc", "max_top1_loc", "max_top5_loc", "max_box_acc_v2"),
-    *("selected_box_acc", "selected_top1_loc", "selected_top5_loc", "selected_box_acc_v2"),
-    *("px_ap", "p_iou"),
-)
-# Methods are sorted and ranked by the first of these that their protocol defines.
-MAIN_NUMBERS = ("top1_loc_error", "gt_known_loc_error", "max_box_acc_v2", "max_box_acc", "px_ap")
 _LEVEL = 0.05
 _QUESTIONS = {
     "gt_known": "the label's box (GT-known)",
@@ -43,16 +34,15 @@ def in_short(
         named: numbers that are shown in addition to those of ``SHOWN_NUMBERS``.
     """
     intervals, comparisons = tables["intervals"], tables["comparisons"]
-    keys = [key for key in ("run", *GROUP) if key in intervals]
-    mains = intervals.groupby(keys, sort=False)["number"].agg(_main_of)
-    lines = intervals.merge(mains.rename("main"), left_on=keys, right_index=True)
-    for main, of_main in lines.groupby("main", sort=False):
-        shown = [str(main), *(n for n in _shown(named) if n != main)]
-        ranked = pd.concat(
-            _ranked(model_lines, comparisons, shown)
-            for _, model_lines in of_main.groupby(keys[: keys.index("method")], sort=False)
-        )
-        yield _title_of(str(main), comparisons), _without_empty(ranked)
+    groups = [key for key in ("run", "model") if key in intervals]
+    ranked: dict[str, list[pd.DataFrame]] = {}
+    for _, lines in intervals.groupby(groups, sort=False):
+        main = main_number(set(lines["number"]))
+        shown = [main, *(name for name in _shown(named) if name != main)]
+        if main:
+            ranked.setdefault(main, []).append(_ranked(lines, comparisons, shown))
+    for main, tables_of_models in ranked.items():
+        yield _title(main, comparisons), _without_empty(pd.concat(tables_of_models))
 
 
 def in_full(
@@ -102,18 +92,14 @@ def _shown(named: Sequence[str]) -> list[str]:
     return [*SHOWN_NUMBERS, *(name for name in dict.fromkeys(named) if name not in SHOWN_NUMBERS)]
 
 
-def _main_of(numbers: "pd.Series[str]") -> str:
-    """The number that a method is ranked by, of those that it has."""
-    names = list(numbers)
-    return next((name for name in (*MAIN_NUMBERS, *SHOWN_NUMBERS) if name in names), names[0])
-
-
-def _title_of(main: str, comparisons: pd.DataFrame) -> str:
+def _title(main: str, comparisons: pd.DataFrame) -> str:
     """The explanation of the columns of the short form."""
-    title = f"{main} in %, with its 95% interval over images; best first (*: the best)."
+    title = f"{title_of(main)} in %, with its 95% interval over images; best first (*: the best)."
     if not len(comparisons):
         return title
-    against = ", ".join(dict.fromkeys(comparisons["against"]))
+    pairs = zip(comparisons["against"], comparisons["model"], strict=True)
+    methods = dict.fromkeys(text.rpartition(f"{model} ")[2] for text, model in pairs)
+    against = next(iter(methods)) if len(methods) == 1 else "the first method of the model"
     return (
         f"{title} better by: against {against}, in percentage points on the same images; + is "
         f"better, and a p of {_LEVEL:g} or more (Holm's correction within a model) is no difference"
@@ -129,8 +115,8 @@ def _ranked(lines: pd.DataFrame, comparisons: pd.DataFrame, shown: Sequence[str]
     table = table.sort_values("value", ascending=sign < 0, kind="stable")
     best = table["value"] == table["value"].iloc[0] if table["value"].nunique() > 1 else False
     text = table[keys].copy()
-    text[main] = [percent(value) for value in table["value"]]
-    text[main] += np.where(best, "*", " ")
+    values = np.array([percent(value) for value in table["value"]], object)
+    text[title_of(main)] = values + np.where(best, "*", " ")
     text["95% interval"] = _interval(table)
     if len(comparisons):
         tests = comparisons[comparisons["number"] == main]
@@ -139,7 +125,7 @@ def _ranked(lines: pd.DataFrame, comparisons: pd.DataFrame, shown: Sequence[str]
         text["p"] = [_p_value(value) for value in found["p_holm"]]
     for number in shown[1:]:
         others = table[keys].merge(lines[lines["number"] == number], on=keys, how="left")
-        text[number] = [percent(value) for value in others["value"]]
+        text[title_of(number)] = [percent(value) for value in others["value"]]
     return text
 
 

@@ -1,16 +1,22 @@
 """A run's predictions as files that the official tools read."""
 
 import itertools
+import json
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from wsol_bench.common.harmless import yaml_text
+from wsol_bench.common.plugin_options import has_option
 from wsol_bench.common.vocabulary import PredictionFormat
+from wsol_bench.datasets import datasets
 from wsol_bench.datasets.formats.class_tables import read_classes
 from wsol_bench.datasets.imagenet.layout import find_class_ids
-from wsol_bench.errors import RunError
+from wsol_bench.errors import ConfigError, RunError
 from wsol_bench.methods.imported.written_predictions import write_image_list, write_predictions
 from wsol_bench.metrics.localization import two_two_one
 from wsol_bench.runs.differences import known_differences, listed
@@ -19,7 +25,7 @@ from wsol_bench.runs.identity import NO_MODEL
 from wsol_bench.runs.schema import GROUP, ImageStatus, RowStatus
 from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["export_run"]
+__all__ = ["export_run", "score_command"]
 
 # The fields of an identity that decide the maps, under every protocol.
 _MAPS_IDENTITY = {"dataset", "models", "methods", "sources", "n_parts", "shard"}
@@ -47,7 +53,7 @@ def export_run(
             ``two_two_one``.
 
     Yields:
-        A line for each file: its path, or why no file was written.
+        For each file its path, and in a second line how to score it; or why no file was written.
 
     Raises:
         RunError: a run is not finished, its protocol does not take one box of each map, or the
@@ -82,8 +88,9 @@ def export_run(
             make_folder(folder)
             path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
             write_predictions(path, rows, images, classes, format=format)
-            hint = _hint(write_image_list(path, evaluated), devkit) if format == "devkit" else ""
-            yield f"{path}: {len(evaluated)} images{hint}"
+            listing = write_image_list(path, evaluated) if format == "devkit" else None
+            command = _score_command(run.identity.config["dataset"], path, listing, devkit)
+            yield f"{path}: {len(evaluated)} images\n  {command}"
 
 
 def _require_same_maps(run: StoredRun, tight: StoredRun) -> None:
@@ -120,10 +127,52 @@ def _no_guesses(rows: pd.DataFrame) -> str:
     return ""
 
 
-def _hint(listing: Path, devkit: Path | None) -> str:
-    """The options that score a devkit file with its list of images."""
-    ids = f" --option devkit={devkit}" if devkit else ""
-    return f"; to score it: --option subset={listing}{ids}"
+def _score_command(
+    dataset: Mapping[str, Any], path: Path, listing: Path | None, devkit: Path | None
+) -> str:
+    """The command that scores a prediction file of a run by itself.
+
+    Args:
+        dataset: the name and options of the run's data set.
+        path: the prediction file.
+        listing: the list of images of a devkit file, whose line i is image i.
+        devkit: folder of the ILSVRC2012_IDs, if the data set has none.
+    """
+    options = {name: value for name, value in dataset.items() if name != "name"}
+    if listing is not None and not _has_subset(str(dataset["name"])):
+        return "To score it, export it with --format kaggle: the data set has no option subset"
+    if listing is not None:
+        options["subset"] = str(listing)
+    if devkit is not None:
+        options["devkit"] = str(devkit)
+    return score_command(path, str(dataset["name"]), options.pop("root", None), options)
+
+
+def _has_subset(dataset: str) -> bool:
+    """Return whether a data set can be narrowed to a list of images."""
+    try:
+        return has_option(datasets.get(dataset).load, "subset")
+    except ConfigError:  # a loader that is not installed here
+        return False
+
+
+def score_command(
+    file: Path, dataset: str, root: str | Path | None, options: Mapping[str, Any]
+) -> str:
+    """A command line of ``wsol-bench score``, quoted for a shell.
+
+    Args:
+        file: the prediction file.
+        dataset: the name of the data set.
+        root: its root; None for none.
+        options: its other options.
+    """
+    words = ["wsol-bench", "score", str(file), "--dataset", dataset]
+    words += [] if root is None else ["--root", str(root)]
+    for name, value in options.items():
+        text = yaml_text(value) if isinstance(value, str) else json.dumps(value)
+        words += ["--option", f"{name}={text}"]
+    return shlex.join(words)
 
 
 def _free_name(words: tuple[str, ...], taken: set[str]) -> str:

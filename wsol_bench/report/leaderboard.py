@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import ConfigError, RunError, WsolBenchError
+from wsol_bench.report.numbers import main_number
 from wsol_bench.report.result_lines import (
     ComparableResults,
     ResultLine,
@@ -22,8 +23,6 @@ from wsol_bench.runs.stored_run import PART_TABLES, StoredRun
 
 __all__ = ["Leaderboard", "Place", "Ranking", "leaderboard"]
 
-# The number that a ranking is by: the first of these that the protocol defines.
-_MAIN = ("top1_loc_error", "gt_known_loc_error", "max_box_acc_v2", "max_box_acc", "px_ap")
 # Folders of a run in which no other run lies.
 _NO_RUNS = {*PART_TABLES, "tables"}
 
@@ -116,7 +115,7 @@ def leaderboard(
         groups.setdefault(line.of, []).append(line)
     rankings = []
     for of, group in groups.items():
-        main = number or _main_of({name for line in group for name in line.numbers})
+        main = number or main_number({name for line in group for name in line.numbers})
         if not any(main in line.numbers for line in group):
             left_out.append(f"{of.sentence} No run has the number {main!r}.")
             continue
@@ -179,7 +178,7 @@ def _read(
     """The lines of all runs that have numbers, and the published numbers of each run."""
 
     def with_interval(names: Collection[str]) -> Collection[str]:
-        return [number or _main_of(names)]
+        return [number or main_number(names)]
 
     read: dict[str, StoredRun] = {}
     lines: list[ResultLine] = []
@@ -202,12 +201,6 @@ def _read(
                 lines += [line for line in of_run if line.numbers]
             advance(run.identity.n_methods)
     return lines, published
-
-
-def _main_of(names: Collection[str]) -> str:
-    """The number that a ranking is by, of those that there are."""
-    others = sorted(name for name in names if "cls_error" not in name)
-    return next((name for name in _MAIN if name in names), others[0] if others else "")
 
 
 def _places(lines: Sequence[ResultLine], main: str) -> tuple[Place, ...]:

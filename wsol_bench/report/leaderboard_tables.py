@@ -11,7 +11,7 @@ from wsol_bench.report.formatted_tables import (
     Value,
 )
 from wsol_bench.report.leaderboard import Leaderboard, Place, Ranking
-from wsol_bench.report.page.numbers import title_of
+from wsol_bench.report.numbers import title_of
 from wsol_bench.report.result_lines import shown_of
 from wsol_bench.statistics.intervals import LEVEL
 

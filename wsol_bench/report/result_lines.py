@@ -15,10 +15,9 @@ from wsol_bench.errors import ConfigError, did_you_mean
 from wsol_bench.metrics.evaluated_images import EvaluatedImages
 from wsol_bench.metrics.number import Number
 from wsol_bench.report.analysis import numbers_of
-from wsol_bench.report.analysis_text import SHOWN_NUMBERS
 from wsol_bench.report.formatted_tables import TableColumn, Value
 from wsol_bench.report.method_kinds import Kind, kind_of
-from wsol_bench.report.page.numbers import number_info
+from wsol_bench.report.numbers import SHOWN_NUMBERS, number_info
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.stored_run import StoredRun
 

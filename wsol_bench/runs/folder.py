@@ -54,11 +54,13 @@ from wsol_bench.runs.stored_run import (
 )
 from wsol_bench.runs.table_files import to_parquet
 
-__all__ = ["RunFolder", "make_folder", "require_not_above"]
+__all__ = ["EXTENSION", "RunFolder", "alone", "delete", "make_folder", "require_not_above"]
 
 logger = logging.getLogger(__name__)
 
 _LOCK = ".lock"
+# The folder of the same run with more images, while it is made (``runs.extension``).
+EXTENSION = ".extended"
 # Fewer parts are read in about a second: no progress is shown.
 _MANY = 100
 # All folders that a run may hold.
@@ -99,7 +101,7 @@ class RunFolder(StoredRun):
         if not force and (whole := cls._whole(path, identity)) is not None:
             yield whole  # nothing is to be written, and the disk may be read-only
             return
-        with _alone(path):
+        with alone(path):
             try:
                 folder = cls._prepared(path, identity, force=force)
                 folder._begin(config, classes, selection)
@@ -162,8 +164,8 @@ class RunFolder(StoredRun):
             # If this is interrupted, the folder holds no run and is cleared the next time.
             mark_deleted(path)
             has_run = False
-            for name in (*_FOLDERS, SELECTION_FILE, CHECKSUMS, REPORT):
-                _delete(path / name)
+            for name in (*_FOLDERS, EXTENSION, SELECTION_FILE, CHECKSUMS, REPORT):
+                delete(path / name)
         if not has_run:
             write_manifest(path, Manifest.begin(identity, _now()))
         return cls._of(path, identity)
@@ -249,29 +251,35 @@ class RunFolder(StoredRun):
         contents = (to_parquet(self.tables[name], getattr(tables, name)) for name in PART_TABLES)
         self._write(files_of_part(number), contents)
 
-    def link_part(self, number: int, other: StoredRun) -> None:
+    def link_part(self, number: int, other: StoredRun, number_there: int | None = None) -> None:
         """Take a part of another run, as a hard link if the disk allows it, or as a copy.
+
+        Args:
+            number: the number of the part in this run.
+            other: the other run.
+            number_there: its number in the other run; None if that is the same.
 
         Raises:
             RunError: a file of the part is missing or damaged.
         """
-        names = files_of_part(number)
-        self._write(names, map(other.checksums.content, names), linked=other.path)
+        names = files_of_part(number if number_there is None else number_there)
+        linked = [other.path / name for name in names]
+        self._write(files_of_part(number), map(other.checksums.content, names), linked)
 
     def _write(
-        self, names: Sequence[str], contents: Iterable[bytes], linked: Path | None = None
+        self, names: Sequence[str], contents: Iterable[bytes], linked: Sequence[Path] = ()
     ) -> None:
         """Write files of the run, which count once all of them are written.
 
         Args:
             names: the files, as paths in the folder.
             contents: their contents.
-            linked: a run that has the same files, which are linked if the disk allows it.
+            linked: files of the same contents, which are linked if the disk allows it; or none.
         """
         self.checksums.forget(names)
         digests = {}
-        for name, content in zip(names, contents, strict=True):
-            if linked is None or not link(linked / name, self.path / name):
+        for position, (name, content) in enumerate(zip(names, contents, strict=True)):
+            if not linked or not link(linked[position], self.path / name):
                 write_atomically(self.path / name, content)
             digests[name] = sha256(content)
         self.checksums.add(digests)
@@ -308,7 +316,7 @@ def require_not_above(out: Path, runs: Iterable[Path]) -> None:
             )
 
 
-def _delete(path: Path) -> None:
+def delete(path: Path) -> None:
     """Delete a folder, or whatever else is there; of a link, the link alone."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -325,7 +333,7 @@ def _require_run_or_nothing(path: Path) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Keep other processes from writing to a folder; RunError if one does, or a lock fails."""
     holder = f"process {os.getpid()} on {socket.gethostname()}, since {_now()}"
     with ExitStack() as stack:

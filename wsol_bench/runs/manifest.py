@@ -24,7 +24,9 @@ __all__ = [
     "OtherFormatError",
     "Session",
     "is_deleted",
+    "is_replaced",
     "mark_deleted",
+    "mark_replaced",
     "read_manifest",
     "write_manifest",
 ]
@@ -134,7 +136,7 @@ def read_manifest(path: Path) -> Manifest:
         raise RunError(f"{file} cannot be read: {key}: {first['msg']}; {_ADVICE}") from error
 
 
-_DELETED = {"deleted": True}
+_DELETED, _REPLACED = {"deleted": True}, {"replaced": True}
 
 
 def mark_deleted(path: Path) -> None:
@@ -142,10 +144,25 @@ def mark_deleted(path: Path) -> None:
     write_atomically(path / MANIFEST, json.dumps(_DELETED).encode())
 
 
+def mark_replaced(path: Path) -> None:
+    """Write a manifest which says that a longer run takes the place of the one in a folder."""
+    write_atomically(path / MANIFEST, json.dumps(_REPLACED).encode())
+
+
 def is_deleted(path: Path) -> bool:
     """Return whether the run in a folder was being deleted when that was interrupted."""
+    return _says(path, _DELETED)
+
+
+def is_replaced(path: Path) -> bool:
+    """Return whether a longer run was taking the place of the one in a folder."""
+    return _says(path, _REPLACED)
+
+
+def _says(path: Path, content: Mapping[str, bool]) -> bool:
+    file = path / MANIFEST
     try:
-        return bool(json.loads((path / MANIFEST).read_bytes()) == _DELETED)
+        return file.is_file() and bool(json.loads(file.read_bytes()) == content)
     except (OSError, ValueError, RecursionError):  # reported when the manifest is read
         return False
 
@@ -164,6 +181,11 @@ def _of_another_format(path: Path, content: Mapping[str, Any]) -> str:
         return (
             f"{path} holds a run whose deletion was interrupted; delete the folder, or run an "
             "experiment there again"
+        )
+    if "replaced" in content:
+        return (
+            f"{path} holds a run that was being extended to more images when its last step was "
+            "interrupted; run the same command again, which takes a second"
         )
     written = content.get("version") or (content.get("versions") or {}).get("wsol-bench")
     writer = (

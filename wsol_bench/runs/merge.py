@@ -11,13 +11,13 @@ from wsol_bench.runs.finish import finish, require_evaluated
 from wsol_bench.runs.folder import RunFolder, require_not_above
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.published import published_by
-from wsol_bench.runs.results import Results, summarize_run
+from wsol_bench.runs.results import StoredResults, summarize_run
 from wsol_bench.runs.stored_run import StoredRun
 
 __all__ = ["merge"]
 
 
-def merge(shards: Sequence[StoredRun], out: Path, *, force: bool = False) -> Results:
+def merge(shards: Sequence[StoredRun], out: Path, *, force: bool = False) -> StoredResults:
     """Merge the shards of one run: the rows are those of the run that was not split.
 
     Args:
@@ -50,7 +50,7 @@ def merge(shards: Sequence[StoredRun], out: Path, *, force: bool = False) -> Res
         force=force,
     ) as folder:
         if folder.manifest.finished is not None:
-            return Results(summarize_run(folder), folder)
+            return StoredResults(summarize_run(folder), folder)
         folder.begin_session(engine="merge", merged=[str(shard.path) for shard in shards])
         todo = sorted(set(folder_of) - folder.done)
         for number in todo:
@@ -58,7 +58,7 @@ def merge(shards: Sequence[StoredRun], out: Path, *, force: bool = False) -> Res
         folder.end_session(len(todo))
         require_evaluated(folder, max_failed=1.0, whole=True)
         summary = finish(folder)
-    return Results(summary, folder)
+    return StoredResults(summary, folder)
 
 
 def _require_one_run(shards: Sequence[StoredRun]) -> Identity:

@@ -27,7 +27,7 @@ from wsol_bench.runs.identity import Identity, Origin
 from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.runs.rescore_part import rescore_part
-from wsol_bench.runs.results import Results, summarize_run
+from wsol_bench.runs.results import StoredResults, summarize_run
 from wsol_bench.runs.schema import Tables
 from wsol_bench.runs.selection import SelectionRun, selection_digest, selection_run
 from wsol_bench.runs.stored_run import StoredRun
@@ -49,7 +49,7 @@ def rescore(
     overrides: Iterable[str] = (),
     out: Path | None = None,
     force: bool = False,
-) -> Results:
+) -> StoredResults:
     """Score the stored maps of a run by another protocol, or for other metrics.
 
     The boxes are those of a new run with that protocol, since a run takes its boxes from the maps
@@ -84,10 +84,10 @@ def rescore(
         force=force or out is None,
     ) as folder:
         if folder.manifest.finished is not None:
-            return Results(summarize_run(folder), folder)
+            return StoredResults(summarize_run(folder), folder)
         _rescore_parts(run, folder, plan)
         summary = finish(folder)
-    return Results(summary, folder)
+    return StoredResults(summary, folder)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from wsol_bench.runs.stored_run import StoredRun
 from wsol_bench.scoring.base import Selection
 from wsol_bench.scoring.summary import MethodResults
 
-__all__ = ["Results", "methods_of", "summarize_run"]
+__all__ = ["StoredResults", "methods_of", "summarize_run"]
 
 # The bytes of curves that are read at a time: the curves of several methods, so that each file is
 # read a few times only.
@@ -27,7 +27,7 @@ _CURVES_AT_A_TIME = 2**27
 
 
 @dataclass(frozen=True)
-class Results:
+class StoredResults:
     """A finished run; each table is read from its folder when it is asked for.
 
     Attributes:

@@ -3,8 +3,9 @@
 import itertools
 import weakref
 from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from wsol_bench.runs.engines.base import Engine
 from wsol_bench.runs.engines.local import LocalEngine
 from wsol_bench.runs.experiment import Experiment
 from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
+from wsol_bench.runs.extension import extending
 from wsol_bench.runs.finish import finish, require_evaluated
 from wsol_bench.runs.folder import RunFolder, require_not_above
 from wsol_bench.runs.identity import Identity
-from wsol_bench.runs.results import Results
+from wsol_bench.runs.results import StoredResults
 from wsol_bench.runs.schema import FAILED
 from wsol_bench.runs.shards import canonical_shard, parts_of_shard
 
@@ -32,14 +34,14 @@ def run(
     engine: Engine | None = None,
     shard: str | None = None,
     force: bool = False,
-) -> Results:
+) -> StoredResults:
     """Carry out an experiment, or continue a run of it that was interrupted.
 
     Args:
         config: the path of a YAML file, a mapping, or an ``ExperimentConfig``.
         out: the folder of the run. If it holds the same run, that run is continued, or read if
-            it is finished. Without ``out`` the run is stored in a temporary folder, which is
-            deleted with the results.
+            it is finished; a finished run of fewer images is extended. Without ``out`` the run is
+            stored in a temporary folder, which is deleted with the results.
         engine: the engine that evaluates the parts; by default this process.
         shard: ``i/n``, i from 1 to n: evaluate every n-th part only. ``merge`` joins n such runs.
         force: whether to delete a run in ``out`` first.
@@ -73,7 +75,7 @@ def run_below(
     *,
     engine: Engine | None = None,
     shard: str | None = None,
-) -> Results:
+) -> StoredResults:
     """Carry out an experiment below ``parent``: continue an unfinished run of it, or begin one."""
 
     def place(identity: Identity) -> Path:
@@ -89,7 +91,7 @@ def _carry_out(
     shard: str | None,
     *,
     force: bool,
-) -> Results:
+) -> StoredResults:
     """Carry out an experiment in the folder that ``place`` chooses for the run's identity."""
     resolved = load_config(config)
     shard = None if shard is None else canonical_shard(shard)
@@ -101,14 +103,17 @@ def _carry_out(
     selection = experiment.selection_run
     path = place(identity)
     require_not_above(path, [] if selection is None else [selection.path])
-    with RunFolder.writing(
-        path,
-        identity,
-        resolved.model_dump(mode="json"),
-        experiment.dataset.classes,
+    writing = partial(
+        RunFolder.writing,
+        identity=identity,
+        config=resolved.model_dump(mode="json"),
+        classes=experiment.dataset.classes,
         selection=None if selection is None else selection.table,
-        force=force,
-    ) as folder:
+    )
+    extended: AbstractContextManager[Path] = nullcontext(path)
+    if not force:
+        extended = extending(path, identity, experiment.dataset, writing, resolved.images_per_part)
+    with extended as home, writing(home, force=force) as folder:
         done = folder.done
         if folder.manifest.finished is None:
             if resolved.strict or folder.manifest.failed:
@@ -122,7 +127,7 @@ def _carry_out(
             folder.end_session(len(todo))
             require_evaluated(folder, resolved.max_failed, whole=shard is None)
         summary = finish(folder)
-    return Results(summary, folder, n_before=len(done))
+    return StoredResults(summary, folder if home == path else RunFolder(path), n_before=len(done))
 
 
 def _new_folder(parent: Path, shard: str | None) -> Path:

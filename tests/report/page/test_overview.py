@@ -10,10 +10,10 @@ from analyzed_runs import lines as lines_of
 
 import wsol_bench
 from wsol_bench.errors import ConfigError
+from wsol_bench.report.numbers import title_of
 from wsol_bench.report.page.charts import charts
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.marks import marks_of
-from wsol_bench.report.page.numbers import title_of
 from wsol_bench.report.page.overview import overview
 from wsol_bench.runs.merge import merge
 from wsol_bench.runs.published import published_by

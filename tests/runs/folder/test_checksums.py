@@ -23,14 +23,14 @@ from wsol_bench.runs.checksums import CHECKSUMS, Checksums
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.merge import merge
 from wsol_bench.runs.rescore import rescore
-from wsol_bench.runs.results import Results, summarize_run
+from wsol_bench.runs.results import StoredResults, summarize_run
 from wsol_bench.runs.stored_run import StoredRun
 
 # All that reads a finished run, and the tables that it reads.
 READERS = {
     "summary": (lambda run, out: summarize_run(run), {"images", "rows", "costs"}),
     "results": (
-        lambda run, out: [getattr(Results(pd.DataFrame(), run), name) for name in TABLES],
+        lambda run, out: [getattr(StoredResults(pd.DataFrame(), run), name) for name in TABLES],
         set(TABLES),
     ),
     "analyze": (lambda run, out: analyze([run]), {"images", "rows"}),
@@ -142,8 +142,8 @@ class TestAFinishedRun:
         flip(file, 100)
         assert_same(merge(shards, tmp_path / "whole"), sound)
         assert_same(
-            Results(summarize_run(shards[1]), shards[1]),
-            Results(summarize_run(StoredRun(tmp_path / "2")), StoredRun(tmp_path / "2")),
+            StoredResults(summarize_run(shards[1]), shards[1]),
+            StoredResults(summarize_run(StoredRun(tmp_path / "2")), StoredRun(tmp_path / "2")),
         )
 
     def test_that_was_scored_again_is_scored_again(self, run, tmp_path):

@@ -25,7 +25,7 @@ class TestIdentity:
         ("changes", "match"),
         [
             ({"batch_size": 2}, r"config\.batch_size: 1 -> 2"),
-            ({"limit": 3}, r"config\.limit: None -> 3"),
+            ({"limit": 3, "batch_size": 2}, r"config\.limit: None -> 3"),
             ({"part_size": 4}, r"n_parts: 4 -> 1"),
             ({"channels_last": False}, r"config\.channels_last: True -> False"),
             ({"methods": ["cam"]}, r"config\.methods\.1\.name: grad_cam -> \(nothing\)"),

@@ -20,7 +20,7 @@ from wsol_bench.datasets.folders import has_content
 from wsol_bench.datasets.formats.xml import XML_SUFFIXES
 from wsol_bench.errors import DatasetError
 
-__all__ = ["Folder", "Pieces", "find_class_ids", "find_pieces"]
+__all__ = ["Folder", "Pieces", "find_class_ids", "find_pieces", "look_for_pieces"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -143,8 +143,28 @@ def find_pieces(
         DatasetError: a place does not exist or does not hold its piece, or the root has neither
             images nor a list of images, or has no boxes.
     """
+    pieces = look_for_pieces(root, split, images, annotations, devkit, classes)
+    _require_pieces(pieces, existing(root, "root"), _names_of(split), devkit)
+    return pieces
+
+
+def _names_of(split: str) -> dict[str, str]:
+    """The names of a split that places hold."""
     # The devkit writes "validation" where the image archives write "val".
-    names = {"split": split, "official": "validation" if split == "val" else split}
+    return {"split": split, "official": "validation" if split == "val" else split}
+
+
+@_searching
+def look_for_pieces(
+    root: Path,
+    split: str,
+    images: Path | None = None,
+    annotations: Path | None = None,
+    devkit: Path | None = None,
+    classes: Path | None = None,
+) -> Pieces:
+    """The pieces of one split, as ``find_pieces``, also if essential ones are missing."""
+    names = _names_of(split)
     root = existing(root, "root")
     if not root.is_dir():
         raise DatasetError(f"root: expected a folder, found a file: {root}")
@@ -161,7 +181,7 @@ def find_pieces(
     mapping = _first_file(root, MAPPING, names)
     beside = (root, *([solution.parent] if solution else []), *devkits)
     sizes = (_first_file(folder, SIZES, names) for folder in beside)
-    pieces = Pieces(
+    return Pieces(
         images=_folder(root, IMAGES, names, IMAGE_SUFFIXES, images, "images"),
         xml=xml,
         solution=solution,
@@ -173,8 +193,6 @@ def find_pieces(
         ground_truth=in_devkit(GROUND_TRUTH),
         blacklist=in_devkit(BLACKLIST),
     )
-    _require_pieces(pieces, root, names, devkit)
-    return pieces
 
 
 def _find_boxes(

@@ -20,6 +20,7 @@ from wsol_bench.datasets.imagenet.devkit import devkit_labels, official_numbers
 from wsol_bench.datasets.imagenet.labels import labels_of, labels_with_xml
 from wsol_bench.datasets.imagenet.layout import Pieces, find_pieces
 from wsol_bench.datasets.imagenet.listing import Listing, list_images
+from wsol_bench.datasets.imagenet.recognition import recognize
 from wsol_bench.datasets.synsets import read_class_table, resolve_names
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
@@ -31,7 +32,7 @@ BoxSource = Literal["auto", "xml", "csv"]
 _TAGS = ("xmin", "ymin", "xmax", "ymax")
 
 
-@dataset("imagenet")
+@dataset("imagenet", recognize=recognize)
 def imagenet(
     *,
     root: Path,

@@ -41,6 +41,7 @@ from wsol_bench.scoring.summary import MethodResults
 
 __all__ = [
     "NO_CLASS",
+    "OtherImagesError",
     "Predictions",
     "Readable",
     "read_predictions",
@@ -72,6 +73,10 @@ class Predictions:
     table: pd.DataFrame
     image_ids: tuple[str, ...]
     ranked: bool
+
+
+class OtherImagesError(PredictionError):
+    """A devkit file has not one line for each image of the data set."""
 
 
 class _ImagePredictions(NamedTuple):
@@ -176,7 +181,7 @@ def _read_devkit(path: Path, lines: Iterator[str], dataset: Dataset) -> _Read:
     others = (number for number, line in enumerate(lines, len(dataset) + 1) if line.strip())
     n_lines = max(others, default=len(of_images))  # empty lines may follow
     if n_lines != len(dataset):
-        raise PredictionError(
+        raise OtherImagesError(
             f"{path}: expected one line for each image, {len(dataset)} in the data set, "
             f"found {n_lines}; name a subset of the data set with --option subset=FILE "
             "(image ids, one per line)"

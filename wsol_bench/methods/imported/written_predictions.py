@@ -19,7 +19,7 @@ from wsol_bench.methods.imported.prediction_files import NO_CLASS
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.runs.schema import ImageStatus, boxes_of
 
-__all__ = ["write_image_list", "write_predictions"]
+__all__ = ["image_list_of", "write_image_list", "write_predictions"]
 
 # What a file holds for a prediction without a class, and for one without a box: an inclusive box
 # without a pixel.
@@ -78,6 +78,11 @@ def write_predictions(
     write_atomically(path, text.encode())
 
 
+def image_list_of(path: Path) -> Path:
+    """The list of images that lies beside an exported devkit file."""
+    return path.with_name(f"{path.name.removesuffix('.txt')}.images.txt")
+
+
 def write_image_list(path: Path, evaluated: "pd.Series[str]") -> Path:
     """Write the list of images beside a devkit file, whose line i is image i; return its path.
 
@@ -90,7 +95,7 @@ def write_image_list(path: Path, evaluated: "pd.Series[str]") -> Path:
                 f"the list of images has one id a line, so it cannot hold the image {image_id!r}; "
                 "rename the file, or export with --format kaggle"
             )
-    listing = path.with_name(f"{path.name.removesuffix('.txt')}.images.txt")
+    listing = image_list_of(path)
     write_atomically(listing, ("\n".join(evaluated) + "\n").encode())
     return listing
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from wsol_bench.report.numbers import title_of
 from wsol_bench.report.page.collection import Collection, Line
-from wsol_bench.report.page.numbers import title_of
 from wsol_bench.report.page.outcomes import HIT, NOT_DEFINED
 from wsol_bench.report.tables import records
 

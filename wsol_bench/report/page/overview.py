@@ -15,12 +15,12 @@ from wsol_bench import __version__
 from wsol_bench.metrics.max_box_acc import MAX_BOX_ACC_IOU
 from wsol_bench.metrics.number import Number
 from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, PixelProtocol, Protocol
+from wsol_bench.report.numbers import number_info
 from wsol_bench.report.page.address_keys import line_keys, model_keys, short_names
 from wsol_bench.report.page.charts import charts
 from wsol_bench.report.page.collection import Collection, Line
 from wsol_bench.report.page.encoding import finite
 from wsol_bench.report.page.marks import Mark, Marks, marks_of
-from wsol_bench.report.page.numbers import number_info
 from wsol_bench.report.page.outcomes import MEANINGS, OUTCOMES
 from wsol_bench.runs.experiment_config import PublishedNumber
 from wsol_bench.runs.findings import findings_of_run

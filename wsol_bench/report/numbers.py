@@ -1,15 +1,24 @@
-"""The numbers of a page for people: title, meaning, and whether they are shown at once."""
+"""The numbers for people: title, meaning, whether they are shown at once, which one ranks."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from wsol_bench.common.catalog import METRICS
 from wsol_bench.metrics.number import Number
-from wsol_bench.report.analysis_text import SHOWN_NUMBERS
 from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["number_info", "title_of"]
+__all__ = ["SHOWN_NUMBERS", "main_number", "number_info", "title_of"]
+
+# The numbers that a screen always shows.
+SHOWN_NUMBERS = (
+    *("top1_loc_error", "top5_loc_error", "gt_known_loc_error", "mean_iou"),
+    *("max_box_acc", "max_top1_loc", "max_top5_loc", "max_box_acc_v2"),
+    *("selected_box_acc", "selected_top1_loc", "selected_top5_loc", "selected_box_acc_v2"),
+    *("px_ap", "p_iou"),
+)
+# Methods are sorted and ranked by the first of these that their protocol defines.
+_MAIN = ("top1_loc_error", "gt_known_loc_error", "max_box_acc_v2", "max_box_acc", "px_ap")
 
 # Numbers that protocols define: a pattern of their names, their title, and what they are.
 _OF_PROTOCOLS = (
@@ -80,6 +89,12 @@ def number_info(name: str, number: Number, runs: Sequence[StoredRun]) -> dict[st
         "percent": number.range == (0.0, 1.0),
         "shown": name in _SHOWN or any(name in run.identity.named_metrics for run in runs),
     }
+
+
+def main_number(names: Collection[str]) -> str:
+    """The number, of those that methods have, by which they are sorted and ranked; "" for none."""
+    others = [name for name in names if "cls_error" not in name]
+    return next((name for name in (*_MAIN, *sorted(others)) if name in names), "")
 
 
 def title_of(name: str) -> str:

@@ -1,0 +1,169 @@
+"""The functions of a notebook: objects in experiments, and what results can do."""
+
+import re
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+import wsol_bench
+from wsol_bench import Plan, cam_method
+from wsol_bench.errors import ConfigError, ModelError, RunError
+from wsol_bench.models.classifiers import load_classifier
+from wsol_bench.models.given import name_of_given
+from wsol_bench.runs.engines.ray import RayEngine
+
+
+def columns_of(html):
+    """The columns of the first table of a page, by title."""
+    titles = re.findall(r"<th>(.*?)</th>", html)
+    cells = re.findall(r"<td>(.*?)</td>", html.partition("</table>")[0])
+    return {title: cells[place :: len(titles)] for place, title in enumerate(titles)}
+
+
+def experiment(**changes):
+    """A small experiment on the embedded data set."""
+    return {
+        "name": "notebook", "dataset": "shapes", "models": ["shapes_net"], "methods": ["grad_cam"],
+        "protocol": "gradcam-2017", "workers": 0, "device": "cpu", "part_size": 4, **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def my_cam():
+    """A map method of a notebook: CAM's gradients, rectified, to a power."""
+
+    @cam_method("notebook_cam", plan=Plan(gradients=True))
+    def notebook_cam(record, *, power: float = 1.0):
+        alpha = record.gradients.relu().pow(power).mean(dim=(-2, -1))
+        return torch.einsum("bkc,bchw->bkhw", alpha, record.activations).relu()
+
+    return notebook_cam
+
+
+@pytest.fixture(scope="module")
+def results(my_cam):
+    """A run of two methods on eight images."""
+    methods = ["grad_cam", {"name": my_cam, "power": 2.0}]
+    return wsol_bench.run(experiment(methods=methods), limit=8)
+
+
+class TestObjects:
+    def test_a_network_gives_what_its_name_gives(self):
+        network = load_classifier("shapes_net").module.train()
+        model = {"name": network, "layer": "features"}
+        given = wsol_bench.run(experiment(models=[model]), limit=4)
+        named = wsol_bench.run(experiment(), limit=4)
+        assert given.rows["model"].unique().tolist() == ["ShapesNet"]
+        pd.testing.assert_frame_equal(
+            given.rows.drop(columns="model"), named.rows.drop(columns="model"), check_exact=True
+        )
+        assert network.training  # the run has a copy of its own
+
+    def test_a_method_is_named_with_its_options(self, results):
+        assert results.summary["method"].tolist() == ["grad_cam", "notebook_cam+power=2.0"]
+
+    def test_a_run_of_objects_is_continued_by_the_same_objects_only(self, tmp_path):
+        network = load_classifier("shapes_net").module
+        content = experiment(models=[{"name": network, "label": "mine"}])
+        wsol_bench.run(content, limit=4, out=tmp_path / "run")
+        again = wsol_bench.run(content, limit=4, out=tmp_path / "run")
+        assert again.n_before == 1
+        with torch.no_grad():
+            next(network.parameters()).add_(0.5)
+        with pytest.raises(RunError, match=r"models\.mine\.weights"):
+            wsol_bench.run(content, limit=4, out=tmp_path / "run")
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"models": [3]}, r"models\.0: expected the name of a model, .* found int"),
+            ({"methods": [lambda record: record]}, r"methods\.0: .* is not registered: is @cam_me"),
+            ({"metrics": [len]}, r"metrics\.0: expected the name of a metric"),
+        ],
+    )
+    def test_other_objects_are_refused(self, changes, message):
+        with pytest.raises(ConfigError, match=message):
+            wsol_bench.run(experiment(**changes), limit=1)
+
+    def test_a_network_has_its_weights(self):
+        model = {"name": torch.nn.Linear(1, 1), "weights": "DEFAULT"}
+        with pytest.raises(ConfigError, match="expected no key 'weights'"):
+            wsol_bench.run(experiment(models=[model]))
+
+    def test_workers_cannot_be_given_a_network(self):
+        with pytest.raises(ConfigError, match="my_module:builder, found Linear"):
+            wsol_bench.run(experiment(models=[torch.nn.Linear(1, 1)]), engine=RayEngine())
+
+    def test_another_process_does_not_find_it(self):
+        path = name_of_given(torch.nn.Linear(1, 1), "here")
+        other = path.replace(":here", ":elsewhere")
+        with pytest.raises(ModelError, match="give it to wsol_bench"):
+            wsol_bench.run(experiment(models=[other]))
+
+
+class TestErrors:
+    def test_speak_of_parameters(self, tmp_path):
+        (tmp_path / "notes.txt").write_text("")
+        with pytest.raises(RunError, match=r"choose another folder with out=\.\.\.$"):
+            wsol_bench.run(experiment(), out=tmp_path)
+
+    def test_name_the_flag_that_deletes(self, tmp_path):
+        wsol_bench.run(experiment(), limit=4, out=tmp_path / "run")
+        changed = experiment(protocol="zhou-2016")
+        with pytest.raises(RunError, match=r"delete that run with force=True"):
+            wsol_bench.run(changed, limit=4, out=tmp_path / "run")
+
+
+class TestResults:
+    def test_a_run_is_opened_as_it_was(self, results):
+        opened = wsol_bench.open_run(results.path)
+        pd.testing.assert_frame_equal(opened.summary, results.summary)
+        pd.testing.assert_frame_equal(opened.rows, results.rows)
+
+    def test_a_run_that_is_not_finished_is_not_opened(self, tmp_path):
+        with pytest.raises(RunError, match="is no run folder"):
+            wsol_bench.open_run(tmp_path)
+
+    def test_limit_and_device_are_those_of_the_call(self, results):
+        config = yaml.safe_load((results.path / "config.yaml").read_text())
+        assert (config["limit"], config["device"]) == (8, "cpu")
+        assert len(results.images) == 8
+
+    def test_an_analysis_shows_the_best_method_first(self, results):
+        analysis = results.analyze(against="notebook_cam+power=2.0")
+        assert set(analysis["comparisons"]["method"]) == {"grad_cam"}
+        shown = columns_of(analysis._repr_html_())["top-1 loc error"]
+        errors = [float(text.rstrip("* ")) for text in shown]
+        assert errors == sorted(errors)
+        assert len(errors) == 2
+
+    def test_what_a_notebook_shows_is_the_summary_as_text(self, results):
+        html = results._repr_html_()
+        assert columns_of(html)["method"] == results.summary["method"].tolist()
+        assert "gradcam-2017" in html
+        assert str(results.path) in html
+
+    def test_the_labels_of_others_are_text_in_a_notebook(self):
+        hostile = {"name": "grad_cam", "label": "<script>alert(1)</script>"}
+        shown = wsol_bench.run(experiment(methods=[hostile]), limit=4)
+        for html in (shown._repr_html_(), shown.analyze()._repr_html_()):
+            assert "<script>" not in html
+            assert "&lt;script&gt;" in html
+
+    def test_a_rescored_run_outlives_the_results_it_came_from(self):
+        first = wsol_bench.run(experiment(), limit=4)
+        folder = first.path
+        second = first.rescore("zhou-2016")
+        del first
+        assert second.path.is_relative_to(folder)
+        assert len(second.rows)
+        del second
+        assert not folder.exists()
+
+    def test_the_page_is_written(self, results, tmp_path):
+        folder = shutil.copytree(results.path, tmp_path / "run")
+        assert wsol_bench.open_run(folder).report(images=2) == folder / "report.html"
+        assert (folder / "report.html").stat().st_size > 1e5

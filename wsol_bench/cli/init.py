@@ -1,0 +1,264 @@
+"""The command that writes a first experiment: init."""
+
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsol_bench.cli.process import print_message
+from wsol_bench.cli.shared_options import utf8_path
+from wsol_bench.common.harmless import printable, yaml_text
+from wsol_bench.errors import ConfigError, DatasetError
+
+if TYPE_CHECKING:
+    from wsol_bench.datasets.recognition import Recognition
+
+__all__ = ["init"]
+
+# The folders below a root that are looked into if the root itself is not recognized.
+_MOST_FOLDERS = 50
+
+
+def init(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File to write.", callback=utf8_path)
+    ] = Path("my.yaml"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FOLDER",
+            help="Folder of a data set, or a table of boxes (CSV, Parquet). By default the "
+            "embedded data set.",
+            callback=utf8_path,
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write a first experiment file, with a comment on every key.
+
+    Looks at the names in a data folder and tells which data set it holds, in which layout. Writes
+    an experiment that is ready to run, and what else could be chosen, as comments.
+    """
+    from wsol_bench.common.files import write_atomically
+
+    if file.exists() and not force:
+        raise ConfigError(
+            f"{file} exists; name another file, or replace it with --force: "
+            f"wsol-bench init {shlex.quote(str(file))} --force"
+        )
+    if not file.parent.is_dir():
+        raise ConfigError(f"{file}: the folder {file.parent} does not exist; make it first")
+    recognized = {} if data is None else _recognized(data)
+    text = "".join(f"{line}\n" for line in _lines(file, data, recognized))
+    _require_valid(text, file, recognized)
+    write_atomically(file, text.encode())
+    for name, look in list(recognized.items())[:1]:
+        print_message(f"{data} is read as {name}: {'; '.join(look.seen)}")
+        for option in look.unsure.keys() & look.options.keys():
+            print_message(f"Look up {option}: {look.options[option]} is a guess, no file tells it.")
+    print_message(f"Written: {file}")
+    quoted = shlex.quote(str(file))
+    print_message(f"Check it and its data:  wsol-bench doctor {quoted}")
+    print_message(f"Try it on 50 images:    wsol-bench run {quoted} --limit 50")
+    print_message(f"Run it:                 wsol-bench run {quoted}")
+
+
+def _recognized(data: Path) -> "dict[str, Recognition]":
+    """What the loaders that can read a folder see in it, by their names, the best one first.
+
+    Raises:
+        DatasetError: no loader can; the message says what each expects, and which comes nearest.
+    """
+    from wsol_bench.common.files import contents, existing
+
+    root = existing(data, "--data")
+    seen = _looks(root)
+    if fitting := {name: look for name, look in seen.items() if look.fits}:
+        return fitting
+    raise DatasetError(
+        f"--data {data}: no data set is recognized. {root} holds {contents(root)}.\n"
+        f"{_nearest(root, seen)}"
+        "Expected one of:\n"
+        + "\n".join(f"  {name}: {'; '.join(look.needs)}" for name, look in sorted(seen.items()))
+        + "\ndocs/datasets.md describes the layouts. For files of your own, write a CSV file with "
+        "the columns image, label, x0, y0, x1, y1 (the data set 'table')"
+    )
+
+
+def _looks(root: Path) -> "dict[str, Recognition]":
+    """What each loader sees in a folder, by the loader's name, the one that fits best first."""
+    from wsol_bench.datasets import datasets
+    from wsol_bench.datasets.recognition import Recognition
+
+    looks = {}
+    for name in datasets:
+        try:
+            recognize = datasets.get(name).recognize
+        except ConfigError:  # another distribution's module may not be importable
+            continue
+        if recognize is None:
+            continue
+        try:
+            looks[name] = recognize(root)
+        except (OSError, DatasetError) as error:
+            looks[name] = Recognition({f"a folder that can be read ({error})": False}, {})
+    return dict(sorted(looks.items(), key=lambda item: -item[1].n_found))
+
+
+def _nearest(root: Path, looks: "Mapping[str, Recognition]") -> str:
+    """A line about the layout that comes nearest: in a folder below the root, or in the root."""
+    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    for folder in folders[:_MOST_FOLDERS]:
+        for name, look in _looks(folder).items():
+            if look.fits:
+                return f"{folder} is recognized as {name}: give --data {shlex.quote(str(folder))}\n"
+    name, look = max(
+        looks.items(), key=lambda item: sum(item[1].needs.values()) / len(item[1].needs)
+    )
+    there = [need for need, met in look.needs.items() if met]
+    if not there:
+        return ""
+    lacking = [need for need, met in look.needs.items() if not met]
+    return f"Nearest is {name}: {', '.join(there)} is there, missing: {', '.join(lacking)}\n"
+
+
+def _require_valid(text: str, file: Path, recognized: "Mapping[str, Recognition]") -> None:
+    """Raise ConfigError unless the text reads back as the experiment that was meant."""
+    from wsol_bench.common.yaml_files import parse_yaml
+    from wsol_bench.runs.experiment_config import load_config
+
+    experiment = load_config(parse_yaml(text, str(file)))
+    for look in list(recognized.values())[:1]:
+        for option, value in look.options.items():
+            if experiment.dataset.options[option] != value:
+                raise ConfigError(
+                    f"the path {value} cannot stand in an experiment, since ${{...}} in it is "
+                    "taken for an environment variable; rename the folder, or link to it"
+                )
+
+
+def _lines(file: Path, data: Path | None, recognized: "Mapping[str, Recognition]") -> Iterator[str]:
+    """The lines of the experiment file."""
+    name = re.sub(r"[^\w.-]+", "-", file.stem).strip("-.") or "my"
+    yield "# An experiment of wsol_bench. docs/experiments.md describes all keys."
+    for command, what in (("doctor", "checks it and its data"), ("run", "runs it")):
+        yield f"#   wsol-bench {command:6} {printable(shlex.quote(str(file)))}    {what}"
+    yield ""
+    yield "# Name of the experiment; runs are kept in the folder results/<name>."
+    yield f"name: {yaml_text(name)}"
+    yield ""
+    yield from _dataset_lines(data, recognized)
+    best = next(iter(recognized.values()), None)
+    yield ""
+    yield from _model_lines(best)
+    yield ""
+    yield from _protocol_lines(best)
+    yield ""
+    yield from _OTHER_KEYS
+
+
+def _dataset_lines(data: Path | None, recognized: "Mapping[str, Recognition]") -> Iterator[str]:
+    """The key dataset, with what was seen, and other loaders that fit as comments."""
+    yield "# The images, and the boxes or masks of their objects (docs/datasets.md)."
+    if data is None:
+        yield "# This is the embedded data set: 300 drawn images of 16 classes. For your data:"
+        yield "# wsol-bench init FILE --data FOLDER"
+        yield "dataset: shapes"
+        return
+    (name, look), *others = recognized.items()
+    yield f"# Seen in {printable(str(data))}:"
+    yield from (f"#   {printable(line)}" for line in look.seen)
+    yield "dataset:"
+    yield f"  name: {yaml_text(name)}"
+    for option, value in look.options.items():
+        yield f"  {option}: {yaml_text(value)}"
+    for option, unsure in look.unsure.items():
+        yield f"  # {option}: {printable(unsure)}"
+    if others:
+        yield "# It can be read as another data set, too:"
+    for name, look in others:
+        options = [f"{option}: {yaml_text(value)}" for option, value in look.options.items()]
+        yield f"# dataset: {{{', '.join([f'name: {yaml_text(name)}', *options])}}}"
+
+
+def _model_lines(look: "Recognition | None") -> Iterator[str]:
+    """The keys models and methods."""
+    yield from _comment(
+        "Classifiers: a name of torchvision, timm/<name>, or my_module:builder. A model without "
+        "weights: has its published ones, which are downloaded once."
+    )
+    if look is None:
+        yield "models: [shapes_net]    # the small network that comes with the package"
+    elif look.images and look.wnids:
+        yield "models:"
+        yield "  - resnet50"
+        yield "  # - vgg16"
+        yield "  # - {name: resnet50, weights: /path/to/weights.pth, label: mine}"
+    else:
+        reason = (
+            "No published classifier has the classes of this data set. Give your own, with its "
+            "weights; until then only baselines without a network are measured."
+            if look.images
+            else "There are no image files here, so no network can run; baselines, and files of "
+            "maps or boxes, can be scored."
+        )
+        yield from _comment(reason)
+        yield "models: []"
+        yield "# models: [{name: resnet50, weights: /path/to/weights.pth}]"
+    yield ""
+    yield from _comment(
+        "Map methods, by name (wsol-bench list methods); they share one pass of each model."
+    )
+    yield "methods:"
+    mark = "" if look is None or (look.images and look.wnids) else "# "
+    yield f"  {mark}- cam            # weights of the last layer (Zhou et al., 2016)"
+    yield f"  {mark}- grad_cam       # gradients as weights (Selvaraju et al., 2017)"
+    yield f"  {mark}- layer_cam      # gradients at each position (Jiang et al., 2021)"
+    yield "  # - score_cam    # no gradients, but hundreds of passes an image: slow"
+    yield "  # - my_module:my_cam   # a function of your own (docs/cookbook.md)"
+    if look is not None and look.masks:
+        yield "  - center_gaussian  # baseline without a network: a bell in the middle"
+    else:
+        yield "  - center_box     # baseline without a network: a box in the middle"
+
+
+def _protocol_lines(look: "Recognition | None") -> Iterator[str]:
+    """The key protocol, with the other protocols as comments."""
+    masks = look is not None and look.masks
+    yield from _comment(
+        "The protocol names every choice between image and number, such as input size, threshold "
+        "and IoU (wsol-bench list protocols)."
+    )
+    names = ["choe-2020-pxap"] if masks else ["gradcam-2017", "zhou-2016", "choe-2020-v2"]
+    remarks = {
+        "choe-2020-pxap": "pixels of masks, at all thresholds",
+        "gradcam-2017": "boxes at 15% of a map's maximum, IoU 0.5",
+        "zhou-2016": "boxes at 20%",
+        "choe-2020-v2": "boxes at all thresholds, IoU 0.3, 0.5, 0.7",
+    }
+    for position, name in enumerate(names):
+        line = f"{'# ' if position else ''}protocol: {name}"
+        yield f"{line:24} # {remarks[name]}"
+    if not masks:
+        yield "# protocol: {name: gradcam-2017, box: {threshold: 0.2}} # with a change"
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, 80, initial_indent="# ", subsequent_indent="# ")
+
+
+_OTHER_KEYS = """\
+# More keys, with their defaults or an example. Take the "# " away to use one.
+# limit: 500             # evaluate the first 500 images only; default: all
+# metrics: [mean_iou]    # numbers beside those of the protocol (wsol-bench list metrics)
+# batch_size: 16         # images in one forward pass
+# part_size: 128         # images between two savings: what an interruption can lose
+# workers: 4             # processes that decode images
+# device: auto           # the first GPU, else the CPU; or cpu, cuda, cuda:1
+# precision: fp32        # or bf16, fp16: faster on a GPU, and named in the results
+# max_failed: 0.05       # the share of images that may be unreadable""".splitlines()
