@@ -149,7 +149,6 @@ def compare(
     from wsol_bench.report.analysis import write_tables
     from wsol_bench.report.run_comparison import compare as compare_runs
     from wsol_bench.report.run_comparison_text import (
-        other_numbers,
         paragraphs_of,
         tables_for_people,
         verdict,
@@ -169,13 +168,13 @@ def compare(
     else:
         print_paragraph(verdict(found))
         print()
-        for paragraph in (*paragraphs_of(found, everything=everything), other_numbers(found)):
+        for paragraph in paragraphs_of(found, everything=everything):
             print_paragraph(paragraph)
         print()
         elsewhere = "--json prints them" if out is None else f"they are in {out}"
         for title, table in tables_for_people(found, everything=everything):
             print_table(table, title, elsewhere=elsewhere)
-        if not everything:
+        if not (everything or found.equal):
             print_message("--all prints every number, class and image.")
     if out is not None:
         write_tables(out, found.tables)

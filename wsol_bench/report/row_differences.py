@@ -60,9 +60,9 @@ def row_differences(
         A table with one line a pair, and the ids of the images of which a row or a curve differs
         by more than the tolerance. The columns of the table: names in run A; ``n_rows``, the number
         of rows that both have; ``n_differ`` of them that differ at all, ``n_beyond`` by more than
-        the tolerance; ``n_of_one_run``, the number of rows that only one run has; ``coordinate`` (in
-        pixels), ``iou`` and ``score``, the largest difference of each where both runs have a value
-        (NaN if none has); ``n_curves`` of both and ``n_curves_differ``; ``n_images_differ``.
+        the tolerance; ``n_of_one_run``, the number of rows that only one run has; ``coordinate``
+        (in pixels), ``iou`` and ``score``, the largest difference of each where both runs have a
+        value (NaN if none has); ``n_curves`` of both and ``n_curves_differ``; ``n_images_differ``.
 
     Raises:
         RunError: a file of a run is missing or damaged.

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from wsol_bench.report.page.numbers import main_number, title_of
+from wsol_bench.report.numbers import main_number, title_of
 from wsol_bench.report.page.outcomes import MEANINGS
 from wsol_bench.report.run_comparison import RunComparison
-from wsol_bench.report.tables import number_text
+from wsol_bench.report.tables import number_text, p_value, points
 from wsol_bench.runs.schema import METHOD_KEYS
 
-__all__ = ["other_numbers", "paragraphs_of", "tables_for_people", "verdict"]
+__all__ = ["paragraphs_of", "tables_for_people", "verdict"]
 
 # Lines of a table in the short form.
 _SHOWN = 10
@@ -44,7 +44,7 @@ def verdict(found: RunComparison) -> str:
 
 
 def paragraphs_of(found: RunComparison, *, everything: bool = False) -> Iterator[str]:
-    """What the runs are, what they were made of, and what only one of them has."""
+    """What the runs are, what they were made with, and what differs, a line each."""
     yield f"A: {found.a}"
     yield f"B: {found.b}"
     if len(found.settings):
@@ -53,75 +53,73 @@ def paragraphs_of(found: RunComparison, *, everything: bool = False) -> Iterator
         yield "What they were made with differs:"
         yield from (f"  {line}" for line in shown)
         if len(lines) > len(shown):
-            yield f"  and {len(lines) - len(shown)} more"
+            yield f"  and {len(lines) - len(shown)} more (--all)"
     else:
-        yield "Nothing that the runs record of how they were made differs."
+        yield "What they were made with does not differ, as far as the runs record it."
     for line in found.lines.to_dict(orient="records"):
         a, b = ([line[f"{key}{suffix}"] for key in METHOD_KEYS] for suffix in ("", "_b"))
         if a != b:
             yield f"Compared: {_name(a)} of A with {_name(b)} of B."
     yield from _only_one(found.unmatched, everything=everything)
     yield _row_sentence(found.rows)
+    yield from _differing_numbers(found)
 
 
 def tables_for_people(
     found: RunComparison, *, everything: bool = False
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The title and the text of each table.
+    """The title and the text of each table; none of equal runs unless everything is asked for.
 
     Args:
         found: the comparison.
         everything: all numbers, classes and images, instead of the main number of each line and
             those classes and images that moved most.
     """
-    numbers = found.numbers
-    if not everything:
-        mains = numbers.groupby(METHOD_KEYS, sort=False)["number"].agg(
-            lambda names: main_number(list(names))
-        )
-        of_line = numbers[METHOD_KEYS].merge(mains.rename("main"), on=METHOD_KEYS, how="left")
-        numbers = numbers[numbers["number"].to_numpy() == of_line["main"].to_numpy()]
-    one = numbers["number"].nunique() == 1
+    if found.equal and not everything:
+        return
+    numbers = found.numbers if everything else _main_numbers(found.numbers)
     if len(numbers):
-        name = title_of(numbers["number"].iloc[0]) if one else "Numbers"
+        one = numbers["number"].nunique() == 1
+        name = f"{title_of(numbers['number'].iloc[0])} in %." if one else "Numbers; shares in %."
         yield (
-            f"{name}, with the difference in points on the images of both; + means that B is "
-            "better, with its 95% interval (paired). gained, lost: images that only B, and only A, "
-            "gets right. p is corrected by Holm within a model; 0.05 or more is no difference",
+            f"{name} better by: in points on the images of both, + if B is better, with its paired "
+            "95% interval. gained, lost: images that only B, only A, gets right. p: corrected by "
+            "Holm within a model",
             _number_text(numbers, with_names=not one),
         )
     if len(text := _class_text(found.classes, everything=everything)):
-        what = "Classes" if everything else "The classes that moved most"
+        what = "Classes" if everything else "Classes that moved most"
         names = ", ".join(dict.fromkeys(map(title_of, found.classes["number"])))
-        yield f"{what}, by {names}; + means that B is better", text
+        yield f"{what}: {names} in %; + if B is better", text
     images = found.images if everything else found.images.head(_SHOWN)
     if len(images):
-        n = (
-            f"{len(found.images):,}"
-            if len(images) == len(found.images)
-            else (f"{len(images)} of {len(found.images):,}")
-        )
+        gained, lost = ((found.images["gt_known"] == word).sum() for word in ("gained", "lost"))
+        shown = "" if len(images) == len(found.images) else f", of which {len(images)} are shown"
         yield (
-            f"Images with another outcome, {n}: of the label's box (GT-known), its IoU, and of "
-            "the first prediction (top-1); A, then B",
+            f"Images with another outcome: {len(found.images):,}{shown}. The box of the label "
+            f"(GT-known; {gained:,} gained, {lost:,} lost) in A and B, its IoU, and the first "
+            "prediction (top-1)",
             _image_text(images),
         )
     if everything:
         yield "Stored rows that differ, and the largest differences", _row_text(found.rows)
 
 
-def other_numbers(found: RunComparison) -> str:
-    """The sentence that names the numbers that differ, with the number of methods each."""
+def _main_numbers(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The main number of each line."""
+    keys = [numbers[key] for key in METHOD_KEYS]
+    mains = numbers["number"].groupby(keys, sort=False).transform(lambda of: main_number(list(of)))
+    return numbers[(numbers["number"] == mains).to_numpy(bool)]
+
+
+def _differing_numbers(found: RunComparison) -> Iterator[str]:
+    """The names of the numbers that differ, by the number of methods in which they do."""
     differing = found.numbers[found.numbers["differs"].to_numpy(bool)]
-    if not len(differing):
-        return ""
-    n_lines = len(found.lines)
     counts = differing["number"].value_counts(sort=False)
-    named = [
-        name if count == n_lines else f"{name} ({count} of {n_lines} methods)"
-        for name, count in counts.items()
-    ]
-    return f"Numbers that differ: {', '.join(named)}."
+    for count in sorted(set(counts), reverse=True):
+        names = ", ".join(map(str, counts.index[counts == count]))
+        methods = f" in {count} of {len(found.lines)} methods" if len(found.lines) > 1 else ""
+        yield f"Numbers that differ{methods}: {names}."
 
 
 def _number_text(numbers: pd.DataFrame, *, with_names: bool) -> pd.DataFrame:
@@ -130,17 +128,16 @@ def _number_text(numbers: pd.DataFrame, *, with_names: bool) -> pd.DataFrame:
     for line in numbers.to_dict(orient="records"):
         sign, is_share = (1 if line["better"] == "higher" else -1), line["is_share"]
         ends = sorted((sign * line["low"], sign * line["high"]))
-        interval = ", ".join(_points(end, is_share=is_share) for end in ends)
-        p = line["p_holm"]
+        interval = ", ".join(_gain(end, is_share=is_share) for end in ends)
         lines.append(
             {
                 **{key: line[key] for key in METHOD_KEYS},
                 **({"number": line["number"]} if with_names else {}),
                 "A": number_text(line["a"], is_share=is_share),
                 "B": number_text(line["b"], is_share=is_share),
-                "better by": _points(sign * line["difference"], is_share=is_share),
+                "better by": _gain(sign * line["difference"], is_share=is_share),
                 "95% interval": "-" if np.isnan(ends[0]) else f"[{interval}]",
-                "p": "-" if pd.isna(p) else "<1e-4" if p < 1e-4 else f"{p:.2g}",
+                "p": p_value(line["p_holm"]),
                 "gained": _count(line["n10"]),
                 "lost": _count(line["n01"]),
                 "images": str(line["n"]),
@@ -152,7 +149,7 @@ def _number_text(numbers: pd.DataFrame, *, with_names: bool) -> pd.DataFrame:
 def _class_text(classes: pd.DataFrame, *, everything: bool) -> pd.DataFrame:
     """The classes as text; without ``everything`` the first of those that moved."""
     if not everything:
-        classes = classes[(classes["difference"] != 0).to_numpy(bool)].head(_SHOWN)
+        classes = _by_model(classes[(classes["difference"] != 0).to_numpy(bool)].head(_SHOWN))
     sign = np.where(classes["better"] == "higher", 1, -1)
     gains = (sign * classes["difference"]).tolist()
     return pd.DataFrame(
@@ -161,7 +158,7 @@ def _class_text(classes: pd.DataFrame, *, everything: bool) -> pd.DataFrame:
             "class": _class_names(classes),
             "A": [number_text(value, is_share=True) for value in classes["a"]],
             "B": [number_text(value, is_share=True) for value in classes["b"]],
-            "better by": [_points(gain, is_share=True) for gain in gains],
+            "better by": [_gain(gain, is_share=True) for gain in gains],
             "images": classes["n"].astype(str),
         }
     )
@@ -169,6 +166,7 @@ def _class_text(classes: pd.DataFrame, *, everything: bool) -> pd.DataFrame:
 
 def _image_text(images: pd.DataFrame) -> pd.DataFrame:
     """The images as text, without columns of which the protocols have nothing."""
+    images = _by_model(images)
     text = images[METHOD_KEYS].assign(image=images["image_id"])
     columns = {f"IoU {side}": images[f"iou_{side.lower()}"] for side in "AB"}
     for title, column in (("", "gt_known"), ("top-1 ", "top1")):
@@ -177,9 +175,14 @@ def _image_text(images: pd.DataFrame) -> pd.DataFrame:
             text[f"{title}{side}"] = [MEANINGS[word][0] if word else "-" for word in words]
         if column == "gt_known":
             for name, values in columns.items():
-                text[name] = ["-" if np.isnan(value) else f"{value:.2f}" for value in values]
+                text[name] = ["-" if np.isnan(value) else f"{value:.3f}" for value in values]
             text["class"] = _class_names(images)
     return text.drop(columns=[name for name in text if (text[name] == "-").all()])
+
+
+def _by_model(table: pd.DataFrame) -> pd.DataFrame:
+    """The lines of each model together, otherwise in their order."""
+    return table.iloc[np.argsort(pd.factorize(table["model"])[0], kind="stable")]
 
 
 def _row_text(rows: pd.DataFrame) -> pd.DataFrame:
@@ -200,16 +203,11 @@ def _row_sentence(rows: pd.DataFrame) -> str:
     n_rows, n_differ = int(rows["n_rows"].sum()), int(rows["n_differ"].sum())
     sentence = f"Of {n_rows:,} stored rows (boxes, IoUs, scores) {n_differ:,} differ"
     if n_differ:
+        kinds = {"coordinate": "pixels of a coordinate", "iou": "of an IoU", "score": "of a score"}
         largest = [
-            f"{_magnitude(rows[name].max())} {of}"
-            for name, of in (
-                ("coordinate", "pixels of a coordinate"),
-                ("iou", "of an IoU"),
-                ("score", "of a score"),
-            )
-            if rows[name].max() > 0
+            f"{_magnitude(rows[name].max())} {of}" for name, of in kinds.items() if rows[name].max()
         ]
-        sentence += f", at most by {', '.join(largest)}" if largest else ""
+        sentence += f", by up to {' and '.join(largest)}" if largest else ""
     n_curves, n_other = int(rows["n_curves"].sum()), int(rows["n_curves_differ"].sum())
     if n_curves:
         sentence += f"; of {n_curves:,} curves over thresholds {n_other:,}"
@@ -236,18 +234,13 @@ def _class_names(table: pd.DataFrame) -> list[str]:
     return [words.partition(",")[0] or name for words, name in pairs]
 
 
-def _points(fraction: float, *, is_share: bool) -> str:
-    """A difference with its sign, a share in points; "-" for none, with an exponent if tiny."""
-    if np.isnan(fraction):
-        return "-"
-    if not is_share:
-        return f"{fraction + 0.0:+.4g}"
-    points = 100 * fraction
-    return f"{points:+.0e}" if 0 < abs(points) < 0.005 else f"{round(points, 2) + 0.0:+.2f}"
+def _gain(value: float, *, is_share: bool) -> str:
+    """A difference with its sign: of a share in percentage points."""
+    return points(value) if is_share else "" if np.isnan(value) else f"{value + 0.0:+.4g}"
 
 
 def _magnitude(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.2g}"
+    return "-" if np.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
 def _count(value: float) -> str:

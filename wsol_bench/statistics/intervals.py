@@ -127,7 +127,8 @@ def hit_difference_interval(n10: int, n01: int, n: int, *, level: float = LEVEL)
             middle = (inside + outside) / 2
             inside, outside = (inside, middle) if is_rejected(middle) else (middle, outside)
         ends.append(inside if is_rejected(bound) else bound)
-    return Interval(value, *ends, n)
+    low, high = ends
+    return Interval(value, low, high, n)
 
 
 def _interval(
