@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.errors import RunError
+from wsol_bench.metrics.failure_modes import FAILURE_MODES
 from wsol_bench.metrics.number import Number
 from wsol_bench.report.analysis import numbers_of
 from wsol_bench.report.comparisons import (
@@ -21,7 +22,14 @@ from wsol_bench.report.comparisons import (
     pairs_of,
 )
 from wsol_bench.report.numbers import main_number
-from wsol_bench.report.page.outcomes import HIT, NOT_DEFINED, OUTCOMES, outcomes_of
+from wsol_bench.report.page.outcomes import (
+    HIT,
+    MISS,
+    NOT_DEFINED,
+    OUTCOMES,
+    WRONG_CLASS,
+    outcomes_of,
+)
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.schema import BOX_COLUMNS, METHOD_KEYS
@@ -226,8 +234,8 @@ class ComparedLine:
             for run, result, measured in zip(self.runs, self.results, self.measured, strict=True)
         ]
         a, b = parts
-        moved = a["counted"] & b["counted"]
-        moved &= (a["gt_known"] != b["gt_known"]) | (a["top1"] != b["top1"])
+        changed = [_other_outcome(a[question], b[question]) for question in ("gt_known", "top1")]
+        moved = a["counted"] & b["counted"] & (changed[0] | changed[1])
         table = pd.DataFrame(self.pair.names, index=np.flatnonzero(moved))
         table["image_id"] = a["image_id"][moved].to_numpy(object)
         table["class"] = a["class"][moved].to_numpy(object)
@@ -265,6 +273,14 @@ def _outcomes(
         "top1_iou": outcomes.top1_iou[place],
     }
     return pd.DataFrame(columns | {name: scores.of_label(name)[place] for name in _LOCATED})
+
+
+def _other_outcome(a: "pd.Series[str]", b: "pd.Series[str]") -> "pd.Series[bool]":
+    """Return whether two outcomes differ; a plain miss, without a reason, is any miss of a box."""
+    boxes = {*FAILURE_MODES} - {OUTCOMES[HIT], OUTCOMES[WRONG_CLASS]}
+    unknown = (a == "") | (b == "")
+    same_miss = ((a == OUTCOMES[MISS]) & b.isin(boxes)) | ((b == OUTCOMES[MISS]) & a.isin(boxes))
+    return (a != b) & ~unknown & ~same_miss
 
 
 def _per_image(number: Number) -> np.ndarray:

@@ -27,6 +27,8 @@ _LARGEST = {
     "iou": ["iou"],
     "score": ["score"],
 }
+# What names a row. A method or layer may have another name in each run.
+_NAMES = ["image_id", "class", "method", "layer"]
 _COLUMNS = (
     *METHOD_KEYS,
     *("n_rows", "n_differ", "n_beyond", "n_of_one_run"),
@@ -142,7 +144,7 @@ def _compared_rows(
     differs = np.zeros(len(at_a), np.bool_)
     beyond = differs.copy()
     largest = dict[str, float]()
-    for name in a.columns.intersection(b.columns):
+    for name in a.columns.intersection(b.columns).difference(_NAMES):
         first, second = a[name].to_numpy()[at_a], b[name].to_numpy()[at_b]
         if not pd.api.types.is_numeric_dtype(a[name]):
             apart = np.asarray(first != second, np.bool_)
@@ -176,7 +178,7 @@ def _compared_rows(
 
 def _compared_curves(a: pd.DataFrame, b: pd.DataFrame) -> tuple[dict[str, int], set[str]]:
     """The counts of the curves of a line, and the images whose curves differ."""
-    names = a.columns.intersection(b.columns).difference(["image_id", "method", "layer"])
+    names = a.columns.intersection(b.columns).difference(_NAMES)
     if not len(names):  # one of the protocols has none, or another kind
         return {"n_curves": 0, "n_curves_differ": 0}, set()
     at_a, at_b = _aligned(a, b, ["image_id"])

@@ -239,6 +239,8 @@ def _is_implied(key: str, before: Any, now: Any, facts: Sequence[dict[str, Any]]
     """
     if key == "protocol.name":
         return str(before).partition("+")[0] == str(now).partition("+")[0]
+    if key == "protocol.paper":
+        return True
     kind, _, name = key.partition(".")
     names = [{*of_run.get(kind, {})} for of_run in facts if isinstance(of_run.get(kind), dict)]
     owners = [one for of_run in names for one in of_run if name.startswith(f"{one}.")]

@@ -6,15 +6,18 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.report.numbers import main_number, title_of
-from wsol_bench.report.page.outcomes import MEANINGS
+from wsol_bench.report.page.outcomes import MEANINGS, OUTCOMES, WRONG_CLASS
 from wsol_bench.report.run_comparison import RunComparison
 from wsol_bench.report.tables import number_text, p_value, points
+from wsol_bench.runs.identity import NO_MODEL
 from wsol_bench.runs.schema import METHOD_KEYS
 
 __all__ = ["paragraphs_of", "tables_for_people", "verdict"]
 
 # Lines of a table in the short form.
 _SHOWN = 10
+# What only one run may have, by its ``kind``.
+_KINDS = {"line": "method", "number": "number", "image": "image"}
 
 
 def verdict(found: RunComparison) -> str:
@@ -32,13 +35,10 @@ def verdict(found: RunComparison) -> str:
         first = f"{first}, but in the stored results of no image"
     else:
         first = f"{first} and equal results of {_images(found.n_images)}"
-    lines, numbers, images = (
-        (found.unmatched["kind"] == kind).to_numpy(bool) for kind in ("line", "number", "image")
-    )
     alone = [
-        f"{kind.sum():,} {word}{'s' if kind.sum() > 1 else ''}"
-        for kind, word in ((lines, "method"), (numbers, "number"), (images, "image"))
-        if kind.any()
+        f"{count:,} {_KINDS[kind]}{'' if count == 1 else 's'}"
+        for kind, names in (("line", METHOD_KEYS), ("number", ["name"]), ("image", ["name"]))
+        if (count := len(found.unmatched[found.unmatched["kind"] == kind][names].drop_duplicates()))
     ]
     return f"{first}. Only one of them has {' and '.join(alone)}." if alone else f"{first}."
 
@@ -93,12 +93,10 @@ def tables_for_people(
         yield f"{what}: {names} in %; + if B is better", text
     images = found.images if everything else found.images.head(_SHOWN)
     if len(images):
-        gained, lost = ((found.images["gt_known"] == word).sum() for word in ("gained", "lost"))
         shown = "" if len(images) == len(found.images) else f", of which {len(images)} are shown"
         yield (
-            f"Images with another outcome: {len(found.images):,}{shown}. The box of the label "
-            f"(GT-known; {gained:,} gained, {lost:,} lost) in A and B, its IoU, and the first "
-            "prediction (top-1)",
+            f"Outcomes of the label's box that changed: {len(found.images):,}{shown} "
+            f"({_moved(found.images)}). *: the first prediction is of another class",
             _image_text(images),
         )
     if everything:
@@ -143,7 +141,7 @@ def _number_text(numbers: pd.DataFrame, *, with_names: bool) -> pd.DataFrame:
                 "images": str(line["n"]),
             }
         )
-    return pd.DataFrame(lines)
+    return _without_empty(pd.DataFrame(lines))
 
 
 def _class_text(classes: pd.DataFrame, *, everything: bool) -> pd.DataFrame:
@@ -168,15 +166,28 @@ def _image_text(images: pd.DataFrame) -> pd.DataFrame:
     """The images as text, without columns of which the protocols have nothing."""
     images = _by_model(images)
     text = images[METHOD_KEYS].assign(image=images["image_id"])
-    columns = {f"IoU {side}": images[f"iou_{side.lower()}"] for side in "AB"}
-    for title, column in (("", "gt_known"), ("top-1 ", "top1")):
-        for side in "AB":
-            words = images[f"{column}_{side.lower()}"]
-            text[f"{title}{side}"] = [MEANINGS[word][0] if word else "-" for word in words]
-        if column == "gt_known":
-            for name, values in columns.items():
-                text[name] = ["-" if np.isnan(value) else f"{value:.3f}" for value in values]
-            text["class"] = _class_names(images)
+    for side in ("a", "b"):
+        wrong = images[f"top1_{side}"] == OUTCOMES[WRONG_CLASS]
+        titles = images[f"gt_known_{side}"].map(lambda word: MEANINGS[word][0])
+        text[side.upper()] = titles + np.where(wrong, "*", "")
+    for side in ("a", "b"):
+        values = images[f"iou_{side}"]
+        text[f"IoU {side.upper()}"] = ["-" if np.isnan(iou) else f"{iou:.3f}" for iou in values]
+    text["class"] = _class_names(images)
+    return _without_empty(text)
+
+
+def _moved(images: pd.DataFrame) -> str:
+    """How many outcomes were gained and lost."""
+    return "; ".join(
+        f"{title}: {(images[name] == 'gained').sum():,} gained, "
+        f"{(images[name] == 'lost').sum():,} lost"
+        for name, title in (("gt_known", "GT-known"), ("top1", "top-1"))
+    )
+
+
+def _without_empty(text: pd.DataFrame) -> pd.DataFrame:
+    """The table without columns that hold no value."""
     return text.drop(columns=[name for name in text if (text[name] == "-").all()])
 
 
@@ -205,7 +216,9 @@ def _row_sentence(rows: pd.DataFrame) -> str:
     if n_differ:
         kinds = {"coordinate": "pixels of a coordinate", "iou": "of an IoU", "score": "of a score"}
         largest = [
-            f"{_magnitude(rows[name].max())} {of}" for name, of in kinds.items() if rows[name].max()
+            f"{_magnitude(rows[name].max())} {of}"
+            for name, of in kinds.items()
+            if rows[name].max() > 0
         ]
         sentence += f", by up to {' and '.join(largest)}" if largest else ""
     n_curves, n_other = int(rows["n_curves"].sum()), int(rows["n_curves_differ"].sum())
@@ -224,8 +237,8 @@ def _only_one(unmatched: pd.DataFrame, *, everything: bool) -> Iterator[str]:
             names = list(dict.fromkeys(lines["name"]))
         n_shown = len(names) if everything else 3 if kind == "image" else _SHOWN
         shown, left = ", ".join(names[:n_shown]), len(names) - n_shown
-        kinds = {"line": "methods", "number": "numbers", "image": "images"}[str(kind)]
-        yield f"Only {run} has the {kinds} {shown}{f' and {left:,} more' if left > 0 else ''}."
+        plural = f"{_KINDS[str(kind)]}{'' if len(names) == 1 else 's'}"
+        yield f"Only {run} has the {plural} {shown}{f' and {left:,} more' if left > 0 else ''}."
 
 
 def _class_names(table: pd.DataFrame) -> list[str]:
@@ -252,4 +265,5 @@ def _images(count: int) -> str:
 
 
 def _name(line: Sequence[str]) -> str:
-    return " ".join(filter(None, line))
+    """The model, the method and the layer of a line, as far as it has them."""
+    return " ".join(name for name in line if name not in ("", NO_MODEL))

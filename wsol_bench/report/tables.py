@@ -195,7 +195,7 @@ def percent(fraction: float) -> str:
 
 def points(fraction: float) -> str:
     """A difference in percentage points, with its sign; "" for none, with an exponent if tiny."""
-    if pd.isna(fraction):
+    if math.isnan(fraction):
         return ""
     difference = 100 * fraction
     tiny = 0 < abs(difference) < 0.005  # which is no 0.00
