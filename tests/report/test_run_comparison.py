@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from analyzed_runs import ONE_BOX, lines
 from annotations_only import without_model
-from colors import WNIDS, color_experiment, write_colors
+from colors import WNIDS, write_colors
 
 import wsol_bench
 from wsol_bench.errors import ConfigError, RunError
@@ -251,7 +251,8 @@ class TestRunsOfANetwork:
 
     def test_what_was_changed_is_said(self, sharpened):
         assert sharpened.settings[["key", "a", "b"]].to_numpy().tolist() == [
-            ["protocol.box.threshold", "0.15", "0.8"]
+            ["protocol.map.upsample", "nearest", "bilinear"],
+            ["protocol.box.threshold", "0.15", "0.8"],
         ]
         assert "  protocol.box.threshold: 0.15 in A, 0.8 in B" in list(paragraphs_of(sharpened))
 
