@@ -36,6 +36,7 @@ FLOORS = [
     ["runs.experiment_config"],
     ["runs"],
     ["contracts", "report", "runs.doctor"],
+    ["photographs"],
     ["api"],
     ["cli"],
 ]

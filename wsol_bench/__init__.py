@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from wsol_bench.methods.base import cam_method as cam_method
     from wsol_bench.methods.localization_maps import localization_maps as localization_maps
     from wsol_bench.metrics.base import metric as metric
+    from wsol_bench.photographs import explain as explain
     from wsol_bench.runs.experiment_config import load_config as load_config
 
 __version__ = "0.2.0"
@@ -32,6 +33,7 @@ _HOMES = {
     "boxes": "wsol_bench.boxes",
     "cam_method": "wsol_bench.methods.base",
     "dataset": "wsol_bench.datasets",
+    "explain": "wsol_bench.photographs",
     "load_config": "wsol_bench.runs.experiment_config",
     "localization_maps": "wsol_bench.methods.localization_maps",
     "metric": "wsol_bench.metrics.base",

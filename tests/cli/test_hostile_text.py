@@ -67,9 +67,8 @@ def hostile(tmp_path_factory):
 
 
 class TestOnTheTerminal:
-    def test_a_summary_has_one_line_a_method(self, hostile):
-        lines = [line for line in hostile.out.splitlines() if "[bold red]x[/]" in line]
-        assert len(lines) >= 1
+    def test_a_summary_has_names_as_they_are(self, hostile):
+        assert "[bold" in hostile.out
         assert r"\x1b[2J" in hostile.out
 
     @pytest.mark.parametrize(
@@ -129,7 +128,7 @@ class TestOnTheTerminal:
         assert_harmless(out)
         for text in ("[red]a[/red]", "[bold]x[/bold]", r"a\nb", r"[i]title[/i] \x1b"):
             assert text in out
-        assert len(out.splitlines()) == 7
+        assert len(out.splitlines()) == 6
 
     def test_a_message_keeps_its_lines_and_nothing_else(self, capsys):
         print_message("two\nlines\x1b[2J\r\x9b")

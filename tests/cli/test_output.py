@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_said_to_be_elsewhere(printed):
 
 def test_a_long_name_is_broken_and_whole(printed):
     name = "randomized_weights(my_own_method+power=2.0+seed=3)"
-    lines = printed(80, table(2, method=name))
+    lines = printed(60, table(2, method=name))
     at = next(n for n, line in enumerate(lines) if line.startswith("randomized"))
     assert lines[at].split()[0] + lines[at + 1].strip() == name
 
@@ -71,3 +71,10 @@ def test_numbers_stand_to_the_right_also_beside_words(printed):
     *_, first, second = printed(80, frame)
     assert len(first) == len(second)
     assert first.endswith("5.00")
+
+
+def test_a_ranking_across_models_has_columns_and_no_headings(printed):
+    frame = pd.DataFrame({"rank": list("123"), "model": ["a", "b", "a"], "method": ["x", "x", "y"]})
+    lines = printed(80, frame)
+    assert lines[0].split() == ["rank", "model", "method"]
+    assert len(lines) == 5

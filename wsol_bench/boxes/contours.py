@@ -24,7 +24,7 @@ from wsol_bench.boxes.neighbor_ring import GAIN_POLYGON
 from wsol_bench.boxes.threshold_sweep import BoxSpans, Components, sweep
 from wsol_bench.errors import shown
 
-__all__ = ["contour_sweep"]
+__all__ = ["contour_sweep", "gray_levels"]
 
 
 def contour_sweep(
@@ -58,7 +58,7 @@ def contour_sweep(
         raise ValueError(f"expected thresholds in ascending order, found {shown(thresholds)}")
     height, width = map.shape
     n_levels = len(thresholds)
-    gray = _gray(map)
+    gray = gray_levels(map)
     # Each pixel's rank is the number of thresholds that its gray value is above.
     cuts = (thresholds * gray.max()).astype(np.int64)
     ranks = np.searchsorted(cuts, np.arange(256), side="left").astype(np.int32)[gray]
@@ -86,7 +86,7 @@ def contour_sweep(
     return Components(ended([largest]), ended(spans) if every else no_boxes)
 
 
-def _gray(map: Float32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
+def gray_levels(map: Float32[np.ndarray, "h w"]) -> Int32[np.ndarray, "h w"]:
     """The map scaled by its range to 0 to 255, in the arithmetic of float32 and rounded down."""
     low, high = map.min(), map.max()
     with np.errstate(over="ignore"):

@@ -97,8 +97,11 @@ def print_table(table: "pd.DataFrame", title: str | None = None, *, elsewhere: s
     """
     width = shutil.get_terminal_size((_WIDTH_OF_FILES, 24)).columns
     headings, cells = _with_headings(table.map(lambda text: printable(str(text))))
-    columns = [_Column.of(printable(str(name)), cells[name].tolist()) for name in cells.columns]
-    fitting = max(1, _count_that_fit(columns, width))
+    for longest in (width, _LONGEST_NAME):  # names are broken only where the table needs it
+        columns = [_Column.of(str(name), cells[name].tolist(), longest) for name in cells]
+        fitting = max(1, _count_that_fit(columns, width))
+        if fitting == len(columns):
+            break
     if title is not None:
         for line in textwrap.wrap(printable(title), max(width, 20)):
             print(_emphasized(line))
@@ -120,9 +123,10 @@ class _Column(NamedTuple):
     is_number: bool
 
     @classmethod
-    def of(cls, name: str, cells: Sequence[str]) -> "_Column":
-        """Break long names, and the title into words, so that the column is narrow."""
-        lines = [_broken(cell, _LONGEST_NAME) for cell in cells]
+    def of(cls, name: str, cells: Sequence[str], longest: int) -> "_Column":
+        """Break names of more than ``longest`` characters, and the title into words."""
+        name = printable(name)
+        lines = [_broken(cell, longest) for cell in cells]
         width = max((cell_len(line) for cell in lines for line in cell), default=0)
         title = textwrap.wrap(name, max(width, *map(len, name.split()), 1)) or [""]
         width = max(width, *map(cell_len, title))
@@ -140,6 +144,8 @@ class _Column(NamedTuple):
 def _with_headings(cells: "pd.DataFrame") -> tuple[list[str], "pd.DataFrame"]:
     """The heading before each line, "" for none, and the cells without what headings say.
 
+    There are none where the lines of a group do not follow one another.
+
     Methods without a layer, such as baselines, stand among the others of their model.
     """
     groups = [name for name in ("run", "model") if name in cells and len(cells.columns) > 1]
@@ -147,14 +153,13 @@ def _with_headings(cells: "pd.DataFrame") -> tuple[list[str], "pd.DataFrame"]:
         return [""] * len(cells), cells
     texts = cells[groups].agg(", ".join, axis=1)
     if "layer" in cells:
-        layers = cells["layer"].where(cells["layer"] != "").groupby(texts)
-        if (layers.nunique() <= 1).all():
+        layers = {text: set(names) - {""} for text, names in cells["layer"].groupby(texts)}
+        if all(len(names) <= 1 for names in layers.values()):
             groups.append("layer")
-            only = layers.transform("first").map(
-                lambda layer: f", layer {layer}", na_action="ignore"
-            )
-            texts = texts + only.fillna("")
+            texts = texts.map(lambda text: ", layer ".join([text, *layers[text]]))
     begins = texts != texts.shift()
+    if begins.sum() > texts.nunique():  # a ranking goes across the groups
+        return [""] * len(cells), cells
     return texts.where(begins, "").tolist(), cells.drop(columns=groups)
 
 

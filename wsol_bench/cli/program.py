@@ -12,6 +12,7 @@ from wsol_bench.cli.check import check, doctor
 from wsol_bench.cli.init import init
 from wsol_bench.cli.names import list_names, schema
 from wsol_bench.cli.page import report, view
+from wsol_bench.cli.pictures import explain, figures
 from wsol_bench.cli.process import endings
 from wsol_bench.cli.results import analyze, compare, export
 from wsol_bench.cli.run import demo, merge, rescore, run
@@ -90,6 +91,19 @@ COMMANDS = (
     ),
     Command("report", report, ["wsol-bench report runs/first --open"]),
     Command("view", view, ["wsol-bench view runs/first runs/second --open"]),
+    Command(
+        "figures",
+        figures,
+        [
+            "wsol-bench figures runs/first --choose worst --n 8",
+            "wsol-bench figures runs/first --choose differ --methods grad_cam,layer_cam",
+        ],
+    ),
+    Command(
+        "explain",
+        explain,
+        ["wsol-bench explain photo.jpg --methods grad_cam,layer_cam"],
+    ),
     Command(
         "table",
         table,

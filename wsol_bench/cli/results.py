@@ -2,8 +2,9 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,39 +15,89 @@ from wsol_bench.common.harmless import printable_lines
 from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import PredictionFormat
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from wsol_bench.report.run_comparison import RunComparison
+
 __all__ = ["analyze", "compare", "export"]
 
 
+RunFolders = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
+]
+Seed = Annotated[
+    int, typer.Option(metavar="N", help="Seed of the random numbers of intervals and tests.")
+]
+TablesOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Folder of the tables. By default RUN/tables of a single run.",
+        callback=utf8_path,
+    ),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="METHOD",
+        help="Method that the others of its model are compared with. By default the first.",
+    ),
+]
+Everything = Annotated[
+    bool,
+    typer.Option(
+        "--all", help="Print all numbers with intervals and tests, and why boxes failed, too."
+    ),
+]
+RunA = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN_A", help="Folder of the finished run before a change.", show_default=False
+    ),
+]
+RunB = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN_B", help="Folder of the finished run after it.", show_default=False
+    ),
+]
+FailOnDifference = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-difference",
+        help="Exit with code 1 if a number or the result of an image differs.",
+    ),
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(
+        metavar="X",
+        help="Largest difference of a number, IoU, score or coordinate in pixels that is none.",
+    ),
+]
+ComparisonOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Folder to write all tables to, as CSV files.",
+        callback=utf8_path,
+    ),
+]
+AllOfComparison = Annotated[
+    bool, typer.Option("--all", help="Print all numbers, classes and images.")
+]
+
+
 def analyze(
-    run_folders: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
-    ],
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the random numbers of intervals and tests.")
-    ] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the tables. By default RUN/tables of a single run.",
-            callback=utf8_path,
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="METHOD",
-            help="Method that the others of its model are compared with. By default the first.",
-        ),
-    ] = None,
-    everything: Annotated[
-        bool,
-        typer.Option(
-            "--all",
-            help="Print all numbers with intervals and tests, and why boxes failed, too.",
-        ),
-    ] = False,
+    run_folders: RunFolders,
+    seed: Seed = 0,
+    out: TablesOut = None,
+    against: Against = None,
+    everything: Everything = False,
     as_json: AsJson = False,
 ) -> None:
     """Rank the methods of runs, with intervals and paired tests.
@@ -58,28 +109,25 @@ def analyze(
     step(f"reading {', '.join(map(str, run_folders))}")
     from wsol_bench.report.analysis import analyze as analyze_runs
     from wsol_bench.report.analysis import write_tables
-    from wsol_bench.report.analysis_text import in_full, in_short
     from wsol_bench.report.tables import records
     from wsol_bench.runs.findings import shard_findings
     from wsol_bench.runs.folder import make_folder
     from wsol_bench.runs.stored_run import StoredRun
 
     runs = [StoredRun(path) for path in run_folders]
+    folder = out or (runs[0].path / "tables" if len(runs) == 1 else None)
     if out is not None:
         make_folder(out)
     tables = analyze_runs(runs, seed=seed, against=against)
-    folder = out or (runs[0].path / "tables" if len(runs) == 1 else None)
     if as_json:
         print(json.dumps({name: records(table) for name, table in tables.items()}, indent=2))
     else:
         named_metrics = [name for run in runs for name in run.identity.named_metrics]
-        elsewhere = f"they are in {folder}" if folder else "--out FOLDER writes them"
-        chosen = [*in_short(tables, named_metrics)]
-        chosen += in_full(tables, named_metrics) if everything else []
-        for title, table in chosen:
-            print_table(table, title, elsewhere=elsewhere)
-        if not everything:
-            print_message("--all prints every number and test, and why boxes failed.")
+        _print_analysis(tables, named_metrics, folder, everything=everything)
+    for run in runs:
+        n_images = run.read("images", ["image_id"])["image_id"].nunique()
+        for finding in shard_findings(run.identity, n_images):
+            print_message(f"{run.path}: {finding.text}. 'wsol-bench merge' joins shards.")
     # What was computed is printed before anything can fail.
     if folder is not None:
         try:
@@ -89,53 +137,35 @@ def analyze(
             if out is not None:
                 raise
             print_message(f"No tables are written ({error}); --out names another folder.")
-    for run in runs:
-        n_images = run.read("images", ["image_id"])["image_id"].nunique()
-        for finding in shard_findings(run.identity, n_images):
-            print_message(f"{run.path}: {finding.text}. 'wsol-bench merge' joins shards.")
+
+
+def _print_analysis(
+    tables: "dict[str, pd.DataFrame]",
+    named_metrics: Sequence[str],
+    folder: Path | None,
+    *,
+    everything: bool,
+) -> None:
+    """Print an analysis in short, or all of it; ``folder`` is where its tables will be."""
+    from wsol_bench.report.analysis_text import in_full, in_short
+
+    elsewhere = f"they are in {folder}" if folder else "--out FOLDER writes them"
+    chosen = [*in_short(tables, named_metrics)]
+    chosen += in_full(tables, named_metrics) if everything else []
+    for title, table in chosen:
+        print_table(table, title, elsewhere=elsewhere)
+    if not everything:
+        print_message("--all prints every number and test, and why boxes failed.")
 
 
 def compare(
-    run_a: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_A", help="Folder of the finished run before a change.", show_default=False
-        ),
-    ],
-    run_b: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN_B", help="Folder of the finished run after it.", show_default=False
-        ),
-    ],
-    fail_on_difference: Annotated[
-        bool,
-        typer.Option(
-            "--fail-on-difference",
-            help="Exit with code 1 if a number or the result of an image differs.",
-        ),
-    ] = False,
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            metavar="X",
-            help="Largest difference of a number, IoU, score or coordinate in pixels that is none.",
-        ),
-    ] = 0.0,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the random numbers of intervals and tests.")
-    ] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder to write all tables to, as CSV files.",
-            callback=utf8_path,
-        ),
-    ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Print all numbers, classes and images.")
-    ] = False,
+    run_a: RunA,
+    run_b: RunB,
+    fail_on_difference: FailOnDifference = False,
+    tolerance: Tolerance = 0.0,
+    seed: Seed = 0,
+    out: ComparisonOut = None,
+    everything: AllOfComparison = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare two runs: which numbers and images a change moved.
@@ -148,11 +178,7 @@ def compare(
     step(f"reading {run_a}, {run_b}")
     from wsol_bench.report.analysis import write_tables
     from wsol_bench.report.run_comparison import compare as compare_runs
-    from wsol_bench.report.run_comparison_text import (
-        paragraphs_of,
-        tables_for_people,
-        verdict,
-    )
+    from wsol_bench.report.run_comparison_text import verdict
     from wsol_bench.report.tables import records
     from wsol_bench.runs.folder import make_folder
     from wsol_bench.runs.stored_run import StoredRun
@@ -166,16 +192,7 @@ def compare(
         facts = {"equal": found.equal, "verdict": verdict(found), "a": found.a, "b": found.b}
         print(json.dumps({**facts, **tables}, indent=2))
     else:
-        print_paragraph(verdict(found))
-        print()
-        for paragraph in paragraphs_of(found, everything=everything):
-            print_paragraph(paragraph)
-        print()
-        elsewhere = "--json prints them" if out is None else f"they are in {out}"
-        for title, table in tables_for_people(found, everything=everything):
-            print_table(table, title, elsewhere=elsewhere)
-        if not (everything or found.equal):
-            print_message("--all prints every number, class and image.")
+        _print_comparison(found, out, everything=everything)
     if out is not None:
         write_tables(out, found.tables)
     where = "--out FOLDER writes the tables." if out is None else f"Tables: {out}."
@@ -183,6 +200,22 @@ def compare(
     print_message(f"{where} Images side by side: wsol-bench report {paths} --out FILE")
     if fail_on_difference and not found.equal:
         raise typer.Exit(1)
+
+
+def _print_comparison(found: "RunComparison", out: Path | None, *, everything: bool) -> None:
+    """Print a comparison in short, or all of it; ``out`` is where its tables will be."""
+    from wsol_bench.report.run_comparison_text import paragraphs_of, tables_for_people, verdict
+
+    print_paragraph(verdict(found))
+    print()
+    for paragraph in paragraphs_of(found, everything=everything):
+        print_paragraph(paragraph)
+    print()
+    elsewhere = "--json prints them" if out is None else f"they are in {out}"
+    for title, table in tables_for_people(found, everything=everything):
+        print_table(table, title, elsewhere=elsewhere)
+    if not (everything or found.equal):
+        print_message("--all prints every number, class and image.")
 
 
 def export(

@@ -4,6 +4,7 @@ A command has a parameter for each of its options, which may be more than eight.
 """
 
 import contextlib
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -80,21 +81,19 @@ def demo(
 
     Needs no data and no download: the small network comes with the package, and the 300 images are
     drawn into the cache folder when they are first needed.
-    Prints a table of localization errors, and writes a run folder with a picture of maps and boxes
-    (figures/contact_sheet.png) and a page to look at (report.html).
+    Prints a table of localization errors, and writes a run folder with figures of maps, boxes and
+    numbers (figures/) and a page to look at (report.html).
     """
     from wsol_bench.cli.page import write_and_say
-    from wsol_bench.report.figures import contact_sheet
+    from wsol_bench.cli.pictures import draw_and_say
     from wsol_bench.runs.stored_run import REPORT
 
     experiment = _experiment(
         Path(__file__).with_name("demo.yaml"), None, limit=limit, device=device
     )
     results = _carry_out(experiment, out)
-    picture = results.folder.path / "figures/contact_sheet.png"
-    contact_sheet(results.folder, picture, method="grad_cam")
     print_results(results, as_json)
-    print_message(f"Picture: {picture}")
+    draw_and_say([results.folder], results.folder.path / "figures")
     write_and_say([results.folder], results.folder.path / REPORT)
 
 
@@ -134,7 +133,7 @@ def run(
         )
     experiment = _experiment(config, overrides, limit=limit, device=device, strict=strict or None)
     results = _carry_out(experiment, out, engine=chosen, shard=shard, force=force)
-    print_results(results, as_json)
+    _print_with_next_step(results, as_json)
 
 
 def rescore(
@@ -170,8 +169,7 @@ def rescore(
     results = rescore_run(
         StoredRun(run_folder), protocol, overrides=overrides or (), out=out, force=force
     )
-    print_results(results, as_json)
-    print_message(f"Results: {results.folder.path}")
+    _print_with_next_step(results, as_json)
 
 
 def merge(
@@ -200,8 +198,7 @@ def merge(
     from wsol_bench.runs.stored_run import StoredRun
 
     results = merge_runs([StoredRun(path) for path in run_folders], out, force=force)
-    print_results(results, as_json)
-    print_message(f"Results: {results.folder.path}")
+    _print_with_next_step(results, as_json)
 
 
 def _experiment(config: Path, overrides: list[str] | None, **flags: object) -> "ExperimentConfig":
@@ -253,5 +250,12 @@ def _carry_out(
             f"{results.n_before} of {n_parts} parts were done before; the run began {began}. To "
             "evaluate everything anew: --force, or another --out"
         )
-    print_message(f"Results: {results.folder.path}")
     return results
+
+
+def _print_with_next_step(results: "StoredResults", as_json: bool) -> None:
+    """Print the summary of a run, then where it is and how to look at it."""
+    print_results(results, as_json)
+    path = results.folder.path
+    print_message(f"Results: {path}")
+    print_message(f"To look at them: wsol-bench report {shlex.quote(str(path))} --open")

@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from wsol_bench.cli.output import print_table
+from wsol_bench.cli.output import print_paragraph, print_table
 from wsol_bench.cli.page import require_writable
 from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import utf8_path
-from wsol_bench.common.harmless import printable
 
 __all__ = ["leaderboard", "table"]
 
@@ -121,7 +120,9 @@ def leaderboard(
     if table_format == "text":
         for one in tables:
             print_table(text_table(one), one.title)
-            print("\n".join(map(printable, one.notes)), end="\n\n")
+            for note in one.notes:
+                print_paragraph(note)
+            print()
     else:
         print(written(tables, table_format), end="")
     # What was computed is printed before anything can fail.

@@ -4,9 +4,11 @@ from typing import Literal, NamedTuple
 
 __all__ = [
     "Better",
+    "Choose",
     "Classes",
     "Comparison",
     "Connectivity",
+    "FigureFormat",
     "Gives",
     "Layout",
     "Precision",
@@ -20,6 +22,12 @@ __all__ = [
 
 # The number of neighbors of a pixel: those at its sides, or those at its corners, too.
 Connectivity = Literal[4, 8]
+
+# How the images of a figure are chosen: at random, by the IoU, or where two methods differ.
+Choose = Literal["random", "best", "worst", "differ"]
+
+# The formats of figures.
+FigureFormat = Literal["png", "pdf"]
 
 # What a threshold is a fraction of: a map's maximum, or its range from the minimum on.
 Reference = Literal["maximum", "range"]

@@ -14,7 +14,13 @@ from wsol_bench.datasets.folders import stamp, with_progress
 from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import ImageError
 
-__all__ = ["BlackAndWhite", "black_and_white_of", "read_headers", "white_is_zero"]
+__all__ = [
+    "BlackAndWhite",
+    "black_and_white_of",
+    "orientation_of",
+    "read_headers",
+    "white_is_zero",
+]
 
 T = TypeVar("T")
 
@@ -127,12 +133,20 @@ def _facts(image: Image.Image) -> _Facts:
     tile = str(getattr(image, "tile", ())[:1])  # how the decoder is told to unpack samples
     if not levels and ";16" in tile:
         samples = "16 bits a sample, scaled from 0..65535"
-    orientation = _or_else(lambda: _orientation(image), 1)
+    orientation = orientation_of(image)
     # The further images of an MPO file, which begins as a JPEG, are previews or for the other eye.
     several = image.format != "MPO" and _or_else(
         lambda: bool(getattr(image, "is_animated", False)), False
     )
     return _Facts(width, height, orientation, samples, several)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation of a file's image, from 1 (as stored) to 8; 1 if it is not valid.
+
+    The pixels of a TIFF are those that Pillow decodes, which it turns itself.
+    """
+    return _or_else(lambda: _orientation(image), 1)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -10,10 +10,10 @@ from jaxtyping import Bool, Shaped
 from PIL import Image
 
 from wsol_bench.common.image_files import opened_image
-from wsol_bench.datasets.image_headers import black_and_white_of
+from wsol_bench.datasets.image_headers import black_and_white_of, orientation_of
 from wsol_bench.errors import ImageError
 
-__all__ = ["load_image", "load_marks"]
+__all__ = ["load_image", "load_marks", "load_upright"]
 
 # Errors of the system, which do not mean that the image is bad.
 _PASSING = {
@@ -47,6 +47,27 @@ def load_image(path: Path) -> Image.Image:
             )
         share = (values.astype(np.float32) - levels.black) / (levels.white - levels.black)
         return Image.fromarray(np.rint(share * 255).astype(np.uint8)).convert("RGB")
+
+
+# How the pixels of a file are turned to be shown, by its EXIF orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+
+
+def load_upright(path: Path) -> Image.Image:
+    """The image in a file as ``load_image`` gives it, turned as its EXIF orientation says.
+
+    Raises:
+        ImageError, OSError: as ``load_image``.
+    """
+    image = load_image(path)
+    with _opened(path) as file:
+        # Pillow turns the pixels of a TIFF itself.
+        orientation = 1 if file.format == "TIFF" else orientation_of(file)
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
 def load_marks(path: Path) -> Bool[np.ndarray, "h w"]:

@@ -19,7 +19,17 @@ from wsol_bench.models.outputs import findings_of, noise_images
 from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_of
 from wsol_bench.models.weights import fingerprint, load_state
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "load_classifier"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "OUTPUT_NUMBERS",
+    "Classifier",
+    "load_classifier",
+    "published_words",
+]
+
+# What ``Classifier.classes_from`` says if the classes are the numbers of the outputs.
+OUTPUT_NUMBERS = "the numbers of the outputs"
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -70,7 +80,7 @@ def load_classifier(
     weights: str = "DEFAULT",
     key: str | None = None,
     classes: Path | None = None,
-    dataset_classes: Sequence[str] = (),
+    dataset_classes: Sequence[str] | None = (),
     layer: str | None = None,
     layers: Sequence[str] | None = None,
     layout: Layout | None = None,
@@ -93,7 +103,8 @@ def load_classifier(
         key: entry of the weights file, or beginning of its keys, to load; see ``read_weights``.
         classes: a file of wnids in the order of the outputs, one per line; words may follow.
         dataset_classes: the data set's sorted wnids: the order of the outputs if neither
-            ``classes`` nor the weights file lists one, see ``dataset_order``.
+            ``classes`` nor the weights file lists one, see ``dataset_order``. None (no data set)
+            makes them the numbers of the outputs.
         layer, head: override the target-layer table.
         layers: several target layers, instead of one; ``head`` then belongs to the last one.
         layout, token_grid: layout of the layers, and grid of their tokens (rows, columns, index of
@@ -110,8 +121,8 @@ def load_classifier(
             ``plain_network``), the weights do not fit, or the classes do not match the outputs.
     """
     network = _loaded_network(name, weights, key, arguments or {}, classes, dataset_classes)
-    module, order = network.module, network.order
-    outputs = _require_outputs(module.eval(), name, order, input_size)
+    outputs = _outputs(module := network.module.eval(), name, input_size)
+    order = _order_of(outputs, name, network.order)
     targets = targets_of(
         module, layers or ([layer] if layer else []), layout=layout, head=head,
         token_grid=token_grid, required=needs_layer,
@@ -132,13 +143,13 @@ class _LoadedNetwork(NamedTuple):
         module: the network.
         weights_from: where the weights come from.
         published: name of the published weights; None if a file holds the weights.
-        order: the classes of the outputs.
+        order: the classes of the outputs; None if nothing lists them.
     """
 
     module: nn.Module
     weights_from: str
     published: str | None
-    order: ClassOrder
+    order: ClassOrder | None
 
 
 def _loaded_network(
@@ -147,14 +158,15 @@ def _loaded_network(
     key: str | None,
     arguments: Mapping[str, Any],
     classes: Path | None,
-    dataset_classes: Sequence[str],
+    dataset_classes: Sequence[str] | None,
 ) -> _LoadedNetwork:
     """Build a network, without wrappers, and load its weights."""
     path = _weights_path(name, weights, key, arguments)
     published = weights if path is None else None
     stored = None if path is None else read_weights(path, key)
-    listed = read_class_order(classes, dataset_classes) if classes else stored and stored.order
-    order = listed or dataset_order(dataset_classes)
+    names = dataset_classes or ()
+    listed = read_class_order(classes, names) if classes else stored and stored.order
+    order = listed or (None if dataset_classes is None else dataset_order(dataset_classes))
     module = plain_network(build(name, published, _builder_arguments(name, arguments, listed)))
     for part in module.modules():
         part._compiled_call_impl = None  # a run compiles by itself what can be
@@ -204,10 +216,8 @@ def _builder_arguments(
 
 
 @torch.no_grad()
-def _require_outputs(
-    module: nn.Module, name: str, order: ClassOrder, input_size: int
-) -> Float[Tensor, "2 n"]:
-    """The outputs for two images of noise; ModelError unless there is one for each class."""
+def _outputs(module: nn.Module, name: str, input_size: int) -> Float[Tensor, "2 n"]:
+    """The outputs for two images of noise; ModelError unless they are logits."""
     try:
         logits = module(noise_images(input_size))
     except Exception as error:  # a user's network can raise any error
@@ -218,6 +228,13 @@ def _require_outputs(
         if isinstance(logits, Tensor):
             found = f"shape {tuple(logits.shape)}"
         raise ModelError(f"{name}: expected logits of shape (batch, classes), found {found}")
+    return logits
+
+
+def _order_of(logits: Float[Tensor, "2 n"], name: str, order: ClassOrder | None) -> ClassOrder:
+    """The classes of outputs, or their numbers; ModelError unless there is one for each class."""
+    if order is None:
+        return ClassOrder(tuple(map(str, range(logits.shape[1]))), OUTPUT_NUMBERS)
     if logits.shape[1] != len(order.wnids):
         raise ModelError(
             f"{name}: expected one class for each of the network's {logits.shape[1]} outputs, "
@@ -225,7 +242,24 @@ def _require_outputs(
             "with the model's 'classes:', a file whose lines begin with the wnids, such as "
             "LOC_synset_mapping.txt"
         )
-    return logits
+    return order
+
+
+def published_words(name: str, weights: str) -> tuple[str, ...] | None:
+    """The classes in words with which torchvision publishes weights; None if it does not.
+
+    Args:
+        name: the network, as in ``load_classifier``.
+        weights: the weights, as in ``load_classifier``.
+    """
+    if weights_file(weights) or weights == "random" or ":" in name or name.startswith("timm/"):
+        return None
+    if name == "shapes_net":
+        return None
+    import torchvision  # its import takes seconds, and no other network needs it
+
+    meta = torchvision.models.get_model_weights(name)[weights].meta
+    return tuple(meta["categories"]) if "categories" in meta else None
 
 
 class _Preprocessing(NamedTuple):

@@ -253,21 +253,8 @@ class Experiment:
         return identity
 
     def device(self) -> "torch.device":
-        """The configuration's device; ``auto`` is the first GPU, or the CPU if there is none."""
-        import torch
-
-        name = self.config.device
-        if name == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(name)
-            torch.zeros(1, device=device).item()
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ConfigError(
-                f"device {name!r} cannot be used: {reason}; choose another device, such as cpu"
-            ) from error
-        return device
+        """The configuration's device; see ``device_named``."""
+        return device_named(self.config.device)
 
     def _evaluator(self, model: int) -> Evaluator:
         config = self.config
@@ -342,6 +329,27 @@ class Experiment:
                 compile_up_to(classifier.module, classifier.targets, torch.zeros(1, 3, size, size))
             self._loaded[index] = classifier
         return self._loaded[index]
+
+
+def device_named(name: str) -> "torch.device":
+    """A device by its name; ``auto`` is the first GPU, or the CPU if there is none.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"device {name!r} cannot be used: {reason}; choose another device, such as cpu"
+        ) from error
+    return device
 
 
 def load_model(

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from wsol_bench.common.progress import progress
+from wsol_bench.common.progress import progress, step
 from wsol_bench.common.temporary import keep, temporary_folder
 from wsol_bench.errors import RunError
 from wsol_bench.runs.engines.base import Engine
@@ -102,6 +102,7 @@ def _carry_out(
     identity = experiment.identity().model_copy(update={"shard": shard})
     selection = experiment.selection_run
     path = place(identity)
+    step(f"writing to {path}")
     require_not_above(path, [] if selection is None else [selection.path])
     writing = partial(
         RunFolder.writing,

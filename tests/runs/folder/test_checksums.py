@@ -18,7 +18,7 @@ import wsol_bench
 from wsol_bench.errors import RunError
 from wsol_bench.report.analysis import analyze
 from wsol_bench.report.export import export_run
-from wsol_bench.report.figures import contact_sheet
+from wsol_bench.report.figures.files import write_figures
 from wsol_bench.runs.checksums import CHECKSUMS, Checksums
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.merge import merge
@@ -38,8 +38,8 @@ READERS = {
     "export": (lambda run, out: list(export_run(run, out, format="kaggle")), {"images", "rows"}),
     "merge": (lambda run, out: merge([run], out), set(TABLES)),
     "pictures": (
-        lambda run, out: contact_sheet(run, out / "sheet.png", method="cam"),
-        {"images", "rows", "maps"},
+        lambda run, out: write_figures([run], out, formats=["png"]),
+        {"images", "rows", "maps", "costs"},
     ),
 }
 

@@ -13,7 +13,7 @@ import wsol_bench
 from wsol_bench.cli import main
 from wsol_bench.errors import ConfigError, RunError
 from wsol_bench.report.export import export_run
-from wsol_bench.report.figures import contact_sheet
+from wsol_bench.report.figures.files import write_figures
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.rescore import rescore
 
@@ -81,9 +81,10 @@ class TestFolder:
         ours = rescore(source, "zhou-2016")
         for name, folder in (("ours", ours.folder), ("fresh", fresh.folder)):
             list(export_run(folder, tmp_path / name, format="kaggle"))
-            contact_sheet(folder, tmp_path / name / "sheet.png", method="cam")
+            write_figures([folder], tmp_path / name, formats=["png"])
         files = sorted(path.name for path in (tmp_path / "fresh").iterdir())
-        assert files == ["color_net-cam-cells.csv", "color_net-grad_cam-cells.csv", "sheet.png"]
+        csv = ["color_net-cam-cells.csv", "color_net-grad_cam-cells.csv"]
+        assert files == ["bars.png", *csv, "curves.png", "images_random.png"]
         for name in files:
             assert (tmp_path / "ours" / name).read_bytes() == (
                 tmp_path / "fresh" / name

@@ -12,7 +12,7 @@ from wsol_bench.report.page.collection import Collection, Line
 from wsol_bench.report.page.outcomes import HIT, NOT_DEFINED
 from wsol_bench.report.tables import records
 
-__all__ = ["charts"]
+__all__ = ["charts", "iou_curves", "threshold_curves"]
 
 # IoUs of the curves over IoU, and the most thresholds of a curve over thresholds.
 _IOUS = np.linspace(0.0, 1.0, 101)
@@ -23,8 +23,8 @@ def charts(collection: Collection) -> dict[str, Any]:
     """The data of all charts, as ``Charts``."""
     lines = list(enumerate(collection.lines))
     return {
-        "thresholds": [curve for n, line in lines for curve in _threshold_curves(n, line)],
-        "ious": [curve for n, line in lines for curve in _iou_curve(n, line)],
+        "thresholds": threshold_curves(collection),
+        "ious": iou_curves(collection),
         "by_size": [row for n, line in lines for row in _bins(n, line, "size")],
         "by_instances": [row for n, line in lines for row in _bins(n, line, "instances")],
         "by_class": [
@@ -39,6 +39,18 @@ def charts(collection: Collection) -> dict[str, Any]:
             for pair in _agreement(collection.lines, collection.lines_of(model))
         ],
     }
+
+
+def threshold_curves(collection: Collection) -> list[dict[str, Any]]:
+    """The curves over the threshold of all lines that have them, as ``ThresholdCurve``."""
+    lines = enumerate(collection.lines)
+    return [curve for n, line in lines for curve in _threshold_curves(n, line)]
+
+
+def iou_curves(collection: Collection) -> list[dict[str, Any]]:
+    """The curves over the IoU of all lines that have them, as ``IouCurve``."""
+    lines = enumerate(collection.lines)
+    return [curve for n, line in lines for curve in _iou_curve(n, line)]
 
 
 def _threshold_curves(number: int, line: Line) -> Iterator[dict[str, Any]]:

@@ -31,7 +31,7 @@ from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.frames import truth_in_frame
 from wsol_bench.scoring.one_box import OneBox
 
-__all__ = ["Choice", "Details", "LabelMap", "StoredMap", "every_map"]
+__all__ = ["Choice", "Details", "JudgedRow", "LabelMap", "StoredMap", "every_map"]
 
 _ONLY_A_BOX = "The run keeps the box of this method, not its map."
 _NOT_STORED = "The run keeps no map of this class."
@@ -62,6 +62,22 @@ Choice = Callable[[Sequence[StoredMap]], Sequence[StoredMap | None]]
 def every_map(maps: Sequence[StoredMap]) -> Sequence[StoredMap | None]:
     """All maps, as they are stored."""
     return maps
+
+
+class JudgedRow(NamedTuple):
+    """The row of an image's label by which a line is judged on the image.
+
+    Attributes:
+        json: the row as ``DetailRow``; under a sweep with its box at the line's threshold.
+        map: the map of the label as it is stored; None for none.
+        truth: the ground truth of the image.
+        placement: the place of the network's input in the image; None if it has none.
+    """
+
+    json: dict[str, Any]
+    map: StoredMap | None
+    truth: ImageTruth
+    placement: Placement | None
 
 
 class LabelMap(NamedTuple):
@@ -136,22 +152,10 @@ class Details:
             RunError: a file of a run is missing or damaged.
         """
         runs = self._collection.runs
-        truth = self._truth(image)
-        placements = [self._placement(run, image) for run in range(len(runs))]
-        rows = [row for n in range(len(self._collection.models)) for row in self._rows(n, image)]
+        truth, placements, rows = self._read(image, watch)
         chosen = self._choice([row.stored for row in rows if row.stored is not None])
         for row, shown in zip([row for row in rows if row.stored], chosen, strict=True):
             row.shown = shown
-        for row in rows:
-            if row.stored is None or not row.stored.is_label:
-                continue
-            run = self._collection.models[self._collection.lines[row.json["line"]].model].run
-            placement = placements[run]
-            if placement is not None:
-                map = _label_map(row, row.stored, truth, placement)
-                self._add_box_of_sweep(row, map, runs[run].identity.protocol)
-                if watch is not None:
-                    watch(image, map)
         return {
             "image": image,
             "boxes": truth.boxes.tolist(),
@@ -169,6 +173,44 @@ class Details:
             "taps": self._taps(rows, placements),
             "no_picture": no_picture,
         }
+
+    def judged(self, image: int) -> dict[int, JudgedRow]:
+        """The row by which each line that has one is judged on an image, by the line's position.
+
+        Raises:
+            RunError: a file of a run is missing or damaged.
+        """
+        truth, placements, rows = self._read(image)
+        return {
+            row.json["line"]: JudgedRow(
+                row.json, row.stored, truth, placements[self._run_of(row.json["line"])]
+            )
+            for row in rows
+            if row.json["is_judged"]
+        }
+
+    def _read(
+        self, image: int, watch: Callable[[int, LabelMap], object] | None = None
+    ) -> tuple[ImageTruth, list[Placement | None], list[_Row]]:
+        """The ground truth, the placement in each run and the rows of an image; see ``of``."""
+        runs = self._collection.runs
+        truth = self._truth(image)
+        placements = [self._placement(run, image) for run in range(len(runs))]
+        rows = [row for n in range(len(self._collection.models)) for row in self._rows(n, image)]
+        for row in rows:
+            if row.stored is None or not row.stored.is_label:
+                continue
+            run = self._run_of(row.json["line"])
+            placement = placements[run]
+            if placement is not None:
+                map = _label_map(row, row.stored, truth, placement)
+                self._add_box_of_sweep(row, map, runs[run].identity.protocol)
+                if watch is not None:
+                    watch(image, map)
+        return truth, placements, rows
+
+    def _run_of(self, line: int) -> int:
+        return self._collection.models[self._collection.lines[line].model].run
 
     def _placement(self, run: int, image: int) -> Placement | None:
         """The place of the network's input in an image; None if the run does not hold the image."""
@@ -270,10 +312,9 @@ class Details:
         self, rows: Sequence[_Row], placements: Sequence[Placement | None]
     ) -> list[dict[str, Any]]:
         """The weights that the maps are upsampled with, run by run."""
-        lines, models = self._collection.lines, self._collection.models
         needed: list[set[tuple[int, int]]] = [set() for _ in placements]
         for row in rows:
-            run = models[lines[row.json["line"]].model].run
+            run = self._run_of(row.json["line"])
             placement = placements[run]
             if row.shown is not None and not row.shown.reduced and placement is not None:
                 needed[run] |= set(zip(row.shown.values.shape, placement.input, strict=True))

@@ -28,7 +28,7 @@ from wsol_bench.runs.published import published_by
 from wsol_bench.runs.schema import COST_NUMBERS, SUMMARY_COUNTS
 from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["overview"]
+__all__ = ["least_iou", "numbers_of_lines", "overview"]
 
 _COUNTS = tuple(name for name in SUMMARY_COUNTS if name.startswith("n_"))
 
@@ -71,7 +71,9 @@ def overview(collection: Collection, *, source: str) -> dict[str, Any]:
             | {"key": key}
             for number, (line, key) in enumerate(zip(collection.lines, lines, strict=True))
         ],
-        "numbers": [number_info(name, number, runs) for name, number in _numbers(collection)],
+        "numbers": [
+            number_info(name, number, runs) for name, number in numbers_of_lines(collection)
+        ],
         "outcomes": [
             dict(zip(("name", "title", "meaning"), (name, *MEANINGS[name]), strict=True))
             for name in OUTCOMES
@@ -110,7 +112,7 @@ def _run(collection: Collection, index: int, name: str) -> dict[str, Any]:
         },
         "kind": _kind(protocol),
         "rule": _rule(protocol),
-        "least_iou": _least_iou(run),
+        "least_iou": least_iou(run),
         "versions": {**identity.environment.versions, "python": identity.environment.python},
         "devices": list(dict.fromkeys(devices)),
         "started": manifest.started,
@@ -119,7 +121,7 @@ def _run(collection: Collection, index: int, name: str) -> dict[str, Any]:
     }
 
 
-def _least_iou(run: StoredRun) -> float | None:
+def least_iou(run: StoredRun) -> float | None:
     """The IoU from which a box on the page is a hit; of several, that of MaxBoxAcc or the first."""
     protocol = run.identity.protocol
     if not isinstance(protocol, BoxSweepProtocol):
@@ -147,7 +149,7 @@ def _rule(protocol: Protocol) -> dict[str, Any] | None:
     }
 
 
-def _numbers(collection: Collection) -> Iterator[tuple[str, Number]]:
+def numbers_of_lines(collection: Collection) -> Iterator[tuple[str, Number]]:
     """Each number of any line, once, with the first line's."""
     seen = set()
     for line in collection.lines:

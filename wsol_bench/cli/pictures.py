@@ -1,0 +1,213 @@
+"""Commands that draw: figures, explain.
+
+A command has a parameter for each of its options, which may be more than eight.
+
+``figures`` is longer than other functions because the help of its options stands in its signature.
+``explain`` is longer than other functions because the help of its options does, too.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wsol_bench.cli.process import print_message
+from wsol_bench.cli.shared_options import Device, utf8_path
+from wsol_bench.common.vocabulary import Choose, FigureFormat
+from wsol_bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from wsol_bench.report.figures.choice import Choice
+    from wsol_bench.runs.stored_run import StoredRun
+
+__all__ = ["draw_and_say", "explain", "figures"]
+
+
+def figures(
+    run_folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
+    ],
+    choose: Annotated[
+        Choose | None,
+        typer.Option(
+            help="Which images: random ones, those with the highest or lowest mean IoU, or those "
+            "that the first method hits and the second one misses. By default random.",
+        ),
+    ] = None,
+    ids: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Ids of the images, instead of a rule.")
+    ] = None,
+    class_name: Annotated[
+        str | None,
+        typer.Option("--class", metavar="NAME", help="Only images of a class: its wnid or a word."),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Names of methods, in order. By default the first seven."),
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Names of models. By default all.")
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n",
+            metavar="N",
+            min=1,
+            max=200,
+            help="Largest number of images. By default 6, or 24 of one method.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of what is random.")] = 0,
+    file_format: Annotated[
+        FigureFormat | None,
+        typer.Option("--format", help="Format of the files. By default both."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the files. By default RUN/figures of a single run.",
+            callback=utf8_path,
+        ),
+    ] = None,
+) -> None:
+    """Draw figures of runs: images with maps, curves, bars.
+
+    Reads the stored results of finished runs, and their image files. Writes a sheet with a row for
+    each image and a column for each method, curves over thresholds or IoUs, and numbers with their
+    95% intervals, fit for a paper. What was chosen, and what the marks mean, stands below each.
+    """
+    from wsol_bench.report.figures.choice import Choice
+    from wsol_bench.runs.stored_run import StoredRun
+
+    if out is None and len(run_folders) > 1:
+        raise ConfigError(
+            f"--out: expected the folder for figures of {len(run_folders)} runs, found none; add "
+            "--out figures"
+        )
+    if ids is not None and (choose is not None or class_name is not None):
+        given = "--choose" if choose is not None else "--class"
+        raise ConfigError(
+            f"--ids names the images, so {given} has no effect; leave one of them out"
+        )
+    choice = Choice(
+        choose=choose or "random",
+        ids=_names(ids),
+        class_name=class_name,
+        methods=_names(methods),
+        models=_names(models),
+        n=n,
+        seed=seed,
+    )
+    runs = [StoredRun(path) for path in run_folders]
+    draw_and_say(runs, out or run_folders[0] / "figures", choice, file_format)
+
+
+def draw_and_say(
+    runs: "list[StoredRun]",
+    folder: Path,
+    choice: "Choice | None" = None,
+    file_format: FigureFormat | None = None,
+) -> None:
+    """Draw the figures of runs, and say which files they are and what they lack."""
+    from wsol_bench.report.figures.files import write_figures
+    from wsol_bench.report.figures.style import FORMATS
+    from wsol_bench.runs.folder import make_folder
+
+    make_folder(folder)
+    written = write_figures(runs, folder, choice, formats=[file_format] if file_format else FORMATS)
+    if written.remark:
+        print_message(written.remark)
+    if written.without_picture:
+        print_message(
+            f"{len(written.without_picture)} of {written.n_images} images have no picture; the "
+            f"first: {written.without_picture[0]}"
+        )
+    for file in written.files:
+        print_message(f"Figure: {file}")
+
+
+def _names(text: str | None) -> list[str] | None:
+    """The names in a list with commas; None if there is no list."""
+    if text is None:
+        return None
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def explain(
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGE", help="Image files.", show_default=False),
+    ],
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the network in torchvision, or timm/NAME.")
+    ] = "resnet50",
+    methods: Annotated[str, typer.Option(metavar="A,B", help="Map methods.")] = "grad_cam",
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Weights file, or a name. By default the published."),
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Names of the outputs in order, one a line, such as LOC_synset_mapping.txt. By "
+            "default those that are published with the weights, else numbers.",
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Target layer. By default the network's.")
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option(metavar="NAME", help="Name or file of a protocol of one box.")
+    ] = "gradcam-2017",
+    device: Device = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the pictures.", callback=utf8_path)
+    ] = Path("explained"),
+) -> None:
+    """Draw maps and boxes of your own photographs.
+
+    Needs no data set. Reads image files, and turns them as their EXIF orientation says. Writes one
+    PNG for each: a row for each method, a column for each of the five best classes, with boxes as a
+    run by the protocol would take them.
+    """
+    from wsol_bench.common.progress import progress
+    from wsol_bench.errors import ImageError, ModelError
+    from wsol_bench.photographs import Explainer, file_names, require_photographs
+    from wsol_bench.report.figures.style import save
+    from wsol_bench.runs.folder import make_folder
+
+    require_photographs(images)
+    make_folder(out)
+    explainer = Explainer(
+        model,
+        _names(methods) or [],
+        weights=weights,
+        classes=classes,
+        layer=layer,
+        protocol=protocol,
+        device=device or "auto",
+    )
+    files: list[Path] = []
+    failed: list[ImageError | ModelError] = []
+    with progress("explaining", len(images), "photographs") as advance:
+        for path, name in zip(images, file_names(images), strict=True):
+            try:
+                explained = explainer.of(path)
+            except (ImageError, ModelError) as error:
+                failed.append(error)
+            else:
+                for method, reason in explained.not_applicable.items():
+                    if not files:
+                        print_message(f"{method}: {reason}")
+                files += save(explained.figure(), out / name, ["png"])
+            advance(1)
+    for file in files:
+        print_message(f"Figure: {file}")
+    for problem in failed[:-1]:
+        print_message(f"Error: {problem}")
+    if failed:
+        raise failed[-1]
