@@ -86,7 +86,7 @@ COMMANDS = (
         compare,
         [
             "wsol-bench compare runs/before runs/after",
-            "wsol-bench compare runs/before runs/after --fail-on-difference --tolerance 1e-6",
+            "wsol-bench compare runs/a runs/b --fail-on-difference --tolerance 1e-6",
         ],
     ),
     Command("report", report, ["wsol-bench report runs/first --open"]),
