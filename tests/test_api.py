@@ -153,6 +153,14 @@ class TestResults:
             assert "<script>" not in html
             assert "&lt;script&gt;" in html
 
+    def test_runs_are_compared(self, results):
+        same = results.compare(wsol_bench.open_run(results.path))
+        assert not same.numbers["differs"].any()
+        assert "equal numbers" in same._repr_html_()
+        moved = results.compare(results.rescore(changes=["protocol.box.threshold=0.5"]))
+        assert moved.numbers["differs"].any()
+        assert "protocol.box.threshold: 0.15 in A, 0.5 in B" in moved._repr_html_()
+
     def test_a_rescored_run_outlives_the_results_it_came_from(self):
         first = wsol_bench.run(experiment(), limit=4)
         folder = first.path

@@ -16,6 +16,9 @@ from wsol_bench.common.harmless import html_text
 from wsol_bench.errors import ConfigError, WsolBenchError
 from wsol_bench.report.analysis import analyze as analyze_runs
 from wsol_bench.report.analysis_text import in_short
+from wsol_bench.report.run_comparison import RunComparison
+from wsol_bench.report.run_comparison import compare as compare_runs
+from wsol_bench.report.run_comparison_text import paragraphs_of, tables_for_people, verdict
 from wsol_bench.report.tables import columns_for_people, footer
 from wsol_bench.runs.engines.base import Engine
 from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
@@ -26,7 +29,7 @@ from wsol_bench.runs.stored_run import REPORT, StoredRun
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Analysis", "Results", "open_run", "run"]
+__all__ = ["Analysis", "Comparison", "Results", "open_run", "run"]
 
 
 class Analysis(dict[str, pd.DataFrame]):
@@ -40,6 +43,19 @@ class Analysis(dict[str, pd.DataFrame]):
         return "".join(
             f"<p>{html_text(title)}</p>{_html_table(table)}" for title, table in in_short(self)
         )
+
+
+class Comparison(RunComparison):
+    """Two runs compared, as ``Results.compare`` returns it. A notebook shows what differs."""
+
+    def _repr_html_(self) -> str:
+        """What differs, the numbers, and the classes and images that moved most."""
+        paragraphs = [verdict(self), *paragraphs_of(self)]
+        tables = (
+            f"<p>{html_text(title)}</p>{_html_table(table)}"
+            for title, table in tables_for_people(self)
+        )
+        return "".join([*(f"<p>{html_text(text)}</p>" for text in paragraphs), *tables])
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,18 @@ class Results(StoredResults):
         """
         with _in_words_of_python():
             return Analysis(analyze_runs([self.folder], seed=seed, against=against))
+
+    def compare(self, other: "Results", *, seed: int = 0, tolerance: float = 0.0) -> Comparison:
+        """Compare this run with one that was made after a change: numbers, classes, images, boxes.
+
+        Args:
+            other: the other run.
+            seed: seed of the resamples and of the random signs of paired tests.
+            tolerance: the largest difference that does not count as one.
+        """
+        with _in_words_of_python():
+            found = compare_runs(self.folder, other.folder, seed=seed, tolerance=tolerance)
+        return Comparison(**vars(found))
 
     def rescore(
         self,

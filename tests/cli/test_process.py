@@ -59,6 +59,7 @@ CALLED = {
     "score": ("pathlib.Path.is_dir", ["score", "x.txt"]),
     "score-maps": ("pathlib.Path.resolve", ["score-maps", "x"]),
     "analyze": ("pathlib.Path.is_file", ["analyze", "x"]),
+    "compare": ("pathlib.Path.is_file", ["compare", "x", "y"]),
     "report": ("pathlib.Path.is_file", ["report", "x"]),
     "figures": ("pathlib.Path.is_file", ["figures", "x"]),
     "view": ("pathlib.Path.is_file", ["view", "x"]),

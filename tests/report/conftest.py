@@ -6,6 +6,7 @@ from colors import WNIDS, WORDS, color_experiment, write_colors, write_masks
 
 import wsol_bench
 from wsol_bench.report.analysis import analyze
+from wsol_bench.report.run_comparison import compare
 from wsol_bench.runs.rescore import rescore
 
 ROTATED = (*WNIDS[1:], WNIDS[0])
@@ -52,6 +53,18 @@ def swept(run):
     """The run rescored over a sweep of thresholds, one of which is selected on held-out images."""
     grid = {**GRID, "select_on": 0.4}
     return rescore(run.folder, {"name": "choe-2020-v2", "box": {"threshold": grid}})
+
+
+@pytest.fixture(scope="package")
+def sharp(run):
+    """The run rescored at a high threshold of smooth maps, whose boxes are small."""
+    return rescore(run.folder, {"name": "gradcam-2017", "box": {"threshold": 0.8}})
+
+
+@pytest.fixture(scope="package")
+def sharpened(run, sharp):
+    """The run compared with itself at a high threshold."""
+    return compare(run.folder, sharp.folder)
 
 
 @pytest.fixture(scope="package")

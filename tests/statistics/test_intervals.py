@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 
-from wsol_bench.statistics.intervals import UNBOUNDED, mean_interval
+from wsol_bench.statistics.intervals import UNBOUNDED, hit_difference_interval, mean_interval
 
 
 class TestHits:
@@ -152,3 +153,67 @@ class TestInterval:
         # Without the checks of the tests, as everybody else calls it.
         with pytest.raises(ValueError, match=r"\(images,\), found shape \(2, 3\)"):
             inspect.unwrap(mean_interval)(np.zeros((2, 3)))
+
+
+class TestHitDifferences:
+    """Against a published table, a numeric maximum of the likelihood, and exact coverage."""
+
+    def score(self, difference, n10, n01, n):
+        """Rao's score statistic of a difference, at its most likely nuisance share."""
+
+        def loss(q):
+            shares = np.array([q + difference, q, 1 - 2 * q - difference])
+            return -scipy.special.xlogy([n10, n01, n - n10 - n01], shares).sum()
+
+        bounds = max(0.0, -difference), (1 - difference) / 2
+        most_likely = scipy.optimize.minimize_scalar(
+            loss, bounds=bounds, method="bounded", options={"xatol": 1e-14}
+        ).x
+        variance = (2 * most_likely + difference - difference**2) / n
+        return ((n10 - n01) / n - difference) / variance**0.5
+
+    def test_are_those_of_a_published_example(self):
+        """Fagerland, Lydersen and Laake (Statistics in Medicine 33, 2014), table V."""
+        _, low, high, _ = hit_difference_interval(1, 7, 21)
+        assert (round(low, 3), round(high, 3)) == (-0.517, -0.026)
+
+    @pytest.mark.parametrize("level", [0.5, 0.95])
+    @pytest.mark.parametrize("counts", [(40, 20, 160), (2, 0, 8), (1, 30, 1000), (3, 3, 7)])
+    def test_end_where_the_score_test_rejects(self, counts, level):
+        value, low, high, n = hit_difference_interval(*counts, level=level)
+        assert (value, n) == ((counts[0] - counts[1]) / counts[2], counts[2])
+        quantile = scipy.stats.norm.ppf((1 + level) / 2)
+        assert self.score(low, *counts) == pytest.approx(quantile, rel=1e-5)
+        assert self.score(high, *counts) == pytest.approx(-quantile, rel=1e-5)
+
+    def test_of_exchanged_methods_are_mirrored(self):
+        _, low, high, _ = hit_difference_interval(5, 12, 40)
+        assert hit_difference_interval(12, 5, 40)[1:3] == pytest.approx((-high, -low))
+
+    def test_without_a_difference_have_a_length(self):
+        """``|d| <= z^2 / (n + z^2)`` by hand, since q is then 0."""
+        square = scipy.stats.norm.ppf(0.975) ** 2
+        end = square / (60 + square)
+        assert hit_difference_interval(0, 0, 60)[1:3] == pytest.approx((-end, end))
+
+    @pytest.mark.parametrize("counts", [(9, 0, 9), (0, 9, 9), (1, 0, 1), (0, 0, 1)])
+    def test_stay_within_the_possible_differences(self, counts):
+        value, low, high, _ = hit_difference_interval(*counts)
+        assert -1 <= low <= value <= high <= 1
+        assert low < high
+
+    def test_of_no_image_are_none(self):
+        assert str(hit_difference_interval(0, 0, 0)[:3]) == "(nan, nan, nan)"
+
+    @pytest.mark.parametrize("shares", [(0.1, 0.05), (0.3, 0.1), (0.02, 0.02)])
+    def test_cover_as_often_as_they_say(self, shares, n=40):
+        """By the multinomial distribution, without a draw."""
+        covered = 0.0
+        for n10 in range(n + 1):
+            for n01 in range(n + 1 - n10):
+                counts = [n10, n01, n - n10 - n01]
+                chance = scipy.stats.multinomial.pmf(counts, n, [*shares, 1 - sum(shares)])
+                if chance > 1e-9:
+                    _, low, high, _ = hit_difference_interval(n10, n01, n)
+                    covered += chance * (low <= shares[0] - shares[1] <= high)
+        assert 0.93 <= covered <= 0.995  # conservative where hardly any image differs

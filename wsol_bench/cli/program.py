@@ -14,7 +14,7 @@ from wsol_bench.cli.names import list_names, schema
 from wsol_bench.cli.page import report, view
 from wsol_bench.cli.pictures import explain, figures
 from wsol_bench.cli.process import endings
-from wsol_bench.cli.results import analyze, export
+from wsol_bench.cli.results import analyze, compare, export
 from wsol_bench.cli.run import demo, merge, rescore, run
 from wsol_bench.cli.score import score, score_maps
 from wsol_bench.cli.shared_options import Quiet, Verbose
@@ -79,6 +79,14 @@ COMMANDS = (
         [
             "wsol-bench analyze runs/first",
             "wsol-bench analyze runs/first runs/second --against grad_cam --all",
+        ],
+    ),
+    Command(
+        "compare",
+        compare,
+        [
+            "wsol-bench compare runs/before runs/after",
+            "wsol-bench compare runs/a runs/b --fail-on-difference --tolerance 1e-6",
         ],
     ),
     Command("report", report, ["wsol-bench report runs/first --open"]),

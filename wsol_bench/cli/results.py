@@ -1,13 +1,14 @@
-"""Commands that read stored runs: analyze, export."""
+"""Commands that read stored runs: analyze, compare, export."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsol_bench.cli.output import print_table
+from wsol_bench.cli.output import print_paragraph, print_table
 from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import AsJson, RunFolderPath, utf8_path
 from wsol_bench.common.harmless import printable_lines
@@ -17,7 +18,9 @@ from wsol_bench.common.vocabulary import PredictionFormat
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["analyze", "export"]
+    from wsol_bench.report.run_comparison import RunComparison
+
+__all__ = ["analyze", "compare", "export"]
 
 
 RunFolders = Annotated[
@@ -48,6 +51,44 @@ Everything = Annotated[
     typer.Option(
         "--all", help="Print all numbers with intervals and tests, and why boxes failed, too."
     ),
+]
+RunA = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN_A", help="Folder of the finished run before a change.", show_default=False
+    ),
+]
+RunB = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN_B", help="Folder of the finished run after it.", show_default=False
+    ),
+]
+FailOnDifference = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-difference",
+        help="Exit with code 1 if a number or the result of an image differs.",
+    ),
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(
+        metavar="X",
+        help="Largest difference of a number, IoU, score or coordinate in pixels that is none.",
+    ),
+]
+ComparisonOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Folder to write all tables to, as CSV files.",
+        callback=utf8_path,
+    ),
+]
+AllOfComparison = Annotated[
+    bool, typer.Option("--all", help="Print all numbers, classes and images.")
 ]
 
 
@@ -115,6 +156,66 @@ def _print_analysis(
         print_table(table, title, elsewhere=elsewhere)
     if not everything:
         print_message("--all prints every number and test, and why boxes failed.")
+
+
+def compare(
+    run_a: RunA,
+    run_b: RunB,
+    fail_on_difference: FailOnDifference = False,
+    tolerance: Tolerance = 0.0,
+    seed: Seed = 0,
+    out: ComparisonOut = None,
+    everything: AllOfComparison = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs: which numbers and images a change moved.
+
+    Matches the methods of both runs by name and compares each number on the images of both: the
+    difference with a 95% interval, a paired test, and the classes and images that moved. Prints the
+    numbers, classes and images that matter most. A run of another version of this package can be
+    compared if its folder has the same format.
+    """
+    step(f"reading {run_a}, {run_b}")
+    from wsol_bench.report.analysis import write_tables
+    from wsol_bench.report.run_comparison import compare as compare_runs
+    from wsol_bench.report.run_comparison_text import verdict
+    from wsol_bench.report.tables import records
+    from wsol_bench.runs.folder import make_folder
+    from wsol_bench.runs.stored_run import StoredRun
+
+    runs = StoredRun(run_a), StoredRun(run_b)
+    if out is not None:
+        make_folder(out)
+    found = compare_runs(*runs, seed=seed, tolerance=tolerance)
+    if as_json:
+        tables = {name: records(table) for name, table in found.tables.items()}
+        facts = {"equal": found.equal, "verdict": verdict(found), "a": found.a, "b": found.b}
+        print(json.dumps({**facts, **tables}, indent=2))
+    else:
+        _print_comparison(found, out, everything=everything)
+    if out is not None:
+        write_tables(out, found.tables)
+    where = "--out FOLDER writes the tables." if out is None else f"Tables: {out}."
+    paths = shlex.join([str(run_a), str(run_b)])
+    print_message(f"{where} Images side by side: wsol-bench report {paths} --out FILE")
+    if fail_on_difference and not found.equal:
+        raise typer.Exit(1)
+
+
+def _print_comparison(found: "RunComparison", out: Path | None, *, everything: bool) -> None:
+    """Print a comparison in short, or all of it; ``out`` is where its tables will be."""
+    from wsol_bench.report.run_comparison_text import paragraphs_of, tables_for_people, verdict
+
+    print_paragraph(verdict(found))
+    print()
+    for paragraph in paragraphs_of(found, everything=everything):
+        print_paragraph(paragraph)
+    print()
+    elsewhere = "--json prints them" if out is None else f"they are in {out}"
+    for title, table in tables_for_people(found, everything=everything):
+        print_table(table, title, elsewhere=elsewhere)
+    if not (everything or found.equal):
+        print_message("--all prints every number, class and image.")
 
 
 def export(

@@ -156,11 +156,19 @@ class Number:
             seed: seed of the bootstrap that estimates the bias of a number that is made of means;
                 the interval is one of the number without this bias.
         """
-        bias = 0.0
-        if not self.is_mean and self.classes is None and len(self):
-            bias = bootstrap_bias(self.columns, self.of_means, seed=seed)
+        bias = self.bias(seed=seed)
         interval = mean_interval(self.contributions(), bounds=self.range, bias=bias)
         return interval._replace(value=self.value())
+
+    def bias(self, *, seed: int = 0) -> float:
+        """How much higher than the truth a number made of means is expected to be; 0 for a mean.
+
+        Args:
+            seed: seed of the bootstrap that estimates it.
+        """
+        if self.is_mean or self.classes is not None or not len(self):
+            return 0.0
+        return bootstrap_bias(self.columns, self.of_means, seed=seed)
 
     def line(self) -> dict[str, float]:
         """The columns of a summary: the number, and the columns beside it."""

@@ -7,7 +7,7 @@ import pandas as pd
 
 from wsol_bench.report.comparisons import RUN_NAMES
 from wsol_bench.report.numbers import SHOWN_NUMBERS, main_number, title_of
-from wsol_bench.report.tables import percent
+from wsol_bench.report.tables import p_value, percent, points
 
 __all__ = ["in_full", "in_short"]
 
@@ -121,8 +121,8 @@ def _ranked(lines: pd.DataFrame, comparisons: pd.DataFrame, shown: Sequence[str]
     if len(comparisons):
         tests = comparisons[comparisons["number"] == main]
         found = table[keys].merge(tests, on=keys, how="left")
-        text["better by"] = [_points(sign * value) for value in found["difference"]]
-        text["p"] = [_p_value(value) for value in found["p_holm"]]
+        text["better by"] = [points(sign * value) for value in found["difference"]]
+        text["p"] = [p_value(value) for value in found["p_holm"]]
     for number in shown[1:]:
         others = table[keys].merge(lines[lines["number"] == number], on=keys, how="left")
         text[title_of(number)] = [percent(value) for value in others["value"]]
@@ -142,10 +142,10 @@ def _differences(comparisons: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> 
     effect = np.where(hits, _only_one_right(comparisons), _effects(comparisons, lower))
     keys = [key for key in (*RUN_NAMES, "against", "number") if key in comparisons]
     columns = comparisons[keys].assign(
-        **{"better by": [_points(value) for value in lower * comparisons["difference"]]},
+        **{"better by": [points(value) for value in lower * comparisons["difference"]]},
         effect=effect,
         n=comparisons["n"],
-        p=[_p_value(value) for value in comparisons["p_holm"]],
+        p=[p_value(value) for value in comparisons["p_holm"]],
     )
     return columns.astype(str)
 
@@ -154,16 +154,6 @@ def _is_lower(names: "pd.Series[str]", intervals: pd.DataFrame) -> np.ndarray:
     """-1 for each number of which lower values are better, 1 for the others."""
     better = intervals.drop_duplicates("number").set_index("number")["better"]
     return np.where(better.reindex(names) == "lower", -1, 1)
-
-
-def _points(fraction: float) -> str:
-    """A difference in percentage points, with its sign; "" for none."""
-    return "" if pd.isna(fraction) else f"{round(100 * fraction, 2) + 0.0:+.2f}"
-
-
-def _p_value(p: float) -> str:
-    """A p value with as many digits as matter."""
-    return "-" if pd.isna(p) else "<1e-4" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
 
 
 def _interval(table: pd.DataFrame) -> list[str]:

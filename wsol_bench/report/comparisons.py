@@ -14,6 +14,7 @@ from wsol_bench.metrics.number import Number
 from wsol_bench.runs.schema import GROUP
 from wsol_bench.statistics.correction import holm
 from wsol_bench.statistics.hits import Hits
+from wsol_bench.statistics.intervals import UNBOUNDED, hit_difference_interval, mean_interval
 from wsol_bench.statistics.paired_tests import mcnemar_exact, sign_flip_test
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "MethodNumbers",
     "NumberPair",
     "corrected",
+    "difference_interval",
     "line_names",
     "pair_of",
     "paired_test",
@@ -140,18 +142,44 @@ def paired_test(pair: NumberPair, seed: int) -> dict[str, Any]:
         The columns of a line of ``comparisons``; p is NaN for fewer than six images.
     """
     number, reference = pair
-    values, reference_values = number.contributions(), reference.contributions()
     difference = number.value() - reference.value()
     if number.counts_hits:
-        right = 1.0 if number.better == "higher" else 0.0
-        hits = mcnemar_exact(values == right, reference_values == right)
-        name, facts = "McNemar, exact", hits._asdict()
+        name, facts = "McNemar, exact", mcnemar_exact(*_hits(pair))._asdict()
     else:
+        values, reference_values = number.contributions(), reference.contributions()
         name, facts = "sign flips", sign_flip_test(values, reference_values, seed=seed)._asdict()
     facts["difference"] = difference
     if facts["n"] < _FEWEST:
         facts["p"] = float("nan")
     return {"number": number.name, "test": name, **facts}
+
+
+def difference_interval(pair: NumberPair, seed: int) -> tuple[float, float]:
+    """The 95% interval of the difference of a number: Tango's for hits, otherwise the t interval.
+
+    It is that of the difference without the bias of both numbers; see ``Number.bias``.
+
+    Args:
+        pair: the number of both methods.
+        seed: the seed of the bootstrap that estimates the biases.
+    """
+    number, reference = pair
+    if number.counts_hits:
+        ours, others = _hits(pair)
+        n10, n01 = int((ours & ~others).sum()), int((others & ~ours).sum())
+        counts = (n10, n01) if number.better == "higher" else (n01, n10)
+        interval = hit_difference_interval(*counts, len(ours))
+    else:
+        differences = number.contributions() - reference.contributions()
+        interval = mean_interval(differences, bounds=UNBOUNDED)
+    bias = number.bias(seed=seed) - reference.bias(seed=seed)
+    return interval.low - bias, interval.high - bias
+
+
+def _hits(pair: NumberPair) -> list[Bool[np.ndarray, " n"]]:
+    """The images that the method, and that the reference, gets right."""
+    right = 1.0 if pair.number.better == "higher" else 0.0
+    return [each.contributions() == right for each in pair]
 
 
 def line_names(reference: MethodNumbers, method: MethodNumbers) -> dict[str, str]:

@@ -17,7 +17,9 @@ __all__ = [
     "markdown",
     "markdown_table",
     "number_text",
+    "p_value",
     "percent",
+    "points",
     "records",
     "seeds_for_people",
 ]
@@ -189,3 +191,17 @@ def number_text(value: float, *, is_share: bool) -> str:
 def percent(fraction: float) -> str:
     """A fraction in percent with two decimals; "-" for NaN."""
     return "-" if pd.isna(fraction) else f"{100 * fraction:.2f}"
+
+
+def points(fraction: float) -> str:
+    """A difference in percentage points, with its sign; "" for none, with an exponent if tiny."""
+    if math.isnan(fraction):
+        return ""
+    difference = 100 * fraction
+    tiny = 0 < abs(difference) < 0.005  # which is no 0.00
+    return f"{difference:+.0e}" if tiny else f"{round(difference, 2) + 0.0:+.2f}"
+
+
+def p_value(p: float) -> str:
+    """A p value with as many digits as matter."""
+    return "-" if pd.isna(p) else "<1e-4" if p < 1e-4 else f"{p:.4f}" if p < 0.01 else f"{p:.2f}"

@@ -2,18 +2,38 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
 from wsol_bench.common.versions import UNKNOWN
 
-__all__ = ["completed", "differences", "known_differences", "listed"]
+__all__ = [
+    "Difference",
+    "completed",
+    "differences",
+    "known_differences",
+    "known_differing",
+    "listed",
+]
 
 _SHOWN = 8
 _NOTHING = "(nothing)"
 # In these parts of an identity every word is a user's own, so none means that a fact is unknown.
 _WORDS_OF_USERS = {"config", "protocol"}
+
+
+class Difference(NamedTuple):
+    """A value that differs between two records.
+
+    Attributes:
+        key: its dotted key.
+        before, now: the value in each record.
+    """
+
+    key: str
+    before: Any
+    now: Any
 
 
 def differences(
@@ -27,10 +47,17 @@ def known_differences(
     before: BaseModel | Mapping[str, Any], now: BaseModel | Mapping[str, Any]
 ) -> list[str]:
     """The differences of facts: one that is ``UNKNOWN`` in a record differs from no value."""
+    return [f"{key}: {first} -> {second}" for key, first, second in known_differing(before, now)]
+
+
+def known_differing(
+    before: BaseModel | Mapping[str, Any], now: BaseModel | Mapping[str, Any]
+) -> list[Difference]:
+    """The facts that differ: one that is ``UNKNOWN`` in a record differs from no value."""
     return [
-        f"{key}: {first} -> {second}"
-        for key, first, second in _differing(before, now)
-        if not (_is_unknown(key, first) or _is_unknown(key, second))
+        difference
+        for difference in _differing(before, now)
+        if not any(_is_unknown(difference.key, value) for value in difference[1:])
     ]
 
 
@@ -53,12 +80,12 @@ def listed(lines: Sequence[str]) -> str:
 
 def _differing(
     before: BaseModel | Mapping[str, Any], now: BaseModel | Mapping[str, Any]
-) -> Iterator[tuple[str, Any, Any]]:
-    """The dotted key of each value that differs, and both values."""
+) -> Iterator[Difference]:
+    """Each value that differs."""
     first, second = (dict(_leaves(_as_stored(tree))) for tree in (before, now))
     for key in dict.fromkeys([*first, *second]):
         if not _equal(first.get(key, ...), second.get(key, ...)):
-            yield key, first.get(key, _NOTHING), second.get(key, _NOTHING)
+            yield Difference(key, first.get(key, _NOTHING), second.get(key, _NOTHING))
 
 
 def _equal(before: object, now: object) -> bool:

@@ -12,7 +12,17 @@ from wsol_bench.metrics.number import Number
 from wsol_bench.protocols.model import OneBoxProtocol, Protocol
 from wsol_bench.report.comparisons import MethodNumbers
 
-__all__ = ["HIT", "MEANINGS", "NOT_DEFINED", "OUTCOMES", "Outcomes", "main_curve", "outcomes_of"]
+__all__ = [
+    "HIT",
+    "MEANINGS",
+    "MISS",
+    "NOT_DEFINED",
+    "OUTCOMES",
+    "WRONG_CLASS",
+    "Outcomes",
+    "main_curve",
+    "outcomes_of",
+]
 
 # A sweep keeps no boxes, so there a box of the right class that is no hit is a ``miss``.
 OUTCOMES = (*FAILURE_MODES, "miss")
