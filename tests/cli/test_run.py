@@ -67,7 +67,9 @@ def test_a_method_in_the_working_directory_is_found_by_its_import_path(world, tm
     """The README's own example."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     [example] = re.findall(
-        r"(    import torch\n    from wsol_bench import Plan.*?)\n\n`wsol-bench check", readme, re.DOTALL
+        r"(    import torch\n    from wsol_bench import Plan.*?)\n\n`wsol-bench check",
+        readme,
+        re.DOTALL,
     )
     (tmp_path / "my_readme_module.py").write_text(textwrap.dedent(example))
     methods = "methods=[cam, grad_cam, my_readme_module:my_cam]"

@@ -5,6 +5,7 @@ import importlib
 import re
 import sys
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_every_block_of_commands_is_followed_by_what_it_prints():
     assert {language for language, _ in BLOCKS} == {"python", "sh", "text", "toml", "yaml"}
     assert PAGE.read_text().count("```") == 2 * len(BLOCKS)
     languages = [language for language, _ in BLOCKS]
-    after = [b for a, b in zip(languages, languages[1:], strict=False) if a == "sh"]
+    after = [b for a, b in pairwise(languages) if a == "sh"]
     assert after == ["text"] * languages.count("sh") == ["text"] * languages.count("text")
 
 
@@ -187,7 +188,11 @@ def test_which_methods_are_one_behind_global_average_pooling(page):
     bullets = re.findall(r"^- (`cam`.*|`layer_cam`.*)$", PAGE.read_text(), re.MULTILINE)
     one, other = ([*re.findall(r"`(\w+)`", bullet)] for bullet in bullets)
     methods = (*one, *other, positive, sys.modules["my_cam"].my_cam)
-    assert groups(load_classifier("shapes_net").module, methods) == [{*one}, {*other, "positive_gradients"}, {"my_cam"}]
+    assert groups(load_classifier("shapes_net").module, methods) == [
+        {*one},
+        {*other, "positive_gradients"},
+        {"my_cam"},
+    ]
 
     # On a network of another kind there are more groups than these three.
     vgg = torchvision.models.vgg11(weights=None)
