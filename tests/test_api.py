@@ -100,7 +100,7 @@ class TestObjects:
     def test_another_process_does_not_find_it(self):
         path = name_of_given(torch.nn.Linear(1, 1), "here")
         other = path.replace(":here", ":elsewhere")
-        with pytest.raises(ModelError, match="give it to wsol_bench"):
+        with pytest.raises(ModelError, match="has no 'elsewhere'"):
             wsol_bench.run(experiment(models=[other]))
 
 

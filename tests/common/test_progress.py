@@ -1,7 +1,7 @@
 """What is told of work in progress, in a terminal and in a log."""
 
+import contextlib
 import io
-import sys
 import threading
 
 import pytest
@@ -11,94 +11,98 @@ from wsol_bench.common.progress import Verbosity, progress, set_verbosity, step
 
 
 @pytest.fixture(autouse=True)
-def _normal_afterwards():
+def _normal():
+    """Another test's command may have been quiet."""
+    set_verbosity(Verbosity.NORMAL)
     yield
     set_verbosity(Verbosity.NORMAL)
 
 
-@pytest.fixture
-def log(monkeypatch):
-    """Standard error that leads to a file."""
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    return sys.stderr
+class Terminal(io.StringIO):
+    """Standard error that is a terminal."""
+
+    def isatty(self):
+        return True
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    """Standard error that is a terminal of 80 columns."""
-    stream = io.StringIO()
-    stream.isatty = lambda: True
-    monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("TERM", "xterm")
-    return stream
+def told(work, stream=None):
+    """What some work tells on standard error; by default that leads to a file."""
+    with contextlib.redirect_stderr(stream or io.StringIO()) as err:
+        work()
+    return err.getvalue()
+
+
+def evaluate(n=4, total=4):
+    """Evaluate some of the images."""
+    with progress("evaluating", total, "images") as advance:
+        advance(n)
+        if n < total:
+            raise RuntimeError
 
 
 class TestLog:
-    def test_has_a_line_at_the_end(self, log):
-        with progress("evaluating", 4, "images") as advance:
-            advance(4)
-        [line] = log.getvalue().splitlines()
+    def test_has_a_line_at_the_end(self):
+        [line] = told(evaluate).splitlines()
         assert line.startswith("evaluating: 4 of 4 images, ")
         assert line.endswith(", 0:00:00")
+        assert line.isprintable()
 
-    def test_has_a_line_every_half_minute_although_nothing_moves(self, log, monkeypatch):
-        told = threading.Event()
+    def test_has_a_line_every_half_minute_although_nothing_moves(self, monkeypatch):
+        lines, told_one = [], threading.Event()
 
         def tell(text):
-            print(text, file=log)
-            told.set()
+            lines.append(text)
+            told_one.set()
 
         monkeypatch.setattr(progress_module, "_print", tell)
         assert progress_module._SECONDS_BETWEEN_LINES == 30
         monkeypatch.setattr(progress_module, "_SECONDS_BETWEEN_LINES", 0.001)
-        with progress("evaluating", 8, "images") as advance:
-            advance(2)
-            assert told.wait(10)
-            told.clear()
-            assert told.wait(10)
-        first, second, *_ = log.getvalue().splitlines()
-        for line in (first, second):
+
+        def wait_for_two():
+            with progress("evaluating", 8, "images") as advance:
+                advance(2)
+                assert told_one.wait(10)
+                told_one.clear()
+                assert told_one.wait(10)
+
+        told(wait_for_two)
+        for line in lines[:2]:
             assert line.startswith("evaluating: ")
             assert "of 8 images (" in line
 
-    def test_says_how_far_a_step_came_that_failed(self, log):
-        with pytest.raises(RuntimeError), progress("evaluating", 4, "images") as advance:
-            advance(1)
-            raise RuntimeError
-        assert log.getvalue().startswith("evaluating: 1 of 4 images (25%)")
+    def test_says_how_far_a_step_came_that_failed(self):
+        def fail():
+            with pytest.raises(RuntimeError):
+                evaluate(1)
 
-    def test_has_no_codes_of_a_terminal(self, log):
-        with progress("evaluating", 1, "images") as advance:
-            advance(1)
-        assert log.getvalue().rstrip("\n").isprintable()
+        assert told(fail).startswith("evaluating: 1 of 4 images (25%)")
 
 
 class TestTerminal:
-    def test_a_bar_fits_into_80_columns_whole(self, terminal):
-        with progress("reading XML annotations", 50_000, "files") as advance:
-            advance(50_000)
-        drawn = terminal.getvalue()
+    def test_a_bar_fits_into_80_columns_whole(self, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setenv("TERM", "xterm")
+
+        def read():
+            with progress("reading XML annotations", 50_000, "files") as advance:
+                advance(50_000)
+
+        drawn = told(read, Terminal())
         assert "50000/50000" in drawn
-        assert "files/s" in drawn
-        assert "…" not in drawn
+        assert "\u2026" not in drawn
 
 
 class TestVerbosity:
-    def test_a_step_is_a_line(self, log):
-        step("loading resnet50")
-        assert log.getvalue() == "loading resnet50\n"
+    def test_a_step_is_a_line(self):
+        assert told(lambda: step("loading resnet50")) == "loading resnet50\n"
 
-    def test_verbose_steps_say_when_they_began(self, log):
+    def test_verbose_steps_say_when_they_began(self):
         set_verbosity(Verbosity.VERBOSE)
-        step("loading resnet50")
-        time, word, text = log.getvalue().strip().split(" ", 2)
+        time, unit, text = told(lambda: step("loading resnet50")).strip().split(" ", 2)
         assert float(time) >= 0
-        assert (word, text.strip()) == ("s", "loading resnet50")
+        assert (unit, text.strip()) == ("s", "loading resnet50")
 
-    def test_quiet_tells_nothing(self, log):
+    def test_quiet_tells_nothing(self):
         set_verbosity(Verbosity.QUIET)
-        step("loading resnet50")
-        with progress("evaluating", 4, "images") as advance:
-            advance(4)
-        assert log.getvalue() == ""
+        assert told(lambda: step("loading resnet50")) == ""
+        assert told(evaluate) == ""

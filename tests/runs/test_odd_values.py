@@ -193,7 +193,7 @@ def test_the_command_line_has_an_exit_code_and_no_traceback(n):
         text = f"{text}\nnothing_has_this_key: 1\n"
         Path("odd.yaml").write_text(text, encoding="utf-8", errors="replace")
         settings_of = [word for one in overrides for word in ("--set", one)]
-        out, told = cli(command, "odd.yaml", *settings_of, code=1)
+        out, told = cli(command, "odd.yaml", *settings_of, "--quiet", code=1)
         assert out == ""
         assert told.startswith("Error: ")
         assert "Traceback" not in told

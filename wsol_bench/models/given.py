@@ -9,8 +9,6 @@ from typing import Any
 
 from torch import nn
 
-from wsol_bench.errors import ModelError
-
 __all__ = ["name_of_given"]
 
 _given: dict[str, nn.Module] = {}
@@ -40,10 +38,6 @@ def name_of_given(module: nn.Module, label: str) -> str:
 
 
 def __getattr__(label: str) -> Any:
-    if label.startswith("_"):  # Python asks every module for such names
-        raise AttributeError(label)
     if label not in _given:
-        raise ModelError(
-            f"no network {label!r} was given in this process; give it to wsol_bench.run again"
-        )
+        raise AttributeError(f"no network {label!r} was given in this process")
     return _Builder(_given[label])

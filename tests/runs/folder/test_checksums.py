@@ -286,7 +286,7 @@ class TestTheManifest:
         for key, value in change.items():
             content[key] = {**content[key], **value} if value and key == "identity" else value
         write_content(run, content)
-        _, err = cli("analyze", run, code=1)
+        _, err = cli("analyze", run, "--quiet", code=1)
         assert err.startswith("Error: ")
         assert len(err.splitlines()) == 1
         assert "Traceback" not in err

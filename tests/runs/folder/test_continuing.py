@@ -218,7 +218,10 @@ class TestAFinishedRun:
         assert len(list((tmp_path / "elsewhere").iterdir())) == 4
 
     def test_that_force_replaces_on_a_full_disk_goes_on_without_force(self, root, run, sound):
-        with files_of_at_most(5000), pytest.raises(RunError, match="again, without --force to con"):
+        with (
+            files_of_at_most(5000),
+            pytest.raises(RunError, match="again, without force=True to con"),
+        ):
             wsol_bench.run(experiment(root), out=run, force=True)
         assert_same(wsol_bench.run(experiment(root), out=run), sound)
 

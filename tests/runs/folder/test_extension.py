@@ -120,7 +120,7 @@ class TestAnInterruption:
             wsol_bench.run(of(many, None), out=run, engine=StopsAfter(n))
         old = wsol_bench.run(of(many, 5), out=run, engine=StopsAfter(0))
         assert_same_tables(old, five, (*TABLES, "summary"))
-        with pytest.raises(RunError, match=r"was being extended to 11 images.*--limit 11, or"):
+        with pytest.raises(RunError, match=r"was being extended to 11 images.*limit=11, or"):
             wsol_bench.run(of(many, 7), out=run)
         engine = StopsAfter()
         assert_is(wsol_bench.run(of(many, None), out=run, engine=engine), fresh)
@@ -191,7 +191,7 @@ def interrupted_at(step, out, monkeypatch):
 class TestARunThatCannotBeExtended:
     def test_to_fewer_images_stays(self, many, five, fresh, tmp_path):
         out = shutil.copytree(fresh.folder.path, tmp_path / "run")
-        with pytest.raises(RunError, match=r"with 11 images, more than 5; that run stays.*--out"):
+        with pytest.raises(RunError, match=r"with 11 images, more than 5; that run stays.*out="):
             wsol_bench.run(of(many, 5), out=out)
         assert_is(wsol_bench.run(of(many, None), out=out, engine=StopsAfter(0)), fresh)
 
@@ -220,7 +220,7 @@ class TestARunThatCannotBeExtended:
     def test_is_one_that_is_not_finished(self, many, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             wsol_bench.run(of(many, 5), out=tmp_path / "run", engine=StopsAfter(1))
-        with pytest.raises(RunError, match="is not finished; finish it first, with --limit 5"):
+        with pytest.raises(RunError, match="is not finished; finish it first, with limit=5"):
             wsol_bench.run(of(many, None), out=tmp_path / "run")
 
     def test_is_one_of_other_images(self, many, run, tmp_path):

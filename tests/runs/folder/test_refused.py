@@ -17,8 +17,8 @@ class TestIdentity:
         with pytest.raises(RunError, match=match) as error:
             wsol_bench.run(experiment, out=folder)
         assert "holds another run" in str(error.value)
-        assert "--out" in str(error.value)
-        assert "--force" in str(error.value)
+        assert "out=..." in str(error.value)
+        assert "force=True" in str(error.value)
         assert (written(folder), manifest(folder)) == (before, state)
 
     @pytest.mark.parametrize(
