@@ -1,12 +1,15 @@
 """The functions of a notebook: objects in experiments, and what results can do."""
 
+import io
 import re
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 import wsol_bench
 from wsol_bench import Plan, cam_method
@@ -175,3 +178,11 @@ class TestResults:
         folder = shutil.copytree(results.path, tmp_path / "run")
         assert wsol_bench.open_run(folder).report(images=2) == folder / "report.html"
         assert (folder / "report.html").stat().st_size > 1e5
+
+    def test_an_image_is_shown_in_a_notebook_without_pyplot(self, results):
+        figure = results.show(results.images["image_id"][0], methods=["grad_cam"])
+        content, shown = figure._repr_png_()
+        picture = Image.open(io.BytesIO(content))
+        assert picture.format == "PNG"
+        assert shown["width"] == pytest.approx(picture.width * 100 / 150, abs=1)
+        assert np.asarray(picture.convert("L")).std() > 20

@@ -1,5 +1,6 @@
 """The site of the documentation: which pages it has, and that a broken link ends its build."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,13 +15,14 @@ import wsol_bench
 
 ROOT = Path(__file__).parents[2]
 CONFIG = (ROOT / "mkdocs.yml").read_text()
-NAV = re.findall(r"^ +- .*: (\S+\.md)$", CONFIG, re.MULTILINE)
+NAV = re.findall(r"^ +- .*: (\S+\.(?:md|ipynb))$", CONFIG, re.MULTILINE)
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
 
 
 def test_the_navigation_has_every_page_once():
     pages = {str(path.relative_to(ROOT)) for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]}
-    pages |= {str(path.relative_to(ROOT)) for path in ROOT.glob("results/*.md")}
+    for others in ("results/*.md", "docs/*.ipynb"):
+        pages |= {str(path.relative_to(ROOT)) for path in ROOT.glob(others)}
     assert pages - {*NAV} == set(), "add these pages under `nav` of mkdocs.yml"
     assert {*NAV} - pages == set()
     assert len(NAV) == len({*NAV})
@@ -78,6 +80,35 @@ def test_files_outside_docs_are_pages_or_files_of_the_site(site):
         assert f'href="{target}"' in home
         assert Path(site, "site", target.split("#")[0]).exists()
     assert 'href="../../page/"' in (site / "site/results/table/index.html").read_text()
+
+
+def test_a_notebook_is_a_page_with_its_outputs(site):
+    outputs = [
+        {"data": {"text/html": ["<div>\n\n<table>\n<tr><td>a & b</td></tr>\n\n</table></div>"]}},
+        {"data": {"text/plain": ["<Module>\n", "\n", "of two lines"]}},
+        {"data": {"image/png": "AAAA\nBBBB\n"}},
+    ]
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "\n", "[table](../results/table.md)"]},
+        {"cell_type": "code", "source": ["a < 1"], "outputs": outputs},
+        {"cell_type": "markdown", "source": "*Below*"},
+    ]
+    (site / "docs/one.ipynb").write_text(json.dumps({"cells": cells}))
+    config = (site / "mkdocs.yml").read_text()
+    (site / "mkdocs.yml").write_text(config.replace("docs/page.md", "docs/page.md, docs/one.ipynb"))
+    (site / "docs/page.md").write_text("# Page\n\n[notebook](one.ipynb#title)\n")
+    code, messages = build(site)
+    assert code == 0, messages
+    page = (site / "site/one/index.html").read_text()
+    assert '<h1 id="title">' in page and 'href="../results/table/"' in page
+    assert (
+        '<div class="language-python highlight">' in page and '<span class="o">&lt;</span>' in page
+    )
+    assert '<div class="output"><div><table><tr><td>a & b</td></tr></table></div></div>' in page
+    assert "<pre><code>&lt;Module&gt;\n\nof two lines</code></pre>" in page
+    assert 'src="data:image/png;base64,AAAABBBB"' in page
+    assert "<em>Below</em>" in page
+    assert 'href="../one/#title"' in (site / "site/page/index.html").read_text()
 
 
 def test_no_page_asks_another_server(site):

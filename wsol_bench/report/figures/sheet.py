@@ -109,7 +109,7 @@ def draw_sheet(
         notes: paragraphs below the panels.
         columns: the number of strips side by side; by default as many as leave the sheet full.
     """
-    from matplotlib.figure import Figure
+    from wsol_bench.report.figures.notebook import NotebookFigure
 
     across = len(strips[0])
     columns = columns or best_columns(len(strips), across)
@@ -133,7 +133,7 @@ def draw_sheet(
     below = 0.06 + n_rows * _LEGEND_LINE + 0.06 + len(noted) * _NOTE_LINE + _MARGIN
     height = sum(line.height for line in lines) + _GAP * (len(lines) - 1) + below + _MARGIN
     with drawing():
-        figure = Figure(figsize=(width, height))
+        figure = NotebookFigure(figsize=(width, height))
         top = height - _MARGIN
         left = (width - used) / 2
         places = [
