@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+import threading
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,11 @@ from PIL import Image
 
 import wsol_bench
 from wsol_bench import Plan, cam_method
+from wsol_bench.api import _in_python
 from wsol_bench.errors import ConfigError, ModelError, RunError
+from wsol_bench.models.build import build
 from wsol_bench.models.classifiers import load_classifier
-from wsol_bench.models.given import name_of_given
+from wsol_bench.models.given import given
 from wsol_bench.runs.engines.ray import RayEngine
 
 
@@ -100,14 +103,43 @@ class TestObjects:
         with pytest.raises(ConfigError, match="my_module:builder, found Linear"):
             wsol_bench.run(experiment(models=[torch.nn.Linear(1, 1)]), engine=RayEngine())
 
-    def test_another_process_does_not_find_it(self):
-        path = name_of_given(torch.nn.Linear(1, 1), "here")
-        other = path.replace(":here", ":elsewhere")
-        with pytest.raises(ModelError, match="has no 'elsewhere'"):
-            wsol_bench.run(experiment(models=[other]))
+    def test_another_run_does_not_find_it(self):
+        given = {"name": "wsol_bench.models.given:network_0", "label": "mine"}
+        wsol_bench.run(experiment(models=[load_classifier("shapes_net").module]), limit=1)
+        with pytest.raises(ModelError, match="has no 'network_0'"):
+            wsol_bench.run(experiment(models=[given]), limit=1)
+
+    def test_each_thread_has_its_own(self):
+        """Both networks have one class, and both are found while the other run goes on."""
+        networks = [load_classifier("shapes_net").module for _ in range(2)]
+        with torch.no_grad():
+            next(networks[1].parameters()).add_(0.5)
+        together, sums = threading.Barrier(2), {}
+
+        def give(place):
+            with given({"network_0": networks[place]}):
+                together.wait(20)
+                built = build("wsol_bench.models.given:network_0", None, {})
+                sums[place] = next(built.parameters()).sum().item()
+                together.wait(20)
+
+        threads = [threading.Thread(target=give, args=[place]) for place in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        for place, network in enumerate(networks):
+            assert sums[place] == next(network.parameters()).sum().item()
+        assert sums[0] != sums[1]
 
 
 class TestErrors:
+    def test_leave_paths_and_whole_commands_alone(self):
+        text = "/data/vgg16--out/run (--out) is not --force, or --limit 5\nwsol-bench run --out x"
+        assert _in_python(text) == (
+            "/data/vgg16--out/run (out=...) is not force=True, or limit=5\nwsol-bench run --out x"
+        )
+
     def test_speak_of_parameters(self, tmp_path):
         (tmp_path / "notes.txt").write_text("")
         with pytest.raises(RunError, match=r"choose another folder with out=\.\.\.$"):

@@ -49,7 +49,7 @@ class Comparison(RunComparison):
     """Two runs compared, as ``Results.compare`` returns it. A notebook shows what differs."""
 
     def _repr_html_(self) -> str:
-        """What differs, the numbers, and the classes and images that moved most."""
+        """Show what differs, the numbers, and the classes and images that moved most."""
         paragraphs = [verdict(self), *paragraphs_of(self)]
         tables = (
             f"<p>{html_text(title)}</p>{_html_table(table)}"
@@ -222,10 +222,12 @@ def run(
     """
     given = {"limit": limit, "device": device}
     changes = {key: value for key, value in given.items() if value is not None}
+    networks: dict[str, Any] = {}
     with _in_words_of_python():
-        named = _with_names(config, engine) if isinstance(config, Mapping) else config
+        named = _with_names(config, networks) if isinstance(config, Mapping) else config
         experiment = load_config(named, changes=changes)
-        results = run_experiment(experiment, out=out, engine=engine, shard=shard, force=force)
+        with _given(networks, engine):
+            results = run_experiment(experiment, out=out, engine=engine, shard=shard, force=force)
     return Results(results.summary, results.folder, results.n_before)
 
 
@@ -244,52 +246,68 @@ def open_run(path: Path | str) -> Results:
         return Results(summarize_run(folder), folder)
 
 
-def _with_names(content: Mapping[str, Any], engine: Engine | None) -> dict[str, Any]:
-    """An experiment in which networks and methods that are given as objects are named."""
+def _with_names(content: Mapping[str, Any], networks: dict[str, Any]) -> dict[str, Any]:
+    """An experiment in which networks and methods that are given as objects are named.
+
+    Args:
+        content: the experiment.
+        networks: receives the networks that are given as objects, by their names.
+    """
     named = dict(content)
-    for key, name_of in (
-        ("models", _named_model),
-        ("methods", _named_plugin),
-        ("metrics", _named_plugin),
-    ):
-        if isinstance(content.get(key), list | tuple):
+    if isinstance(models := content.get("models"), list | tuple):
+        named["models"] = [_named_model(item, place, networks) for place, item in enumerate(models)]
+    for key in ("methods", "metrics"):
+        if isinstance(plugins := content.get(key), list | tuple):
             named[key] = [
-                name_of(item, f"{key}.{place}", engine) for place, item in enumerate(content[key])
+                _named_plugin(item, f"{key}.{place}") for place, item in enumerate(plugins)
             ]
     return named
 
 
-def _named_model(item: Any, where: str, engine: Engine | None) -> Any:
-    """A model by its name; a network that is given as an object is handed over."""
+def _named_model(item: Any, place: int, networks: dict[str, Any]) -> Any:
+    """A model by its name; a network that is given as an object is noted by a name of its place."""
     options = dict(item) if isinstance(item, Mapping) else {"name": item}
     if isinstance(options.get("name"), str | None):
         return item
     from torch import nn
 
-    from wsol_bench.models.given import name_of_given
-    from wsol_bench.runs.engines.local import LocalEngine
-
     network = options["name"]
     if not isinstance(network, nn.Module):
         raise ConfigError(
-            f"{where}: expected the name of a model, a mapping, or a torch.nn.Module, found "
+            f"models.{place}: expected the name of a model, a mapping, or a torch.nn.Module, found "
             f"{type(network).__name__}"
-        )
-    if engine is not None and not isinstance(engine, LocalEngine):
-        raise ConfigError(
-            f"{where}: other processes cannot be given a network as an object: expected the import "
-            f"path of a function that builds it, my_module:builder, found {type(network).__name__}"
         )
     if "weights" in options:
         raise ConfigError(
-            f"{where}: a network that is given as an object has its weights: expected no key "
-            f"'weights', found {options['weights']!r}"
+            f"models.{place}: a network that is given as an object has its weights: expected no "
+            f"key 'weights', found {options['weights']!r}"
         )
-    label = str(options.get("label") or type(network).__name__)
-    return {**options, "name": name_of_given(network, label), "label": label}
+    name = f"network_{place}"
+    networks[name] = network
+    label = options.get("label") or type(network).__name__
+    return {**options, "name": f"wsol_bench.models.given:{name}", "label": label}
 
 
-def _named_plugin(item: Any, where: str, _: Engine | None) -> Any:
+@contextmanager
+def _given(networks: dict[str, Any], engine: Engine | None) -> Iterator[None]:
+    """Let the experiment find its networks; ConfigError if the engine's processes could not."""
+    if not networks:
+        yield
+        return
+    from wsol_bench.models.given import given
+    from wsol_bench.runs.engines.local import LocalEngine
+
+    if engine is not None and not isinstance(engine, LocalEngine):
+        kinds = ", ".join(type(network).__name__ for network in networks.values())
+        raise ConfigError(
+            "models: other processes cannot be given a network as an object: expected the import "
+            f"path of a function that builds it, my_module:builder, found {kinds}"
+        )
+    with given(networks):
+        yield
+
+
+def _named_plugin(item: Any, where: str) -> Any:
     """A method or a metric by its registered name."""
     options = dict(item) if isinstance(item, Mapping) else {"name": item}
     plugin = options.get("name")
@@ -318,14 +336,14 @@ def _named_plugin(item: Any, where: str, _: Engine | None) -> Any:
     return {**options, "name": name}
 
 
-# Options of the command line that messages name, and how Python says them.
+# Options of the command line that messages name, and how Python says them. An option stands behind
+# a blank or a parenthesis: others are parts of a path.
 _SPOKEN = (
-    (r"--set (?=[\w.]+=)", ""),
-    (r"--option (?=\w+=)", ""),
-    (r"--(force|strict)\b", r"\1=True"),
-    (r"--engine ray", "engine=RayEngine()"),
-    (r"--([a-z]+) (\d+)\b", r"\1=\2"),
-    (r"--([a-z]+)(?: [A-Z]+)?\b", r"\1=..."),
+    (r"(?<![^\s(])--(?:set|option) (?=[\w.]+=)", ""),
+    (r"(?<![^\s(])--(force|strict)\b(?!-)", r"\1=True"),
+    (r"(?<![^\s(])--engine ray\b", "engine=RayEngine()"),
+    (r"(?<![^\s(])--(limit|shard|device) (\d+)\b", r"\1=\2"),
+    (r"(?<![^\s(])--(out|limit|shard|device|engine|against)\b(?!-)(?: [A-Z]+\b)?", r"\1=..."),
 )
 
 
@@ -335,11 +353,19 @@ def _in_words_of_python() -> Iterator[None]:
     try:
         yield
     except WsolBenchError as error:
-        text = str(error)
-        for option, parameter in _SPOKEN:
-            text = re.sub(option, parameter, text)
-        error.args = (text, *error.args[1:])
+        error.args = (_in_python(str(error)), *error.args[1:])
         raise
+
+
+def _in_python(text: str) -> str:
+    """A message with parameters in place of options; lines with a whole command stay."""
+    lines = []
+    for line in text.split("\n"):
+        if "wsol-bench " not in line:
+            for option, parameter in _SPOKEN:
+                line = re.sub(option, parameter, line)
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _html_table(table: pd.DataFrame) -> str:

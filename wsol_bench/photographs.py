@@ -310,7 +310,7 @@ def require_photographs(paths: Sequence[Path]) -> None:
 
 
 def _problem_of(path: Path) -> str:
-    """What is wrong with an image file; "" for nothing."""
+    """The reason why a file is no image; "" for none."""
     if path.is_dir():
         return f"{path}: expected an image file, found a folder; name its files: {path}/*.jpg"
     try:

@@ -72,5 +72,5 @@ def test_a_failed_clause_is_exit_code_1_and_the_others_are_checked(modules):
 def test_a_name_or_option_that_cannot_be_meant_is_one_clear_message(modules, arguments, message):
     out, err = cli("check", *arguments, cwd=modules, code=1)
     assert out == ""
-    assert err.startswith("Error: ")
+    assert err.splitlines()[1].startswith("Error: ")
     assert message in err

@@ -47,7 +47,7 @@ def test_a_wrong_input_is_one_clear_message_and_exit_code_1(tmp_path, arguments,
     (tmp_path / "typo.yaml").write_text(yaml.safe_dump({**experiment, "metods": []}))
     out, err = cli(*arguments, cwd=tmp_path, code=1)
     assert out == ""
-    assert re.match(r"(reading \S+\n)?Error: ", err)
+    assert re.match(r"((reading|checking) .+\n)?Error: ", err)
     assert message in err
 
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from wsol_bench.cli.output import print_table
+from wsol_bench.cli.output import print_paragraph, print_table
 
 
 def table(n_numbers=3, method="grad_cam", layers=("features", "features", "")):
@@ -45,7 +45,7 @@ def test_no_number_is_cut_and_the_columns_left_out_are_named(columns, printed):
     shown = [n for n in range(7) if text.count(f" {100 * n}.25/{n}.00") == 3]
     assert shown == list(range(len(shown)))
     left_out = [f"number {n}" for n in range(len(shown), 7)]
-    assert left_out == text.partition("width: ")[2].rstrip(".").split(", ") or not left_out
+    assert left_out == text.partition("do not fit: ")[2].rstrip(".").split(", ") or not left_out
     assert "…" not in text
 
 
@@ -78,3 +78,17 @@ def test_a_ranking_across_models_has_columns_and_no_headings(printed):
     lines = printed(80, frame)
     assert lines[0].split() == ["rank", "model", "method"]
     assert len(lines) == 5
+
+
+def test_tables_without_lines_or_of_names_alone_are_printed(printed):
+    empty = pd.DataFrame({"model": [], "method": [], "error": []})
+    assert printed(80, empty)[0].split() == ["model", "method", "error"]
+    names = pd.DataFrame({"model": ["a"], "layer": ["b"]})
+    assert printed(80, names)[0].split() == ["layer"]
+
+
+def test_a_path_is_never_broken(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "30")
+    path = "/data/somewhere/very/long/path/of/a/run"
+    print_paragraph(f"They are in {path}.")
+    assert f"{path}." in capsys.readouterr().out.splitlines()

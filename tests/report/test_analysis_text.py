@@ -6,17 +6,18 @@ import pytest
 
 from wsol_bench.errors import ConfigError
 from wsol_bench.report.analysis_text import in_full, in_short
-from wsol_bench.report.comparisons import MethodNumbers, corrected, references_of
+from wsol_bench.report.comparisons import MethodNumbers, corrected, line_names, references_of
 
 PROTOCOL = {"protocol": "p", "protocol_hash": "h"}
 
 
-def tables(number, better, values, differences, model="net"):
+def tables(number, better, values, differences, *, is_share=True, model="net"):
     """Tables of an analysis: the value of each method, and its difference to the first one."""
     names = [{"model": model, "method": method, "layer": "", **PROTOCOL} for method in values]
     intervals = [
-        {**name, "number": number, "better": better, "value": value, "low": value - 0.1,
-         "high": value + 0.1, "n": 50}
+        {**name, "kind": "baseline" if name["method"] == "center" else "method",
+         "number": number, "better": better, "is_share": is_share, "value": value,
+         "low": value - 0.1, "high": value + 0.1, "n": 50}
         for name, value in zip(names, values.values(), strict=True)
     ]  # fmt: skip
     comparisons = [
@@ -67,6 +68,24 @@ class TestInShort:
         assert [text.endswith("*") for text in table[name]] == [True, True, False]
 
 
+def test_a_number_that_is_no_share_is_not_in_percent():
+    content = tables("pixels_off", "lower", {"a": 12.5, "b": 8.0}, [-4.5], is_share=False)
+    [(title, table)] = in_short(content)
+    assert "%" not in title.partition("95%")[0]
+    assert "percentage" not in title
+    assert [text.strip() for text in table["pixels off"]] == ["8*", "12.5"]
+    assert table["95% interval"].tolist() == ["[7.9, 8.1]", "[12.4, 12.6]"]
+    assert table["better by"].tolist() == ["+4.5", ""]
+
+
+def test_a_baseline_is_not_the_best_and_equal_is_what_reads_the_same():
+    values = {"a": 0.50001, "b": 0.50002, "c": 0.6, "center": 0.1}
+    [(_, table)] = in_short(tables("top1_loc_error", "lower", values, [0.0, 0.1, -0.4]))
+    marked = dict(zip(table["method"], table["top-1 loc error"].str.endswith("*"), strict=True))
+    assert marked == {"a": True, "b": True, "c": False, "center": False}
+    assert table["method"].iloc[0] == "center"
+
+
 def test_each_protocol_is_ranked_by_its_own_number():
     both = {
         name: pd.concat([ERRORS[name], ACCURACIES[name].assign(model="other")], ignore_index=True)
@@ -92,6 +111,20 @@ class TestReferences:
         methods = [method("a", name, layer) for name in ("x", "y") for layer in ("1", "2")]
         found = references_of(methods, "y")
         assert found == [methods[2], methods[3], None, None]
+
+    def test_are_of_the_same_run(self):
+        runs = [method("a", name) for name in ("cam", "rise")] * 2
+        methods = [
+            MethodNumbers({"run": run, **one.names}, {}, one.images, one.dataset)
+            for run, one in zip("1122", runs, strict=True)
+        ]
+        assert references_of(methods, None) == [None, methods[0], None, methods[2]]
+        assert references_of(methods, "rise") == [methods[1], None, methods[3], None]
+
+    def test_name_another_layer(self):
+        first, other = method("a", "cam", "1"), method("a", "cam", "2")
+        assert line_names(first, other)["against"] == "a cam at layer 1"
+        assert line_names(first, method("a", "rise", "1"))["against"] == "a cam"
 
     def test_a_model_without_the_named_method_is_not_compared(self):
         methods = [method("a", "cam"), method("b", "rise")]

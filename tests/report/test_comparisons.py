@@ -19,10 +19,12 @@ from colors import color_experiment, write_colors
 
 import wsol_bench
 from wsol_bench.errors import RunError
-from wsol_bench.report.analysis import analyze, write_tables
+from wsol_bench.report.analysis import analyze, numbers_of, write_tables
 from wsol_bench.report.analysis_text import in_full
+from wsol_bench.report.comparisons import line_names, paired_test, pairs_of
 from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.rescore import rescore
+from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.schema import Tables
 
 
@@ -81,13 +83,13 @@ class TestComparisons:
         assert low <= (ours - reference).mean() <= high
 
     def test_p_is_adjusted_for_all_comparisons_of_a_number(self, run, experiment, tmp_path):
-        """Of three methods in two runs, five are compared with the first."""
+        """Of three methods two are compared with the first, in each of two runs."""
         again = wsol_bench.run(experiment, out=tmp_path / "again")
         table = analyze([run.folder, again.folder])["comparisons"]
         assert (table["p_holm"] >= table["p"]).all()
         adjusted = 0
-        for number, run_lines in table.groupby("number"):
-            assert len(run_lines) == (5 if number not in FAITHFULNESS else 3)
+        for (_, number), run_lines in table.groupby(["run", "number"]):
+            assert len(run_lines) == (2 if number not in FAITHFULNESS else 1)
             assert run_lines["p_holm"].tolist() == pytest.approx(
                 by_holm(run_lines["p"].to_numpy()).tolist()
             )
@@ -102,6 +104,23 @@ class TestComparisons:
         assert len(read) == 0
         assert {"against", "number", "p", "p_holm"} <= set(read.columns)
         assert [title for title, _ in in_full(tables) if "Paired" in title] == []
+
+
+def across(first, second):
+    """The tests of each method of a run against the first method of another run."""
+    reference, *_ = numbers_of_run(first)
+    return pd.DataFrame(
+        [
+            {**line_names(reference, method), **paired_test(pair, 0)}
+            for method in numbers_of_run(second)
+            for pair in pairs_of(reference, method)
+        ]
+    )
+
+
+def numbers_of_run(folder):
+    """The numbers of each method of a run."""
+    return [numbers_of(method, folder) for method in methods_of(folder)]
 
 
 @pytest.fixture(scope="module")
@@ -139,22 +158,22 @@ class TestTwoRuns:
             run_lines = lines(tables["intervals"], run=str(results.folder.path))
             assert_intervals_are_of(run_lines, results.summary, (*ONE_BOX, *OF_MAPS))
 
-    def test_are_compared_on_the_images_of_both(self, both):
+    def test_are_each_compared_within_the_run(self, both):
         first, second, tables = both
         table = tables["comparisons"]
-        assert set(lines(table, run=str(first.folder.path))["n"]) == {10}
-        assert set(table["against"]) == {f"{first.folder.path} color_net cam"}
-        second_lines = lines(table, run=str(second.folder.path))
-        assert set(second_lines["n"]) == {6}
-        assert set(second_lines["method"]) == {"cam", "grad_cam", "center_gaussian"}
-        assert set(second_lines["protocol"]) == {"zhou-2016"}
+        assert set(table["against"]) == {"color_net cam"}
+        for results, n, protocol in ((first, 10, "gradcam-2017"), (second, 6, "zhou-2016")):
+            run_lines = lines(table, run=str(results.folder.path))
+            assert set(run_lines["n"]) == {n}
+            assert set(run_lines["method"]) == {"grad_cam", "center_gaussian"}
+            assert {name.partition("+")[0] for name in run_lines["protocol"]} == {protocol}
 
     def test_differ_by_the_summarys_numbers_of_the_shared_images(self, both, experiment):
-        _, second, tables = both
+        first, second, _ = both
         few = wsol_bench.run({**experiment, "limit": 6})
         reference = few.summary.set_index("method")
         ours = second.summary.set_index("method")
-        table = lines(tables["comparisons"], run=str(second.folder.path))
+        table = across(first.folder, second.folder)
         assert {*ONE_BOX, *OF_MAPS} <= set(table["number"])
         for line in table.to_dict(orient="records"):
             number = line["number"]
@@ -168,9 +187,8 @@ class TestTwoRuns:
         grid = {"name": "choe-2020-v2", "box": {"threshold": GRID}}
         few = wsol_bench.run({**experiment, "limit": 6})
         whole, part = (rescore(one.folder, grid) for one in (run, few))
-        table = analyze([whole.folder, part.folder])["comparisons"]
+        run_lines = across(whole.folder, part.folder)
         numbers = part.summary.set_index("method")
-        run_lines = lines(table, run=str(part.folder.path))
         names = ("max_box_acc", "max_box_acc_v2", "max_box_acc_iou70")
         run_lines = run_lines[run_lines["number"].isin(names)]
         assert len(run_lines) == 9
@@ -186,7 +204,7 @@ class TestTwoRuns:
         root = write_colors(tmp_path / "colors", scenes=tuple(reversed(scenes())))
         other = wsol_bench.run({**color_experiment(root), "methods": ["cam"], "workers": 0})
         with pytest.raises(RunError, match="differ in the ground truth of ILSVRC2012_val_00000001"):
-            analyze([run.folder, other.folder])
+            across(run.folder, other.folder)
 
     def test_without_a_common_image_are_an_error(self, run, experiment, tmp_path):
         path = tmp_path / "run"
@@ -199,4 +217,4 @@ class TestTwoRuns:
                 table["image_id"] = "another-" + table["image_id"]
             folder.write_part(number, Tables(**tables))
         with pytest.raises(RunError, match="no image in common"):
-            analyze([run.folder, folder])
+            across(run.folder, folder)

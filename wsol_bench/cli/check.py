@@ -11,6 +11,7 @@ import typer
 from wsol_bench.cli.completion import names_to_check
 from wsol_bench.cli.shared_options import ExperimentFile, Overrides, pairs_of
 from wsol_bench.common.harmless import printable
+from wsol_bench.common.progress import step
 from wsol_bench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def doctor(config: ExperimentFile, overrides: Overrides = None) -> None:
     odd about the data, which images a run would skip and why, and whether the order of each model's
     classes is plausible. Writes only to the cache folder. The exit code is 1 if a run would stop.
     """
+    step(f"reading {config.name}")
     from wsol_bench.runs.doctor import diagnose
     from wsol_bench.runs.experiment_config import load_config
 
@@ -59,6 +61,7 @@ def check(
     written. Prints a line for each clause: passed, WARNING with what is odd, FAILED with what was
     expected and found, or - if the clause does not apply. The exit code is 1 if a clause failed.
     """
+    step(f"checking {', '.join(names)}")
     passed = []
     for name in names:
         passed += (

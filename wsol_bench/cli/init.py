@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsol_bench.cli.process import print_message
+from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import utf8_path
 from wsol_bench.common.harmless import printable, yaml_text
 from wsol_bench.errors import ConfigError, DatasetError
@@ -60,7 +60,7 @@ def init(
     for name, look in list(recognized.items())[:1]:
         print_message(f"{data} is read as {name}: {'; '.join(look.seen)}")
         for option in look.unsure.keys() & look.options.keys():
-            print_message(f"Look up {option}: {look.options[option]} is a guess, no file tells it.")
+            print_notice(f"Look up {option}: {look.options[option]} is a guess, no file tells it.")
     print_message(f"Written: {file}")
     quoted = shlex.quote(str(file))
     print_message(f"Check it and its data:  wsol-bench doctor {quoted}")
@@ -69,7 +69,7 @@ def init(
 
 
 def _recognized(data: Path) -> "dict[str, Recognition]":
-    """What the loaders that can read a folder see in it, by their names, the best one first.
+    """Ask the loaders what they see in a folder that they can read; the best one comes first.
 
     Raises:
         DatasetError: no loader can; the message says what each expects, and which comes nearest.
@@ -91,7 +91,7 @@ def _recognized(data: Path) -> "dict[str, Recognition]":
 
 
 def _looks(root: Path) -> "dict[str, Recognition]":
-    """What each loader sees in a folder, by the loader's name, the one that fits best first."""
+    """Ask each loader, by name, what it sees in a folder; the one that fits best comes first."""
     from wsol_bench.datasets import datasets
     from wsol_bench.datasets.recognition import Recognition
 

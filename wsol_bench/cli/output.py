@@ -80,7 +80,11 @@ def print_summary(
 def print_paragraph(text: str) -> None:
     """Print a paragraph, in lines that a terminal does not have to break."""
     width = shutil.get_terminal_size((_WIDTH_OF_FILES, 24)).columns
-    print("\n".join(textwrap.wrap(printable(text), max(width, 20), break_on_hyphens=False)))
+    # A path stays whole, so that it can be copied.
+    lines = textwrap.wrap(
+        printable(text), max(width, 20), break_on_hyphens=False, break_long_words=False
+    )
+    print("\n".join(lines))
 
 
 def print_table(table: "pd.DataFrame", title: str | None = None, *, elsewhere: str = "") -> None:
@@ -97,7 +101,10 @@ def print_table(table: "pd.DataFrame", title: str | None = None, *, elsewhere: s
     """
     width = shutil.get_terminal_size((_WIDTH_OF_FILES, 24)).columns
     headings, cells = _with_headings(table.map(lambda text: printable(str(text))))
-    for longest in (width, _LONGEST_NAME):  # names are broken only where the table needs it
+    for longest in (
+        width,
+        min(width, _LONGEST_NAME),
+    ):  # names are broken only where the table needs it
         columns = [_Column.of(str(name), cells[name].tolist(), longest) for name in cells]
         fitting = max(1, _count_that_fit(columns, width))
         if fitting == len(columns):
@@ -109,7 +116,7 @@ def print_table(table: "pd.DataFrame", title: str | None = None, *, elsewhere: s
         print(line.rstrip())
     if left_out := [column.name for column in columns[fitting:]]:
         advice = f"; {elsewhere}" if elsewhere else ""
-        print_paragraph(f"Not shown for want of width: {', '.join(left_out)}{advice}.")
+        print_paragraph(f"These columns do not fit: {', '.join(left_out)}{advice}.")
     print()
 
 
@@ -149,13 +156,13 @@ def _with_headings(cells: "pd.DataFrame") -> tuple[list[str], "pd.DataFrame"]:
     Methods without a layer, such as baselines, stand among the others of their model.
     """
     groups = [name for name in ("run", "model") if name in cells and len(cells.columns) > 1]
-    if not groups:
+    if not groups or not len(cells):
         return [""] * len(cells), cells
     texts = cells[groups].agg(", ".join, axis=1)
     if "layer" in cells:
         layers = {text: set(names) - {""} for text, names in cells["layer"].groupby(texts)}
         if all(len(names) <= 1 for names in layers.values()):
-            groups.append("layer")
+            groups += ["layer"] if len(cells.columns) > len(groups) + 1 else []
             texts = texts.map(lambda text: ", layer ".join([text, *layers[text]]))
     begins = texts != texts.shift()
     if begins.sum() > texts.nunique():  # a ranking goes across the groups

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsol_bench.cli.process import print_message
+from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import utf8_path
+from wsol_bench.common.progress import step
 
 if TYPE_CHECKING:
     from wsol_bench.runs.stored_run import StoredRun
@@ -52,6 +53,7 @@ def report(
     file, which holds everything that it shows: it opens in any browser, without a network, and can
     be sent to others. wsol-bench view shows all images of runs of any size.
     """
+    step(f"reading {', '.join(map(str, run_folders))}")
     from wsol_bench.errors import ConfigError
     from wsol_bench.runs.stored_run import REPORT, StoredRun
 
@@ -90,6 +92,7 @@ def view(
     Writes nothing. The page of another machine is seen through a tunnel: ssh -L 8117:127.0.0.1:8117
     MACHINE.
     """
+    step(f"reading {', '.join(map(str, run_folders))}")
     from wsol_bench.errors import ConfigError
 
     try:
@@ -138,7 +141,7 @@ def write_and_say(runs: "Sequence[StoredRun]", file: Path, **options: int) -> No
 
     written = write_report(runs, file, **options)
     if written.without_picture:
-        print_message(
+        print_notice(
             f"{len(written.without_picture)} of {written.n_images} images have no picture; the "
             f"first: {written.without_picture[0]}"
         )

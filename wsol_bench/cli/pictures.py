@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsol_bench.cli.process import print_message
+from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import Device, utf8_path
+from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import Choose, FigureFormat
 from wsol_bench.errors import ConfigError
 
@@ -79,6 +80,7 @@ def figures(
     each image and a column for each method, curves over thresholds or IoUs, and numbers with their
     95% intervals, fit for a paper. What was chosen, and what the marks mean, stands below each.
     """
+    step(f"reading {', '.join(map(str, run_folders))}")
     from wsol_bench.report.figures.choice import Choice
     from wsol_bench.runs.stored_run import StoredRun
 
@@ -119,9 +121,9 @@ def draw_and_say(
     make_folder(folder)
     written = write_figures(runs, folder, choice, formats=[file_format] if file_format else FORMATS)
     if written.remark:
-        print_message(written.remark)
+        print_notice(written.remark)
     if written.without_picture:
-        print_message(
+        print_notice(
             f"{len(written.without_picture)} of {written.n_images} images have no picture; the "
             f"first: {written.without_picture[0]}"
         )
@@ -147,7 +149,7 @@ def explain(
     methods: Annotated[str, typer.Option(metavar="A,B", help="Map methods.")] = "grad_cam",
     weights: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Weights file, or a name. By default the published."),
+        typer.Option(metavar="FILE", help="Weights file, or a name of published ones."),
     ] = None,
     classes: Annotated[
         Path | None,
@@ -174,6 +176,7 @@ def explain(
     PNG for each: a row for each method, a column for each of the five best classes, with boxes as a
     run by the protocol would take them.
     """
+    step(f"loading the network {model}")
     from wsol_bench.common.progress import progress
     from wsol_bench.errors import ImageError, ModelError
     from wsol_bench.photographs import Explainer, file_names, require_photographs
@@ -192,6 +195,7 @@ def explain(
         device=device or "auto",
     )
     files: list[Path] = []
+    told: set[tuple[str, str]] = set()
     failed: list[ImageError | ModelError] = []
     with progress("explaining", len(images), "photographs") as advance:
         for path, name in zip(images, file_names(images), strict=True):
@@ -200,14 +204,14 @@ def explain(
             except (ImageError, ModelError) as error:
                 failed.append(error)
             else:
-                for method, reason in explained.not_applicable.items():
-                    if not files:
-                        print_message(f"{method}: {reason}")
+                told |= (reasons := set(explained.not_applicable.items()) - told)
+                for method, reason in sorted(reasons):
+                    print_notice(f"{method}: {reason}")
                 files += save(explained.figure(), out / name, ["png"])
             advance(1)
     for file in files:
         print_message(f"Figure: {file}")
     for problem in failed[:-1]:
-        print_message(f"Error: {problem}")
+        print_notice(f"Error: {problem}")
     if failed:
         raise failed[-1]

@@ -28,7 +28,7 @@ from wsol_bench.common.harmless import printable_lines
 from wsol_bench.common.progress import Verbosity, verbosity
 from wsol_bench.errors import PluginError, WsolBenchError
 
-__all__ = ["command_process", "endings", "print_message"]
+__all__ = ["command_process", "endings", "print_message", "print_notice"]
 
 _HANDLED = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _FAILED, _NO_READER = 1, 141
@@ -51,8 +51,15 @@ def print_message(text: str) -> None:
         _print(text)
 
 
+def print_notice(text: str) -> None:
+    """Print a line on standard error that belongs to the result, also if it is to be quiet."""
+    _print(text)
+
+
 def _print(text: str) -> None:
     """Print a line on standard error, if it can be written to."""
+    if sys.stderr is None:  # print would take standard output
+        return
     with contextlib.suppress(OSError):
         print(printable_lines(text), file=sys.stderr, flush=True)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsol_bench.cli.output import print_paragraph, print_table
-from wsol_bench.cli.process import print_message
+from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import AsJson, RunFolderPath, utf8_path
 from wsol_bench.common.harmless import printable_lines
 from wsol_bench.common.progress import step
@@ -127,7 +127,7 @@ def analyze(
     for run in runs:
         n_images = run.read("images", ["image_id"])["image_id"].nunique()
         for finding in shard_findings(run.identity, n_images):
-            print_message(f"{run.path}: {finding.text}. 'wsol-bench merge' joins shards.")
+            print_notice(f"{run.path}: {finding.text}. 'wsol-bench merge' joins shards.")
     # What was computed is printed before anything can fail.
     if folder is not None:
         try:
@@ -136,7 +136,7 @@ def analyze(
         except OSError as error:
             if out is not None:
                 raise
-            print_message(f"No tables are written ({error}); --out names another folder.")
+            print_notice(f"No tables are written ({error}); --out names another folder.")
 
 
 def _print_analysis(
@@ -252,6 +252,7 @@ def export(
     the format of the ILSVRC devkit or of Kaggle. Prints the path of each, and the command that
     scores it, which gives the run's own errors.
     """
+    step(f"reading {run_folder}")
     from wsol_bench.report.export import export_run
     from wsol_bench.runs.stored_run import StoredRun
 

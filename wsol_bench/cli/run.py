@@ -13,7 +13,7 @@ import typer
 
 from wsol_bench.cli.completion import protocol_names
 from wsol_bench.cli.output import print_results
-from wsol_bench.cli.process import print_message
+from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import (
     AsJson,
     Device,
@@ -163,6 +163,7 @@ def rescore(
     Reads the maps of a finished run, and scores them by another protocol, by a changed one, or for
     other metrics. Prints a summary, and writes a new run folder.
     """
+    step(f"reading {run_folder}")
     from wsol_bench.runs.rescore import rescore as rescore_run
     from wsol_bench.runs.stored_run import StoredRun
 
@@ -194,6 +195,7 @@ def merge(
     Reads the folders that run --shard 1/N, 2/N, ... N/N wrote. Prints a summary, and writes the
     folder of the whole run, as if it had never been split. The shards stay as they are.
     """
+    step(f"reading {', '.join(map(str, run_folders))}")
     from wsol_bench.runs.merge import merge as merge_runs
     from wsol_bench.runs.stored_run import StoredRun
 
@@ -257,5 +259,5 @@ def _print_with_next_step(results: "StoredResults", as_json: bool) -> None:
     """Print the summary of a run, then where it is and how to look at it."""
     print_results(results, as_json)
     path = results.folder.path
-    print_message(f"Results: {path}")
+    print_notice(f"Results: {path}")
     print_message(f"To look at them: wsol-bench report {shlex.quote(str(path))} --open")

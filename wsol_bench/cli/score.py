@@ -141,7 +141,7 @@ def _dataset_content(name: str, root: Path | None) -> dict[str, Any]:
 
 
 def _with_subset(file: Path, dataset: str, root: Path | None, options: list[str] | None) -> str:
-    """How to score a devkit file of some of the images: the complete command."""
+    """The complete command that scores a devkit file of some of the images."""
     from wsol_bench.methods.imported.written_predictions import image_list_of
     from wsol_bench.report.export import score_command
 

@@ -7,8 +7,9 @@ import typer
 
 from wsol_bench.cli.output import print_paragraph, print_table
 from wsol_bench.cli.page import require_writable
-from wsol_bench.cli.process import print_message
+from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import utf8_path
+from wsol_bench.common.progress import step
 
 __all__ = ["leaderboard", "table"]
 
@@ -51,6 +52,7 @@ def table(
     and the second underlined, baselines and sanity checks aside. A comment, or a column of the CSV
     file, names the run that each number comes from.
     """
+    step(f"reading {', '.join(map(str, run_folders))}")
     from wsol_bench.common.files import write_atomically
     from wsol_bench.report.paper_table import paper_table
     from wsol_bench.runs.stored_run import StoredRun
@@ -105,6 +107,7 @@ def leaderboard(
     numbers of the experiments stand in a section of their own. Runs that are unfinished, damaged or
     shards are left out, each with a message, and a copy of a run counts once.
     """
+    step(f"looking for runs in {', '.join(map(str, folders))}")
     from wsol_bench.common.files import write_atomically
     from wsol_bench.report.formatted_tables import text_table, written
     from wsol_bench.report.leaderboard import leaderboard as rank
@@ -115,7 +118,7 @@ def leaderboard(
         require_writable(page)
     board = rank(folders, number=number, seed=seed)
     for reason in board.left_out:
-        print_message(f"Left out: {reason}")
+        print_notice(f"Left out: {reason}")
     tables = tables_of(board, runs_in_comments=table_format == "latex")
     if table_format == "text":
         for one in tables:

@@ -23,7 +23,7 @@ _STARTED = time.monotonic()
 
 
 class Verbosity(IntEnum):
-    """How much is told of work in progress: nothing, its steps and bars, or also their times."""
+    """The amount that is told of work: nothing, its steps and bars, or their times as well."""
 
     QUIET = 0
     NORMAL = 1
@@ -190,5 +190,7 @@ def _state(description: str, done: int, total: int, unit: str, seconds: float) -
 
 def _print(text: str) -> None:
     """Print a line on standard error at once, if it can be written to."""
+    if sys.stderr is None:  # as without a console; print would take standard output
+        return
     with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it is closed
         print(printable(text), file=sys.stderr, flush=True)

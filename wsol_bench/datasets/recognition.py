@@ -16,7 +16,7 @@ _MOST_BYTES = 2**26
 
 
 class Recognition(NamedTuple):
-    """What a loader sees in a folder.
+    """The pieces of a data set that a loader sees in a folder.
 
     Attributes:
         needs: what the loader needs, in words, and whether it is there.
@@ -44,7 +44,7 @@ class Recognition(NamedTuple):
 
     @property
     def n_found(self) -> int:
-        """How much speaks for the loader: the needs that are met, and one for image files."""
+        """The number of needs that are met, and one for image files."""
         return sum(self.needs.values()) + (self.fits and self.images)
 
 

@@ -75,7 +75,7 @@ def _recognize(root: Path) -> Recognition:
 
 
 def _n_needed(head: pd.DataFrame) -> int:
-    """How many of a table's columns are those of boxes."""
+    """The number of a table's columns that are those of boxes."""
     return len({"image", "label", *CORNERS, "x", "y", "w", "h"} & set(head))
 
 

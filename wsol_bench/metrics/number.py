@@ -161,7 +161,7 @@ class Number:
         return interval._replace(value=self.value())
 
     def bias(self, *, seed: int = 0) -> float:
-        """How much higher than the truth a number made of means is expected to be; 0 for a mean.
+        """The amount by which a number made of means is expected to exceed the truth; 0 for a mean.
 
         Args:
             seed: seed of the bootstrap that estimates it.

@@ -1,17 +1,21 @@
 """Networks that a script or a notebook gives as objects, by import paths of this module.
 
-An experiment names its networks, so that it can be written down. ``wsol_bench.run`` hands a network
-over here, and names it ``wsol_bench.models.given:ResNet`` in the experiment.
+An experiment names its networks, so that it can be written down. During a run the network that is
+given at the first position is ``wsol_bench.models.given:network_0``.
 """
 
 import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from torch import nn
 
-__all__ = ["name_of_given"]
+__all__ = ["given"]
 
-_given: dict[str, nn.Module] = {}
+# Of this thread, since runs in others give networks by the same names.
+_given: ContextVar[Mapping[str, nn.Module] | None] = ContextVar("given", default=None)
 
 
 class _Builder:
@@ -25,19 +29,18 @@ class _Builder:
         return copy.deepcopy(self._module)
 
 
-def name_of_given(module: nn.Module, label: str) -> str:
-    """Hand a network over; return the name by which an experiment finds it in this process.
-
-    Args:
-        module: the network, with its weights.
-        label: the network's name in the results. A network that was given by the same label before
-            is replaced.
-    """
-    _given[label] = module
-    return f"{__name__}:{label}"
+@contextmanager
+def given(networks: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Let experiments find networks in this module meanwhile, each by its name in the mapping."""
+    token = _given.set(networks)
+    try:
+        yield
+    finally:
+        _given.reset(token)
 
 
-def __getattr__(label: str) -> Any:
-    if label not in _given:
-        raise AttributeError(f"no network {label!r} was given in this process")
-    return _Builder(_given[label])
+def __getattr__(name: str) -> Any:
+    networks = _given.get() or {}
+    if name not in networks:
+        raise AttributeError(f"no network {name!r} is given in this thread")
+    return _Builder(networks[name])

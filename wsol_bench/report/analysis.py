@@ -21,6 +21,7 @@ from wsol_bench.report.comparisons import (
     pairs_of,
     references_of,
 )
+from wsol_bench.report.method_kinds import kind_of
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.stored_run import StoredRun
 from wsol_bench.scoring.summary import MethodResults
@@ -45,8 +46,7 @@ def analyze(
         ``failure_modes``, ``by_class``, ``by_size``, ``by_instances``. Fractions in [0, 1].
 
     Raises:
-        RunError: a run is not finished, no run has an evaluated image, or the runs of a model have
-            different data sets.
+        RunError: a run is not finished, or no run has an evaluated image.
         ConfigError: no run has the method to compare with.
     """
     for run in runs:
@@ -67,7 +67,9 @@ def analyze(
                 {
                     **method.names,
                     "number": name,
+                    "kind": method.kind,
                     "better": number.better,
+                    "is_share": number.range == (0.0, 1.0),
                     **number.interval(seed=seed)._asdict(),
                 }
                 for name, number in method.numbers.items()
@@ -135,7 +137,8 @@ def numbers_of(
                 numbers[number.name] = _compact(number)
     fingerprint = run.identity.dataset.fingerprint
     names = {**run_name, **method.names}
-    return MethodNumbers(names, numbers, method.scores.images, fingerprint)
+    kind = kind_of(run.identity, method.names["method"])
+    return MethodNumbers(names, numbers, method.scores.images, fingerprint, kind)
 
 
 def details_of(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from wsol_bench.report.comparisons import RUN_NAMES
 from wsol_bench.report.numbers import SHOWN_NUMBERS, main_number, title_of
-from wsol_bench.report.tables import p_value, percent, points
+from wsol_bench.report.tables import number_text, p_value, percent, points
 
 __all__ = ["in_full", "in_short"]
 
@@ -42,7 +42,9 @@ def in_short(
         if main:
             ranked.setdefault(main, []).append(_ranked(lines, comparisons, shown))
     for main, tables_of_models in ranked.items():
-        yield _title(main, comparisons), _without_empty(pd.concat(tables_of_models))
+        share = bool(intervals.loc[intervals["number"] == main, "is_share"].iloc[0])
+        tests = comparisons[comparisons["number"] == main]
+        yield _title(main, tests, share), _without_empty(pd.concat(tables_of_models))
 
 
 def in_full(
@@ -57,16 +59,16 @@ def in_full(
     shown = _shown(named)
     table = tables["intervals"]
     yield (
-        "Numbers in %, with 95% intervals over images",
+        "Numbers with 95% intervals over images; shares in %",
         _side_by_side(table.assign(text=_with_interval(table)), "number", "text", shown),
     )
     table = tables["comparisons"]
     if len(table):
         yield (
-            "Paired tests in percentage points, on the images of both methods: + is better. p: "
-            "corrected by Holm within a model. effect: number of images that only this method gets "
-            "right : that only the other gets right, or Cohen's d, or the 95% interval of the "
-            "difference",
+            "Paired tests on the images of both methods: + is better; shares in percentage points. "
+            "p: corrected by Holm within a model. effect, for hits: on how many images only this "
+            "method is right : only the other one; for other numbers Cohen's d, or the 95% "
+            "interval of the difference",
             _differences(table[table["number"].isin(shown)].reset_index(drop=True), tables),
         )
     if "failure_modes" in tables:
@@ -92,17 +94,25 @@ def _shown(named: Sequence[str]) -> list[str]:
     return [*SHOWN_NUMBERS, *(name for name in dict.fromkeys(named) if name not in SHOWN_NUMBERS)]
 
 
-def _title(main: str, comparisons: pd.DataFrame) -> str:
-    """The explanation of the columns of the short form."""
-    title = f"{title_of(main)} in %, with its 95% interval over images; best first (*: the best)."
+def _title(main: str, comparisons: pd.DataFrame, is_share: bool) -> str:
+    """The explanation of the columns of the short form.
+
+    Args:
+        main: the number that methods are ranked by.
+        comparisons: the tests of that number.
+        is_share: whether it is a share, which is shown in percent.
+    """
+    unit, points_of = (" in %", "in percentage points ") if is_share else ("", "")
+    title = f"{title_of(main)}{unit}, with its 95% interval over images; best first (*: the best)."
     if not len(comparisons):
         return title
     pairs = zip(comparisons["against"], comparisons["model"], strict=True)
-    methods = dict.fromkeys(text.rpartition(f"{model} ")[2] for text, model in pairs)
+    methods = dict.fromkeys(text.removeprefix(f"{model} ") for text, model in pairs)
     against = next(iter(methods)) if len(methods) == 1 else "the first method of the model"
     return (
-        f"{title} better by: against {against}, in percentage points on the same images; + is "
-        f"better, and a p of {_LEVEL:g} or more (Holm's correction within a model) is no difference"
+        f"{title} better by: against {against}, {points_of}on the same images; + is better. A p "
+        f"(with Holm's correction within a model) of {_LEVEL:g} or more is no evidence of a "
+        "difference"
     )
 
 
@@ -113,19 +123,26 @@ def _ranked(lines: pd.DataFrame, comparisons: pd.DataFrame, shown: Sequence[str]
     table = lines[lines["number"] == main]
     sign = -1 if (table["better"] == "lower").all() else 1
     table = table.sort_values("value", ascending=sign < 0, kind="stable")
-    best = table["value"] == table["value"].iloc[0] if table["value"].nunique() > 1 else False
+    is_share = bool(table["is_share"].all())
     text = table[keys].copy()
-    values = np.array([percent(value) for value in table["value"]], object)
+    values = np.array([number_text(value, is_share=is_share) for value in table["value"]], object)
+    # Equal is what reads the same, and only methods are ranked, as in tables for papers.
+    ranked = values[(table["kind"] == "method").to_numpy(bool)]
+    best = (values == ranked[0]) if len(set(ranked)) > 1 else np.zeros(len(values), np.bool_)
+    best &= (table["kind"] == "method").to_numpy(bool)
     text[title_of(main)] = values + np.where(best, "*", " ")
     text["95% interval"] = _interval(table)
     if len(comparisons):
         tests = comparisons[comparisons["number"] == main]
         found = table[keys].merge(tests, on=keys, how="left")
-        text["better by"] = [points(sign * value) for value in found["difference"]]
+        text["better by"] = [_gain(sign * value, is_share) for value in found["difference"]]
         text["p"] = [p_value(value) for value in found["p_holm"]]
     for number in shown[1:]:
         others = table[keys].merge(lines[lines["number"] == number], on=keys, how="left")
-        text[title_of(number)] = [percent(value) for value in others["value"]]
+        text[title_of(number)] = [
+            number_text(value, is_share=share is not False)
+            for value, share in zip(others["value"], others["is_share"], strict=True)
+        ]
     return text
 
 
@@ -135,17 +152,36 @@ def _without_empty(text: pd.DataFrame) -> pd.DataFrame:
     return text.drop(columns=empty)
 
 
+def _gain(difference: float, is_share: bool) -> str:
+    """A difference with its sign; that of a share in percentage points."""
+    if is_share or np.isnan(difference):
+        return points(difference)
+    return f"{difference:+.4g}"
+
+
 def _differences(comparisons: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """The comparisons as text, one line a method and number."""
     hits = comparisons["test"].str.startswith("McNemar").to_numpy(bool)
     lower = _is_lower(comparisons["number"], tables["intervals"])
+    facts = tables["intervals"].drop_duplicates("number").set_index("number")
+    shares = facts["is_share"].reindex(comparisons["number"]).tolist()
     effect = np.where(hits, _only_one_right(comparisons), _effects(comparisons, lower))
-    keys = [key for key in (*RUN_NAMES, "against", "number") if key in comparisons]
+    keys = [key for key in (*RUN_NAMES, "number") if key in comparisons]
+    other = [
+        text.removeprefix(f"{model} ")
+        for text, model in zip(comparisons["against"], comparisons["model"], strict=True)
+    ]
     columns = comparisons[keys].assign(
-        **{"better by": [points(value) for value in lower * comparisons["difference"]]},
+        **{
+            "better by": [
+                _gain(value, is_share)
+                for value, is_share in zip(lower * comparisons["difference"], shares, strict=True)
+            ]
+        },
+        p=[p_value(value) for value in comparisons["p_holm"]],
+        against=other,
         effect=effect,
         n=comparisons["n"],
-        p=[p_value(value) for value in comparisons["p_holm"]],
     )
     return columns.astype(str)
 
@@ -157,13 +193,16 @@ def _is_lower(names: "pd.Series[str]", intervals: pd.DataFrame) -> np.ndarray:
 
 
 def _interval(table: pd.DataFrame) -> list[str]:
-    bounds = zip(table["low"], table["high"], strict=True)
-    return [f"[{percent(low)}, {percent(high)}]" for low, high in bounds]
+    bounds = zip(table["low"], table["high"], table["is_share"], strict=True)
+    return [
+        f"[{number_text(low, is_share=share)}, {number_text(high, is_share=share)}]"
+        for low, high, share in bounds
+    ]
 
 
 def _with_interval(table: pd.DataFrame) -> list[str]:
-    values = zip(table["value"], _interval(table), strict=True)
-    return [f"{percent(value)} {interval}" for value, interval in values]
+    values = zip(table["value"], table["is_share"], _interval(table), strict=True)
+    return [f"{number_text(value, is_share=share)} {interval}" for value, share, interval in values]
 
 
 def _side_by_side(

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from wsol_bench.errors import ConfigError, RunError, did_you_mean
 from wsol_bench.metrics.number import Number
+from wsol_bench.report.method_kinds import Kind
 from wsol_bench.runs.schema import GROUP
 from wsol_bench.statistics.correction import holm
 from wsol_bench.statistics.hits import Hits
@@ -47,12 +48,19 @@ class MethodNumbers:
         numbers: the numbers of the method that have a value, by name.
         images: the table ``images`` of the images that the method was scored on.
         dataset: digest of the ground truth of the data set.
+        kind: whether it is a baseline or a sanity check, which are not ranked.
     """
 
     names: dict[str, str]
     numbers: dict[str, Number]
     images: pd.DataFrame
     dataset: str
+    kind: Kind = "method"
+
+    @property
+    def of_model(self) -> tuple[str, str]:
+        """The run and the model that it belongs to."""
+        return self.names.get("run", ""), self.names["model"]
 
     @property
     def image_ids(self) -> np.ndarray:
@@ -94,7 +102,9 @@ def pairs_of(reference: MethodNumbers, method: MethodNumbers) -> Iterator[Number
 def references_of(
     methods: Sequence[MethodNumbers], against: str | None
 ) -> list[MethodNumbers | None]:
-    """The method that each method is compared with: one of the same model.
+    """The method that each method is compared with: one of the same run and model.
+
+    Runs are not compared with one another here: they may have other protocols or images.
 
     Args:
         methods: the methods of all runs.
@@ -106,7 +116,7 @@ def references_of(
         model without the named one.
 
     Raises:
-        ConfigError: no model has the named method.
+        ConfigError: no run has the named method.
     """
     names = list(dict.fromkeys(method.names["method"] for method in methods))
     if against is not None and against not in names:
@@ -116,7 +126,7 @@ def references_of(
         )
     references: list[MethodNumbers | None] = []
     for method in methods:
-        of_model = [other for other in methods if other.names["model"] == method.names["model"]]
+        of_model = [other for other in methods if other.of_model == method.of_model]
         named = [other for other in of_model if against in (None, other.names["method"])]
         if against is not None:  # at the same layer first
             named.sort(key=lambda other: other.names["layer"] != method.names["layer"])
@@ -183,19 +193,24 @@ def _hits(pair: NumberPair) -> list[Bool[np.ndarray, " n"]]:
 
 
 def line_names(reference: MethodNumbers, method: MethodNumbers) -> dict[str, str]:
-    """The columns that name the two methods of a comparison."""
+    """The columns that name the two methods of a comparison, and another layer of the second."""
+    against = f"{reference.names['model']} {reference.names['method']}"
+    layer, own_layer = reference.names["layer"], method.names["layer"]
+    if layer and own_layer and layer != own_layer:
+        against += f" at layer {layer}"
     return {
         **{key: method.names[key] for key in ("run", *GROUP) if key in method.names},
-        "against": " ".join(reference.names[key] for key in RUN_NAMES if key in reference.names),
+        "against": against,
     }
 
 
 def corrected(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """The comparisons with p values adjusted for the number of comparisons of a model's number."""
+    """The comparisons with p adjusted for the number of comparisons of a number of a model."""
     if not len(comparisons):  # a file without lines has its columns, too
         names = (*GROUP, "against", "number", "test", "n", "difference", "p", "p_holm")
         return pd.DataFrame(columns=list(names))
-    adjusted = comparisons.groupby(["model", "number"], sort=False)["p"].transform(
+    family = [key for key in ("run", "model", "number") if key in comparisons]
+    adjusted = comparisons.groupby(family, sort=False)["p"].transform(
         lambda p: holm(p.to_numpy(np.float64))
     )
     return comparisons.assign(p_holm=adjusted)

@@ -99,10 +99,12 @@ def compare(a: StoredRun, b: StoredRun, *, seed: int = 0, tolerance: float = 0.0
     Raises:
         RunError: a run is not finished or damaged, no line of one run is one of the other, or the
             runs have no image in common or differ in the ground truth of one.
-        ConfigError: the tolerance is negative or no number.
+        ConfigError: the tolerance is not in [0, 1).
     """
-    if not tolerance >= 0:
-        raise ConfigError(f"tolerance: expected a number of at least 0, found {tolerance}")
+    if not 0 <= tolerance < 1:  # 1 is the largest difference of two shares
+        raise ConfigError(
+            f"tolerance: expected a number of at least 0 and below 1, found {tolerance}"
+        )
     for run in (a, b):
         run.require_finished()
     pairs = matched_lines(a, b)

@@ -33,6 +33,9 @@ def verdict(found: RunComparison) -> str:
         first = f"{first} {join} the results of {found.n_moved:,} of {_images(found.n_images)}"
     elif n_differ:
         first = f"{first}, but in the stored results of no image"
+    elif len(found.images):
+        n_images = found.images["image_id"].nunique()
+        first = f"{first}, but other outcomes of {_images(n_images)}"
     else:
         first = f"{first} and equal results of {_images(found.n_images)}"
     alone = [

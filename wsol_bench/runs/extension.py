@@ -183,6 +183,12 @@ def _take_its_place(path: Path) -> None:
     It can be interrupted after each step, and is then done again.
     """
     stage = path / EXTENSION
+    if not (stage / MANIFEST).is_file():
+        raise RunError(
+            f"the run in {path} was being replaced by a longer one when that was interrupted, and "
+            f"{stage}, which holds the rest of it, is missing; copy the folder again with its "
+            "hidden files, or begin anew with --force"
+        )
     mark_replaced(path)
     for name in _REPLACED:
         if (stage / name).exists():  # else it was moved by a process that was killed

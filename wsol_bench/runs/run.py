@@ -122,6 +122,8 @@ def _carry_out(
             todo = [part for part in parts_of_shard(parts, shard) if part.number not in done]
             folder.begin_session(**facts)
             n_images = sum(len(part.images) for part in todo)
+            if done:
+                step(f"going on: {len(done)} of {len(identity.part_numbers)} parts are done")
             with progress("continuing" if done else "evaluating", n_images, "images") as advance:
                 for part, tables in engine.evaluate(experiment, todo, advance):
                     folder.write_part(part.number, tables)

@@ -29,7 +29,7 @@ def recognize(root: Path) -> Recognition:
 
 
 def _in_split(root: Path, split: str, pieces: Pieces) -> Recognition:
-    """What there is of a split."""
+    """Look for the pieces of a split."""
     listed = pieces.image_list or pieces.solution or pieces.sizes or pieces.xml
     needs = {
         f"images in {split}/ or ILSVRC/Data/CLS-LOC/{split}/, or a list of them": bool(

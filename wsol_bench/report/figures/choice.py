@@ -22,7 +22,7 @@ _MOST_LINES = 7
 
 @dataclass(frozen=True)
 class Choice:
-    """What a figure of images shows.
+    """The images, methods and models that a figure shows.
 
     Attributes:
         choose: ``random``; ``best`` and ``worst`` by the mean IoU of the methods; ``differ`` for
