@@ -153,9 +153,9 @@ class TestCommand:
         assert err.splitlines()[-2:] == ["Ctrl-C ends the server.", "Interrupted."]
         assert page.token not in err
 
-    def test_names_the_extra_that_it_needs(self, world):
-        with mock.patch.dict(sys.modules, {"uvicorn": None}):
-            out, err = cli("view", world / "run", code=1)
+    def test_names_the_extra_that_it_needs(self, world, monkeypatch):
+        monkeypatch.setitem(sys.modules, "uvicorn", None)
+        out, err = cli("view", world / "run", "--quiet", code=1)
         assert (out, err) == (
             "", "Error: wsol-bench view needs starlette and uvicorn: pip install "
             "'wsol-bench[view]'\n",
@@ -184,7 +184,7 @@ class TestCommand:
             port = str(taken.getsockname()[1])
             shutil.copytree(world / "run", world / "other", dirs_exist_ok=True)
             (world / "other/classes.parquet").unlink()
-            out, err = cli("view", world / "other", "--port", port, code=1)
+            out, err = cli("view", world / "other", "--port", port, "--quiet", code=1)
         assert out == ""
         assert err.startswith(f"Error: --port {port} cannot be used: ")
 
