@@ -14,6 +14,7 @@ import pandas as pd
 
 from wsol_bench.common.harmless import html_text
 from wsol_bench.errors import ConfigError, WsolBenchError
+from wsol_bench.models.names import GIVEN
 from wsol_bench.report.analysis import analyze as analyze_runs
 from wsol_bench.report.analysis_text import in_short
 from wsol_bench.report.run_comparison import RunComparison
@@ -285,7 +286,7 @@ def _named_model(item: Any, place: int, networks: dict[str, Any]) -> Any:
     name = f"network_{place}"
     networks[name] = network
     label = options.get("label") or type(network).__name__
-    return {**options, "name": f"wsol_bench.models.given:{name}", "label": label}
+    return {**options, "name": f"{GIVEN}{name}", "label": label}
 
 
 @contextmanager

@@ -84,7 +84,10 @@ def _is_metric(name: str) -> bool:
     if ":" not in name:
         families = [f"{prefix}/..." for prefix in METHODS.families]
         suggestion = did_you_mean(name, [*METHODS, *families, *METRICS])
-        raise ConfigError(f"unknown map method or metric {name!r}; {suggestion}")
+        raise ConfigError(
+            f"unknown map method or metric {name!r}; {suggestion}; {METHODS.listed_by!r} and "
+            f"{METRICS.listed_by!r} list all"
+        )
     return isinstance(import_object(name, "map method or metric"), Metric)
 
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsol_bench.cli.process import print_message, print_notice
-from wsol_bench.cli.shared_options import Device, utf8_path
+from wsol_bench.cli.shared_options import AnyDevice, reading, utf8_path
 from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import Choose, FigureFormat
 from wsol_bench.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wsol_bench.report.figures.choice import Choice
     from wsol_bench.runs.stored_run import StoredRun
 
@@ -80,10 +82,6 @@ def figures(
     each image and a column for each method, curves over thresholds or IoUs, and numbers with their
     95% intervals, fit for a paper. What was chosen, and what the marks mean, stands below each.
     """
-    step(f"reading {', '.join(map(str, run_folders))}")
-    from wsol_bench.report.figures.choice import Choice
-    from wsol_bench.runs.stored_run import StoredRun
-
     if out is None and len(run_folders) > 1:
         raise ConfigError(
             f"--out: expected the folder for figures of {len(run_folders)} runs, found none; add "
@@ -94,6 +92,10 @@ def figures(
         raise ConfigError(
             f"--ids names the images, so {given} has no effect; leave one of them out"
         )
+    reading(*run_folders)
+    from wsol_bench.report.figures.choice import Choice
+    from wsol_bench.runs.stored_run import StoredRun
+
     choice = Choice(
         choose=choose or "random",
         ids=_names(ids),
@@ -138,6 +140,23 @@ def _names(text: str | None) -> list[str] | None:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _require_known(
+    images: "Sequence[Path]", model: str, methods: "Sequence[str]", protocol: str
+) -> None:
+    """Raise an error at once, before torch is loaded, if a name is unknown or no image is there."""
+    from wsol_bench.common.catalog import METHODS, NETWORK_FREE
+    from wsol_bench.errors import ImageError
+    from wsol_bench.models.names import require_model_name
+    from wsol_bench.protocols.load import load_protocol
+
+    if not any(path.exists() for path in images):
+        raise ImageError(f"{images[0]}: the file does not exist")
+    require_model_name(model)
+    for name in methods:
+        METHODS.require(name, also=NETWORK_FREE)
+    load_protocol(protocol)
+
+
 def explain(
     images: Annotated[
         list[Path],
@@ -165,7 +184,7 @@ def explain(
     protocol: Annotated[
         str, typer.Option(metavar="NAME", help="Name or file of a protocol of one box.")
     ] = "gradcam-2017",
-    device: Device = None,
+    device: AnyDevice = "auto",
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder of the pictures.", callback=utf8_path)
     ] = Path("explained"),
@@ -176,6 +195,7 @@ def explain(
     PNG for each: a row for each method, a column for each of the five best classes, with boxes as a
     run by the protocol would take them.
     """
+    _require_known(images, model, _names(methods) or [], protocol)
     step(f"loading the network {model}")
     from wsol_bench.common.progress import progress
     from wsol_bench.errors import ImageError, ModelError
@@ -192,7 +212,7 @@ def explain(
         classes=classes,
         layer=layer,
         protocol=protocol,
-        device=device or "auto",
+        device=device,
     )
     files: list[Path] = []
     told: set[tuple[str, str]] = set()

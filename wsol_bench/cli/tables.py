@@ -8,7 +8,7 @@ import typer
 from wsol_bench.cli.output import print_paragraph, print_table
 from wsol_bench.cli.page import require_writable
 from wsol_bench.cli.process import print_message, print_notice
-from wsol_bench.cli.shared_options import utf8_path
+from wsol_bench.cli.shared_options import reading, utf8_path
 from wsol_bench.common.progress import step
 
 __all__ = ["leaderboard", "table"]
@@ -52,7 +52,7 @@ def table(
     and the second underlined, baselines and sanity checks aside. A comment, or a column of the CSV
     file, names the run that each number comes from.
     """
-    step(f"reading {', '.join(map(str, run_folders))}")
+    reading(*run_folders)
     from wsol_bench.common.files import write_atomically
     from wsol_bench.report.paper_table import paper_table
     from wsol_bench.runs.stored_run import StoredRun
@@ -108,6 +108,10 @@ def leaderboard(
     shards are left out, each with a message, and a copy of a run counts once.
     """
     step(f"looking for runs in {', '.join(map(str, folders))}")
+    from wsol_bench.runs.run_folders import require_folder_of_runs
+
+    for folder in folders:
+        require_folder_of_runs(folder)
     from wsol_bench.common.files import write_atomically
     from wsol_bench.report.formatted_tables import text_table, written
     from wsol_bench.report.leaderboard import leaderboard as rank
