@@ -56,7 +56,14 @@ class _Entry(NamedTuple):
 
 
 def list_names(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to list.", show_default=False)],
+    kind: Annotated[
+        Kind,
+        typer.Argument(
+            metavar="KIND",
+            help="What to list: methods, metrics, models, datasets or protocols.",
+            show_default=False,
+        ),
+    ],
     words: Annotated[
         list[str] | None,
         typer.Argument(

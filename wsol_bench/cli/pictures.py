@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wsol_bench.cli.completion import (
+    map_methods,
+    methods_of_runs,
+    model_names,
+    models_of_runs,
+    protocol_names,
+)
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import AnyDevice, reading, utf8_path
 from wsol_bench.common.progress import step
@@ -34,8 +41,9 @@ def figures(
     choose: Annotated[
         Choose | None,
         typer.Option(
-            help="Which images: random ones, those with the highest or lowest mean IoU, or those "
-            "that the first method hits and the second one misses. By default random.",
+            metavar="RULE",
+            help="Which images: random, best or worst (with the highest or lowest mean IoU), or "
+            "differ (which the first method hits and the second one misses). By default random.",
         ),
     ] = None,
     ids: Annotated[
@@ -47,10 +55,17 @@ def figures(
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Names of methods, in order. By default the first seven."),
+        typer.Option(
+            metavar="A,B",
+            help="Names of methods, in order. By default the first seven.",
+            autocompletion=methods_of_runs,
+        ),
     ] = None,
     models: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Names of models. By default all.")
+        str | None,
+        typer.Option(
+            metavar="A,B", help="Names of models. By default all.", autocompletion=models_of_runs
+        ),
     ] = None,
     n: Annotated[
         int | None,
@@ -62,7 +77,9 @@ def figures(
             help="Largest number of images. By default 6, or 24 of one method.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of what is random.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the choice of images, and of intervals.")
+    ] = 0,
     file_format: Annotated[
         FigureFormat | None,
         typer.Option("--format", help="Format of the files. By default both."),
@@ -163,12 +180,27 @@ def explain(
         typer.Argument(metavar="IMAGE", help="Image files.", show_default=False),
     ],
     model: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of the network in torchvision, or timm/NAME.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the network in torchvision (wsol-bench list models), or timm/NAME.",
+            autocompletion=model_names,
+        ),
     ] = "resnet50",
-    methods: Annotated[str, typer.Option(metavar="A,B", help="Map methods.")] = "grad_cam",
+    methods: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="Map methods (wsol-bench list methods).",
+            autocompletion=map_methods,
+        ),
+    ] = "grad_cam",
     weights: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Weights file, or a name of published ones."),
+        typer.Option(
+            metavar="FILE",
+            help="Weights file, or a name of published weights. By default the published ones.",
+        ),
     ] = None,
     classes: Annotated[
         Path | None,
@@ -179,10 +211,20 @@ def explain(
         ),
     ] = None,
     layer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Target layer. By default the network's.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Layer whose activations the maps are made from, such as layer3. By default the "
+            "last one before the network's head.",
+        ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(metavar="NAME", help="Name or file of a protocol of one box.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Name or file of the protocol whose rule takes the boxes, one of each map.",
+            autocompletion=protocol_names,
+        ),
     ] = "gradcam-2017",
     device: AnyDevice = "auto",
     out: Annotated[

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wsol_bench.cli.output import print_paragraph, print_table
+from wsol_bench.cli.completion import method_of_runs
+from wsol_bench.cli.output import print_line, print_paragraph, print_table
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import AsJson, RunFolderPath, reading, utf8_path
-from wsol_bench.common.harmless import printable_lines
 from wsol_bench.common.vocabulary import PredictionFormat
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ Against = Annotated[
     typer.Option(
         metavar="METHOD",
         help="Method that the others of its model are compared with. By default the first.",
+        autocompletion=method_of_runs,
     ),
 ]
 Everything = Annotated[
@@ -74,7 +75,8 @@ Tolerance = Annotated[
     float,
     typer.Option(
         metavar="X",
-        help="Largest difference of a number, IoU, score or coordinate in pixels that is none.",
+        help="Largest difference of a number, IoU, score or coordinate (in pixels) that counts as "
+        "equal.",
     ),
 ]
 ComparisonOut = Annotated[
@@ -259,4 +261,5 @@ def export(
     target = out or folder.path / "predictions"
     tight_run = None if tight is None else StoredRun(tight)
     for text in export_run(folder, target, format=file_format, devkit=devkit, tight=tight_run):
-        print(printable_lines(text))
+        for line in text.split("\n"):
+            print_line(line)

@@ -39,13 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["demo", "merge", "rescore", "run"]
 
 
-def _shard(shard: str | None) -> str | None:
-    """The value of ``--shard``; ConfigError unless it is I/N."""
-    from wsol_bench.runs.shards import canonical_shard
-
-    return None if shard is None else canonical_shard(shard, "--shard")
-
-
 EngineName = Literal["local", "ray"]
 
 Strict = Annotated[
@@ -61,7 +54,6 @@ Shard = Annotated[
     typer.Option(
         metavar="I/N",
         help="Evaluate the I-th of N shards of the run only; merge puts the shards together.",
-        callback=_shard,
     ),
 ]
 EngineOption = Annotated[
@@ -104,6 +96,7 @@ def demo(
     )
     results = _carry_out(experiment, out)
     print_results(results, as_json)
+    print_notice(f"Results: {results.folder.path}")
     draw_and_say([results.folder], results.folder.path / "figures")
     write_and_say([results.folder], results.folder.path / REPORT)
 
@@ -131,6 +124,9 @@ def run(
     The same command goes on with a run that was interrupted. A finished run is read, not evaluated
     again.
     """
+    from wsol_bench.runs.shards import canonical_shard
+
+    shard = None if shard is None else canonical_shard(shard, "--shard")
     chosen: Engine | None = None
     if engine == "ray":
         from wsol_bench.runs.engines.ray import RayEngine

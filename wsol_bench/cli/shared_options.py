@@ -27,6 +27,7 @@ __all__ = [
     "Verbose",
     "pairs_of",
     "reading",
+    "searching",
     "utf8_path",
 ]
 
@@ -53,6 +54,15 @@ def reading(*run_folders: Path) -> None:
 
     for path in run_folders:
         require_run(path)
+
+
+def searching(*folders: Path) -> None:
+    """Say that runs are searched; ConfigError at once if a folder does not exist."""
+    step(f"looking for runs in {', '.join(map(str, folders))}")
+    from wsol_bench.runs.run_folders import require_folder_of_runs
+
+    for path in folders:
+        require_folder_of_runs(path)
 
 
 def _device_name(name: str | None) -> str | None:
@@ -142,11 +152,15 @@ Verbose = Annotated[
 DatasetName = Annotated[
     str,
     typer.Option(
-        "--dataset", metavar="NAME", help="Name of the data set.", autocompletion=dataset_names
+        "--dataset",
+        metavar="NAME",
+        help="Name of the data set (wsol-bench list datasets).",
+        autocompletion=dataset_names,
     ),
 ]
 DatasetRoot = Annotated[
-    Path | None, typer.Option("--root", metavar="FOLDER", help="Root folder of the data set.")
+    Path | None,
+    typer.Option("--root", metavar="FOLDER", help="Root folder of the data set; most need one."),
 ]
 DatasetOptions = Annotated[
     list[str] | None,

@@ -8,12 +8,20 @@ import typer
 from wsol_bench.cli.output import print_paragraph, print_table
 from wsol_bench.cli.page import require_writable
 from wsol_bench.cli.process import print_message, print_notice
-from wsol_bench.cli.shared_options import reading, utf8_path
-from wsol_bench.common.progress import step
+from wsol_bench.cli.shared_options import reading, searching, utf8_path
 
 __all__ = ["leaderboard", "table"]
 
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the bootstrap of intervals.")]
+
+LeaderboardFormat = Annotated[
+    Literal["text", "csv", "markdown", "latex"],
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="Format of what is printed: text, csv, markdown or latex.",
+    ),
+]
 
 
 def table(
@@ -23,7 +31,11 @@ def table(
     ],
     table_format: Annotated[
         Literal["markdown", "csv", "latex"],
-        typer.Option("--format", help="Format of the table; LaTeX needs the package booktabs."),
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="Format of the table: markdown, csv, or latex (which needs the package booktabs).",
+        ),
     ] = "markdown",
     numbers: Annotated[
         str | None,
@@ -88,10 +100,7 @@ def leaderboard(
             "MaxBoxAccV2, MaxBoxAcc or PxAP.",
         ),
     ] = None,
-    table_format: Annotated[
-        Literal["text", "csv", "markdown", "latex"],
-        typer.Option("--format", help="Format of what is printed."),
-    ] = "text",
+    table_format: LeaderboardFormat = "text",
     page: Annotated[
         Path | None,
         typer.Option(
@@ -107,11 +116,7 @@ def leaderboard(
     numbers of the experiments stand in a section of their own. Runs that are unfinished, damaged or
     shards are left out, each with a message, and a copy of a run counts once.
     """
-    step(f"looking for runs in {', '.join(map(str, folders))}")
-    from wsol_bench.runs.run_folders import require_folder_of_runs
-
-    for folder in folders:
-        require_folder_of_runs(folder)
+    searching(*folders)
     from wsol_bench.common.files import write_atomically
     from wsol_bench.report.formatted_tables import text_table, written
     from wsol_bench.report.leaderboard import leaderboard as rank

@@ -131,7 +131,7 @@ def _what_is_there(path: Path) -> str:
             f"it holds {_listed(runs)}. Name one of them; all of them are ranked by: "
             f"wsol-bench leaderboard {shlex.quote(str(path))}"
         )
-    return f"it holds no {MANIFEST}{_of_run(path) or f', but {contents(path)}'}"
+    return f"it holds no {MANIFEST}{_of_run(path) or f'; it holds {contents(path)}'}"
 
 
 def _of_run(path: Path) -> str:

@@ -79,8 +79,8 @@ class StoredRun:
         if self.manifest.finished is None:
             n_done, n_parts = len(self.written_parts()), len(self.identity.part_numbers)
             raise RunError(
-                f"the run in {self.path} is not finished, so its numbers would be partial: {n_done} "
-                f"of {n_parts} parts are done. To continue it{self._continuing()}"
+                f"the run in {self.path} is not finished, so its numbers would be partial: "
+                f"{n_done} of {n_parts} parts are done. To continue it{self._continuing()}"
             )
         expected = self.identity.part_numbers
         lacking = [
@@ -98,7 +98,7 @@ class StoredRun:
             )
 
     def _continuing(self) -> str:
-        """How to continue the run, as the end of a sentence: the command, if the folder tells it."""
+        """How to continue the run, as the end of a sentence: the whole command if it is known."""
         identity, config = self.identity, self.path / CONFIG_FILE
         given = any(model["name"].startswith(GIVEN) for model in identity.config["models"])
         made_of_runs = identity.rescored_from is not None or bool(identity.merged_from)
