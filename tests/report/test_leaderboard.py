@@ -201,7 +201,9 @@ class TestRunsThatAreLeftOut:
         assert not rankings[1].published
 
     def test_folders_without_runs_are_an_error(self, tmp_path):
-        with pytest.raises(RunError, match=r"expected runs in the folder or below it, found none\. A run is"):
+        with pytest.raises(
+            RunError, match=r"expected runs in the folder or below it, found none\. A run is"
+        ):
             leaderboard([tmp_path])
         with pytest.raises(ConfigError, match="no such folder"):
             leaderboard([tmp_path / "none"])

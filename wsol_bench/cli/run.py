@@ -89,12 +89,13 @@ def demo(
     """
     from wsol_bench.cli.page import write_and_say
     from wsol_bench.cli.pictures import draw_and_say
-    from wsol_bench.runs.stored_run import REPORT
 
     experiment = _experiment(
         Path(__file__).with_name("demo.yaml"), None, limit=limit, device=device
     )
     results = _carry_out(experiment, out)
+    from wsol_bench.runs.stored_run import REPORT
+
     print_results(results, as_json)
     print_notice(f"Results: {results.folder.path}")
     draw_and_say([results.folder], results.folder.path / "figures")
