@@ -122,7 +122,7 @@ def test_a_path_is_never_broken(monkeypatch, capsys):
         ("  wsol-bench report 'a b' --open", ["  wsol-bench report 'a b' --open"]),
         (
             "Note: 'wsol-bench list methods' lists all",
-            ["Note: 'wsol-bench", "  list methods' lists", "  all"],
+            ["Note: 'wsol-bench", "  list methods'", "  lists all"],
         ),
     ],
 )

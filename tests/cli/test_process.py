@@ -59,7 +59,7 @@ CALLED = {
     "rescore": ("pathlib.Path.is_file", ["rescore", "x"]),
     "merge": ("pathlib.Path.is_file", ["merge", "x", "--out", "y"]),
     "score": ("pathlib.Path.is_dir", ["score", "x.txt"]),
-    "score-maps": ("pathlib.Path.resolve", ["score-maps", "x"]),
+    "score-maps": ("pathlib.Path.is_dir", ["score-maps", "x"]),
     "analyze": ("pathlib.Path.is_file", ["analyze", "x"]),
     "compare": ("pathlib.Path.is_file", ["compare", "x", "y"]),
     "report": ("pathlib.Path.is_file", ["report", "x"]),

@@ -46,13 +46,13 @@ def test_a_resolved_config_loads_as_itself(tmp_path):
             {"models": [{"name": "vgg16", "weihgts": "x"}]},
             r"experiment.yaml: unknown key 'models.0.weihgts'; did you mean 'weights'\?",
         ),
-        ({"batch_size": "many"}, r"experiment.yaml: 'batch_size' .* found 'many'"),
-        ({"batch_size": 0}, r"'batch_size' .* found 0"),
+        ({"batch_size": "many"}, r"experiment.yaml: 'batch_size': .* found 'many'"),
+        ({"batch_size": 0}, r"'batch_size': .* found 0"),
         ({"name": "a/b"}, r"'name'"),
         ({"models": ["vgg16", "vgg16"]}, r"two models have the name 'vgg16'.*'label:'"),
         ({"precision": "fp8"}, r"'precision'"),
-        ({"faithfulness": 0}, r"'faithfulness' .* found 0"),
-        ({"methods": []}, r"'methods' .* found \[\]"),
+        ({"faithfulness": 0}, r"'faithfulness': .* found 0"),
+        ({"methods": []}, r"'methods': .* found \[\]"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_file_and_suggestion(tmp_path, changes, message):

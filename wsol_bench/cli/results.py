@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsol_bench.cli.completion import method_of_runs
-from wsol_bench.cli.output import print_line, print_paragraph, print_table
+from wsol_bench.cli.output import print_paragraph, print_table
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import AsJson, RunFolderPath, reading, utf8_path
+from wsol_bench.common.harmless import printable_lines
 from wsol_bench.common.vocabulary import PredictionFormat
 
 if TYPE_CHECKING:
@@ -261,5 +262,4 @@ def export(
     target = out or folder.path / "predictions"
     tight_run = None if tight is None else StoredRun(tight)
     for text in export_run(folder, target, format=file_format, devkit=devkit, tight=tight_run):
-        for line in text.split("\n"):
-            print_line(line)
+        print(printable_lines(text))  # paths and commands, which stay whole
