@@ -33,7 +33,7 @@ def figures(
         Choose | None,
         typer.Option(
             help="Which images: random ones, those with the highest or lowest mean IoU, or those "
-            "that the first method hits and the second one misses. By default random.",
+            "that the first of --methods hits and the second one misses. By default random.",
         ),
     ] = None,
     ids: Annotated[
@@ -45,7 +45,7 @@ def figures(
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Names of methods, in order. By default the first seven."),
+        typer.Option(metavar="A,B", help="Names of methods, in order. By default as many as fit."),
     ] = None,
     models: Annotated[
         str | None, typer.Option(metavar="A,B", help="Names of models. By default all.")
@@ -57,7 +57,7 @@ def figures(
             metavar="N",
             min=1,
             max=200,
-            help="Largest number of images. By default 6, or 24 of one method.",
+            help="Largest number of images. By default as many as fit a page.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of what is random.")] = 0,
@@ -116,12 +116,13 @@ def draw_and_say(
     """Draw the figures of runs, and say which files they are and what they lack."""
     from wsol_bench.report.figures.files import write_figures
     from wsol_bench.report.figures.style import FORMATS
-    from wsol_bench.runs.folder import make_folder
+    from wsol_bench.runs.folder import filling
 
-    make_folder(folder)
-    written = write_figures(runs, folder, choice, formats=[file_format] if file_format else FORMATS)
-    if written.remark:
-        print_notice(written.remark)
+    formats = [file_format] if file_format else FORMATS
+    with filling(folder):
+        written = write_figures(runs, folder, choice, formats=formats)
+    for remark in written.remarks:
+        print_notice(remark)
     if written.without_picture:
         print_notice(
             f"{len(written.without_picture)} of {written.n_images} images have no picture; the "

@@ -11,7 +11,7 @@ import wsol_bench
 from wsol_bench.report.figures.choice import Choice
 from wsol_bench.report.figures.files import write_figures
 from wsol_bench.report.figures.images import figure_of_image, images_figure
-from wsol_bench.report.figures.sheet import best_columns
+from wsol_bench.report.figures.layout import best_columns
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.runs.stored_run import StoredRun
 
@@ -99,7 +99,7 @@ class TestSheets:
         figure = figure_of_image(StoredRun(run.folder.path), image_id)
         texts = texts_of(figure)
         assert {"cam", "grad_cam", "center_gaussian", "image"} <= set(texts)
-        assert f"Image: {image_id}." in texts
+        assert any(text.startswith(f"Image {image_id}: color_net on 10 images") for text in texts)
 
     @pytest.mark.parametrize(("n", "across"), [(24, 6), (1, 1), (10, 5), (8, 4), (23, 6)])
     def test_of_one_method_are_full(self, n, across):
@@ -151,6 +151,11 @@ class TestCommand:
     def test_refuses_what_the_run_does_not_have(self, run, tmp_path, arguments, message):
         _, err = cli("figures", run.folder.path, "--out", tmp_path, *arguments, code=1)
         assert message in err
+
+    @pytest.mark.parametrize("arguments", [["--methods", "camm"], ["--class", "reed"]])
+    def test_leaves_no_empty_folder_behind_an_error(self, run, tmp_path, arguments):
+        cli("figures", run.folder.path, "--out", tmp_path / "a/b", *arguments, code=1)
+        assert not list(tmp_path.iterdir())
 
     def test_of_several_runs_needs_a_folder(self, run, swept):
         _, err = cli("figures", run.folder.path, swept.folder.path, code=1)
