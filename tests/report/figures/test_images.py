@@ -56,6 +56,7 @@ class TestVerdicts:
         figure = sheet_of(masked).figure
         assert verdicts(figure) == (0, 0)
         assert any("scores pixels" in text for text in texts_of(figure))
+        assert "not judged" not in texts_of(figure)
 
 
 class TestSheets:
@@ -121,7 +122,11 @@ class TestCommand:
         assert out == ""
         assert err.splitlines()[-6:] == [f"Figure: {tmp_path / name}" for name in names]
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
-        assert (tmp_path / "bars.pdf").read_bytes().startswith(b"%PDF")
+        for name in names[1::2]:
+            content = (tmp_path / name).read_bytes()
+            assert content.startswith(b"%PDF")
+            assert b"/FontFile2" in content  # TrueType, as publishers ask for
+            assert b"/Type3" not in content
         for name in names[::2]:
             with Image.open(tmp_path / name) as picture:
                 assert picture.width > 700

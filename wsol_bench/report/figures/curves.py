@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CurvesFigure", "curves_figure"]
 
-_MOST_ACROSS = 3
-_HEIGHT, _HEAD, _FOOT, _LEFT, _GAP, _MARGIN = 1.75, 0.3, 0.36, 0.42, 0.2, 0.05
+_ACROSS = (3, 2)
+_HEIGHT, _HEAD, _FOOT, _LEFT, _GAP, _MARGIN = 1.75, 0.22, 0.36, 0.42, 0.2, 0.05
+_MODEL_HEAD = 0.12  # more, where the name of a model stands above the title
 _LEGEND_LINE = 0.15
 _LEGEND_WIDTH = 1.65  # inches for an entry
 # Curves lie upon each other where methods are equal: the first is the widest.
@@ -91,9 +92,17 @@ def curves_figure(collection: Collection, seed: int = 0) -> CurvesFigure:
 
 
 class _Panel(NamedTuple):
-    """Curves of one number of a model, with their title."""
+    """Curves of one number of a model.
+
+    Attributes:
+        model: the position of the model.
+        name: its name; "" if there is no other one.
+        title: the title of the number.
+        curves: the curves.
+    """
 
     model: int
+    name: str
     title: str
     curves: list[dict[str, Any]]
 
@@ -101,8 +110,12 @@ class _Panel(NamedTuple):
 def _drawn(collection: Collection, panels: Sequence[_Panel], notes: Sequence[str]) -> "Figure":
     from matplotlib.figure import Figure
 
-    across = min(len(panels), _MOST_ACROSS)
+    # The models of a number stand side by side, in lines of equal length if that is possible.
+    n = len({panel.model for panel in panels if panel.name}) or len(panels)
+    across = min(n, next((k for k in _ACROSS if n % k == 0), _ACROSS[0]))
     down = -(-len(panels) // across)
+    head = _HEAD + (_MODEL_HEAD if panels[0].name else 0)
+    row = head + _HEIGHT + _FOOT
     styles = styles_of(collection)
     there = {collection.lines[curve["line"]].method for panel in panels for curve in panel.curves}
     names = [name for name in styles if name in there]
@@ -111,18 +124,21 @@ def _drawn(collection: Collection, panels: Sequence[_Panel], notes: Sequence[str
     noted = note_lines(notes, width)
     legend = -(-len(names) // per_row) * _LEGEND_LINE
     below = legend + 0.06 + len(noted) * NOTE_LINE + _MARGIN
-    height = down * (_HEAD + _HEIGHT + _FOOT) + below
+    height = down * row + below
     wide = (width - _LEFT - across * _GAP) / across
     with drawing():
         figure = Figure(figsize=(width, height))
         for number, panel in enumerate(panels):
             left = _LEFT + number % across * (wide + _GAP)
-            bottom = height - (number // across) * (_HEAD + _HEIGHT + _FOOT) - _HEAD - _HEIGHT
+            bottom = height - (number // across) * row - head - _HEIGHT
             place = (left / width, bottom / height, wide / width, _HEIGHT / height)
             axes = figure.add_axes(place)
             _draw(axes, collection, panel.curves, styles)
-            text, size = fitted(plain_text(panel.title), wide / 1.12, 7.0)
+            text, size = fitted(panel.title, wide / 1.12, 7.0)
             axes.set_title(text, fontsize=size, fontweight="bold", pad=4)
+            name, size = fitted(plain_text(panel.name), wide, 7.0)
+            place = ((left + wide / 2) / width, (bottom + _HEIGHT + _HEAD - 0.03) / height)
+            figure.text(*place, name, fontsize=size, color=MUTED, ha="center", parse_math=False)
             if number % across:
                 axes.tick_params(labelleft=False)
             else:
@@ -136,18 +152,20 @@ def _panels(collection: Collection, curves: Sequence[dict[str, Any]]) -> list[_P
     """The curves of each panel: those of one number of a model."""
     if any(curve.get("number") == "max_box_acc" for curve in curves):  # which is the same
         curves = [c for c in curves if c.get("number") != "max_box_acc_iou50"]
-    panels: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    panels: dict[str, dict[int, list[dict[str, Any]]]] = {}
     for curve in curves:
-        number = curve.get("title", "hits over IoU")
-        panels.setdefault((collection.lines[curve["line"]].model, number), []).append(curve)
-    several = len(collection.models) > 1
-    titled = []
-    for (model, number), of_panel in panels.items():
-        named = collection.models[model]
-        run = f"{collection.runs[named.run].path.name}, " if len(collection.runs) > 1 else ""
-        title = f"{run}{named.name}: {number}" if several else number
-        titled.append(_Panel(model, title, of_panel))
-    return titled
+        of_number = panels.setdefault(curve.get("title", "hits over IoU"), {})
+        of_number.setdefault(collection.lines[curve["line"]].model, []).append(curve)
+    names = [""]
+    if len(collection.models) > 1:
+        several = len(collection.runs) > 1
+        runs = [f"{run.path.name}, " if several else "" for run in collection.runs]
+        names = [f"{runs[model.run]}{model.name}" for model in collection.models]
+    return [
+        _Panel(model, names[model], title, of_model)
+        for title, models in panels.items()
+        for model, of_model in models.items()
+    ]
 
 
 def _draw(

@@ -154,7 +154,7 @@ class _Cells:
         captions = [self._true(image), *([] if several else self._guess(image, models[0]))]
         cells = [Cell(replace(alone, mask=mask), titles[0], captions)]
         for place, (line, panel) in enumerate(zip(self._lines, panels, strict=True)):
-            captions = [self._verdict(image, line, rows.get(line))]
+            captions = self._verdict(image, line, rows.get(line))
             if several and models[place] not in models[:place]:
                 captions += self._guess(image, models[place])
             cells.append(Cell(panel, titles[1 + place], captions))
@@ -170,7 +170,7 @@ class _Cells:
         captions = [
             self._true(image),
             *self._guess(image, self._collection.lines[line].model),
-            self._verdict(image, line, rows.get(line)),
+            *self._verdict(image, line, rows.get(line)),
         ]
         return [Cell(panel, (), captions)]
 
@@ -281,17 +281,21 @@ class _Cells:
         words = _first_word(self._collection.words(self._collection.classes[code][0]))
         return [Words(f"pred. {'✓' if right else '✗'} {words}", color=_color(bool(right)))]
 
-    def _verdict(self, image: int, line: int, row: JudgedRow | None) -> Words:
-        """What the protocol says of a line's box on an image."""
+    def _verdict(self, image: int, line: int, row: JudgedRow | None) -> list[Words]:
+        """What the protocol says of a line's box on an image; nothing if it judges no boxes."""
         results = self._collection.lines[line]
         code = int(results.gt_known[image])
         iou = None if row is None else row.json["iou"]
         before = "" if iou is None else f"IoU {iou:.2f}, "
+        if row is None:
+            return [Words("not evaluated", color=MUTED)]
+        if isinstance(self._collection.runs[self._run(line)].identity.protocol, PixelProtocol):
+            return []
         if code == NOT_DEFINED:
-            return Words("not evaluated" if row is None else f"{before}not judged", color=MUTED)
+            return [Words(f"{before}not judged", color=MUTED)]
         title, _ = MEANINGS[OUTCOMES[code]]
         sign = "✓" if code == HIT else "✗"
-        return Words(f"{sign} {before}{title}", color=_color(code == HIT))
+        return [Words(f"{sign} {before}{title}", color=_color(code == HIT))]
 
 
 def cut_rule(protocol: OneBoxProtocol | BoxSweepProtocol) -> str:

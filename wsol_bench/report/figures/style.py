@@ -176,8 +176,11 @@ def draw_note(figure: "Figure", lines: Sequence[str], margin: float) -> None:
         figure.text(margin / width, y / height, line, fontsize=NOTE, color=MUTED, parse_math=False)
 
 
+@drawing()
 def save(figure: "Figure", path: Path, formats: Sequence[FigureFormat]) -> list[Path]:
     """Write a figure as files; returns their paths.
+
+    A PDF embeds its fonts as TrueType, by a setting of ``drawing`` that counts when it is written.
 
     Args:
         figure: the figure.
