@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wsol_bench.cli.page import require_writable_folder
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import Device, utf8_path
 from wsol_bench.common.progress import step
@@ -116,11 +117,10 @@ def draw_and_say(
     """Draw the figures of runs, and say which files they are and what they lack."""
     from wsol_bench.report.figures.files import write_figures
     from wsol_bench.report.figures.style import FORMATS
-    from wsol_bench.runs.folder import filling
 
     formats = [file_format] if file_format else FORMATS
-    with filling(folder):
-        written = write_figures(runs, folder, choice, formats=formats)
+    require_writable_folder(folder)
+    written = write_figures(runs, folder, choice, formats=formats)
     for remark in written.remarks:
         print_notice(remark)
     if written.without_picture:
@@ -182,10 +182,9 @@ def explain(
     from wsol_bench.errors import ImageError, ModelError
     from wsol_bench.photographs import Explainer, file_names, require_photographs
     from wsol_bench.report.figures.style import save
-    from wsol_bench.runs.folder import make_folder
 
     require_photographs(images)
-    make_folder(out)
+    require_writable_folder(out)
     explainer = Explainer(
         model,
         _names(methods) or [],

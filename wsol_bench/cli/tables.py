@@ -124,7 +124,7 @@ def leaderboard(
     from wsol_bench.report.written_tables import written
 
     if page is not None:
-        require_writable(page)
+        require_writable(page, "--page")
     board = rank(folders, number=number, seed=seed)
     for reason in board.left_out:
         print_notice(f"Left out: {reason}")

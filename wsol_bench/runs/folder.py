@@ -15,7 +15,7 @@ import shutil
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -54,15 +54,7 @@ from wsol_bench.runs.stored_run import (
 )
 from wsol_bench.runs.table_files import to_parquet
 
-__all__ = [
-    "EXTENSION",
-    "RunFolder",
-    "alone",
-    "delete",
-    "filling",
-    "make_folder",
-    "require_not_above",
-]
+__all__ = ["EXTENSION", "RunFolder", "alone", "delete", "make_folder", "require_not_above"]
 
 logger = logging.getLogger(__name__)
 
@@ -313,24 +305,6 @@ def make_folder(path: Path) -> None:
         raise RunError(
             f"{path} cannot be created: {error}; choose another folder with --out"
         ) from error
-
-
-@contextmanager
-def filling(path: Path) -> Iterator[None]:
-    """Create a folder for the files of a block; if the block fails, no empty folder stays behind.
-
-    Raises:
-        RunError: the folder cannot be created.
-    """
-    created = [folder for folder in (path, *path.parents) if not folder.exists()]
-    make_folder(path)
-    try:
-        yield
-    except BaseException:
-        with suppress(OSError):  # a folder that holds something stays, and so do those around it
-            for folder in created:
-                folder.rmdir()
-        raise
 
 
 def require_not_above(out: Path, runs: Iterable[Path]) -> None:

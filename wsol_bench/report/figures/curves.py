@@ -137,8 +137,8 @@ def _drawn(collection: Collection, panels: Sequence[_Panel], notes: Sequence[str
             text, size = fitted(panel.title, wide / 1.12, 7.0)
             axes.set_title(text, fontsize=size, fontweight="bold", pad=4)
             name, size = fitted(plain_text(panel.name), wide, 7.0)
-            place = ((left + wide / 2) / width, (bottom + _HEIGHT + _HEAD - 0.03) / height)
-            figure.text(*place, name, fontsize=size, color=MUTED, ha="center", parse_math=False)
+            above = ((left + wide / 2) / width, (bottom + _HEIGHT + _HEAD - 0.03) / height)
+            figure.text(*above, name, fontsize=size, color=MUTED, ha="center", parse_math=False)
             if number % across:
                 axes.tick_params(labelleft=False)
             else:
