@@ -43,7 +43,8 @@ def report(
         ),
     ] = 500,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the sample of images, and of intervals.")
+        int,
+        typer.Option(metavar="N", min=0, help="Seed of the sample of images, and of intervals."),
     ] = 0,
     open_browser: OpenBrowser = False,
 ) -> None:

@@ -61,7 +61,7 @@ def figures(
             help="Largest number of images. By default as many as fit a page.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of what is random.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of what is random.")] = 0,
     file_format: Annotated[
         FigureFormat | None,
         typer.Option("--format", help="Format of the files. By default both."),

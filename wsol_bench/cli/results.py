@@ -29,7 +29,7 @@ RunFolders = Annotated[
     typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
 ]
 Seed = Annotated[
-    int, typer.Option(metavar="N", help="Seed of the random numbers of intervals and tests.")
+    int, typer.Option(metavar="N", min=0, help="Seed of the random numbers of intervals and tests.")
 ]
 TablesOut = Annotated[
     Path | None,

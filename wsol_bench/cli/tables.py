@@ -1,7 +1,8 @@
 """Commands that put the numbers of runs into tables: table, leaderboard."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,12 +12,15 @@ from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import utf8_path
 from wsol_bench.common.progress import step
 
+if TYPE_CHECKING:
+    from wsol_bench.report.formatted_tables import FormattedTable
+
 __all__ = ["leaderboard", "table"]
 
 # Lines of a ranking that a screen shows at once.
 _FIRST = 30
 
-Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the bootstrap of intervals.")]
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the bootstrap of intervals.")]
 
 
 def table(
@@ -120,7 +124,7 @@ def leaderboard(
     from wsol_bench.common.files import write_atomically
     from wsol_bench.report.leaderboard import leaderboard as rank
     from wsol_bench.report.leaderboard_page import leaderboard_page
-    from wsol_bench.report.leaderboard_tables import for_a_screen, tables_of
+    from wsol_bench.report.leaderboard_tables import tables_of
     from wsol_bench.report.written_tables import written
 
     if page is not None:
@@ -130,18 +134,26 @@ def leaderboard(
         print_notice(f"Left out: {reason}")
     tables = tables_of(board, runs_in_comments=table_format == "latex")
     if table_format == "text":
-        for one in tables:
-            lines = for_a_screen(one)
-            shown = lines if everything else lines.head(_FIRST)
-            print_table(shown, one.title, elsewhere="--format csv prints them")
-            if len(shown) < len(lines):
-                print(f"and {len(lines) - len(shown)} more: --all, or --format csv\n")
-            for note in one.notes:
-                print_paragraph(note)
-            print()
+        _print_rankings(tables, everything=everything)
     else:
         print(written(tables, table_format), end="")
     # What was computed is printed before anything can fail.
     if page is not None:
         write_atomically(page, leaderboard_page(board).encode())
         print_message(f"Page: {page}")
+
+
+def _print_rankings(tables: "Sequence[FormattedTable]", *, everything: bool) -> None:
+    """Print the tables of a leaderboard for people, or the first lines of each."""
+    from wsol_bench.report.leaderboard_tables import for_a_screen
+
+    for table in tables:
+        lines = for_a_screen(table)
+        shown = lines if everything else lines.head(_FIRST)
+        print_table(shown, table.title, elsewhere="--format csv prints them")
+        if len(shown) < len(lines):
+            print_paragraph(f"and {len(lines) - len(shown)} more: --all, or --format csv")
+            print()
+        for note in table.notes:
+            print_paragraph(note)
+        print()
