@@ -14,7 +14,7 @@ from wsol_bench.errors import ConfigError
 if TYPE_CHECKING:
     from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["report", "view", "write_and_say"]
+__all__ = ["report", "require_writable", "require_writable_folder", "view", "write_and_say"]
 
 RunFolders = Annotated[
     list[Path],
@@ -43,7 +43,8 @@ def report(
         ),
     ] = 500,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the sample of images, and of intervals.")
+        int,
+        typer.Option(metavar="N", min=0, help="Seed of the sample of images, and of intervals."),
     ] = 0,
     open_browser: OpenBrowser = False,
 ) -> None:
@@ -115,19 +116,30 @@ def view(
     serve([StoredRun(path) for path in run_folders], port=port, ready=ready)
 
 
-def require_writable(file: Path) -> None:
+def require_writable(file: Path, option: str = "--out") -> None:
     """Raise ConfigError unless a file can be written: this is told before the work, not after."""
-    advice = "name another file with --out"
+    advice = f"name another file with {option}"
     if file.is_dir():
         raise ConfigError(f"{file}: expected a file to write, found a folder; {advice}")
+    _require_place(file.parent, f"{file} cannot be written", advice)
+
+
+def require_writable_folder(folder: Path) -> None:
+    """Raise ConfigError unless files can be written to a folder, which need not exist yet."""
+    _require_place(folder, f"{folder} cannot be written to", "choose another folder with --out")
+
+
+def _require_place(folder: Path, what: str, advice: str) -> None:
+    """Raise ConfigError unless files can be written to a folder.
+
+    It is not created: a command that fails later leaves no empty folder.
+    """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=file.parent):
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        raise ConfigError(
-            f"{file} cannot be written: {error.strerror or error}; {advice}"
-        ) from error
+        raise ConfigError(f"{what}: {error.strerror or error}; {advice}") from error
 
 
 def write_and_say(runs: "Sequence[StoredRun]", file: Path, **options: int) -> None:

@@ -18,6 +18,7 @@ from wsol_bench.cli.completion import (
     models_of_runs,
     protocol_names,
 )
+from wsol_bench.cli.page import require_writable_folder
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import AnyDevice, reading, utf8_path
 from wsol_bench.common.progress import step
@@ -43,7 +44,8 @@ def figures(
         typer.Option(
             metavar="RULE",
             help="Which images: random, best or worst (with the highest or lowest mean IoU), or "
-            "differ (which the first method hits and the second one misses). By default random.",
+            "differ (which the first of --methods hits and the second one misses). By default "
+            "random.",
         ),
     ] = None,
     ids: Annotated[
@@ -57,7 +59,7 @@ def figures(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Names of methods, in order. By default the first seven.",
+            help="Names of methods, in order. By default as many as fit.",
             autocompletion=methods_of_runs,
         ),
     ] = None,
@@ -74,11 +76,12 @@ def figures(
             metavar="N",
             min=1,
             max=200,
-            help="Largest number of images. By default 6, or 24 of one method.",
+            help="Largest number of images. By default as many as fit a page.",
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the choice of images, and of intervals.")
+        int,
+        typer.Option(metavar="N", min=0, help="Seed of the choice of images, and of intervals."),
     ] = 0,
     file_format: Annotated[
         FigureFormat | None,
@@ -135,12 +138,12 @@ def draw_and_say(
     """Draw the figures of runs, and say which files they are and what they lack."""
     from wsol_bench.report.figures.files import write_figures
     from wsol_bench.report.figures.style import FORMATS
-    from wsol_bench.runs.folder import make_folder
 
-    make_folder(folder)
-    written = write_figures(runs, folder, choice, formats=[file_format] if file_format else FORMATS)
-    if written.remark:
-        print_notice(written.remark)
+    formats = [file_format] if file_format else FORMATS
+    require_writable_folder(folder)
+    written = write_figures(runs, folder, choice, formats=formats)
+    for remark in written.remarks:
+        print_notice(remark)
     if written.without_picture:
         print_notice(
             f"{len(written.without_picture)} of {written.n_images} images have no picture; the "
@@ -243,10 +246,9 @@ def explain(
     from wsol_bench.errors import ImageError, ModelError
     from wsol_bench.photographs import Explainer, file_names, require_photographs
     from wsol_bench.report.figures.style import save
-    from wsol_bench.runs.folder import make_folder
 
     require_photographs(images)
-    make_folder(out)
+    require_writable_folder(out)
     explainer = Explainer(
         model,
         _names(methods) or [],
