@@ -14,7 +14,7 @@ from PIL import Image
 
 import wsol_bench
 from wsol_bench import Plan, cam_method
-from wsol_bench.api import _in_python
+from wsol_bench.calls import in_python
 from wsol_bench.errors import ConfigError, ModelError, RunError
 from wsol_bench.models.build import build
 from wsol_bench.models.classifiers import load_classifier
@@ -136,7 +136,7 @@ class TestObjects:
 class TestErrors:
     def test_leave_paths_and_whole_commands_alone(self):
         text = "/data/vgg16--out/run (--out) is not --force, or --limit 5\nwsol-bench run --out x"
-        assert _in_python(text) == (
+        assert in_python(text) == (
             "/data/vgg16--out/run (out=...) is not force=True, or limit=5\nwsol-bench run --out x"
         )
 

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 import wsol_bench
 from wsol_bench.errors import ConfigError, ImageError, ModelError
 from wsol_bench.images.decode import load_upright
-from wsol_bench.models.classifiers import published_words
+from wsol_bench.models.class_words import published_words
 from wsol_bench.photographs import explain, file_names
 
 # The stored pixels that each EXIF orientation shows upright, by the definition of the tag: where

@@ -1,6 +1,5 @@
 """Commands that show runs as a page: report, view."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,6 +53,7 @@ def report(
     be sent to others. wsol-bench view shows all images of runs of any size.
     """
     step(f"reading {', '.join(map(str, run_folders))}")
+    from wsol_bench.common.files import require_writable
     from wsol_bench.errors import ConfigError
     from wsol_bench.runs.stored_run import REPORT, StoredRun
 
@@ -116,23 +116,6 @@ def view(
             threading.Thread(target=webbrowser.open, args=[page.once], daemon=True).start()
 
     serve([StoredRun(path) for path in run_folders], port=port, ready=ready)
-
-
-def require_writable(file: Path) -> None:
-    """Raise ConfigError unless a file can be written: this is told before the work, not after."""
-    from wsol_bench.errors import ConfigError
-
-    advice = "name another file with --out"
-    if file.is_dir():
-        raise ConfigError(f"{file}: expected a file to write, found a folder; {advice}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=file.parent):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"{file} cannot be written: {error.strerror or error}; {advice}"
-        ) from error
 
 
 def write_and_say(runs: "Sequence[StoredRun]", file: Path, **options: int) -> None:

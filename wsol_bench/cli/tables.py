@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 import typer
 
 from wsol_bench.cli.output import print_paragraph, print_table
-from wsol_bench.cli.page import require_writable
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import utf8_path
 from wsol_bench.common.progress import step
@@ -53,7 +52,7 @@ def table(
     file, names the run that each number comes from.
     """
     step(f"reading {', '.join(map(str, run_folders))}")
-    from wsol_bench.common.files import write_atomically
+    from wsol_bench.common.files import require_writable, write_atomically
     from wsol_bench.report.paper_table import paper_table
     from wsol_bench.runs.stored_run import StoredRun
 
@@ -108,7 +107,7 @@ def leaderboard(
     shards are left out, each with a message, and a copy of a run counts once.
     """
     step(f"looking for runs in {', '.join(map(str, folders))}")
-    from wsol_bench.common.files import write_atomically
+    from wsol_bench.common.files import require_writable, write_atomically
     from wsol_bench.report.formatted_tables import text_table, written
     from wsol_bench.report.leaderboard import leaderboard as rank
     from wsol_bench.report.leaderboard_page import leaderboard_page

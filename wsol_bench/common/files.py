@@ -5,13 +5,14 @@ import hashlib
 import os
 import stat
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
-from wsol_bench.errors import DatasetError
+from wsol_bench.errors import ConfigError, DatasetError
 
 if sys.platform != "win32":
     import fcntl
@@ -24,6 +25,7 @@ __all__ = [
     "link",
     "locked",
     "require_regular",
+    "require_writable",
     "write_atomically",
 ]
 
@@ -98,6 +100,21 @@ def cache_folder() -> Path:
 
     configured = os.environ.get("WSOL_BENCH_CACHE")
     return Path(configured) if configured else Path(platformdirs.user_cache_dir("wsol_bench"))
+
+
+def require_writable(file: Path) -> None:
+    """Raise ConfigError unless a file can be written: this is told before the work, not after."""
+    advice = "name another file with --out"
+    if file.is_dir():
+        raise ConfigError(f"{file}: expected a file to write, found a folder; {advice}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be written: {error.strerror or error}; {advice}"
+        ) from error
 
 
 def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:

@@ -35,16 +35,11 @@ from wsol_bench.scoring.upsampling import upsample
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["HEAT_NOTE", "ImagesFigure", "cut_rule", "figure_of_image", "images_figure"]
+__all__ = ["ImagesFigure", "cut_rule", "figure_of_image", "images_figure"]
 
 # Images of a sheet that fits a page, by the number of methods; of more methods, _MOST.
 _FITTING, _MOST = {1: 24, 2: 8, 3: 4, 4: 5}, 6
 _HIT_TEXT, _MISS_TEXT = "#0b6b3a", "#b3261e"
-
-HEAT_NOTE = (
-    'In a panel with "heat ×n" colors are multiplied by n, since 99% of the pixels are below '
-    "half of the map's maximum."
-)
 
 
 class ImagesFigure(NamedTuple):
@@ -201,7 +196,7 @@ class _Cells:
             )
             if protocol.selection is not None:
                 notes[-1] += " Images that the threshold is selected on are not judged."
-        return [*notes, f"Heat: the map of the true class. {HEAT_NOTE}"]
+        return [*notes, "Heat: the map of the true class."]
 
     def _run(self, line: int) -> int:
         return self._collection.models[self._collection.lines[line].model].run

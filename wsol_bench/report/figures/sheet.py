@@ -36,6 +36,10 @@ _NAMES = {
     "other regions": "other regions above the threshold",
 }
 _BLANK = "#767676"
+_HEAT_NOTE = (
+    'In a panel with "heat ×n" colors are multiplied by n, since 99% of the pixels are below '
+    "half of the map's maximum."
+)
 
 
 class Words(NamedTuple):
@@ -54,17 +58,21 @@ class Words(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """A panel of a sheet.
+    """A panel of a sheet, or the heading of a row or a column in place of one.
 
     Attributes:
-        panel: the panel.
-        titles: the lines above it.
-        captions: the lines below it.
+        panel: the panel; None for a heading.
+        titles: the lines above it; the lines of a heading.
+        captions: the lines below it; of a heading, lines from the upper left of its place on, which
+            may be wider than it.
+        at_foot: whether a heading stands at the foot of its place, right above a column; else it
+            stands in the middle, beside a row.
     """
 
-    panel: Panel
+    panel: Panel | None
     titles: Sequence[Words] = ()
     captions: Sequence[Words] = ()
+    at_foot: bool = False
 
 
 class _Line(NamedTuple):
@@ -124,10 +132,13 @@ def draw_sheet(
         _line([cell for strip in strips[start : start + columns] for cell in strip], wide, tallest)
         for start in range(0, len(strips), columns)
     ]
+    panels = _panels(strips)
+    if any(panel.factor > 1 for panel in panels):
+        notes = [*notes[:-1], " ".join([*notes[-1:], _HEAT_NOTE])]
     # About 22.5 characters of the note are an inch.
     noted = [line for note in notes for line in textwrap.wrap(note, int(22.5 * width))]
-    marks = list(_marks(strips))
-    heated = any(cell.panel.values is not None for strip in strips for cell in strip)
+    marks = list(_marks(panels))
+    heated = any(panel.values is not None for panel in panels)
     per_row = 3 if width < 6 or heated else 6
     n_rows = max(-(-len(marks) // per_row), 2 if heated else 0)
     below = 0.06 + n_rows * _LEGEND_LINE + 0.06 + len(noted) * _NOTE_LINE + _MARGIN
@@ -155,13 +166,19 @@ def draw_sheet(
 
 
 def _line(cells: Sequence[Cell], wide: float, tallest: float) -> _Line:
-    heights = [min(tallest, cell.panel.size[0] / cell.panel.size[1]) * wide for cell in cells]
-    titles = max(len(cell.titles) for cell in cells)
-    captions = max(len(cell.captions) for cell in cells)
+    sizes = [cell.panel.size for cell in cells if cell.panel is not None]
+    heights = [min(tallest, high / broad) * wide for high, broad in sizes]
+    headings = [
+        (len(cell.titles) + len(cell.captions)) * _TITLE_LINE + (0.1 if cell.captions else 0)
+        for cell in cells
+        if cell.panel is None
+    ]
+    titles = max((len(cell.titles) for cell in cells if cell.panel is not None), default=0)
+    captions = max((len(cell.captions) for cell in cells if cell.panel is not None), default=0)
     return _Line(
         list(cells),
         titles * _TITLE_LINE + (0.03 if titles else 0),
-        max(heights),
+        max([*heights, *headings]),
         captions * _CAPTION_LINE + (0.03 if captions else 0),
     )
 
@@ -172,13 +189,24 @@ def _draw_cell(
     """Draw a cell of a line below and right of a corner, in inches from the lower left."""
     x, top = corner
     width, height = figure.get_size_inches()
+    bottom = top - line.titles - line.panels
+    foot = top - line.titles + 0.03
+    if cell.panel is None:
+        room = 0.0 if cell.at_foot else (line.panels - len(cell.titles) * _TITLE_LINE) / 2
+        foot = bottom + room
     for place, words in enumerate(reversed(cell.titles)):
-        y = top - line.titles + 0.03 + (place + 1) * _TITLE_LINE
+        y = foot + (place + 1) * _TITLE_LINE
         _write_words(figure, words, (x + wide / 2, y), wide, _TITLE)
+    if cell.panel is None:
+        for place, words in enumerate(cell.captions):
+            weight = "bold" if words.bold else "normal"
+            y = top - line.titles - place * _TITLE_LINE
+            text = plain_text(words.text)
+            _write(figure, text, (x, y), _TITLE, color=words.color, weight=weight)
+        return
     tall, broad = cell.panel.size
     scale = min(wide / broad, line.panels / tall)
     w, h = broad * scale, tall * scale
-    bottom = top - line.titles - line.panels
     axes = figure.add_axes(((x + (wide - w) / 2) / width, bottom / height, w / width, h / height))
     draw_panel(axes, cell.panel, w)
     y = bottom - 0.025
@@ -207,9 +235,13 @@ def _write(
     )  # fmt: skip
 
 
-def _marks(strips: Sequence[Sequence[Cell]]) -> Iterator[str]:
-    """The marks that a sheet has, in the order of the legend."""
-    panels = [cell.panel for strip in strips for cell in strip]
+def _panels(strips: Sequence[Sequence[Cell]]) -> list[Panel]:
+    """The panels of a sheet."""
+    return [cell.panel for strip in strips for cell in strip if cell.panel is not None]
+
+
+def _marks(panels: Sequence[Panel]) -> Iterator[str]:
+    """The marks that panels have, in the order of the legend."""
     regions = [panel.region for panel in panels if panel.region is not None]
     there = {panel.verdict for panel in panels if panel.box is not None} | {
         name
