@@ -33,18 +33,19 @@ def run(
 ) -> Results:
     """Carry out an experiment, or continue a run of it that was interrupted.
 
-    >>> results = run(
-    ...     {
-    ...         "name": "first",
-    ...         "dataset": "shapes",
-    ...         "models": ["shapes_net"],
-    ...         "methods": ["grad_cam", "layer_cam"],
-    ...         "protocol": "gradcam-2017",
-    ...     },
-    ...     limit=20,
-    ... )
-    >>> results.summary["method"].tolist()
-    ['grad_cam', 'layer_cam']
+    Examples:
+        >>> results = run(
+        ...     {
+        ...         "name": "first",
+        ...         "dataset": "shapes",
+        ...         "models": ["shapes_net"],
+        ...         "methods": ["grad_cam", "layer_cam"],
+        ...         "protocol": "gradcam-2017",
+        ...     },
+        ...     limit=20,
+        ... )
+        >>> results.summary["method"].tolist()
+        ['grad_cam', 'layer_cam']
 
     Args:
         config: the path of a YAML file, a mapping, or an ``ExperimentConfig``. In a mapping a model

@@ -38,19 +38,33 @@ def test_a_table_that_fits(printed):
 
 
 @pytest.mark.parametrize("columns", [30, 40, 60, 80, 200])
-def test_no_number_is_cut_and_the_columns_left_out_are_named(columns, printed):
-    lines = printed(columns, table(7))
-    assert all(len(line) <= columns for line in lines)
-    text = " ".join(" ".join(lines).split())
-    shown = [n for n in range(7) if text.count(f" {100 * n}.25/{n}.00") == 3]
-    assert shown == list(range(len(shown)))
-    left_out = [f"number {n}" for n in range(len(shown), 7)]
-    assert left_out == text.partition("do not fit: ")[2].rstrip(".").split(", ") or not left_out
-    assert "…" not in text
+class TestColumnsThatDoNotFit:
+    def test_are_named_if_they_are_elsewhere(self, columns, printed):
+        lines = printed(columns, table(7), elsewhere="--json prints them")
+        assert all(len(line) <= columns for line in lines)
+        text = " ".join(" ".join(lines).split())
+        shown = [n for n in range(7) if text.count(f" {100 * n}.25/{n}.00") == 3]
+        assert shown == list(range(len(shown)))
+        left_out = [f"number {n}" for n in range(len(shown), 7)]
+        named = text.partition("do not fit: ")[2].removesuffix("; --json prints them.")
+        assert left_out == named.split(", ") or not left_out
+        assert "…" not in text
+
+    def test_stand_below_behind_the_names_otherwise(self, columns, printed):
+        lines = printed(columns, table(7))
+        assert all(len(line) <= columns for line in lines)
+        n_tables = lines.count("resnet50, layer features")
+        for name in ("grad_cam", "cam", "center_box"):
+            cells = [cell for line in lines if line.startswith(f"{name} ") for cell in line.split()]
+            assert cells.count(name) == n_tables
+            assert [cell for cell in cells if cell != name] == [
+                f"{100 * n}.25/{n}.00" for n in range(7)
+            ]
 
 
-def test_what_does_not_fit_is_said_to_be_elsewhere(printed):
-    assert printed(30, table(4), elsewhere="--json prints them")[-1].endswith("prints them.")
+def test_names_wider_than_the_terminal_do_not_keep_the_numbers_away(printed):
+    lines = printed(20, table(3, method="a_method_of_a_name_of_many_words"))
+    assert [text for line in lines if (text := line[-10:].strip()) == "200.25/2.00"[-10:]]
 
 
 def test_a_long_name_is_broken_and_whole(printed):

@@ -1,5 +1,6 @@
 """However a command ends, it ends with one line at most, and with the exit code of that end."""
 
+import contextlib
 import inspect
 import io
 import os
@@ -14,8 +15,9 @@ import pytest
 from command_line import cli
 
 from wsol_bench.cli import process
-from wsol_bench.cli.process import endings, print_message
+from wsol_bench.cli.process import endings, print_message, print_notice
 from wsol_bench.cli.program import COMMANDS
+from wsol_bench.common.progress import Verbosity, progress, set_verbosity, step
 from wsol_bench.errors import ConfigError
 
 MAIN = "from wsol_bench.cli import main; main()"
@@ -210,6 +212,27 @@ class TestEndings:
         broken = mock.Mock(write=mock.Mock(side_effect=BrokenPipeError))
         with mock.patch.object(sys, "stderr", broken):
             print_message("text")
+
+    def test_a_message_without_a_standard_error_is_not_printed_elsewhere(self, capsys):
+        """As in a process without a console, of which ``sys.stderr`` is None."""
+        with contextlib.redirect_stderr(None):
+            print_message("text")
+            print_notice("text")
+            step("text")
+            with progress("evaluating", 1, "images") as advance:
+                advance(1)
+        assert capsys.readouterr().out == ""
+
+    def test_quiet_hides_messages_but_neither_notices_nor_errors(self, capsys):
+        set_verbosity(Verbosity.QUIET)
+        try:
+            with pytest.raises(SystemExit), endings():
+                print_message("work")
+                print_notice("a finding")
+                raise ConfigError("the reason")
+        finally:
+            set_verbosity(Verbosity.NORMAL)
+        assert capsys.readouterr().err == "a finding\nError: the reason\n"
 
     def test_commands_keep_their_signatures(self):
         for command in COMMANDS:

@@ -30,7 +30,10 @@ def test_progress_shows_a_rate(world):
 
 
 def test_without_json_a_table_is_printed(world, tmp_path):
-    out, _ = cli("run", world / "experiment.yaml", "--out", tmp_path / "run", "--limit", "2")
+    folder = tmp_path / "run"
+    out, err = cli("run", world / "experiment.yaml", "--out", folder, "--limit", "2", "--quiet")
+    assert err.splitlines()[-1] == f"Results: {folder}"
+    assert not re.search("loading|reading|evaluating|wsol-bench report", err)
     assert "color_net" in out
     assert "0.00/0.00" in out
     assert "gradcam-2017+map.upsample=nearest" in out

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from wsol_bench.common import progress as progress_module
-from wsol_bench.common.progress import Verbosity, progress, set_verbosity, step
+from wsol_bench.common.progress import Verbosity, progress, second_bar, set_verbosity, step
 
 
 @pytest.fixture(autouse=True)
@@ -47,28 +47,49 @@ class TestLog:
         assert line.endswith(", 0:00:00")
         assert line.isprintable()
 
-    def test_has_a_line_every_half_minute_although_nothing_moves(self, monkeypatch):
+    @pytest.fixture
+    def lines(self, monkeypatch):
+        """The lines of a step so far, and a function that waits for the next one."""
         lines, told_one = [], threading.Event()
 
         def tell(text):
             lines.append(text)
             told_one.set()
 
+        def wait_for_next():
+            told_one.clear()
+            assert told_one.wait(10)
+            return lines[-1]
+
         monkeypatch.setattr(progress_module, "_print", tell)
+        return wait_for_next
+
+    def test_has_a_line_every_half_minute_although_nothing_moves(self, monkeypatch, lines):
         assert progress_module._SECONDS_BETWEEN_LINES == 30
+        monkeypatch.setattr(progress_module, "_SECONDS_TO_FIRST_LINE", 0.001)
         monkeypatch.setattr(progress_module, "_SECONDS_BETWEEN_LINES", 0.001)
+        with progress("evaluating", 8, "images") as advance:
+            advance(2)
+            lines()
+            for _ in range(2):
+                assert lines().startswith("evaluating: 2 of 8 images (25%), ")
 
-        def wait_for_two():
-            with progress("evaluating", 8, "images") as advance:
-                advance(2)
-                assert told_one.wait(10)
-                told_one.clear()
-                assert told_one.wait(10)
+    def test_the_first_line_comes_soon(self, monkeypatch, lines):
+        assert progress_module._SECONDS_TO_FIRST_LINE == 5
+        monkeypatch.setattr(progress_module, "_SECONDS_TO_FIRST_LINE", 0.001)
+        with progress("evaluating", 8, "images"):
+            assert lines() == "evaluating: 0 of 8 images (0%)"
 
-        told(wait_for_two)
-        for line in lines[:2]:
-            assert line.startswith("evaluating: ")
-            assert "of 8 images (" in line
+    def test_a_line_says_how_far_the_part_of_a_step_has_come(self, monkeypatch, lines):
+        monkeypatch.setattr(progress_module, "_SECONDS_TO_FIRST_LINE", 0.001)
+        monkeypatch.setattr(progress_module, "_SECONDS_BETWEEN_LINES", 0.001)
+        with progress("evaluating", 8, "images"):
+            with second_bar("noisy images", 50) as advance:
+                advance(12)
+                lines()
+                assert lines() == "evaluating: 0 of 8 images (0%); noisy images: 12 of 50"
+            lines()
+            assert lines() == "evaluating: 0 of 8 images (0%)"
 
     def test_says_how_far_a_step_came_that_failed(self):
         def fail():

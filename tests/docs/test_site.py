@@ -1,6 +1,8 @@
 """The site of the documentation: which pages it has, and that a broken link ends its build."""
 
+import inspect
 import json
+import pydoc
 import re
 import shutil
 import subprocess
@@ -34,6 +36,21 @@ def test_the_api_page_has_every_public_name():
         assert re.search(rf"^::: wsol_bench\.{name}\b", page, re.MULTILINE), (
             f"add '::: wsol_bench.{name}' to docs/api.md"
         )
+
+
+def test_examples_of_the_api_page_are_sections_since_markdown_would_quote_them():
+    page = (ROOT / "docs/api.md").read_text()
+    tried = 0
+    for name in re.findall(r"^::: (\S+)", page, re.MULTILINE):
+        documented = pydoc.locate(name)
+        members = inspect.getmembers(documented, inspect.isroutine)
+        if inspect.ismodule(documented):  # of which the page lists the members that it shows
+            members = [(name, member) for name, member in members if f"- {name}\n" in page]
+        for each in [documented, *(member for _, member in members)]:
+            before, example, _ = (inspect.getdoc(each) or "").partition(">>>")
+            assert not example or before.endswith("Examples:\n    "), f"{name}: {each}"
+            tried += bool(example)
+    assert tried > 2
 
 
 def test_the_citation_is_of_this_version_and_license():

@@ -22,8 +22,8 @@ def tables(number, better, values, differences, *, is_share=True, model="net"):
     ]  # fmt: skip
     comparisons = [
         {**name, "against": f"{model} {next(iter(values))}", "number": number, "n": 50,
-         "test": "McNemar, exact", "n10": 7.0, "n01": 3.0, "difference": difference, "p": 0.02,
-         "p_holm": 0.04}
+         "test": "McNemar, exact", "n10": 7.0, "n01": 3.0, "difference": difference,
+         "low": difference - 0.02, "high": difference + 0.03, "p": 0.02, "p_holm": 0.04}
         for name, difference in zip(names[1:], differences, strict=True)
     ]  # fmt: skip
     return {"intervals": pd.DataFrame(intervals), "comparisons": pd.DataFrame(comparisons)}
@@ -54,6 +54,16 @@ class TestInShort:
         [differences] = [table for title, table in in_full(content) if "Paired" in title]
         by_method = dict(zip(differences["method"], differences["better by"], strict=True))
         assert by_method == {"good": "+10.00", "bad": "-20.00"}
+
+    def test_the_interval_of_a_difference_has_its_sign(self, content):
+        [(title, table)] = [(title, table) for title, table in in_full(content) if "Pair" in title]
+        assert "against cam on the same 50 images" in title
+        lower = content["intervals"]["better"].iloc[0] == "lower"
+        expected = ["[+7.00, +12.00]", "[-23.00, -18.00]"]
+        expected = expected if lower else ["[+8.00, +13.00]", "[-22.00, -17.00]"]
+        assert table["95% interval"].tolist() == expected
+        assert table[["gained", "lost"]].to_numpy().tolist() == [["7", "3"]] * 2
+        assert "d" not in table
 
     def test_equal_methods_are_all_the_best_and_none_is_if_all_are_equal(self, content):
         number, better = content["intervals"][["number", "better"]].iloc[0]

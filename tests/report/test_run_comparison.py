@@ -166,6 +166,9 @@ class TestBoxes:
         assert not found.numbers["differs"].any()  # by an eighth
         assert found.images["gt_known"].tolist() == ["lost"]
         assert not found.equal
+        assert verdict(found) == (
+            "The runs have equal numbers (up to 0.2), but other outcomes of 1 image."
+        )
 
     def test_of_one_line_each_are_compared_by_whatever_name(self, before, run_of):
         found = compare(before, run_of(BEFORE, label="ours"))
@@ -194,9 +197,9 @@ class TestBoxes:
         with pytest.raises(RunError, match=f"differ in the ground truth of {IDS[0]}"):
             compare(before, changed.folder)
 
-    @pytest.mark.parametrize("tolerance", [-1e-9, float("nan")])
-    def test_a_tolerance_is_no_negative_number(self, tolerance, before):
-        with pytest.raises(ConfigError, match="tolerance: expected a number of at least 0"):
+    @pytest.mark.parametrize("tolerance", [-1e-9, float("nan"), 1.0])
+    def test_a_tolerance_is_below_the_largest_difference_of_shares(self, tolerance, before):
+        with pytest.raises(ConfigError, match="tolerance: expected a number of at least 0 and bel"):
             compare(before, before, tolerance=tolerance)
 
 

@@ -90,14 +90,15 @@ def print_paragraph(text: str) -> None:
 def print_table(table: "pd.DataFrame", title: str | None = None, *, elsewhere: str = "") -> None:
     """Print a table of text that is as wide as the terminal allows; nothing in it is ever cut.
 
-    Columns that do not fit are left out from the right, and a line below says which. A name that
+    Columns that do not fit stand in further tables below, behind the names again; or, if they can
+    be found elsewhere, they are left out from the right, and a line below says which. A name that
     is very long is broken into several lines. Run, model and layer become headings between the
     lines where each model has one layer.
 
     Args:
         table: the cells, as text.
         title: a sentence above the table.
-        elsewhere: where columns that do not fit can be found.
+        elsewhere: where columns that do not fit can be found, in words; "" to print them all.
     """
     width = shutil.get_terminal_size((_WIDTH_OF_FILES, 24)).columns
     headings, cells = _with_headings(table.map(lambda text: printable(str(text))))
@@ -112,11 +113,18 @@ def print_table(table: "pd.DataFrame", title: str | None = None, *, elsewhere: s
     if title is not None:
         for line in textwrap.wrap(printable(title), max(width, 20)):
             print(_emphasized(line))
-    for line in _table_lines(columns[:fitting], headings):
-        print(line.rstrip())
-    if left_out := [column.name for column in columns[fitting:]]:
-        advice = f"; {elsewhere}" if elsewhere else ""
-        print_paragraph(f"These columns do not fit: {', '.join(left_out)}{advice}.")
+    names = [*itertools.takewhile(lambda column: not column.is_number, columns)][: fitting - 1]
+    while columns:
+        for line in _table_lines(columns[:fitting], headings):
+            print(line.rstrip())
+        left, columns = columns[fitting:], []
+        if left and elsewhere:
+            titles = ", ".join(column.name for column in left)
+            print_paragraph(f"These columns do not fit: {titles}; {elsewhere}.")
+        elif left:
+            print()
+            columns = [*names, *left]
+            fitting = max(len(names) + 1, _count_that_fit(columns, width))
     print()
 
 

@@ -150,10 +150,10 @@ def _print_analysis(
     from wsol_bench.report.analysis_text import in_full, in_short
 
     elsewhere = f"they are in {folder}" if folder else "--out FOLDER writes them"
-    chosen = [*in_short(tables, named_metrics)]
-    chosen += in_full(tables, named_metrics) if everything else []
-    for title, table in chosen:
-        print_table(table, title, elsewhere=elsewhere)
+    for title, table in in_short(tables, named_metrics):
+        print_table(table, title, elsewhere="" if everything else elsewhere)
+    for title, table in in_full(tables, named_metrics) if everything else ():
+        print_table(table, title)
     if not everything:
         print_message("--all prints every number and test, and why boxes failed.")
 
@@ -213,7 +213,7 @@ def _print_comparison(found: "RunComparison", out: Path | None, *, everything: b
     print()
     elsewhere = "--json prints them" if out is None else f"they are in {out}"
     for title, table in tables_for_people(found, everything=everything):
-        print_table(table, title, elsewhere=elsewhere)
+        print_table(table, title, elsewhere="" if everything else elsewhere)
     if not (everything or found.equal):
         print_message("--all prints every number, class and image.")
 

@@ -5,20 +5,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from enum import IntEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from wsol_bench.common.harmless import printable
 from wsol_bench.errors import ConfigError, shown
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
 __all__ = ["Verbosity", "progress", "second_bar", "set_verbosity", "step", "verbosity"]
 
-# The seconds between two lines of a log.
+# The seconds until the first line of a log, and between two lines.
+_SECONDS_TO_FIRST_LINE = 5.0
 _SECONDS_BETWEEN_LINES = 30.0
 _STARTED = time.monotonic()
 
@@ -31,9 +29,13 @@ class Verbosity(IntEnum):
     VERBOSE = 2
 
 
-# Both are of this process; a list, so that functions need no ``global``.
+# Moves a step forward by a number of units.
+_Advance = Callable[[int], None]
+
+# Both are of this process; a list, so that functions need no ``global``. Of each running step there
+# is the function that begins a part of it, with a description and a number of units.
 _verbosity = [Verbosity.NORMAL]
-_running: "list[Progress]" = []
+_running: list[Callable[[str, int], AbstractContextManager[_Advance]]] = []
 
 
 def set_verbosity(chosen: Verbosity | Literal["quiet", "normal", "verbose"]) -> None:
@@ -73,11 +75,11 @@ def step(text: str) -> None:
 
 
 @contextmanager
-def progress(description: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+def progress(description: str, total: int, unit: str) -> Iterator[_Advance]:
     """Show how far a step has come; yields the function that moves it forward by a number of units.
 
     In a terminal this is a bar with rate and time left. Elsewhere (the log of a cluster) it is a
-    line every 30 seconds, also while nothing moves, and a line at the end.
+    line after 5 seconds and every 30, also while nothing moves, and a line at the end.
 
     Args:
         description: what is done, such as ``evaluating``.
@@ -95,26 +97,26 @@ def progress(description: str, total: int, unit: str) -> Iterator[Callable[[int]
 
 
 @contextmanager
-def second_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a second bar under the running bar, for a part of its step.
+def second_bar(description: str, total: int) -> Iterator[_Advance]:
+    """Show how far a part of the running step has come: in a second bar, or in the log's lines.
 
-    Yields the function that moves the second bar forward by a number of units.
+    Yields the function that moves the part forward by a number of units.
 
-    Nothing is shown if no bar is running.
+    Nothing is shown if no step is running.
+
+    Args:
+        description: what is done, such as ``noisy images``.
+        total: number of units of the part.
     """
     if not _running:
         yield lambda n: None
         return
-    bar = _running[-1]
-    task = bar.add_task(printable(description), total=total)
-    try:
-        yield lambda n: bar.update(task, advance=n)
-    finally:
-        bar.remove_task(task)
+    with _running[-1](description, total) as advance:
+        yield advance
 
 
 @contextmanager
-def _bar(description: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+def _bar(description: str, total: int, unit: str) -> Iterator[_Advance]:
     """A bar that is drawn in place, as wide as the terminal."""
     from rich.console import Console
     from rich.progress import (
@@ -156,34 +158,83 @@ def _bar(description: str, total: int, unit: str) -> Iterator[Callable[[int], No
             self.quiet = True
 
     with Progress(*columns, console=Heedless(stderr=True), expand=True) as bar:
+
+        @contextmanager
+        def part(description: str, total: int) -> Iterator[_Advance]:
+            second = bar.add_task(printable(description), total=total)
+            try:
+                yield lambda n: bar.update(second, advance=n)
+            finally:
+                bar.remove_task(second)
+
         task = bar.add_task(printable(description), total=total)
-        _running.append(bar)
-        try:
+        with _beginning_parts_with(part):
             yield lambda n: bar.update(task, advance=n)
-        finally:
-            _running.remove(bar)
 
 
 @contextmanager
-def _lines(description: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+def _lines(description: str, total: int, unit: str) -> Iterator[_Advance]:
     """A line every half minute, from a thread, since a single unit may take longer."""
     done, began, over = [0], time.monotonic(), threading.Event()
+    parts: list[_Part] = []
 
     def advance(n: int) -> None:
         done[0] += n
 
-    def tell() -> None:
-        while not over.wait(_SECONDS_BETWEEN_LINES):
-            _print(_state(description, done[0], total, unit, time.monotonic() - began))
+    @contextmanager
+    def part(description: str, total: int) -> Iterator[_Advance]:
+        parts.append(_Part(description, total))
+        try:
+            yield parts[-1].advance
+        finally:
+            parts.pop()
 
-    teller = threading.Thread(target=tell, name="progress", daemon=True)
+    def tell() -> None:
+        within = "".join(part.state() for part in parts[-1:])
+        seconds = time.monotonic() - began
+        _print(_state(description, done[0], total, unit, seconds) + within)
+
+    def tell_until_over() -> None:
+        waited = _SECONDS_TO_FIRST_LINE
+        while not over.wait(waited):
+            tell()
+            waited = _SECONDS_BETWEEN_LINES
+
+    teller = threading.Thread(target=tell_until_over, name="progress", daemon=True)
     teller.start()
     try:
-        yield advance
+        with _beginning_parts_with(part):
+            yield advance
     finally:
         over.set()
         teller.join()
-        _print(_state(description, done[0], total, unit, time.monotonic() - began))
+        tell()
+
+
+class _Part:
+    """How far a part of a step has come."""
+
+    def __init__(self, description: str, total: int) -> None:
+        self._description, self._total, self._done = description, total, 0
+
+    def advance(self, n: int) -> None:
+        self._done += n
+
+    def state(self) -> str:
+        """The state behind that of the step: ``; noisy images: 12 of 50``."""
+        return f"; {self._description}: {self._done:,} of {self._total:,}"
+
+
+@contextmanager
+def _beginning_parts_with(
+    part: Callable[[str, int], AbstractContextManager[_Advance]],
+) -> Iterator[None]:
+    """Let ``second_bar`` begin parts of this step while it runs."""
+    _running.append(part)
+    try:
+        yield
+    finally:
+        _running.remove(part)
 
 
 def _state(description: str, done: int, total: int, unit: str, seconds: float) -> str:

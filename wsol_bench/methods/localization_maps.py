@@ -114,7 +114,7 @@ def localization_maps(
             scripted, quantized or of another kind that ``models.network_kinds`` refuses.
         NotApplicableError: the network lacks what a method needs.
 
-    Example:
+    Examples:
         >>> import torch, torchvision
         >>> model = torchvision.models.resnet18(num_classes=10)
         >>> images = torch.randn(2, 3, 64, 64)

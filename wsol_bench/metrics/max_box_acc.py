@@ -23,7 +23,7 @@ def max_box_acc(
     Args:
         accuracies: BoxAcc(t, delta), each in [0, 1]. With one delta the result is MaxBoxAcc.
 
-    Example:
+    Examples:
         >>> float(max_box_acc(np.array([[0.2, 0.6, 0.4], [0.1, 0.2, 0.4]])))
         0.5
     """

@@ -58,19 +58,15 @@ def in_full(
     """
     shown = _shown(named)
     table = tables["intervals"]
+    table = table.assign(text=_with_interval(table), title=table["number"].map(title_of))
     yield (
         "Numbers with 95% intervals over images; shares in %",
-        _side_by_side(table.assign(text=_with_interval(table)), "number", "text", shown),
+        _side_by_side(table, "title", "text", [title_of(number) for number in shown]),
     )
     table = tables["comparisons"]
     if len(table):
-        yield (
-            "Paired tests on the images of both methods: + is better; shares in percentage points. "
-            "p: corrected by Holm within a model. effect, for hits: on how many images only this "
-            "method is right : only the other one; for other numbers Cohen's d, or the 95% "
-            "interval of the difference",
-            _differences(table[table["number"].isin(shown)].reset_index(drop=True), tables),
-        )
+        tests = table[table["number"].isin(shown)].reset_index(drop=True)
+        yield _paired_tests(tests, tables["intervals"])
     if "failure_modes" in tables:
         for question, title in _QUESTIONS.items():
             table = tables["failure_modes"]
@@ -106,9 +102,8 @@ def _title(main: str, comparisons: pd.DataFrame, is_share: bool) -> str:
     title = f"{title_of(main)}{unit}, with its 95% interval over images; best first (*: the best)."
     if not len(comparisons):
         return title
-    pairs = zip(comparisons["against"], comparisons["model"], strict=True)
-    methods = dict.fromkeys(text.removeprefix(f"{model} ") for text, model in pairs)
-    against = next(iter(methods)) if len(methods) == 1 else "the first method of the model"
+    methods = set(_references(comparisons))
+    against = methods.pop() if len(methods) == 1 else "the first method of the model"
     return (
         f"{title} better by: against {against}, {points_of}on the same images; + is better. A p "
         f"(with Holm's correction within a model) of {_LEVEL:g} or more is no evidence of a "
@@ -159,29 +154,52 @@ def _gain(difference: float, is_share: bool) -> str:
     return f"{difference:+.4g}"
 
 
-def _differences(comparisons: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The comparisons as text, one line a method and number."""
-    hits = comparisons["test"].str.startswith("McNemar").to_numpy(bool)
-    lower = _is_lower(comparisons["number"], tables["intervals"])
-    facts = tables["intervals"].drop_duplicates("number").set_index("number")
+def _paired_tests(comparisons: pd.DataFrame, intervals: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The title and the text of comparisons, one line a method and number."""
+    text = _differences(comparisons, intervals)
+    same = {name: text[name].iloc[0] for name in ("against", "n") if text[name].nunique() == 1}
+    against = f" against {same['against']}" if "against" in same else ""
+    images = f"the same {same['n']} images" if "n" in same else "the images of both methods"
+    title = (
+        f"Paired tests{against} on {images}: + is better; shares in percentage points. p: "
+        "corrected by Holm within a model. gained, lost: the images that only this method, and "
+        "that only the other one, gets right. d: Cohen's, for numbers that are no hits"
+    )
+    empty = [name for name in ("gained", "lost", "d") if (text[name] == "-").all()]
+    return title, text.drop(columns=[*same, *empty])
+
+
+def _references(comparisons: pd.DataFrame) -> list[str]:
+    """The method that each is compared with, without its model, which is the same."""
+    pairs = zip(comparisons["against"], comparisons["model"], strict=True)
+    return [text.removeprefix(f"{model} ") for text, model in pairs]
+
+
+def _differences(comparisons: pd.DataFrame, intervals: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons as text."""
+    signs = _is_lower(comparisons["number"], intervals)
+    facts = intervals.drop_duplicates("number").set_index("number")
     shares = facts["is_share"].reindex(comparisons["number"]).tolist()
-    effect = np.where(hits, _only_one_right(comparisons), _effects(comparisons, lower))
-    keys = [key for key in (*RUN_NAMES, "number") if key in comparisons]
-    other = [
-        text.removeprefix(f"{model} ")
-        for text, model in zip(comparisons["against"], comparisons["model"], strict=True)
-    ]
+    ends = np.sort(signs[:, None] * comparisons[["low", "high"]].to_numpy(np.float64), axis=1)
+    keys = [key for key in RUN_NAMES if key in comparisons]
     columns = comparisons[keys].assign(
+        number=[title_of(number) for number in comparisons["number"]],
         **{
             "better by": [
                 _gain(value, is_share)
-                for value, is_share in zip(lower * comparisons["difference"], shares, strict=True)
-            ]
+                for value, is_share in zip(signs * comparisons["difference"], shares, strict=True)
+            ],
+            "95% interval": [
+                "-" if np.isnan(low) else f"[{_gain(low, is_share)}, {_gain(high, is_share)}]"
+                for (low, high), is_share in zip(ends, shares, strict=True)
+            ],
         },
         p=[p_value(value) for value in comparisons["p_holm"]],
-        against=other,
-        effect=effect,
+        gained=_numbers(comparisons, "n10", ".0f"),
+        lost=_numbers(comparisons, "n01", ".0f"),
+        d=_numbers(comparisons, "effect_size", "+.2f", signs),
         n=comparisons["n"],
+        against=_references(comparisons),
     )
     return columns.astype(str)
 
@@ -228,21 +246,11 @@ def _side_by_side(
     return pd.DataFrame(lines).astype(str)
 
 
-def _effects(table: pd.DataFrame, signs: np.ndarray) -> list[str]:
-    """Cohen's d, or the interval of the difference if d is not defined; + is better."""
-    columns = (_column(table, name) for name in ("effect_size", "low", "high"))
-    texts = []
-    for d, low, high, sign in zip(*columns, signs, strict=True):
-        ends = sorted((100 * sign * low, 100 * sign * high))
-        texts.append("[{:+.2f}, {:+.2f}]".format(*ends) if np.isnan(d) else f"d {sign * d:.2f}")
-    return texts
-
-
-def _only_one_right(table: pd.DataFrame) -> list[str]:
-    """The numbers of images that only the method, and only the first method, gets right."""
-    pairs = zip(_column(table, "n10"), _column(table, "n01"), strict=True)
-    return [f"{n10:.0f} : {n01:.0f}" for n10, n01 in pairs]
-
-
-def _column(table: pd.DataFrame, name: str) -> list[float]:
-    return table[name].tolist() if name in table else [float("nan")] * len(table)
+def _numbers(
+    table: pd.DataFrame, column: str, form: str, signs: np.ndarray | float = 1.0
+) -> list[str]:
+    """The numbers of a column, which a table may lack, as text; "-" for none."""
+    if column not in table:
+        return ["-"] * len(table)
+    values = signs * table[column].to_numpy(np.float64)
+    return ["-" if np.isnan(value) else format(value, form) for value in values]

@@ -17,7 +17,6 @@ from wsol_bench.report.analysis import numbers_of
 from wsol_bench.report.comparisons import (
     MethodNumbers,
     NumberPair,
-    difference_interval,
     paired_test,
     pairs_of,
 )
@@ -294,7 +293,6 @@ def _compared(pair: NumberPair, seed: int) -> dict[str, Any]:
     number, reference = pair
     tested = paired_test(pair, seed)
     difference = tested["difference"]
-    low, high = difference_interval(pair, seed)
     gain = difference if number.better == "higher" else -difference
     return {
         "number": number.name,
@@ -303,8 +301,8 @@ def _compared(pair: NumberPair, seed: int) -> dict[str, Any]:
         "a": reference.value(),
         "b": number.value(),
         "difference": difference,
-        "low": low,
-        "high": high,
+        "low": tested["low"],
+        "high": tested["high"],
         "b_is": "better" if gain > 0 else "worse" if gain < 0 else "equal",
         **{name: tested[name] for name in ("test", "p", "n")},
         **{name: tested.get(name, np.nan) for name in ("n10", "n01", "effect_size")},

@@ -23,7 +23,6 @@ __all__ = [
     "MethodNumbers",
     "NumberPair",
     "corrected",
-    "difference_interval",
     "line_names",
     "pair_of",
     "paired_test",
@@ -159,12 +158,13 @@ def paired_test(pair: NumberPair, seed: int) -> dict[str, Any]:
         values, reference_values = number.contributions(), reference.contributions()
         name, facts = "sign flips", sign_flip_test(values, reference_values, seed=seed)._asdict()
     facts["difference"] = difference
+    facts["low"], facts["high"] = _difference_interval(pair, seed)
     if facts["n"] < _FEWEST:
         facts["p"] = float("nan")
     return {"number": number.name, "test": name, **facts}
 
 
-def difference_interval(pair: NumberPair, seed: int) -> tuple[float, float]:
+def _difference_interval(pair: NumberPair, seed: int) -> tuple[float, float]:
     """The 95% interval of the difference of a number: Tango's for hits, otherwise the t interval.
 
     It is that of the difference without the bias of both numbers; see ``Number.bias``.

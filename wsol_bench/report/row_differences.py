@@ -71,7 +71,7 @@ def row_differences(
     """
     lines = list[dict[str, Any]]()
     moved = set[str]()
-    with progress("comparing rows", len(pairs), "methods") as advance:
+    with progress("comparing rows", 2 * len(pairs), "tables") as advance:
         for table in ("rows", "curves"):
             found = _of_table(table, a, b, pairs)
             for number, (line_a, of_a, of_b) in enumerate(found):
@@ -85,7 +85,7 @@ def row_differences(
                     counts, differing = _compared_curves(of_a, of_b)
                     lines[number] |= counts
                     lines[number]["images"] |= differing
-                    advance(1)
+                advance(1)
     for line in lines:
         images = line.pop("images")
         line["n_images_differ"] = len(images)

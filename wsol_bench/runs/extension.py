@@ -82,18 +82,8 @@ def extending(
                     _link_parts(folder, shorter, images_per_part)
             yield stage
             _take_its_place(path)
-            _name_older(path, shorter)
             return
     yield path
-
-
-def _name_older(path: Path, shorter: StoredRun) -> None:
-    """Warn of what other commands made of the shorter run, which stays."""
-    if older := [name for name in _OLDER if (path / name).exists()]:
-        logger.warning(
-            "%s: %s: made of the %d images that the run had before; make them anew",
-            path, ", ".join(older), shorter.identity.dataset.n_images,
-        )  # fmt: skip
 
 
 def _shorter_run(path: Path, identity: Identity, dataset: Dataset) -> StoredRun | None:
@@ -194,5 +184,10 @@ def _take_its_place(path: Path) -> None:
         if (stage / name).exists():  # else it was moved by a process that was killed
             delete(path / name)
             (stage / name).replace(path / name)
+    if older := [name for name in _OLDER if (path / name).exists()]:
+        logger.warning(
+            "%s: %s: made of fewer images than the run has now; make them anew",
+            path, ", ".join(older),
+        )  # fmt: skip
     write_atomically(path / MANIFEST, (stage / MANIFEST).read_bytes())
     delete(stage)

@@ -108,7 +108,7 @@ class TestExtending:
         (run / "predictions").mkdir()
         (run / "predictions/a.txt").write_text("mine")
         assert_is(wsol_bench.run(of(many, None), out=run), fresh)
-        assert "predictions, rescored: made of the 5 images" in caplog.text
+        assert "predictions, rescored: made of fewer images" in caplog.text
         assert (run / "predictions/a.txt").read_text() == "mine"
         StoredRun(rescored.folder.path).require_finished()
 
@@ -126,8 +126,11 @@ class TestAnInterruption:
         assert_is(wsol_bench.run(of(many, None), out=run, engine=engine), fresh)
         assert len(engine.part_numbers) == 8 - n
 
-    def test_while_files_are_moved_is_mended(self, many, fresh, five, run, tmp_path, monkeypatch):
+    def test_while_files_are_moved_is_mended(
+        self, many, fresh, five, run, tmp_path, monkeypatch, caplog
+    ):
         """Before each step of the last move, one after the other."""
+        (run / "figures").mkdir()
         with monkeypatch.context() as patched:
             patched.setattr(extension, "_take_its_place", Mock(side_effect=KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
@@ -148,8 +151,10 @@ class TestAnInterruption:
             with pytest.raises(RunError, match="run the same command again"):
                 StoredRun(out)
             identity = fresh.folder.identity
+            caplog.clear()
             with extension.extending(out, identity, images, RunFolder.writing, 2) as home:
                 assert home == out
+            assert "figures: made of fewer images" in caplog.text
             assert not (out / EXTENSION).exists()
             assert StoredRun(out).identity == identity
             StoredRun(out).require_finished()
@@ -162,6 +167,17 @@ class TestAnInterruption:
                 last / EXTENSION, five.folder.identity, StoredRun(last)
             )
         assert not (last / EXTENSION).exists()
+
+    def test_of_which_the_longer_run_is_lost_says_how_to_go_on(self, many, fresh, run, monkeypatch):
+        with monkeypatch.context() as patched:
+            patched.setattr(extension, "_take_its_place", Mock(side_effect=KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                wsol_bench.run(of(many, None), out=run)
+        assert interrupted_at(2, run, monkeypatch)
+        shutil.rmtree(run / EXTENSION)
+        with pytest.raises(RunError, match=r"\.extended, which holds the rest of it, is missing.*"):
+            wsol_bench.run(of(many, None), out=run)
+        assert_is(wsol_bench.run(of(many, None), out=run, force=True), fresh)
 
 
 def interrupted_at(step, out, monkeypatch):
