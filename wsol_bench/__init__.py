@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wsol_bench import boxes as boxes
+    from wsol_bench.api import check as check
+    from wsol_bench.api import doctor as doctor
     from wsol_bench.api import leaderboard as leaderboard
     from wsol_bench.api import merge as merge
     from wsol_bench.api import open_run as open_run
@@ -35,7 +37,9 @@ _HOMES = {
     "Results": "wsol_bench.results",
     "boxes": "wsol_bench.boxes",
     "cam_method": "wsol_bench.methods.base",
+    "check": "wsol_bench.api",
     "dataset": "wsol_bench.datasets",
+    "doctor": "wsol_bench.api",
     "explain": "wsol_bench.photographs",
     "leaderboard": "wsol_bench.api",
     "load_config": "wsol_bench.runs.experiment_config",

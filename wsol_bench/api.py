@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from wsol_bench.calls import given_networks, in_words_of_python, path_of, with_names
 from wsol_bench.errors import ConfigError, shown
 from wsol_bench.report.notebook import Leaderboard
@@ -18,7 +20,7 @@ from wsol_bench.runs.results import summarize_run
 from wsol_bench.runs.run import run as run_experiment
 from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["leaderboard", "merge", "open_run", "run"]
+__all__ = ["check", "doctor", "leaderboard", "merge", "open_run", "run"]
 
 
 def run(
@@ -70,12 +72,7 @@ def run(
     changes = {key: value for key, value in given.items() if value is not None}
     networks: dict[str, Any] = {}
     with in_words_of_python():
-        named: Any = config
-        if isinstance(config, Mapping):
-            named = with_names(config, networks)
-        elif not isinstance(config, ExperimentConfig):
-            named = path_of("config", config)
-        experiment = load_config(named, changes=changes)
+        experiment = load_config(_named(config, networks), changes=changes)
         _require_engine(engine, networks)
         with given_networks(networks):
             results = run_experiment(
@@ -145,6 +142,75 @@ def leaderboard(
     with in_words_of_python():
         board = rank([path_of("folders", one) for one in listed], number=number, seed=seed)
     return Leaderboard(board.rankings, board.left_out)
+
+
+def doctor(config: Path | str | Mapping[str, Any] | ExperimentConfig) -> list[str]:
+    """Check an experiment and its data before it is run, as ``wsol-bench doctor`` does.
+
+    Args:
+        config: the experiment, as in ``run``.
+
+    Returns:
+        Lines for people: what is odd about the data, which images a run would skip and why, and
+        whether the order of each model's classes is plausible.
+
+    Raises:
+        WsolBenchError: the experiment cannot be run.
+    """
+    from wsol_bench.runs.doctor import diagnose
+
+    networks: dict[str, Any] = {}
+    with in_words_of_python():
+        experiment = load_config(_named(config, networks))
+        with given_networks(networks):
+            return list(diagnose(experiment))
+
+
+def check(plugin: Any, **options: Any) -> pd.DataFrame:
+    """Check that a map method or a metric keeps its contract, as ``wsol-bench check`` does.
+
+    Args:
+        plugin: what ``@cam_method`` or ``@metric`` returns, or the name of a method or a metric.
+        options: options of the method or the metric.
+
+    Returns:
+        One line a clause: ``clause``, ``result`` (passed, WARNING, FAILED, or - for a clause that
+        does not apply) and ``detail``.
+
+    Raises:
+        ConfigError: it is neither a map method that uses a network nor a metric, or an option does
+            not fit.
+    """
+    from wsol_bench.common.catalog import METRICS
+    from wsol_bench.common.registry import import_object
+    from wsol_bench.contracts.map_method import check_map_method
+    from wsol_bench.contracts.metric import check_metric
+    from wsol_bench.methods.base import MapMethod, cam_methods
+    from wsol_bench.metrics.base import Metric, metrics
+
+    found = plugin
+    if isinstance(plugin, str) and ":" in plugin:
+        found = import_object(plugin, "map method or metric")
+    elif isinstance(plugin, str):
+        found = metrics.get(plugin) if plugin in METRICS else cam_methods.get(plugin)
+    if not isinstance(found, MapMethod | Metric):
+        raise ConfigError(
+            "plugin: expected a map method or a metric, by name or as its decorator returns it, "
+            f"found {shown(plugin)}"
+        )
+    fitted = found.with_options(options, found.name)
+    verdicts = check_map_method(fitted) if isinstance(fitted, MapMethod) else check_metric(fitted)
+    lines = [(verdict.clause, verdict.word, verdict.detail) for verdict in verdicts]
+    return pd.DataFrame(lines, columns=["clause", "result", "detail"])
+
+
+def _named(
+    config: Path | str | Mapping[str, Any] | ExperimentConfig, networks: dict[str, Any]
+) -> Any:
+    """An experiment without objects, or its path; networks that are objects are added to these."""
+    if isinstance(config, Mapping):
+        return with_names(config, networks)
+    return config if isinstance(config, ExperimentConfig) else path_of("config", config)
 
 
 def _require_engine(engine: Any, networks: Mapping[str, Any]) -> None:

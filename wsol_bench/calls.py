@@ -37,7 +37,7 @@ def with_names(content: Mapping[str, Any], networks: dict[str, Any]) -> dict[str
             continue
         if not isinstance(content[key], list | tuple):
             raise ConfigError(
-                f"{key}: expected a list of {key}, found {shown(content[key])}; put it into brackets"
+                f"{key}: expected a list of {key}, found {shown(content[key])}; put it into [...]"
             )
         named[key] = [
             named_model(item, f"models.{n}", f"network_{n}", networks)

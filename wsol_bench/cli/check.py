@@ -135,8 +135,7 @@ def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
 
 def _print_verdicts(name: str, verdicts: "Iterable[Verdict]") -> bool:
     """Print verdicts as they come, then their counts; return False if a clause failed."""
-    words = {True: "passed", False: "FAILED", None: "-"}
-    counts = dict.fromkeys(words, 0)
+    counts = dict.fromkeys((True, False, None), 0)
     start = time.perf_counter()
     output = sys.stdout
     print(f"{printable(name)}:")
@@ -145,8 +144,7 @@ def _print_verdicts(name: str, verdicts: "Iterable[Verdict]") -> bool:
         for verdict in verdicts:
             counts[verdict.ok] += 1
             detail = f": {verdict.detail}" if verdict.detail else ""
-            word = "WARNING" if verdict.ok and verdict.detail else words[verdict.ok]
-            line = printable(f"  {word:7} {verdict.clause}{detail}")
+            line = printable(f"  {verdict.word:7} {verdict.clause}{detail}")
             print(line, file=output, flush=True)
     seconds = time.perf_counter() - start
     print(
