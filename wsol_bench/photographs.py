@@ -1,4 +1,7 @@
-"""Maps and boxes of anybody's photographs: no data set, no ground truth."""
+"""Maps and boxes of anybody's photographs: no data set, no ground truth.
+
+``explain`` is longer than other functions because its docstring is its documentation.
+"""
 
 import re
 from collections import Counter
@@ -51,6 +54,11 @@ from wsol_bench.scoring.one_box import OneBox
 
 __all__ = ["Explained", "Explainer", "explain", "file_names", "problem_of"]
 
+# Anything else is refused with advice.
+Images = str | Path | Iterable[str | Path] | Any
+Network = str | nn.Module | Mapping[str, Any] | Any
+Methods = str | MapMethod | Sequence[str | MapMethod | Mapping[str, Any]] | Any
+
 
 class Explainer:
     """Makes the maps and boxes of photographs, one after another, as a run makes those of images.
@@ -68,8 +76,8 @@ class Explainer:
 
     def __init__(
         self,
-        model: str | nn.Module | Mapping[str, Any] = "resnet50",
-        methods: Sequence[str | MapMethod | Mapping[str, Any]] = ("grad_cam",),
+        model: Network = "resnet50",
+        methods: Sequence[Any] = ("grad_cam",),
         *,
         weights: str | Path | None = None,
         classes: str | Path | None = None,
@@ -179,10 +187,10 @@ class Explainer:
 
 
 def explain(
-    images: str | Path | Iterable[str | Path],
+    images: Images,
     *,
-    model: str | nn.Module | Mapping[str, Any] = "resnet50",
-    methods: str | MapMethod | Sequence[str | MapMethod | Mapping[str, Any]] = ("grad_cam",),
+    model: Network = "resnet50",
+    methods: Methods = ("grad_cam",),
     weights: str | Path | None = None,
     classes: str | Path | None = None,
     layer: str | None = None,

@@ -66,14 +66,14 @@ class Leaderboard(Rankings):
     """
 
     @property
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """The tables as text, by their titles."""
-        return {table.title: text_table(table) for table in tables_of(self)}
+    def tables(self) -> list[tuple[str, pd.DataFrame]]:
+        """The title of each table, and its cells as text."""
+        return [(table.title, text_table(table)) for table in tables_of(self)]
 
     def __repr__(self) -> str:
         """The titles of the tables."""
-        titles = "; ".join(self.tables)
-        return printable(f"<Leaderboard: {titles}; .tables by title, .rankings, .left_out>")
+        titles = "; ".join(title for title, _ in self.tables)
+        return printable(f"<Leaderboard: {titles}; .tables .rankings .left_out>")
 
     def _repr_html_(self) -> str:
         """The tables, with their notes, and the runs that are left out."""
