@@ -178,14 +178,17 @@ class TestNames:
     )
     def test_of_a_file_are_words_or_whole_lines(self, photograph, tmp_path, line, names):
         file = tmp_path / "names.txt"
-        file.write_text("".join(line.format(n=n) + "\n" for n in range(16)))
+        lines = [line.format(n=n) for n in range(16)]
+        if line.startswith("polar"):
+            lines[0] = "7up bottle"  # a digit in one name makes no codes of the others
+        file.write_text("\n".join(lines))
         options = {"model": "shapes_net", "classes": file, "device": "cpu"}
         if names is None:
             with pytest.raises(ModelError, match="lists class 'bear' twice"):
                 explain(photograph, **options)
             return
         [explained] = explain(photograph, **options)
-        assert {*explained.classes} < {names.format(n=n) for n in range(16)}
+        assert {*explained.classes} < {"7up bottle", *(names.format(n=n) for n in range(16))}
 
     def test_of_files_are_distinct(self, tmp_path):
         paths = [tmp_path / "a/x.jpg", tmp_path / "b/x.png", tmp_path / "y.jpg"]
