@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from wsol_bench.calls import in_python, in_words_of_python, one_of, path_of
-from wsol_bench.common.files import require_writable
+from wsol_bench.common.files import require_writable, require_writable_folder
 from wsol_bench.common.harmless import html_text, printable
 from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import Choose, FigureFormat, PredictionFormat
 from wsol_bench.errors import ConfigError
 from wsol_bench.report.analysis import analyze as analyze_runs
-from wsol_bench.report.formatted_tables import TableFormat
 from wsol_bench.report.notebook import Analysis, Comparison, html_frame
 from wsol_bench.report.run_comparison import compare as compare_runs
 from wsol_bench.report.tables import columns_for_people, footer
+from wsol_bench.report.written_tables import TableFormat
 from wsol_bench.runs.identity import NO_MODEL
 from wsol_bench.runs.results import StoredResults
 from wsol_bench.runs.stored_run import REPORT, StoredRun
@@ -197,7 +197,6 @@ class Results(StoredResults):
         """
         from wsol_bench.report.figures.choice import Choice
         from wsol_bench.report.figures.files import write_figures
-        from wsol_bench.runs.folder import make_folder
 
         with in_words_of_python():
             known = [field.name for field in fields(Choice)]
@@ -211,9 +210,9 @@ class Results(StoredResults):
             wanted = [one_of("formats", one, get_args(FigureFormat)) for one in _names(formats)]
             runs = self._with(others)
             folder = _place_of(runs, out, "figures")
-            make_folder(folder)
+            require_writable_folder(folder)
             written = write_figures(runs, folder, chosen, formats=wanted)
-        for text in filter(None, (written.remark, *written.without_picture[:1])):
+        for text in filter(None, (*written.remarks, *written.without_picture[:1])):
             step(in_python(text))
         return written.files
 

@@ -1,8 +1,10 @@
 """Tables in their formats, against texts that are written by hand, and compiled by LaTeX."""
 
+import re
 import shutil
 import subprocess
 import unicodedata
+from dataclasses import replace
 
 import pytest
 
@@ -13,11 +15,9 @@ from wsol_bench.report.formatted_tables import (
     TableColumn,
     TableLine,
     Value,
-    html_table,
     marks_of,
-    text_table,
-    written,
 )
+from wsol_bench.report.written_tables import html_table, text_table, written
 
 BEST = Value(0.49996, 0.4, 0.60006, mark="best")
 TABLE = FormattedTable(
@@ -173,16 +173,20 @@ class TestLatexText:
 
 @pytest.fixture(scope="module")
 def pdflatex(tmp_path_factory):
-    """Compiles a text that a document of its own puts in; fails unless all of it is shown."""
+    """Compiles a text that a document of its own puts in; fails unless all of it is shown.
+
+    Returns the text of each page, where pdftotext is installed.
+    """
     program = shutil.which("pdflatex")
     if program is None:
         pytest.skip("pdflatex is not installed (texlive-latex-recommended)")
     folder = tmp_path_factory.mktemp("latex")
 
-    def compile_it(text, packages="booktabs"):
+    def compile_it(text, packages="booktabs", *, fits=False):
         (folder / "table.tex").write_text(text, encoding="utf-8")
         (folder / "paper.tex").write_text(
             "\\documentclass{article}\n"
+            "\\usepackage[margin=1in]{geometry}\n"
             f"\\usepackage{{{packages}}}\n"
             "\\begin{document}\n\\input{table.tex}\n\\end{document}\n"
         )
@@ -193,6 +197,13 @@ def pdflatex(tmp_path_factory):
         log = (folder / "paper.log").read_text(encoding="utf-8", errors="replace")
         assert done.returncode == 0, log[-2000:]
         assert "Missing character" not in log
+        assert not (fits and "Overfull \\hbox" in log), "Overfull"
+        if shutil.which("pdftotext") is None:
+            pytest.skip("pdftotext is not installed (poppler-utils)")
+        pages = subprocess.run(
+            ["pdftotext", "-layout", "paper.pdf", "-"], cwd=folder, capture_output=True, check=True
+        )
+        return pages.stdout.decode().split("\f")[:-1]
 
     return compile_it
 
@@ -202,6 +213,34 @@ class TestCompiled:
         pdflatex(written([TABLE, TABLE], "latex"))
         with pytest.raises(AssertionError, match="toprule"):
             pdflatex(written([TABLE], "latex"), packages="array")
+
+    def test_a_long_table_goes_over_pages(self, pdflatex):
+        """Each page has the titles, and all lines are there."""
+        columns = (TableColumn("m", "method"), TableColumn("n", "top-1 loc error", "lower", True))
+        lines = tuple(TableLine((f"method {n}", Value(n / 200))) for n in range(120))
+        for title in ("", "A ranking"):
+            table = FormattedTable(
+                title, columns, (Group("net", lines[:60]), Group("", lines[60:]))
+            )
+            text = written([table], "latex")
+            assert "outside of a table environment" in text
+            pages = pdflatex(text, packages="booktabs,longtable")
+            assert len(pages) >= 3
+            assert all("loc error" in page and title in page for page in pages)
+            found = [name for page in pages for name in re.findall(r"method \d+", page)]
+            assert found == [f"method {n}" for n in range(120)]
+            assert [page.count("net") for page in pages] == [1] + [0] * (len(pages) - 1)
+
+    def test_a_ranking_fits_the_page(self, pdflatex):
+        """With as many numbers as a protocol has; two columns of text alone would not fit."""
+        numbers = [TableColumn(name, f"{name}-1 loc error", "lower", True) for name in "abcde"]
+        columns = (TableColumn("model", "model"), TableColumn("method", "method"), *numbers)
+        values = (Value(0.5, 0.4, 0.6), *[Value(0.5)] * 4)
+        names = ("timm/tf_efficientnet_lite0", "randomized_weights(grad_cam) (sanity check)")
+        table = FormattedTable("A ranking", columns, (Group("", (TableLine((*names, *values)),)),))
+        pdflatex(written([table], "latex"), fits=True)
+        with pytest.raises(AssertionError, match="Overfull"):
+            pdflatex(written([replace(table, title="")], "latex"), fits=True)
 
     def test_any_text_compiles_in_every_place(self, pdflatex):
         texts = [

@@ -14,9 +14,9 @@ from counted_hits import experiment as counted_experiment
 import wsol_bench
 from wsol_bench.errors import ConfigError, RunError
 from wsol_bench.report.analysis import analyze
-from wsol_bench.report.formatted_tables import written
 from wsol_bench.report.leaderboard import leaderboard
-from wsol_bench.report.leaderboard_tables import tables_of
+from wsol_bench.report.leaderboard_tables import for_a_screen, tables_of
+from wsol_bench.report.written_tables import written
 from wsol_bench.runs.manifest import read_manifest, write_manifest
 from wsol_bench.runs.merge import merge
 from wsol_bench.runs.rescore import rescore
@@ -145,6 +145,24 @@ class TestRunsThatAreLeftOut:
         assert len(board.rankings[0].places) == 4
         assert board.left_out == ()
 
+    def test_links_are_followed_once_and_loops_end(self, results, copied):
+        """The path is the run's own if that is below a folder, else that of a link."""
+        folder = copied.parent
+        (folder / "1 to itself").symlink_to(folder, target_is_directory=True)
+        (folder / "2 to the run").symlink_to(copied, target_is_directory=True)
+        (folder / "to others").symlink_to(results / "b", target_is_directory=True)
+        (folder / "to nothing").symlink_to(folder / "none")
+        board = leaderboard([folder])
+        paths = {place.line.run.path for one in board.rankings for place in one.places}
+        assert paths == {copied, *(folder / "to others" / name for name in ("second", "limited"))}
+        assert board.left_out == ()
+
+    def test_a_longer_run_that_is_being_made_within_a_run_is_none(self, copied):
+        shutil.copytree(copied, copied / ".extended")
+        board = leaderboard([copied.parent])
+        assert {place.line.run.path for place in board.rankings[0].places} == {copied}
+        assert board.left_out == ()
+
     def test_a_sound_copy_stands_in_for_a_damaged_one(self, copied):
         shutil.copytree(copied, copied.parent / "second")
         next((copied / "rows").iterdir()).write_bytes(b"damaged")
@@ -263,6 +281,27 @@ class TestCommands:
         page = (tmp_path / "board.html").read_text()
         assert page.count("<section") == 3
         assert str(copied) in page
+
+    def test_leaderboard_shows_the_first_lines_of_a_long_ranking(self, tmp_path):
+        methods = {f"number {n}": n % 9 for n in range(40)}
+        counted_run(tmp_path, tmp_path / "run", methods)
+        short, _ = cli("leaderboard", tmp_path)
+        full, _ = cli("leaderboard", tmp_path, "--all")
+        as_csv, _ = cli("leaderboard", tmp_path, "--format", "csv")
+        for text, n in ((short, 30), (full, 41), (as_csv, 41)):
+            assert text.count("number ") + text.count("full_image") == n
+        assert "and 11 more: --all, or --format csv" in short
+        assert "more: --all" not in full
+
+    def test_the_number_that_ranks_is_among_the_first_columns_of_a_screen(self, results):
+        ranking, published, _ = tables_of(leaderboard([results]))
+        assert list(for_a_screen(ranking))[:4] == [
+            *("rank", "method", "top-1 loc error (%) ↓", "model")
+        ]
+        assert next(iter(for_a_screen(published))) == "method"
+        texts = for_a_screen(ranking).iloc[0].tolist()
+        assert texts[:2] == ["1", "also six"]
+        assert texts[2].startswith("25.00 [")
 
     @pytest.mark.parametrize("form", ["csv", "markdown", "latex"])
     def test_leaderboard_prints_a_format_alone(self, results, form):

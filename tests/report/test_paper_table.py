@@ -113,7 +113,7 @@ class TestMarks:
         run = wsol_bench.run({**experiment, "methods": methods, "faithfulness": None})
         text = paper_table([run.folder], table_format="latex", numbers=["gt_known_loc_error"])
         assert "textbf" not in text
-        rows = [line.split(" & ")[0] for line in text.splitlines() if " & " in line][2:]
+        rows = [line.split(" & ")[0] for line in text.splitlines() if " & " in line][3:]
         assert rows[0] == "cam"
         assert sorted(rows[1:]) == ["center\\_box", "class\\_swapped(grad\\_cam)"]
         assert text.index("addlinespace") > text.index("\ncam")

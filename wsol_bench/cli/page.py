@@ -8,6 +8,7 @@ import typer
 
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import utf8_path
+from wsol_bench.common.files import require_writable
 from wsol_bench.common.progress import step
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def report(
         ),
     ] = 500,
     seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the sample of images, and of intervals.")
+        int,
+        typer.Option(metavar="N", min=0, help="Seed of the sample of images, and of intervals."),
     ] = 0,
     open_browser: OpenBrowser = False,
 ) -> None:
@@ -53,7 +55,6 @@ def report(
     be sent to others. wsol-bench view shows all images of runs of any size.
     """
     step(f"reading {', '.join(map(str, run_folders))}")
-    from wsol_bench.common.files import require_writable
     from wsol_bench.errors import ConfigError
     from wsol_bench.runs.stored_run import REPORT, StoredRun
 

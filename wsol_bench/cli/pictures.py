@@ -13,6 +13,7 @@ import typer
 
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import Device, utf8_path
+from wsol_bench.common.files import require_writable_folder
 from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import Choose, FigureFormat
 from wsol_bench.errors import ConfigError
@@ -35,7 +36,7 @@ def figures(
         Choose | None,
         typer.Option(
             help="Which images: random ones, those with the highest or lowest mean IoU, or those "
-            "that the first method hits and the second one misses. By default random.",
+            "that the first of --methods hits and the second one misses. By default random.",
         ),
     ] = None,
     ids: Annotated[
@@ -47,7 +48,7 @@ def figures(
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Names of methods, in order. By default the first seven."),
+        typer.Option(metavar="A,B", help="Names of methods, in order. By default as many as fit."),
     ] = None,
     models: Annotated[
         str | None, typer.Option(metavar="A,B", help="Names of models. By default all.")
@@ -59,10 +60,10 @@ def figures(
             metavar="N",
             min=1,
             max=200,
-            help="Largest number of images. By default 6, or 24 of one method.",
+            help="Largest number of images. By default as many as fit a page.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of what is random.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of what is random.")] = 0,
     file_format: Annotated[
         FigureFormat | None,
         typer.Option("--format", help="Format of the files. By default both."),
@@ -118,12 +119,12 @@ def draw_and_say(
     """Draw the figures of runs, and say which files they are and what they lack."""
     from wsol_bench.report.figures.files import write_figures
     from wsol_bench.report.figures.style import FORMATS
-    from wsol_bench.runs.folder import make_folder
 
-    make_folder(folder)
-    written = write_figures(runs, folder, choice, formats=[file_format] if file_format else FORMATS)
-    if written.remark:
-        print_notice(written.remark)
+    formats = [file_format] if file_format else FORMATS
+    require_writable_folder(folder)
+    written = write_figures(runs, folder, choice, formats=formats)
+    for remark in written.remarks:
+        print_notice(remark)
     if written.without_picture:
         print_notice(
             f"{len(written.without_picture)} of {written.n_images} images have no picture; the "
@@ -230,7 +231,6 @@ def _pictures(images: "Sequence[Path]", out: Path) -> tuple[dict[Path, Path], li
     """
     from wsol_bench.errors import ImageError
     from wsol_bench.photographs import file_names, problem_of
-    from wsol_bench.runs.folder import make_folder
 
     distinct = list(dict.fromkeys(images))
     found = {path: problem_of(path) for path in distinct}
@@ -240,7 +240,7 @@ def _pictures(images: "Sequence[Path]", out: Path) -> tuple[dict[Path, Path], li
         raise ImageError(_joined(problems, len(distinct)))
     for problem in problems:
         print_notice(problem)
-    make_folder(out)
+    require_writable_folder(out)
     pictures = {path: out / name for path, name in zip(readable, file_names(readable), strict=True)}
     photographs = {path.resolve() for path in distinct}
     for picture in pictures.values():

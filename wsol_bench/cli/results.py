@@ -11,6 +11,7 @@ import typer
 from wsol_bench.cli.output import print_paragraph, print_table
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import AsJson, RunFolderPath, utf8_path
+from wsol_bench.common.files import require_writable_folder
 from wsol_bench.common.harmless import printable_lines
 from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import PredictionFormat
@@ -28,7 +29,7 @@ RunFolders = Annotated[
     typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
 ]
 Seed = Annotated[
-    int, typer.Option(metavar="N", help="Seed of the random numbers of intervals and tests.")
+    int, typer.Option(metavar="N", min=0, help="Seed of the random numbers of intervals and tests.")
 ]
 TablesOut = Annotated[
     Path | None,
@@ -111,13 +112,12 @@ def analyze(
     from wsol_bench.report.analysis import write_tables
     from wsol_bench.report.tables import records
     from wsol_bench.runs.findings import shard_findings
-    from wsol_bench.runs.folder import make_folder
     from wsol_bench.runs.stored_run import StoredRun
 
     runs = [StoredRun(path) for path in run_folders]
     folder = out or (runs[0].path / "tables" if len(runs) == 1 else None)
     if out is not None:
-        make_folder(out)
+        require_writable_folder(out)
     tables = analyze_runs(runs, seed=seed, against=against)
     if as_json:
         print(json.dumps({name: records(table) for name, table in tables.items()}, indent=2))
@@ -180,12 +180,11 @@ def compare(
     from wsol_bench.report.run_comparison import compare as compare_runs
     from wsol_bench.report.run_comparison_text import verdict
     from wsol_bench.report.tables import records
-    from wsol_bench.runs.folder import make_folder
     from wsol_bench.runs.stored_run import StoredRun
 
     runs = StoredRun(run_a), StoredRun(run_b)
     if out is not None:
-        make_folder(out)
+        require_writable_folder(out)
     found = compare_runs(*runs, seed=seed, tolerance=tolerance)
     if as_json:
         tables = {name: records(table) for name, table in found.tables.items()}

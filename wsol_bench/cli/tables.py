@@ -1,7 +1,8 @@
 """Commands that put the numbers of runs into tables: table, leaderboard."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,9 +11,15 @@ from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import utf8_path
 from wsol_bench.common.progress import step
 
+if TYPE_CHECKING:
+    from wsol_bench.report.formatted_tables import FormattedTable
+
 __all__ = ["leaderboard", "table"]
 
-Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the bootstrap of intervals.")]
+# Lines of a ranking that a screen shows at once.
+_FIRST = 30
+
+Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the bootstrap of intervals.")]
 
 
 def table(
@@ -22,7 +29,10 @@ def table(
     ],
     table_format: Annotated[
         Literal["markdown", "csv", "latex"],
-        typer.Option("--format", help="Format of the table; LaTeX needs the package booktabs."),
+        typer.Option(
+            "--format",
+            help="Format of the table; LaTeX needs booktabs, and longtable if it is long.",
+        ),
     ] = "markdown",
     numbers: Annotated[
         str | None,
@@ -47,9 +57,9 @@ def table(
 ) -> None:
     """Write the table of a paper: methods by model.
 
-    Reads the stored results of one or several finished runs. The best number of each model is bold
-    and the second underlined, baselines and sanity checks aside. A comment, or a column of the CSV
-    file, names the run that each number comes from.
+    Reads the stored results of one or several finished runs. The best number of each model is bold,
+    and the second best underlined if another one is worse, baselines and sanity checks aside. A
+    comment, or a column of the CSV file, names the run that each number comes from.
     """
     step(f"reading {', '.join(map(str, run_folders))}")
     from wsol_bench.common.files import require_writable, write_atomically
@@ -97,6 +107,9 @@ def leaderboard(
             metavar="FILE", help="HTML file of the same tables to write.", callback=utf8_path
         ),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help=f"Print more than {_FIRST} lines of a ranking as text.")
+    ] = False,
     seed: Seed = 0,
 ) -> None:
     """Rank the methods of all runs below folders.
@@ -104,30 +117,42 @@ def leaderboard(
     Methods are ranked only among those with the same data set, protocol and evaluated images.
     Numbers that read the same share a rank; baselines and sanity checks have none. Published
     numbers of the experiments stand in a section of their own. Runs that are unfinished, damaged or
-    shards are left out, each with a message, and a copy of a run counts once.
+    shards are left out, each with a message. Links are followed, and a run counts once.
     """
     step(f"looking for runs in {', '.join(map(str, folders))}")
     from wsol_bench.common.files import require_writable, write_atomically
-    from wsol_bench.report.formatted_tables import text_table, written
     from wsol_bench.report.leaderboard import leaderboard as rank
     from wsol_bench.report.leaderboard_page import leaderboard_page
     from wsol_bench.report.leaderboard_tables import tables_of
+    from wsol_bench.report.written_tables import written
 
     if page is not None:
-        require_writable(page)
+        require_writable(page, "--page")
     board = rank(folders, number=number, seed=seed)
     for reason in board.left_out:
         print_notice(f"Left out: {reason}")
     tables = tables_of(board, runs_in_comments=table_format == "latex")
     if table_format == "text":
-        for one in tables:
-            print_table(text_table(one), one.title)
-            for note in one.notes:
-                print_paragraph(note)
-            print()
+        _print_rankings(tables, everything=everything)
     else:
         print(written(tables, table_format), end="")
     # What was computed is printed before anything can fail.
     if page is not None:
         write_atomically(page, leaderboard_page(board).encode())
         print_message(f"Page: {page}")
+
+
+def _print_rankings(tables: "Sequence[FormattedTable]", *, everything: bool) -> None:
+    """Print the tables of a leaderboard for people, or the first lines of each."""
+    from wsol_bench.report.leaderboard_tables import for_a_screen
+
+    for table in tables:
+        lines = for_a_screen(table)
+        shown = lines if everything else lines.head(_FIRST)
+        print_table(shown, table.title, elsewhere="--format csv prints them")
+        if len(shown) < len(lines):
+            print_paragraph(f"and {len(lines) - len(shown)} more: --all, or --format csv")
+            print()
+        for note in table.notes:
+            print_paragraph(note)
+        print()

@@ -1,6 +1,7 @@
 """The leaderboard of runs: methods are ranked where data set, protocol and images are the same."""
 
 import os
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +18,15 @@ from wsol_bench.report.result_lines import (
 )
 from wsol_bench.runs.experiment_config import PublishedNumber
 from wsol_bench.runs.findings import shard_findings
+from wsol_bench.runs.folder import EXTENSION
 from wsol_bench.runs.manifest import MANIFEST
 from wsol_bench.runs.published import published_by
 from wsol_bench.runs.stored_run import PART_TABLES, StoredRun
 
 __all__ = ["Leaderboard", "Place", "Ranking", "leaderboard"]
 
-# Folders of a run in which no other run lies.
-_NO_RUNS = {*PART_TABLES, "tables"}
+# Folders of a run in which no other finished run lies.
+_NO_RUNS = {*PART_TABLES, "tables", EXTENSION}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +88,8 @@ def leaderboard(
     """Rank the methods of all finished runs below folders.
 
     Methods are ranked among those with the same data set, protocol and evaluated images. A run that
-    is there several times, as a copy or below two folders, counts once. Unfinished and damaged
-    runs, those of other versions, and shards are left out.
+    is there several times, as a copy, below two folders or behind links, counts once. Unfinished
+    and damaged runs, those of other versions, and shards are left out.
 
     Args:
         folders: the folders that are searched.
@@ -129,41 +131,50 @@ def leaderboard(
 
 
 def _runs_below(folders: Sequence[Path], left_out: list[str]) -> Iterator[StoredRun]:
-    """The finished runs below folders, each folder once; a reason for each other run."""
-    seen: set[Path] = set()
+    """The finished runs below folders; a reason for each other run."""
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: expected a folder with runs, found no such folder")
-        for path in _run_folders(folder, left_out):
-            real = path.resolve()
-            if real in seen:
-                continue
-            seen.add(real)
-            try:
-                run = StoredRun(path)
-                run.require_finished()
-            except (WsolBenchError, OSError) as error:
-                left_out.append(_one_line(path, error))
-                continue
-            if shards := shard_findings(run.identity, 0):
-                left_out.append(
-                    f"{path}: {shards[0].text.partition(',')[0]}; 'wsol-bench merge' joins shards"
-                )
-                continue
-            yield run
+    for path in _run_folders(folders, left_out):
+        try:
+            run = StoredRun(path)
+            run.require_finished()
+        except (WsolBenchError, OSError) as error:
+            left_out.append(_one_line(path, error))
+            continue
+        if shards := shard_findings(run.identity, 0):
+            left_out.append(
+                f"{path}: {shards[0].text.partition(',')[0]}; 'wsol-bench merge' joins shards"
+            )
+            continue
+        yield run
 
 
-def _run_folders(folder: Path, left_out: list[str]) -> Iterator[Path]:
-    """The folders below a folder, and itself, that hold a manifest, in the order of their names."""
+def _run_folders(folders: Sequence[Path], left_out: list[str]) -> Iterator[Path]:
+    """The folders below some folders, and themselves, that hold a manifest, each once.
+
+    Links are followed after all the rest, so that a run has its own path if it is below a folder,
+    and where they lead back to has been searched.
+    """
 
     def note(error: OSError) -> None:
-        left_out.append(_one_line(Path(error.filename or folder), error))
+        left_out.append(_one_line(Path(error.filename or "."), error))
 
-    for path, folders, files in os.walk(folder, onerror=note):
-        folders.sort()
-        if MANIFEST in files:
-            folders[:] = [name for name in folders if name not in _NO_RUNS]
-            yield Path(path)
+    searched: set[str] = set()
+    waiting = deque(folders)
+    while waiting:
+        for path, names, files in os.walk(waiting.popleft(), onerror=note):
+            real = os.path.realpath(path)
+            if real in searched:
+                names.clear()
+                continue
+            searched.add(real)
+            names.sort()
+            if MANIFEST in files:
+                names[:] = [name for name in names if name not in _NO_RUNS]
+                yield Path(path)
+            below = (Path(path) / name for name in names)
+            waiting.extend(link for link in below if link.is_symlink())
 
 
 def _one_line(path: Path, error: Exception) -> str:

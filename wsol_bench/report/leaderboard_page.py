@@ -8,10 +8,11 @@ from importlib import resources
 
 from wsol_bench import __version__
 from wsol_bench.common.harmless import html_text
-from wsol_bench.report.formatted_tables import FormattedTable, html_table
+from wsol_bench.report.formatted_tables import FormattedTable
 from wsol_bench.report.leaderboard import Leaderboard
 from wsol_bench.report.leaderboard_tables import tables_of
 from wsol_bench.report.page.document import ICON, policy_digest
+from wsol_bench.report.written_tables import html_table
 
 __all__ = ["leaderboard_page"]
 

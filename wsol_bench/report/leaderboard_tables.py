@@ -1,6 +1,8 @@
-"""A leaderboard as tables, in the formats of ``formatted_tables`` and as a page."""
+"""A leaderboard as tables, in every format."""
 
 from collections.abc import Iterator, Sequence
+
+import pandas as pd
 
 from wsol_bench.report.formatted_tables import (
     Cell,
@@ -13,9 +15,10 @@ from wsol_bench.report.formatted_tables import (
 from wsol_bench.report.leaderboard import Leaderboard, Place, Ranking
 from wsol_bench.report.numbers import title_of
 from wsol_bench.report.result_lines import shown_of
+from wsol_bench.report.written_tables import text_table
 from wsol_bench.statistics.intervals import LEVEL
 
-__all__ = ["tables_of"]
+__all__ = ["for_a_screen", "tables_of"]
 
 _KINDS = {"method": "", "baseline": " (baseline)", "sanity": " (sanity check)"}
 _NOT_RANKED = "Not ranked: these are numbers of the papers' own networks, images and protocols."
@@ -26,13 +29,26 @@ def tables_of(board: Leaderboard, *, runs_in_comments: bool = False) -> list[For
 
     Args:
         board: the leaderboard.
-        runs_in_comments: whether the run of each line is named in a comment and not in a column.
+        runs_in_comments: whether the run of each line is named in a comment, and neither its folder
+            nor its date in a column.
     """
     return [
         table
         for ranking in board.rankings
         for table in _tables_of_ranking(ranking, runs_in_comments=runs_in_comments)
     ]
+
+
+def for_a_screen(table: FormattedTable) -> pd.DataFrame:
+    """A table of a leaderboard as text, the columns in the order of their importance.
+
+    The number that ranks stands beside the method, since a narrow screen leaves out what is on the
+    right.
+    """
+    text = text_table(table)
+    ranks = next(n for n, column in enumerate(table.columns) if column.better is not None)
+    first = [n for n, column in enumerate(table.columns) if column.name in ("rank", "method")]
+    return text.iloc[:, [*dict.fromkeys((*first, ranks, *range(len(table.columns))))]]
 
 
 def _tables_of_ranking(ranking: Ranking, *, runs_in_comments: bool) -> Iterator[FormattedTable]:
@@ -52,8 +68,7 @@ def _tables_of_ranking(ranking: Ranking, *, runs_in_comments: bool) -> Iterator[
             TableColumn("method", "method"),
             *([TableColumn("layer", "layer")] if with_layer else []),
             *columns,
-            *([] if runs_in_comments else [TableColumn("run", "run")]),
-            TableColumn("date", "date"),
+            *([] if runs_in_comments else [TableColumn("run", "run"), TableColumn("date", "date")]),
         ),
         groups=(
             Group(
@@ -92,8 +107,8 @@ def _line(
     numbers = (line.numbers.get(name) for name in names)
     cells += [None if number is None else number.value for number in numbers]
     if not runs_in_comments:
-        cells.append(str(line.run.path))
-    cells.append((line.run.manifest.finished or "")[:10])  # the day of an ISO 8601 time
+        date = (line.run.manifest.finished or "")[:10]  # the day of an ISO 8601 time
+        cells += [str(line.run.path), date]
     return TableLine(
         tuple(cells),
         line.facts | {"ranked_by": names[0]},

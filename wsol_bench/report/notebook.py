@@ -4,11 +4,11 @@ import pandas as pd
 
 from wsol_bench.common.harmless import html_text, printable
 from wsol_bench.report.analysis_text import in_short
-from wsol_bench.report.formatted_tables import text_table
 from wsol_bench.report.leaderboard import Leaderboard as Rankings
 from wsol_bench.report.leaderboard_tables import tables_of
 from wsol_bench.report.run_comparison import RunComparison
 from wsol_bench.report.run_comparison_text import paragraphs_of, tables_for_people, verdict
+from wsol_bench.report.written_tables import text_table
 
 __all__ = ["Analysis", "Comparison", "Leaderboard", "html_frame"]
 

@@ -11,12 +11,11 @@ from wsol_bench.report.formatted_tables import (
     Group,
     Mark,
     TableColumn,
-    TableFormat,
     TableLine,
     marks_of,
-    written,
 )
 from wsol_bench.report.result_lines import ResultLine, read_lines, require_number, shown_of
+from wsol_bench.report.written_tables import TableFormat, written
 from wsol_bench.runs.facts import ModelFacts
 from wsol_bench.runs.findings import shard_findings
 from wsol_bench.runs.identity import NO_MODEL
@@ -38,12 +37,14 @@ def paper_table(
 
     Lines are methods, those of one model together. Methods of several runs stand together if
     everything but the method is the same: model and weights, data set, protocol and evaluated
-    images. Among them the best of each number is marked (bold) and the second best (underlined);
-    numbers that read the same are equal. Baselines and sanity checks stand below and have no mark.
+    images. Among them the best of each number is marked (bold), and the second best (underlined) if
+    another one is worse: of two methods only the best is marked. Numbers that read the same are
+    equal. Baselines and sanity checks stand below and have no mark.
 
     Args:
         runs: finished runs.
-        table_format: ``markdown``, ``csv`` or ``latex``. LaTeX needs the package booktabs.
+        table_format: ``markdown``, ``csv`` or ``latex``. LaTeX needs the package booktabs, and a
+            table that is longer than a page longtable.
         numbers: the names of the numbers, each a column; by default those that ``analyze`` shows.
         intervals: whether each number has its 95% interval over images.
         seed: the seed of the bootstrap of intervals.
@@ -177,8 +178,8 @@ def _notes(models: Sequence[list[ResultLine]], *, seed: int | None) -> tuple[str
     """The sentences that belong to the table: what it is of, marks, intervals, findings."""
     notes = [line_of.sentence for line_of in dict.fromkeys(model[0].of for model in models)]
     notes.append(
-        "Best in bold, second underlined, among the methods of a model; baselines and sanity "
-        "checks are not compared."
+        "Best in bold, second best underlined if another is worse, among the methods of a model; "
+        "baselines and sanity checks are not compared."
     )
     if seed is not None:
         notes.append(f"{LEVEL:.0%} intervals over images (seed of the bootstrap: {seed}).")

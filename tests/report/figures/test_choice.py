@@ -53,11 +53,27 @@ class TestImages:
         assert sorted(found) == sorted(expected)
         assert f"{len(expected)} of the {len(expected)} that cam hits and center_gaussian" in rule
 
-    def test_differ_says_so_if_no_image_does(self, collection):
-        with pytest.raises(ConfigError, match="cam hits no image that grad_cam misses; the other"):
+    def test_differ_takes_the_first_methods_that_do_unless_they_are_named(self, collection, ious):
+        """The methods cam and grad_cam are equal here."""
+        expected = ious.index[(ious["cam"] >= 0.5) & (ious["center_gaussian"] < 0.5)]
+        found, rule = ids_of(collection, n=50, choose="differ")
+        assert sorted(found) == sorted(expected)
+        assert "that cam hits and center_gaussian misses" in rule
+
+    def test_differ_says_which_methods_do(self, collection, ious):
+        n = int(((ious["cam"] >= 0.5) & (ious["center_gaussian"] < 0.5)).sum())
+        others = rf"other methods differ: cam,center_gaussian \({n} images\)"
+        equal = "cam hits no image that grad_cam misses, and grad_cam hits none that cam misses; "
+        with pytest.raises(ConfigError, match=equal + others):
+            ids_of(collection, choose="differ", methods=["cam", "grad_cam"])
+        for methods in (["cam"], ["cam", "cam"]):
+            with pytest.raises(ConfigError, match=rf"two methods .* only cam; {others}"):
+                ids_of(collection, choose="differ", methods=methods)
+
+    def test_differ_says_so_where_no_methods_do(self, mistaken):
+        collection = Collection([mistaken.folder])
+        with pytest.raises(ConfigError, match=r"found only cam; no methods differ .* random"):
             ids_of(collection, choose="differ")
-        with pytest.raises(ConfigError, match=r"expected two methods .* found one"):
-            ids_of(collection, choose="differ", methods=["cam"])
 
     @pytest.mark.parametrize("name", ["n00000002", "green", "Green"])
     def test_of_a_class_by_wnid_or_word(self, run, collection, name):
@@ -77,6 +93,9 @@ class TestImages:
             ids_of(collection, ids=[f"{image_id}x"])
         with pytest.raises(ConfigError, match="found 'gren'; did you mean 'green'"):
             ids_of(collection, class_name="gren")
+        for ids, n in (([], "none"), ([image_id] * 201, "201")):
+            with pytest.raises(ConfigError, match=f"from 1 to 200 ids, found {n}"):
+                ids_of(collection, ids=ids)
 
     def test_that_need_hits_are_refused_under_pixels(self, masked):
         collection = Collection([masked.folder])
@@ -98,6 +117,11 @@ class TestLines:
         lines, n = chosen_lines(collection, Choice(methods=["grad_cam", "cam"]))
         assert [collection.lines[line].method for line in lines] == ["grad_cam", "cam"]
         assert n == 3
+
+    def test_of_several_models_are_as_many_of_each(self, run, swept):
+        collection = Collection([run.folder, swept.folder])
+        for most, expected in ((2, [0, 3]), (5, [0, 1, 3, 4]), (6, [*range(6)]), (1, [0])):
+            assert chosen_lines(collection, Choice(), most=most) == (expected, 6)
 
     @pytest.mark.parametrize(
         ("choice", "message"),

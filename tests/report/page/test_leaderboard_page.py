@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from wsol_bench.report.formatted_tables import text_table
 from wsol_bench.report.leaderboard import leaderboard
 from wsol_bench.report.leaderboard_page import leaderboard_page
 from wsol_bench.report.leaderboard_tables import tables_of
+from wsol_bench.report.written_tables import text_table
 
 
 @pytest.fixture(scope="module")

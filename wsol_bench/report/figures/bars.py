@@ -5,13 +5,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from wsol_bench.report.figures.caption import facts_of
 from wsol_bench.report.figures.style import (
     INK,
     MUTED,
+    NOTE_LINE,
     WIDTH,
     LineStyle,
+    draw_note,
     drawing,
     fitted,
+    note_lines,
     plain_text,
     styles_of,
 )
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bars_figure"]
 
-_ROW, _HEAD, _FOOT, _NOTE = 0.145, 0.3, 0.28, 0.16
+_ROW, _HEAD, _FOOT = 0.145, 0.3, 0.28
 _NAMES_WIDTH, _GAP, _MARGIN = 1.35, 0.22, 0.05
 _MOST_ACROSS = 5
 _BOLD = 1.12  # how much wider bold letters are
@@ -43,7 +47,10 @@ def bars_figure(collection: Collection) -> "Figure | None":
     bands = _bands(collection)
     if not bands:
         return None
-    height = sum(band.height for band in bands) + _NOTE + _MARGIN
+    shown = {model for band in bands for model in band.models}
+    marks = "Whiskers: 95% intervals over images. Hatched: baselines and sanity checks."
+    notes = note_lines([" ".join(facts_of(collection, shown)), marks], WIDTH)
+    height = sum(band.height for band in bands) + len(notes) * NOTE_LINE + 2 * _MARGIN
     styles = styles_of(collection)
     with drawing():
         figure = Figure(figsize=(WIDTH, height))
@@ -61,11 +68,7 @@ def bars_figure(collection: Collection) -> "Figure | None":
                 if not number:
                     _label(axes, band.rows)
             top -= band.height
-        figure.text(
-            _MARGIN / WIDTH, 0.06 / height,
-            "Whiskers: 95% intervals over images. Hatched: baselines and sanity checks.",
-            fontsize=6, color=MUTED,
-        )  # fmt: skip
+        draw_note(figure, notes, _MARGIN)
     return figure
 
 
@@ -77,11 +80,13 @@ class _Band(NamedTuple):
     """Panels side by side that share their rows.
 
     Attributes:
+        models: the positions of the models that have the numbers.
         infos: the numbers, as ``NumberInfo``.
         rows: the rows.
         across: the number of panels for which there is room.
     """
 
+    models: tuple[int, ...]
     infos: list[dict[str, Any]]
     rows: list[_Row]
     across: int
@@ -107,7 +112,9 @@ def _bands(collection: Collection) -> list[_Band]:
         # As few bands as there is room for, and all of about the same length.
         across = -(-n // -(-n // _MOST_ACROSS))
         starts = range(0, n, across)
-        bands += [_Band(of_models[start : start + across], rows, across) for start in starts]
+        bands += [
+            _Band(models, of_models[start : start + across], rows, across) for start in starts
+        ]
     return bands
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -10,14 +11,17 @@ from jaxtyping import Bool, Float64, Int64
 
 from wsol_bench.common.vocabulary import Choose
 from wsol_bench.errors import ConfigError, did_you_mean
+from wsol_bench.report.figures.layout import MOST_LINES
 from wsol_bench.report.page.address_keys import line_keys, model_keys, short_names
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.outcomes import HIT, NOT_DEFINED
 
 __all__ = ["Choice", "ChosenImages", "LineNames", "chosen_images", "chosen_lines"]
 
-# Columns that fit beside each other in a paper.
-_MOST_LINES = 7
+# Images of a sheet, which would else be too high for any program that opens it.
+_MOST_IDS = 200
+# Pairs of methods that an error names.
+_MOST_PAIRS = 3
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,11 @@ class Choice:
 
     Attributes:
         choose: ``random``; ``best`` and ``worst`` by the mean IoU of the methods; ``differ`` for
-            images that the first method hits and the second one misses.
+            images that the first method hits and the second one misses; without ``methods``, of
+            the first two methods for which there are such images.
         ids: ids of images; None for the images that ``choose`` finds.
         class_name: a wnid, or a word, of the class of the images; None for all classes.
-        methods: names of methods; None for all, up to seven.
+        methods: names of methods; None for as many as fit a page, of each model as many.
         models: names of models; None for all.
         n: the number of images; None for as many as fit a page.
         seed: seed of what is random.
@@ -63,7 +68,7 @@ class LineNames(NamedTuple):
 
 
 def chosen_lines(
-    collection: Collection, choice: Choice, *, most: int | None = _MOST_LINES
+    collection: Collection, choice: Choice, *, most: int | None = MOST_LINES
 ) -> tuple[list[int], int]:
     """The positions of the lines that are shown, and the number of lines to choose from.
 
@@ -86,7 +91,10 @@ def chosen_lines(
         models_asked = list(models)
     lines = [n for model in models_asked for n in collection.lines_of(model)]
     if choice.methods is None:
-        return lines[:most], len(lines)
+        each = len(lines) if most is None else max(1, most // max(1, len(models_asked)))
+        fits = most is None or len(lines) <= most
+        first = [n for model in models_asked for n in collection.lines_of(model)[:each]]
+        return lines if fits else first[:most], len(lines)
     known = [
         {collection.lines[n].method, names.lines[n], names.lines[n].rpartition("/")[2]}
         for n in lines
@@ -150,8 +158,9 @@ def chosen_images(
                     f"ids: expected ids of images of the runs, found {image_id!r}; "
                     f"{did_you_mean(image_id, known)}"
                 )
-        if not choice.ids:
-            raise ConfigError("ids: expected at least one id, found none")
+        if not 0 < len(choice.ids) <= _MOST_IDS:
+            n_ids = len(choice.ids) or "none"
+            raise ConfigError(f"ids: expected from 1 to {_MOST_IDS} ids, found {n_ids}")
         images = [known[image_id] for image_id in dict.fromkeys(choice.ids)]
         return ChosenImages(images, "Images: named by their ids.", "ids")
     candidates, of_class = _candidates(collection, choice, lines)
@@ -195,7 +204,10 @@ def _candidates(
         words = ", ".join(collection.words(wnid).split(",")[0] for wnid in wnids)
         of_class = f" of class {words}"
     if not there.any():
-        raise ConfigError(f"no image{of_class} was evaluated by the models that are shown")
+        raise ConfigError(
+            f"no image{of_class} was evaluated by the models that are shown; choose another class, "
+            "or other models"
+        )
     return np.flatnonzero(there), of_class
 
 
@@ -235,7 +247,10 @@ def _extreme(pool: "_Pool") -> tuple[list[int], str]:
         np.logical_and.reduce([_is_judged(collection, line)[shuffled] for line in judged])
     ]
     if not len(known):
-        raise ConfigError(f"choose {choice.choose}: no image{of_class} is judged for all methods")
+        raise ConfigError(
+            f"choose {choice.choose}: no image{of_class} is judged for all methods that are shown; "
+            "name fewer of them (methods), or choose random"
+        )
     ious = np.array([collection.lines[line].iou[known] for line in judged], np.float64)
     has_iou = not np.isnan(ious).all()
     if has_iou:
@@ -262,20 +277,24 @@ def _differ(pool: "_Pool") -> tuple[list[int], str]:
     judged = _judged(collection, "differ", pool.lines)
     if len(judged) < 2:
         raise ConfigError(
-            "choose differ: expected two methods whose boxes are judged, found one; name them: "
-            "methods A,B"
+            "choose differ: expected two methods whose boxes are judged, found only "
+            f"{_line_titles(collection, judged)[0]}; {_others_that_differ(pool)}"
         )
-    first, second = judged[:2]
-    names = _line_titles(collection, [first, second])
-    hit = [collection.lines[line].gt_known[shuffled] == HIT for line in (first, second)]
-    known = [_is_judged(collection, line)[shuffled] for line in (first, second)]
-    differ = known[0] & known[1] & hit[0] & ~hit[1]
-    if not differ.any():
-        opposite = int((known[0] & known[1] & hit[1] & ~hit[0]).sum())
+    pairs: Iterable[tuple[int, int]] = permutations(judged, 2)
+    if pool.choice.methods is not None:
+        pairs = [(judged[0], judged[1])]
+    for pair in pairs:
+        differ = _differing(pool, *pair)
+        if differ.any():
+            break
+    else:
+        a, b = _line_titles(collection, judged[:2])
+        opposite = int(_differing(pool, judged[1], judged[0]).sum())
         raise ConfigError(
-            f"choose differ: {names[0]} hits no image{pool.of_class} that {names[1]} misses; "
-            f"the other way round there are {opposite}"
+            f"choose differ: {a} hits no image{pool.of_class} that {b} misses, and {b} hits "
+            f"{opposite or 'none'} that {a} misses; {_others_that_differ(pool)}"
         )
+    names = _line_titles(collection, pair)
     found = shuffled[differ].tolist()
     shown = found[: pool.n]
     how = _how(pool, len(shown), len(found))
@@ -283,6 +302,33 @@ def _differ(pool: "_Pool") -> tuple[list[int], str]:
         f"Images: {len(shown)} of the {len(found):,}{pool.of_class} that {names[0]} hits and "
         f"{names[1]} misses, {how}."
     )
+
+
+def _differing(pool: "_Pool", first: int, second: int) -> Bool[np.ndarray, " n"]:
+    """Which of the images a line hits that another one misses."""
+    hit, missed = (pool.collection.lines[line].gt_known[pool.shuffled] for line in (first, second))
+    return np.asarray((hit == HIT) & (missed != HIT) & (missed != NOT_DEFINED))
+
+
+def _others_that_differ(pool: "_Pool") -> str:
+    """Pairs of methods that differ: first those of the first method shown, within its model."""
+    collection = pool.collection
+    judged = [line for line in range(len(collection.lines)) if _is_judged(collection, line).any()]
+    first = next(line for line in pool.lines if line in judged)
+    model = {line: collection.lines[line].model for line in judged}
+    # Lines are ordered by their models, so a later model cannot be named first.
+    pairs = [pair for pair in permutations(judged, 2) if model[pair[0]] <= model[pair[1]]]
+    counts = {pair: int(_differing(pool, *pair).sum()) for pair in pairs}
+
+    def order(pair: tuple[int, int]) -> tuple[bool, bool, int]:
+        return model[pair[0]] != model[pair[1]], first not in pair, -counts[pair]
+
+    most = sorted((pair for pair in pairs if counts[pair]), key=order)
+    if not most:
+        return "no methods differ there, so choose other images: random, best or worst"
+    names = LineNames.of(collection).lines
+    texts = [f"{names[a]},{names[b]} ({counts[a, b]:,} images)" for a, b in most[:_MOST_PAIRS]]
+    return f"other methods differ: {'; '.join(texts)}"
 
 
 def _is_judged(collection: Collection, line: int) -> Bool[np.ndarray, " n"]:

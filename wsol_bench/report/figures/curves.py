@@ -1,99 +1,171 @@
 """Curves of accuracy: over the threshold, and over the IoU from which a box is a hit."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from wsol_bench.report.figures.caption import facts_of
 from wsol_bench.report.figures.style import (
+    COLUMN,
     MUTED,
+    NOTE_LINE,
     WIDTH,
     LineStyle,
     dashed,
+    draw_note,
     drawing,
     fitted,
+    note_lines,
     plain_text,
     styles_of,
 )
 from wsol_bench.report.page.charts import iou_curves, threshold_curves
 from wsol_bench.report.page.collection import Collection
+from wsol_bench.report.page.details import Details
+from wsol_bench.report.page.sample_curves import SAMPLED, curves_of_sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["curves_figure"]
+__all__ = ["CurvesFigure", "curves_figure"]
 
-_MOST_ACROSS = 3
-_HEIGHT, _HEAD, _FOOT, _LEFT, _GAP, _MARGIN = 1.75, 0.3, 0.36, 0.42, 0.2, 0.05
-_COLUMN = 3.45  # width of one of two columns of a paper
+_ACROSS = (3, 2)
+_HEIGHT, _HEAD, _FOOT, _LEFT, _GAP, _MARGIN = 1.75, 0.22, 0.36, 0.42, 0.2, 0.05
+_MODEL_HEAD = 0.12  # more, where the name of a model stands above the title
 _LEGEND_LINE = 0.15
 _LEGEND_WIDTH = 1.65  # inches for an entry
 # Curves lie upon each other where methods are equal: the first is the widest.
 _WIDEST, _THINNEST = 2.2, 0.9
 _MARKS = 9
+# Images whose maps are cut at every threshold, for runs under one: a second or two for ten methods.
+_SWEPT_IMAGES = 200
 
 
-def curves_figure(collection: Collection) -> "Figure | None":
-    """Draw the curves that the runs have; None if they have none.
+class CurvesFigure(NamedTuple):
+    """Curves.
 
-    Runs under a sweep have curves over the threshold, runs under one threshold have curves over the
-    IoU. A panel holds the methods of a model.
+    Attributes:
+        figure: the figure; None if the runs have no curves.
+        remark: which curves there are not, and why; "" for nothing.
     """
+
+    figure: "Figure | None"
+    remark: str
+
+
+def curves_figure(collection: Collection, seed: int = 0) -> CurvesFigure:
+    """Draw the curves that the runs have.
+
+    Runs under a sweep have curves over the threshold. Runs under one threshold have curves over the
+    IoU, and those over the threshold of some images, whose maps are cut at all thresholds. A panel
+    holds the methods of a model.
+
+    Args:
+        collection: the runs.
+        seed: seed of the draw of these images.
+
+    Raises:
+        RunError: a file of a run is missing or damaged.
+    """
+    over_ious = iou_curves(collection)
+    swept = curves_of_sample(collection, Details(collection), _SWEPT_IMAGES, seed)
+    panels = _panels(collection, [*threshold_curves(collection), *swept, *over_ious])
+    if not panels:
+        return CurvesFigure(None, "No curves: these protocols count no hits of boxes.")
+    marks = "A mark on a curve: the best threshold of the method."
+    notes = [" ".join(facts_of(collection, {panel.model for panel in panels}))]
+    curves = [curve for panel in panels for curve in panel.curves]
+    if any(curve.get("selected") is not None for curve in curves):
+        marks += " Hollow: the threshold that is selected on other images."
+    if swept:
+        n, n_all = min(_SWEPT_IMAGES, len(collection.images)), len(collection.images)
+        which = f"{n:,} images drawn at random (seed {seed})" if n < n_all else "all images"
+        marks += f" Dotted line: the protocol's threshold. Over thresholds: {which}."
+    if any("thresholds" in curve for curve in curves):
+        notes.append(marks)
+    remark = ""
+    if over_ious and not swept:
+        remark = "No curve over thresholds: the methods give boxes, and no maps to cut."
+    return CurvesFigure(_drawn(collection, panels, notes), remark)
+
+
+class _Panel(NamedTuple):
+    """Curves of one number of a model.
+
+    Attributes:
+        model: the position of the model.
+        name: its name; "" if there is no other one.
+        title: the title of the number.
+        curves: the curves.
+    """
+
+    model: int
+    name: str
+    title: str
+    curves: list[dict[str, Any]]
+
+
+def _drawn(collection: Collection, panels: Sequence[_Panel], notes: Sequence[str]) -> "Figure":
     from matplotlib.figure import Figure
 
-    panels = _panels(collection)
-    if not panels:
-        return None
-    across = min(len(panels), _MOST_ACROSS)
+    # The models of a number stand side by side, in lines of equal length if that is possible.
+    n = len({panel.model for panel in panels if panel.name}) or len(panels)
+    across = min(n, next((k for k in _ACROSS if n % k == 0), _ACROSS[0]))
     down = -(-len(panels) // across)
+    head = _HEAD + (_MODEL_HEAD if panels[0].name else 0)
+    row = head + _HEIGHT + _FOOT
     styles = styles_of(collection)
-    there = {collection.lines[curve["line"]].method for _, curves in panels for curve in curves}
+    there = {collection.lines[curve["line"]].method for panel in panels for curve in panel.curves}
     names = [name for name in styles if name in there]
-    width = WIDTH if across > 1 else _COLUMN
+    width = WIDTH if across > 1 else COLUMN
     per_row = max(1, int((width - 2 * _MARGIN) / _LEGEND_WIDTH))
-    marked = any("thresholds" in curve for _, curves in panels for curve in curves)
-    legend = -(-len(names) // per_row) * _LEGEND_LINE + (0.3 if marked else 0.1)
-    height = down * (_HEAD + _HEIGHT + _FOOT) + legend
+    noted = note_lines(notes, width)
+    legend = -(-len(names) // per_row) * _LEGEND_LINE
+    below = legend + 0.06 + len(noted) * NOTE_LINE + _MARGIN
+    height = down * row + below
     wide = (width - _LEFT - across * _GAP) / across
     with drawing():
         figure = Figure(figsize=(width, height))
-        for number, (title, curves) in enumerate(panels):
+        for number, panel in enumerate(panels):
             left = _LEFT + number % across * (wide + _GAP)
-            bottom = height - (number // across) * (_HEAD + _HEIGHT + _FOOT) - _HEAD - _HEIGHT
+            bottom = height - (number // across) * row - head - _HEIGHT
             place = (left / width, bottom / height, wide / width, _HEIGHT / height)
             axes = figure.add_axes(place)
-            _draw(axes, collection, curves, styles)
-            text, size = fitted(plain_text(title), wide / 1.12, 7.0)
+            _draw(axes, collection, panel.curves, styles)
+            text, size = fitted(panel.title, wide / 1.12, 7.0)
             axes.set_title(text, fontsize=size, fontweight="bold", pad=4)
+            name, size = fitted(plain_text(panel.name), wide, 7.0)
+            above = ((left + wide / 2) / width, (bottom + _HEIGHT + _HEAD - 0.03) / height)
+            figure.text(*above, name, fontsize=size, color=MUTED, ha="center", parse_math=False)
             if number % across:
                 axes.tick_params(labelleft=False)
             else:
                 axes.set_ylabel("images hit, %", fontsize=6.5, labelpad=2)
-        _draw_legend(figure, names, styles, legend, per_row)
-        note = "A mark on a curve: the best threshold of the method." if marked else ""
-        if any(curve.get("selected") is not None for _, curves in panels for curve in curves):
-            note += " Hollow: the threshold that is selected on other images."
-        figure.text(_MARGIN / width, 0.07 / height, note, fontsize=6, color=MUTED)
+        _draw_legend(figure, names, styles, below, per_row)
+        draw_note(figure, noted, _MARGIN)
     return figure
 
 
-def _panels(collection: Collection) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The curves of each panel, with its title: those of one number of a model."""
-    panels: dict[tuple[int, str], list[dict[str, Any]]] = {}
-    of_thresholds = threshold_curves(collection)
-    if any(curve["number"] == "max_box_acc" for curve in of_thresholds):  # which is the same
-        of_thresholds = [c for c in of_thresholds if c["number"] != "max_box_acc_iou50"]
-    for curve in (*of_thresholds, *iou_curves(collection)):
-        number = curve.get("title", "hits over IoU")
-        panels.setdefault((collection.lines[curve["line"]].model, number), []).append(curve)
-    several = len(collection.models) > 1
-    titled = []
-    for (model, number), curves in panels.items():
-        named = collection.models[model]
-        run = f"{collection.runs[named.run].path.name}, " if len(collection.runs) > 1 else ""
-        titled.append((f"{run}{named.name}: {number}" if several else number, curves))
-    return titled
+def _panels(collection: Collection, curves: Sequence[dict[str, Any]]) -> list[_Panel]:
+    """The curves of each panel: those of one number of a model."""
+    if any(curve.get("number") == "max_box_acc" for curve in curves):  # which is the same
+        curves = [c for c in curves if c.get("number") != "max_box_acc_iou50"]
+    panels: dict[str, dict[int, list[dict[str, Any]]]] = {}
+    for curve in curves:
+        of_number = panels.setdefault(curve.get("title", "hits over IoU"), {})
+        of_number.setdefault(collection.lines[curve["line"]].model, []).append(curve)
+    names = [""]
+    if len(collection.models) > 1:
+        several = len(collection.runs) > 1
+        runs = [f"{run.path.name}, " if several else "" for run in collection.runs]
+        names = [f"{runs[model.run]}{model.name}" for model in collection.models]
+    return [
+        _Panel(model, names[model], title, of_model)
+        for title, models in panels.items()
+        for model, of_model in models.items()
+    ]
 
 
 def _draw(
@@ -125,6 +197,9 @@ def _draw(
                 color=style.color, markerfacecolor=style.color if filled else "white",
                 markeredgewidth=0.8,
             )  # fmt: skip
+    threshold = collection.lines[curves[0]["line"]].threshold
+    if curves[0].get("number") == SAMPLED and threshold is not None:
+        axes.axvline(threshold, color=MUTED, linewidth=0.8, linestyle=":", zorder=1)
     axes.set(xlim=(0, 1), ylim=(0, 100))
     axes.set_xlabel("least IoU of a hit" if over_ious else "threshold", fontsize=6.5, labelpad=1.5)
     axes.tick_params(labelsize=6)

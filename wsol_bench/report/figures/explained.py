@@ -11,7 +11,7 @@ from PIL import Image
 from wsol_bench.common.harmless import printable
 from wsol_bench.geometry import Placement
 from wsol_bench.protocols.model import OneBoxProtocol
-from wsol_bench.report.figures.images import cut_rule
+from wsol_bench.report.figures.images import HEAT_NOTE, cut_rule
 from wsol_bench.report.figures.panel import Panel
 from wsol_bench.report.figures.sheet import PICTURE_PIXELS, Cell, Words, draw_sheet
 from wsol_bench.report.figures.style import MUTED, plain_text
@@ -79,7 +79,8 @@ class Explained:
         methods = (*self.maps, *self.not_applicable)
         rows = [[self._cell(name, k, plain) for k in range(len(headings))] for name in methods]
         photograph, network = plain_text(self.path.name), plain_text(self.model)
-        notes = [_rule_of(self.protocol)]
+        grainy = any(cell.panel.factor > 1 for cells in rows for cell in cells if cell.panel)
+        notes = [f"{_rule_of(self.protocol)}{f' {HEAT_NOTE}' if grainy else ''}"]
         if len(rows) == 1:  # the photograph stands in the row
             named = [
                 replace(cell, titles=lines) for cell, lines in zip(rows[0], headings, strict=True)

@@ -24,13 +24,13 @@ class WrittenFigures(NamedTuple):
         files: the files.
         n_images: the number of images on the sheet.
         without_picture: why each image whose file cannot be read has no picture.
-        remark: what a person should know of the sheet; "" for nothing.
+        remarks: what a person should know of them.
     """
 
     files: list[Path]
     n_images: int
     without_picture: list[str]
-    remark: str
+    remarks: list[str]
 
 
 def write_figures(
@@ -42,7 +42,7 @@ def write_figures(
 ) -> WrittenFigures:
     """Write ``images_<rule>``, ``curves`` and ``bars`` into a folder.
 
-    Runs that have no curves get none.
+    Runs that have no curves get none, and a remark says why.
 
     Args:
         runs: finished runs.
@@ -55,13 +55,19 @@ def write_figures(
         RunError: a run is not finished, or a file of it is missing or damaged.
         OSError: a file cannot be written.
     """
+    choice = choice or Choice()
     collection = Collection(runs)
     with progress("drawing", 3, "figures") as advance:
-        images = images_figure(collection, choice or Choice())
+        images = images_figure(collection, choice)
         files = save(images.figure, folder / images.name, formats)
         advance(1)
-        for name, draw in (("curves", curves_figure), ("bars", bars_figure)):
-            if (figure := draw(collection)) is not None:
-                files += save(figure, folder / name, formats)
-            advance(1)
-    return WrittenFigures(files, images.n_images, images.without_picture, images.remark)
+        curves = curves_figure(collection, choice.seed)
+        if curves.figure is not None:
+            files += save(curves.figure, folder / "curves", formats)
+        advance(1)
+        bars = bars_figure(collection)
+        if bars is not None:
+            files += save(bars, folder / "bars", formats)
+        advance(1)
+    remarks = [remark for remark in (images.remark, curves.remark) if remark]
+    return WrittenFigures(files, images.n_images, images.without_picture, remarks)

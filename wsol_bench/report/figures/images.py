@@ -12,15 +12,11 @@ from wsol_bench.errors import ImageError
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.masks import mask_of
 from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, PixelProtocol
+from wsol_bench.report.figures.caption import facts_of
 from wsol_bench.report.figures.choice import Choice, chosen_images, chosen_lines
+from wsol_bench.report.figures.layout import best_columns, images_of_a_page
 from wsol_bench.report.figures.panel import Panel, Verdict
-from wsol_bench.report.figures.sheet import (
-    PICTURE_PIXELS,
-    Cell,
-    Words,
-    best_columns,
-    draw_sheet,
-)
+from wsol_bench.report.figures.sheet import PICTURE_PIXELS, Cell, Words, draw_sheet
 from wsol_bench.report.figures.style import MUTED, plain_text
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.details import Details, JudgedRow
@@ -35,11 +31,14 @@ from wsol_bench.scoring.upsampling import upsample
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ImagesFigure", "cut_rule", "figure_of_image", "images_figure"]
+__all__ = ["HEAT_NOTE", "ImagesFigure", "cut_rule", "figure_of_image", "images_figure"]
 
-# Images of a sheet that fits a page, by the number of methods; of more methods, _MOST.
-_FITTING, _MOST = {1: 24, 2: 8, 3: 4, 4: 5}, 6
 _HIT_TEXT, _MISS_TEXT = "#0b6b3a", "#b3261e"
+
+HEAT_NOTE = (
+    'In a panel with "heat ×n" colors are multiplied by n, since 99% of the pixels are below '
+    "half of the map's maximum."
+)
 
 
 class ImagesFigure(NamedTuple):
@@ -70,26 +69,29 @@ def images_figure(collection: Collection, choice: Choice) -> ImagesFigure:
         RunError: a file of a run is missing or damaged.
     """
     lines, n_lines = chosen_lines(collection, choice)
-    n = choice.n or _FITTING.get(len(lines), _MOST)
+    n = choice.n or images_of_a_page(len(lines))
     chosen = chosen_images(collection, choice, lines, n)
     cells = _Cells(collection, lines)
-    notes = [chosen.rule, *cells.notes()]
+    name = ""
     if len(lines) == 1:
         columns = best_columns(len(chosen.images))
         strips = [cells.alone(image) for image in chosen.images]
-        notes[0] = f"{cells.name(lines[0])}. {chosen.rule}"
+        name = f"{cells.name(lines[0])}: "
     else:
         columns = best_columns(len(chosen.images), 1 + len(lines))
         strips = [
             cells.strip(image, with_titles=number < columns)
             for number, image in enumerate(chosen.images)
         ]
+    shown, *notes = cells.notes(strips)
+    notes = [f"{name}{shown} {chosen.rule}", *notes]
     remark = ""
     if len(lines) < n_lines and choice.methods is None:
         remark = f"{len(lines)} of {n_lines} methods are shown; --methods A,B chooses others."
     figure = draw_sheet(strips, notes=notes, columns=columns)
-    name = f"images_{chosen.name}"
-    return ImagesFigure(figure, name, len(chosen.images), cells.without_picture, remark)
+    return ImagesFigure(
+        figure, f"images_{chosen.name}", len(chosen.images), cells.without_picture, remark
+    )
 
 
 def figure_of_image(
@@ -116,7 +118,8 @@ def figure_of_image(
     [image] = chosen_images(collection, choice, lines, 1).images
     cells = _Cells(collection, lines)
     panels = cells.strip(image, with_titles=True)
-    notes = [f"Image: {plain_text(image_id)}.", *cells.notes()]
+    shown, *notes = cells.notes([panels])
+    notes = [f"Image {plain_text(image_id)}: {shown}", *notes]
     return draw_sheet([[cell] for cell in panels], notes=notes)
 
 
@@ -151,7 +154,7 @@ class _Cells:
         captions = [self._true(image), *([] if several else self._guess(image, models[0]))]
         cells = [Cell(replace(alone, mask=mask), titles[0], captions)]
         for place, (line, panel) in enumerate(zip(self._lines, panels, strict=True)):
-            captions = [self._verdict(image, line, rows.get(line))]
+            captions = self._verdict(image, line, rows.get(line))
             if several and models[place] not in models[:place]:
                 captions += self._guess(image, models[place])
             cells.append(Cell(panel, titles[1 + place], captions))
@@ -167,36 +170,41 @@ class _Cells:
         captions = [
             self._true(image),
             *self._guess(image, self._collection.lines[line].model),
-            self._verdict(image, line, rows.get(line)),
+            *self._verdict(image, line, rows.get(line)),
         ]
         return [Cell(panel, (), captions)]
 
     def name(self, line: int) -> str:
-        """The method of a line, its layer and its model, in words."""
+        """The method of a line, and its layer, in words."""
         shown = self._collection.lines[line]
-        model = self._collection.models[shown.model].name
-        of_model = "" if model == NO_MODEL else f" of {plain_text(model)}"
         layer = f" at {plain_text(shown.layer)}" if shown.layer else ""
-        return f"{plain_text(shown.method)}{layer}{of_model}"
+        return f"{plain_text(shown.method)}{layer}"
 
-    def notes(self) -> list[str]:
-        """The sentences that say what hits, outlines and colors are."""
+    def notes(self, strips: Sequence[Sequence[Cell]]) -> list[str]:
+        """What is shown, what hits and outlines are, and what the heat of the strips is."""
         runs = {self._run(line) for line in self._lines}
+        models = {self._collection.lines[line].model for line in self._lines}
+        facts = facts_of(self._collection, models)
+        hashes = {self._collection.runs[run].identity.protocol_hash for run in runs}
         notes = []
         for run in sorted(runs):
             protocol = self._collection.runs[run].identity.protocol
-            where = f"{plain_text(protocol.name)}, {protocol.hash}"
+            where = f" ({plain_text(protocol.name)}, {protocol.hash})" if len(hashes) > 1 else ""
             iou = least_iou(self._collection.runs[run])
             if isinstance(protocol, PixelProtocol):
-                notes.append(f"The protocol scores pixels, so no box is a hit or a miss ({where}).")
+                notes.append(f"The protocol scores pixels, so no box is a hit or a miss{where}.")
                 continue
             notes.append(
                 f"Hit: the box of the image's true class has an IoU of at least {iou:g} with a "
-                f"ground-truth box ({where}). Outline: {cut_rule(protocol)}"
+                f"ground-truth box{where}. Outline: {cut_rule(protocol)}"
             )
             if protocol.selection is not None:
                 notes[-1] += " Images that the threshold is selected on are not judged."
-        return [*notes, "Heat: the map of the true class."]
+        panels = [cell.panel for strip in strips for cell in strip if cell.panel is not None]
+        if any(panel.values is not None for panel in panels):
+            grainy = any(panel.factor > 1 for panel in panels)
+            notes.append(f"Heat: the map of the true class.{f' {HEAT_NOTE}' if grainy else ''}")
+        return [" ".join(facts), *dict.fromkeys(notes)]
 
     def _run(self, line: int) -> int:
         return self._collection.models[self._collection.lines[line].model].run
@@ -273,17 +281,21 @@ class _Cells:
         words = _first_word(self._collection.words(self._collection.classes[code][0]))
         return [Words(f"pred. {'✓' if right else '✗'} {words}", color=_color(bool(right)))]
 
-    def _verdict(self, image: int, line: int, row: JudgedRow | None) -> Words:
-        """What the protocol says of a line's box on an image."""
+    def _verdict(self, image: int, line: int, row: JudgedRow | None) -> list[Words]:
+        """What the protocol says of a line's box on an image; nothing if it judges no boxes."""
         results = self._collection.lines[line]
         code = int(results.gt_known[image])
         iou = None if row is None else row.json["iou"]
         before = "" if iou is None else f"IoU {iou:.2f}, "
+        if row is None:
+            return [Words("not evaluated", color=MUTED)]
+        if isinstance(self._collection.runs[self._run(line)].identity.protocol, PixelProtocol):
+            return []
         if code == NOT_DEFINED:
-            return Words("not evaluated" if row is None else f"{before}not judged", color=MUTED)
+            return [Words(f"{before}not judged", color=MUTED)]
         title, _ = MEANINGS[OUTCOMES[code]]
         sign = "✓" if code == HIT else "✗"
-        return Words(f"{sign} {before}{title}", color=_color(code == HIT))
+        return [Words(f"{sign} {before}{title}", color=_color(code == HIT))]
 
 
 def cut_rule(protocol: OneBoxProtocol | BoxSweepProtocol) -> str:

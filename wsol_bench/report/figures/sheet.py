@@ -1,30 +1,46 @@
 """A sheet of panels side by side, with titles, captions, a legend, a color bar and a note."""
 
-import math
-import textwrap
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wsol_bench.report.figures.layout import best_columns
 from wsol_bench.report.figures.panel import HALO, LOOKS, Panel, draw_panel, heat_bar
-from wsol_bench.report.figures.style import INK, MUTED, WIDTH, dashed, drawing, fitted, plain_text
+from wsol_bench.report.figures.style import (
+    COLUMN,
+    INK,
+    NOTE,
+    NOTE_LINE,
+    WIDTH,
+    dashed,
+    draw_note,
+    drawing,
+    fitted,
+    note_lines,
+    plain_text,
+    width_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PICTURE_PIXELS", "Cell", "Words", "best_columns", "draw_sheet"]
+__all__ = ["PICTURE_PIXELS", "Cell", "Words", "draw_sheet"]
 
 # The longer side of a picture in pixels that is enough for the largest panel.
-PICTURE_PIXELS = 600
+PICTURE_PIXELS = 700
 _GAP, _STRIP_GAP, _MARGIN = 0.06, 0.2, 0.04
-_SMALLEST, _LARGEST = 0.85, 2.2  # width of a panel; many panels make a wider sheet
-_NARROWEST = 4.6
+_SMALLEST = 0.82  # width of a panel; many panels make a wider sheet
+_MOST_OF_A_COLUMN = 2  # panels across of a sheet for one of two columns of a paper
 _TALLEST = 1.3  # height of a panel by its width, where all of a line are of one image
 _TITLE, _TITLE_LINE = 7.0, 0.125
 _CAPTION, _CAPTION_LINE = 6.0, 0.105
-_NOTE, _NOTE_LINE = 6.0, 0.115
-_LEGEND_LINE = 0.15
+# Text that is too wide becomes smaller down to this share of its size, or else two lines.
+_SHRUNK = 0.9
+_PIECES = re.compile(r"[^ _/.-]*[ _/.-]?")
+_LEGEND_LINE, _SAMPLE_WIDTH, _LEGEND_GAP = 0.15, 0.27, 0.22
 _BAR_WIDTH = 1.35
+_BOLD = 1.12  # how much wider bold letters are
 # The legend's names of the marks.
 _NAMES = {
     "truth": "ground truth",
@@ -36,10 +52,6 @@ _NAMES = {
     "other regions": "other regions above the threshold",
 }
 _BLANK = "#767676"
-_HEAT_NOTE = (
-    'In a panel with "heat ×n" colors are multiplied by n, since 99% of the pixels are below '
-    "half of the map's maximum."
-)
 
 
 class Words(NamedTuple):
@@ -88,25 +100,7 @@ class _Line(NamedTuple):
         return self.titles + self.panels + self.captions
 
 
-def best_columns(n: int, width: int = 1) -> int:
-    """The number of strips side by side that leaves the fewest places of a sheet empty.
-
-    Args:
-        n: the number of strips, at least 1.
-        width: the number of panels of a strip.
-    """
-    most = max(1, min(n, 8 // width))
-    least = min(most, 4 if width == 1 else 1)
-
-    def cost(columns: int) -> float:
-        rows = -(-n // columns)
-        empty = (rows * columns - n) / (rows * columns)
-        # Panels are a little wider than high; a sheet is best about as high as it is wide.
-        return round(empty + 0.08 * abs(math.log(rows / (width * columns))), 6)
-
-    return min(range(least, most + 1), key=lambda columns: (cost(columns), -columns))
-
-
+@drawing()
 def draw_sheet(
     strips: Sequence[Sequence[Cell]], *, notes: Sequence[str], columns: int | None = None
 ) -> "Figure":
@@ -123,52 +117,53 @@ def draw_sheet(
     columns = columns or best_columns(len(strips), across)
     strip_gap = _STRIP_GAP if across > 1 else 1.5 * _GAP
     gaps = columns * (across - 1) * _GAP + (columns - 1) * strip_gap
-    wide = (WIDTH - 2 * _MARGIN - gaps) / (across * columns)
-    wide = max(_SMALLEST, min(_LARGEST, wide))
+    page = COLUMN if across * columns <= _MOST_OF_A_COLUMN else WIDTH
+    wide = max(_SMALLEST, (page - 2 * _MARGIN - gaps) / (across * columns))
     used = across * columns * wide + gaps
-    width = max(_NARROWEST, used + 2 * _MARGIN)
+    width = max(page, used + 2 * _MARGIN)
     tallest = _TALLEST if columns == 1 else 1.0
     lines = [
         _line([cell for strip in strips[start : start + columns] for cell in strip], wide, tallest)
         for start in range(0, len(strips), columns)
     ]
-    panels = _panels(strips)
-    if any(panel.factor > 1 for panel in panels):
-        notes = [*notes[:-1], " ".join([*notes[-1:], _HEAT_NOTE])]
-    # About 22.5 characters of the note are an inch.
-    noted = [line for note in notes for line in textwrap.wrap(note, int(22.5 * width))]
-    marks = list(_marks(panels))
+    noted = note_lines(notes, width)
+    panels = [cell.panel for strip in strips for cell in strip if cell.panel is not None]
     heated = any(panel.values is not None for panel in panels)
-    per_row = 3 if width < 6 or heated else 6
-    n_rows = max(-(-len(marks) // per_row), 2 if heated else 0)
-    below = 0.06 + n_rows * _LEGEND_LINE + 0.06 + len(noted) * _NOTE_LINE + _MARGIN
+    legend = _Legend.of(list(_marks(panels)), width, heated=heated)
+    below = 0.06 + legend.n_lines * _LEGEND_LINE + 0.06 + len(noted) * NOTE_LINE + _MARGIN
     height = sum(line.height for line in lines) + _GAP * (len(lines) - 1) + below + _MARGIN
-    with drawing():
-        figure = NotebookFigure(figsize=(width, height))
-        top = height - _MARGIN
-        left = (width - used) / 2
-        places = [
-            strip * (across * (wide + _GAP) - _GAP + strip_gap) + place * (wide + _GAP)
-            for strip in range(columns)
-            for place in range(across)
-        ]
-        for line in lines:
-            for cell, x in zip(line.cells, places, strict=False):
-                _draw_cell(figure, line, cell, (left + x, top), wide)
-            top -= line.height + _GAP
-        top -= 0.06 - _GAP
-        _draw_legend(figure, marks, top, per_row, heated=heated)
-        top -= n_rows * _LEGEND_LINE + 0.06
-        for text in noted:
-            _write(figure, text, (_MARGIN, top), _NOTE, color=MUTED)
-            top -= _NOTE_LINE
+    figure = NotebookFigure(figsize=(width, height))
+    top = height - _MARGIN
+    left = (width - used) / 2
+    places = [
+        strip * (across * (wide + _GAP) - _GAP + strip_gap) + place * (wide + _GAP)
+        for strip in range(columns)
+        for place in range(across)
+    ]
+    for line in lines:
+        for cell, x in zip(line.cells, places, strict=False):
+            _draw_cell(figure, line, cell, (left + x, top), wide)
+        top -= line.height + _GAP
+    top -= 0.06 - _GAP
+    _draw_legend(figure, legend, top)
+    draw_note(figure, noted, _MARGIN)
     return figure
 
 
 def _line(cells: Sequence[Cell], wide: float, tallest: float) -> _Line:
+    cells = [
+        replace(
+            cell,
+            titles=[part for words in cell.titles for part in _broken(words, wide, _TITLE)],
+            captions=cell.captions
+            if cell.panel is None
+            else [part for words in cell.captions for part in _broken(words, wide, _CAPTION)],
+        )
+        for cell in cells
+    ]
     sizes = [cell.panel.size for cell in cells if cell.panel is not None]
     heights = [min(tallest, high / broad) * wide for high, broad in sizes]
-    headings = [
+    heights += [
         (len(cell.titles) + len(cell.captions)) * _TITLE_LINE + (0.1 if cell.captions else 0)
         for cell in cells
         if cell.panel is None
@@ -178,9 +173,26 @@ def _line(cells: Sequence[Cell], wide: float, tallest: float) -> _Line:
     return _Line(
         list(cells),
         titles * _TITLE_LINE + (0.03 if titles else 0),
-        max([*heights, *headings]),
+        max(heights),
         captions * _CAPTION_LINE + (0.03 if captions else 0),
     )
+
+
+def _broken(words: Words, wide: float, size: float) -> list[Words]:
+    """Words as one line, or as two of about the same length where one is too wide."""
+
+    def needed(text: str) -> float:
+        return width_of(text.strip(), size) * (_BOLD if words.bold else 1)
+
+    text = plain_text(words.text)
+    pieces = [piece for piece in _PIECES.findall(text) if piece]
+    if _SHRUNK * needed(text) <= wide or len(pieces) < 2:
+        return [words]
+    both = min(
+        (("".join(pieces[:n]), "".join(pieces[n:])) for n in range(1, len(pieces))),
+        key=lambda parts: max(map(needed, parts)),
+    )
+    return [words._replace(text=part.strip()) for part in both]
 
 
 def _draw_cell(
@@ -192,15 +204,16 @@ def _draw_cell(
     bottom = top - line.titles - line.panels
     foot = top - line.titles + 0.03
     if cell.panel is None:
-        room = 0.0 if cell.at_foot else (line.panels - len(cell.titles) * _TITLE_LINE) / 2
-        foot = bottom + room
+        foot = bottom
+        if not cell.at_foot:
+            foot += (line.panels - len(cell.titles) * _TITLE_LINE) / 2
     for place, words in enumerate(reversed(cell.titles)):
         y = foot + (place + 1) * _TITLE_LINE
         _write_words(figure, words, (x + wide / 2, y), wide, _TITLE)
     if cell.panel is None:
         for place, words in enumerate(cell.captions):
-            weight = "bold" if words.bold else "normal"
             y = top - line.titles - place * _TITLE_LINE
+            weight = "bold" if words.bold else "normal"
             text = plain_text(words.text)
             _write(figure, text, (x, y), _TITLE, color=words.color, weight=weight)
         return
@@ -218,7 +231,7 @@ def _draw_cell(
 def _write_words(
     figure: "Figure", words: Words, place: tuple[float, float], wide: float, size: float
 ) -> None:
-    room = wide / 1.12 if words.bold else wide  # bold letters are wider
+    room = wide / _BOLD if words.bold else wide
     text, fitting = fitted(plain_text(words.text), room, size)
     weight = "bold" if words.bold else "normal"
     _write(figure, text, place, fitting, color=words.color, weight=weight, ha="center")
@@ -233,11 +246,6 @@ def _write(
         place[0] / width, place[1] / height, text,
         fontsize=size, va="top", parse_math=False, **style,
     )  # fmt: skip
-
-
-def _panels(strips: Sequence[Sequence[Cell]]) -> list[Panel]:
-    """The panels of a sheet."""
-    return [cell.panel for strip in strips for cell in strip if cell.panel is not None]
 
 
 def _marks(panels: Sequence[Panel]) -> Iterator[str]:
@@ -255,35 +263,69 @@ def _marks(panels: Sequence[Panel]) -> Iterator[str]:
     yield from (name for name in _NAMES if name in there)
 
 
-def _draw_legend(
-    figure: "Figure", marks: Sequence[str], top: float, per_row: int, *, heated: bool
-) -> None:
+class _Legend(NamedTuple):
+    """The legend of a sheet.
+
+    Attributes:
+        lines: its lines: the names of marks, each with its place from the left in inches.
+        heated: whether there is a color bar.
+        beside: whether the bar is right of the marks, and not below them.
+    """
+
+    lines: list[list[tuple[str, float]]]
+    heated: bool
+    beside: bool
+
+    @classmethod
+    def of(cls, marks: Sequence[str], width: float, *, heated: bool) -> "_Legend":
+        """Place marks one behind the other, in as many lines as a sheet's width in inches needs."""
+        beside = heated and width > COLUMN
+        room = width - 2 * _MARGIN - (_BAR_WIDTH + 0.35 if beside else 0)
+        lines: list[list[tuple[str, float]]] = [[]]
+        end = 0.0
+        for name in marks:
+            wide = _SAMPLE_WIDTH + width_of(_NAMES[name], NOTE)
+            if lines[-1] and end + wide > room:
+                lines.append([])
+                end = 0.0
+            lines[-1].append((name, _MARGIN + end))
+            end += wide + _LEGEND_GAP
+        return cls(lines, heated, beside)
+
+    @property
+    def n_lines(self) -> int:
+        """The number of lines that it takes; a color bar takes two."""
+        if self.beside:
+            return max(len(self.lines), 2)
+        return len(self.lines) + (2 if self.heated else 0)
+
+
+def _draw_legend(figure: "Figure", legend: _Legend, top: float) -> None:
     """Draw what the marks and the colors mean, below a height in inches."""
     from matplotlib.patches import Rectangle
 
     width, height = figure.get_size_inches()
-    room = width - 2 * _MARGIN - (_BAR_WIDTH + 0.35 if heated else 0)
-    column = room / per_row
     axes = figure.add_axes((0, 0, 1, 1), zorder=-1)
     axes.set_axis_off()
     axes.set(xlim=(0, width), ylim=(0, height))
-    for number, name in enumerate(marks):
-        x = _MARGIN + 0.02 + number % per_row * column
-        y = top - number // per_row * _LEGEND_LINE - 0.1
-        axes.add_patch(Rectangle((x - 0.02, y - 0.025), 0.24, 0.13, facecolor=_BLANK))
-        look = LOOKS[name]
-        for line, color, dash in ((look.width + 1, HALO, ()), (look.width, look.color, look.dash)):
-            axes.add_patch(
-                Rectangle(
-                    (x + 0.02, y + 0.005), 0.16, 0.07, fill=False, edgecolor=color,
-                    linewidth=line, linestyle=dashed(dash), joinstyle="miter",
-                )
-            )  # fmt: skip
-        text, size = fitted(_NAMES[name], column - 0.32, _NOTE)
-        _write(figure, text, (x + 0.27, y + 0.087), size)
-    if heated:
-        x = width - _MARGIN - _BAR_WIDTH - 0.06
-        bar = figure.add_axes((x / width, (top - 0.1) / height, _BAR_WIDTH / width, 0.08 / height))
+    for number, line in enumerate(legend.lines):
+        y = top - number * _LEGEND_LINE - 0.1
+        for name, x in line:
+            axes.add_patch(Rectangle((x, y - 0.025), 0.24, 0.13, facecolor=_BLANK))
+            look = LOOKS[name]
+            halo = (look.width + 1, HALO, ())
+            for stroke, color, dash in (halo, (look.width, look.color, look.dash)):
+                axes.add_patch(
+                    Rectangle(
+                        (x + 0.04, y + 0.005), 0.16, 0.07, fill=False, edgecolor=color,
+                        linewidth=stroke, linestyle=dashed(dash), joinstyle="miter",
+                    )
+                )  # fmt: skip
+            _write(figure, _NAMES[name], (x + _SAMPLE_WIDTH + 0.01, y + 0.087), NOTE)
+    if legend.heated:
+        x = width - _MARGIN - _BAR_WIDTH - 0.06 if legend.beside else _MARGIN + 0.04
+        y = top - 0.1 - (0 if legend.beside else len(legend.lines) * _LEGEND_LINE + 0.03)
+        bar = figure.add_axes((x / width, y / height, _BAR_WIDTH / width, 0.08 / height))
         bar.imshow(heat_bar(256), extent=(0, 1, 0, 1), aspect="auto")
         bar.set_yticks([])
         bar.set_xticks([0, 0.5, 1], ["0", "map / its maximum", "1"], fontsize=5.5)

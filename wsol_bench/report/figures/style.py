@@ -1,6 +1,8 @@
 """What all figures share: sizes, colors, fonts, text that fits, and how they become files."""
 
 import io
+import re
+import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,23 +19,32 @@ if TYPE_CHECKING:
     from wsol_bench.report.page.collection import Collection
 
 __all__ = [
+    "COLUMN",
     "FORMATS",
     "INK",
     "MUTED",
+    "NOTE",
+    "NOTE_LINE",
     "WIDTH",
     "LineStyle",
     "dashed",
+    "draw_note",
     "drawing",
     "fitted",
+    "note_lines",
     "plain_text",
     "save",
     "styles_of",
+    "width_of",
 ]
 
 FORMATS: tuple[FigureFormat, ...] = get_args(FigureFormat)
 
-# The width of the text of a paper in two columns, in inches.
-WIDTH = 7.16
+# The width of the text of a paper in two columns, and of one of its columns, in inches.
+WIDTH, COLUMN = 7.16, 3.45
+# The size in points of what stands below a figure, and the height of a line of it in inches.
+NOTE, NOTE_LINE = 6.0, 0.115
+_LETTERS = 22.5  # of a note in an inch
 _DPI = 220
 INK, MUTED = "#1b1d21", "#5d6470"
 # The colors of Okabe and Ito, which color-blind people tell apart; the page has the same.
@@ -129,16 +140,17 @@ def fitted(text: str, width: float, size: float, *, least: float = 5.0) -> tuple
         size: the wanted font size.
         least: the smallest font size; a text that is too long even then is cut.
     """
-    wide = _width_of(text, size)
+    wide = width_of(text, size)
     if wide <= width or not text:
         return text, size
-    smaller = max(least, size * width / wide)
-    while len(text) > 1 and _width_of(text, smaller) > width:
+    if size * width / wide >= least:  # it fits up to the rounding of letters
+        return text, size * width / wide
+    while len(text) > 1 and width_of(text, least) > width:
         text = f"{text.removesuffix('…')[:-1].rstrip()}…"
-    return text, smaller
+    return text, least
 
 
-def _width_of(text: str, size: float) -> float:
+def width_of(text: str, size: float) -> float:
     """The width of a line of text in inches."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
@@ -148,8 +160,27 @@ def _width_of(text: str, size: float) -> float:
     return float(width) / 72
 
 
+def note_lines(paragraphs: Sequence[str], width: float) -> list[str]:
+    """The lines of paragraphs below a figure of a width in inches."""
+    most = int(_LETTERS * width)
+    # "(seed 0)" stays on one line.
+    joined = (re.sub(r"\((\w+) (\w+)\)", "(\\1\u00a0\\2)", text) for text in paragraphs)
+    return [line for text in joined for line in textwrap.wrap(text, most)]
+
+
+def draw_note(figure: "Figure", lines: Sequence[str], margin: float) -> None:
+    """Write the lines of ``note_lines`` at the bottom of a figure, with a margin in inches."""
+    width, height = figure.get_size_inches()
+    for number, line in enumerate(reversed(lines)):
+        y = margin + 0.02 + number * NOTE_LINE  # letters such as "g" reach below the line
+        figure.text(margin / width, y / height, line, fontsize=NOTE, color=MUTED, parse_math=False)
+
+
+@drawing()
 def save(figure: "Figure", path: Path, formats: Sequence[FigureFormat]) -> list[Path]:
     """Write a figure as files; returns their paths.
+
+    A PDF embeds its fonts as TrueType, by a setting of ``drawing`` that counts when it is written.
 
     Args:
         figure: the figure.

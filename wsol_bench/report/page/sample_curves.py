@@ -11,7 +11,10 @@ from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.details import Details, LabelMap
 from wsol_bench.scoring.box_sweep import BoxSweep
 
-__all__ = ["SampleCurves", "curves_of_sample"]
+__all__ = ["SAMPLED", "SampleCurves", "curves_of_sample"]
+
+# The number of these curves.
+SAMPLED = "box_acc"
 
 _STEP = 0.005
 
@@ -56,7 +59,7 @@ class SampleCurves:
             curves.append(
                 {
                     "line": line,
-                    "number": "box_acc",
+                    "number": SAMPLED,
                     "title": "box accuracy",
                     "thresholds": thresholds.round(6).tolist(),
                     "shares": shares.round(6).tolist(),
