@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wsol_bench.errors import ConfigError, WsolBenchError, did_you_mean, shown
+from wsol_bench.models.names import GIVEN
 
 __all__ = [
     "given_networks",
@@ -75,7 +76,7 @@ def named_model(item: Any, where: str, name: str, networks: dict[str, Any]) -> A
         )
     networks[name] = network
     label = options.get("label") or type(network).__name__
-    return {**options, "name": f"wsol_bench.models.given:{name}", "label": label}
+    return {**options, "name": f"{GIVEN}{name}", "label": label}
 
 
 def one_of(name: str, value: Any, known: Iterable[str]) -> Any:

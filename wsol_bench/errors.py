@@ -126,24 +126,28 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 4]} ..."
 
 
-# The longest list of names in a message.
-_MOST = 60
+# The longest list of names in a message, also if a command lists them, and how many are listed of
+# more names than that.
+_MOST, _MOST_OF_LISTED, _NEAREST = 30, 15, 5
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str], *, listed_by: str = "") -> str:
     """The end of an error message: the known name nearest to an unknown one, and the known names.
 
-    Of more than 60 names, those are listed that are nearest to the unknown one.
+    Of more than 30 names, or of more than 15 that a command lists, it has the five that are nearest
+    to the unknown one.
 
     Args:
         name: the unknown name.
         known: the names that exist. If none of them is near, the text only lists them.
+        listed_by: the command that lists all of them; "" for none.
     """
     names = sorted(known)
     name = name[:_LONGEST_VALUE]  # nearness takes time by the length of a name
     near = difflib.get_close_matches(name, names, n=1)
     suggestion = f"did you mean {near[0]!r}? " if near else ""
-    if len(names) > _MOST:
-        nearest = difflib.get_close_matches(name, names, n=10, cutoff=0)
-        return f"{suggestion}nearest of {len(names)}: {', '.join(nearest)}"
+    if len(names) > (_MOST_OF_LISTED if listed_by else _MOST):
+        nearest = difflib.get_close_matches(name, names, n=_NEAREST, cutoff=0)
+        lister = f"; {listed_by!r} lists all" if listed_by else ""
+        return f"{suggestion}nearest of {len(names)}: {', '.join(nearest)}{lister}"
     return f"{suggestion}known: {', '.join(names) if names else '(none)'}"

@@ -33,6 +33,12 @@ def modules(tmp_path):
         yield tmp_path
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """A terminal in which every line is whole."""
+    monkeypatch.setenv("COLUMNS", "300")
+
+
 def test_every_clause_has_a_line_and_the_last_line_counts_them(modules):
     arguments = ("check", "checked_cams:checked", "--option", "power=2")
     out, err = cli(*arguments, cwd=modules)
@@ -52,6 +58,9 @@ def test_a_failed_clause_is_exit_code_1_and_the_others_are_checked(modules):
     out, _ = cli("check", "checked_cams:cursed", "checked_cams:checked", cwd=modules, code=1)
     assert "  FAILED  it returns one map for each class slot: PluginError: map method 'c" in out
     assert "ValueError: \\x1b[2Jon purpose" in out
+    reason = "not checked, because this clause failed: it returns one map for each class slot"
+    assert out.count(reason) == 1  # and not for each of the 18 clauses
+    assert f"  -       18 clauses: {reason}\n          - maps are float32" in out
     assert "cursed: 0 passed, 1 failed, 18 not applicable or not checked" in out
     assert re.search(r"checked: 18 passed, 0 failed", out)
 

@@ -1,5 +1,6 @@
 """Completion in a shell: names of the package's own, quickly and without anything heavy."""
 
+import json
 import os
 import subprocess
 import sys
@@ -46,10 +47,35 @@ def completed(line):
         ("wsol-bench rescore run --protocol choe-2020-v", ["choe-2020-v1", "choe-2020-v2"]),
         ("wsol-bench score-maps maps --protocol zh", ["zhou-2016"]),
         ("wsol-bench run my.yaml --set met", ["methods=", "metrics="]),
+        ("wsol-bench explain a.jpg --model resnet1", ["resnet101", "resnet152", "resnet18"]),
+        ("wsol-bench explain a.jpg --methods score", ["score_cam", "score_cam_authors"]),
+        (
+            "wsol-bench explain a.jpg --methods cam,grad",
+            ["cam,grad_cam", "cam,grad_cam_pp", "cam,grad_cam_pp_authors"],
+        ),
     ],
 )
 def test_names_are_completed(line, offered):
     assert completed(line) == offered
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("wsol-bench analyze RUN --against ", ["cam", "grad_cam", "center_box"]),
+        ("wsol-bench analyze RUN --against c", ["cam", "center_box"]),
+        ("wsol-bench figures RUN --methods ", ["cam", "grad_cam", "center_box"]),
+        ("wsol-bench figures RUN --methods cam,", ["cam,grad_cam", "cam,center_box"]),
+        ("wsol-bench figures RUN --methods cam,g", ["cam,grad_cam"]),
+        ("wsol-bench figures RUN --models ", ["net"]),
+        ("wsol-bench figures RUN/no --models ", [""]),
+    ],
+)
+def test_names_of_runs_are_completed(tmp_path, line, offered):
+    of_run = {"models": {"net": {}}, "methods": {"cam": {}, "grad_cam": {}}}
+    manifest = {"identity": {**of_run, "sources": {"center_box": {}}}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert completed(line.replace("RUN", str(tmp_path))) == offered
 
 
 def test_experiment_keys_are_those_of_the_schema():

@@ -18,7 +18,7 @@ from user_modules import importable
         (["run", "rootless.yaml"], "missing-root"),
         (["score", "nothing.txt", "--root", "."], "nothing.txt does not exist"),
         (["score", "typo.yaml", "--root", "missing-root"], "missing-root"),
-        (["score", "typo.yaml"], "missing option 'root'"),
+        (["score", "typo.yaml"], "the data set imagenet needs its root folder"),
         (["score", "typo.yaml", "--root", ".", "--option", "name=5"], "name"),
         (["score", "typo.yaml", "--root", ".", "--option", "subset=["], "subset=["),
         (["run", "typo.yaml", "--set", "limit=["], "limit=["),

@@ -52,6 +52,23 @@ def test_help_is_whole_within_80_columns(name, columns, monkeypatch):
         assert not line.endswith(("...", "…")), line
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_no_notation_of_pythons_types(name):
+    usage, _, rest = cli(name, "--help")[0].partition("\n\n")
+    assert not re.search(r"[{}<>]", usage)
+    assert not re.search(r"list\[|<path>|\bx[<>]=", rest)
+
+
+def test_arguments_and_ranges_are_named_plainly():
+    assert "wsol-bench analyze [OPTIONS] RUN...\n" in cli("analyze", "--help")[0]
+    assert "wsol-bench list [OPTIONS] KIND [WORD...]\n" in cli("list", "--help")[0]
+    assert "wsol-bench init [OPTIONS] [FILE]\n" in cli("init", "--help")[0]
+    words = " ".join(cli("figures", "--help")[0].split())
+    assert "as many as fit a page. [1 to 200]" in words
+    assert "--format png|pdf" in words
+    assert "By default the experiment's" not in cli("explain", "--help")[0]
+
+
 @pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_help_ends_with_examples_that_parse(name):
     out, _ = cli(*filter(None, [name]), "--help")

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from wsol_bench.cli.output import print_paragraph, print_table
+from wsol_bench.cli.process import wrapped_lines
 
 
 def table(n_numbers=3, method="grad_cam", layers=("features", "features", "")):
@@ -106,3 +107,24 @@ def test_a_path_is_never_broken(monkeypatch, capsys):
     path = "/data/somewhere/very/long/path/of/a/run"
     print_paragraph(f"They are in {path}.")
     assert f"{path}." in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("line", "lines"),
+    [
+        ("short enough", ["short enough"]),
+        ("  one two three four five six", ["  one two three four", "    five six"]),
+        ("see /a/path/that/is/too/long now", ["see", "  /a/path/that/is/too/long", "  now"]),
+        (
+            "To see it again: wsol-bench report 'a b' --open",
+            ["To see it again: ", "  wsol-bench report 'a b' --open"],
+        ),
+        ("  wsol-bench report 'a b' --open", ["  wsol-bench report 'a b' --open"]),
+        (
+            "Note: 'wsol-bench list methods' lists all",
+            ["Note: 'wsol-bench", "  list methods'", "  lists all"],
+        ),
+    ],
+)
+def test_long_lines_are_wrapped_and_commands_stay_whole(line, lines):
+    assert [one.rstrip() for one in wrapped_lines(line, 20)] == [one.rstrip() for one in lines]

@@ -1,6 +1,7 @@
 """Commands that read stored runs, and the way from a run through a file to its scores."""
 
 import json
+import shlex
 import shutil
 
 import pytest
@@ -37,6 +38,13 @@ def test_export_then_score_gives_the_runs_own_numbers_in_both_formats(world, tmp
     subset = tmp_path / "run/predictions/color_net-cam-cells.images.txt"
     file = tmp_path / "run/predictions/color_net-cam-cells.txt"
     assert json.loads(cli("score", file, *root, "--option", f"subset={subset}", "--json")[0])
+    (tmp_path / "one id.txt").write_text(subset.read_text().splitlines()[0])
+    wrong = ("--option", f"subset={tmp_path / 'one id.txt'}", "--format", "devkit")
+    _, err = cli("score", file, *root, *wrong, code=1)
+    words = shlex.split(err.splitlines()[-1])
+    assert [word for word in words if word.startswith("subset=")] == [f"subset={subset}"]
+    assert words[-2:] == ["--format", "devkit"]
+    assert json.loads(cli(*words[1:], "--json")[0])
 
 
 def test_with_a_tight_run_every_image_has_five_boxes(world, tmp_path):
@@ -65,6 +73,20 @@ def test_an_unfinished_or_damaged_run_is_not_exported(world, tmp_path):
     ):
         _, err = cli("export", tmp_path / name, "--format", "kaggle", code=1)
         assert message in err
+
+
+@pytest.mark.parametrize("shard", [(), ("--shard", "2/2")])
+def test_an_unfinished_run_says_the_command_that_finishes_it(world, tmp_path, shard):
+    place = tmp_path / "a run"
+    part = ("--set", "part_size=2", *shard)
+    cli("run", world / "experiment.yaml", "--out", place, *part)
+    write_content(place, {**json.loads((place / "manifest.json").read_text()), "finished": None})
+    _, err = cli("analyze", place, code=1)
+    assert f"the run in {place} is not finished" in err
+    *_, command = err.splitlines()
+    assert command.startswith(f"  wsol-bench run '{place}/config.yaml' --out '{place}'")
+    cli(*shlex.split(command)[1:])
+    cli("analyze", place)
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -17,6 +17,7 @@ def test_json_is_all_of_standard_output(world):
         assert set(SUMMARY_KEYS) <= set(record)
         assert record["top1_loc_error"] == 0
         assert record["n_images"] == 4
+        assert record["run"] == str(world / "run")
 
 
 def test_progress_and_the_folder_of_the_run_go_to_standard_error(world):

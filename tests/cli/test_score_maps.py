@@ -72,8 +72,8 @@ def test_an_option_of_the_data_set_chooses_some_of_its_images(world, maps, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere", "--root", "ROOT"], "maps_from: nowhere is no folder"),
-        (["MAPS"], "missing option 'root'"),
+        (["nowhere", "--root", "ROOT"], "nowhere: expected a folder with a map of each image"),
+        (["MAPS"], "the data set imagenet needs its root folder"),
         (["MAPS", "--root", "ROOT", "--protocol", "choe"], "unknown protocol 'choe'"),
         (["MAPS", "--root", "ROOT", "--protocol", "choe-2020-pxap"], "has no masks"),
         (["BAD", "--root", "ROOT"], "ILSVRC2012_val_00000001.npy: no map can be read"),

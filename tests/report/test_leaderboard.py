@@ -202,7 +202,7 @@ class TestRunsThatAreLeftOut:
             wsol_bench.run(content, out=tmp_path / f"runs/{number}", shard=f"{number}/2").folder
             for number in (1, 2)
         ]
-        with pytest.raises(RunError, match=r"none of 0 runs: .*This is shard 1/2"):
+        with pytest.raises(RunError, match=r"found 2 that are left out:\n.*This is shard 1/2"):
             leaderboard([tmp_path])
         merge(shards, tmp_path / "runs/whole")
         board = leaderboard([tmp_path])
@@ -219,7 +219,9 @@ class TestRunsThatAreLeftOut:
         assert not rankings[1].published
 
     def test_folders_without_runs_are_an_error(self, tmp_path):
-        with pytest.raises(RunError, match="found none of 0 runs"):
+        with pytest.raises(
+            RunError, match=r"expected runs in the folder or below it, found none\. A run is"
+        ):
             leaderboard([tmp_path])
         with pytest.raises(ConfigError, match="no such folder"):
             leaderboard([tmp_path / "none"])
@@ -321,6 +323,7 @@ class TestCommands:
         assert (out, err.splitlines()[-1]) == ("", f"Table: {tmp_path / 'x/t'}")
 
     def test_a_file_that_cannot_be_written_is_told_before_the_work(self, tmp_path):
-        for arguments in (("table", "none", "--out"), ("leaderboard", "none", "--page")):
+        (tmp_path / "manifest.json").touch()
+        for arguments in (("table", tmp_path, "--out"), ("leaderboard", tmp_path, "--page")):
             _, err = cli(*arguments, tmp_path, code=1)
             assert "found a folder" in err

@@ -1,4 +1,5 @@
 import json
+import re
 
 import jsonschema
 import pytest
@@ -45,13 +46,13 @@ def test_a_resolved_config_loads_as_itself(tmp_path):
             {"models": [{"name": "vgg16", "weihgts": "x"}]},
             r"experiment.yaml: unknown key 'models.0.weihgts'; did you mean 'weights'\?",
         ),
-        ({"batch_size": "many"}, r"experiment.yaml: 'batch_size' .* found 'many'"),
-        ({"batch_size": 0}, r"'batch_size' .* found 0"),
+        ({"batch_size": "many"}, r"experiment.yaml: 'batch_size': .* found 'many'"),
+        ({"batch_size": 0}, r"'batch_size': .* found 0"),
         ({"name": "a/b"}, r"'name'"),
         ({"models": ["vgg16", "vgg16"]}, r"two models have the name 'vgg16'.*'label:'"),
         ({"precision": "fp8"}, r"'precision'"),
-        ({"faithfulness": 0}, r"'faithfulness' .* found 0"),
-        ({"methods": []}, r"'methods' .* found \[\]"),
+        ({"faithfulness": 0}, r"'faithfulness': .* found 0"),
+        ({"methods": []}, r"'methods': .* found \[\]"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_file_and_suggestion(tmp_path, changes, message):
@@ -321,3 +322,27 @@ class TestHowAMethodTakesPart:
         with pytest.raises(ConfigError, match="give one of them 'classes: all'"):
             self.build("rise", "backprop", faithfulness=4)
         assert len(self.build({"name": "rise", "classes": "all"}, faithfulness=4)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "my run!"}, "'name': expected letters, digits, .* found 'my run!'"),
+        ({"models": "vgg16"}, r"'models': expected a list, such as \[a, b\], found 'vgg16'"),
+        ({"models": [3]}, r"'models.0': expected a mapping, such as \{name: value\}, found 3"),
+        ({"models": [{"name": "vgg16", "layers": []}]}, "expected a list of at least 1, found"),
+        (
+            {"models": [{"name": "vgg16", "mean": [1, 2]}]},
+            r"'models.0.mean': nothing at position 2",
+        ),
+        ({"batch_size": 1.5}, "'batch_size': expected a whole number, found 1.5"),
+        ({"precision": "fp8"}, "'precision': expected 'fp32', 'bf16' or 'fp16', found 'fp8'"),
+        ({"max_failed": 2}, "'max_failed': expected at most 1, found 2"),
+        ({"max_failed": "few"}, "'max_failed': expected a number, found 'few'"),
+        ({"strict": "maybe"}, "'strict': expected true or false, found 'maybe'"),
+    ],
+)
+def test_a_wrong_value_is_told_in_plain_words(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        load_config(config_file(tmp_path, **changes))
+    assert not re.search("[Ii]nput|should|valid|permitted|parse", str(error.value))

@@ -131,7 +131,7 @@ def test_columns_are_names_with_what_they_mean(columns: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["iou", "peak_x", "n_images", "top1_loc_error", "pointing_game", "findings"]
+    "name", ["iou", "peak_x", "n_images", "top1_loc_error", "pointing_game", "findings", "run"]
 )
 def test_a_name_that_the_results_have_is_an_error(name: str, tmp_path: Path) -> None:
     measuring(column=name)

@@ -264,7 +264,7 @@ def test_the_commands_run_shards_and_merge_them(experiment, whole, tmp_path, mon
     arguments = ("merge", *shards, "--out", tmp_path / "merged", "--json")
     code, out, err = cli(monkeypatch, capsys, *arguments)
     assert code == 0, err
-    records = pd.DataFrame(json.loads(out)).drop(columns="findings")
+    records = pd.DataFrame(json.loads(out)).drop(columns=["run", "findings"])
     pd.testing.assert_frame_equal(timeless(records), timeless(whole.summary), check_dtype=False)
     pd.testing.assert_frame_equal(RunFolder(tmp_path / "merged").read("rows"), whole.rows)
 

@@ -173,9 +173,9 @@ def test_nan_in_a_record_is_no_difference():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"limit": 0}, "'limit' Input should be greater than or equal to 1, found 0"),
-        ({"device": 3}, "'device' Input should be a valid string"),
-        ({"strict": "perhaps"}, "'strict' Input should be a valid boolean"),
+        ({"limit": 0}, "'limit': expected at least 1, found 0"),
+        ({"device": 3}, "'device': expected a text, found 3"),
+        ({"strict": "perhaps"}, "'strict': expected true or false, found 'perhaps'"),
         ({"limits": 3}, "unknown key 'limits'; did you mean 'limit'"),
     ],
 )
@@ -188,13 +188,13 @@ def test_a_change_by_a_flag_is_validated_as_the_file_is(world, changes, message)
 
 def test_a_copy_with_a_wrong_value_is_refused(world):
     wrong = load_config(experiment(world)).model_copy(update={"limit": 0, "device": 3})
-    with pytest.raises(ConfigError, match="'limit' Input should be greater"):
+    with pytest.raises(ConfigError, match="'limit': expected at least 1"):
         wsol_bench.run(wrong)
 
 
 def test_ten_hundred_seeds_are_the_most_and_more_are_refused_at_once(world):
     method = {"name": "random_map", "seeds": 100_000}
-    with pytest.raises(ConfigError, match=r"'methods\.0\.seeds' .* less than or equal to 1000"):
+    with pytest.raises(ConfigError, match=r"'methods\.0\.seeds': expected at most 1000"):
         load_config(without_model(world / "root", method))
 
 
@@ -204,9 +204,7 @@ def test_a_step_of_a_billionth_is_refused_at_once(world, protocol):
         {"pixels": {"step": 1e-9}} if "px" in protocol else {"box": {"threshold": {"step": 1e-9}}}
     )
     content = without_model(world / "root", "center_box", protocol={"name": protocol, **section})
-    with pytest.raises(
-        ConfigError, match=r"step' Input should be greater than or equal to 0\.00001"
-    ):
+    with pytest.raises(ConfigError, match="step': expected at least 1e-05, found 1e-09"):
         load_config(content)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsol_bench.cli.completion import names_to_check
+from wsol_bench.cli.output import print_line
 from wsol_bench.cli.shared_options import ExperimentFile, Overrides, pairs_of
 from wsol_bench.common.harmless import printable
 from wsol_bench.common.progress import step
@@ -33,7 +34,7 @@ def doctor(config: ExperimentFile, overrides: Overrides = None) -> None:
     from wsol_bench.runs.experiment_config import load_config
 
     for line in diagnose(load_config(config, overrides or [])):
-        print(printable(line))
+        print_line(line)
 
 
 def check(
@@ -84,7 +85,10 @@ def _is_metric(name: str) -> bool:
     if ":" not in name:
         families = [f"{prefix}/..." for prefix in METHODS.families]
         suggestion = did_you_mean(name, [*METHODS, *families, *METRICS])
-        raise ConfigError(f"unknown map method or metric {name!r}; {suggestion}")
+        raise ConfigError(
+            f"unknown map method or metric {name!r}; {suggestion}; {METHODS.listed_by!r} and "
+            f"{METRICS.listed_by!r} list all"
+        )
     return isinstance(import_object(name, "map method or metric"), Metric)
 
 
@@ -136,6 +140,10 @@ def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
 def _print_verdicts(name: str, verdicts: "Iterable[Verdict]") -> bool:
     """Print verdicts as they come, then their counts; return False if a clause failed."""
     counts = dict.fromkeys((True, False, None), 0)
+    # A reason that several clauses share is said once: for the first that failed, and behind all
+    # others for those that were not checked.
+    failures = dict[str, str]()
+    unchecked = dict[str, list[str]]()
     start = time.perf_counter()
     output = sys.stdout
     print(f"{printable(name)}:")
@@ -143,9 +151,22 @@ def _print_verdicts(name: str, verdicts: "Iterable[Verdict]") -> bool:
     with contextlib.redirect_stdout(sys.stderr):
         for verdict in verdicts:
             counts[verdict.ok] += 1
-            detail = f": {verdict.detail}" if verdict.detail else ""
-            line = printable(f"  {verdict.word:7} {verdict.clause}{detail}")
-            print(line, file=output, flush=True)
+            detail = verdict.detail
+            if verdict.ok is None and detail:
+                unchecked.setdefault(detail, []).append(verdict.clause)
+                continue
+            if verdict.ok is False:
+                first = failures.setdefault(detail, verdict.clause)
+                detail = detail if first == verdict.clause else f"the same as for: {first}"
+            line = f"  {verdict.word:7} {verdict.clause}{f': {detail}' if detail else ''}"
+            with contextlib.redirect_stdout(output):
+                print_line(line, hanging=8)
+    for reason, clauses in unchecked.items():
+        several = len(clauses) > 1
+        concerned = f"{len(clauses)} clauses" if several else clauses[0]
+        print_line(f"  -       {concerned}: {reason}", hanging=8)
+        for clause in clauses if several else ():
+            print_line(f"          - {clause}")
     seconds = time.perf_counter() - start
     print(
         f"{printable(name)}: {counts[True]} passed, {counts[False]} failed, {counts[None]} not "

@@ -56,7 +56,14 @@ class _Entry(NamedTuple):
 
 
 def list_names(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="What to list.", show_default=False)],
+    kind: Annotated[
+        Kind,
+        typer.Argument(
+            metavar="KIND",
+            help="What to list: methods, metrics, models, datasets or protocols.",
+            show_default=False,
+        ),
+    ],
     words: Annotated[
         list[str] | None,
         typer.Argument(
@@ -77,14 +84,16 @@ def list_names(
     words = words or []
     chosen = [entry for entry in entries if all(map(entry.holds, words))]
     if not chosen:
-        known = did_you_mean(words[0], [entry.name for entry in entries])
+        names = [entry.name for entry in entries]
+        known = did_you_mean(words[0], names, listed_by=f"wsol-bench list {kind}")
         raise ConfigError(f"no {kind} have {' and '.join(map(repr, words))}; {known}")
     for entry in chosen:
         is_asked = bool(words) and (len(chosen) <= _FEW or entry.name in words)
         for line in entry.lines(with_options=is_asked):
             print(line)
-    if hidden := len(entries) - len(chosen):
-        print_message(f"{hidden} of {len(entries)} {kind} are not listed; they lack the words.")
+    if len(chosen) < len(entries):
+        given = " and ".join(map(repr, words))
+        print_message(f"{len(chosen)} of {len(entries)} {kind} have {given}.")
     elif any(entry.options for entry in entries):
         print_message(f"The options of one of them: wsol-bench list {kind} {chosen[0].name}")
 

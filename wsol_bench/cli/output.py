@@ -8,11 +8,13 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 
+from wsol_bench.cli.process import wrapped_lines
 from wsol_bench.common.harmless import printable
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from wsol_bench.runs.findings import RunFinding
     from wsol_bench.runs.results import StoredResults
 
-__all__ = ["print_paragraph", "print_results", "print_summary", "print_table"]
+__all__ = ["print_line", "print_paragraph", "print_results", "print_summary", "print_table"]
 
 # Columns of a table that goes to a file or a pipe, where a terminal's width is not known.
 _WIDTH_OF_FILES = 160
@@ -31,11 +33,17 @@ _LONGEST_NAME = 32
 _NUMBER = re.compile(r"[-+\d.,/:\[\]()% *\u00b1<e]+")
 
 
-def print_results(results: "StoredResults", as_json: bool) -> None:
-    """Print the summary of a run, with the metrics that its experiment names, and its findings."""
+def print_results(results: "StoredResults", as_json: bool, *, kept: bool = True) -> None:
+    """Print the summary of a run, with the metrics that its experiment names, and its findings.
+
+    Args:
+        results: the results.
+        as_json: see ``print_summary``.
+        kept: whether the folder of the run stays, so that its path is of use.
+    """
     named = results.folder.identity.named_metrics
-    elsewhere = f"they are in {results.folder.path / 'tables/summary.csv'}"
-    print_summary(results.summary, as_json, named, results.findings, elsewhere)
+    run = results.folder.path if kept else None
+    print_summary(results.summary, as_json, named, results.findings, run)
 
 
 def print_summary(
@@ -43,7 +51,7 @@ def print_summary(
     as_json: bool,
     named_metrics: Mapping[str, bool] = MappingProxyType({}),
     findings: "Sequence[RunFinding]" = (),
-    elsewhere: str = "--json prints them",
+    run: Path | None = None,
 ) -> None:
     """Print a summary as a table for people, or as JSON records.
 
@@ -53,7 +61,7 @@ def print_summary(
         named_metrics: metrics that the experiment names, and whether each is a share, which people
             read in percent.
         findings: what the run saw. In JSON each line has the findings that concern it.
-        elsewhere: where columns that do not fit can be found.
+        run: the folder of the run, which each line of JSON names; None for none.
     """
     from wsol_bench.report.tables import (
         SEEDS_TITLE,
@@ -64,12 +72,15 @@ def print_summary(
     )
 
     if as_json:
+        place = {} if run is None else {"run": str(run)}
         lines = [
-            {**line, "findings": [finding.text for finding in findings if finding.concerns(line)]}
+            {**place, **line, "findings": [one.text for one in findings if one.concerns(line)]}
             for line in records(summary)
         ]
         print(json.dumps(lines, indent=2))
         return
+    file = None if run is None else run / "tables/summary.csv"
+    elsewhere = "--json prints them" if file is None else f"they are in {file}"
     print_table(columns_for_people(summary, named_metrics), elsewhere=elsewhere)
     for paragraph in footer(summary, [each.sentence for each in findings]):
         print_paragraph(paragraph)
@@ -80,11 +91,17 @@ def print_summary(
 def print_paragraph(text: str) -> None:
     """Print a paragraph, in lines that a terminal does not have to break."""
     width = shutil.get_terminal_size((_WIDTH_OF_FILES, 24)).columns
-    # A path stays whole, so that it can be copied.
-    lines = textwrap.wrap(
-        printable(text), max(width, 20), break_on_hyphens=False, break_long_words=False
-    )
-    print("\n".join(lines))
+    print("\n".join(wrapped_lines(printable(text), width, hanging=0)))
+
+
+def print_line(text: str, *, hanging: int = 2) -> None:
+    """Print a line, in parts that a terminal does not have to break; in a file it stays one line.
+
+    See ``wrapped_lines``.
+    """
+    width = shutil.get_terminal_size((sys.maxsize, 24)).columns
+    lines = wrapped_lines(printable(text), width, hanging=hanging)
+    print("\n".join(lines), flush=True)
 
 
 def print_table(table: "pd.DataFrame", title: str | None = None, *, elsewhere: str = "") -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wsol_bench.cli.process import print_message, print_notice
-from wsol_bench.cli.shared_options import utf8_path
+from wsol_bench.cli.shared_options import reading, utf8_path
 from wsol_bench.common.files import require_writable
-from wsol_bench.common.progress import step
+from wsol_bench.errors import ConfigError
 
 if TYPE_CHECKING:
     from wsol_bench.runs.stored_run import StoredRun
@@ -54,15 +54,14 @@ def report(
     file, which holds everything that it shows: it opens in any browser, without a network, and can
     be sent to others. wsol-bench view shows all images of runs of any size.
     """
-    step(f"reading {', '.join(map(str, run_folders))}")
-    from wsol_bench.errors import ConfigError
-    from wsol_bench.runs.stored_run import REPORT, StoredRun
-
     if out is None and len(run_folders) > 1:
         raise ConfigError(
             f"--out: expected the HTML file of a report of {len(run_folders)} runs, found none; "
             "add --out report.html"
         )
+    reading(*run_folders)
+    from wsol_bench.runs.stored_run import REPORT, StoredRun
+
     runs = [StoredRun(path) for path in run_folders]
     file = out or run_folders[0] / REPORT
     require_writable(file)
@@ -93,9 +92,7 @@ def view(
     Writes nothing. The page of another machine is seen through a tunnel: ssh -L 8117:127.0.0.1:8117
     MACHINE.
     """
-    step(f"reading {', '.join(map(str, run_folders))}")
-    from wsol_bench.errors import ConfigError
-
+    reading(*run_folders)
     try:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401

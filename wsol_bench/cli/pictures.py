@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wsol_bench.cli.completion import (
+    map_methods,
+    methods_of_runs,
+    model_names,
+    models_of_runs,
+    protocol_names,
+)
 from wsol_bench.cli.process import print_message, print_notice
-from wsol_bench.cli.shared_options import Device, utf8_path
+from wsol_bench.cli.shared_options import AnyDevice, reading, utf8_path
 from wsol_bench.common.files import require_writable_folder
 from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import Choose, FigureFormat
@@ -35,8 +42,10 @@ def figures(
     choose: Annotated[
         Choose | None,
         typer.Option(
-            help="Which images: random ones, those with the highest or lowest mean IoU, or those "
-            "that the first of --methods hits and the second one misses. By default random.",
+            metavar="RULE",
+            help="Which images: random, best or worst (with the highest or lowest mean IoU), or "
+            "differ (which the first of --methods hits and the second one misses). By default "
+            "random.",
         ),
     ] = None,
     ids: Annotated[
@@ -48,10 +57,17 @@ def figures(
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Names of methods, in order. By default as many as fit."),
+        typer.Option(
+            metavar="A,B",
+            help="Names of methods, in order. By default as many as fit.",
+            autocompletion=methods_of_runs,
+        ),
     ] = None,
     models: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Names of models. By default all.")
+        str | None,
+        typer.Option(
+            metavar="A,B", help="Names of models. By default all.", autocompletion=models_of_runs
+        ),
     ] = None,
     n: Annotated[
         int | None,
@@ -63,7 +79,10 @@ def figures(
             help="Largest number of images. By default as many as fit a page.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of what is random.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Seed of the choice of images, and of intervals."),
+    ] = 0,
     file_format: Annotated[
         FigureFormat | None,
         typer.Option("--format", help="Format of the files. By default both."),
@@ -83,10 +102,6 @@ def figures(
     each image and a column for each method, curves over thresholds or IoUs, and numbers with their
     95% intervals, fit for a paper. What was chosen, and what the marks mean, stands below each.
     """
-    step(f"reading {', '.join(map(str, run_folders))}")
-    from wsol_bench.report.figures.choice import Choice
-    from wsol_bench.runs.stored_run import StoredRun
-
     if out is None and len(run_folders) > 1:
         raise ConfigError(
             f"--out: expected the folder for figures of {len(run_folders)} runs, found none; add "
@@ -97,6 +112,10 @@ def figures(
         raise ConfigError(
             f"--ids names the images, so {given} has no effect; leave one of them out"
         )
+    reading(*run_folders)
+    from wsol_bench.report.figures.choice import Choice
+    from wsol_bench.runs.stored_run import StoredRun
+
     choice = Choice(
         choose=choose or "random",
         ids=_names(ids),
@@ -141,18 +160,50 @@ def _names(text: str | None) -> list[str] | None:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _require_known(
+    images: "Sequence[Path]", model: str, methods: "Sequence[str]", protocol: str
+) -> None:
+    """Raise an error at once, before torch is loaded, if a name is unknown or no image is there."""
+    from wsol_bench.common.catalog import METHODS, NETWORK_FREE
+    from wsol_bench.errors import ImageError
+    from wsol_bench.models.names import require_model_name
+    from wsol_bench.protocols.load import load_protocol
+
+    if not any(path.exists() for path in images):
+        raise ImageError(f"{images[0]}: the file does not exist")
+    require_model_name(model)
+    for name in methods:
+        METHODS.require(name, also=NETWORK_FREE)
+    load_protocol(protocol)
+
+
 def explain(
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGE", help="Image files.", show_default=False),
     ],
     model: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of the network in torchvision, or timm/NAME.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the network in torchvision (wsol-bench list models), or timm/NAME.",
+            autocompletion=model_names,
+        ),
     ] = "resnet50",
-    methods: Annotated[str, typer.Option(metavar="A,B", help="Map methods.")] = "grad_cam",
+    methods: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="Map methods (wsol-bench list methods).",
+            autocompletion=map_methods,
+        ),
+    ] = "grad_cam",
     weights: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Weights file, or a name of published ones."),
+        typer.Option(
+            metavar="FILE",
+            help="Weights file, or a name of published weights. By default the published ones.",
+        ),
     ] = None,
     classes: Annotated[
         Path | None,
@@ -164,12 +215,22 @@ def explain(
         ),
     ] = None,
     layer: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Target layer. By default the network's.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Layer whose activations the maps are made from, such as layer3. By default the "
+            "last one before the network's head.",
+        ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(metavar="NAME", help="Name or file of a protocol of one box.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Name or file of the protocol whose rule takes the boxes, one of each map.",
+            autocompletion=protocol_names,
+        ),
     ] = "gradcam-2017",
-    device: Device = None,
+    device: AnyDevice = "auto",
     out: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder of the pictures.", callback=utf8_path)
     ] = Path("explained"),
@@ -180,6 +241,7 @@ def explain(
     PNG for each: a row for each method, a column for each of the five best classes, with boxes as a
     run by the protocol would take them.
     """
+    _require_known(images, model, _names(methods) or [], protocol)
     step(f"loading the network {model}")
     from wsol_bench.common.progress import progress
     from wsol_bench.errors import ImageError, ModelError
@@ -194,7 +256,7 @@ def explain(
         classes=classes,
         layer=layer,
         protocol=protocol,
-        device=device or "auto",
+        device=device,
     )
     if explainer.hint:
         print_message(explainer.hint)

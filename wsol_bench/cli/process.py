@@ -15,9 +15,12 @@ traceback.
 import contextlib
 import io
 import os
+import re
 import select
+import shutil
 import signal
 import sys
+import textwrap
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,10 +31,13 @@ from wsol_bench.common.harmless import printable_lines
 from wsol_bench.common.progress import Verbosity, verbosity
 from wsol_bench.errors import PluginError, WsolBenchError
 
-__all__ = ["command_process", "endings", "print_message", "print_notice"]
+__all__ = ["command_process", "endings", "print_message", "print_notice", "wrapped_lines"]
 
 _HANDLED = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _FAILED, _NO_READER = 1, 141
+
+# A command up to the end of its line, but not one that a sentence quotes.
+_COMMAND = re.compile(r"(?<!['`\w])wsol-bench \S.*$")
 
 # The signal that ends this process.
 _received = [signal.SIGINT]
@@ -56,12 +62,41 @@ def print_notice(text: str) -> None:
     _print(text)
 
 
+def wrapped_lines(line: str, width: int, *, hanging: int = 2) -> list[str]:
+    """A line of text in lines that a terminal does not have to break.
+
+    Paths and other long words stay whole. So does a command that ends the line: it gets a line of
+    its own if it does not fit, so that it can be copied.
+
+    Args:
+        line: a line of printable text; the blanks before it stay.
+        width: the number of columns.
+        hanging: the blanks before each further line, in addition.
+    """
+    if len(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + hanging)
+    command = _COMMAND.search(line)
+    prose = line if command is None else line[: command.start()]
+    if not prose.strip():
+        return [line]
+    lines = textwrap.wrap(
+        prose, max(width, 20), subsequent_indent=indent, break_on_hyphens=False,
+        break_long_words=False,
+    )  # fmt: skip
+    return lines if command is None else [*lines, f"{indent}{command[0]}"]
+
+
 def _print(text: str) -> None:
-    """Print a line on standard error, if it can be written to."""
+    """Print a line on standard error, if it can be written to; in a log it stays one line."""
     if sys.stderr is None:  # print would take standard output
         return
+    lines = printable_lines(text).split("\n")
     with contextlib.suppress(OSError):
-        print(printable_lines(text), file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            width = shutil.get_terminal_size().columns
+            lines = [part for line in lines for part in wrapped_lines(line, width)]
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -172,6 +173,49 @@ def _with_verbosity(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+# How typer writes the range of a number at the end of a help text, and how it reads.
+_PLAIN_RANGES = (
+    (r"x>=(\d+)\]$", r"at least \1]"),
+    (r"(\d+)<=x<=(\d+)\]$", r"\1 to \2]"),
+)
+
+
+class _PlainCommand(typer.core.TyperCommand):
+    """A command whose help names arguments and values plainly: ``RUN...``, ``png|pdf``.
+
+    Typer writes ``{RUN}...``, ``RUN <list[Path]>`` and ``<png|pdf>``, which are words of Python.
+    """
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The parts of the usage line behind the command's name."""
+        arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        plain = (_plain_name(one) if one.required else f"[{_plain_name(one)}]" for one in arguments)
+        return ["[OPTIONS]", *plain]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the sections of arguments and of options."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is None:
+                continue
+            name, text = record
+            for written, plain in _PLAIN_RANGES:
+                text = re.sub(written, plain, text)
+            if parameter.param_type_name == "argument":
+                sections["Arguments"].append((_plain_name(parameter), text))
+            else:
+                sections["Options"].append((re.sub("<(.+)>", r"\1", name), text))
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def _plain_name(argument: Any) -> str:
+    """The name of an argument, with dots if it may be given several times."""
+    return f"{argument.metavar or argument.name.upper()}{'' if argument.nargs == 1 else '...'}"
+
+
 app = typer.Typer(
     name="wsol-bench",
     no_args_is_help=True,
@@ -182,7 +226,7 @@ app = typer.Typer(
 for command in COMMANDS:
     # Here and not around the program alone, since typer ends the process by rules of its own.
     ending = endings()(_with_verbosity(command.function))
-    app.command(command.name, epilog=_examples(command.examples))(ending)
+    app.command(command.name, cls=_PlainCommand, epilog=_examples(command.examples))(ending)
 
 
 @app.callback(epilog=_examples(["wsol-bench demo"]))

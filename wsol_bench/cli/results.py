@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wsol_bench.cli.completion import method_of_runs
 from wsol_bench.cli.output import print_paragraph, print_table
 from wsol_bench.cli.process import print_message, print_notice
-from wsol_bench.cli.shared_options import AsJson, RunFolderPath, utf8_path
+from wsol_bench.cli.shared_options import AsJson, RunFolderPath, reading, utf8_path
 from wsol_bench.common.files import require_writable_folder
 from wsol_bench.common.harmless import printable_lines
-from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import PredictionFormat
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ Against = Annotated[
     typer.Option(
         metavar="METHOD",
         help="Method that the others of its model are compared with. By default the first.",
+        autocompletion=method_of_runs,
     ),
 ]
 Everything = Annotated[
@@ -76,7 +77,8 @@ Tolerance = Annotated[
     float,
     typer.Option(
         metavar="X",
-        help="Largest difference of a number, IoU, score or coordinate in pixels that is none.",
+        help="Largest difference of a number, IoU, score or coordinate (in pixels) that counts as "
+        "equal.",
     ),
 ]
 ComparisonOut = Annotated[
@@ -107,7 +109,7 @@ def analyze(
     model, best first, with a 95% interval and a paired test against another method of the model.
     Writes the tables of all numbers, of all tests, and of why boxes failed as CSV files.
     """
-    step(f"reading {', '.join(map(str, run_folders))}")
+    reading(*run_folders)
     from wsol_bench.report.analysis import analyze as analyze_runs
     from wsol_bench.report.analysis import write_tables
     from wsol_bench.report.tables import records
@@ -175,7 +177,7 @@ def compare(
     numbers, classes and images that matter most. A run of another version of this package can be
     compared if its folder has the same format.
     """
-    step(f"reading {run_a}, {run_b}")
+    reading(run_a, run_b)
     from wsol_bench.report.analysis import write_tables
     from wsol_bench.report.run_comparison import compare as compare_runs
     from wsol_bench.report.run_comparison_text import verdict
@@ -251,7 +253,7 @@ def export(
     the format of the ILSVRC devkit or of Kaggle. Prints the path of each, and the command that
     scores it, which gives the run's own errors.
     """
-    step(f"reading {run_folder}")
+    reading(*filter(None, [run_folder, tight]))
     from wsol_bench.report.export import export_run
     from wsol_bench.runs.stored_run import StoredRun
 
@@ -259,4 +261,4 @@ def export(
     target = out or folder.path / "predictions"
     tight_run = None if tight is None else StoredRun(tight)
     for text in export_run(folder, target, format=file_format, devkit=devkit, tight=tight_run):
-        print(printable_lines(text))
+        print(printable_lines(text))  # paths and commands, which stay whole

@@ -15,6 +15,7 @@ from wsol_bench.cli.completion import protocol_names
 from wsol_bench.cli.output import print_results
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import (
+    AnyDevice,
     AsJson,
     Device,
     ExperimentFile,
@@ -24,6 +25,7 @@ from wsol_bench.cli.shared_options import (
     Overrides,
     ProtocolOverrides,
     RunFolderPath,
+    reading,
     utf8_path,
 )
 from wsol_bench.common.progress import step
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from wsol_bench.runs.results import StoredResults
 
 __all__ = ["demo", "merge", "rescore", "run"]
+
 
 EngineName = Literal["local", "ray"]
 
@@ -75,7 +78,7 @@ Actors = Annotated[
 
 
 def demo(
-    out: Out = None, limit: Limit = None, device: Device = None, as_json: AsJson = False
+    out: Out = None, limit: Limit = None, device: AnyDevice = "auto", as_json: AsJson = False
 ) -> None:
     """Evaluate some map methods on the embedded data set.
 
@@ -86,13 +89,15 @@ def demo(
     """
     from wsol_bench.cli.page import write_and_say
     from wsol_bench.cli.pictures import draw_and_say
-    from wsol_bench.runs.stored_run import REPORT
 
     experiment = _experiment(
         Path(__file__).with_name("demo.yaml"), None, limit=limit, device=device
     )
     results = _carry_out(experiment, out)
+    from wsol_bench.runs.stored_run import REPORT
+
     print_results(results, as_json)
+    print_notice(f"Results: {results.folder.path}")
     draw_and_say([results.folder], results.folder.path / "figures")
     write_and_say([results.folder], results.folder.path / REPORT)
 
@@ -120,6 +125,9 @@ def run(
     The same command goes on with a run that was interrupted. A finished run is read, not evaluated
     again.
     """
+    from wsol_bench.runs.shards import canonical_shard
+
+    shard = None if shard is None else canonical_shard(shard, "--shard")
     chosen: Engine | None = None
     if engine == "ray":
         from wsol_bench.runs.engines.ray import RayEngine
@@ -163,7 +171,7 @@ def rescore(
     Reads the maps of a finished run, and scores them by another protocol, by a changed one, or for
     other metrics. Prints a summary, and writes a new run folder.
     """
-    step(f"reading {run_folder}")
+    reading(run_folder)
     from wsol_bench.runs.rescore import rescore as rescore_run
     from wsol_bench.runs.stored_run import StoredRun
 
@@ -195,7 +203,7 @@ def merge(
     Reads the folders that run --shard 1/N, 2/N, ... N/N wrote. Prints a summary, and writes the
     folder of the whole run, as if it had never been split. The shards stay as they are.
     """
-    step(f"reading {', '.join(map(str, run_folders))}")
+    reading(*run_folders)
     from wsol_bench.runs.merge import merge as merge_runs
     from wsol_bench.runs.stored_run import StoredRun
 
@@ -223,6 +231,15 @@ def _carry_out(
     force: bool = False,
 ) -> "StoredResults":
     """Run an experiment in ``out``, or in a folder below results/."""
+    if force and out is None:
+        raise ConfigError(
+            "--force deletes the run in the folder that --out names: expected --out FOLDER, found "
+            "none"
+        )
+    if out is not None and not force:
+        from wsol_bench.runs.run_folders import require_place
+
+        require_place(out, experiment.deciding(), shard)  # before torch and data are loaded
     from wsol_bench.runs.run import run as run_experiment
     from wsol_bench.runs.run import run_below
 
@@ -232,11 +249,6 @@ def _carry_out(
             if out is not None:
                 results = run_experiment(
                     experiment, out=out, engine=engine, shard=shard, force=force
-                )
-            elif force:
-                raise ConfigError(
-                    "--force deletes the run in the folder that --out names: expected --out "
-                    "FOLDER, found none"
                 )
             else:
                 parent = Path("results") / experiment.name

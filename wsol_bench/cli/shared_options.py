@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from wsol_bench.cli.completion import dataset_names, experiment_keys
+from wsol_bench.common.progress import step
 from wsol_bench.errors import ConfigError, shown
 
 __all__ = [
+    "AnyDevice",
     "AsJson",
     "DatasetName",
     "DatasetOptions",
@@ -24,6 +26,8 @@ __all__ = [
     "RunFolderPath",
     "Verbose",
     "pairs_of",
+    "reading",
+    "searching",
     "utf8_path",
 ]
 
@@ -41,6 +45,33 @@ def utf8_path(path: Path | None) -> Path | None:
             "another folder"
         ) from error
     return path
+
+
+def reading(*run_folders: Path) -> None:
+    """Say that runs are read; RunError at once if a folder holds none, before pandas is loaded."""
+    step(f"reading {', '.join(map(str, run_folders))}")
+    from wsol_bench.runs.run_folders import require_run
+
+    for path in run_folders:
+        require_run(path)
+
+
+def searching(*folders: Path) -> None:
+    """Say that runs are searched; ConfigError at once if a folder does not exist."""
+    step(f"looking for runs in {', '.join(map(str, folders))}")
+    from wsol_bench.runs.run_folders import require_folder_of_runs
+
+    for path in folders:
+        require_folder_of_runs(path)
+
+
+def _device_name(name: str | None) -> str | None:
+    """The value of ``--device``; ConfigError if no device can have the name."""
+    from wsol_bench.models.names import require_device_name
+
+    if name is not None:
+        require_device_name(name, "--device")
+    return name
 
 
 ExperimentFile = Annotated[
@@ -95,14 +126,19 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", metavar="N", min=1, help="Evaluate the first N images only."),
 ]
+_DEVICE_HELP = "Device of the network: cpu, cuda, cuda:1, or auto (the first GPU, else the CPU)."
 Device = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="NAME",
-        help="Device of the network: cpu, cuda, cuda:1, or auto (the first GPU, else the CPU). By "
-        "default the experiment's.",
+        "--device",
+        metavar="NAME",
+        help=f"{_DEVICE_HELP} By default the experiment's.",
+        callback=_device_name,
     ),
-]  # fmt: skip
+]
+AnyDevice = Annotated[
+    str, typer.Option("--device", metavar="NAME", help=_DEVICE_HELP, callback=_device_name)
+]
 
 Quiet = Annotated[
     bool,
@@ -116,11 +152,15 @@ Verbose = Annotated[
 DatasetName = Annotated[
     str,
     typer.Option(
-        "--dataset", metavar="NAME", help="Name of the data set.", autocompletion=dataset_names
+        "--dataset",
+        metavar="NAME",
+        help="Name of the data set (wsol-bench list datasets).",
+        autocompletion=dataset_names,
     ),
 ]
 DatasetRoot = Annotated[
-    Path | None, typer.Option("--root", metavar="FOLDER", help="Root folder of the data set.")
+    Path | None,
+    typer.Option("--root", metavar="FOLDER", help="Root folder of the data set; most need one."),
 ]
 DatasetOptions = Annotated[
     list[str] | None,

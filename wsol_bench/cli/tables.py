@@ -8,8 +8,7 @@ import typer
 
 from wsol_bench.cli.output import print_paragraph, print_table
 from wsol_bench.cli.process import print_message, print_notice
-from wsol_bench.cli.shared_options import utf8_path
-from wsol_bench.common.progress import step
+from wsol_bench.cli.shared_options import reading, searching, utf8_path
 
 if TYPE_CHECKING:
     from wsol_bench.report.formatted_tables import FormattedTable
@@ -21,6 +20,15 @@ _FIRST = 30
 
 Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the bootstrap of intervals.")]
 
+LeaderboardFormat = Annotated[
+    Literal["text", "csv", "markdown", "latex"],
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="Format of what is printed: text, csv, markdown or latex.",
+    ),
+]
+
 
 def table(
     run_folders: Annotated[
@@ -31,7 +39,9 @@ def table(
         Literal["markdown", "csv", "latex"],
         typer.Option(
             "--format",
-            help="Format of the table; LaTeX needs booktabs, and longtable if it is long.",
+            metavar="FORMAT",
+            help="Format of the table: markdown, csv, or latex (which needs the package booktabs, "
+            "and longtable if it is long).",
         ),
     ] = "markdown",
     numbers: Annotated[
@@ -61,7 +71,7 @@ def table(
     and the second best underlined if another one is worse, baselines and sanity checks aside. A
     comment, or a column of the CSV file, names the run that each number comes from.
     """
-    step(f"reading {', '.join(map(str, run_folders))}")
+    reading(*run_folders)
     from wsol_bench.common.files import require_writable, write_atomically
     from wsol_bench.report.paper_table import paper_table
     from wsol_bench.runs.stored_run import StoredRun
@@ -97,10 +107,7 @@ def leaderboard(
             "MaxBoxAccV2, MaxBoxAcc or PxAP.",
         ),
     ] = None,
-    table_format: Annotated[
-        Literal["text", "csv", "markdown", "latex"],
-        typer.Option("--format", help="Format of what is printed."),
-    ] = "text",
+    table_format: LeaderboardFormat = "text",
     page: Annotated[
         Path | None,
         typer.Option(
@@ -119,7 +126,7 @@ def leaderboard(
     numbers of the experiments stand in a section of their own. Runs that are unfinished, damaged or
     shards are left out, each with a message. Links are followed, and a run counts once.
     """
-    step(f"looking for runs in {', '.join(map(str, folders))}")
+    searching(*folders)
     from wsol_bench.common.files import require_writable, write_atomically
     from wsol_bench.report.leaderboard import leaderboard as rank
     from wsol_bench.report.leaderboard_page import leaderboard_page

@@ -95,7 +95,13 @@ class Catalog:
             catalogs = (self, *([also] if also else []))
             names = [listed for catalog in catalogs for listed in catalog]
             names += [f"{prefix}/..." for catalog in catalogs for prefix in catalog.families]
-            raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, names)}")
+            suggestion = did_you_mean(name, names, listed_by=self.listed_by)
+            raise ConfigError(f"unknown {self.kind} {name!r}; {suggestion}")
+
+    @property
+    def listed_by(self) -> str:
+        """The command that lists the names."""
+        return f"wsol-bench list {self.package.rpartition('.')[2]}"
 
     def require_options(self, name: str, options: Iterable[str], where: str) -> None:
         """Raise ConfigError if a built-in plug-in lacks one of the named options.

@@ -83,10 +83,10 @@ def existing(path: Path, option: str) -> Path:
 
 
 def contents(folder: Path) -> str:
-    """The first names in a folder, as text for people."""
+    """The first names in a folder, as text for people; hidden files come last."""
     if not folder.is_dir():
         return "a file"
-    names = sorted(os.listdir(folder))
+    names = sorted(os.listdir(folder), key=lambda name: (name.startswith("."), name))
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return (", ".join(names[:8]) or "nothing") + more
 

@@ -42,7 +42,7 @@ def bind_options(
     """
     import pydantic
 
-    from wsol_bench.common.validation_errors import require_no_flag
+    from wsol_bench.common.validation_errors import plain_words, require_no_flag
 
     parameters = _options(function)
     require_options(options, parameters, where)
@@ -53,8 +53,10 @@ def bind_options(
             kind = Any if annotation is inspect.Parameter.empty else annotation
             bound[name] = pydantic.TypeAdapter(kind).validate_python(require_no_flag(value, kind))
         except pydantic.ValidationError as error:
-            reason = "; ".join(item["msg"] for item in error.errors()[:_MOST])
-            raise ConfigError(f"{where}.{name}: {reason}, found {shown(value)}") from error
+            reasons = dict.fromkeys(map(plain_words, error.errors()[:_MOST]))
+            raise ConfigError(
+                f"{where}.{name}: {'; '.join(reasons)}, found {shown(value)}"
+            ) from error
         except ValueError as error:
             raise ConfigError(f"{where}.{name}: {error}, found {shown(value)}") from error
     missing = [

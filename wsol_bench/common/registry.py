@@ -132,7 +132,8 @@ class Registry(Generic[T]):
             return self._accept(import_object(name, self.kind), name)
         prefixes = {*self._families, *self.catalog.families}
         names = [*self, *(f"{prefix}/..." for prefix in prefixes)]
-        raise ConfigError(f"unknown {self.kind} {name!r}; {did_you_mean(name, names)}")
+        suggestion = did_you_mean(name, names, listed_by=self.catalog.listed_by)
+        raise ConfigError(f"unknown {self.kind} {name!r}; {suggestion}")
 
     def _family_of(self, name: object) -> Callable[[str], T] | None:
         """The function that makes the plug-ins of a name's family; None without a family."""

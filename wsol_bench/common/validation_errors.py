@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from wsol_bench.errors import did_you_mean, shown
 
-__all__ = ["ONE", "SEVERAL", "CompleteError", "explain", "require_no_flag"]
+__all__ = ["ONE", "SEVERAL", "CompleteError", "explain", "plain_words", "require_no_flag"]
 
 # The most problems that are shown, and the most characters of a key.
 _MOST, _LONGEST_KEY = 10, 80
@@ -18,6 +18,39 @@ _MOST, _LONGEST_KEY = 10, 80
 # be; no key has such a name.
 ONE = "<one>"
 SEVERAL = "<several>"
+
+
+# What pydantic's types of errors expected, in plain words. The names in braces are those of the
+# error's context.
+_EXPECTED = {
+    "string_type": "a text",
+    # Of names of experiments, the only texts that must have a form.
+    "string_pattern_mismatch": "letters, digits, '_', '-' and '.' alone, not first '-' or '.'",
+    "string_too_short": "a text that is not empty",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list, such as [a, b]",
+    "tuple_type": "a list, such as [a, b]",
+    "dict_type": "a mapping, such as {{key: value}}",
+    "model_type": "a mapping, such as {{name: value}}",
+    "model_attributes_type": "a mapping, such as {{name: value}}",
+    "path_type": "a path",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
+    "none_required": "nothing",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+}
 
 
 class CompleteError(ValueError):
@@ -83,13 +116,26 @@ def _explained(item: ErrorDetails, model: type[BaseModel], where: str) -> str:
         parent = _model_at(model, item["loc"][:-1])
         fields = parent.model_fields if parent else ()
         return f"{where}: unknown key '{key}'; {did_you_mean(parts[-1], fields)}"
+    if item["type"] == "missing" and isinstance(item["loc"][-1], int):
+        *parents, position = parts
+        found = shown(item["input"])
+        return f"{where}: '{'.'.join(parents)}': nothing at position {position} of {found}"
     if item["type"] == "missing":
         return f"{where}: missing key '{key}'"
-    message = item["msg"].removeprefix("Value error, ")
-    place = f" '{key}'" if key else ""
+    place = f" '{key}':" if key else ""
     is_complete = isinstance(item.get("ctx", {}).get("error"), CompleteError)
     found = "" if is_complete else f", found {shown(item['input'])}"
-    return f"{where}:{place} {message}{found}"
+    return f"{where}:{place} {plain_words(item)}{found}"
+
+
+def plain_words(item: ErrorDetails) -> str:
+    """What was expected where a value is not valid, in plain words."""
+    if (expected := _EXPECTED.get(item["type"])) is not None:
+        context = item.get("ctx", {}).items()
+        shortest = {name: f"{n:g}" if isinstance(n, float) else n for name, n in context}
+        return f"expected {expected.format(**shortest)}"
+    words = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return words.replace("Input should be", "expected", 1)
 
 
 def _short(part: int | str) -> str:

@@ -1,17 +1,26 @@
-"""The names of networks, known without torch, so that a misspelled one is told at once."""
+"""The names of networks and devices, known without torch: a misspelled one is told at once."""
 
 import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from wsol_bench.errors import ModelError, did_you_mean
+from wsol_bench.errors import ConfigError, ModelError, did_you_mean, shown
 
-__all__ = ["model_names", "require_model_name"]
+__all__ = ["GIVEN", "model_names", "require_device_name", "require_model_name"]
 
+# The prefix of the import paths of networks that are given as objects (``models.given``), which end
+# with the process.
+GIVEN = "wsol_bench.models.given:"
 # A builder in torchvision's source code. Those of detection, segmentation and video are in folders
 # of their own.
 _BUILDER = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+# The kinds of devices that torch knows by name, with or without a number; "npu" is a common name of
+# the kind that other packages add.
+_DEVICES = (
+    "cpu", "cuda", "hip", "hpu", "ipu", "maia", "mps", "mtia", "npu", "privateuseone", "xla", "xpu",
+)  # fmt: skip
+_DEVICE = re.compile(rf"auto|(?:{'|'.join(_DEVICES)})(?::\d+)?")
 
 
 @cache
@@ -35,4 +44,19 @@ def require_model_name(name: str) -> None:
     A name with a prefix (``timm/<name>``) or an import path (``my_module:builder``) passes unread.
     """
     if "/" not in name and ":" not in name and name not in model_names():
-        raise ModelError(f"unknown model {name!r}; {did_you_mean(name, model_names())}")
+        suggestion = did_you_mean(name, model_names(), listed_by="wsol-bench list models")
+        raise ModelError(f"unknown model {name!r}; {suggestion}")
+
+
+def require_device_name(name: str, where: str) -> None:
+    """Raise ConfigError if no device can have the name; whether it is there is not looked up.
+
+    Args:
+        name: name of a device.
+        where: place of the name in the message.
+    """
+    if not _DEVICE.fullmatch(name):
+        raise ConfigError(
+            f"{where}: expected cpu, cuda (a GPU), cuda:1 (the second GPU), auto (the first GPU, "
+            f"else the CPU) or another device of torch such as mps, found {shown(name)}"
+        )

@@ -167,7 +167,9 @@ def score_command(
         root: its root; None for none.
         options: its other options.
     """
-    words = ["wsol-bench", "score", str(file), "--dataset", dataset]
+    # A word that begins with a dash would be taken for an option.
+    shown = f"./{file}" if str(file).startswith("-") else str(file)
+    words = ["wsol-bench", "score", shown, "--dataset", dataset]
     words += [] if root is None else ["--root", str(root)]
     for name, value in options.items():
         text = yaml_text(value) if isinstance(value, str) else json.dumps(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsol_bench.common.progress import progress
-from wsol_bench.errors import ConfigError, RunError, WsolBenchError
+from wsol_bench.errors import RunError, WsolBenchError
 from wsol_bench.report.numbers import main_number
 from wsol_bench.report.result_lines import (
     ComparableResults,
@@ -21,6 +21,7 @@ from wsol_bench.runs.findings import shard_findings
 from wsol_bench.runs.folder import EXTENSION
 from wsol_bench.runs.manifest import MANIFEST
 from wsol_bench.runs.published import published_by
+from wsol_bench.runs.run_folders import require_folder_of_runs
 from wsol_bench.runs.stored_run import PART_TABLES, StoredRun
 
 __all__ = ["Leaderboard", "Place", "Ranking", "leaderboard"]
@@ -103,13 +104,12 @@ def leaderboard(
     """
     left_out: list[str] = []
     runs = list(_runs_below(folders, left_out))
+    if not runs:
+        raise RunError(_nothing_to_rank(folders, left_out))
     lines, published = _read(runs, left_out, number, seed)
     if not lines:
-        reasons = f": {left_out[0]}" if left_out else ""
-        raise RunError(
-            f"{', '.join(map(str, folders))}: expected finished runs with evaluated images below, "
-            f"found none of {len(runs)} runs{reasons}"
-        )
+        without = [f"{run.path}: no image was evaluated" for run in runs]
+        raise RunError(_nothing_to_rank(folders, left_out or without))
     if number is not None:
         require_number(number, lines, "--number")
     groups: dict[ComparableResults, list[ResultLine]] = {}
@@ -130,11 +130,27 @@ def leaderboard(
     return Leaderboard(tuple(rankings), tuple(left_out))
 
 
+def _nothing_to_rank(folders: Sequence[Path], left_out: Sequence[str]) -> str:
+    """The message about folders without a run that can be ranked."""
+    places = ", ".join(map(str, folders))
+    if not left_out:
+        return (
+            f"{places}: expected runs in the folder or below it, found none. A run is a folder "
+            f"with a {MANIFEST}, as 'wsol-bench run' writes it (below results/ unless --out names "
+            "another folder)"
+        )
+    reasons = "".join(f"\n  {reason}" for reason in left_out[:3])
+    more = f"\n  and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+    return (
+        f"{places}: expected finished runs with evaluated images, found {len(left_out)} that are "
+        f"left out:{reasons}{more}"
+    )
+
+
 def _runs_below(folders: Sequence[Path], left_out: list[str]) -> Iterator[StoredRun]:
     """The finished runs below folders; a reason for each other run."""
     for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError(f"{folder}: expected a folder with runs, found no such folder")
+        require_folder_of_runs(folder)
     for path in _run_folders(folders, left_out):
         try:
             run = StoredRun(path)

@@ -17,6 +17,7 @@ from wsol_bench.errors import ConfigError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.methods.network_free import NetworkFreeMethod
 from wsol_bench.metrics.base import Metric
+from wsol_bench.models.names import require_device_name
 from wsol_bench.protocols.model import AnyProtocol, Protocol
 from wsol_bench.runs.code_digests import builder_digest, code_digest
 from wsol_bench.runs.environment import Environment
@@ -49,10 +50,6 @@ if TYPE_CHECKING:
     from wsol_bench.models.classifiers import Classifier
 
 __all__ = ["Experiment", "Part", "load_model"]
-
-# These keys decide where and how fast the work is done, and what follows from unreadable images;
-# they change no number.
-_NEUTRAL = {"workers", "strict", "max_failed", "published"}
 
 
 class Part(NamedTuple):
@@ -210,7 +207,7 @@ class Experiment:
             name: facts for name, facts in map(self._model_facts, reversed(range(self.n_models)))
         }
         identity = Identity(
-            config=self.config.model_dump(mode="json", exclude=_NEUTRAL),
+            config=self.config.deciding(),
             protocol=self.protocol,
             protocol_hash=self.protocol.hash,
             dataset=DatasetFacts(
@@ -337,6 +334,7 @@ def device_named(name: str) -> "torch.device":
     Raises:
         ConfigError: there is no such device.
     """
+    require_device_name(name, "device")
     import torch
 
     if name == "auto":

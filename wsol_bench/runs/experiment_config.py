@@ -28,7 +28,7 @@ from wsol_bench.common.validation_errors import explain, require_no_flag
 from wsol_bench.common.vocabulary import Classes, Layout, Precision, Sanity, TokenGrid
 from wsol_bench.common.yaml_files import read_yaml
 from wsol_bench.errors import ConfigError, PluginError
-from wsol_bench.models.names import require_model_name
+from wsol_bench.models.names import require_device_name, require_model_name
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.protocols.model import AnyProtocol
 from wsol_bench.runs.overrides import expand_variables, with_override
@@ -46,6 +46,10 @@ __all__ = [
     "load_config",
     "load_dataset",
 ]
+
+# These keys decide where and how fast the work is done, and what follows from unreadable images;
+# they change no number.
+_NEUTRAL = {"workers", "strict", "max_failed", "published"}
 
 # The least number of images in a part, unless the experiment sets ``part_size``.
 _PART_SIZE = 128
@@ -286,6 +290,10 @@ class ExperimentConfig(_Config):
         """The number of images in a part: ``part_size``, or its default."""
         return self.part_size or self.batch_size * -(-_PART_SIZE // self.batch_size)
 
+    def deciding(self) -> dict[str, Any]:
+        """The keys that decide a run's numbers, as JSON has them: part of its identity."""
+        return self.model_dump(mode="json", exclude=_NEUTRAL)
+
     def build_protocol(self) -> AnyProtocol:
         """The protocol; its name states the precision of the pass unless that is float32.
 
@@ -308,8 +316,8 @@ class ExperimentConfig(_Config):
         """Raise an error for an unknown name; nothing that a name stands for is imported.
 
         Raises:
-            ConfigError: there is no such data set, method, metric or protocol, or a built-in one
-                has no such option.
+            ConfigError: there is no such data set, method, metric, protocol or device, or a
+                built-in one has no such option.
             ModelError: there is no such model.
         """
         DATASETS.require(self.dataset.name)
@@ -327,6 +335,7 @@ class ExperimentConfig(_Config):
             METRICS.require(metric.name)
             METRICS.require_options(metric.name, metric.options, f"metrics.{metric.name}")
         self.build_protocol()
+        require_device_name(self.device, "device")
 
 
 def load_config(

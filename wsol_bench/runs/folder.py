@@ -30,7 +30,6 @@ from wsol_bench.common.harmless import csv_text
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import RunError
 from wsol_bench.runs.checksums import CHECKSUMS, sha256
-from wsol_bench.runs.differences import listed
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.manifest import (
     MANIFEST,
@@ -42,6 +41,7 @@ from wsol_bench.runs.manifest import (
     read_manifest,
     write_manifest,
 )
+from wsol_bench.runs.run_folders import other_run, require_run_or_nothing
 from wsol_bench.runs.schema import CLASSES, SELECTION, Tables
 from wsol_bench.runs.stored_run import (
     CLASSES_FILE,
@@ -97,7 +97,7 @@ class RunFolder(StoredRun):
                 process writes there; or a file cannot be written.
         """
         make_folder(path)
-        _require_run_or_nothing(path)
+        require_run_or_nothing(path)
         if not force and (whole := cls._whole(path, identity)) is not None:
             yield whole  # nothing is to be written, and the disk may be read-only
             return
@@ -175,11 +175,7 @@ class RunFolder(StoredRun):
         """The run in a folder; RunError, with what differs, if it has another identity."""
         manifest = read_manifest(path)
         if changed := manifest.identity.changed(identity):
-            raise RunError(
-                f"{path} holds another run. These values differ (in the folder -> now):"
-                f"{listed(changed)}\n"
-                "choose another folder with --out, or delete that run with --force"
-            )
+            raise other_run(path, changed)
         folder = cls(path)
         completed = manifest.identity.completed(identity)
         if manifest.finished is None and completed != manifest.identity:
@@ -322,14 +318,6 @@ def delete(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _require_run_or_nothing(path: Path) -> None:
-    """Raise RunError if a folder holds something else than a run."""
-    if (path / MANIFEST).is_file():
-        return
-    if any(not name.startswith(".") for name in os.listdir(path)):
-        raise RunError(f"{path} is not empty and holds no run; choose another folder with --out")
 
 
 @contextmanager

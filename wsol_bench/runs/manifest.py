@@ -13,9 +13,11 @@ from pydantic import ConfigDict, ValidationError
 
 from wsol_bench import __version__
 from wsol_bench.common.files import digest, write_atomically
+from wsol_bench.common.validation_errors import plain_words
 from wsol_bench.errors import RunError
 from wsol_bench.runs.facts import Facts
 from wsol_bench.runs.identity import Identity
+from wsol_bench.runs.run_folders import MANIFEST, require_run
 
 __all__ = [
     "FORMAT",
@@ -34,8 +36,7 @@ __all__ = [
 # The format of a run folder; it is raised when an older reader would misread the folder.
 FORMAT = 3
 
-# The name of the file in a run's folder, and the key of its own checksum in it.
-MANIFEST = "manifest.json"
+# The key of the manifest's own checksum in it.
 _CHECKSUM = "checksum"
 
 
@@ -109,11 +110,10 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         OtherFormatError: another version of this package wrote it; the message says which version,
             and what to do.
-        RunError: the manifest cannot be read, or has changed since it was written.
+        RunError: the manifest is missing, cannot be read, or has changed since it was written.
     """
+    require_run(path)
     file = path / MANIFEST
-    if not file.is_file():
-        raise RunError(f"{path} is no run folder: it holds no {MANIFEST}")
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -133,7 +133,7 @@ def read_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
-        raise RunError(f"{file} cannot be read: {key}: {first['msg']}; {_ADVICE}") from error
+        raise RunError(f"{file} cannot be read: {key}: {plain_words(first)}; {_ADVICE}") from error
 
 
 _DELETED, _REPLACED = {"deleted": True}, {"replaced": True}

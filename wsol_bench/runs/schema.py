@@ -329,6 +329,7 @@ SUMMARY_COUNTS = (
     *("n_scored", "n_held_out"),
     *(*COST_NUMBERS, "reason"),
     "findings",  # in the output of --json
+    "run",
 )
 
 

@@ -11,12 +11,12 @@ __all__ = ["canonical_shard", "parts_of_shard"]
 T = TypeVar("T")
 
 
-def canonical_shard(shard: str) -> str:
-    """``i/n`` without leading zeros; ConfigError unless i is from 1 to n."""
+def canonical_shard(shard: str, where: str = "shard") -> str:
+    """``i/n`` without leading zeros; ConfigError, with its place, unless i is from 1 to n."""
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     index, count = (int(number) for number in match.groups()) if match else (0, 0)
     if not 1 <= index <= count:
-        raise ConfigError(f"shard: expected i/n with i from 1 to n, such as 1/4, found {shard!r}")
+        raise ConfigError(f"{where}: expected i/n with i from 1 to n, such as 1/4, found {shard!r}")
     return f"{index}/{count}"
 
 

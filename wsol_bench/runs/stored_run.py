@@ -1,5 +1,6 @@
 """A run that is stored in a folder: its manifest, and its tables, each checked when it is read."""
 
+import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 
 from wsol_bench.common.table import Table
 from wsol_bench.errors import RunError
+from wsol_bench.models.names import GIVEN
 from wsol_bench.runs.checksums import ADVICE, Checksums
 from wsol_bench.runs.identity import ON_RUN, Identity
 from wsol_bench.runs.manifest import Manifest, read_manifest
@@ -75,9 +77,10 @@ class StoredRun:
     def require_finished(self) -> None:
         """Raise RunError unless the run is finished and none of its files is missing."""
         if self.manifest.finished is None:
+            n_done, n_parts = len(self.written_parts()), len(self.identity.part_numbers)
             raise RunError(
-                f"the run in {self.path} is not finished, so its numbers would be partial; run the "
-                "command that started it again to continue it"
+                f"the run in {self.path} is not finished, so its numbers would be partial: "
+                f"{n_done} of {n_parts} parts are done. To continue it{self._continuing()}"
             )
         expected = self.identity.part_numbers
         lacking = [
@@ -93,6 +96,19 @@ class StoredRun:
                 f"the finished run in {self.path} lacks {n_lacking} of its {len(expected)} parts, "
                 f"so its numbers would be partial: {', '.join(lacking[:3])}{more}; {ADVICE}"
             )
+
+    def _continuing(self) -> str:
+        """How to continue the run, as the end of a sentence: the whole command if it is known."""
+        identity, config = self.identity, self.path / CONFIG_FILE
+        given = any(model["name"].startswith(GIVEN) for model in identity.config["models"])
+        made_of_runs = identity.rescored_from is not None or bool(identity.merged_from)
+        if given or made_of_runs or not config.is_file():
+            return ", run the command that started it again"
+        words = ["wsol-bench", "run", str(config), "--out", str(self.path)]
+        words += [] if identity.shard is None else ["--shard", identity.shard]
+        engines = [session.engine for session in self.manifest.sessions]
+        words += ["--engine", "ray"] if engines[-1:] == ["ray"] else []
+        return f":\n  {shlex.join(words)}"
 
     def parts(self) -> list[int]:
         """The numbers of the parts that are done; RunError if a finished run lacks one."""

@@ -146,7 +146,7 @@ class TestCommand:
         arguments = ("rescore", source.path, "--protocol", "zhou-2016", "--json")
         code, out, err = self.cli(monkeypatch, capsys, *arguments)
         assert code == 0
-        records = pd.DataFrame(json.loads(out)).drop(columns="findings")
+        records = pd.DataFrame(json.loads(out)).drop(columns=["run", "findings"])
         pd.testing.assert_frame_equal(timeless(records), timeless(fresh.summary), check_dtype=False)
         assert str(source.path / "rescored/zhou-2016") in err
 
