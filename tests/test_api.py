@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from command_line import cli
 from PIL import Image
 
 import wsol_bench
 from wsol_bench import Plan, cam_method
-from wsol_bench.api import _in_python
+from wsol_bench.calls import in_python, path_of
 from wsol_bench.errors import ConfigError, ModelError, RunError
 from wsol_bench.models.build import build
 from wsol_bench.models.classifiers import load_classifier
@@ -86,6 +87,9 @@ class TestObjects:
         ("changes", "message"),
         [
             ({"models": [3]}, r"models\.0: expected the name of a model, .* found int"),
+            ({"models": [None]}, r"models\.0: expected the name of a model, .* found NoneType"),
+            ({"models": torch.nn.ReLU()}, r"models: expected a list of models, found ReLU\(\)"),
+            ({"methods": len}, r"methods: expected a list of methods, found .*; put it into"),
             ({"methods": [lambda record: record]}, r"methods\.0: .* is not registered: is @cam_me"),
             ({"metrics": [len]}, r"metrics\.0: expected the name of a metric"),
         ],
@@ -96,7 +100,7 @@ class TestObjects:
 
     def test_a_network_has_its_weights(self):
         model = {"name": torch.nn.Linear(1, 1), "weights": "DEFAULT"}
-        with pytest.raises(ConfigError, match="expected no key 'weights'"):
+        with pytest.raises(ConfigError, match="expected no 'weights', found 'DEFAULT'"):
             wsol_bench.run(experiment(models=[model]))
 
     def test_workers_cannot_be_given_a_network(self):
@@ -134,9 +138,28 @@ class TestObjects:
 
 
 class TestErrors:
+    def test_of_values_that_are_no_paths_name_the_parameter(self):
+        with pytest.raises(ConfigError, match="config: expected a path, found int"):
+            path_of("config", 3)
+        with pytest.raises(ConfigError, match=r"shard: expected i/n .* found '5/2'"):
+            wsol_bench.run(experiment(), shard="5/2")
+
+    @pytest.mark.parametrize(
+        ("spoken", "in_words"),
+        [
+            ("--number: expected a number", "number: expected a number"),
+            ("7 of 9 are shown; --methods A,B chooses", "7 of 9 are shown; methods=... chooses"),
+            ("or export with --format kaggle", "or export with format='kaggle'"),
+            ("is it full (--actors takes fewer)?", "is it full (n_actors=... takes fewer)?"),
+            ("fewer processes: --set workers=1", "fewer processes: workers=1"),
+        ],
+    )
+    def test_name_no_option(self, spoken, in_words):
+        assert in_python(spoken) == in_words
+
     def test_leave_paths_and_whole_commands_alone(self):
         text = "/data/vgg16--out/run (--out) is not --force, or --limit 5\nwsol-bench run --out x"
-        assert _in_python(text) == (
+        assert in_python(text) == (
             "/data/vgg16--out/run (out=...) is not force=True, or limit=5\nwsol-bench run --out x"
         )
 
@@ -218,3 +241,116 @@ class TestResults:
         assert picture.format == "PNG"
         assert shown["width"] == pytest.approx(picture.width * 100 / 150, abs=1)
         assert np.asarray(picture.convert("L")).std() > 20
+        with pytest.raises(
+            ConfigError, match=r"ids: expected ids of images of the runs, found '3'"
+        ):
+            results.show("3")
+
+    def test_a_table_is_that_of_the_command(self, results):
+        arguments = ["--format", "latex", "--intervals", "--numbers", "gt_known_loc_error", "-q"]
+        out, _ = cli("table", results.path, *arguments)
+        assert results.table("latex", numbers="gt_known_loc_error", intervals=True) == out
+        with pytest.raises(ConfigError, match="numbers: expected a number of the runs, found 'x'"):
+            results.table(numbers=["x"])
+
+    def test_figures_are_those_of_the_command(self, results, tmp_path):
+        options = ["--choose", "worst", "--n", "2", "--format", "png", "-q"]
+        cli("figures", results.path, "--out", tmp_path / "a", *options)
+        files = results.figures(tmp_path / "b", choose="worst", n=2, formats="png")
+        assert [file.name for file in files] == ["images_worst.png", "curves.png", "bars.png"]
+        for file in files:
+            assert file.read_bytes() == (tmp_path / "a" / file.name).read_bytes()
+
+    @pytest.mark.parametrize(
+        ("choice", "message"),
+        [
+            ({"choose": "worts"}, "choose: .* found 'worts'; did you mean 'worst'"),
+            ({"chose": "worst"}, "found 'chose'; did you mean 'choose'"),
+            ({"n": 0}, "n: expected a number of images, at least 1, found 0"),
+            ({"methods": "gradcam"}, "methods: .* found 'gradcam'; did you mean 'grad_cam'"),
+        ],
+    )
+    def test_figures_of_wrong_names_are_refused(self, results, tmp_path, choice, message):
+        with pytest.raises(ConfigError, match=message):
+            results.figures(tmp_path, **choice)
+        assert not list(tmp_path.iterdir())
+
+    def test_what_would_be_written_of_several_runs_needs_a_place(self, results, tmp_path):
+        for method in (results.report, results.figures):
+            with pytest.raises(
+                ConfigError, match="out: expected the place of what is written of 2"
+            ):
+                method(others=[results.path])
+        with pytest.raises(ConfigError, match=r"name another file with out=\.\.\."):
+            results.report(tmp_path)
+
+    def test_several_runs_are_analyzed_together(self, results):
+        other = results.rescore(changes="protocol.box.threshold=0.5")
+        for others in ([other], [other.path], other):
+            intervals = results.analyze(others=others)["intervals"]
+            assert {*intervals["run"]} == {str(results.path), str(other.path)}
+
+    def test_boxes_are_exported_as_by_the_command(self, results, tmp_path):
+        out, _ = cli("export", results.path, "--format", "kaggle", "--out", tmp_path / "a", "-q")
+        said = results.export("kaggle", tmp_path / "b")
+        assert "\n".join(said).replace(f"{tmp_path}/b", f"{tmp_path}/a") == out.rstrip("\n")
+        for file in (tmp_path / "a").iterdir():
+            assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+
+    def test_each_is_told_in_a_line(self, results):
+        opened = wsol_bench.open_run(results.path)
+        told = {
+            repr(opened): ("2 methods of shapes_net on 8 images, gradcam-2017", ".analyze()"),
+            repr(opened.analyze()): ("intervals (", "analysis['intervals']"),
+            repr(opened.compare(results.path)): ("equal numbers", ".numbers"),
+            repr(wsol_bench.leaderboard(results.path)): ("gradcam-2017", ".tables"),
+        }
+        for line, parts in told.items():
+            assert "\n" not in line
+            assert len(line) < 400 + len(str(results.path))
+            assert all(part in line for part in parts)
+
+
+class TestCommandsInPython:
+    def test_shards_are_merged(self, tmp_path):
+        whole = wsol_bench.run(experiment(), limit=8, out=tmp_path / "whole")
+        for shard in ("1/2", "2/2"):
+            wsol_bench.run(experiment(), limit=8, shard=shard, out=tmp_path / shard[0])
+        merged = wsol_bench.merge([tmp_path / "1", tmp_path / "2"], tmp_path / "merged")
+        pd.testing.assert_frame_equal(merged.rows, whole.rows)
+
+    def test_a_leaderboard_is_shown(self, results, tmp_path):
+        shutil.copytree(results.path, tmp_path / "a", ignore=lambda *_: ["rescored"])
+        board = wsol_bench.leaderboard([tmp_path])
+        [(_, table)] = board.tables
+        assert {*table["method"]} == {"grad_cam", "notebook_cam+power=2.0"}
+        assert columns_of(board._repr_html_())["method"] == table["method"].tolist()
+
+    def test_an_experiment_of_objects_is_examined(self):
+        model = {"name": load_classifier("shapes_net").module, "layer": "features", "label": "mine"}
+        lines = wsol_bench.doctor(experiment(models=[model], limit=8))
+        assert any(line.startswith("Model mine") for line in lines)
+
+    def test_a_method_of_a_notebook_is_checked(self, my_cam):
+        found = wsol_bench.check(my_cam, power=2.0)
+        assert {*found["result"]} <= {"passed", "-"}
+
+        @cam_method("notebook_nan", plan=Plan())
+        def notebook_nan(record):
+            return record.activations[:, :1].expand(-1, record.classes.shape[1], -1, -1) * torch.nan
+
+        assert "FAILED" in {*wsol_bench.check(notebook_nan)["result"]}
+        assert {*wsol_bench.check("mean_iou")["result"]} <= {"passed", "-"}
+        with pytest.raises(ConfigError, match="plugin: expected a map method or a metric"):
+            wsol_bench.check(len)
+
+    def test_steps_and_bars_can_be_silenced(self, capsys):
+        try:
+            wsol_bench.set_verbosity("quiet")
+            wsol_bench.run(experiment(), limit=4).analyze()
+            assert capsys.readouterr() == ("", "")
+            wsol_bench.set_verbosity("normal")
+            wsol_bench.run(experiment(), limit=4)
+            assert "evaluating: 4 of 4 images" in capsys.readouterr().err
+        finally:
+            wsol_bench.set_verbosity("normal")

@@ -36,7 +36,8 @@ FLOORS = [
     ["runs.experiment_config"],
     ["runs"],
     ["contracts", "report", "runs.doctor"],
-    ["photographs"],
+    ["calls"],
+    ["photographs", "results"],
     ["api"],
     ["cli"],
 ]

@@ -1,6 +1,7 @@
 """Maps and boxes of photographs: those of a run, right way up, with errors that help."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from command_line import cli
 from PIL import ExifTags, Image
 
 import wsol_bench
+from wsol_bench import Plan, cam_method
 from wsol_bench.errors import ConfigError, ImageError, ModelError
 from wsol_bench.images.decode import load_upright
-from wsol_bench.models.classifiers import published_words
-from wsol_bench.photographs import explain, file_names
+from wsol_bench.models.class_words import published_words
+from wsol_bench.models.classifiers import load_classifier
+from wsol_bench.photographs import Explainer, explain, file_names, problem_of
 
 # The stored pixels that each EXIF orientation shows upright, by the definition of the tag: where
 # the first row and the first column of the stored pixels are seen.
@@ -149,15 +152,144 @@ class TestNames:
         assert published_words("resnet50", "random") is None
         assert published_words("my_module:net", "DEFAULT") is None
 
-    def test_without_a_list_are_numbers(self, photograph, tmp_path):
+    def test_without_a_list_are_numbers(self, photograph, capsys):
         [explained] = explain(
             photograph, model="squeezenet1_1", weights="random", methods="grad_cam", device="cpu"
         )
         assert all(name.removeprefix("output ").isdigit() for name in explained.classes)
+        err = capsys.readouterr().err
+        assert "nothing says what the 1000 outputs of squeezenet1_1 are; classes=... names" in err
+        assert "classes='imagenet'" in err
+
+    def test_imagenets_are_named_by_a_word(self, photograph):
+        explainer = Explainer("squeezenet1_1", weights="random", classes="imagenet", device="cpu")
+        assert explainer.hint == ""
+        assert {*explainer.of(photograph).classes} < {*published_words("resnet50", "DEFAULT")}
+        with pytest.raises(ModelError, match="1000 classes, but the network shapes_net has 16"):
+            explain(photograph, classes="imagenet", **MODEL)
+
+    @pytest.mark.parametrize(
+        ("line", "names"),
+        [
+            ("n{n:08} word {n}, other", "word {n}, other"),  # a code, and words
+            ("polar bear {n}", "polar bear {n}"),  # a name of several words
+            ("bear", None),  # the same for all
+        ],
+    )
+    def test_of_a_file_are_words_or_whole_lines(self, photograph, tmp_path, line, names):
+        file = tmp_path / "names.txt"
+        lines = [line.format(n=n) for n in range(16)]
+        if line.startswith("polar"):
+            lines[0] = "7up bottle"  # a digit in one name makes no codes of the others
+        file.write_text("\n".join(lines))
+        options = {"model": "shapes_net", "classes": file, "device": "cpu"}
+        if names is None:
+            with pytest.raises(ModelError, match="lists class 'bear' twice"):
+                explain(photograph, **options)
+            return
+        [explained] = explain(photograph, **options)
+        assert {*explained.classes} < {"7up bottle", *(names.format(n=n) for n in range(16))}
 
     def test_of_files_are_distinct(self, tmp_path):
         paths = [tmp_path / "a/x.jpg", tmp_path / "b/x.png", tmp_path / "y.jpg"]
-        assert list(file_names(paths)) == ["x_maps", "x_maps-2", "y_maps"]
+        assert list(file_names(paths)) == ["x_maps.png", "x_maps-2.png", "y_maps.png"]
+
+
+def words_of(figure):
+    """The texts of a figure outside its panels."""
+    return [text.get_text() for text in figure.texts]
+
+
+class TestObjects:
+    def test_a_network_gives_what_its_name_gives(self, photograph):
+        network = load_classifier("shapes_net").module.train()
+        [named] = explain(photograph, **MODEL)
+        model = {"name": network, "label": "mine"}
+        for given, options in ((network, {"layer": "features"}), (model, {})):
+            [ours] = explain(photograph, model=given, device="cpu", **options)
+            assert np.array_equal(ours.maps["grad_cam"], named.maps["grad_cam"])
+            assert ours.probabilities == named.probabilities
+        assert ours.model == "mine"
+        assert network.training  # a copy is evaluated
+
+    def test_the_normalization_of_a_network_counts(self, photograph):
+        network = load_classifier("shapes_net").module
+        gray = {"name": network, "mean": (0.5, 0.5, 0.5), "std": (0.9, 0.9, 0.9)}
+        [one], [other] = (explain(photograph, model=m, device="cpu") for m in (network, gray))
+        assert one.probabilities != other.probabilities
+
+    def test_methods_may_be_objects_with_options(self, photograph):
+        @cam_method("photographs_cam", plan=Plan(gradients=True))
+        def photographs_cam(record, *, power: float = 1.0):
+            return record.activations.relu().pow(power)[:, None, 0].expand(-1, 5, -1, -1)
+
+        methods = [photographs_cam, {"name": photographs_cam, "power": 2.0}, "grad_cam"]
+        [explained] = explain(photograph, methods=methods, **MODEL)
+        assert list(explained.maps) == ["photographs_cam", "photographs_cam+power=2.0", "grad_cam"]
+        [alone] = explain(photograph, methods=photographs_cam, **MODEL)
+        assert list(alone.maps) == ["photographs_cam"]
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"methods": lambda record: record}, r"methods\.0: .* is not registered: is @cam_me"),
+            ({"methods": [len]}, r"methods\.0: .* found len, which is not registered"),
+            ({"methods": 3}, "methods: expected a method's name or a list of them, found int"),
+            ({"model": 3}, r"model: expected the name of a model, .* torch\.nn\.Module, found int"),
+            ({"model": None}, "model: expected the name of a model, .* found NoneType"),
+            ({"model": torch.nn.Linear(1, 1), "weights": "DEFAULT"}, "expected no 'weights'"),
+        ],
+    )
+    def test_other_objects_are_refused_in_the_words_of_a_run(self, photograph, options, message):
+        with pytest.raises(ConfigError, match=message):
+            explain(photograph, **{**MODEL, **options})
+
+
+class TestFigure:
+    def test_of_several_methods_names_rows_and_columns_beside_one_photograph(self, photograph):
+        [explained] = explain(photograph, methods=["grad_cam", "layer_cam"], **MODEL)
+        figure = explained.figure()
+        words = words_of(figure)
+        for text in ("grad_cam", "layer_cam", "upright.png", "shapes_net", *explained.classes):
+            assert words.count(text) == 1, text
+        panels = [axes for axes in figure.axes if axes.images and axes.get_xlim()[1] == 300]
+        assert len(panels) == 1 + 2 * 5
+        photo, *others = (axes.get_position() for axes in panels)
+        assert all(photo.y0 > other.y1 and photo.x1 < other.x0 for other in others)
+        names = {text.get_text(): text.get_position() for text in figure.texts}
+        rows = [others[place].y0 < names[name][1] < others[place].y1
+                for place, name in ((0, "grad_cam"), (5, "layer_cam"))]  # fmt: skip
+        assert rows == [True, True]
+        columns = [names[name][0] for name in explained.classes]
+        middles = [(panel.x0 + panel.x1) / 2 for panel in others[:5]]
+        assert columns == pytest.approx(middles)
+
+    def test_of_one_method_is_one_row_with_the_photograph(self, photograph):
+        [explained] = explain(photograph, **MODEL)
+        figure = explained.figure()
+        panels = [axes for axes in figure.axes if axes.images and axes.get_xlim()[1] == 300]
+        assert len(panels) == 6
+        assert len({round(axes.get_position().y0, 6) for axes in panels}) == 1
+        assert "Method: grad_cam." in " ".join(words_of(figure))
+
+    @pytest.mark.parametrize(
+        ("method", "grainy"), [("grad_cam", False), ("input_x_gradient", True)]
+    )
+    def test_explains_multiplied_colors_only_where_there_are_some(self, photograph, method, grainy):
+        [explained] = explain(photograph, methods=method, **MODEL)
+        figure = explained.figure()
+        tags = [text for axes in figure.axes for text in axes.texts if "heat" in text.get_text()]
+        assert bool(tags) == grainy
+        assert ('"heat ×n"' in " ".join(words_of(figure))) == grainy
+
+    def test_is_shown_in_a_notebook_and_told_in_a_line(self, photograph):
+        [explained] = explain(photograph, **MODEL)
+        content, _ = explained._repr_png_()
+        assert Image.open(io.BytesIO(content)).width > 500
+        line = repr(explained)
+        assert "\n" not in line
+        assert f"{photograph} by shapes_net" in line
+        assert "grad_cam; .figure() draws it" in line
 
 
 class TestErrors:
@@ -189,9 +321,24 @@ class TestErrors:
         folder, gone, text = str(error.value).splitlines()
         assert "expected an image file, found a folder; name its files" in folder
         assert "gone.jpg: the file does not exist" in gone
-        assert "text.jpg: cannot be read as an image" in text
+        assert "text.jpg: expected an image in the format JPEG, PNG, " in text
         with pytest.raises(ImageError, match="at least one image"):
             explain([])
+
+    def test_of_damaged_files_are_told_before_the_network_is_built(self, photograph, tmp_path):
+        damaged = tmp_path / "damaged.png"
+        damaged.write_bytes(photograph.read_bytes()[:-3000])
+        with pytest.raises(ImageError, match=r"damaged\.png: cannot be decoded"):
+            explain([photograph, damaged], model="no_such_network")
+
+    def test_of_files_say_what_to_do(self, photograph, tmp_path):
+        assert "download the image first" in problem_of(Path("https://example.com/cat.jpg"))
+        Image.new("1", (20_000, 10_000)).save(tmp_path / "enormous.png")
+        assert "make the image smaller first" in problem_of(tmp_path / "enormous.png")
+        with pytest.raises(ConfigError, match=r"images: expected the path .* found Image$"):
+            explain(Image.new("RGB", (4, 4)))
+        with pytest.raises(ConfigError, match=r"images: expected the path .* a list with ndarray"):
+            explain([np.zeros((4, 4, 3))])
 
     def test_of_a_method_that_the_network_does_not_allow_are_a_row_that_says_so(self, photograph):
         methods = ["grad_cam", "attention_rollout"]
@@ -200,6 +347,7 @@ class TestErrors:
         assert list(explained.not_applicable) == ["attention_rollout"]
         axes = explained.figure().axes
         assert sum(text.get_text() == "not applicable" for one in axes for text in one.texts) == 5
+        assert "attention_rollout" in words_of(explained.figure())
 
     def test_of_logits_that_are_not_finite(self, photograph, tmp_path):
         image = Image.new("RGB", (50, 40), (0, 0, 255))
@@ -229,7 +377,46 @@ class TestCommand:
         arguments = ("--model", "shapes_net", "--device", "cpu", "--out", tmp_path / "out")
         _, err = cli("explain", damaged, photograph, *arguments, code=1)
         assert (tmp_path / "out/upright_maps.png").exists()
-        assert err.splitlines()[-1].startswith(f"Error: {damaged}: cannot be decoded")
+        assert err.splitlines()[-2] == "Error: 1 of 2 photographs have no picture:"
+        assert err.splitlines()[-1].startswith(f"{damaged}: cannot be decoded")
+
+    def test_goes_on_without_files_that_are_no_photographs(self, photograph, tmp_path):
+        (tmp_path / "text.jpg").write_text("no image")
+        arguments = ("--model", "shapes_net", "--device", "cpu", "--out", tmp_path / "out", "-q")
+        paths = (tmp_path / "text.jpg", photograph, tmp_path / "gone.jpg")
+        _, err = cli("explain", *paths, *arguments, code=1)
+        assert (tmp_path / "out/upright_maps.png").exists()
+        text, gone, error, *again = err.splitlines()
+        assert "text.jpg: expected an image" in text
+        assert "gone.jpg: the file does not exist" in gone
+        assert error == "Error: 2 of 3 photographs have no picture:"
+        assert again == [text, gone]
+
+    def test_says_what_it_replaces_before_the_network_is_built(self, photograph, tmp_path):
+        (tmp_path / "upright_maps.png").write_text("an earlier picture")
+        arguments = ("--model", "no_such_network", "--out", tmp_path, "-q")
+        _, err = cli("explain", photograph, *arguments, code=1)
+        assert err.startswith(f"replacing {tmp_path / 'upright_maps.png'}; --out FOLDER")
+        assert (tmp_path / "upright_maps.png").read_text() == "an earlier picture"
+
+    def test_never_replaces_a_photograph(self, photograph, tmp_path):
+        for name in ("a.png", "a_maps.png"):
+            (tmp_path / name).write_bytes(photograph.read_bytes())
+        paths = (tmp_path / "a.png", tmp_path / "a_maps.png")
+        _, err = cli("explain", *paths, "--out", tmp_path, "-q", code=1)
+        assert "a_maps.png is a photograph, which the picture of another one would replace" in err
+        assert (tmp_path / "a_maps.png").read_bytes() == photograph.read_bytes()
+
+    def test_says_which_of_two_photographs_of_a_name_a_picture_is_of(self, photograph, tmp_path):
+        (tmp_path / "b").mkdir()
+        other = tmp_path / "b/upright.png"
+        other.write_bytes(photograph.read_bytes())
+        arguments = ("--model", "shapes_net", "--device", "cpu", "--out", tmp_path)
+        _, err = cli("explain", photograph, other, other, *arguments)
+        assert err.splitlines()[-2:] == [
+            f"Figure: {tmp_path / 'upright_maps.png'} (of {photograph})",
+            f"Figure: {tmp_path / 'upright_maps-2.png'} (of {other})",
+        ]
 
 
 def test_a_photograph_does_not_depend_on_a_callers_inference_mode(photograph):

@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wsol_bench import boxes as boxes
-    from wsol_bench.api import Results as Results
+    from wsol_bench.api import check as check
+    from wsol_bench.api import doctor as doctor
+    from wsol_bench.api import leaderboard as leaderboard
+    from wsol_bench.api import merge as merge
     from wsol_bench.api import open_run as open_run
     from wsol_bench.api import run as run
     from wsol_bench.capture import Plan as Plan
     from wsol_bench.capture import Record as Record
+    from wsol_bench.common.progress import set_verbosity as set_verbosity
     from wsol_bench.datasets import dataset as dataset
     from wsol_bench.methods.base import cam_method as cam_method
     from wsol_bench.methods.localization_maps import localization_maps as localization_maps
     from wsol_bench.metrics.base import metric as metric
     from wsol_bench.photographs import explain as explain
+    from wsol_bench.results import Results as Results
     from wsol_bench.runs.experiment_config import load_config as load_config
 
 __version__ = "0.2.0"
@@ -29,16 +34,21 @@ __version__ = "0.2.0"
 _HOMES = {
     "Plan": "wsol_bench.capture",
     "Record": "wsol_bench.capture",
-    "Results": "wsol_bench.api",
+    "Results": "wsol_bench.results",
     "boxes": "wsol_bench.boxes",
     "cam_method": "wsol_bench.methods.base",
+    "check": "wsol_bench.api",
     "dataset": "wsol_bench.datasets",
+    "doctor": "wsol_bench.api",
     "explain": "wsol_bench.photographs",
+    "leaderboard": "wsol_bench.api",
     "load_config": "wsol_bench.runs.experiment_config",
     "localization_maps": "wsol_bench.methods.localization_maps",
+    "merge": "wsol_bench.api",
     "metric": "wsol_bench.metrics.base",
     "open_run": "wsol_bench.api",
     "run": "wsol_bench.api",
+    "set_verbosity": "wsol_bench.common.progress",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -1,23 +1,32 @@
-"""Maps and boxes of anybody's photographs: no data set, no ground truth."""
+"""Maps and boxes of anybody's photographs: no data set, no ground truth.
 
+``explain`` is longer than other functions because its docstring is its documentation.
+"""
+
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float16, Float64
-from PIL import Image
-from torch import Tensor
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor, nn
 
+from wsol_bench.calls import (
+    given_networks,
+    in_python,
+    in_words_of_python,
+    named_model,
+    named_plugin,
+)
 from wsol_bench.capture import BestClasses, capture
-from wsol_bench.common.catalog import METHODS, NETWORK_FREE
-from wsol_bench.common.image_files import opened_image
+from wsol_bench.common.image_files import IMAGE_FORMATS, opened_image
 from wsol_bench.common.plugin_errors import plugin_error
-from wsol_bench.common.registry import uniquely_named
-from wsol_bench.datasets.formats.class_tables import read_synset_mapping
+from wsol_bench.common.progress import step
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import (
     ConfigError,
@@ -29,152 +38,84 @@ from wsol_bench.errors import (
 from wsol_bench.geometry import Placement
 from wsol_bench.images.decode import load_upright
 from wsol_bench.images.preprocess import normalize, window
-from wsol_bench.methods.base import MapMethod, cam_methods, merged_plan
+from wsol_bench.methods.base import MapMethod, merged_plan
 from wsol_bench.metrics.localization import TOP_K
-from wsol_bench.models.classifiers import (
-    OUTPUT_NUMBERS,
-    Classifier,
-    load_classifier,
-    published_words,
-)
+from wsol_bench.models.class_words import IMAGENET, class_words, plain_names
+from wsol_bench.models.classifiers import Classifier, load_classifier
 from wsol_bench.protocols.load import load_protocol, protocol_names
 from wsol_bench.protocols.model import OneBoxProtocol
-from wsol_bench.report.figures.images import HEAT_NOTE, cut_rule
-from wsol_bench.report.figures.panel import Panel
-from wsol_bench.report.figures.sheet import PICTURE_PIXELS, Cell, Words, draw_sheet
-from wsol_bench.report.figures.style import MUTED, plain_text
+from wsol_bench.report.figures.explained import Explained
 from wsol_bench.runs.experiment import device_named
+from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
 from wsol_bench.runs.map_storage import storable
+from wsol_bench.runs.methods import build_methods
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.one_box import OneBox
-from wsol_bench.scoring.region import region_of
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+__all__ = ["Explained", "Explainer", "explain", "file_names", "problem_of"]
 
-__all__ = ["Explained", "Explainer", "explain", "file_names", "require_photographs"]
-
-
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """The maps and boxes of a photograph.
-
-    Attributes:
-        path: the image file.
-        picture: the image, right way up.
-        classes: the names of the best classes, best first.
-        probabilities: the softmax probability of each of them.
-        maps: by the name of the method, the map of each class divided by its maximum, at the
-            resolution of the layer. Boxes are taken from these values, as in a run.
-        boxes: by the name of the method, the box of each class, half-open xyxy pixels of
-            ``picture``; NaN for none.
-        not_applicable: by the name of the method, why the network does not allow it.
-        model: the name of the network.
-        protocol: the rule by which boxes are taken from maps.
-        placement: the place of the network's input in ``picture``.
-    """
-
-    path: Path
-    picture: Image.Image
-    classes: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    maps: dict[str, Float16[np.ndarray, "k h w"]]
-    boxes: dict[str, Float64[np.ndarray, "k 4"]]
-    not_applicable: dict[str, str]
-    model: str
-    protocol: OneBoxProtocol
-    placement: Placement
-
-    def figure(self) -> "Figure":
-        """Draw the maps and boxes: a row for each method, a column for each class."""
-        picture = self.picture.copy()
-        picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS), Image.Resampling.LANCZOS)
-        plain = Panel(self.placement.original, picture, self.placement, verdict="box")
-        strips: list[list[Cell]] = []
-        for name in (*self.maps, *self.not_applicable):
-            first = not strips
-            cells = [Cell(plain, _titles("photograph", "") if first else (), [Words(name, True)])]
-            for k, words in enumerate(self.classes):
-                share = f"{100 * self.probabilities[k]:.1f}%"
-                titles = _titles(words.split(",")[0], share) if first else ()
-                cells.append(self._cell(name, k, plain, titles))
-            strips.append(cells)
-        protocol = self.protocol
-        notes = [
-            f"Photograph: {plain_text(self.path.name)}. Network: {plain_text(self.model)}. "
-            "Above each column: a class, and its probability.",
-            f"Outline: {cut_rule(protocol)} The box is that of the largest region "
-            f"({plain_text(protocol.name)}, {protocol.hash}). {HEAT_NOTE}",
-        ]
-        return draw_sheet(strips, notes=notes, columns=1)
-
-    def _cell(self, method: str, k: int, plain: Panel, titles: Sequence[Words]) -> Cell:
-        """The cell of a method and a class."""
-        if method in self.not_applicable:
-            return Cell(replace(plain, note="not applicable"), titles)
-        protocol = self.protocol
-        region = region_of(
-            self.maps[method][k].astype(np.float32),
-            self.placement.input,
-            protocol.map,
-            protocol.box,
-            protocol.box.threshold,
-        )
-        box = self.boxes[method][k]
-        has_box = bool(np.isfinite(box).all())
-        panel = replace(plain, values=region.values, region=region, box=box if has_box else None)
-        return Cell(panel, titles, [] if has_box else [Words("no box", color=MUTED)])
-
-
-def _titles(first: str, second: str) -> list[Words]:
-    return [Words(first, bold=True), Words(second, color=MUTED)]
+# Anything else is refused with advice.
+Images = str | Path | Iterable[str | Path] | Any
+Network = str | nn.Module | Mapping[str, Any] | Any
+Methods = str | MapMethod | Sequence[str | MapMethod | Mapping[str, Any]] | Any
 
 
 class Explainer:
     """Makes the maps and boxes of photographs, one after another, as a run makes those of images.
 
     Args:
-        model: the name of the network; see ``load_classifier``.
-        methods: the names of map methods.
-        weights: the weights; see ``load_classifier``. None for the published ones.
-        classes: a file of the classes in the order of the outputs, one a line: its name, then words
-            for people. None for the words that torchvision publishes, else the names that the
-            weights file lists, else numbers.
-        layer: the target layer; None for that of the target-layer table.
-        protocol: the name or file of a protocol of one box.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` is the first GPU, or the CPU if there
-            is none.
+        model, methods, weights, classes, layer, protocol, device: as in ``explain``.
+
+    Attributes:
+        hint: how to name the classes if they have no names, in words of the command line; "" if
+            they have.
 
     Raises:
-        ConfigError: a name is unknown, or the protocol takes no one box of each map.
-        ModelError: the network cannot be built, or its weights or layer cannot be used.
+        ConfigError, ModelError: as in ``explain``.
     """
 
     def __init__(
         self,
-        model: str = "resnet50",
-        methods: Sequence[str] = ("grad_cam",),
+        model: Network = "resnet50",
+        methods: Sequence[Any] = ("grad_cam",),
         *,
         weights: str | Path | None = None,
-        classes: Path | None = None,
+        classes: str | Path | None = None,
         layer: str | None = None,
-        protocol: str = "gradcam-2017",
+        protocol: str | Mapping[str, Any] = "gradcam-2017",
         device: str = "auto",
     ) -> None:
-        self.methods = _map_methods(methods)
-        self.protocol = _one_box_protocol(protocol)
-        self._device = device_named(device)
-        named = "DEFAULT" if weights is None else str(weights)
-        loaded = load_classifier(
-            model,
-            weights=named,
-            classes=classes,
-            dataset_classes=None,
-            layer=layer,
-            input_size=self.protocol.input.size,
-            needs_layer=any(method.scope == "layer" for method in self.methods),
+        if not methods:
+            raise ConfigError("methods: expected at least one name, found none")
+        networks: dict[str, Any] = {}
+        options = model if isinstance(model, Mapping) else {"name": model}
+        texts = {"weights": weights, "classes": classes}
+        given = {key: str(value) for key, value in texts.items() if value is not None}
+        given |= {} if layer is None else {"layer": layer}
+        config = load_config(
+            {
+                "name": "explain",
+                "dataset": "shapes",  # an experiment has one; none is loaded
+                "models": [named_model({**options, **given}, "model", "network", networks)],
+                "methods": [named_plugin(one, f"methods.{n}") for n, one in enumerate(methods)],
+                "protocol": protocol,
+            }
         )
-        self._words = _class_words(loaded, model, named, classes)
+        self.methods = _map_methods(config)
+        self.protocol = _one_box_protocol(config)
+        self._device = device_named(device)
+        [chosen] = config.models
+        file = None if str(chosen.classes) == IMAGENET else chosen.classes
+        with given_networks(networks):
+            loaded = load_classifier(
+                **{**chosen.model_dump(), "classes": file},
+                dataset_classes=None if file is None else plain_names(file),
+                input_size=self.protocol.input.size,
+                needs_layer=any(method.scope == "layer" for method in self.methods),
+            )
+        words = class_words(loaded, chosen.name, chosen.weights, chosen.classes)
+        self._words = words or [f"output {number}" for number in loaded.classes]
+        self.hint = "" if words else _hint(loaded)
         with torch.inference_mode(False):
             module = loaded.module.to(self._device).to(memory_format=torch.channels_last)
         self.classifier = replace(loaded, module=module)
@@ -246,14 +187,14 @@ class Explainer:
 
 
 def explain(
-    images: str | Path | Sequence[str | Path],
+    images: Images,
     *,
-    model: str = "resnet50",
-    methods: str | Sequence[str] = ("grad_cam",),
+    model: Network = "resnet50",
+    methods: Methods = ("grad_cam",),
     weights: str | Path | None = None,
     classes: str | Path | None = None,
     layer: str | None = None,
-    protocol: str = "gradcam-2017",
+    protocol: str | Mapping[str, Any] = "gradcam-2017",
     device: str = "auto",
 ) -> list[Explained]:
     """The maps and boxes of the best five classes of photographs; no data set is needed.
@@ -265,52 +206,91 @@ def explain(
 
     Args:
         images: image files, one or several.
-        model: the name of the network: a torchvision model, ``timm/<name>``, ``shapes_net`` or
-            ``my_module:builder``.
-        methods: the names of map methods (``wsol-bench list methods``), one or several.
+        model: the network: a torchvision model, ``timm/<name>``, ``shapes_net``,
+            ``my_module:builder``, a ``torch.nn.Module``, or a mapping with one of these as its
+            ``name`` and the keys of an experiment's model (``mean``, ``std``, ``head``, ...).
+        methods: map methods, one or several: names (``wsol-bench list methods``), what
+            ``@cam_method`` returns, or mappings with one of these as ``name`` and its options.
         weights: a name of published weights, a weights file, or ``random``; None for the published
             ones.
-        classes: a file of the classes in the order of the outputs; see ``Explainer``.
+        classes: a file of the classes in the order of the outputs, one a line: its name, then words
+            for people; or ``imagenet`` for the 1000 classes of ILSVRC. None for the words that
+            torchvision publishes with its weights, else the names that the weights file lists, else
+            numbers.
         layer: the target layer; None for that of the target-layer table.
-        protocol: the name or file of a protocol of one box.
+        protocol: the name or file of a protocol of one box, or a mapping with that as ``name`` and
+            changes.
         device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` is the first GPU, or the CPU if there
             is none.
 
     Returns:
-        One result for each image, in order; ``result.figure()`` draws it.
+        One result for each image, in order. A notebook shows its figure, ``result.figure()``.
 
     Raises:
         ConfigError: a name is unknown, or the protocol takes no one box of each map.
-        ImageError: a file cannot be read as an image.
+        ImageError: files cannot be read as images. This is found before the network is loaded.
         ModelError: the network cannot be built or fails, or its weights or layer cannot be used.
     """
-    several = [images] if isinstance(images, str | Path) else images
-    paths = [Path(image) for image in several]
-    require_photographs(paths)
-    explainer = Explainer(
-        model,
-        [methods] if isinstance(methods, str) else methods,
-        weights=weights,
-        classes=None if classes is None else Path(classes),
-        layer=layer,
-        protocol=protocol,
-        device=device,
-    )
-    return [explainer.of(path) for path in paths]
+    several = _listed(images, "images", "the path of an image file", str | Path)
+    asked = _listed(methods, "methods", "a method's name", str | MapMethod | Mapping)
+    with in_words_of_python():
+        paths = _readable(several)
+        step(f"loading the network {model if isinstance(model, str) else type(model).__name__}")
+        explainer = Explainer(
+            model,
+            asked,
+            weights=weights,
+            classes=classes,
+            layer=layer,
+            protocol=protocol,
+            device=device,
+        )
+        if explainer.hint:
+            step(in_python(explainer.hint))
+        return [explainer.of(path) for path in paths]
 
 
-def require_photographs(paths: Sequence[Path]) -> None:
-    """Raise ImageError unless each path is that of an image file; no pixel is decoded."""
-    if not paths:
-        raise ImageError("expected at least one image file, found none")
-    problems = list(filter(None, map(_problem_of, paths)))
+def _listed(given: Any, name: str, expected: str, kind: Any) -> list[Any]:
+    """A value or several as a list; ConfigError if it is neither."""
+    # A function that lacks its decorator is told like one in a list.
+    if isinstance(given, kind) or callable(given):
+        return [given]
+    if isinstance(given, bytes) or not isinstance(given, Iterable):
+        raise ConfigError(
+            f"{name}: expected {expected} or a list of them, found {type(given).__name__}"
+        )
+    return list(given)
+
+
+def _readable(images: Sequence[Any]) -> list[Path]:
+    """The paths of image files that can be decoded; ImageError names those that cannot."""
+    if not images:
+        raise ImageError("images: expected at least one image file, found none")
+    problems, paths = [], []
+    for image in images:
+        if not isinstance(image, str | Path):
+            raise ConfigError(
+                f"images: expected the path of an image file or a list of them, found a list with "
+                f"{type(image).__name__}"
+            )
+        paths.append(Path(image))
+        if problem := problem_of(paths[-1]):
+            problems.append(problem)
+            continue
+        try:
+            load_upright(paths[-1])
+        except ImageError as error:
+            problems.append(str(error))
     if problems:
         more = f"\n... and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise ImageError("\n".join(problems[:10]) + more)
+    return paths
 
 
-def _problem_of(path: Path) -> str:
-    """The reason why a file is no image; "" for none."""
+def problem_of(path: Path) -> str:
+    """The reason why a file is no image, by its first bytes; "" for none."""
+    if re.match(r"https?:/", str(path)):
+        return f"{path}: expected an image file, found a web address; download the image first"
     if path.is_dir():
         return f"{path}: expected an image file, found a folder; name its files: {path}/*.jpg"
     try:
@@ -318,30 +298,37 @@ def _problem_of(path: Path) -> str:
             return ""
     except FileNotFoundError:
         return f"{path}: the file does not exist"
+    except UnidentifiedImageError:
+        kinds = f"{', '.join(IMAGE_FORMATS[:-1])} or {IMAGE_FORMATS[-1]}"
+        return f"{path}: expected an image in the format {kinds}, found another kind of file"
+    except Image.DecompressionBombError:
+        return (
+            f"{path}: expected at most {Image.MAX_IMAGE_PIXELS} pixels, found more than twice as "
+            "many; make the image smaller first"
+        )
+    except ImageError as error:
+        return f"{path}: {error}; make the image smaller first"
     except Exception as error:  # damaged bytes can make Pillow raise any error
         return f"{path}: cannot be read as an image: {error}"
 
 
-def _map_methods(names: Sequence[str]) -> list[MapMethod]:
-    """The methods of some names; ConfigError if one is unknown or makes no map of a network."""
-    if not names:
-        raise ConfigError("methods: expected at least one name, found none")
-    for name in names:
-        if name in NETWORK_FREE:
-            raise ConfigError(
-                f"methods: expected map methods of a network, found {name!r}, which needs none"
-            )
-        METHODS.require(name)
-    methods = list(uniquely_named(cam_methods.get(name) for name in names))
+def _map_methods(config: ExperimentConfig) -> Sequence[MapMethod]:
+    """The methods of a configuration; ConfigError if one makes no map of the network."""
+    methods, network_free = build_methods(config)
+    if network_free:
+        raise ConfigError(
+            f"methods: expected map methods of a network, found {network_free[0].name!r}, which "
+            "needs none"
+        )
     for method in methods:
         if method.is_randomized:
             raise ConfigError(f"methods: {method.name} needs a network with permuted weights")
     return methods
 
 
-def _one_box_protocol(name: str) -> OneBoxProtocol:
-    """A protocol by name or file; ConfigError unless it takes one box of each map."""
-    protocol = load_protocol(name)
+def _one_box_protocol(config: ExperimentConfig) -> OneBoxProtocol:
+    """The protocol of a configuration; ConfigError unless it takes one box of each map."""
+    protocol = config.build_protocol()
     if isinstance(protocol, OneBoxProtocol):
         return protocol
     fitting = [one for one in protocol_names() if isinstance(load_protocol(one), OneBoxProtocol)]
@@ -351,26 +338,20 @@ def _one_box_protocol(name: str) -> OneBoxProtocol:
     )
 
 
-def _class_words(
-    classifier: Classifier, model: str, weights: str, classes: Path | None
-) -> Sequence[str]:
-    """The name of each output for people."""
-    if classes is not None:
-        table = read_synset_mapping(classes)
-        words = dict(zip(table["wnid"], table["words"], strict=True))
-        return [words.get(wnid) or wnid for wnid in classifier.classes]
-    if classifier.classes_from != OUTPUT_NUMBERS:
-        return classifier.classes
-    published = published_words(model, weights)
-    if published is not None and len(published) == len(classifier.classes):
-        return published
-    return [f"output {number}" for number in classifier.classes]
+def _hint(classifier: Classifier) -> str:
+    """How to name classes that have no names."""
+    n_outputs = len(classifier.classes)
+    imagenet = f", --classes {IMAGENET} if they are those of ImageNet" if n_outputs == 1000 else ""
+    return (
+        f"the classes have no names: nothing says what the {n_outputs} outputs of "
+        f"{classifier.name} are; --classes FILE names them{imagenet}"
+    )
 
 
-def file_names(paths: Sequence[Path]) -> Iterator[str]:
-    """The name of the figure of each photograph, without its ending; no two are equal."""
+def file_names(photographs: Sequence[Path]) -> Iterator[str]:
+    """The name of the figure of each photograph; no two are equal."""
     seen: Counter[str] = Counter()
-    for path in paths:
+    for path in photographs:
         seen[path.stem] += 1
         number = "" if seen[path.stem] == 1 else f"-{seen[path.stem]}"
-        yield f"{path.stem}_maps{number}"
+        yield f"{path.stem}_maps{number}.png"

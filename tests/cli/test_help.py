@@ -64,7 +64,7 @@ def test_arguments_and_ranges_are_named_plainly():
     assert "wsol-bench list [OPTIONS] KIND [WORD...]\n" in cli("list", "--help")[0]
     assert "wsol-bench init [OPTIONS] [FILE]\n" in cli("init", "--help")[0]
     words = " ".join(cli("figures", "--help")[0].split())
-    assert "[1 to 200]" in words
+    assert "as many as fit a page. [1 to 200]" in words
     assert "--format png|pdf" in words
     assert "By default the experiment's" not in cli("explain", "--help")[0]
 

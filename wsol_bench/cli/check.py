@@ -139,8 +139,7 @@ def _methods(name: str, options: list[str] | None) -> "list[MapMethod]":
 
 def _print_verdicts(name: str, verdicts: "Iterable[Verdict]") -> bool:
     """Print verdicts as they come, then their counts; return False if a clause failed."""
-    words = {True: "passed", False: "FAILED", None: "-"}
-    counts = dict.fromkeys(words, 0)
+    counts = dict.fromkeys((True, False, None), 0)
     # A reason that several clauses share is said once: for the first that failed, and behind all
     # others for those that were not checked.
     failures = dict[str, str]()
@@ -159,8 +158,7 @@ def _print_verdicts(name: str, verdicts: "Iterable[Verdict]") -> bool:
             if verdict.ok is False:
                 first = failures.setdefault(detail, verdict.clause)
                 detail = detail if first == verdict.clause else f"the same as for: {first}"
-            word = "WARNING" if verdict.ok and detail else words[verdict.ok]
-            line = f"  {word:7} {verdict.clause}{f': {detail}' if detail else ''}"
+            line = f"  {verdict.word:7} {verdict.clause}{f': {detail}' if detail else ''}"
             with contextlib.redirect_stdout(output):
                 print_line(line, hanging=8)
     for reason, clauses in unchecked.items():

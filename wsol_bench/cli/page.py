@@ -1,6 +1,5 @@
 """Commands that show runs as a page: report, view."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,12 +8,13 @@ import typer
 
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import reading, utf8_path
+from wsol_bench.common.files import require_writable
 from wsol_bench.errors import ConfigError
 
 if TYPE_CHECKING:
     from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["report", "require_writable", "require_writable_folder", "view", "write_and_say"]
+__all__ = ["report", "view", "write_and_say"]
 
 RunFolders = Annotated[
     list[Path],
@@ -114,32 +114,6 @@ def view(
             threading.Thread(target=webbrowser.open, args=[page.once], daemon=True).start()
 
     serve([StoredRun(path) for path in run_folders], port=port, ready=ready)
-
-
-def require_writable(file: Path, option: str = "--out") -> None:
-    """Raise ConfigError unless a file can be written: this is told before the work, not after."""
-    advice = f"name another file with {option}"
-    if file.is_dir():
-        raise ConfigError(f"{file}: expected a file to write, found a folder; {advice}")
-    _require_place(file.parent, f"{file} cannot be written", advice)
-
-
-def require_writable_folder(folder: Path) -> None:
-    """Raise ConfigError unless files can be written to a folder, which need not exist yet."""
-    _require_place(folder, f"{folder} cannot be written to", "choose another folder with --out")
-
-
-def _require_place(folder: Path, what: str, advice: str) -> None:
-    """Raise ConfigError unless files can be written to a folder.
-
-    It is not created: a command that fails later leaves no empty folder.
-    """
-    try:
-        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        with tempfile.TemporaryFile(dir=existing):
-            pass
-    except OSError as error:
-        raise ConfigError(f"{what}: {error.strerror or error}; {advice}") from error
 
 
 def write_and_say(runs: "Sequence[StoredRun]", file: Path, **options: int) -> None:

@@ -18,9 +18,9 @@ from wsol_bench.cli.completion import (
     models_of_runs,
     protocol_names,
 )
-from wsol_bench.cli.page import require_writable_folder
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import AnyDevice, reading, utf8_path
+from wsol_bench.common.files import require_writable_folder
 from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import Choose, FigureFormat
 from wsol_bench.errors import ConfigError
@@ -209,8 +209,9 @@ def explain(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Names of the outputs in order, one a line, such as LOC_synset_mapping.txt. By "
-            "default those that are published with the weights, else numbers.",
+            help="Names of the outputs in order, one a line, such as LOC_synset_mapping.txt; or "
+            "imagenet for its 1000 classes. By default those that are published with the weights, "
+            "else numbers.",
         ),
     ] = None,
     layer: Annotated[
@@ -244,11 +245,10 @@ def explain(
     step(f"loading the network {model}")
     from wsol_bench.common.progress import progress
     from wsol_bench.errors import ImageError, ModelError
-    from wsol_bench.photographs import Explainer, file_names, require_photographs
+    from wsol_bench.photographs import Explainer
     from wsol_bench.report.figures.style import save
 
-    require_photographs(images)
-    require_writable_folder(out)
+    pictures, problems = _pictures(images, out)
     explainer = Explainer(
         model,
         _names(methods) or [],
@@ -258,24 +258,71 @@ def explain(
         protocol=protocol,
         device=device,
     )
-    files: list[Path] = []
+    if explainer.hint:
+        print_message(explainer.hint)
+    files: list[tuple[Path, Path]] = []
     told: set[tuple[str, str]] = set()
-    failed: list[ImageError | ModelError] = []
-    with progress("explaining", len(images), "photographs") as advance:
-        for path, name in zip(images, file_names(images), strict=True):
+    with progress("explaining", len(pictures), "photographs") as advance:
+        for path, picture in pictures.items():
             try:
                 explained = explainer.of(path)
             except (ImageError, ModelError) as error:
-                failed.append(error)
+                problems.append(str(error))
             else:
                 told |= (reasons := set(explained.not_applicable.items()) - told)
                 for method, reason in sorted(reasons):
                     print_notice(f"{method}: {reason}")
-                files += save(explained.figure(), out / name, ["png"])
+                [file] = save(explained.figure(), picture.with_suffix(""), ["png"])
+                files.append((path, file))
             advance(1)
-    for file in files:
-        print_message(f"Figure: {file}")
-    for problem in failed[:-1]:
-        print_notice(f"Error: {problem}")
-    if failed:
-        raise failed[-1]
+    stems = [path.stem for path in pictures]
+    for path, file in files:
+        of = f" (of {path})" if stems.count(path.stem) > 1 else ""
+        print_message(f"Figure: {file}{of}")
+    if problems:
+        raise ImageError(_joined(problems, len(set(images))))
+
+
+def _pictures(images: "Sequence[Path]", out: Path) -> tuple[dict[Path, Path], list[str]]:
+    """The picture that is written of each photograph, and why others have none.
+
+    Raises:
+        ImageError: no photograph can be read.
+        ConfigError: a picture would replace a photograph.
+        RunError: the folder cannot be made.
+    """
+    from wsol_bench.errors import ImageError
+    from wsol_bench.photographs import file_names, problem_of
+
+    distinct = list(dict.fromkeys(images))
+    found = {path: problem_of(path) for path in distinct}
+    problems = [problem for problem in found.values() if problem]
+    readable = [path for path in distinct if not found[path]]
+    if not readable:
+        raise ImageError(_joined(problems, len(distinct)))
+    for problem in problems:
+        print_notice(problem)
+    require_writable_folder(out)
+    pictures = {path: out / name for path, name in zip(readable, file_names(readable), strict=True)}
+    photographs = {path.resolve() for path in distinct}
+    for picture in pictures.values():
+        if picture.resolve() in photographs:
+            raise ConfigError(
+                f"{picture} is a photograph, which the picture of another one would replace; name "
+                "another folder with --out"
+            )
+    if replaced := [picture for picture in pictures.values() if picture.exists()]:
+        more = f" and {len(replaced) - 3} more" if len(replaced) > 3 else ""
+        print_notice(
+            f"replacing {', '.join(map(str, replaced[:3]))}{more}; --out FOLDER writes elsewhere"
+        )
+    return pictures, problems
+
+
+def _joined(problems: "Sequence[str]", n_images: int) -> str:
+    """The reasons why photographs have no picture."""
+    shown = "\n".join(problems[:10])
+    more = f"\n... and {len(problems) - 10} more" if len(problems) > 10 else ""
+    if n_images == 1:
+        return f"{shown}{more}"
+    return f"{len(problems)} of {n_images} photographs have no picture:\n{shown}{more}"

@@ -10,9 +10,9 @@ import typer
 
 from wsol_bench.cli.completion import method_of_runs
 from wsol_bench.cli.output import print_paragraph, print_table
-from wsol_bench.cli.page import require_writable_folder
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import AsJson, RunFolderPath, reading, utf8_path
+from wsol_bench.common.files import require_writable_folder
 from wsol_bench.common.harmless import printable_lines
 from wsol_bench.common.vocabulary import PredictionFormat
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from wsol_bench.cli.output import print_paragraph, print_table
-from wsol_bench.cli.page import require_writable
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import reading, searching, utf8_path
 
@@ -73,7 +72,7 @@ def table(
     comment, or a column of the CSV file, names the run that each number comes from.
     """
     reading(*run_folders)
-    from wsol_bench.common.files import write_atomically
+    from wsol_bench.common.files import require_writable, write_atomically
     from wsol_bench.report.paper_table import paper_table
     from wsol_bench.runs.stored_run import StoredRun
 
@@ -128,7 +127,7 @@ def leaderboard(
     shards are left out, each with a message. Links are followed, and a run counts once.
     """
     searching(*folders)
-    from wsol_bench.common.files import write_atomically
+    from wsol_bench.common.files import require_writable, write_atomically
     from wsol_bench.report.leaderboard import leaderboard as rank
     from wsol_bench.report.leaderboard_page import leaderboard_page
     from wsol_bench.report.leaderboard_tables import tables_of

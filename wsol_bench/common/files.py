@@ -5,13 +5,14 @@ import hashlib
 import os
 import stat
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
-from wsol_bench.errors import DatasetError
+from wsol_bench.errors import ConfigError, DatasetError
 
 if sys.platform != "win32":
     import fcntl
@@ -24,6 +25,8 @@ __all__ = [
     "link",
     "locked",
     "require_regular",
+    "require_writable",
+    "require_writable_folder",
     "write_atomically",
 ]
 
@@ -98,6 +101,32 @@ def cache_folder() -> Path:
 
     configured = os.environ.get("WSOL_BENCH_CACHE")
     return Path(configured) if configured else Path(platformdirs.user_cache_dir("wsol_bench"))
+
+
+def require_writable(file: Path, option: str = "--out") -> None:
+    """Raise ConfigError unless a file can be written: this is told before the work, not after."""
+    advice = f"name another file with {option}"
+    if file.is_dir():
+        raise ConfigError(f"{file}: expected a file to write, found a folder; {advice}")
+    _require_place(file.parent, f"{file} cannot be written", advice)
+
+
+def require_writable_folder(folder: Path) -> None:
+    """Raise ConfigError unless files can be written to a folder, which need not exist yet."""
+    _require_place(folder, f"{folder} cannot be written to", "choose another folder with --out")
+
+
+def _require_place(folder: Path, what: str, advice: str) -> None:
+    """Raise ConfigError unless files can be written to a folder.
+
+    It is not created: a command that fails later leaves no empty folder.
+    """
+    try:
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{what}: {error.strerror or error}; {advice}") from error
 
 
 def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:

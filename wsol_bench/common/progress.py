@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from enum import IntEnum
+from typing import Literal
 
 from wsol_bench.common.harmless import printable
+from wsol_bench.errors import ConfigError, shown
 
 __all__ = ["Verbosity", "progress", "second_bar", "set_verbosity", "step", "verbosity"]
 
@@ -36,9 +38,23 @@ _verbosity = [Verbosity.NORMAL]
 _running: list[Callable[[str, int], AbstractContextManager[_Advance]]] = []
 
 
-def set_verbosity(chosen: Verbosity) -> None:
-    """Set how much this process tells of its work."""
-    _verbosity[0] = chosen
+def set_verbosity(chosen: Verbosity | Literal["quiet", "normal", "verbose"]) -> None:
+    """Set how much this process tells of its work on standard error: steps, bars, lines of a log.
+
+    Args:
+        chosen: ``quiet`` for nothing, ``normal`` for steps and bars, ``verbose`` for the time of
+            each step as well. Ray's workers tell as much as the process that started them.
+
+    Raises:
+        ConfigError: it is another value.
+    """
+    if isinstance(chosen, Verbosity):
+        _verbosity[0] = chosen
+        return
+    known = {one.name.lower(): one for one in Verbosity}
+    if chosen not in known:
+        raise ConfigError(f"verbosity: expected {', '.join(known)}, found {shown(chosen)}")
+    _verbosity[0] = known[chosen]
 
 
 def verbosity() -> Verbosity:

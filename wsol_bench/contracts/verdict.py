@@ -33,6 +33,13 @@ class Verdict(NamedTuple):
     ok: bool | None
     detail: str = ""
 
+    @property
+    def word(self) -> str:
+        """The verdict in a word: passed, WARNING (with what is odd), FAILED, or - for neither."""
+        if self.ok and self.detail:
+            return "WARNING"
+        return {True: "passed", False: "FAILED", None: "-"}[self.ok]
+
 
 class BrokenClauseError(Exception):
     """A clause does not hold; the message says what was expected and what was found."""

@@ -25,7 +25,6 @@ __all__ = [
     "OUTPUT_NUMBERS",
     "Classifier",
     "load_classifier",
-    "published_words",
 ]
 
 # What ``Classifier.classes_from`` says if the classes are the numbers of the outputs.
@@ -243,23 +242,6 @@ def _order_of(logits: Float[Tensor, "2 n"], name: str, order: ClassOrder | None)
             "LOC_synset_mapping.txt"
         )
     return order
-
-
-def published_words(name: str, weights: str) -> tuple[str, ...] | None:
-    """The classes in words with which torchvision publishes weights; None if it does not.
-
-    Args:
-        name: the network, as in ``load_classifier``.
-        weights: the weights, as in ``load_classifier``.
-    """
-    if weights_file(weights) or weights == "random" or ":" in name or name.startswith("timm/"):
-        return None
-    if name == "shapes_net":
-        return None
-    import torchvision  # its import takes seconds, and no other network needs it
-
-    meta = torchvision.models.get_model_weights(name)[weights].meta
-    return tuple(meta["categories"]) if "categories" in meta else None
 
 
 class _Preprocessing(NamedTuple):

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,10 +16,12 @@ from colors import WNIDS, color_experiment, write_colors
 from timeless import assert_same_tables
 
 import wsol_bench
+from wsol_bench.common.progress import Verbosity, set_verbosity, verbosity
 from wsol_bench.errors import DatasetError, WorkerError
 from wsol_bench.runs.engines.local import LocalEngine
-from wsol_bench.runs.engines.ray import RayEngine
+from wsol_bench.runs.engines.ray import RayEngine, _Worker
 from wsol_bench.runs.environment import Environment
+from wsol_bench.runs.experiment_config import load_config
 from wsol_bench.runs.folder import RunFolder
 
 # Each starts actors, every one of which imports torch.
@@ -293,3 +296,15 @@ def test_the_command_starts_ray_and_actors_work_where_it_was_called(local, tmp_p
     ours = rows[rows["method"] == "cam"].reset_index(drop=True)
     theirs = local.rows[(local.rows["method"] == "cam") & (local.rows["model"] == "color_net")]
     pd.testing.assert_frame_equal(ours, theirs.reset_index(drop=True), check_exact=True)
+
+
+def test_a_worker_tells_as_much_of_its_work_as_the_driver(tmp_path):
+    write_colors(tmp_path)
+    config = load_config(color_experiment(tmp_path))
+    arguments = (config.model_dump(mode="json"), (config.dataset.load(), {}), str(Path.cwd()), [])
+    for told in (Verbosity.QUIET, Verbosity.NORMAL):
+        try:
+            _Worker(*arguments, Environment.here().versions, told).start()
+            assert verbosity() is told
+        finally:
+            set_verbosity("normal")

@@ -200,7 +200,7 @@ class _Cells:
             )
             if protocol.selection is not None:
                 notes[-1] += " Images that the threshold is selected on are not judged."
-        panels = [cell.panel for strip in strips for cell in strip]
+        panels = [cell.panel for strip in strips for cell in strip if cell.panel is not None]
         if any(panel.values is not None for panel in panels):
             grainy = any(panel.factor > 1 for panel in panels)
             notes.append(f"Heat: the map of the true class.{f' {HEAT_NOTE}' if grainy else ''}")

@@ -70,17 +70,21 @@ class Words(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """A panel of a sheet.
+    """A panel of a sheet, or the heading of a row or a column in place of one.
 
     Attributes:
-        panel: the panel.
-        titles: the lines above it.
-        captions: the lines below it.
+        panel: the panel; None for a heading.
+        titles: the lines above it; the lines of a heading.
+        captions: the lines below it; of a heading, lines from the upper left of its place on, which
+            may be wider than it.
+        at_foot: whether a heading stands at the foot of its place, right above a column; else it
+            stands in the middle, beside a row.
     """
 
-    panel: Panel
+    panel: Panel | None
     titles: Sequence[Words] = ()
     captions: Sequence[Words] = ()
+    at_foot: bool = False
 
 
 class _Line(NamedTuple):
@@ -123,8 +127,9 @@ def draw_sheet(
         for start in range(0, len(strips), columns)
     ]
     noted = note_lines(notes, width)
-    heated = any(cell.panel.values is not None for strip in strips for cell in strip)
-    legend = _Legend.of(list(_marks(strips)), width, heated=heated)
+    panels = [cell.panel for strip in strips for cell in strip if cell.panel is not None]
+    heated = any(panel.values is not None for panel in panels)
+    legend = _Legend.of(list(_marks(panels)), width, heated=heated)
     below = 0.06 + legend.n_lines * _LEGEND_LINE + 0.06 + len(noted) * NOTE_LINE + _MARGIN
     height = sum(line.height for line in lines) + _GAP * (len(lines) - 1) + below + _MARGIN
     figure = NotebookFigure(figsize=(width, height))
@@ -150,13 +155,21 @@ def _line(cells: Sequence[Cell], wide: float, tallest: float) -> _Line:
         replace(
             cell,
             titles=[part for words in cell.titles for part in _broken(words, wide, _TITLE)],
-            captions=[part for words in cell.captions for part in _broken(words, wide, _CAPTION)],
+            captions=cell.captions
+            if cell.panel is None
+            else [part for words in cell.captions for part in _broken(words, wide, _CAPTION)],
         )
         for cell in cells
     ]
-    heights = [min(tallest, cell.panel.size[0] / cell.panel.size[1]) * wide for cell in cells]
-    titles = max(len(cell.titles) for cell in cells)
-    captions = max(len(cell.captions) for cell in cells)
+    sizes = [cell.panel.size for cell in cells if cell.panel is not None]
+    heights = [min(tallest, high / broad) * wide for high, broad in sizes]
+    heights += [
+        (len(cell.titles) + len(cell.captions)) * _TITLE_LINE + (0.1 if cell.captions else 0)
+        for cell in cells
+        if cell.panel is None
+    ]
+    titles = max((len(cell.titles) for cell in cells if cell.panel is not None), default=0)
+    captions = max((len(cell.captions) for cell in cells if cell.panel is not None), default=0)
     return _Line(
         list(cells),
         titles * _TITLE_LINE + (0.03 if titles else 0),
@@ -188,13 +201,25 @@ def _draw_cell(
     """Draw a cell of a line below and right of a corner, in inches from the lower left."""
     x, top = corner
     width, height = figure.get_size_inches()
+    bottom = top - line.titles - line.panels
+    foot = top - line.titles + 0.03
+    if cell.panel is None:
+        foot = bottom
+        if not cell.at_foot:
+            foot += (line.panels - len(cell.titles) * _TITLE_LINE) / 2
     for place, words in enumerate(reversed(cell.titles)):
-        y = top - line.titles + 0.03 + (place + 1) * _TITLE_LINE
+        y = foot + (place + 1) * _TITLE_LINE
         _write_words(figure, words, (x + wide / 2, y), wide, _TITLE)
+    if cell.panel is None:
+        for place, words in enumerate(cell.captions):
+            y = top - line.titles - place * _TITLE_LINE
+            weight = "bold" if words.bold else "normal"
+            text = plain_text(words.text)
+            _write(figure, text, (x, y), _TITLE, color=words.color, weight=weight)
+        return
     tall, broad = cell.panel.size
     scale = min(wide / broad, line.panels / tall)
     w, h = broad * scale, tall * scale
-    bottom = top - line.titles - line.panels
     axes = figure.add_axes(((x + (wide - w) / 2) / width, bottom / height, w / width, h / height))
     draw_panel(axes, cell.panel, w)
     y = bottom - 0.025
@@ -223,9 +248,8 @@ def _write(
     )  # fmt: skip
 
 
-def _marks(strips: Sequence[Sequence[Cell]]) -> Iterator[str]:
-    """The marks that a sheet has, in the order of the legend."""
-    panels = [cell.panel for strip in strips for cell in strip]
+def _marks(panels: Sequence[Panel]) -> Iterator[str]:
+    """The marks that panels have, in the order of the legend."""
     regions = [panel.region for panel in panels if panel.region is not None]
     there = {panel.verdict for panel in panels if panel.box is not None} | {
         name

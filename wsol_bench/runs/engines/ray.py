@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsol_bench.common.progress import Verbosity, set_verbosity, verbosity
 from wsol_bench.common.versions import installed_version
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, WorkerError, WsolBenchError
@@ -52,7 +53,7 @@ class RayEngine:
         try:
             import ray  # noqa: F401
         except ImportError as error:
-            raise ConfigError("--engine ray needs Ray: pip install 'wsol-bench[ray]'") from error
+            raise ConfigError("the engine ray needs Ray: pip install 'wsol-bench[ray]'") from error
         self._address = address or os.environ.get("RAY_ADDRESS")
         self._n_actors = n_actors
 
@@ -132,6 +133,7 @@ class _Crew:
             str(Path.cwd()),
             list(sys.path),
             Environment.here().versions,
+            verbosity(),
         )
         # Deaths are handled here, so that parts whose tables have arrived are not evaluated again.
         options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "num_cpus": 1}
@@ -288,6 +290,7 @@ class _Worker:
         folder: the working directory of the driver.
         path: the module search path of the driver.
         versions: the versions of packages at the driver.
+        told: how much the driver tells of its work, and so this worker.
     """
 
     def __init__(
@@ -297,6 +300,7 @@ class _Worker:
         folder: str,
         path: list[str],
         versions: dict[str, str],
+        told: Verbosity,
     ) -> None:
         # An error here could not be told from a death, so all work is done in ``start``.
         self._config = config
@@ -304,6 +308,7 @@ class _Worker:
         self._folder = folder
         self._path = path
         self._versions = versions
+        self._told = told
 
     def start(self) -> None:
         """Get ready to evaluate.
@@ -311,6 +316,7 @@ class _Worker:
         Raises:
             WorkerError: this machine has other versions, or does not see the data set.
         """
+        set_verbosity(self._told)
         # So ``my_module:my_cam`` and relative paths mean the same as at the driver.
         if Path(self._folder).is_dir():
             os.chdir(self._folder)

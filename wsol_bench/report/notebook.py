@@ -1,0 +1,90 @@
+"""Analyses, comparisons and leaderboards as a notebook shows them, and as Python prints them."""
+
+import pandas as pd
+
+from wsol_bench.common.harmless import html_text, printable
+from wsol_bench.report.analysis_text import in_short
+from wsol_bench.report.leaderboard import Leaderboard as Rankings
+from wsol_bench.report.leaderboard_tables import tables_of
+from wsol_bench.report.run_comparison import RunComparison
+from wsol_bench.report.run_comparison_text import paragraphs_of, tables_for_people, verdict
+from wsol_bench.report.written_tables import text_table
+
+__all__ = ["Analysis", "Comparison", "Leaderboard", "html_frame"]
+
+
+class Analysis(dict[str, pd.DataFrame]):
+    """The tables of an analysis by name, as ``Results.analyze`` returns them.
+
+    ``analysis["intervals"]`` has each number with its 95% interval, ``analysis["comparisons"]`` the
+    paired tests; ``failure_modes``, ``by_class``, ``by_size`` and ``by_instances`` are there if a
+    protocol chooses one box. A notebook shows the short form: the methods of each model, best
+    first.
+    """
+
+    def __repr__(self) -> str:
+        """The names of the tables."""
+        tables = ", ".join(f"{name} ({len(table)} lines)" for name, table in self.items())
+        return f"<Analysis: pandas tables by name, such as analysis['intervals']: {tables}>"
+
+    def _repr_html_(self) -> str:
+        """The methods of each model, best first."""
+        return "".join(
+            f"<p>{html_text(title)}</p>{html_frame(table)}" for title, table in in_short(self)
+        )
+
+
+class Comparison(RunComparison):
+    """Two runs compared, as ``Results.compare`` returns it. A notebook shows what differs.
+
+    ``equal`` says whether the results are equal; ``numbers``, ``classes``, ``images``, ``rows``,
+    ``settings``, ``lines`` and ``unmatched`` are tables of what differs.
+    """
+
+    def __repr__(self) -> str:
+        """The verdict, and the names of the tables."""
+        tables = " ".join(f".{name}" for name in self.tables)
+        return printable(
+            f"<Comparison of A {self.a} and B {self.b}: {verdict(self)} Tables: {tables}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show what differs, the numbers, and the classes and images that moved most."""
+        paragraphs = [verdict(self), *paragraphs_of(self)]
+        tables = (
+            f"<p>{html_text(title)}</p>{html_frame(table)}"
+            for title, table in tables_for_people(self)
+        )
+        return "".join([*(f"<p>{html_text(text)}</p>" for text in paragraphs), *tables])
+
+
+class Leaderboard(Rankings):
+    """The methods of all runs below folders, as ``leaderboard`` returns them.
+
+    ``rankings`` holds the numbers, and ``left_out`` which runs are not in it, and why. A notebook
+    shows the tables.
+    """
+
+    @property
+    def tables(self) -> list[tuple[str, pd.DataFrame]]:
+        """The title of each table, and its cells as text."""
+        return [(table.title, text_table(table)) for table in tables_of(self)]
+
+    def __repr__(self) -> str:
+        """The titles of the tables."""
+        titles = "; ".join(title for title, _ in self.tables)
+        return printable(f"<Leaderboard: {titles}; .tables .rankings .left_out>")
+
+    def _repr_html_(self) -> str:
+        """The tables, with their notes, and the runs that are left out."""
+        parts = []
+        for table in tables_of(self):
+            notes = "".join(f"<p>{html_text(note)}</p>" for note in table.notes)
+            parts.append(f"<p>{html_text(table.title)}</p>{html_frame(text_table(table))}{notes}")
+        parts += [f"<p>Left out: {html_text(reason)}</p>" for reason in self.left_out]
+        return "".join(parts)
+
+
+def html_frame(table: pd.DataFrame) -> str:
+    """A table of text as HTML; what others have written stays text."""
+    return str(table.to_html(index=False, escape=True, border=0))
