@@ -81,6 +81,11 @@ def test_a_model_with_several_layers_keeps_the_column(printed):
     assert any(line.split()[:2] == ["grad_cam", "block4"] for line in lines)
 
 
+def test_lines_without_a_network_stand_below_a_heading_that_says_so(printed):
+    frame = pd.DataFrame({"model": ["-"], "method": ["center_box"], "error": ["5.00"]})
+    assert "no model" in printed(80, frame)
+
+
 def test_numbers_stand_to_the_right_also_beside_words(printed):
     frame = pd.DataFrame({"method": ["a", "b"], "error": ["5.00", "not applicable"]})
     *_, first, second = printed(80, frame)

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import io
+import logging
 import os
 import signal
 import subprocess
@@ -233,6 +234,15 @@ class TestEndings:
         finally:
             set_verbosity(Verbosity.NORMAL)
         assert capsys.readouterr().err == "a finding\nError: the reason\n"
+
+    def test_warnings_of_loggers_are_notices_while_a_command_runs(self, capsys):
+        logger = logging.getLogger("wsol_bench.somewhere")
+        handlers = [*logging.getLogger().handlers]
+        with process._warnings_are_notices():
+            logger.warning("%s: made of fewer images", "figures\x1b")
+            logger.info("a detail")
+        assert capsys.readouterr().err == "figures\\x1b: made of fewer images\n"
+        assert logging.getLogger().handlers == handlers
 
     def test_commands_keep_their_signatures(self):
         for command in COMMANDS:

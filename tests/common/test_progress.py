@@ -123,6 +123,9 @@ class TestVerbosity:
         assert float(time) >= 0
         assert (unit, text.strip()) == ("s", "loading resnet50")
 
+    def test_nothing_is_told_of_nothing(self):
+        assert told(lambda: evaluate(0, 0)) == ""
+
     def test_quiet_tells_nothing(self):
         set_verbosity(Verbosity.QUIET)
         assert told(lambda: step("loading resnet50")) == ""

@@ -180,10 +180,13 @@ def _with_headings(cells: "pd.DataFrame") -> tuple[list[str], "pd.DataFrame"]:
 
     Methods without a layer, such as baselines, stand among the others of their model.
     """
+    from wsol_bench.runs.identity import NO_MODEL
+
     groups = [name for name in ("run", "model") if name in cells and len(cells.columns) > 1]
     if not groups or not len(cells):
         return [""] * len(cells), cells
-    texts = cells[groups].agg(", ".join, axis=1)
+    named = cells[groups].replace({"model": {NO_MODEL: "no model"}})
+    texts = named.agg(", ".join, axis=1)
     if "layer" in cells:
         layers = {text: set(names) - {""} for text, names in cells["layer"].groupby(texts)}
         if all(len(names) <= 1 for names in layers.values()):

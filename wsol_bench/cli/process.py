@@ -14,6 +14,7 @@ traceback.
 
 import contextlib
 import io
+import logging
 import os
 import re
 import select
@@ -47,7 +48,7 @@ _received = [signal.SIGINT]
 def command_process() -> Iterator[None]:
     """Prepare this process for a command, and end it as the table above says."""
     _open_streams()
-    with _signals_are_interrupts(), endings():
+    with _signals_are_interrupts(), _warnings_are_notices(), endings():
         yield
 
 
@@ -157,6 +158,28 @@ def _open_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _warnings_are_notices() -> Iterator[None]:
+    """Print warnings of loggers as notices are printed: in lines that a terminal need not break."""
+    handler = _Notices(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+class _Notices(logging.Handler):
+    """Prints what is logged."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a message, and the traceback that it may have."""
+        try:
+            _print(self.format(record))
+        except Exception:  # as every handler does: logging never ends a program
+            self.handleError(record)
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def progress(description: str, total: int, unit: str) -> Iterator[_Advance]:
         total: number of units of the whole step.
         unit: name of the units, plural.
     """
-    if _verbosity[0] is Verbosity.QUIET:
+    if _verbosity[0] is Verbosity.QUIET or not total:
         yield lambda n: None
     elif sys.stderr is not None and sys.stderr.isatty():
         with _bar(description, total, unit) as advance:
