@@ -10,7 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from wsol_bench.calls import given_networks, in_words_of_python, path_of, with_names
+from wsol_bench.calls import (
+    given_networks,
+    in_words_of_python,
+    path_of,
+    seed_of,
+    with_names,
+)
 from wsol_bench.errors import ConfigError, shown
 from wsol_bench.report.notebook import Leaderboard
 from wsol_bench.results import Results
@@ -140,7 +146,9 @@ def leaderboard(
 
     listed = [folders] if isinstance(folders, Path | str) else folders
     with in_words_of_python():
-        board = rank([path_of("folders", one) for one in listed], number=number, seed=seed)
+        if not isinstance(listed, Sequence) or not listed:
+            raise ConfigError(f"folders: expected a folder or several, found {shown(listed)}")
+        board = rank([path_of("folders", one) for one in listed], number=number, seed=seed_of(seed))
     return Leaderboard(board.rankings, board.left_out)
 
 
@@ -181,7 +189,7 @@ def check(plugin: Any, **options: Any) -> pd.DataFrame:
         ConfigError: it is neither a map method that uses a network nor a metric, or an option does
             not fit.
     """
-    from wsol_bench.common.catalog import METRICS
+    from wsol_bench.common.catalog import METRICS, require_method_or_metric
     from wsol_bench.common.registry import import_object
     from wsol_bench.contracts.map_method import check_map_method
     from wsol_bench.contracts.metric import check_metric
@@ -192,6 +200,7 @@ def check(plugin: Any, **options: Any) -> pd.DataFrame:
     if isinstance(plugin, str) and ":" in plugin:
         found = import_object(plugin, "map method or metric")
     elif isinstance(plugin, str):
+        require_method_or_metric(plugin)
         found = metrics.get(plugin) if plugin in METRICS else cam_methods.get(plugin)
     if not isinstance(found, MapMethod | Metric):
         raise ConfigError(

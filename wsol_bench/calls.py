@@ -4,11 +4,12 @@ An experiment is text, so networks, methods and metrics that are given as object
 that speak of the options of a command speak of parameters here.
 """
 
+import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from wsol_bench.errors import ConfigError, WsolBenchError, did_you_mean, shown
 from wsol_bench.models.names import GIVEN
@@ -21,6 +22,7 @@ __all__ = [
     "named_plugin",
     "one_of",
     "path_of",
+    "seed_of",
     "with_names",
 ]
 
@@ -94,6 +96,13 @@ def path_of(name: str, value: Any) -> Path:
     if not isinstance(value, str | Path):
         raise ConfigError(f"{name}: expected a path, found {type(value).__name__}")
     return Path(value)
+
+
+def seed_of(value: Any) -> int:
+    """The seed that a parameter is; ConfigError unless it is a whole number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or operator.index(value) < 0:
+        raise ConfigError(f"seed: expected a whole number of at least 0, found {shown(value)}")
+    return operator.index(value)
 
 
 @contextmanager

@@ -83,7 +83,7 @@ class Explainer:
         classes: str | Path | None = None,
         layer: str | None = None,
         protocol: str | Mapping[str, Any] = "gradcam-2017",
-        device: str = "auto",
+        device: "str | torch.device | None" = None,
     ) -> None:
         if not methods:
             raise ConfigError("methods: expected at least one name, found none")
@@ -103,7 +103,7 @@ class Explainer:
         )
         self.methods = _map_methods(config)
         self.protocol = _one_box_protocol(config)
-        self._device = device_named(device)
+        self._device = device_named("auto" if device is None else str(device))
         [chosen] = config.models
         file = None if str(chosen.classes) == IMAGENET else chosen.classes
         with given_networks(networks):
@@ -195,7 +195,7 @@ def explain(
     classes: str | Path | None = None,
     layer: str | None = None,
     protocol: str | Mapping[str, Any] = "gradcam-2017",
-    device: str = "auto",
+    device: "str | torch.device | None" = None,
 ) -> list[Explained]:
     """The maps and boxes of the best five classes of photographs; no data set is needed.
 
@@ -220,8 +220,8 @@ def explain(
         layer: the target layer; None for that of the target-layer table.
         protocol: the name or file of a protocol of one box, or a mapping with that as ``name`` and
             changes.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` is the first GPU, or the CPU if there
-            is none.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ...; None for the first GPU, or the CPU if there is
+            none.
 
     Returns:
         One result for each image, in order. A notebook shows its figure, ``result.figure()``.

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from wsol_bench.calls import in_python, in_words_of_python, one_of, path_of
+from wsol_bench.calls import in_python, in_words_of_python, one_of, path_of, seed_of
 from wsol_bench.common.files import require_writable, require_writable_folder
 from wsol_bench.common.harmless import html_text, printable
 from wsol_bench.common.progress import step
 from wsol_bench.common.vocabulary import Choose, FigureFormat, PredictionFormat
-from wsol_bench.errors import ConfigError
+from wsol_bench.errors import ConfigError, shown
 from wsol_bench.report.analysis import analyze as analyze_runs
 from wsol_bench.report.notebook import Analysis, Comparison, html_frame
 from wsol_bench.report.run_comparison import compare as compare_runs
@@ -75,7 +75,9 @@ class Results(StoredResults):
             The tables of ``wsol-bench analyze`` by name, such as ``intervals`` and ``comparisons``.
         """
         with in_words_of_python():
-            return Analysis(analyze_runs(self._with(others), seed=seed, against=against))
+            runs = self._with(others)
+            named = [name for run in runs for name in run.identity.named_metrics]
+            return Analysis(analyze_runs(runs, seed=seed_of(seed), against=against), named)
 
     def compare(
         self, other: "Results | Path | str", *, seed: int = 0, tolerance: float = 0.0
@@ -88,7 +90,8 @@ class Results(StoredResults):
             tolerance: the largest difference that does not count as one.
         """
         with in_words_of_python():
-            found = compare_runs(*self._with([other]), seed=seed, tolerance=tolerance)
+            runs = self._with([other])
+            found = compare_runs(*runs, seed=seed_of(seed), tolerance=tolerance)
         return Comparison(**vars(found))
 
     def rescore(
@@ -117,7 +120,7 @@ class Results(StoredResults):
                 self.folder,
                 given,
                 overrides=_names(changes),
-                out=None if out is None else Path(out),
+                out=None if out is None else path_of("out", out),
                 force=force,
             )
         return Results(results.summary, results.folder, results.n_before, self.folder)
@@ -144,7 +147,7 @@ class Results(StoredResults):
             runs = self._with(others)
             file = _place_of(runs, out, REPORT)
             require_writable(file)
-            write_report(runs, file, n_images=images, seed=seed)
+            write_report(runs, file, n_images=images, seed=seed_of(seed))
         return file
 
     def table(
@@ -156,7 +159,9 @@ class Results(StoredResults):
         seed: int = 0,
         others: "Sequence[Results | Path | str]" = (),
     ) -> str:
-        """The table of a paper as text: methods by model, the best bold, the second underlined.
+        """The table of a paper as text: methods by model, the best bold.
+
+        The second best is underlined if another one is worse.
 
         Args:
             table_format: ``markdown``, ``latex`` (needs the package booktabs) or ``csv``.
@@ -174,7 +179,7 @@ class Results(StoredResults):
                 table_format=one_of("table_format", table_format, get_args(TableFormat)),
                 numbers=_names(numbers),
                 intervals=intervals,
-                seed=seed,
+                seed=seed_of(seed),
             )
 
     def figures(
@@ -204,10 +209,9 @@ class Results(StoredResults):
                 one_of("the choice of images and methods", name, known)
             one_of("choose", choice.get("choose", "random"), get_args(Choose))
             named = {name: _names(choice.get(name)) for name in ("ids", "methods", "models")}
-            if (n := choice.get("n")) is not None and not (isinstance(n, int) and n > 0):
-                raise ConfigError(f"n: expected a number of images, at least 1, found {n!r}")
-            chosen = Choice(**{**choice, **named})
-            wanted = [one_of("formats", one, get_args(FigureFormat)) for one in _names(formats)]
+            chosen = Choice(**{**choice, **named, "seed": seed_of(choice.get("seed", 0))})
+            formats = _names(formats) or get_args(FigureFormat)
+            wanted = [one_of("formats", one, get_args(FigureFormat)) for one in formats]
             runs = self._with(others)
             folder = _place_of(runs, out, "figures")
             require_writable_folder(folder)
@@ -241,11 +245,11 @@ class Results(StoredResults):
             return list(
                 export_run(
                     self.folder,
-                    self.path / "predictions" if out is None else Path(out),
+                    self.path / "predictions" if out is None else path_of("out", out),
                     format=one_of(
                         "prediction_format", prediction_format, get_args(PredictionFormat)
                     ),
-                    devkit=None if devkit is None else Path(devkit),
+                    devkit=None if devkit is None else path_of("devkit", devkit),
                     tight=None if tight is None else self._with([tight])[1],
                 )
             )
@@ -273,7 +277,7 @@ class Results(StoredResults):
     def _with(self, others: "Sequence[Results | Path | str]") -> list[StoredRun]:
         """This run and others; ConfigError if one is no run, RunError if it cannot be read."""
         runs = [self.folder]
-        for other in [others] if isinstance(others, Results | str | Path) else others:
+        for other in [others] if isinstance(others, Results | str | Path) else others or ():
             if not isinstance(other, Results | str | Path):
                 raise ConfigError(
                     "other: expected results of another run, or its folder, found "
@@ -292,8 +296,18 @@ class Results(StoredResults):
 
 
 def _names(given: Any) -> Any:
-    """Names as a list, of which one may be given as it is; None for none."""
-    return [given] if isinstance(given, str) else given
+    """Names as a list, of which one may be given as it is; None for none.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if isinstance(given, str):
+        return [given]
+    if given is None or (
+        isinstance(given, Iterable) and all(isinstance(one, str) for one in given)
+    ):
+        return given
+    raise ConfigError(f"expected a name or a list of names, found {shown(given)}")
 
 
 def _place_of(runs: Sequence[StoredRun], out: Path | str | None, name: str) -> Path:

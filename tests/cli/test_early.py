@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from wsol_bench.runs.run_folders import FORMAT
+
 # The program, and at its end a line with the heavy modules that were imported.
 PROGRAM = """
 import atexit, sys
@@ -28,7 +30,8 @@ def place(tmp_path):
     (tmp_path / "my.yaml").write_text(EXPERIMENT)
     (tmp_path / "run").mkdir()
     identity = {"config": {"name": "other", "limit": 3}, "shard": None}
-    (tmp_path / "run/manifest.json").write_text(json.dumps({"identity": identity}))
+    manifest = {"format": FORMAT, "identity": identity}
+    (tmp_path / "run/manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/note.txt").touch()
     return tmp_path

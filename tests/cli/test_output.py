@@ -63,6 +63,14 @@ class TestColumnsThatDoNotFit:
             ]
 
 
+def test_lines_without_a_number_are_left_out_of_what_stands_below(printed):
+    methods = {"model": list("aabb"), "method": list("wxyz"), "error": [f"{n}.25" for n in "1234"]}
+    frame = pd.DataFrame({**methods, "Cohen's d": ["-", "-", "-", "+0.50"]})
+    lines = printed(20, frame)
+    assert lines[-2:] == ["b", "z         +0.50"]
+    assert lines.count("a") == 1
+
+
 def test_names_wider_than_the_terminal_do_not_keep_the_numbers_away(printed):
     lines = printed(20, table(3, method="a_method_of_a_name_of_many_words"))
     assert [text for line in lines if (text := line[-10:].strip()) == "200.25/2.00"[-10:]]

@@ -13,6 +13,7 @@ COMMANDS = {
     "table": ("--out", "FILE", ["none"]),
     "report": ("--out", "FILE", ["none"]),
     "leaderboard": ("--page", "FILE", ["none"]),
+    "export": ("--out", "FOLDER", ["none", "--format", "devkit"]),
 }
 
 
@@ -39,9 +40,23 @@ def test_a_file_in_the_way_is_told(command, run, tmp_path):
         arguments = [tmp_path / "photo.png"]
         Image.new("RGB", (8, 8)).save(arguments[0])
     else:
-        arguments = [run for _ in arguments]
+        arguments = [run if argument in ("none", "nothing") else argument for argument in arguments]
     place = tmp_path / ("file/below" if kind == "FILE" else "file")
     _, err = cli(command, *arguments, option, place, code=1)
     assert f"{place} cannot be written" in err
     assert err.rstrip().endswith(option)
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("command", ["analyze", "figures"])
+def test_a_link_to_nothing_is_told_before_the_work(command, run, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    _, err = cli(command, run, "--out", tmp_path / "link", "--quiet", code=1)
+    assert err.startswith(f"Error: {tmp_path / 'link'} cannot be written to: ")
+
+
+def test_an_export_that_cannot_be_made_leaves_no_folder(run, tmp_path):
+    """The run's data set has no class IDs of the devkit."""
+    _, err = cli("export", run, "--format", "devkit", "--out", tmp_path / "a/b", code=1)
+    assert "ILSVRC2012_ID" in err
+    assert not list(tmp_path.iterdir())

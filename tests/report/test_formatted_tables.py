@@ -237,8 +237,11 @@ class TestCompiled:
         columns = (TableColumn("model", "model"), TableColumn("method", "method"), *numbers)
         values = (Value(0.5, 0.4, 0.6), *[Value(0.5)] * 4)
         names = ("timm/tf_efficientnet_lite0", "randomized_weights(grad_cam) (sanity check)")
-        table = FormattedTable("A ranking", columns, (Group("", (TableLine((*names, *values)),)),))
+        title = f"A ranking, {'gradcam-2017+box.threshold=0.2+' * 4} 50,000 images"
+        table = FormattedTable(title, columns, (Group("", (TableLine((*names, *values)),)),))
         pdflatex(written([table], "latex"), fits=True)
+        narrow = FormattedTable(title, columns[1:3], (Group("", (TableLine(("a", values[1])),)),))
+        pdflatex(written([narrow], "latex"), fits=True)
         with pytest.raises(AssertionError, match="Overfull"):
             pdflatex(written([replace(table, title="")], "latex"), fits=True)
 

@@ -1,9 +1,11 @@
 """Commands that check before a run: doctor (an experiment), check (a map method or a metric)."""
 
 import contextlib
+import shlex
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +15,7 @@ from wsol_bench.cli.output import print_line
 from wsol_bench.cli.shared_options import ExperimentFile, Overrides, pairs_of
 from wsol_bench.common.harmless import printable
 from wsol_bench.common.progress import step
-from wsol_bench.errors import ConfigError, did_you_mean
+from wsol_bench.errors import ConfigError
 
 if TYPE_CHECKING:
     from wsol_bench.contracts.verdict import Verdict
@@ -74,22 +76,20 @@ def check(
 
 def _is_metric(name: str) -> bool:
     """Return whether a name is a metric's; ConfigError if no metric or map method has it."""
-    from wsol_bench.common.catalog import METHODS, METRICS, NETWORK_FREE
+    from wsol_bench.common.catalog import METRICS, require_method_or_metric
     from wsol_bench.common.registry import import_object
     from wsol_bench.metrics.base import Metric
 
-    if name in METHODS or name in NETWORK_FREE:
-        return False
-    if name in METRICS:
-        return True
-    if ":" not in name:
-        families = [f"{prefix}/..." for prefix in METHODS.families]
-        suggestion = did_you_mean(name, [*METHODS, *families, *METRICS])
+    if Path(name).suffix in {".yaml", ".yml"}:
+        doctor = shlex.join(["wsol-bench", "doctor", name])
         raise ConfigError(
-            f"unknown map method or metric {name!r}; {suggestion}; {METHODS.listed_by!r} and "
-            f"{METRICS.listed_by!r} list all"
+            f"{name}: expected a map method or a metric, found a file. An experiment is checked "
+            f"by: {doctor}"
         )
-    return isinstance(import_object(name, "map method or metric"), Metric)
+    if ":" in name:
+        return isinstance(import_object(name, "map method or metric"), Metric)
+    require_method_or_metric(name)
+    return name in METRICS
 
 
 def _check_metric(name: str, options: list[str] | None) -> list[bool]:

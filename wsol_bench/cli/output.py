@@ -29,6 +29,7 @@ __all__ = ["print_line", "print_paragraph", "print_results", "print_summary", "p
 _WIDTH_OF_FILES = 160
 _GAP = "  "
 _LONGEST_NAME = 32
+_NOTHING = (["-"], [""])
 # Numbers, alone or joined as in 7.00/1.00, [42.3, 53.7] or 3 : 12, and what stands for none.
 _NUMBER = re.compile(r"[-+\d.,/:\[\]()% *\u00b1<e]+")
 
@@ -140,7 +141,7 @@ def print_table(table: "pd.DataFrame", title: str | None = None, *, elsewhere: s
             print_paragraph(f"These columns do not fit: {titles}; {elsewhere}.")
         elif left:
             print()
-            columns = [*names, *left]
+            columns, headings = _lines_with_numbers(names, left, headings)
             fitting = max(len(names) + 1, _count_that_fit(columns, width))
     print()
 
@@ -222,6 +223,22 @@ def _table_lines(columns: Sequence[_Column], headings: Sequence[str]) -> Iterato
             yield _GAP.join(
                 column.padded(part) for column, part in zip(columns, parts, strict=True)
             )
+
+
+def _lines_with_numbers(
+    names: Sequence[_Column], others: Sequence[_Column], headings: Sequence[str]
+) -> tuple[list[_Column], list[str]]:
+    """The columns without the lines that have nothing but names, and the headings of the others."""
+    kept = [n for n in range(len(headings)) if any(c.cells[n] not in _NOTHING for c in others)]
+    above = list[str]()
+    for heading in headings:
+        above.append(heading or (above[-1] if above else ""))
+    shown = [
+        above[n] if place == 0 or above[n] != above[kept[place - 1]] else ""
+        for place, n in enumerate(kept)
+    ]
+    columns = [c._replace(cells=[c.cells[n] for n in kept]) for c in (*names, *others)]
+    return columns, shown
 
 
 def _rule() -> str:

@@ -6,6 +6,7 @@ A command has a parameter for each of its options, which may be more than eight.
 ``explain`` is longer than other functions because the help of its options does, too.
 """
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -170,7 +171,9 @@ def _require_known(
     from wsol_bench.protocols.load import load_protocol
 
     if not any(path.exists() for path in images):
-        raise ImageError(f"{images[0]}: the file does not exist")
+        web = next((path for path in images if re.match(r"https?:/", str(path))), None)
+        found = "expected an image file, found a web address; download the image first"
+        raise ImageError(f"{web}: {found}" if web else f"{images[0]}: the file does not exist")
     require_model_name(model)
     for name in methods:
         METHODS.require(name, also=NETWORK_FREE)

@@ -37,8 +37,8 @@ __all__ = ["command_process", "endings", "print_message", "print_notice", "wrapp
 _HANDLED = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _FAILED, _NO_READER = 1, 141
 
-# A command up to the end of its line, but not one that a sentence quotes.
-_COMMAND = re.compile(r"(?<!['`\w])wsol-bench \S.*$")
+# A command up to the end of its line: alone there, or behind a colon, but not within a sentence.
+_COMMAND = re.compile(r"(?:^|(?<=:)) *(wsol-bench \S.*)$")
 
 # The signal that ends this process.
 _received = [signal.SIGINT]
@@ -78,14 +78,14 @@ def wrapped_lines(line: str, width: int, *, hanging: int = 2) -> list[str]:
         return [line]
     indent = " " * (len(line) - len(line.lstrip()) + hanging)
     command = _COMMAND.search(line)
-    prose = line if command is None else line[: command.start()]
+    prose = line if command is None else line[: command.start(1)]
     if not prose.strip():
         return [line]
     lines = textwrap.wrap(
         prose, max(width, 20), subsequent_indent=indent, break_on_hyphens=False,
         break_long_words=False,
     )  # fmt: skip
-    return lines if command is None else [*lines, f"{indent}{command[0]}"]
+    return lines if command is None else [*lines, f"{indent}{command[1]}"]
 
 
 def _print(text: str) -> None:

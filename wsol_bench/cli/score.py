@@ -199,10 +199,11 @@ def _require_root(dataset: str, root: Path | None, options: list[str] | None) ->
     """
     from wsol_bench.common.catalog import DATASETS
     from wsol_bench.common.files import existing
+    from wsol_bench.runs.overrides import expand_variables
 
     DATASETS.require(dataset)
     if root is not None:
-        existing(root, "--root")
+        existing(Path(expand_variables(str(root), "--root")), "--root")
         return
     described = DATASETS.describe(dataset)
     needed = [line.strip() for line in (described.options if described else ())]

@@ -15,7 +15,15 @@ from typing import Any, NamedTuple
 from wsol_bench.common.plugin_options import require_options
 from wsol_bench.errors import ConfigError, did_you_mean
 
-__all__ = ["DATASETS", "METHODS", "METRICS", "NETWORK_FREE", "Catalog", "Description"]
+__all__ = [
+    "DATASETS",
+    "METHODS",
+    "METRICS",
+    "NETWORK_FREE",
+    "Catalog",
+    "Description",
+    "require_method_or_metric",
+]
 
 
 class Description(NamedTuple):
@@ -238,3 +246,15 @@ METRICS = Catalog(
 DATASETS = Catalog(
     "data set", package="wsol_bench.datasets", group="wsol_bench.datasets", decorator="dataset"
 )
+
+
+def require_method_or_metric(name: str) -> None:
+    """Raise ConfigError unless a map method or a metric has the name."""
+    if any(name in catalog for catalog in (METHODS, NETWORK_FREE, METRICS)):
+        return
+    families = [f"{prefix}/..." for prefix in METHODS.families]
+    suggestion = did_you_mean(name, [*METHODS, *families, *METRICS])
+    raise ConfigError(
+        f"unknown map method or metric {name!r}; {suggestion}; {METHODS.listed_by!r} and "
+        f"{METRICS.listed_by!r} list all"
+    )

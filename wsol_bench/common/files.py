@@ -122,8 +122,8 @@ def _require_place(folder: Path, what: str, advice: str) -> None:
     It is not created: a command that fails later leaves no empty folder.
     """
     try:
-        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        with tempfile.TemporaryFile(dir=existing):
+        above = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+        with tempfile.TemporaryFile(dir=above):
             pass
     except OSError as error:
         raise ConfigError(f"{what}: {error.strerror or error}; {advice}") from error

@@ -24,9 +24,8 @@ SEVERAL = "<several>"
 # error's context.
 _EXPECTED = {
     "string_type": "a text",
-    # Of names of experiments, the only texts that must have a form.
-    "string_pattern_mismatch": "letters, digits, '_', '-' and '.' alone, not first '-' or '.'",
-    "string_too_short": "a text that is not empty",
+    "string_pattern_mismatch": "a text of the form {pattern}",
+    "string_too_short": "a text of at least {min_length} characters",
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -51,6 +50,10 @@ _EXPECTED = {
     "too_short": "a list of at least {min_length}",
     "too_long": "a list of at most {max_length}",
 }
+
+
+# Forms of texts in words.
+_FORMS = {r"^\w[\w.-]*$": "letters, digits, '_', '-' and '.' alone, not first '-' or '.'"}
 
 
 class CompleteError(ValueError):
@@ -131,8 +134,9 @@ def _explained(item: ErrorDetails, model: type[BaseModel], where: str) -> str:
 def plain_words(item: ErrorDetails) -> str:
     """What was expected where a value is not valid, in plain words."""
     if (expected := _EXPECTED.get(item["type"])) is not None:
-        context = item.get("ctx", {}).items()
-        shortest = {name: f"{n:g}" if isinstance(n, float) else n for name, n in context}
+        context = item.get("ctx", {})
+        expected = _FORMS.get(context.get("pattern", ""), expected)
+        shortest = {name: f"{n:g}" if isinstance(n, float) else n for name, n in context.items()}
         return f"expected {expected.format(**shortest)}"
     words = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return words.replace("Input should be", "expected", 1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from wsol_bench.common.files import require_writable_folder
 from wsol_bench.common.harmless import yaml_text
 from wsol_bench.common.plugin_options import has_option
 from wsol_bench.common.vocabulary import PredictionFormat
@@ -20,7 +21,6 @@ from wsol_bench.errors import ConfigError, RunError
 from wsol_bench.methods.imported.written_predictions import write_image_list, write_predictions
 from wsol_bench.metrics.localization import two_two_one
 from wsol_bench.runs.differences import known_differences, listed
-from wsol_bench.runs.folder import make_folder
 from wsol_bench.runs.identity import NO_MODEL
 from wsol_bench.runs.schema import GROUP, ImageStatus, RowStatus
 from wsol_bench.runs.stored_run import StoredRun
@@ -60,6 +60,7 @@ def export_run(
             tight run has other maps.
         PredictionError: the format cannot name a class or an image.
     """
+    require_writable_folder(folder)
     for stored in (run,) if tight is None else (run, tight):
         stored.require_finished()
         stored.scoring.require_boxes(stored.path, stored.identity.protocol.name)
@@ -85,7 +86,6 @@ def export_run(
             if tight is not None and tight_rows is not None:
                 same = (tight_rows["method"] == method) & (tight_rows["layer"] == layer)
                 rows = _five_guesses(run, rows, tight, tight_rows[same])
-            make_folder(folder)
             path = folder / f"{name}.{'csv' if format == 'kaggle' else 'txt'}"
             write_predictions(path, rows, images, classes, format=format)
             listing = write_image_list(path, evaluated) if format == "devkit" else None

@@ -1,5 +1,7 @@
 """Analyses, comparisons and leaderboards as a notebook shows them, and as Python prints them."""
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 
 from wsol_bench.common.harmless import html_text, printable
@@ -22,6 +24,16 @@ class Analysis(dict[str, pd.DataFrame]):
     first.
     """
 
+    def __init__(self, tables: Mapping[str, pd.DataFrame], named: Sequence[str] = ()) -> None:
+        """Keep the tables.
+
+        Args:
+            tables: the tables by name.
+            named: the metrics that the experiments name, which a notebook shows, too.
+        """
+        super().__init__(tables)
+        self._named = tuple(named)
+
     def __repr__(self) -> str:
         """The names of the tables."""
         tables = ", ".join(f"{name} ({len(table)} lines)" for name, table in self.items())
@@ -30,7 +42,8 @@ class Analysis(dict[str, pd.DataFrame]):
     def _repr_html_(self) -> str:
         """The methods of each model, best first."""
         return "".join(
-            f"<p>{html_text(title)}</p>{html_frame(table)}" for title, table in in_short(self)
+            f"<p>{html_text(title)}</p>{html_frame(table)}"
+            for title, table in in_short(self, self._named)
         )
 
 

@@ -161,8 +161,10 @@ def _latex(table: FormattedTable) -> str:
     n_columns = len(table.columns) + len(wide)
     head = ["\\toprule", *_latex_head(table, wide), "\\midrule"]
     if table.title:
-        title = _latex_across(n_columns, f"\\textbf{{{latex_text(table.title)}}}")
-        head = [f"{title}[3pt]", *head]
+        # A box without a width, so that a long title becomes several lines and no column wider.
+        words = f"\\raggedright\\textbf{{{latex_text(table.title)}}}\\strut"
+        box = f"\\makebox[0pt][l]{{\\parbox[t]{{\\linewidth}}{{{words}}}}}"
+        head = [f"{_latex_across(n_columns, box)}[3pt]", *head]
     is_long = len(table.groups) + sum(1 for _ in table.lines()) > _LINES_OF_A_PAGE
     needs = [_NEEDS_FOR_LONG, _NO_FLOAT] if is_long else [_NEEDS]
     smaller = _latex_size(table) if table.title else ""

@@ -17,7 +17,7 @@ from wsol_bench.common.validation_errors import plain_words
 from wsol_bench.errors import RunError
 from wsol_bench.runs.facts import Facts
 from wsol_bench.runs.identity import Identity
-from wsol_bench.runs.run_folders import MANIFEST, require_run
+from wsol_bench.runs.run_folders import FORMAT, MANIFEST, require_run
 
 __all__ = [
     "FORMAT",
@@ -32,9 +32,6 @@ __all__ = [
     "read_manifest",
     "write_manifest",
 ]
-
-# The format of a run folder; it is raised when an older reader would misread the folder.
-FORMAT = 3
 
 # The key of the manifest's own checksum in it.
 _CHECKSUM = "checksum"

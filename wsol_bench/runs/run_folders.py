@@ -16,6 +16,7 @@ from wsol_bench.errors import ConfigError, RunError
 from wsol_bench.runs.differences import known_differences, listed
 
 __all__ = [
+    "FORMAT",
     "MANIFEST",
     "names_in",
     "other_run",
@@ -28,6 +29,8 @@ __all__ = [
 
 # The file that makes a folder that of a run.
 MANIFEST = "manifest.json"
+# The format of a run folder; it is raised when an older reader would misread the folder.
+FORMAT = 3
 
 # A search for runs ends at this depth and after this many folders, since a disk may be slow.
 _DEEPEST, _MOST_FOLDERS = 3, 500
@@ -74,10 +77,13 @@ def require_place(path: Path, deciding: Mapping[str, Any], shard: str | None) ->
         raise RunError(f"{path} is a file; choose a folder with --out")
     require_run_or_nothing(path)
     try:
-        stored = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["identity"]
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            return
+        stored = manifest["identity"]
         before = {"config": {**stored["config"], "limit": None}, "shard": stored["shard"]}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return  # no run, or one that is reported when it is read
+        return  # as one of another format, it is reported when it is read
     now = {"config": {**deciding, "limit": None}, "shard": shard}
     if changed := known_differences(before, now):
         raise other_run(path, changed)

@@ -1,14 +1,16 @@
 """A run that is stored in a folder: its manifest, and its tables, each checked when it is read."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from wsol_bench.common.catalog import METHODS, METRICS, NETWORK_FREE
 from wsol_bench.common.table import Table
 from wsol_bench.errors import RunError
 from wsol_bench.models.names import GIVEN
@@ -101,6 +103,7 @@ class StoredRun:
         """How to continue the run, as the end of a sentence: the whole command if it is known."""
         identity, config = self.identity, self.path / CONFIG_FILE
         given = any(model["name"].startswith(GIVEN) for model in identity.config["models"])
+        given |= any(not _can_be_found(plugin["name"]) for plugin in _plugins_of(identity.config))
         made_of_runs = identity.rescored_from is not None or bool(identity.merged_from)
         if given or made_of_runs or not config.is_file():
             return ", run the command that started it again"
@@ -212,3 +215,14 @@ def file_of_part(table: str, number: int) -> str:
 def files_of_part(number: int) -> list[str]:
     """The files of a part."""
     return [file_of_part(table, number) for table in PART_TABLES]
+
+
+def _plugins_of(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The methods and metrics that an experiment names."""
+    return [*config["methods"], *(config.get("metrics") or ())]
+
+
+def _can_be_found(name: str) -> bool:
+    """Return whether a process finds a plug-in by its name; not if a notebook has defined it."""
+    catalogs = (METHODS, NETWORK_FREE, METRICS)
+    return ":" in name or "/" in name or any(name in catalog.built_in for catalog in catalogs)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from counted_hits import counted_run
 
+from wsol_bench.report.figures import curves
 from wsol_bench.report.figures.bars import bars_figure
 from wsol_bench.report.figures.caption import facts_of
 from wsol_bench.report.figures.curves import curves_figure
@@ -48,13 +49,27 @@ class TestCurves:
         over_thresholds, over_ious = figure.axes
         [dotted] = (line for line in over_thresholds.lines if line.get_linestyle() == ":")
         assert dotted.get_xdata()[0] == 0.15
-        curves = [line for line in over_thresholds.lines if len(line.get_xdata()) > 2]
+        drawn = [line for line in over_thresholds.lines if len(line.get_xdata()) > 2]
         summary = run.summary[run.summary["method"] != "center_gaussian"]  # whose maps are not kept
-        for curve, error in zip(curves, summary["gt_known_loc_error"], strict=True):
+        for curve, error in zip(drawn, summary["gt_known_loc_error"], strict=True):
             [at] = np.flatnonzero(np.isclose(curve.get_xdata(), 0.15))
             assert curve.get_ydata()[at] == pytest.approx(100 * (1 - error))
         assert over_ious.get_xlabel() == "least IoU of a hit"
-        assert any("Over thresholds: all images" in text for text in texts_of(figure))
+        assert any(
+            f"Box accuracy: of {len(run.images)} images." in text for text in texts_of(figure)
+        )
+
+    def test_of_several_runs_say_how_many_images_of_each_they_are(
+        self, run, mistaken, swept, monkeypatch
+    ):
+        runs = Collection([run.folder, mistaken.folder])
+        figure = curves_figure(runs).figure
+        assert any("Box accuracy: of 10 images or 4 images. " in text for text in texts_of(figure))
+        monkeypatch.setattr(curves, "_SWEPT_IMAGES", 3)
+        for content in (runs, Collection([run.folder, swept.folder])):
+            figure = curves_figure(content, seed=5).figure
+            which = "Box accuracy: of 3 images, drawn at random (seed 5). "
+            assert any(which in text for text in texts_of(figure))
 
     def test_without_maps_are_not_there_and_why(self, tmp_path, masked):
         boxes = counted_run(tmp_path, tmp_path / "run", {"three": 3})

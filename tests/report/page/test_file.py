@@ -97,11 +97,11 @@ class TestCurvesOverThresholds:
     def test_of_a_sample_they_are_those_of_a_report_of_the_same_images(self, run, collection):
         details = Details(collection)
         whole = curves_of_sample(collection, details, 300, 0)
-        assert [curve["of"] for curve in whole] == ["10 images of this page"] * 2
+        assert [curve["of"] for curve in whole] == ["10 images"] * 2
         some = curves_of_sample(collection, details, 4, 3)
         assert some == curves_of_sample(collection, details, 4, 3)
-        assert [curve["of"] for curve in some] == ["4 images of this page, drawn at random"] * 2
-        watched = SampleCurves(collection, np.random.default_rng(3).permutation(10)[:4])
+        assert [curve["of"] for curve in some] == ["4 images, drawn at random"] * 2
+        watched = SampleCurves(collection, [np.random.default_rng(3).permutation(10)[:4]])
         for image in range(10):
             details.of(image, watch=watched.add)
         assert watched.charts() == some

@@ -163,6 +163,8 @@ def chosen_images(
             raise ConfigError(f"ids: expected from 1 to {_MOST_IDS} ids, found {n_ids}")
         images = [known[image_id] for image_id in dict.fromkeys(choice.ids)]
         return ChosenImages(images, "Images: named by their ids.", "ids")
+    if not (isinstance(n, int) and 0 < n <= _MOST_IDS):
+        raise ConfigError(f"n: expected from 1 to {_MOST_IDS} images, found {n}")
     candidates, of_class = _candidates(collection, choice, lines)
     shuffled = np.random.default_rng(choice.seed).permutation(candidates)
     pool = _Pool(collection, choice, lines, shuffled, of_class, n)

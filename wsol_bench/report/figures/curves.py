@@ -80,9 +80,9 @@ def curves_figure(collection: Collection, seed: int = 0) -> CurvesFigure:
     if any(curve.get("selected") is not None for curve in curves):
         marks += " Hollow: the threshold that is selected on other images."
     if swept:
-        n, n_all = min(_SWEPT_IMAGES, len(collection.images)), len(collection.images)
-        which = f"{n:,} images drawn at random (seed {seed})" if n < n_all else "all images"
-        marks += f" Dotted line: the protocol's threshold. Over thresholds: {which}."
+        which = " or ".join(dict.fromkeys(str(curve["of"]) for curve in swept))
+        drawn = f" (seed {seed})" if "random" in which else ""
+        marks += f" Box accuracy: of {which}{drawn}. Dotted line: the protocol's threshold."
     if any("thresholds" in curve for curve in curves):
         notes.append(marks)
     remark = ""

@@ -56,7 +56,7 @@ def write_figures(
         OSError: a file cannot be written.
     """
     choice = choice or Choice()
-    collection = Collection(runs)
+    collection = Collection(runs, seed=choice.seed)
     with progress("drawing", 3, "figures") as advance:
         images = images_figure(collection, choice)
         files = save(images.figure, folder / images.name, formats)

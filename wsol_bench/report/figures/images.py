@@ -69,7 +69,7 @@ def images_figure(collection: Collection, choice: Choice) -> ImagesFigure:
         RunError: a file of a run is missing or damaged.
     """
     lines, n_lines = chosen_lines(collection, choice)
-    n = choice.n or images_of_a_page(len(lines))
+    n = images_of_a_page(len(lines)) if choice.n is None else choice.n
     chosen = chosen_images(collection, choice, lines, n)
     cells = _Cells(collection, lines)
     name = ""

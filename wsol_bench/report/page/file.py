@@ -91,7 +91,8 @@ def _blocks(
         yield f"model-{number}", _json(model_columns(collection, number, chosen))
     for number in range(len(collection.lines)):
         yield f"line-{number}", _json(line_columns(collection, number, chosen))
-    curves = SampleCurves(collection, chosen[sample.unbiased])
+    unbiased = [chosen[sample.unbiased]] * len(collection.models)
+    curves = SampleCurves(collection, unbiased)
     details = Details(collection, MapChoice(_MAP_BYTES, len(chosen)))
     taps: list[dict[str, Any]] = [{} for _ in collection.runs]
     with progress("writing", len(chosen), "images") as advance:

@@ -1,5 +1,6 @@
 """Accuracy over the threshold on some images, for runs that took one box of each map."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,13 @@ class SampleCurves:
 
     Args:
         collection: the runs.
-        images: the positions of the images that count. They must be drawn without regard to their
-            outcomes, or else the curves would be those of easier or harder images.
+        images: for each model the positions of the images that count. They must be drawn without
+            regard to their outcomes, or else the curves would be those of easier or harder images.
     """
 
-    def __init__(self, collection: Collection, images: Int64[np.ndarray, " n"]) -> None:
+    def __init__(self, collection: Collection, images: Sequence[Int64[np.ndarray, "..."]]) -> None:
         self._collection = collection
-        self._images = set(images.tolist())
-        self._how = ", drawn at random" if len(images) < len(collection.images) else ""
+        self._images = [set(of_model.tolist()) for of_model in images]
         self._sweeps = [_swept(run.identity.protocol) for run in collection.runs]
         self._hits: dict[int, list[np.ndarray]] = {}
 
@@ -42,7 +42,7 @@ class SampleCurves:
         """Count an image of a line, if it is one of the images and the line's errors count it."""
         line = self._collection.lines[map.line]
         sweep = self._sweeps[self._collection.models[line.model].run]
-        if sweep is None or image not in self._images or not line.counted[image]:
+        if sweep is None or image not in self._images[line.model] or not line.counted[image]:
             return
         [bits] = sweep.score_maps(map.maps, map.batch).curves["hits"]
         hits = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(sweep.thresholds))
@@ -65,10 +65,16 @@ class SampleCurves:
                     "shares": shares.round(6).tolist(),
                     "best": float(thresholds[shares.argmax()]),
                     "selected": None,
-                    "of": f"{len(hits):,} images of this page{self._how}",
+                    "of": f"{len(hits):,} images{self._how(line)}",
                 }
             )
         return curves
+
+    def _how(self, line: int) -> str:
+        """How the images of a line were chosen, as the end of their number; "" for all of them."""
+        results = self._collection.lines[line]
+        counted = np.flatnonzero(results.counted).tolist()
+        return "" if self._images[results.model].issuperset(counted) else ", drawn at random"
 
 
 def curves_of_sample(
@@ -79,7 +85,7 @@ def curves_of_sample(
     Args:
         collection: the runs.
         details: reads the images of the runs.
-        n_images: the largest number of images.
+        n_images: the number of images of each model, as far as it has them.
         seed: seed of the draw.
 
     Raises:
@@ -87,9 +93,11 @@ def curves_of_sample(
     """
     if not any(isinstance(run.identity.protocol, OneBoxProtocol) for run in collection.runs):
         return []
-    drawn = np.random.default_rng(seed).permutation(len(collection.images))[:n_images]
-    curves = SampleCurves(collection, drawn)
-    for image in np.sort(drawn).tolist():  # neighbors are in the same files
+    order = np.random.default_rng(seed).permutation(len(collection.images))
+    # In one order for all models, so that those of equal images have the same ones drawn.
+    of_models = [order[model.evaluated[order]][:n_images] for model in collection.models]
+    curves = SampleCurves(collection, of_models)
+    for image in np.unique(np.concatenate(of_models)).tolist():  # neighbors are in the same files
         details.of(image, watch=curves.add)
     return curves.charts()
 
