@@ -206,7 +206,7 @@ class TestObjects:
         [named] = explain(photograph, **MODEL)
         model = {"name": network, "label": "mine"}
         for given, options in ((network, {"layer": "features"}), (model, {})):
-            [ours] = explain(photograph, model=given, device="cpu", **options)
+            [ours] = explain(photograph, model=given, device=torch.device("cpu"), **options)
             assert np.array_equal(ours.maps["grad_cam"], named.maps["grad_cam"])
             assert ours.probabilities == named.probabilities
         assert ours.model == "mine"
@@ -394,7 +394,7 @@ class TestCommand:
 
     def test_says_what_it_replaces_before_the_network_is_built(self, photograph, tmp_path):
         (tmp_path / "upright_maps.png").write_text("an earlier picture")
-        arguments = ("--model", "no_such_network", "--out", tmp_path, "-q")
+        arguments = ("--model", "no_such_module:net", "--out", tmp_path, "-q")
         _, err = cli("explain", photograph, *arguments, code=1)
         assert err.startswith(f"replacing {tmp_path / 'upright_maps.png'}; --out FOLDER")
         assert (tmp_path / "upright_maps.png").read_text() == "an earlier picture"
