@@ -229,21 +229,17 @@ def _model_lines(look: "Recognition | None") -> Iterator[str]:
 
 def _protocol_lines(look: "Recognition | None") -> Iterator[str]:
     """The key protocol, with the other protocols as comments."""
+    from wsol_bench.protocols.load import SUMMARIES
+
     masks = look is not None and look.masks
     yield from _comment(
         "The protocol names every choice between image and number, such as input size, threshold "
         "and IoU (wsol-bench list protocols)."
     )
     names = ["choe-2020-pxap"] if masks else ["gradcam-2017", "zhou-2016", "choe-2020-v2"]
-    remarks = {
-        "choe-2020-pxap": "pixels of masks, at all thresholds",
-        "gradcam-2017": "boxes at 15% of a map's maximum, IoU 0.5",
-        "zhou-2016": "boxes at 20%",
-        "choe-2020-v2": "boxes at all thresholds, IoU 0.3, 0.5, 0.7",
-    }
     for position, name in enumerate(names):
         line = f"{'# ' if position else ''}protocol: {name}"
-        yield f"{line:24} # {remarks[name]}"
+        yield f"{line:24} # {SUMMARIES[name]}"
     if not masks:
         yield "# protocol: {name: gradcam-2017, box: {threshold: 0.2}} # with a change"
 

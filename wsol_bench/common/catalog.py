@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsol_bench.common.option_texts import Option, Scope, options_of
 from wsol_bench.common.plugin_options import require_options
 from wsol_bench.errors import ConfigError, did_you_mean
 
@@ -33,21 +34,22 @@ class Description(NamedTuple):
         summary: first line of the function's docstring.
         paper: paper that defines the plug-in; "" if its decorator names no paper.
         arguments: constants that the decorator is called with, by parameter.
-        options: one line an option: name, type, default.
+        options: the options.
         cost: what the docstring says behind "Cost:"; "" if it says nothing.
     """
 
     summary: str
     paper: str
     arguments: Mapping[str, Any]
-    options: list[str]
+    options: list[Option]
     cost: str = ""
 
 
 class _BuiltIn(NamedTuple):
-    """A decorated function in the source code, and the name of its module."""
+    """A decorated function in the source code, and the name and syntax tree of its module."""
 
     module: str
+    tree: ast.Module
     function: ast.FunctionDef
     decorator: ast.Call
 
@@ -120,7 +122,7 @@ class Catalog:
             where: place of the options in the message.
         """
         if (described := self.describe(name)) is not None:
-            known = [line.partition(":")[0].strip() for line in described.options]
+            known = [option.name for option in described.options]
             require_options(options, known, where)
 
     def taken_by(self, name: str) -> str | None:
@@ -149,7 +151,8 @@ class Catalog:
         summary, paper = docstring.partition("\n")[0], str(arguments.get("paper", ""))
         cost = re.search(r"^Cost: (.*?)(?:\n\n|\Z)", docstring, re.DOTALL | re.MULTILINE)
         words = " ".join(cost[1].replace("``", "").split()) if cost else ""
-        return Description(summary, paper, arguments, _options_of(built_in.function), words)
+        options = options_of(built_in.function, Scope(built_in.tree))
+        return Description(summary, paper, arguments, options, words)
 
     def entry_points(self) -> dict[str, EntryPoint]:
         """The entry points of installed distributions, by ``distribution/name``."""
@@ -189,7 +192,7 @@ class Catalog:
                         name = str(call.args[0].value)
                         if name in built_in:
                             raise ConfigError(f"{self.kind} {name!r} is registered twice")
-                        built_in[name] = _BuiltIn(module, node, call)
+                        built_in[name] = _BuiltIn(module, tree, node, call)
         return built_in
 
     @cached_property
@@ -217,18 +220,6 @@ def _source_of(module: pkgutil.ModuleInfo) -> Path:
     name = module.name.rpartition(".")[2]
     inside = f"{name}/__init__.py" if module.ispkg else f"{name}.py"
     return Path(finder.path, inside)
-
-
-def _options_of(function: ast.FunctionDef) -> list[str]:
-    lines = []
-    for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
-        kind = argument.annotation
-        if isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "Annotated":
-            kind = kind.slice.elts[0] if isinstance(kind.slice, ast.Tuple) else kind.slice
-        type_text = f": {ast.unparse(kind)}" if kind is not None else ""
-        default_text = f" = {ast.unparse(default)}" if default is not None else ""
-        lines.append(f"  {argument.arg}{type_text}{default_text}")
-    return lines
 
 
 METHODS = Catalog(
