@@ -14,6 +14,13 @@ from user_modules import importable
     ("arguments", "message"),
     [
         (["run", "nowhere.yaml"], "nowhere.yaml does not exist"),
+        (["run", "rihgt.yaml"], "experiment rihgt.yaml does not exist; did you mean 'right.yaml'?"),
+        (["run", "x/new.yaml"], "this writes a first one: wsol-bench init x/new.yaml"),
+        (
+            ["run", "."],
+            ".: expected an experiment file, found a folder. Experiment files in it: right.yaml,",
+        ),
+        (["doctor", "."], "a folder: wsol-bench init my.yaml --data ."),
         (["run", "typo.yaml"], "unknown key 'metods'; did you mean 'methods'?"),
         (["run", "rootless.yaml"], "missing-root"),
         (["score", "nothing.txt", "--root", "."], "nothing.txt does not exist"),

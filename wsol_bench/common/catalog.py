@@ -24,6 +24,7 @@ __all__ = [
     "Catalog",
     "Description",
     "require_method_or_metric",
+    "require_no_file",
 ]
 
 
@@ -101,6 +102,7 @@ class Catalog:
             name: name in a configuration.
             also: catalog of other plug-ins that the configuration may name here, for the message.
         """
+        require_no_file(name, self.kind)
         if name not in self and ":" not in name:
             catalogs = (self, *([also] if also else []))
             names = [listed for catalog in catalogs for listed in catalog]
@@ -239,8 +241,26 @@ DATASETS = Catalog(
 )
 
 
+def require_no_file(name: str, kind: str) -> None:
+    """Raise ConfigError if the file of a module is named where an import path is expected.
+
+    Args:
+        name: name in a configuration.
+        kind: what it names, for the message.
+    """
+    file, _, function = name.partition(":")
+    if file.endswith(".py"):
+        path = Path(file).with_suffix("")
+        module = path.name if path.is_absolute() else ".".join(path.parts)
+        raise ConfigError(
+            f"{kind} {name!r}: expected FILE:FUNCTION without .py; write "
+            f"{module}:{function or path.name}"
+        )
+
+
 def require_method_or_metric(name: str) -> None:
     """Raise ConfigError unless a map method or a metric has the name."""
+    require_no_file(name, "map method or metric")
     if any(name in catalog for catalog in (METHODS, NETWORK_FREE, METRICS)):
         return
     families = [f"{prefix}/..." for prefix in METHODS.families]
