@@ -70,6 +70,15 @@ def test_a_failed_clause_is_exit_code_1_and_the_others_are_checked(modules):
     [
         (["grad_kam"], "unknown map method or metric 'grad_kam'; did you mean 'grad_cam'?"),
         (["mean_iuo"], "unknown map method or metric 'mean_iuo'; did you mean 'mean_iou'?"),
+        (
+            ["checked_cams.py"],
+            "expected FILE:FUNCTION without .py; write checked_cams:checked_cams",
+        ),
+        (
+            ["a/b.py:f"],
+            "map method or metric 'a/b.py:f': expected FILE:FUNCTION without .py; write a.b:f",
+        ),
+        (["checked_cams:none"], "has no 'none'; known: bare, checked, cursed\n"),
         (["nowhere:my_cam"], "cannot import 'nowhere'"),
         (["checked_cams:bare"], 'write above it: @cam_method("bare", plan=Plan('),
         (["grad_cam", "--option", "power=2"], "methods.grad_cam: unknown option 'power'"),

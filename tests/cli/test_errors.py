@@ -14,6 +14,13 @@ from user_modules import importable
     ("arguments", "message"),
     [
         (["run", "nowhere.yaml"], "nowhere.yaml does not exist"),
+        (["run", "rihgt.yaml"], "experiment rihgt.yaml does not exist; did you mean 'right.yaml'?"),
+        (["run", "x/new.yaml"], "this writes a first one: wsol-bench init x/new.yaml"),
+        (
+            ["run", "."],
+            ".: expected an experiment file, found a folder. Experiment files in it: right.yaml,",
+        ),
+        (["doctor", "."], "a folder: wsol-bench init my.yaml --data ."),
         (["run", "typo.yaml"], "unknown key 'metods'; did you mean 'methods'?"),
         (["run", "rootless.yaml"], "missing-root"),
         (["score", "nothing.txt", "--root", "."], "nothing.txt does not exist"),
@@ -74,3 +81,21 @@ def test_an_error_in_a_plugin_is_its_line_and_debug_shows_the_traceback(tmp_path
         assert 'broken_cams.py", line 5, in broken_cam' in err
         assert err.strip().splitlines()[-1] == error
         cli("--version")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("list method", "'KIND': found 'method'; did you mean 'methods'? known: datasets,"),
+        ("run x --engine rey", "found 'rey'; did you mean 'ray'? known: local, ray\n"),
+        ("run x --limit abc", "'--limit': expected a whole number, found 'abc'\n"),
+        ("run x --limit 0", "'--limit': expected at least 1, found '0'\n"),
+        ("run x --limt 4", "No such option: --limt; did you mean --limit?\n"),
+        ("leaderboard x --out y", "No such option: --out\n"),
+    ],
+)
+def test_usage_that_is_not_valid_is_told_in_plain_words(line, message):
+    out, err = cli(*line.split(), code=2)
+    assert out == ""
+    assert message in err
+    assert err.startswith("Usage: ")

@@ -122,11 +122,24 @@ def test_what_is_not_recognized_names_the_nearest_layout_and_all_others(tmp_path
         "Nearest is voc: JPEGImages, ImageSets/Main/<split>.txt is there, missing: Annotations\n"
         in err
     )
+    assert err.splitlines()[0] == f"looking at {tmp_path / 'voc'}"
+    assert err.splitlines()[-1].startswith("Nearest is voc")
     for name in ("cub", "imagenet", "openimages", "table", "tiny_imagenet", "voc", "wsol_metadata"):
         assert f"\n  {name}: " in err
-    put(tmp_path / "voc/Annotations/a.xml", "")
-    _, err = cli("init", tmp_path / "e.yaml", "--data", tmp_path, code=1)
-    assert f"{tmp_path / 'voc'} is recognized as voc: give --data" in err
+
+
+def test_every_folder_below_that_is_recognized_is_told_with_its_command(tmp_path):
+    for name in ("a voc", "voc2"):
+        put(tmp_path / name / "JPEGImages/a.jpg", "")
+        put(tmp_path / name / "ImageSets/Main/val.txt", "a\n")
+        put(tmp_path / name / "Annotations/a.xml", "")
+    put(tmp_path / "other/notes.txt", "")
+    _, err = cli("init", "e.yaml", "--force", "--data", tmp_path, cwd=tmp_path, code=1)
+    assert err.splitlines()[-2:] == [
+        f"  voc: wsol-bench init e.yaml --force --data '{tmp_path}/a voc'",
+        f"  voc: wsol-bench init e.yaml --force --data {tmp_path}/voc2",
+    ]
+    assert "Expected one of" not in err
 
 
 def test_other_data_sets_that_fit_are_comments(tmp_path):

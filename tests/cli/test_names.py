@@ -6,6 +6,7 @@ import pytest
 from command_line import cli
 
 import wsol_bench
+from wsol_bench.protocols.load import SUMMARIES, protocol_names
 
 
 def test_the_version_is_the_packages_own():
@@ -58,11 +59,47 @@ def test_words_filter_names_descriptions_and_papers(words, found):
 
 def test_options_are_those_of_the_name_that_is_asked_for():
     out, _ = cli("list", "methods", "rise")
-    assert "- masks: PositiveInt = 4000" in out
-    out, _ = cli("list", "methods", "cam")
-    assert "- " not in out
-    out, _ = cli("list", "methods", "layer_cam")
-    assert "- fused: bool = False" in out
+    assert "- masks: whole number above 0; default 4000\n" in out
+    assert " N; the paper takes 4000 for VGG-16 and 8000 for\n" in out
+    out, _ = cli("list", "methods", "center_box")
+    assert "- side: number above 0 and below 1; default 0.7071\n" in out
+    out, _ = cli("list", "datasets", "imagenet")
+    assert "- boxes: auto, xml or csv; default auto\n" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("methods", "cam"),
+        ("datasets", "imagenet"),
+        ("metrics", "deletion"),
+        ("models", "vgg16"),
+        ("protocols", "choe-2020-v1"),
+    ],
+)
+def test_a_name_means_that_one_alone(kind, name):
+    out, _ = cli("list", kind, name)
+    assert [line.split()[0] for line in out.splitlines() if line[0] != " "] == [name]
+    assert ("no options" in out) == (name in ("cam", "deletion"))
+
+
+def test_protocols_have_a_line_in_words_that_init_writes_too(tmp_path):
+    assert set(SUMMARIES) == set(protocol_names())
+    out, _ = cli("list", "protocols", "gradcam-2017")
+    assert out.split("\n")[0].split(maxsplit=1) == [
+        "gradcam-2017",
+        "Boxes at 15% of a map's maximum, IoU 0.5",
+    ]
+    assert out.split("\n")[1].strip().startswith("arXiv:1610.02391, hash ")
+    cli("init", tmp_path / "e.yaml")
+    assert "# boxes at 15% of a map's maximum, IoU 0.5\n" in (tmp_path / "e.yaml").read_text()
+
+
+def test_the_offered_example_has_options():
+    for kind in ("methods", "datasets", "metrics"):
+        command = cli("list", kind)[1].rpartition("wsol-bench ")[2].split()
+        assert "\n" + " " * 25 + "- " in cli(*command)[0]
 
 
 def test_words_that_nothing_has_name_the_nearest():

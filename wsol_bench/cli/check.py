@@ -13,7 +13,7 @@ import typer
 from wsol_bench.cli.completion import names_to_check
 from wsol_bench.cli.output import print_line
 from wsol_bench.cli.process import print_message
-from wsol_bench.cli.shared_options import ExperimentFile, Overrides, pairs_of
+from wsol_bench.cli.shared_options import ExperimentFile, Overrides, pairs_of, reading_experiment
 from wsol_bench.common.harmless import printable
 from wsol_bench.common.progress import step
 from wsol_bench.errors import ConfigError
@@ -32,7 +32,7 @@ def doctor(config: ExperimentFile, overrides: Overrides = None) -> None:
     odd about the data, which images a run would skip and why, and whether the order of each model's
     classes is plausible. Writes only to the cache folder. The exit code is 1 if a run would stop.
     """
-    step(f"reading {config.name}")
+    reading_experiment(config)
     from wsol_bench.runs.doctor import diagnose
     from wsol_bench.runs.experiment_config import load_config
 

@@ -3,7 +3,7 @@
 import re
 import shlex
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ import typer
 from wsol_bench.cli.process import print_message, print_notice
 from wsol_bench.cli.shared_options import utf8_path
 from wsol_bench.common.harmless import printable, yaml_text
+from wsol_bench.common.progress import step
 from wsol_bench.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def init(
         )
     if not file.parent.is_dir():
         raise ConfigError(f"{file}: the folder {file.parent} does not exist; make it first")
-    recognized = {} if data is None else _recognized(data)
+    if data is not None:
+        step(f"looking at {data}")  # before loaders are imported
+    command = ["wsol-bench", "init", str(file), *(["--force"] if force else []), "--data"]
+    recognized = {} if data is None else _recognized(data, command)
     text = "".join(f"{line}\n" for line in _lines(file, data, recognized))
     _require_valid(text, file, recognized)
     write_atomically(file, text.encode())
@@ -68,11 +72,16 @@ def init(
     print_message(f"Run it:                 wsol-bench run {quoted}")
 
 
-def _recognized(data: Path) -> "dict[str, Recognition]":
+def _recognized(data: Path, command: Sequence[str]) -> "dict[str, Recognition]":
     """Ask the loaders what they see in a folder that they can read; the best one comes first.
 
+    Args:
+        data: the folder, or a table of boxes.
+        command: the words of the command line before the folder.
+
     Raises:
-        DatasetError: no loader can; the message says what each expects, and which comes nearest.
+        DatasetError: no loader can; the message ends with the commands for folders below that a
+            loader can read, or else with the layout that comes nearest.
     """
     from wsol_bench.common.files import contents, existing
 
@@ -80,13 +89,15 @@ def _recognized(data: Path) -> "dict[str, Recognition]":
     seen = _looks(root)
     if fitting := {name: look for name, look in seen.items() if look.fits}:
         return fitting
+    unknown = f"--data {data}: no data set is recognized in it. It holds {contents(root)}."
+    if below := _recognized_below(root):
+        lines = [f"  {name}: {shlex.join([*command, str(path)])}" for path, name in below.items()]
+        raise DatasetError(f"{unknown}\nFolders in it are recognized:\n{chr(10).join(lines)}")
     raise DatasetError(
-        f"--data {data}: no data set is recognized. {root} holds {contents(root)}.\n"
-        f"{_nearest(root, seen)}"
-        "Expected one of:\n"
+        f"{unknown}\nExpected one of:\n"
         + "\n".join(f"  {name}: {'; '.join(look.needs)}" for name, look in sorted(seen.items()))
         + "\ndocs/datasets.md describes the layouts. For files of your own, write a CSV file with "
-        "the columns image, label, x0, y0, x1, y1 (the data set 'table')"
+        f"the columns image, label, x0, y0, x1, y1 (the data set 'table').{_nearest(seen)}"
     )
 
 
@@ -110,13 +121,18 @@ def _looks(root: Path) -> "dict[str, Recognition]":
     return dict(sorted(looks.items(), key=lambda item: -item[1].n_found))
 
 
-def _nearest(root: Path, looks: "Mapping[str, Recognition]") -> str:
-    """A line about the layout that comes nearest: in a folder below the root, or in the root."""
+def _recognized_below(root: Path) -> dict[Path, str]:
+    """The folders in a folder that a loader can read, each with the loader that fits best."""
     folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    found = {}
     for folder in folders[:_MOST_FOLDERS]:
-        for name, look in _looks(folder).items():
-            if look.fits:
-                return f"{folder} is recognized as {name}: give --data {shlex.quote(str(folder))}\n"
+        if names := [name for name, look in _looks(folder).items() if look.fits]:
+            found[folder] = names[0]
+    return found
+
+
+def _nearest(looks: "Mapping[str, Recognition]") -> str:
+    """A line about the layout that comes nearest; "" if nothing of any is there."""
     name, look = max(
         looks.items(), key=lambda item: sum(item[1].needs.values()) / len(item[1].needs)
     )
@@ -124,7 +140,7 @@ def _nearest(root: Path, looks: "Mapping[str, Recognition]") -> str:
     if not there:
         return ""
     lacking = [need for need, met in look.needs.items() if not met]
-    return f"Nearest is {name}: {', '.join(there)} is there, missing: {', '.join(lacking)}\n"
+    return f"\nNearest is {name}: {', '.join(there)} is there, missing: {', '.join(lacking)}"
 
 
 def _require_valid(text: str, file: Path, recognized: "Mapping[str, Recognition]") -> None:
@@ -229,21 +245,17 @@ def _model_lines(look: "Recognition | None") -> Iterator[str]:
 
 def _protocol_lines(look: "Recognition | None") -> Iterator[str]:
     """The key protocol, with the other protocols as comments."""
+    from wsol_bench.protocols.load import SUMMARIES
+
     masks = look is not None and look.masks
     yield from _comment(
         "The protocol names every choice between image and number, such as input size, threshold "
         "and IoU (wsol-bench list protocols)."
     )
     names = ["choe-2020-pxap"] if masks else ["gradcam-2017", "zhou-2016", "choe-2020-v2"]
-    remarks = {
-        "choe-2020-pxap": "pixels of masks, at all thresholds",
-        "gradcam-2017": "boxes at 15% of a map's maximum, IoU 0.5",
-        "zhou-2016": "boxes at 20%",
-        "choe-2020-v2": "boxes at all thresholds, IoU 0.3, 0.5, 0.7",
-    }
     for position, name in enumerate(names):
         line = f"{'# ' if position else ''}protocol: {name}"
-        yield f"{line:24} # {remarks[name]}"
+        yield f"{line:24} # {SUMMARIES[name]}"
     if not masks:
         yield "# protocol: {name: gradcam-2017, box: {threshold: 0.2}} # with a change"
 

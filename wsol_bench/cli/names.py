@@ -14,6 +14,7 @@ from wsol_bench.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from wsol_bench.common.catalog import Catalog, Description
+    from wsol_bench.common.option_texts import Option
 
 __all__ = ["list_names", "schema"]
 
@@ -29,12 +30,12 @@ class _Entry(NamedTuple):
     Attributes:
         name: the name.
         text: what it stands for, in one line or several.
-        options: a line for each of its options.
+        options: its options; None if it can have none, or if they are not known.
     """
 
     name: str
     text: str = ""
-    options: Sequence[str] = ()
+    options: "Sequence[Option] | None" = None
 
     def holds(self, word: str) -> bool:
         """Return whether a word stands in the name or the text, in any case."""
@@ -43,16 +44,27 @@ class _Entry(NamedTuple):
     def lines(self, *, with_options: bool) -> Iterator[str]:
         """The lines for people: the text beside the name, and below it the options."""
         beside = " " * _COLUMN
-        wrapper = textwrap.TextWrapper(
-            _WIDTH - _COLUMN, break_long_words=False, break_on_hyphens=False
-        )
-        text = [line for part in self.text.split("\n") for line in wrapper.wrap(printable(part))]
+        text = [line for part in self.text.split("\n") for line in _wrapped(part)]
         name = printable(self.name)
         fits = text and len(name) < _COLUMN
         yield f"{name:{_COLUMN}}{text[0]}" if fits else name
         yield from (f"{beside}{line}" for line in (text[1:] if fits else text))
-        if with_options:
-            yield from (f"{beside}- {printable(option.strip())}" for option in self.options)
+        if with_options and self.options is not None:
+            options = [line for option in self.options for line in _option_lines(option)]
+            yield from (f"{beside}{line}" for line in options or ["no options"])
+
+
+def _wrapped(text: str, indent: str = "", hanging: str = "") -> list[str]:
+    """A text in lines for the column of texts."""
+    return textwrap.wrap(
+        printable(text), _WIDTH - _COLUMN, initial_indent=indent,
+        subsequent_indent=indent + hanging, break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _option_lines(option: "Option") -> list[str]:
+    """Name, type and default of an option, and below them what it means."""
+    return [*_wrapped(f"- {option.line}", hanging="  "), *_wrapped(option.meaning, "    ")]
 
 
 def list_names(
@@ -68,7 +80,8 @@ def list_names(
         list[str] | None,
         typer.Argument(
             metavar="WORD",
-            help="List only what has all of these words in its name, description or paper.",
+            help="List only what has this name, or all of these words in its name, description or "
+            "paper.",
             autocompletion=names_to_list,
             show_default=False,
         ),
@@ -77,25 +90,28 @@ def list_names(
     """List the names that an experiment can use.
 
     Prints for each name what it is, its paper, and its cost if that is more than the one pass that
-    all methods share. Names that installed packages offer are listed, too. If few are left, or one
-    of the words is a name, options are printed with their types and defaults.
+    all methods share. Names that installed packages offer are listed, too. If few are left, their
+    options are printed with types, defaults and meanings.
     """
     entries = list(_names(kind))
     words = words or []
-    chosen = [entry for entry in entries if all(map(entry.holds, words))]
+    named = [entry for entry in entries if entry.name in words]
+    are_names = bool(words) and {entry.name for entry in named} == set(words)
+    chosen = named if are_names else [one for one in entries if all(map(one.holds, words))]
     if not chosen:
         names = [entry.name for entry in entries]
         known = did_you_mean(words[0], names, listed_by=f"wsol-bench list {kind}")
         raise ConfigError(f"no {kind} have {' and '.join(map(repr, words))}; {known}")
     for entry in chosen:
-        is_asked = bool(words) and (len(chosen) <= _FEW or entry.name in words)
-        for line in entry.lines(with_options=is_asked):
+        for line in entry.lines(with_options=are_names or (bool(words) and len(chosen) <= _FEW)):
             print(line)
+    if are_names:
+        return
     if len(chosen) < len(entries):
         given = " and ".join(map(repr, words))
         print_message(f"{len(chosen)} of {len(entries)} {kind} have {given}.")
-    elif any(entry.options for entry in entries):
-        print_message(f"The options of one of them: wsol-bench list {kind} {chosen[0].name}")
+    elif example := next((entry.name for entry in entries if entry.options), None):
+        print_message(f"The options of one of them: wsol-bench list {kind} {example}")
 
 
 def schema() -> None:
@@ -117,10 +133,11 @@ def _names(kind: Kind) -> Iterator[_Entry]:
 
         yield from map(_Entry, (*model_names(), "timm/<name>", "<module>:<builder>"))
     elif kind == "protocols":
-        from wsol_bench.protocols.load import load_protocol, protocol_names
+        from wsol_bench.protocols.load import SUMMARIES, load_protocol, protocol_names
 
         for protocol in map(load_protocol, protocol_names()):
-            yield _Entry(protocol.name, f"{protocol.hash}  {protocol.paper}")
+            text = f"{SUMMARIES[protocol.name]}\n{protocol.paper}, hash {protocol.hash}"
+            yield _Entry(protocol.name, f"{text[0].upper()}{text[1:]}")
     elif kind == "methods":
         yield from _entries(METHODS)
         yield from _entries(NETWORK_FREE)
@@ -158,26 +175,26 @@ def _text(description: "Description") -> str:
 def _plugin_entry(catalog: "Catalog", name: str) -> _Entry:
     """A name that another distribution offers; its module is imported for its description."""
     from wsol_bench.common.catalog import METHODS, METRICS
-    from wsol_bench.common.plugin_options import option_lines
+    from wsol_bench.common.plugin_options import options_of_function
 
     if catalog is METHODS:
         from wsol_bench.methods.base import cam_methods
 
         method = cam_methods.get(name)
-        return _Entry(name, method.paper, option_lines(method.function))
+        return _Entry(name, method.paper, options_of_function(method.function))
     if catalog is METRICS:
         from wsol_bench.metrics.base import metrics
 
         metric = metrics.get(name)
         text = f"{metric.better} is better, per {metric.per}: {metric.summary}"
-        return _Entry(name, text, option_lines(metric.function))
+        return _Entry(name, text, options_of_function(metric.function))
     from wsol_bench.datasets import datasets
 
     if name in datasets:
         loader = datasets.get(name)
-        return _Entry(name, loader.summary, option_lines(loader.load))
+        return _Entry(name, loader.summary, options_of_function(loader.load))
     from wsol_bench.methods.network_free import network_free_methods
 
     network_free = network_free_methods.get(name)
     text = network_free.paper or network_free.gives
-    return _Entry(name, text, option_lines(network_free.opener))
+    return _Entry(name, text, options_of_function(network_free.opener))

@@ -1,5 +1,6 @@
 """The program ``wsol-bench``: its commands in the order of ``--help``."""
 
+import difflib
 import functools
 import inspect
 import re
@@ -21,7 +22,7 @@ from wsol_bench.cli.score import score, score_maps
 from wsol_bench.cli.shared_options import Quiet, Verbose
 from wsol_bench.cli.tables import leaderboard, table
 from wsol_bench.common.progress import Verbosity, set_verbosity
-from wsol_bench.errors import ConfigError
+from wsol_bench.errors import ConfigError, did_you_mean, shown
 
 __all__ = ["app"]
 
@@ -186,6 +187,24 @@ class _PlainCommand(typer.core.TyperCommand):
     Typer writes ``{RUN}...``, ``RUN <list[Path]>`` and ``<png|pdf>``, which are words of Python.
     """
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; its errors say in plain words what was expected."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValueError):
+                error.message = _plain_error(error.__cause__) or error.message
+            raise
+        except Exception as error:
+            if hasattr(error, "possibilities") and hasattr(error, "option_name"):
+                # Typer compares names with their dashes, by which all short ones are alike.
+                known = {name.strip("-"): name for each in self.params for name in each.opts}
+                near = difflib.get_close_matches(error.option_name.strip("-"), known, n=1)
+                error.possibilities = None
+                if near:
+                    error.message += f"; did you mean {known[near[0]]}?"  # type: ignore[attr-defined]
+            raise
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The parts of the usage line behind the command's name."""
         arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
@@ -209,6 +228,21 @@ class _PlainCommand(typer.core.TyperCommand):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+
+def _plain_error(error: ValueError) -> str:
+    """What was expected where pydantic refused a value; "" of an error of another kind."""
+    from pydantic import ValidationError
+
+    from wsol_bench.common.validation_errors import plain_words
+
+    if not isinstance(error, ValidationError):
+        return ""
+    item = error.errors()[0]
+    if choices := re.search(" is not one of ('.*')[.]$", item["msg"]):
+        words = re.findall("'(.*?)'", choices[1])
+        return f"found {shown(item['input'])}; {did_you_mean(str(item['input']), words)}"
+    return f"{plain_words(item)}, found {shown(item['input'])}"
 
 
 def _plain_name(argument: Any) -> str:

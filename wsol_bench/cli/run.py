@@ -26,9 +26,9 @@ from wsol_bench.cli.shared_options import (
     ProtocolOverrides,
     RunFolderPath,
     reading,
+    reading_experiment,
     utf8_path,
 )
-from wsol_bench.common.progress import step
 from wsol_bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def merge(
 
 def _experiment(config: Path, overrides: list[str] | None, **flags: object) -> "ExperimentConfig":
     """The experiment of a file, changed by ``--set`` and by the flags that are not None."""
-    step(f"reading {config.name}")  # before anything that takes time
+    reading_experiment(config)  # before anything that takes time
     from wsol_bench.runs.experiment_config import load_config
 
     changes = {key: value for key, value in flags.items() if value is not None}

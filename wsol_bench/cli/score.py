@@ -206,9 +206,9 @@ def _require_root(dataset: str, root: Path | None, options: list[str] | None) ->
         existing(Path(expand_variables(str(root), "--root")), "--root")
         return
     described = DATASETS.describe(dataset)
-    needed = [line.strip() for line in (described.options if described else ())]
+    needed = [each.name for each in (described.options if described else ()) if each.required]
     given = [option.partition("=")[0] for option in pairs_of(options)]
-    if "root: Path" in needed and "root" not in given:
+    if "root" in needed and "root" not in given:
         raise ConfigError(
             f"the data set {dataset} needs its root folder, found none; add --root FOLDER, or name "
             "another data set with --dataset"

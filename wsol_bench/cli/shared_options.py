@@ -1,5 +1,6 @@
 """Options that several commands share, each with its one help text."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from wsol_bench.cli.completion import dataset_names, experiment_keys
 from wsol_bench.cli.process import print_notice
 from wsol_bench.common.progress import step
-from wsol_bench.errors import ConfigError, shown
+from wsol_bench.errors import ConfigError, did_you_mean, shown
 
 __all__ = [
     "AnyDevice",
@@ -28,9 +29,14 @@ __all__ = [
     "Verbose",
     "pairs_of",
     "reading",
+    "reading_experiment",
     "searching",
     "utf8_path",
 ]
+
+
+# How many files of a folder a message names.
+_MOST_FILES = 8
 
 
 def utf8_path(path: Path | None) -> Path | None:
@@ -46,6 +52,29 @@ def utf8_path(path: Path | None) -> Path | None:
             "another folder"
         ) from error
     return path
+
+
+def reading_experiment(file: Path) -> None:
+    """Say that an experiment is read; ConfigError at once if the file is none, before imports."""
+    if file.is_file():
+        step(f"reading {file.name}")
+        return
+    folder = file if file.is_dir() else file.parent
+    files = sorted(map(str, (*folder.glob("*.yaml"), *folder.glob("*.yml"))))
+    if file.is_dir():
+        there = f"Experiment files in it: {', '.join(files[:_MOST_FILES])}. " if files else ""
+        raise ConfigError(
+            f"{file}: expected an experiment file, found a folder. {there}This writes an "
+            f"experiment for the data in a folder: wsol-bench init my.yaml --data "
+            f"{shlex.quote(str(file))}"
+        )
+    if not file.exists():
+        advice = (
+            did_you_mean(str(file), files)
+            if files
+            else (f"this writes a first one: wsol-bench init {shlex.quote(str(file))}")
+        )
+        raise ConfigError(f"experiment {file} does not exist; {advice}")
 
 
 def reading(*run_folders: Path) -> None:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from wsol_bench.common.option_texts import Option, Scope, options_of
 from wsol_bench.common.plugin_options import require_options
 from wsol_bench.errors import ConfigError, did_you_mean
 
@@ -23,6 +24,7 @@ __all__ = [
     "Catalog",
     "Description",
     "require_method_or_metric",
+    "require_no_file",
 ]
 
 
@@ -33,21 +35,22 @@ class Description(NamedTuple):
         summary: first line of the function's docstring.
         paper: paper that defines the plug-in; "" if its decorator names no paper.
         arguments: constants that the decorator is called with, by parameter.
-        options: one line an option: name, type, default.
+        options: the options.
         cost: what the docstring says behind "Cost:"; "" if it says nothing.
     """
 
     summary: str
     paper: str
     arguments: Mapping[str, Any]
-    options: list[str]
+    options: list[Option]
     cost: str = ""
 
 
 class _BuiltIn(NamedTuple):
-    """A decorated function in the source code, and the name of its module."""
+    """A decorated function in the source code, and the name and syntax tree of its module."""
 
     module: str
+    tree: ast.Module
     function: ast.FunctionDef
     decorator: ast.Call
 
@@ -99,6 +102,7 @@ class Catalog:
             name: name in a configuration.
             also: catalog of other plug-ins that the configuration may name here, for the message.
         """
+        require_no_file(name, self.kind)
         if name not in self and ":" not in name:
             catalogs = (self, *([also] if also else []))
             names = [listed for catalog in catalogs for listed in catalog]
@@ -120,7 +124,7 @@ class Catalog:
             where: place of the options in the message.
         """
         if (described := self.describe(name)) is not None:
-            known = [line.partition(":")[0].strip() for line in described.options]
+            known = [option.name for option in described.options]
             require_options(options, known, where)
 
     def taken_by(self, name: str) -> str | None:
@@ -149,7 +153,8 @@ class Catalog:
         summary, paper = docstring.partition("\n")[0], str(arguments.get("paper", ""))
         cost = re.search(r"^Cost: (.*?)(?:\n\n|\Z)", docstring, re.DOTALL | re.MULTILINE)
         words = " ".join(cost[1].replace("``", "").split()) if cost else ""
-        return Description(summary, paper, arguments, _options_of(built_in.function), words)
+        options = options_of(built_in.function, Scope(built_in.tree))
+        return Description(summary, paper, arguments, options, words)
 
     def entry_points(self) -> dict[str, EntryPoint]:
         """The entry points of installed distributions, by ``distribution/name``."""
@@ -189,7 +194,7 @@ class Catalog:
                         name = str(call.args[0].value)
                         if name in built_in:
                             raise ConfigError(f"{self.kind} {name!r} is registered twice")
-                        built_in[name] = _BuiltIn(module, node, call)
+                        built_in[name] = _BuiltIn(module, tree, node, call)
         return built_in
 
     @cached_property
@@ -219,18 +224,6 @@ def _source_of(module: pkgutil.ModuleInfo) -> Path:
     return Path(finder.path, inside)
 
 
-def _options_of(function: ast.FunctionDef) -> list[str]:
-    lines = []
-    for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
-        kind = argument.annotation
-        if isinstance(kind, ast.Subscript) and ast.unparse(kind.value) == "Annotated":
-            kind = kind.slice.elts[0] if isinstance(kind.slice, ast.Tuple) else kind.slice
-        type_text = f": {ast.unparse(kind)}" if kind is not None else ""
-        default_text = f" = {ast.unparse(default)}" if default is not None else ""
-        lines.append(f"  {argument.arg}{type_text}{default_text}")
-    return lines
-
-
 METHODS = Catalog(
     "map method", package="wsol_bench.methods", group="wsol_bench.cams", decorator="cam_method"
 )
@@ -248,8 +241,26 @@ DATASETS = Catalog(
 )
 
 
+def require_no_file(name: str, kind: str) -> None:
+    """Raise ConfigError if the file of a module is named where an import path is expected.
+
+    Args:
+        name: name in a configuration.
+        kind: what it names, for the message.
+    """
+    file, _, function = name.partition(":")
+    if file.endswith(".py"):
+        path = Path(file).with_suffix("")
+        module = path.name if path.is_absolute() else ".".join(path.parts)
+        raise ConfigError(
+            f"{kind} {name!r}: expected FILE:FUNCTION without .py; write "
+            f"{module}:{function or path.name}"
+        )
+
+
 def require_method_or_metric(name: str) -> None:
     """Raise ConfigError unless a map method or a metric has the name."""
+    require_no_file(name, "map method or metric")
     if any(name in catalog for catalog in (METHODS, NETWORK_FREE, METRICS)):
         return
     families = [f"{prefix}/..." for prefix in METHODS.families]

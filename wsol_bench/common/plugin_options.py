@@ -2,15 +2,16 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
+from wsol_bench.common.option_texts import Option, default_words, kind_words, meanings
 from wsol_bench.errors import ConfigError, did_you_mean, shown
 
 __all__ = [
     "bind_options",
     "has_option",
     "name_with_options",
-    "option_lines",
+    "options_of_function",
     "require_options",
 ]
 
@@ -82,16 +83,21 @@ def has_option(function: Callable[..., Any], name: str) -> bool:
     return name in _options(function)
 
 
-def option_lines(function: Callable[..., Any]) -> list[str]:
-    """The options of a function as lines for people: name, type, default."""
-    lines = []
-    for name, parameter in _options(function).items():
-        kind = parameter.annotation
-        kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-        kind = inspect.formatannotation(kind).replace("pathlib.", "")
-        required = parameter.default is inspect.Parameter.empty
-        lines.append(f"  {name}: {kind}{'' if required else f' = {parameter.default!r}'}")
-    return lines
+def options_of_function(function: Callable[..., Any]) -> list[Option]:
+    """The options of a function that is imported, in plain words."""
+    empty, told = inspect.Parameter.empty, meanings(function.__doc__ or "")
+    return [
+        Option(
+            name,
+            "any value"
+            if one.annotation is empty
+            else kind_words(inspect.formatannotation(one.annotation)),
+            one.default is empty,
+            "" if one.default is empty else default_words(one.default),
+            told.get(name, ""),
+        )
+        for name, one in _options(function).items()
+    ]
 
 
 def _options(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

@@ -1,13 +1,15 @@
 """Registries, which find plug-ins by name: built in, from a distribution, or by import path."""
 
+import ast
 import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-from wsol_bench.common.catalog import Catalog
+from wsol_bench.common.catalog import Catalog, require_no_file
 from wsol_bench.common.plugin_errors import file_of, place_of, plugin_error
 from wsol_bench.errors import ConfigError, did_you_mean
 
@@ -181,6 +183,7 @@ def import_object(path: str, kind: str) -> Any:
     Raises:
         ConfigError: the module cannot be imported, or has no such name.
     """
+    require_no_file(path, kind)
     module_name, _, attribute = path.partition(":")
     whose = f"{kind} {path!r}"
     try:
@@ -197,8 +200,22 @@ def import_object(path: str, kind: str) -> Any:
     except AttributeError:
         raise ConfigError(
             f"{whose}: module {module_name!r} has no {attribute!r}; "
-            f"{did_you_mean(attribute, (name for name in vars(module) if name[:1] != '_'))}"
+            f"{did_you_mean(attribute, _public_names(module))}"
         ) from None
+
+
+def _public_names(module: ModuleType) -> list[str]:
+    """The names that a module defines itself; of one that defines none, those that it imports."""
+    names = [name for name in vars(module) if name[:1] != "_"]
+    try:
+        tree = ast.parse(inspect.getsource(module))
+    except (OSError, TypeError, SyntaxError):  # it has no source code
+        return names
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = {
+        alias.asname or alias.name.partition(".")[0] for one in imports for alias in one.names
+    }
+    return [name for name in names if name not in imported] or names
 
 
 def _require_not_hidden(module_name: str, whose: str) -> None:

@@ -8,7 +8,16 @@ from wsol_bench.common.yaml_files import read_yaml
 from wsol_bench.errors import ConfigError, did_you_mean
 from wsol_bench.protocols.model import AnyProtocol, parse_protocol
 
-__all__ = ["load_protocol", "protocol_names"]
+__all__ = ["SUMMARIES", "load_protocol", "protocol_names"]
+
+# A line about each built-in protocol, for lists.
+SUMMARIES = {
+    "choe-2020-pxap": "pixels of masks, at all thresholds",
+    "choe-2020-v1": "the largest box at all thresholds, IoU 0.5",
+    "choe-2020-v2": "boxes at all thresholds, IoU 0.3, 0.5, 0.7",
+    "gradcam-2017": "boxes at 15% of a map's maximum, IoU 0.5",
+    "zhou-2016": "boxes at 20% of a map's maximum, IoU 0.5",
+}
 
 
 def protocol_names() -> list[str]:
