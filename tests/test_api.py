@@ -15,7 +15,7 @@ from PIL import Image
 
 import wsol_bench
 from wsol_bench import Plan, cam_method
-from wsol_bench.calls import in_python, path_of
+from wsol_bench.calls import in_python, path_of, seed_of
 from wsol_bench.errors import ConfigError, ModelError, RunError
 from wsol_bench.models.build import build
 from wsol_bench.models.classifiers import load_classifier
@@ -266,7 +266,10 @@ class TestResults:
         [
             ({"choose": "worts"}, "choose: .* found 'worts'; did you mean 'worst'"),
             ({"chose": "worst"}, "found 'chose'; did you mean 'choose'"),
-            ({"n": 0}, "n: expected a number of images, at least 1, found 0"),
+            ({"n": 0}, "n: expected from 1 to 200 images, found 0"),
+            ({"n": 201}, "n: expected from 1 to 200 images, found 201"),
+            ({"ids": [3]}, "expected a name or a list of names, found \\[3\\]"),
+            ({"seed": -1}, "seed: expected a whole number of at least 0, found -1"),
             ({"methods": "gradcam"}, "methods: .* found 'gradcam'; did you mean 'grad_cam'"),
         ],
     )
@@ -274,6 +277,41 @@ class TestResults:
         with pytest.raises(ConfigError, match=message):
             results.figures(tmp_path, **choice)
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("seed", [-1, True])
+    def test_seeds_are_whole_numbers(self, results, tmp_path, seed):
+        for other in (0.5, "x", None):
+            with pytest.raises(ConfigError, match="seed: expected a whole number of at least 0"):
+                seed_of(other)
+        assert seed_of(np.int64(3)) == 3
+        run = results
+        calls = (
+            lambda: run.analyze(seed=seed),
+            lambda: run.compare(run, seed=seed),
+            lambda: run.table(seed=seed),
+            lambda: run.report(tmp_path / "page.html", seed=seed),
+            lambda: wsol_bench.leaderboard(run.path, seed=seed),
+        )
+        for call in calls:
+            with pytest.raises(ConfigError, match="seed: expected a whole number of at least 0"):
+                call()
+
+    def test_a_notebook_shows_the_metrics_that_the_experiment_names(self, results):
+        measured = results.rescore(changes="metrics=[pointing_game]")
+        assert "pointing game" in columns_of(measured.analyze()._repr_html_())
+        assert "pointing game" not in columns_of(results.analyze()._repr_html_())
+
+    def test_how_to_continue_a_run_of_a_notebooks_method_is_no_command(
+        self, my_cam, tmp_path, monkeypatch
+    ):
+        methods = {"nb": [my_cam], "named": ["grad_cam"]}
+        for name, used in methods.items():
+            run = wsol_bench.run(experiment(methods=used), limit=2, out=tmp_path / name)
+            manifest = run.folder.manifest.model_copy(update={"finished": None})
+            monkeypatch.setattr(run.folder, "manifest", manifest)
+            with pytest.raises(RunError) as raised:
+                run.folder.require_finished()
+            assert ("wsol-bench run" in str(raised.value)) == (name == "named")
 
     def test_what_would_be_written_of_several_runs_needs_a_place(self, results, tmp_path):
         for method in (results.report, results.figures):
@@ -325,6 +363,14 @@ class TestCommandsInPython:
         [(_, table)] = board.tables
         assert {*table["method"]} == {"grad_cam", "notebook_cam+power=2.0"}
         assert columns_of(board._repr_html_())["method"] == table["method"].tolist()
+
+    def test_a_leaderboard_of_no_folder_is_refused(self):
+        with pytest.raises(ConfigError, match=r"folders: expected a folder or several, found \[\]"):
+            wsol_bench.leaderboard([])
+
+    def test_a_name_to_check_may_be_a_metrics(self):
+        with pytest.raises(ConfigError, match="'mean_iu'; did you mean 'mean_iou'"):
+            wsol_bench.check("mean_iu")
 
     def test_an_experiment_of_objects_is_examined(self):
         model = {"name": load_classifier("shapes_net").module, "layer": "features", "label": "mine"}

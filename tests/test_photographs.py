@@ -208,7 +208,7 @@ class TestObjects:
         [named] = explain(photograph, **MODEL)
         model = {"name": network, "label": "mine"}
         for given, options in ((network, {"layer": "features"}), (model, {})):
-            [ours] = explain(photograph, model=given, device="cpu", **options)
+            [ours] = explain(photograph, model=given, device=torch.device("cpu"), **options)
             assert np.array_equal(ours.maps["grad_cam"], named.maps["grad_cam"])
             assert ours.probabilities == named.probabilities
         assert ours.model == "mine"

@@ -5,6 +5,7 @@ import io
 import threading
 
 import pytest
+import rich.progress
 
 from wsol_bench.common import progress as progress_module
 from wsol_bench.common.progress import Verbosity, progress, second_bar, set_verbosity, step
@@ -111,6 +112,22 @@ class TestTerminal:
         drawn = told(read, Terminal())
         assert "50000/50000" in drawn
         assert "\u2026" not in drawn
+
+    def test_the_rate_is_that_of_the_whole_step(self, monkeypatch):
+        """Not that of the last moments, in which the images of a batch are counted one by one."""
+        monkeypatch.setenv("COLUMNS", "80")
+        monkeypatch.setattr(rich.progress.Task, "elapsed", 2.0)
+
+        def read():
+            with progress("evaluating", 50, "images") as advance:
+                with second_bar("noisy images", 7) as advance_part:
+                    advance_part(7)
+                for _ in range(50):
+                    advance(1)
+
+        drawn = told(read, Terminal())
+        assert "25.0 images/s" in drawn
+        assert "3.5 images/s" not in drawn
 
 
 class TestVerbosity:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from wsol_bench.report.tables import columns_for_people, markdown, records
+from wsol_bench.report.tables import columns_for_people, footer, markdown, records
 
 
 def summary(**changes):
@@ -22,12 +22,19 @@ class TestTables:
         [line] = columns_for_people(summary()).to_dict(orient="records")
         assert line["cls error top-1/top-5"] == "46.47/19.22"
         assert line["loc error top-1/top-5"] == "62.94/44.51"
-        assert line["GT-known loc error"] == "-"
+        assert "GT-known loc error" not in line  # which no method has
         assert "skipped" not in line
 
     def test_counts_are_shown_where_there_is_something_to_count(self):
         [line] = columns_for_people(summary(n_skipped=3)).to_dict(orient="records")
         assert line["skipped"] == "3"
+        explained = [text.partition(":")[0] for text in footer(summary(n_skipped=3))]
+        assert explained == ["Errors in %. Protocol", "skipped"]
+        assert len(footer(summary())) == 1
+
+    def test_a_number_that_some_method_has_is_a_column(self):
+        two = pd.concat([summary(), summary(gt_known_loc_error=0.25)])
+        assert columns_for_people(two)["GT-known loc error"].tolist() == ["-", "25.00"]
 
     def test_not_applicable_is_said(self):
         [line] = columns_for_people(summary(status="not_applicable")).to_dict(orient="records")

@@ -12,6 +12,7 @@ import typer
 
 from wsol_bench.cli.completion import names_to_check
 from wsol_bench.cli.output import print_line
+from wsol_bench.cli.process import print_message
 from wsol_bench.cli.shared_options import ExperimentFile, Overrides, pairs_of
 from wsol_bench.common.harmless import printable
 from wsol_bench.common.progress import step
@@ -37,6 +38,9 @@ def doctor(config: ExperimentFile, overrides: Overrides = None) -> None:
 
     for line in diagnose(load_config(config, overrides or [])):
         print_line(line)
+    words = ["wsol-bench", "run", str(config)]
+    words += [part for override in overrides or [] for part in ("--set", override)]
+    print_message(f"Nothing that would stop a run was found. To run it: {shlex.join(words)}")
 
 
 def check(

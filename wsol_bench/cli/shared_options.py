@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from wsol_bench.cli.completion import dataset_names, experiment_keys
+from wsol_bench.cli.process import print_notice
 from wsol_bench.common.progress import step
 from wsol_bench.errors import ConfigError, shown
 
@@ -50,10 +51,12 @@ def utf8_path(path: Path | None) -> Path | None:
 def reading(*run_folders: Path) -> None:
     """Say that runs are read; RunError at once if a folder holds none, before pandas is loaded."""
     step(f"reading {', '.join(map(str, run_folders))}")
-    from wsol_bench.runs.run_folders import require_run
+    from wsol_bench.runs.run_folders import begun_extension, require_run
 
     for path in run_folders:
         require_run(path)
+        if unfinished := begun_extension(path):
+            print_notice(unfinished)
 
 
 def searching(*folders: Path) -> None:

@@ -18,6 +18,7 @@ __all__ = ["Verbosity", "progress", "second_bar", "set_verbosity", "step", "verb
 # The seconds until the first line of a log, and between two lines.
 _SECONDS_TO_FIRST_LINE = 5.0
 _SECONDS_BETWEEN_LINES = 30.0
+_LEAST_RATE = 0.05  # which is not rounded to 0.0
 _STARTED = time.monotonic()
 
 
@@ -136,11 +137,11 @@ def _bar(description: str, total: int, unit: str) -> Iterator[_Advance]:
         return Column(no_wrap=True)
 
     class Rate(ProgressColumn):
-        """Units per second, over the whole step once it is over."""
+        """Units per second since the step began, as in a log; a part of a step has none."""
 
         def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.1f} {unit}/s" if speed else "")
+            rate = task.completed / task.elapsed if task.elapsed else 0.0
+            return Text(f"{rate:,.1f} {unit}/s" if rate >= _LEAST_RATE and task.id == first else "")
 
     columns = (
         TextColumn("{task.description}", markup=False, table_column=whole()),
@@ -167,9 +168,9 @@ def _bar(description: str, total: int, unit: str) -> Iterator[_Advance]:
             finally:
                 bar.remove_task(second)
 
-        task = bar.add_task(printable(description), total=total)
+        first = bar.add_task(printable(description), total=total)
         with _beginning_parts_with(part):
-            yield lambda n: bar.update(task, advance=n)
+            yield lambda n: bar.update(first, advance=n)
 
 
 @contextmanager
@@ -246,7 +247,7 @@ def _state(description: str, done: int, total: int, unit: str, seconds: float) -
     'evaluating: 300 of 300 images, 24.0 images/s, 0:00:12'
     """
     rate = done / seconds if seconds > 0 else 0.0
-    speed = f", {rate:,.1f} {unit}/s" if rate >= 0.05 else ""
+    speed = f", {rate:,.1f} {unit}/s" if rate >= _LEAST_RATE else ""
     counts = f"{description}: {done:,} of {total:,} {unit}"
     if done >= total:
         return f"{counts}{speed}, {timedelta(seconds=int(seconds))}"

@@ -18,10 +18,9 @@ from wsol_bench.report.result_lines import (
 )
 from wsol_bench.runs.experiment_config import PublishedNumber
 from wsol_bench.runs.findings import shard_findings
-from wsol_bench.runs.folder import EXTENSION
 from wsol_bench.runs.manifest import MANIFEST
 from wsol_bench.runs.published import published_by
-from wsol_bench.runs.run_folders import require_folder_of_runs
+from wsol_bench.runs.run_folders import EXTENSION, require_folder_of_runs
 from wsol_bench.runs.stored_run import PART_TABLES, StoredRun
 
 __all__ = ["Leaderboard", "Place", "Ranking", "leaderboard"]

@@ -217,7 +217,10 @@ def _settings(a: Identity, b: Identity) -> pd.DataFrame:
     facts = [_facts(identity, maps=rescored is not None) for identity in (a, b)]
     differing = known_differing(*facts)
     found = [difference for difference in differing if not _is_implied(*difference, facts)]
-    lines = [(key, _in_words(key), str(before), str(now)) for key, before, now in found]
+    lines = [
+        (key, _in_words(key), *("none" if value is None else str(value) for value in values))
+        for key, *values in found
+    ]
     return pd.DataFrame(lines, columns=["key", "what", "a", "b"])
 
 

@@ -24,13 +24,17 @@ __all__ = [
     "seeds_for_people",
 ]
 
+# The counts of images that are shown if they are not 0: their titles, and what they are.
 _COUNTS = {
-    "n_skipped": "skipped",
-    "n_blacklisted": "blacklisted",
-    "n_without_box": "without box",
-    "n_missing": "missing",
-    "n_held_out": "held out",
-}
+    "n_skipped": ("skipped", "images without results, such as those of a class that the network "
+                  "does not know; doctor, and the column status of the table images, say why"),
+    "n_blacklisted": ("blacklisted", "images that are in no localization error, as in ILSVRC"),
+    "n_without_box": ("without box", "images that are in no localization error, since no box of "
+                      "their class is annotated"),
+    "n_missing": ("missing", "images of whose label there is neither a map nor a box; each is a "
+                  "miss"),
+    "n_held_out": ("held out", "images that thresholds are selected on, and that are in no number"),
+}  # fmt: skip
 # Pairs stand in one column, as top-1/top-5 do in papers.
 _ERRORS = {
     "cls error top-1/top-5": ("top1_cls_error", "top5_cls_error"),
@@ -75,7 +79,7 @@ def columns_for_people(
     table = summary[METHOD_KEYS].copy()
     table["images"] = summary["n_images"]
     for title, names in {**_ERRORS, **_ACCURACIES, **_FAITHFULNESS}.items():
-        if set(names) <= set(summary.columns):
+        if set(names) <= set(summary.columns) and _has_numbers(summary, names):
             table[title] = _percents(summary, names)
     for name, is_share in named.items():
         if name in summary and name not in _SHOWN_ANYWAY:
@@ -87,10 +91,24 @@ def columns_for_people(
     if "seconds" in summary and summary["seconds"].notna().any():
         table["passes fwd/bwd"] = _numbers(summary, ("forward_passes", "backward_passes"), ".4g")
         table["s/image"] = _numbers(summary, ("seconds",), ".2g")
-    for name, title in _COUNTS.items():
-        if name in summary and (summary[name] > 0).any():
-            table[title] = ["-" if pd.isna(n) else f"{n:.0f}" for n in summary[name]]
+    for name, title, _ in _counts(summary):
+        table[title] = ["-" if pd.isna(n) else f"{n:.0f}" for n in summary[name]]
     return table.astype(str)
+
+
+def _has_numbers(summary: pd.DataFrame, names: Sequence[str]) -> bool:
+    """Return whether some method has one of the numbers, or none is applicable."""
+    inapplicable = bool((summary["status"] == MethodStatus.NOT_APPLICABLE).any())
+    return inapplicable or bool(summary[list(names)].notna().to_numpy().any())
+
+
+def _counts(summary: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """The names, titles and meanings of the counts of images that are not 0 for all methods."""
+    return [
+        (name, title, meaning)
+        for name, (title, meaning) in _COUNTS.items()
+        if name in summary and (summary[name] > 0).any()
+    ]
 
 
 def footer(summary: pd.DataFrame, findings: Sequence[str] = ()) -> list[str]:
@@ -101,6 +119,7 @@ def footer(summary: pd.DataFrame, findings: Sequence[str] = ()) -> list[str]:
     lines = [f"{kind} in %. Protocol: {stamp}."]
     if "reason" in summary:
         lines += sorted({f"{reason}." for reason in summary["reason"].dropna() if reason})
+    lines += [f"{title}: {meaning}." for _, title, meaning in _counts(summary)]
     lines += [
         f"{finding.rstrip('.?')}{'?' if finding[-1:] == '?' else '.'}" for finding in findings
     ]

@@ -15,7 +15,7 @@ from wsol_bench.common.files import write_atomically
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import RunError
 from wsol_bench.runs.checksums import CHECKSUMS
-from wsol_bench.runs.folder import EXTENSION, RunFolder, alone, delete
+from wsol_bench.runs.folder import RunFolder, alone, delete
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.manifest import (
     MANIFEST,
@@ -24,6 +24,7 @@ from wsol_bench.runs.manifest import (
     mark_replaced,
     read_manifest,
 )
+from wsol_bench.runs.run_folders import EXTENSION
 from wsol_bench.runs.stored_run import (
     CLASSES_FILE,
     CONFIG_FILE,

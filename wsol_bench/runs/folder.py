@@ -41,7 +41,7 @@ from wsol_bench.runs.manifest import (
     read_manifest,
     write_manifest,
 )
-from wsol_bench.runs.run_folders import other_run, require_run_or_nothing
+from wsol_bench.runs.run_folders import EXTENSION, other_run, require_run_or_nothing
 from wsol_bench.runs.schema import CLASSES, SELECTION, Tables
 from wsol_bench.runs.stored_run import (
     CLASSES_FILE,
@@ -54,13 +54,11 @@ from wsol_bench.runs.stored_run import (
 )
 from wsol_bench.runs.table_files import to_parquet
 
-__all__ = ["EXTENSION", "RunFolder", "alone", "delete", "make_folder", "require_not_above"]
+__all__ = ["RunFolder", "alone", "delete", "make_folder", "require_not_above"]
 
 logger = logging.getLogger(__name__)
 
 _LOCK = ".lock"
-# The folder of the same run with more images, while it is made (``runs.extension``).
-EXTENSION = ".extended"
 # Fewer parts are read in about a second: no progress is shown.
 _MANY = 100
 # All folders that a run may hold.

@@ -16,8 +16,10 @@ from wsol_bench.errors import ConfigError, RunError
 from wsol_bench.runs.differences import known_differences, listed
 
 __all__ = [
+    "EXTENSION",
     "FORMAT",
     "MANIFEST",
+    "begun_extension",
     "names_in",
     "other_run",
     "require_folder_of_runs",
@@ -29,6 +31,8 @@ __all__ = [
 
 # The file that makes a folder that of a run.
 MANIFEST = "manifest.json"
+# The folder of the same run with more images, while it is made (``runs.extension``).
+EXTENSION = ".extended"
 # The format of a run folder; it is raised when an older reader would misread the folder.
 FORMAT = 3
 
@@ -112,6 +116,23 @@ def runs_below(path: Path) -> list[Path]:
         found += runs
         folders = [folder for folder in below if folder not in runs]
     return sorted(found)
+
+
+def begun_extension(path: Path) -> str:
+    """How to finish the extension of a run that was begun and is not done; "" if there is none."""
+    try:
+        begun = json.loads((path / EXTENSION / MANIFEST).read_text(encoding="utf-8"))
+        n_images = int(begun["identity"]["dataset"]["n_images"])
+        before = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        if before.get("id") == begun["id"]:  # it is done, but for the removal of its folder
+            return ""
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    config = ["wsol-bench", "run", str(path / EXTENSION / "config.yaml"), "--out", str(path)]
+    return (
+        f"{path} was being extended to {n_images} images when that was interrupted; what follows "
+        f"is of the run before. To go on: {shlex.join(config)}"
+    )
 
 
 def names_in(path: Path) -> tuple[list[str], list[str]]:

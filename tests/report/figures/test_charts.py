@@ -21,6 +21,11 @@ def texts_of(figure):
     return [text.get_text() for text in figure.texts]
 
 
+def note_of(figure):
+    """The lines of the note, which are drawn from the last one on, and other texts."""
+    return " ".join(texts_of(figure)[::-1]).replace("\u00a0", " ")
+
+
 class TestFacts:
     def test_are_in_every_figure(self, run, collection):
         identity = run.folder.identity
@@ -28,8 +33,7 @@ class TestFacts:
             f"color_net on 10 images of {identity.dataset.name}, protocol {identity.protocol.name} "
         )
         for figure in (bars_figure(collection), curves_figure(collection).figure):
-            text = " ".join(texts_of(figure)[::-1]).replace("\u00a0", " ")
-            assert f"{facts}({identity.protocol_hash})" in text
+            assert f"{facts}({identity.protocol_hash})" in note_of(figure)
 
     def test_count_the_images_of_the_numbers_and_name_a_limit(self, swept, mistaken):
         """A sweep that selects a threshold on some images has its numbers from the others."""
@@ -69,13 +73,12 @@ class TestCurves:
     ):
         runs = Collection([run.folder, mistaken.folder])
         figure = curves_figure(runs).figure
-        assert "Box accuracy: of 10 images or 4 images. " in " ".join(texts_of(figure)[::-1])
+        assert "Box accuracy: of 10 images or 4 images. " in note_of(figure)
         monkeypatch.setattr(curves, "_SWEPT_IMAGES", 3)
         for content in (runs, Collection([run.folder, swept.folder])):
             figure = curves_figure(content, seed=5).figure
             which = "Box accuracy: of 3 images, drawn at random (seed 5). "
-            text = " ".join(texts_of(figure)[::-1]).replace("\u00a0", " ")
-            assert which in text
+            assert which in note_of(figure)
 
     def test_without_maps_are_not_there_and_why(self, tmp_path, masked):
         boxes = counted_run(tmp_path, tmp_path / "run", {"three": 3})

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shlex
 import shutil
 from pathlib import Path
 from unittest.mock import Mock
@@ -16,10 +17,11 @@ import wsol_bench
 from wsol_bench.errors import RunError
 from wsol_bench.runs import extension
 from wsol_bench.runs.experiment_config import load_config
-from wsol_bench.runs.folder import EXTENSION, RunFolder
+from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.manifest import is_replaced
 from wsol_bench.runs.merge import merge
 from wsol_bench.runs.rescore import rescore
+from wsol_bench.runs.run_folders import EXTENSION, begun_extension
 from wsol_bench.runs.stored_run import StoredRun
 
 N = 11
@@ -118,13 +120,19 @@ class TestAnInterruption:
     def test_leaves_the_finished_run_and_the_same_command_goes_on(self, many, fresh, five, run, n):
         with pytest.raises(KeyboardInterrupt):
             wsol_bench.run(of(many, None), out=run, engine=StopsAfter(n))
+        told = begun_extension(run)
+        assert told.startswith(f"{run} was being extended to 11 images")
+        command = shlex.split(told.partition("To go on: wsol-bench run ")[2])
+        assert command == [str(run / EXTENSION / "config.yaml"), "--out", str(run)]
         old = wsol_bench.run(of(many, 5), out=run, engine=StopsAfter(0))
         assert_same_tables(old, five, (*TABLES, "summary"))
         with pytest.raises(RunError, match=r"was being extended to 11 images.*limit=11, or"):
             wsol_bench.run(of(many, 7), out=run)
         engine = StopsAfter()
-        assert_is(wsol_bench.run(of(many, None), out=run, engine=engine), fresh)
+        whole = wsol_bench.run(command[0], out=run, engine=engine)
+        assert_is(whole, fresh)
         assert len(engine.part_numbers) == 8 - n
+        assert begun_extension(run) == ""
 
     def test_while_files_are_moved_is_mended(
         self, many, fresh, five, run, tmp_path, monkeypatch, caplog
@@ -162,6 +170,7 @@ class TestAnInterruption:
         assert_is(wsol_bench.run(of(many, None), out=tmp_path / "5", engine=StopsAfter(0)), fresh)
         # What is left of an extension is in nobody's way.
         assert (last / EXTENSION / "manifest.json").is_file()
+        assert begun_extension(last) == ""
         with extension.alone(last):
             extension._require_same_extension(
                 last / EXTENSION, five.folder.identity, StoredRun(last)
