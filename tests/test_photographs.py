@@ -12,11 +12,13 @@ from PIL import ExifTags, Image
 
 import wsol_bench
 from wsol_bench import Plan, cam_method
+from wsol_bench.cli.pictures import _file_names
+from wsol_bench.common.image_files import problem_of
 from wsol_bench.errors import ConfigError, ImageError, ModelError
 from wsol_bench.images.decode import load_upright
 from wsol_bench.models.class_words import published_words
 from wsol_bench.models.classifiers import load_classifier
-from wsol_bench.photographs import Explainer, explain, file_names, problem_of
+from wsol_bench.photographs import Explainer, explain
 
 # The stored pixels that each EXIF orientation shows upright, by the definition of the tag: where
 # the first row and the first column of the stored pixels are seen.
@@ -192,7 +194,7 @@ class TestNames:
 
     def test_of_files_are_distinct(self, tmp_path):
         paths = [tmp_path / "a/x.jpg", tmp_path / "b/x.png", tmp_path / "y.jpg"]
-        assert list(file_names(paths)) == ["x_maps.png", "x_maps-2.png", "y_maps.png"]
+        assert list(_file_names(paths)) == ["x_maps.png", "x_maps-2.png", "y_maps.png"]
 
 
 def words_of(figure):
@@ -313,13 +315,27 @@ class TestErrors:
         with pytest.raises(ModelError, match="layer"):
             explain(photograph, layer="no_layer", **MODEL)
 
+    def test_of_weights_speak_of_the_parameter_or_the_option(self, photograph, tmp_path):
+        with pytest.raises(ModelError, match=r"No such file or directory; correct weights=\.\.\.$"):
+            explain(photograph, weights=tmp_path / "no.pth", **MODEL)
+        with pytest.raises(ModelError, match=r"correct the model's 'weights:'$"):
+            explain(photograph, model={"name": "shapes_net", "weights": str(tmp_path / "no.pth")})
+        torch.save({"a": torch.ones(2), "b": torch.ones(2)}, tmp_path / "other.pth")
+        arguments = ("--weights", tmp_path / "other.pth", "--out", tmp_path, "-q")
+        _, err = cli("explain", photograph, "--model", "shapes_net", *arguments, code=1)
+        assert err.endswith("These are the weights of another network than shapes_net\n")
+        torch.save({"a": {"x": torch.ones(2)}, "b": {"x": torch.ones(2)}}, tmp_path / "other.pth")
+        _, err = cli("explain", photograph, "--model", "shapes_net", *arguments, code=1)
+        assert "such as 'key: a'. A model has such keys in an experiment, or as a mapping" in err
+
     def test_of_files_are_all_told_before_the_network_is_built(self, photograph, tmp_path):
         (tmp_path / "text.jpg").write_text("no image")
         paths = [tmp_path, tmp_path / "gone.jpg", photograph, tmp_path / "text.jpg"]
         with pytest.raises(ImageError) as error:
             explain(paths, model="no_such_network")
         folder, gone, text = str(error.value).splitlines()
-        assert "expected an image file, found a folder; name its files" in folder
+        assert "expected an image file, found a folder; name its files: " in folder
+        assert folder.endswith("/*.jpg")
         assert "gone.jpg: the file does not exist" in gone
         assert "text.jpg: expected an image in the format JPEG, PNG, " in text
         with pytest.raises(ImageError, match="at least one image"):
@@ -377,8 +393,10 @@ class TestCommand:
         arguments = ("--model", "shapes_net", "--device", "cpu", "--out", tmp_path / "out")
         _, err = cli("explain", damaged, photograph, *arguments, code=1)
         assert (tmp_path / "out/upright_maps.png").exists()
-        assert err.splitlines()[-2] == "Error: 1 of 2 photographs have no picture:"
-        assert err.splitlines()[-1].startswith(f"{damaged}: cannot be decoded")
+        assert err.count(f"{damaged}: cannot be decoded") == 1
+        assert err.endswith("\nError: 1 of 2 photographs has no picture, as told above\n")
+        _, err = cli("explain", damaged, *arguments, "-q", code=1)
+        assert err.startswith(f"Error: {damaged}: cannot be decoded")
 
     def test_goes_on_without_files_that_are_no_photographs(self, photograph, tmp_path):
         (tmp_path / "text.jpg").write_text("no image")
@@ -386,11 +404,10 @@ class TestCommand:
         paths = (tmp_path / "text.jpg", photograph, tmp_path / "gone.jpg")
         _, err = cli("explain", *paths, *arguments, code=1)
         assert (tmp_path / "out/upright_maps.png").exists()
-        text, gone, error, *again = err.splitlines()
+        text, gone, error = err.splitlines()
         assert "text.jpg: expected an image" in text
         assert "gone.jpg: the file does not exist" in gone
-        assert error == "Error: 2 of 3 photographs have no picture:"
-        assert again == [text, gone]
+        assert error == "Error: 2 of 3 photographs have no picture, as told above"
 
     def test_says_what_it_replaces_before_the_network_is_built(self, photograph, tmp_path):
         (tmp_path / "upright_maps.png").write_text("an earlier picture")

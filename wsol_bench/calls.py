@@ -1,7 +1,8 @@
 """What calls from Python have and command lines have not: objects by name, words of Python.
 
 An experiment is text, so networks, methods and metrics that are given as objects get names. Errors
-that speak of the options of a command speak of parameters here.
+that speak of the options of a command speak of parameters here. And ``explain`` has options for
+some keys of a model.
 """
 
 import operator
@@ -16,7 +17,9 @@ from wsol_bench.models.names import GIVEN
 
 __all__ = [
     "given_networks",
+    "in_options",
     "in_python",
+    "in_words_of_options",
     "in_words_of_python",
     "named_model",
     "named_plugin",
@@ -160,6 +163,30 @@ _SPOKEN = (
     (r"(?<![^\s(])--actors\b", "n_actors=..."),
     (r"(?<![^\s(])--(\w+)\b(?!-)(?: [A-Z][A-Z,]*\b)?", r"\1=..."),
 )
+
+
+# Keys of a model that ``explain`` has options for.
+_OPTIONS = {"weights": "--weights FILE", "classes": "--classes FILE", "layer": "--layer NAME"}
+_OTHER_KEYS = {"arguments", "head", "key", "layout", "token_grid"}
+_KEY = re.compile(r"(?:the model's )?'(\w+):[^']*'")
+
+
+@contextmanager
+def in_words_of_options() -> Iterator[None]:
+    """Let errors of a model speak of the options of ``explain`` instead of an experiment's keys."""
+    try:
+        yield
+    except WsolBenchError as error:
+        error.args = (in_options(str(error)), *error.args[1:])
+        raise
+
+
+def in_options(text: str) -> str:
+    """A message with options in place of a model's keys; it says where other keys belong."""
+    others = [key for key in _KEY.findall(text) if key in _OTHER_KEYS]
+    text = _KEY.sub(lambda match: _OPTIONS.get(match[1], match[0]), text)
+    where = ". A model has such keys in an experiment, or as a mapping in Python's explain()"
+    return f"{text}{where}" if others else text
 
 
 @contextmanager

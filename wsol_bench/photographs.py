@@ -3,9 +3,8 @@
 ``explain`` is longer than other functions because its docstring is its documentation.
 """
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float16, Float64
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
 
 from wsol_bench.calls import (
     given_networks,
     in_python,
+    in_words_of_options,
     in_words_of_python,
     named_model,
     named_plugin,
 )
 from wsol_bench.capture import BestClasses, capture
-from wsol_bench.common.image_files import IMAGE_FORMATS, opened_image
+from wsol_bench.common.image_files import problem_of
 from wsol_bench.common.plugin_errors import plugin_error
 from wsol_bench.common.progress import step
 from wsol_bench.datasets.ground_truth import ImageTruth
@@ -52,7 +51,7 @@ from wsol_bench.runs.methods import build_methods
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.one_box import OneBox
 
-__all__ = ["Explained", "Explainer", "explain", "file_names", "problem_of"]
+__all__ = ["Explained", "Explainer", "explain"]
 
 # Anything else is refused with advice.
 Images = str | Path | Iterable[str | Path] | Any
@@ -106,7 +105,9 @@ class Explainer:
         self._device = device_named("auto" if device is None else str(device))
         [chosen] = config.models
         file = None if str(chosen.classes) == IMAGENET else chosen.classes
-        with given_networks(networks):
+        # A mapping has the keys of a model, of which errors speak.
+        speaking = nullcontext() if isinstance(model, Mapping) else in_words_of_options()
+        with given_networks(networks), speaking:
             loaded = load_classifier(
                 **{**chosen.model_dump(), "classes": file},
                 dataset_classes=None if file is None else plain_names(file),
@@ -287,31 +288,6 @@ def _readable(images: Sequence[Any]) -> list[Path]:
     return paths
 
 
-def problem_of(path: Path) -> str:
-    """The reason why a file is no image, by its first bytes; "" for none."""
-    if re.match(r"https?:/", str(path)):
-        return f"{path}: expected an image file, found a web address; download the image first"
-    if path.is_dir():
-        return f"{path}: expected an image file, found a folder; name its files: {path}/*.jpg"
-    try:
-        with opened_image(path):
-            return ""
-    except FileNotFoundError:
-        return f"{path}: the file does not exist"
-    except UnidentifiedImageError:
-        kinds = f"{', '.join(IMAGE_FORMATS[:-1])} or {IMAGE_FORMATS[-1]}"
-        return f"{path}: expected an image in the format {kinds}, found another kind of file"
-    except Image.DecompressionBombError:
-        return (
-            f"{path}: expected at most {Image.MAX_IMAGE_PIXELS} pixels, found more than twice as "
-            "many; make the image smaller first"
-        )
-    except ImageError as error:
-        return f"{path}: {error}; make the image smaller first"
-    except Exception as error:  # damaged bytes can make Pillow raise any error
-        return f"{path}: cannot be read as an image: {error}"
-
-
 def _map_methods(config: ExperimentConfig) -> Sequence[MapMethod]:
     """The methods of a configuration; ConfigError if one makes no map of the network."""
     methods, network_free = build_methods(config)
@@ -346,12 +322,3 @@ def _hint(classifier: Classifier) -> str:
         f"the classes have no names: nothing says what the {n_outputs} outputs of "
         f"{classifier.name} are; --classes FILE names them{imagenet}"
     )
-
-
-def file_names(photographs: Sequence[Path]) -> Iterator[str]:
-    """The name of the figure of each photograph; no two are equal."""
-    seen: Counter[str] = Counter()
-    for path in photographs:
-        seen[path.stem] += 1
-        number = "" if seen[path.stem] == 1 else f"-{seen[path.stem]}"
-        yield f"{path.stem}_maps{number}.png"

@@ -164,7 +164,8 @@ class Results(StoredResults):
         The second best is underlined if another one is worse.
 
         Args:
-            table_format: ``markdown``, ``latex`` (needs the package booktabs) or ``csv``.
+            table_format: ``markdown``, ``latex`` (its first line names the packages that it needs)
+                or ``csv``.
             numbers: the names of the numbers, each a column; by default those that ``analyze``
                 shows.
             intervals: whether each number has its 95% interval.

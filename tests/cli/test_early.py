@@ -34,6 +34,9 @@ def place(tmp_path):
     (tmp_path / "run/manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes/note.txt").touch()
+    (tmp_path / "photos").mkdir()
+    for name in ("a.JPEG", "b.JPEG", "c.png", "d.txt", "e.txt", "f.txt"):
+        (tmp_path / "photos" / name).touch()
     return tmp_path
 
 
@@ -62,6 +65,10 @@ def place(tmp_path):
         ("export runn --format kaggle", NO_RUN),
         ("leaderboard runn", "found no such folder; did you mean run?"),
         ("explain none.jpg", "none.jpg: the file does not exist"),
+        ("explain notes", "notes: expected an image file, found a folder without images"),
+        ("explain photos", "found a folder; name its files: photos/*.JPEG"),
+        ("explain https://a.b/c.jpg", "found a web address; download the image first"),
+        ("explain my.yaml --weights no.pth", "No such file or directory; correct --weights FILE"),
         ("explain my.yaml --model resnet5", "unknown model 'resnet5'; did you mean 'resnet50'?"),
         ("explain my.yaml --methods gard_cam", "did you mean 'grad_cam'?"),
         ("explain my.yaml --protocol choe", "unknown protocol 'choe'"),

@@ -66,7 +66,7 @@ CALLED = {
     "report": ("pathlib.Path.is_file", ["report", "x"]),
     "figures": ("pathlib.Path.is_file", ["figures", "x"]),
     "view": ("pathlib.Path.is_file", ["view", "x"]),
-    "explain": ("pathlib.Path.exists", ["explain", "x.jpg"]),
+    "explain": ("pathlib.Path.is_dir", ["explain", "x.jpg"]),
     "table": ("pathlib.Path.is_file", ["table", "x"]),
     "leaderboard": ("pathlib.Path.is_dir", ["leaderboard", "x"]),
     "export": ("pathlib.Path.is_file", ["export", "x", "--format", "kaggle"]),

@@ -9,7 +9,9 @@ import torch
 from small_squeezenet import SIDE, WNIDS, logits
 from torch import nn
 
+from wsol_bench.common.progress import Verbosity
 from wsol_bench.errors import ModelError
+from wsol_bench.models.build import build
 from wsol_bench.models.classifiers import load_classifier
 from wsol_bench.models.names import model_names
 from wsol_bench.models.target_layers import Target
@@ -53,6 +55,20 @@ def test_an_unknown_network_is_an_error_that_names_the_nearest() -> None:
 def test_the_list_of_networks_holds_classifiers_only() -> None:
     assert {"shapes_net", "resnet50", "vgg16"} <= set(model_names())
     assert not {"fcn_resnet50", "raft_small", "r3d_18"} & set(model_names())
+
+
+def test_a_download_is_told_as_a_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def downloaded(name: str, *, weights: str) -> nn.Module:
+        print(f'Downloading: "https://x.org/{name}.pth" to cache/{weights}.pth')  # as torch.hub
+        return nn.Identity()
+
+    monkeypatch.setattr("torchvision.models.get_model", downloaded)
+    monkeypatch.setattr("wsol_bench.common.progress._verbosity", [Verbosity.NORMAL])
+    build("resnet18", "DEFAULT", {})
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "downloading https://x.org/resnet18.pth to cache/DEFAULT.pth\n")
 
 
 def test_unknown_weights_are_an_error_that_names_the_nearest() -> None:

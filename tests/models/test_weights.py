@@ -174,6 +174,10 @@ def test_weights_that_do_not_fit_are_an_error_that_says_what_differs(
         "(1000, 512, 1, 1), found (12, 512, 1, 1)). A head of another size is built with "
         "'arguments: {num_classes: N}' or a class list"
     )
+    state = {key.replace(".3.", ".three."): value for key, value in state.items()}
+    torch.save(state, path)
+    with pytest.raises(ModelError, match="These are the weights of another network than"):
+        load_classifier("squeezenet1_1", weights=str(path), dataset_classes=WNIDS)
 
 
 # ---- fingerprint

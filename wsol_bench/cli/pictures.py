@@ -6,7 +6,7 @@ A command has a parameter for each of its options, which may be more than eight.
 ``explain`` is longer than other functions because the help of its options does, too.
 """
 
-import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,7 @@ from wsol_bench.common.vocabulary import Choose, FigureFormat
 from wsol_bench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from wsol_bench.report.figures.choice import Choice
     from wsol_bench.runs.stored_run import StoredRun
@@ -162,22 +162,21 @@ def _names(text: str | None) -> list[str] | None:
 
 
 def _require_known(
-    images: "Sequence[Path]", model: str, methods: "Sequence[str]", protocol: str
+    model: str, methods: "Sequence[str]", protocol: str, weights: str | None
 ) -> None:
-    """Raise an error at once, before torch is loaded, if a name is unknown or no image is there."""
+    """Raise an error at once, before torch is loaded, if a name or a weights file is unknown."""
+    from wsol_bench.calls import in_words_of_options
     from wsol_bench.common.catalog import METHODS, NETWORK_FREE
-    from wsol_bench.errors import ImageError
-    from wsol_bench.models.names import require_model_name
+    from wsol_bench.models.names import require_model_name, require_weights_file, weights_file
     from wsol_bench.protocols.load import load_protocol
 
-    if not any(path.exists() for path in images):
-        web = next((path for path in images if re.match(r"https?:/", str(path))), None)
-        found = "expected an image file, found a web address; download the image first"
-        raise ImageError(f"{web}: {found}" if web else f"{images[0]}: the file does not exist")
     require_model_name(model)
     for name in methods:
         METHODS.require(name, also=NETWORK_FREE)
     load_protocol(protocol)
+    if weights is not None and (file := weights_file(weights)):
+        with in_words_of_options():
+            require_weights_file(file)
 
 
 def explain(
@@ -244,14 +243,15 @@ def explain(
     PNG for each: a row for each method, a column for each of the five best classes, with boxes as a
     run by the protocol would take them.
     """
-    _require_known(images, model, _names(methods) or [], protocol)
+    _require_known(model, _names(methods) or [], protocol, weights)
+    pictures, problems = _pictures(images, out)
     step(f"loading the network {model}")
+    from wsol_bench.calls import in_options, in_words_of_options
     from wsol_bench.common.progress import progress
     from wsol_bench.errors import ImageError, ModelError
     from wsol_bench.photographs import Explainer
     from wsol_bench.report.figures.style import save
 
-    pictures, problems = _pictures(images, out)
     explainer = Explainer(
         model,
         _names(methods) or [],
@@ -268,13 +268,17 @@ def explain(
     with progress("explaining", len(pictures), "photographs") as advance:
         for path, picture in pictures.items():
             try:
-                explained = explainer.of(path)
+                with in_words_of_options():
+                    explained = explainer.of(path)
             except (ImageError, ModelError) as error:
+                if len(pictures) == 1 and not problems:
+                    raise
+                print_notice(str(error))
                 problems.append(str(error))
             else:
                 told |= (reasons := set(explained.not_applicable.items()) - told)
                 for method, reason in sorted(reasons):
-                    print_notice(f"{method}: {reason}")
+                    print_notice(f"{method}: {in_options(reason)}")
                 [file] = save(explained.figure(), picture.with_suffix(""), ["png"])
                 files.append((path, file))
             advance(1)
@@ -283,7 +287,11 @@ def explain(
         of = f" (of {path})" if stems.count(path.stem) > 1 else ""
         print_message(f"Figure: {file}{of}")
     if problems:
-        raise ImageError(_joined(problems, len(set(images))))
+        n = len(problems)
+        raise ImageError(
+            f"{n} of {len(set(images))} photographs {'has' if n == 1 else 'have'} no picture, as "
+            "told above"
+        )
 
 
 def _pictures(images: "Sequence[Path]", out: Path) -> tuple[dict[Path, Path], list[str]]:
@@ -294,8 +302,8 @@ def _pictures(images: "Sequence[Path]", out: Path) -> tuple[dict[Path, Path], li
         ConfigError: a picture would replace a photograph.
         RunError: the folder cannot be made.
     """
+    from wsol_bench.common.image_files import problem_of
     from wsol_bench.errors import ImageError
-    from wsol_bench.photographs import file_names, problem_of
 
     distinct = list(dict.fromkeys(images))
     found = {path: problem_of(path) for path in distinct}
@@ -306,7 +314,9 @@ def _pictures(images: "Sequence[Path]", out: Path) -> tuple[dict[Path, Path], li
     for problem in problems:
         print_notice(problem)
     require_writable_folder(out)
-    pictures = {path: out / name for path, name in zip(readable, file_names(readable), strict=True)}
+    pictures = {
+        path: out / name for path, name in zip(readable, _file_names(readable), strict=True)
+    }
     photographs = {path.resolve() for path in distinct}
     for picture in pictures.values():
         if picture.resolve() in photographs:
@@ -329,3 +339,12 @@ def _joined(problems: "Sequence[str]", n_images: int) -> str:
     if n_images == 1:
         return f"{shown}{more}"
     return f"{len(problems)} of {n_images} photographs have no picture:\n{shown}{more}"
+
+
+def _file_names(photographs: "Sequence[Path]") -> "Iterator[str]":
+    """The name of the figure of each photograph; no two are equal."""
+    seen: Counter[str] = Counter()
+    for path in photographs:
+        seen[path.stem] += 1
+        number = "" if seen[path.stem] == 1 else f"-{seen[path.stem]}"
+        yield f"{path.stem}_maps{number}.png"

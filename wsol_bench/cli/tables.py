@@ -40,8 +40,8 @@ def table(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help="Format of the table: markdown, csv, or latex (which needs the package booktabs, "
-            "and longtable if it is long).",
+            help="Format of the table: markdown, csv, or latex (whose first line names the "
+            "packages that it needs).",
         ),
     ] = "markdown",
     numbers: Annotated[

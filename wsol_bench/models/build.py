@@ -1,6 +1,8 @@
 """Networks by name: shapes_net, torchvision's classifiers, timm's, and a user's own builders."""
 
+import contextlib
 import inspect
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from torch import nn
 
 from wsol_bench.common.plugin_errors import plugin_error
+from wsol_bench.common.progress import step
 from wsol_bench.common.registry import import_object
 from wsol_bench.errors import ConfigError, ModelError, did_you_mean
 from wsol_bench.models import shapes_net
@@ -42,7 +45,8 @@ def build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Modul
             if isinstance(error, OSError) and published is not None and ":" not in name:
                 raise ModelError(
                     f"{name}: weights {weights!r} could not be downloaded ({error}); download the "
-                    "file on a machine with internet access and give its path as 'weights:'"
+                    "file on a machine with internet access, and give its path with the model's "
+                    "'weights:'"
                 ) from error
             given = f"with {arguments}" if arguments else "without 'arguments:'"
             raise ModelError(
@@ -114,6 +118,16 @@ def _timm_builder(name: str, published: str | None) -> Callable[..., nn.Module]:
     return build
 
 
+class _Remarks(io.TextIOBase):
+    """Takes what torch prints of a download, as a step of long work."""
+
+    def write(self, text: str) -> int:
+        """Say which file is downloaded."""
+        if text.strip():
+            step(text.strip().replace("Downloading: ", "downloading ", 1).replace('"', ""))
+        return len(text)
+
+
 def _torchvision_builder(name: str, published: str | None) -> Callable[..., nn.Module]:
     require_model_name(name)
     import torchvision  # its import takes seconds, and no other network needs it
@@ -130,7 +144,8 @@ def _torchvision_builder(name: str, published: str | None) -> Callable[..., nn.M
         if published is None and name in {"googlenet", "inception_v3"}:
             # Auxiliary classifiers never run in evaluation mode, and their initialization is slow.
             arguments = {"aux_logits": False, "init_weights": False, **arguments}
-        module: nn.Module = torchvision.models.get_model(name, weights=published, **arguments)
+        with contextlib.redirect_stdout(_Remarks()):
+            module: nn.Module = torchvision.models.get_model(name, weights=published, **arguments)
         return module
 
     return build

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wsol_bench.common.files import require_regular
 from wsol_bench.errors import ModelError
 from wsol_bench.models.classes import ClassOrder, distinct_wnids
+from wsol_bench.models.names import require_weights_file
 
-__all__ = ["EXTRA_STATE", "StoredWeights", "read_weights", "weights_file"]
+__all__ = ["EXTRA_STATE", "StoredWeights", "read_weights"]
 
-_SUFFIXES = {".pth", ".pt", ".ckpt", ".safetensors", ".tar", ".bin"}
 # Entries under which a checkpoint holds the state_dict of the network that was trained. Another
 # entry is read if it is the only state_dict.
 _ENTRIES = ("state_dict", "model_state_dict", "model", "net")
@@ -50,12 +49,6 @@ class StoredWeights(NamedTuple):
         return f"{origin} (which also holds {others}: 'key:' chooses)" if others else origin
 
 
-def weights_file(weights: str) -> Path | None:
-    """The path that a model's ``weights`` names; None if it names published or random weights."""
-    path = Path(weights)
-    return path if path.suffix in _SUFFIXES or path.is_file() else None
-
-
 def read_weights(path: Path, key: str | None = None) -> StoredWeights:
     """Read a .safetensors file or a torch checkpoint. Nothing in the file is executed.
 
@@ -68,12 +61,7 @@ def read_weights(path: Path, key: str | None = None) -> StoredWeights:
         ModelError: there is no such file, it cannot be read, it holds no state_dict or none of this
             key, or it holds several and ``key`` does not choose one.
     """
-    try:
-        require_regular(path)
-    except OSError as error:
-        raise ModelError(
-            f"weights file {path} cannot be read: {error.strerror}; correct the model's 'weights:'"
-        ) from error
+    require_weights_file(path)
     content: Mapping[Any, Any]
     if path.suffix == ".safetensors":
         content, listed = _read_safetensors(path)

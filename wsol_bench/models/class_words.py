@@ -6,8 +6,8 @@ from pathlib import Path
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.formats.class_tables import class_on_line
 from wsol_bench.errors import ModelError
-from wsol_bench.models.checkpoints import weights_file
 from wsol_bench.models.classifiers import OUTPUT_NUMBERS, Classifier
+from wsol_bench.models.names import weights_file
 
 __all__ = ["IMAGENET", "class_words", "imagenet_words", "plain_names", "published_words"]
 

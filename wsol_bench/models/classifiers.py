@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from wsol_bench.errors import ModelError
 from wsol_bench.models import shapes_net
 from wsol_bench.models.build import build, network_error, takes_num_classes
-from wsol_bench.models.checkpoints import read_weights, weights_file
+from wsol_bench.models.checkpoints import read_weights
 from wsol_bench.models.classes import ClassOrder, dataset_order, read_class_order
+from wsol_bench.models.names import weights_file
 from wsol_bench.models.network_kinds import plain_network
 from wsol_bench.models.outputs import findings_of, noise_images
 from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_of

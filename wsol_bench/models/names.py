@@ -1,13 +1,21 @@
-"""The names of networks and devices, known without torch: a misspelled one is told at once."""
+"""The names of networks, weights and devices, known without torch: a wrong one is told at once."""
 
 import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from wsol_bench.common.files import require_regular
 from wsol_bench.errors import ConfigError, ModelError, did_you_mean, shown
 
-__all__ = ["GIVEN", "model_names", "require_device_name", "require_model_name"]
+__all__ = [
+    "GIVEN",
+    "model_names",
+    "require_device_name",
+    "require_model_name",
+    "require_weights_file",
+    "weights_file",
+]
 
 # The prefix of the import paths of networks that are given as objects (``models.given``), which end
 # with the process.
@@ -15,6 +23,8 @@ GIVEN = "wsol_bench.models.given:"
 # A builder in torchvision's source code. Those of detection, segmentation and video are in folders
 # of their own.
 _BUILDER = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+# The endings of weights files; a file with another one is found if it is there.
+_WEIGHTS = {".pth", ".pt", ".ckpt", ".safetensors", ".tar", ".bin"}
 # The kinds of devices that torch knows by name, with or without a number; "npu" is a common name of
 # the kind that other packages add.
 _DEVICES = (
@@ -46,6 +56,22 @@ def require_model_name(name: str) -> None:
     if "/" not in name and ":" not in name and name not in model_names():
         suggestion = did_you_mean(name, model_names(), listed_by="wsol-bench list models")
         raise ModelError(f"unknown model {name!r}; {suggestion}")
+
+
+def weights_file(weights: str) -> Path | None:
+    """The path that a model's ``weights`` names; None if it names published or random weights."""
+    path = Path(weights)
+    return path if path.suffix in _WEIGHTS or path.is_file() else None
+
+
+def require_weights_file(path: Path) -> None:
+    """Raise ModelError unless a regular file is there."""
+    try:
+        require_regular(path)
+    except OSError as error:
+        raise ModelError(
+            f"weights file {path} cannot be read: {error.strerror}; correct the model's 'weights:'"
+        ) from error
 
 
 def require_device_name(name: str, where: str) -> None:

@@ -20,6 +20,8 @@ _WRAPPERS = {
 }  # fmt: skip
 # Counters of averaged models (torch, mmengine), which stand beside the network's keys.
 _COUNTERS = {"n_averaged", "steps"}
+# If more keys than this do not fit, more than the head of the network is another one.
+_MOST_KEYS_OF_A_HEAD = 8
 
 
 class _Reading(NamedTuple):
@@ -197,6 +199,8 @@ def _misfit_message(
             "Weights are never loaded in part: give a file that holds all of the network, its "
             "classification head included"
         )
+    elif sum(map(len, misfits[:3])) > _MOST_KEYS_OF_A_HEAD:
+        said += f"These are the weights of another network than {owner}"
     else:
         said += "A head of another size is built with 'arguments: {num_classes: N}' or a class list"
     if closest.part:

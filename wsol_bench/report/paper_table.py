@@ -43,8 +43,8 @@ def paper_table(
 
     Args:
         runs: finished runs.
-        table_format: ``markdown``, ``csv`` or ``latex``. LaTeX needs the package booktabs, and a
-            table that is longer than a page longtable.
+        table_format: ``markdown``, ``csv`` or ``latex``. The first line of LaTeX
+            names the packages that it needs.
         numbers: the names of the numbers, each a column; by default those that ``analyze`` shows.
         intervals: whether each number has its 95% interval over images.
         seed: the seed of the bootstrap of intervals.

@@ -22,8 +22,6 @@ __all__ = ["TableFormat", "html_table", "text_table", "written"]
 # The formats of files; a screen shows ``text_table``.
 TableFormat = Literal["markdown", "csv", "latex"]
 _LATEX_ARROWS: Mapping[Better, str] = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
-_NEEDS = r"Needs \usepackage{booktabs}."
-_NEEDS_FOR_LONG = r"Needs \usepackage{booktabs,longtable}."
 _NO_FLOAT = (
     "The table is longer than a page: it belongs into text of one column, outside of a table "
     "environment."
@@ -32,13 +30,17 @@ _NO_FLOAT = (
 _LINES_OF_A_PAGE = 45
 # Letters of a title that is as narrow as the numbers below it.
 _NARROW = 9
-# The width of the text of a page in points, and sizes of text: the command, the width of a letter,
+# LaTeX itself measures a table, and makes one that is wider than the text as wide as the text.
+_AT_MOST_THE_TEXT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+# A table of several pages cannot be measured: its size follows from its number of letters. The
+# width of the text of LaTeX's own page in points, and sizes: the command, the width of a letter,
 # and that of the space between columns. A table that is still wider has very long names.
-_PAGE_WIDTH = 469.0
+_TEXT_WIDTH = 345.0
 _SIZES = (
     ("", 5.2, 12.0),
     (r"\footnotesize\setlength{\tabcolsep}{4pt}", 4.5, 8.0),
     (r"\scriptsize\setlength{\tabcolsep}{3pt}", 3.9, 6.0),
+    (r"\tiny\setlength{\tabcolsep}{2pt}", 3.1, 4.0),
 )
 
 
@@ -49,8 +51,9 @@ def written(tables: Sequence[FormattedTable], table_format: TableFormat) -> str:
     """
     if table_format == "csv":
         return csv_text(pd.concat(map(_csv_table, tables), ignore_index=True).fillna(""))
-    one = {"markdown": _markdown, "latex": _latex}[table_format]
-    return "\n".join(map(one, tables))
+    if table_format == "latex":
+        return f"{_latex_needs(tables)}\n{chr(10).join(map(_latex, tables))}"
+    return "\n".join(map(_markdown, tables))
 
 
 def text_table(table: FormattedTable) -> pd.DataFrame:
@@ -147,6 +150,19 @@ def _sources(table: FormattedTable) -> Iterator[str]:
 # ---- LaTeX
 
 
+def _latex_needs(tables: Sequence[FormattedTable]) -> str:
+    """The comment that names the packages of tables."""
+    long = [_is_long(table) for table in tables]
+    packages = ["booktabs", *(["graphicx"] if not all(long) else [])]
+    packages += ["longtable"] if any(long) else []
+    return f"% Needs \\usepackage{{{','.join(packages)}}}."
+
+
+def _is_long(table: FormattedTable) -> bool:
+    """Return whether a table is longer than a page."""
+    return len(table.groups) + sum(1 for _ in table.lines()) > _LINES_OF_A_PAGE
+
+
 def _latex(table: FormattedTable) -> str:
     """A table as LaTeX; a comment behind each line names its run."""
     wide = {
@@ -160,23 +176,26 @@ def _latex(table: FormattedTable) -> str:
     )
     n_columns = len(table.columns) + len(wide)
     head = ["\\toprule", *_latex_head(table, wide), "\\midrule"]
-    if table.title:
-        # A box without a width, so that a long title becomes several lines and no column wider.
-        words = f"\\raggedright\\textbf{{{latex_text(table.title)}}}\\strut"
-        box = f"\\makebox[0pt][l]{{\\parbox[t]{{\\linewidth}}{{{words}}}}}"
-        head = [f"{_latex_across(n_columns, box)}[3pt]", *head]
-    is_long = len(table.groups) + sum(1 for _ in table.lines()) > _LINES_OF_A_PAGE
-    needs = [_NEEDS_FOR_LONG, _NO_FLOAT] if is_long else [_NEEDS]
-    smaller = _latex_size(table) if table.title else ""
-    lines = [f"% {printable(note)}" for note in (*needs, *table.notes)]
-    if table.title:
-        lines.append(f"{{{smaller}\\noindent")
+    title = (
+        f"\\parbox[t]{{\\linewidth}}{{\\raggedright\\textbf{{{latex_text(table.title)}}}\\strut}}"
+    )
+    is_long = _is_long(table)
+    size = _latex_size(table) if is_long else ""
+    interval_size = "\\tiny" if size.startswith(("\\scriptsize", "\\tiny")) else "\\scriptsize"
+    lines = [f"% {printable(note)}" for note in (*([_NO_FLOAT] if is_long else []), *table.notes)]
     if is_long:
-        place = "[l]" if table.title else ""
-        lines += [f"\\begin{{longtable}}{place}{{@{{}}{kinds}@{{}}}}", *head, "\\endhead"]
-        lines += ["\\bottomrule", "\\endfoot"]
+        lines.append(f"\\par{{{size}")
+        lines.append(f"\\begin{{longtable}}{'[l]' if table.title else ''}{{@{{}}{kinds}@{{}}}}")
+        if table.title:  # in a box without a width, which makes no column wider
+            box = f"\\makebox[0pt][l]{{{title}}}"
+            lines.append(f"{_latex_across(n_columns, box)}[3pt]")
+        lines += [*head, "\\endhead", "\\bottomrule", "\\endfoot"]
     else:
-        lines += [f"\\begin{{tabular}}{{@{{}}{kinds}@{{}}}}", *head]
+        if table.title:
+            lines.append(
+                f"\\par\\addvspace{{\\medskipamount}}\\noindent{title}\\par\\nopagebreak\\smallskip\\noindent"
+            )
+        lines += [_AT_MOST_THE_TEXT, f"\\begin{{tabular}}{{@{{}}{kinds}@{{}}}}", *head]
     for number, group in enumerate(table.groups):
         lines += ["\\midrule"] if number else []
         if group.heading:
@@ -184,9 +203,9 @@ def _latex(table: FormattedTable) -> str:
             lines.append(f"{heading}{'*' if is_long else ''}")  # on the page of the next line
         for line in group.lines:
             lines += ["\\addlinespace"] if line.space_above else []
-            lines.append(_latex_line(line, wide))
-    lines += ["\\end{longtable}"] if is_long else ["\\bottomrule", "\\end{tabular}"]
-    lines += ["\\par\\bigskip}"] if table.title else []
+            lines.append(_latex_line(line, wide, interval_size))
+    lines += ["\\end{longtable}}"] if is_long else ["\\bottomrule", "\\end{tabular}}"]
+    lines += ["\\par\\bigskip"] if table.title else []
     return "\n".join(lines) + "\n"
 
 
@@ -196,7 +215,7 @@ def _latex_across(n_columns: int, text: str) -> str:
 
 
 def _latex_size(table: FormattedTable) -> str:
-    """The commands with which a table fits the width of a page; "" if it does so by itself."""
+    """The commands with which a long table fits the text; "" if it does so by itself."""
     lines = [[_cell(cell, str, _plain) for cell in line.cells] for _, line in table.lines()]
     heads = [_title_lines(column) for column in table.columns]
     n_letters = sum(
@@ -205,7 +224,7 @@ def _latex_size(table: FormattedTable) -> str:
     fitting = (
         command
         for command, letter, gap in _SIZES
-        if n_letters * letter + len(table.columns) * gap <= _PAGE_WIDTH
+        if n_letters * letter + len(table.columns) * gap <= _TEXT_WIDTH
     )
     return next(fitting, _SIZES[-1][0])
 
@@ -237,13 +256,13 @@ def _title_lines(column: TableColumn) -> list[str]:
     return list(min(both, key=lambda parts: max(map(len, parts))))
 
 
-def _latex_line(line: TableLine, wide: set[int]) -> str:
+def _latex_line(line: TableLine, wide: set[int], interval_size: str) -> str:
     cells = []
     for number, cell in enumerate(line.cells):
         cells.append(_cell("--" if cell is None else cell, _latex_word, _latex_number))
         if number in wide:
             interval = cell.interval if isinstance(cell, Value) else ""
-            cells.append(f"{{\\scriptsize {interval}}}" if interval else "")
+            cells.append(f"{{{interval_size} {interval}}}" if interval else "")
     source = f" % {printable(line.source)}" if line.source else ""
     return f"{' & '.join(cells)} \\\\{source}"
 

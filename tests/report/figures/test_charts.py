@@ -59,6 +59,11 @@ class TestCurves:
             [at] = np.flatnonzero(np.isclose(curve.get_xdata(), 0.15))
             assert curve.get_ydata()[at] == pytest.approx(100 * (1 - error))
         assert over_ious.get_xlabel() == "least IoU of a hit"
+        notes = " ".join(texts_of(figure)[::-1])
+        assert (
+            "curve over thresholds: the best threshold of the method. Marks on curves over IoU "
+            in notes
+        )
         assert any(
             f"Box accuracy: of {len(run.images)} images." in text for text in texts_of(figure)
         )
@@ -83,6 +88,25 @@ class TestCurves:
         pixels = curves_figure(Collection([masked.folder]))
         assert pixels.figure is None
         assert "count no hits" in pixels.remark
+
+
+class TestBars:
+    def test_have_ticks_that_cover_them_and_one_scale_of_percentages(self, mistaken):
+        panels = bars_figure(Collection([mistaken.folder])).axes
+        reach = 0.0
+        for axes in panels:
+            ends = [0.0, *(end for line in axes.lines for end in line.get_xdata())]
+            ends += [bar.get_width() for bar in axes.patches]
+            ticks = axes.get_xticks()
+            assert ticks[0] <= min(ends)
+            assert max(ends) <= ticks[-1]
+            assert (*axes.get_xlim(),) == (ticks[0], ticks[-1])
+            assert 3 <= len(ticks) <= 6
+            reach = max(reach, *ends)
+        assert len(panels) > 1
+        assert all("%" in axes.get_xlabel() for axes in panels)
+        assert {axes.get_xlim()[1] for axes in panels} == {panels[0].get_xlim()[1]}
+        assert reach <= panels[0].get_xlim()[1] < 1.5 * reach
 
 
 def test_text_that_fits_when_it_is_smaller_is_not_cut():

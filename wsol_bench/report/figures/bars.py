@@ -32,6 +32,7 @@ __all__ = ["bars_figure"]
 _ROW, _HEAD, _FOOT = 0.145, 0.3, 0.28
 _NAMES_WIDTH, _GAP, _MARGIN = 1.35, 0.22, 0.05
 _MOST_ACROSS = 5
+_MOST_TICKS = 6
 _BOLD = 1.12  # how much wider bold letters are
 # All methods of a model have the same classification errors.
 _OF_THE_MODEL = "_cls_error"
@@ -63,6 +64,9 @@ def bars_figure(collection: Collection) -> "Figure | None":
                 size = (wide / WIDTH, len(band.rows) * _ROW / height)
                 axes = figure.add_axes((left / WIDTH, bottom / height, *size))
                 _draw(axes, collection, info, band.rows, styles)
+                # Percentages of a band share a scale.
+                alike = [one for one in band.infos if one["percent"]] if info["percent"] else [info]
+                _set_scale(axes, _ends(collection, alike, band.rows))
                 text, points = fitted(plain_text(info["title"]), wide / _BOLD, 7.5)
                 axes.set_title(text, fontsize=points, fontweight="bold", pad=4)
                 if not number:
@@ -142,7 +146,6 @@ def _draw(
 ) -> None:
     """Draw the bars of a number."""
     scale = 100 if info["percent"] else 1
-    highs = []
     for place, (number, _) in enumerate(rows):
         line = None if number is None else collection.lines[number]
         interval = None if line is None else line.intervals.get(info["name"])
@@ -162,16 +165,38 @@ def _draw(
             np.nan_to_num(one, nan=interval.value) for one in (interval.low, interval.high)
         )
         axes.plot([scale * low, scale * high], [place, place], color=INK, linewidth=0.9)
-        highs.append(scale * max(high, interval.value))
-    axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(min(0, axes.get_xlim()[0]), None))
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks([])
     axes.spines["left"].set_linewidth(0.6)
     axes.tick_params(axis="x", labelsize=6)
-    if highs:
-        axes.set_xlim(axes.get_xlim()[0], max(highs) * 1.05 or 1)
     arrow = "higher" if info["better"] == "higher" else "lower"
     unit = "%, " if info["percent"] else ""
     axes.set_xlabel(f"{unit}{arrow} is better", fontsize=6, color=MUTED, labelpad=1.5)
+
+
+def _ends(
+    collection: Collection, infos: Sequence[dict[str, Any]], rows: Sequence[_Row]
+) -> list[float]:
+    """The values of numbers and the ends of their intervals, as they are drawn."""
+    lines = [collection.lines[line] for line, _ in rows if line is not None]
+    ends = [
+        (100 if info["percent"] else 1) * end
+        for info in infos
+        for line in lines
+        if (found := line.intervals.get(info["name"])) is not None
+        for end in (found.value, found.low, found.high)
+    ]
+    return [end for end in ends if np.isfinite(end)]
+
+
+def _set_scale(axes: "Axes", ends: Sequence[float]) -> None:
+    """Let a scale begin at 0 and end with a tick, so that its ticks cover all values."""
+    from matplotlib.ticker import MaxNLocator
+
+    locator = MaxNLocator(_MOST_TICKS - 1, steps=[1, 2, 2.5, 5, 10])
+    ticks = locator.tick_values(min(0.0, *ends, 0.0), round(max(0.0, *ends, 0.0), 6) or 1.0)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xlim(ticks[0], ticks[-1])
 
 
 def _label(axes: "Axes", rows: list[_Row]) -> None:

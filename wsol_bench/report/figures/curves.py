@@ -74,11 +74,13 @@ def curves_figure(collection: Collection, seed: int = 0) -> CurvesFigure:
     panels = _panels(collection, [*threshold_curves(collection), *swept, *over_ious])
     if not panels:
         return CurvesFigure(None, "No curves: these protocols count no hits of boxes.")
-    marks = "A mark on a curve: the best threshold of the method."
+    marks = "A mark on a curve over thresholds: the best threshold of the method."
     notes = [" ".join(facts_of(collection, {panel.model for panel in panels}))]
     curves = [curve for panel in panels for curve in panel.curves]
     if any(curve.get("selected") is not None for curve in curves):
         marks += " Hollow: the threshold that is selected on other images."
+    if over_ious:
+        marks += " Marks on curves over IoU only tell the methods apart."
     if swept:
         which = " or ".join(dict.fromkeys(str(curve["of"]) for curve in swept))
         drawn = f" (seed {seed})" if "random" in which else ""
