@@ -24,7 +24,7 @@ TableFormat = Literal["markdown", "csv", "latex"]
 _LATEX_ARROWS: Mapping[Better, str] = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
 _NO_FLOAT = (
     "The table is longer than a page: it belongs into text of one column, outside of a table "
-    "environment."
+    "environment. LaTeX must run two or three times until its columns are aligned."
 )
 # Lines with which a page of LaTeX is full; a longer table is continued on the next.
 _LINES_OF_A_PAGE = 45
