@@ -347,7 +347,7 @@ def test_the_network_comes_back_after_a_failure(small: Record) -> None:
         ("pytorch_grad_cam/ActivationsAndGradients", "unknown map method"),
         ("torchcam/GradCAM++", "did you mean 'GradCAM"),
         ("torchcam/_GradCAM", "unknown map method"),
-        ("torchcan/GradCAM", "known: .*, torchcam/..."),
+        ("torchcan/GradCAM", "nearest of .*: torchcam/..., "),
     ],
 )
 def test_an_unknown_class_is_an_error_that_names_the_nearest_class(name: str, message: str) -> None:

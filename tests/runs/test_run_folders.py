@@ -5,7 +5,7 @@ import json
 import pytest
 
 from wsol_bench.errors import RunError
-from wsol_bench.runs.run_folders import names_in, require_place, require_run, runs_below
+from wsol_bench.runs.run_folders import FORMAT, names_in, require_place, require_run, runs_below
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_folder_without_a_run_says_which_one_may_be_meant(runs, path, message)
 def manifest(path, **identity):
     """Write a manifest of an identity into a new folder."""
     path.mkdir()
-    (path / "manifest.json").write_text(json.dumps({"identity": identity}))
+    (path / "manifest.json").write_text(json.dumps({"format": FORMAT, "identity": identity}))
     return path
 
 
@@ -73,6 +73,9 @@ def test_a_place_holds_the_same_experiment_but_for_its_number_of_images(tmp_path
         require_place(run, {"name": "b", "limit": 3}, None)
     with pytest.raises(RunError, match=r"shard: None -> 1/2"):
         require_place(run, {"name": "a", "limit": 3}, "1/2")
+    other = (run / "manifest.json").read_text().replace(f'"format": {FORMAT}', '"format": 2')
+    (run / "manifest.json").write_text(other)
+    require_place(run, {"name": "b", "limit": 3}, None)  # its reader tells of the other format
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"replaced": true}', '{"identity": 3}'])

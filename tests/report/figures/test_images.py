@@ -164,7 +164,7 @@ class TestCommand:
 
     def test_refuses_a_seed_that_no_generator_takes(self, run, tmp_path):
         _, err = cli("figures", run.folder.path, "--out", tmp_path, "--seed", -1, code=2)
-        assert "greater than or equal to 0" in err
+        assert "'--seed': expected at least 0, found '-1'" in err
 
     def test_of_several_runs_needs_a_folder(self, run, swept):
         _, err = cli("figures", run.folder.path, swept.folder.path, code=1)

@@ -266,7 +266,11 @@ class TestConfigurations:
         assert results.summary["model"].tolist() == ["color_net", "color_net", "again", "again"]
 
     def test_a_device_that_is_not_there_is_an_error(self, root):
-        with pytest.raises(ConfigError, match="device 'gpu-of-my-dreams' cannot be used"):
+        with pytest.raises(ConfigError, match="device 'cuda:99' cannot be used"):
+            wsol_bench.run(color_experiment(root, device="cuda:99"))
+
+    def test_a_word_that_names_no_device_is_an_error(self, root):
+        with pytest.raises(ConfigError, match=r"expected cpu, cuda .*, found 'gpu-of-my-dreams'"):
             wsol_bench.run(color_experiment(root, device="gpu-of-my-dreams"))
 
     def test_a_model_without_a_known_layer_lists_candidates(self, root):

@@ -374,7 +374,7 @@ class TestAReadOnlyArchive:
 
     def test_is_exported(self, archive, tmp_path):
         _, err = self.said("export", archive, "--format", "kaggle", code=1)
-        assert "cannot be created" in err
+        assert "predictions cannot be written to: " in err
         assert "--out" in err
         self.said("export", archive, "--format", "kaggle", "--out", tmp_path / "out/boxes")
         assert len(list((tmp_path / "out/boxes").glob("*.csv"))) == 2
