@@ -7,8 +7,8 @@ some keys of a model.
 
 import operator
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -171,14 +171,9 @@ _OTHER_KEYS = {"arguments", "head", "key", "layout", "token_grid"}
 _KEY = re.compile(r"(?:the model's )?'(\w+):[^']*'")
 
 
-@contextmanager
-def in_words_of_options() -> Iterator[None]:
+def in_words_of_options() -> AbstractContextManager[None]:
     """Let errors of a model speak of the options of ``explain`` instead of an experiment's keys."""
-    try:
-        yield
-    except WsolBenchError as error:
-        error.args = (in_options(str(error)), *error.args[1:])
-        raise
+    return _translated(in_options)
 
 
 def in_options(text: str) -> str:
@@ -189,13 +184,18 @@ def in_options(text: str) -> str:
     return f"{text}{where}" if others else text
 
 
-@contextmanager
-def in_words_of_python() -> Iterator[None]:
+def in_words_of_python() -> AbstractContextManager[None]:
     """Let errors speak of parameters, where those of the command line speak of options."""
+    return _translated(in_python)
+
+
+@contextmanager
+def _translated(words: Callable[[str], str]) -> Iterator[None]:
+    """Let errors of this package have other words."""
     try:
         yield
     except WsolBenchError as error:
-        error.args = (in_python(str(error)), *error.args[1:])
+        error.args = (words(str(error)), *error.args[1:])
         raise
 
 

@@ -315,7 +315,7 @@ def _one_box_protocol(config: ExperimentConfig) -> OneBoxProtocol:
 
 
 def _hint(classifier: Classifier) -> str:
-    """How to name classes that have no names."""
+    """Say how to name classes that have no names."""
     n_outputs = len(classifier.classes)
     imagenet = f", --classes {IMAGENET} if they are those of ImageNet" if n_outputs == 1000 else ""
     return (

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from analyzed_runs import (
     FAITHFULNESS,
     GRID,
@@ -26,6 +27,7 @@ from wsol_bench.runs.folder import RunFolder
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.runs.results import methods_of
 from wsol_bench.runs.schema import Tables
+from wsol_bench.statistics.intervals import hit_difference_interval
 
 
 def by_holm(p):
@@ -79,8 +81,24 @@ class TestComparisons:
         assert hits["n01"] == ((ours < 0.5) & (reference >= 0.5)).sum() > 0
         expected = (ours - reference).mean() / (ours - reference).std()
         assert table.loc["mean_iou", "effect_size"] == pytest.approx(expected)
-        low, high = table.loc["mean_iou", ["low", "high"]]
-        assert low <= (ours - reference).mean() <= high
+
+    def test_intervals_of_differences_are_tangos_for_hits_and_students_otherwise(self, run, tables):
+        table = lines(tables["comparisons"], method="center_gaussian").set_index("number")
+        rows = run.rows.merge(run.images[["image_id", "label"]], on="image_id")
+        own = rows[rows["class"] == rows["label"]].pivot(
+            index="image_id", columns="method", values="iou"
+        )
+        ours, reference = own["center_gaussian"], own["cam"]
+        only_ours = int(((ours >= 0.5) & (reference < 0.5)).sum())
+        only_other = int(((ours < 0.5) & (reference >= 0.5)).sum())
+        # An error is higher by the images that only the other method hits.
+        _, low, high, _ = hit_difference_interval(only_other, only_ours, len(own))
+        found = table.loc["gt_known_loc_error", ["low", "high"]].astype(float)
+        assert found.tolist() == pytest.approx([low, high])
+        assert low <= table.loc["gt_known_loc_error", "difference"] <= high
+        students = scipy.stats.ttest_rel(ours, reference).confidence_interval(0.95)
+        found = table.loc["mean_iou", ["low", "high"]].astype(float)
+        assert found.tolist() == pytest.approx([students.low, students.high])
 
     def test_p_is_adjusted_for_all_comparisons_of_a_number(self, run, experiment, tmp_path):
         """Of three methods two are compared with the first, in each of two runs."""

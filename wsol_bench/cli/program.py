@@ -231,7 +231,7 @@ class _PlainCommand(typer.core.TyperCommand):
 
 
 def _plain_error(error: ValueError) -> str:
-    """What was expected where pydantic refused a value; "" of an error of another kind."""
+    """Say what was expected where pydantic refused a value; "" for an error of another kind."""
     from pydantic import ValidationError
 
     from wsol_bench.common.validation_errors import plain_words

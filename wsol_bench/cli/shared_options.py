@@ -60,7 +60,8 @@ def reading_experiment(file: Path) -> None:
         step(f"reading {file.name}")
         return
     folder = file if file.is_dir() else file.parent
-    files = sorted(map(str, (*folder.glob("*.yaml"), *folder.glob("*.yml"))))
+    found = (*folder.glob("[!.]*.yaml"), *folder.glob("[!.]*.yml"))  # not those of other tools
+    files = sorted(map(str, found))
     if file.is_dir():
         there = f"Experiment files in it: {', '.join(files[:_MOST_FILES])}. " if files else ""
         raise ConfigError(

@@ -144,7 +144,7 @@ def _scope_of(module: str) -> Scope | None:
 
 
 def _alternatives(kind: ast.expr, scope: Scope) -> Iterator[str]:
-    """What a type allows, in words; None is left out, since the default tells it."""
+    """Yield what a type allows, in words; None is left out, since the default tells it."""
     match kind:
         case ast.Constant(value=None):
             pass
@@ -164,7 +164,7 @@ def _alternatives(kind: ast.expr, scope: Scope) -> Iterator[str]:
 
 
 def _of(of: str, inside: list[ast.expr], scope: Scope) -> Iterator[str]:
-    """What a type with parameters allows, in words."""
+    """Yield what a type with parameters allows, in words."""
     if of == "Literal":
         for one in inside:
             if isinstance(one, ast.Constant):

@@ -213,7 +213,7 @@ def _lines(description: str, total: int, unit: str) -> Iterator[_Advance]:
 
 
 class _Part:
-    """How far a part of a step has come."""
+    """A part of a step: its description, and how far it has come."""
 
     def __init__(self, description: str, total: int) -> None:
         self._description, self._total, self._done = description, total, 0

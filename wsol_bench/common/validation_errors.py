@@ -132,7 +132,7 @@ def _explained(item: ErrorDetails, model: type[BaseModel], where: str) -> str:
 
 
 def plain_words(item: ErrorDetails) -> str:
-    """What was expected where a value is not valid, in plain words."""
+    """Say in plain words what was expected where a value is not valid."""
     if (expected := _EXPECTED.get(item["type"])) is not None:
         context = item.get("ctx", {})
         expected = _FORMS.get(context.get("pattern", ""), expected)

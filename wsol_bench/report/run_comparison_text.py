@@ -47,7 +47,7 @@ def verdict(found: RunComparison) -> str:
 
 
 def paragraphs_of(found: RunComparison, *, everything: bool = False) -> Iterator[str]:
-    """What the runs are, what they were made with, and what differs, a line each."""
+    """Yield what the runs are, what they were made with, and what differs, a line each."""
     yield f"A: {found.a}"
     yield f"B: {found.b}"
     if len(found.settings):
@@ -181,7 +181,7 @@ def _image_text(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _moved(images: pd.DataFrame) -> str:
-    """How many outcomes were gained and lost."""
+    """Count the outcomes that were gained and lost, in words."""
     return "; ".join(
         f"{title}: {(images[name] == 'gained').sum():,} gained, "
         f"{(images[name] == 'lost').sum():,} lost"

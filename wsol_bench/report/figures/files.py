@@ -18,7 +18,7 @@ __all__ = ["WrittenFigures", "write_figures"]
 
 
 class WrittenFigures(NamedTuple):
-    """What was written.
+    """The figures that were written.
 
     Attributes:
         files: the files.

@@ -181,7 +181,7 @@ class _Cells:
         return f"{plain_text(shown.method)}{layer}"
 
     def notes(self, strips: Sequence[Sequence[Cell]]) -> list[str]:
-        """What is shown, what hits and outlines are, and what the heat of the strips is."""
+        """Say what is shown, what hits and outlines are, and what the heat of the strips is."""
         runs = {self._run(line) for line in self._lines}
         models = {self._collection.lines[line].model for line in self._lines}
         facts = facts_of(self._collection, models)
@@ -282,7 +282,7 @@ class _Cells:
         return [Words(f"pred. {'✓' if right else '✗'} {words}", color=_color(bool(right)))]
 
     def _verdict(self, image: int, line: int, row: JudgedRow | None) -> list[Words]:
-        """What the protocol says of a line's box on an image; nothing if it judges no boxes."""
+        """Say how the protocol judges a line's box on an image; nothing if it judges no boxes."""
         results = self._collection.lines[line]
         code = int(results.gt_known[image])
         iou = None if row is None else row.json["iou"]

@@ -71,7 +71,7 @@ class SampleCurves:
         return curves
 
     def _how(self, line: int) -> str:
-        """How the images of a line were chosen, as the end of their number; "" for all of them."""
+        """Say how the images of a line were chosen, behind their number; "" for all of them."""
         results = self._collection.lines[line]
         counted = np.flatnonzero(results.counted).tolist()
         return "" if self._images[results.model].issuperset(counted) else ", drawn at random"
