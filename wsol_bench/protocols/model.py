@@ -45,8 +45,8 @@ class Protocol(Section):
         paper: paper that defines the protocol; it decides no number.
         input: from the image file to the network's input.
         map: from a method's map to a map of the input's size.
-        has_classification: whether the protocol reports classification errors, which need no
-            ground-truth box.
+        has_classification: whether the protocol is about classification, too, so that a data set
+            without ground-truth boxes can be evaluated.
     """
 
     name: str
