@@ -1,4 +1,4 @@
-"""Networks by name: shapes_net, torchvision's classifiers, timm's, and a user's own builders."""
+"""Networks by name: shapes_net, torchvision's classifiers, timm's, papers', and a user's own."""
 
 import contextlib
 import inspect
@@ -14,7 +14,7 @@ from wsol_bench.common.progress import step
 from wsol_bench.common.registry import import_object
 from wsol_bench.errors import ConfigError, ModelError, did_you_mean
 from wsol_bench.models import shapes_net
-from wsol_bench.models.names import require_model_name
+from wsol_bench.models.names import paper_network, require_model_name
 
 __all__ = ["build", "network_error", "takes_num_classes"]
 
@@ -23,8 +23,8 @@ def build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Modul
     """Build a network.
 
     Args:
-        name: ``shapes_net``, a torchvision classification model, ``timm/<name>`` or
-            ``my_module:builder``.
+        name: ``shapes_net``, a torchvision classification model, ``timm/<name>``, a paper's network
+            (``wsolevaluation/vgg16_cam``) or ``my_module:builder``.
         weights: name of a published set of weights; ``random``, or None if weights are loaded
             afterwards. Random weights are the same in every run.
         arguments: for the builder.
@@ -93,8 +93,9 @@ def _builder(name: str, published: str | None) -> Callable[..., nn.Module]:
     """The function that makes a network, with published weights if a set is named."""
     if name == "shapes_net":
         return shapes_net.shapes_net
-    if ":" in name:
-        builder: Callable[..., nn.Module] = import_object(name, "model builder")
+    path = paper_network(name) or name
+    if ":" in path:
+        builder: Callable[..., nn.Module] = import_object(path, "model builder")
         return builder
     if name.startswith("timm/"):
         return _timm_builder(name.removeprefix("timm/"), published)
