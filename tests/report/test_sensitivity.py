@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from colors import color_experiment, write_colors
 from command_line import cli
 
 import wsol_bench
@@ -50,7 +51,8 @@ def write_world(folder):
         "box: {threshold: 0.5, of: maximum, measured_on: upsampled, comparison: at_least,\n"
         "      connectivity: 8, extractor: components, component: largest}\n"
         "scoring: {iou: 0.5, frame: original}\n"
-        "open: {box.comparison: [above, at_least], box.connectivity: [4], input.filter: [bicubic]}\n"
+        "open:\n"
+        "  {box.comparison: [above, at_least], box.connectivity: [4], input.filter: [bicubic]}\n"
     )
     return {
         "name": "world",
@@ -105,9 +107,8 @@ class TestSensitivity:
         assert table["known"].tolist() == ["+50.00", "+50.00"]
 
 
-def test_new_maps_are_those_of_a_run_with_the_choice(root, tmp_path):
-    from colors import color_experiment
-
+def test_new_maps_are_those_of_a_run_with_the_choice(tmp_path):
+    root = write_colors(tmp_path / "colors")
     content = color_experiment(root, methods=["cam"], workers=0)
     run = wsol_bench.run(content, out=tmp_path / "run").folder
     measured = sensitivity(run, new_maps=True)
@@ -136,9 +137,8 @@ class TestOpenChoices:
         assert load_protocol("gradcam-2017").hash == "19c340b6ff8f"
 
     def test_that_an_experiment_has_made_are_left_out(self):
-        changed = [
-            one.changed for one in open_choices("gradcam-2017", {"box": {"connectivity": 4}})
-        ]
+        choices = open_choices("gradcam-2017", {"box": {"connectivity": 4}})
+        changed = [choice.changed for choice in choices]
         assert "box.connectivity=4" not in changed
         assert "box.comparison=above" in changed
 
@@ -164,7 +164,7 @@ class TestCommand:
         assert "box.connectivity=4 (not 8)" in out
         assert (run.path / "tables/sensitivity.csv").is_file()
 
-    def test_says_if_nothing_is_open(self, root, tmp_path):
+    def test_says_if_nothing_is_open(self, tmp_path):
         content = write_world(tmp_path)
         file = tmp_path / "mine.yaml"
         file.write_text(file.read_text().partition("open:")[0])
