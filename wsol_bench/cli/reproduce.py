@@ -88,7 +88,7 @@ def reproduce(
     new_maps: NewMaps = False,
     seed: Seed = 0,
 ) -> None:
-    """Run a paper's table, and print its numbers beside those measured here.
+    """Run a paper's table, and print its numbers beside ours.
 
     Runs every network whose weights are there, each in a folder of its own: the same command
     continues what was interrupted, and adds networks whose weights have come. Prints what is
@@ -153,7 +153,7 @@ def sensitivity(
     new_maps: NewMaps = False,
     seed: Seed = 0,
 ) -> None:
-    """Measure how far each choice that a protocol's paper leaves open moves the numbers.
+    """Measure how far choices that a paper leaves open move a run's numbers.
 
     Scores the stored maps of finished runs again under each other value that the protocol lists
     under 'open', such as > instead of >= at the threshold, and prints the difference of the main
