@@ -127,6 +127,8 @@ _TARGETS = {
     "timm/VGG": Target("features.-2", excitation=(_POOL4, "pre_logits")),
     "timm/VisionTransformer": Target(_LAST_BLOCK, layout="tokens"),
     "timm/VovNet": Target("stages", head="head.fc"),
+    # The class convolution is 3x3: its own output is the classes' maps.
+    "wsol_bench/TSCAM": Target("head", head="head"),
     "wsol_bench/ShapesNet": Target("features", head="fc", excitation=("features.down2", "pool")),
 }
 
