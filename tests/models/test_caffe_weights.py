@@ -125,11 +125,11 @@ def test_damaged_files_and_others_are_refused(tmp_path: Path, content: bytes, re
 
 
 def test_any_bytes_give_weights_or_an_error_of_ours(tmp_path: Path) -> None:
-    """Every beginning of the files, and files with changed bytes."""
+    """Beginnings of the files, and files with changed bytes."""
     dice = random.Random(0)
-    contents = [file[:end] for file in FILES.values() for end in range(len(file))]
+    contents = [file[:end] for file in FILES.values() for end in range(0, len(file), 3)]
     for file in FILES.values():
-        for _ in range(200):
+        for _ in range(100):
             changed = bytearray(file)
             for _ in range(dice.randint(1, 3)):
                 changed[dice.randrange(len(changed))] = dice.randrange(256)

@@ -134,9 +134,7 @@ _TARGETS = {
         "inception_5b", head="loss3.classifier", excitation=("pool2", "pool5")
     ),
     "wsol_bench/GoogLeNetGAP": Target("CAM_relu", head="CAM_fc", excitation=("pool2", "CAM_pool")),
-    "wsol_bench/NetworkInNetwork": Target(
-        "relu_cccp7", head="cccp8-1024", excitation=("pool2", "relu_cccp7")
-    ),
+    "wsol_bench/NIN": Target("relu_cccp7", head="cccp8-1024", excitation=("pool2", "relu_cccp7")),
     "wsol_bench/VGG16": Target("relu5_3", excitation=("pool4", "relu7")),
     "wsol_bench/VGG16GAP": Target("CAM_relu", head="CAM_fc", excitation=("pool4", "CAM_pool")),
     # The class convolution is 3x3: its own output is the classes' maps.

@@ -20,6 +20,7 @@ from wsol_bench.models.paper_networks._caffe import (
 )
 
 __all__ = [
+    "NIN",
     "VGG16",
     "VGG16GAP",
     "AlexNet",
@@ -28,7 +29,6 @@ __all__ = [
     "GoogLeNet",
     "GoogLeNetGAP",
     "GoogLeNetGMP",
-    "NetworkInNetwork",
     "alexnet",
     "alexnet_gap",
     "alexnet_star_gap",
@@ -168,7 +168,7 @@ def nin(num_classes: int = 1000) -> nn.Module:
         **convolution("cccp8-1024", 1024, num_classes, 1, relu="relu_cccp8"),
         "pool4": nn.AdaptiveAvgPool2d(1),
     }
-    return NetworkInNetwork(layers, 224)
+    return NIN(layers, 224)
 
 
 # One class each: the target-layer table knows networks by their classes.
@@ -204,7 +204,7 @@ class AlexNet(CaffeNetwork):
     """The network of ``alexnet``."""
 
 
-class NetworkInNetwork(CaffeNetwork):
+class NIN(CaffeNetwork):
     """The network of ``nin``."""
 
 
