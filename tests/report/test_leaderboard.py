@@ -32,9 +32,7 @@ PAPER = {
 def results(tmp_path_factory):
     """Two runs on the same eight images, one on four of them; do not write there."""
     folder = tmp_path_factory.mktemp("results")
-    counted_run(
-        folder, folder / "a/first", {"three": 3, "six": 6, "also six": 6}, published=PAPER
-    )
+    counted_run(folder, folder / "a/first", {"three": 3, "six": 6, "also six": 6}, published=PAPER)
     counted_run(folder, folder / "b/second", {"five": 5, "three": 3, "none": 0})
     counted_run(folder, folder / "b/limited", {"best": 8, "worst": 0}, limit=4)
     return folder

@@ -6,10 +6,10 @@ from wsol_bench.errors import ConfigError, did_you_mean
 
 __all__ = ["table_file", "table_names", "table_purpose"]
 
-# In a wheel the tables lie in the package; a checkout has them where all experiments are.
+# A checkout has the tables where all experiments are; in a wheel they lie in the package.
 _FOLDERS = (
-    Path(__file__).with_name("tables"),
     Path(__file__).parents[2] / "experiments" / "papers",
+    Path(__file__).with_name("tables"),
 )
 
 
@@ -49,4 +49,4 @@ def table_purpose(name: str) -> str:
 
 
 def _folder() -> Path:
-    return next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
+    return next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[-1])

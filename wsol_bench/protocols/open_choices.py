@@ -42,7 +42,7 @@ class OpenChoice(NamedTuple):
 
 
 def open_choices(name: str, changes: Mapping[str, Any]) -> Iterator[OpenChoice]:
-    """The open choices of a protocol, without those that it makes itself.
+    """The open choices of a protocol, without those that it makes or excludes itself.
 
     The YAML of a protocol lists them under ``open``: for each field other values.
 
@@ -62,11 +62,16 @@ def open_choices(name: str, changes: Mapping[str, Any]) -> Iterator[OpenChoice]:
         if not isinstance(values, list):
             raise ConfigError(f"{where}.{key}: expected a list of values, found {values!r}")
         for value in values:
-            changed = _merged(changes, str(key).split("."), value)
+            path = str(key).split(".")
+            changed = _merged(changes, path, value)
             try:
-                protocol = load_protocol(name, changed)
+                load_protocol(name, _merged({}, path, value))
             except ConfigError as error:
                 raise ConfigError(f"{where}.{key}: {error}") from error
+            try:
+                protocol = load_protocol(name, changed)
+            except ConfigError:  # it does not go with what the experiment changes
+                continue
             if protocol.hash != base.hash:
                 yield OpenChoice(str(key), value, _own(base, str(key), value), changed, protocol)
 
