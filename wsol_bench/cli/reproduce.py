@@ -153,7 +153,7 @@ def sensitivity(
     new_maps: NewMaps = False,
     seed: Seed = 0,
 ) -> None:
-    """Measure how far choices that a paper leaves open move a run's numbers.
+    """Measure what the choices that a paper leaves open move.
 
     Scores the stored maps of finished runs again under each other value that the protocol lists
     under 'open', such as > instead of >= at the threshold, and prints the difference of the main
