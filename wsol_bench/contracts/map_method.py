@@ -26,6 +26,7 @@ from wsol_bench.contracts.toy_networks import (
     comes_from_failure,
     failing,
     small_convolutional_network,
+    small_token_semantic_transformer,
     small_transformer,
     with_mixed_states,
 )
@@ -44,6 +45,12 @@ from wsol_bench.methods.base import MapMethod
 
 __all__ = ["CLAUSES", "check_map_method"]
 
+# The networks that take the place of the convolutional one, in this order, by their names.
+_OTHERS = {
+    "small vision transformer": small_transformer,
+    "small transformer with a class convolution": small_token_semantic_transformer,
+}
+
 # A map is normalized if its extrema are within this of 0 and 1: a division rounds.
 _ROUNDING = 1e-5
 
@@ -54,12 +61,13 @@ def check_map_method(method: MapMethod) -> Iterator[Verdict]:
     Any exception that the method raises is a failed verdict, never an error of the check. The
     caller's random number generators are restored.
     """
-    case = MethodCase(method, small_convolutional_network())
-    reason = _inapplicable(case)
-    if reason is not None:
-        reason += "; a small vision transformer takes its place"
-        yield Verdict("it applies to the small convolutional network", None, reason)
-        case = MethodCase(method, small_transformer())
+    case, name = MethodCase(method, small_convolutional_network()), "small convolutional network"
+    for other, network in _OTHERS.items():
+        reason = _inapplicable(case)
+        if reason is None:
+            break
+        yield Verdict(f"it applies to the {name}", None, f"{reason}; a {other} takes its place")
+        case, name = MethodCase(method, network()), other
     clauses = [*CLAUSES, *([measures_its_maps] if method.columns else [])]
     yield from verdicts_of(clauses, case, around=generators_restored)
 
@@ -83,7 +91,7 @@ def has_a_map_per_slot(case: MethodCase) -> None:
         maps = case.first_call.maps
     except NotApplicableError as error:
         raise BrokenClauseError(
-            f"expected a method that applies to one of the two small networks; found: {error}"
+            f"expected a method that applies to one of the small networks; found: {error}"
         ) from error
     height, width = case.toy.images.shape[-2:]
     batch, k = case.toy.classes.shape

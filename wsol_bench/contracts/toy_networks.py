@@ -1,8 +1,8 @@
 """The small networks that map methods are checked on; nothing is downloaded.
 
 ShapesNet has its trained weights and sees drawings of the embedded data set. Methods that need what
-ShapesNet lacks (attention) are checked on a small vision transformer instead, with random weights
-that are always the same.
+ShapesNet lacks (attention) are checked on a small vision transformer instead, or on one whose head
+is a class convolution over the patch tokens, with random weights that are always the same.
 """
 
 import copy
@@ -34,6 +34,7 @@ __all__ = [
     "comes_from_failure",
     "failing",
     "small_convolutional_network",
+    "small_token_semantic_transformer",
     "small_transformer",
     "with_mixed_states",
 ]
@@ -144,6 +145,19 @@ def small_transformer() -> ToyNetwork:
         network = VisionTransformer(64, 16, 2, 2, 32, 64, num_classes=_N_CLASSES).eval()
         nn.init.normal_(network.heads[-1].weight)  # torchvision's is zero: no score, no gradient
     later = Target("encoder.ln", layout="tokens")
+    return ToyNetwork(network, target_of(network), later, images, *_class_slots(labels))
+
+
+@cache
+def small_token_semantic_transformer() -> ToyNetwork:
+    """A TS-CAM of two blocks, with random weights that are always the same."""
+    from wsol_bench.models.paper_networks.ts_cam import TSCAM
+
+    images, labels = _drawings(64, 64)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = TSCAM(32, 2, _N_CLASSES, img_size=64, depth=2).eval()
+    later = Target("avgpool")
     return ToyNetwork(network, target_of(network), later, images, *_class_slots(labels))
 
 
