@@ -360,5 +360,6 @@ def load_model(
         **model.model_dump(),
         dataset_classes=tuple(dataset.classes["wnid"]),
         input_size=protocol.input.size,
+        further_sizes=protocol.input.further_sides,
         needs_layer=any(method.scope == "layer" for method in methods),
     )
