@@ -5,6 +5,7 @@ are averaged, and ``ten_crop`` shows it ten crops, whose probabilities are.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_serializer, model_validator
@@ -42,11 +43,11 @@ class TenCrop(Section):
 
 
 class View(NamedTuple):
-    """A view of an image, of which each method makes a map.
+    """A view of an image: pixels that the network sees, as they are or mirrored.
 
     Attributes:
         window: position of its pixels among ``InputSection.windows``.
-        scale: its size as a multiple of the input's.
+        scale: its size as a multiple of the input's; 1 for a crop of ``ten_crop``.
         mirrored: whether it is the mirror image, left and right exchanged.
     """
 
@@ -73,8 +74,8 @@ class InputSection(Section):
             the original image like those of the input. None for the input's size alone.
         flip: whether each of these views is also seen mirrored.
         ten_crop: if set, the predictions (ranks, scores and classification errors) come from the
-            mean softmax probability over ten crops of side ``size``: the four corners, the center,
-            and their mirror images. None for predictions from the input.
+            mean softmax probability over ten crops of side ``size``: the four corners and the
+            center, of the image and of its mirror image. None for predictions from the input.
     """
 
     size: _Side
@@ -152,7 +153,8 @@ class InputSection(Section):
         """The places of all pixels that the network sees of an image of (height, width) pixels.
 
         First comes the input, then the input at each of ``scales`` but 1, in order, and then the
-        five crops of ``ten_crop``: the corners and the center.
+        crops of ``ten_crop``: the corners, the center, and the center of the mirror image if
+        that can be another.
 
         Raises:
             ImageError: as in ``place``.
@@ -175,10 +177,17 @@ class InputSection(Section):
                 yield View(window, scale, mirrored=True)
 
     @property
-    def crops(self) -> slice:
-        """The positions of the five crops of ``ten_crop`` among the windows; none without it."""
+    def crops(self) -> tuple[View, ...]:
+        """The ten views whose probabilities are averaged under ``ten_crop``; none without it."""
+        if self.ten_crop is None:
+            return ()
         first = 1 + len(self._other_scales)
-        return slice(first, first if self.ten_crop is None else first + 5)
+        *corners, center = range(first, first + 5)
+        of_mirror = center if self.ten_crop.resize == "squash" else center + 1
+        return (
+            *(View(window) for window in (*corners, center)),
+            *(View(window, mirrored=True) for window in (*corners, of_mirror)),
+        )
 
     @property
     def further_sides(self) -> tuple[int, ...]:
@@ -193,7 +202,14 @@ class InputSection(Section):
         if self.ten_crop is None:
             return []
         resize, side = self.ten_crop.resize, self.ten_crop.resize_to
-        return place(height, width, geometry=resize, size=side).five_crops(self.size)
+        crops = place(height, width, geometry=resize, size=side).five_crops(self.size)
+        if resize == "squash":
+            return crops
+        # Caffe mirrors the crops. Torchvision crops the mirror image, whose central crop lies a
+        # pixel beside the mirrored one if the number of pixels around it is odd.
+        top, left = crops[-1].offset
+        right = crops[-1].resized[1] - self.size - left
+        return [*crops, replace(crops[-1], offset=(top, right))]
 
 
 def _require_fitting(

@@ -98,13 +98,12 @@ class Views:
         return pixels.flip(-1) if view.mirrored else pixels
 
     def _ten_crop(self, capture: Capture, best: BestClasses) -> Predictions:
-        """The predictions by the mean of the probabilities over five crops and their mirrors."""
+        """The predictions by the mean of the probabilities over the ten crops."""
         cost, logits = Cost(), []
-        for crop in self.windows[self.section.crops]:
-            for pixels in (crop, crop.flip(-1)):
-                record = capture(pixels, Plan(), best)
-                cost += record.cost_for(Plan())
-                logits.append(record.logits)
+        for view in self.section.crops:
+            record = capture(self._pixels(view), Plan(), best)
+            cost += record.cost_for(Plan())
+            logits.append(record.logits)
         scores = _log_of_mean_softmax(torch.stack(logits))
         return Predictions(scores, best.slots(scores), cost, None)
 
