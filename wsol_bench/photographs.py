@@ -39,7 +39,7 @@ from wsol_bench.images.preprocess import normalize, windows
 from wsol_bench.methods.base import MapMethod, merged_plan
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.models.class_words import IMAGENET, class_words, plain_names
-from wsol_bench.models.classifiers import Classifier, load_classifier
+from wsol_bench.models.classifiers import Classifier, load_classifier, require_sizes
 from wsol_bench.protocols.input_section import View
 from wsol_bench.protocols.load import load_protocol, protocol_names
 from wsol_bench.protocols.model import OneBoxProtocol
@@ -114,9 +114,9 @@ class Explainer:
                 **{**chosen.model_dump(), "classes": file},
                 dataset_classes=None if file is None else plain_names(file),
                 input_size=self.protocol.input.size,
-                further_sizes=self.protocol.input.further_sides,
                 needs_layer=any(method.scope == "layer" for method in self.methods),
             )
+            require_sizes(loaded.module, chosen.name, self.protocol.input.further_sides)
         words = class_words(loaded, chosen.name, chosen.weights, chosen.classes)
         self._words = words or [f"output {number}" for number in loaded.classes]
         self.hint = "" if words else _hint(loaded)

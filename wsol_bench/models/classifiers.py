@@ -26,6 +26,7 @@ __all__ = [
     "OUTPUT_NUMBERS",
     "Classifier",
     "load_classifier",
+    "require_sizes",
 ]
 
 # What ``Classifier.classes_from`` says if the classes are the numbers of the outputs.
@@ -91,7 +92,6 @@ def load_classifier(
     arguments: Mapping[str, Any] | None = None,
     label: str | None = None,
     input_size: int = 224,
-    further_sizes: Sequence[int] = (),
     needs_layer: bool = True,
 ) -> Classifier:
     """Build a network and load its weights.
@@ -114,18 +114,15 @@ def load_classifier(
         arguments: for the builder.
         label: name in the results; by default ``name``.
         input_size: side in pixels of the images that will pass the network.
-        further_sizes: sides of other images that will pass it, by ``input.scales`` of a protocol.
         needs_layer: whether a method needs a target layer; if not, a network that the table does
             not know has none.
 
     Raises:
         ModelError: the network cannot be built, is of a kind that maps cannot be made of (see
-            ``plain_network``), it does not take images of one of the sizes, the weights do not fit,
-            or the classes do not match the outputs.
+            ``plain_network``), the weights do not fit, or the classes do not match the outputs.
     """
     network = _loaded_network(name, weights, key, arguments or {}, classes, dataset_classes)
     outputs = _outputs(module := network.module.eval(), name, input_size)
-    _require_sizes(module, name, further_sizes)
     order = _order_of(outputs, name, network.order)
     targets = targets_of(
         module, layers or ([layer] if layer else []), layout=layout, head=head,
@@ -138,6 +135,27 @@ def load_classifier(
         fingerprint=fingerprint(module), classes_from=order.origin,
         weights_from=network.weights_from, findings=findings_of(outputs),
     )  # fmt: skip
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def require_sizes(module: nn.Module, name: str, sizes: Sequence[int]) -> None:
+    """Raise ModelError unless a network takes images of the sides of a protocol's further views.
+
+    Args:
+        module: the network, on the CPU and in evaluation mode.
+        name: the name that it was built by.
+        sizes: sides in pixels.
+    """
+    for size in sizes:
+        try:
+            module(noise_images(size))
+        except Exception as error:  # a user's network can raise any error
+            failure = network_error(name, f"does not take a {size} x {size} image", error)
+            raise ModelError(
+                f"{failure}. The protocol's 'input.scales' asks for images of this size; a network "
+                "that takes one size only needs a protocol without it"
+            ) from error
 
 
 class _LoadedNetwork(NamedTuple):
@@ -233,20 +251,6 @@ def _outputs(module: nn.Module, name: str, input_size: int) -> Float[Tensor, "2 
             found = f"shape {tuple(logits.shape)}"
         raise ModelError(f"{name}: expected logits of shape (batch, classes), found {found}")
     return logits
-
-
-@torch.no_grad()
-def _require_sizes(module: nn.Module, name: str, sizes: Sequence[int]) -> None:
-    """Raise ModelError unless a network takes images of these sides."""
-    for size in sizes:
-        try:
-            module(noise_images(size))
-        except Exception as error:  # a user's network can raise any error
-            failure = network_error(name, f"does not take a {size} x {size} image", error)
-            raise ModelError(
-                f"{failure}. The protocol's 'input.scales' asks for images of this size; a network "
-                "that takes one size only needs a protocol without it"
-            ) from error
 
 
 def _order_of(logits: Float[Tensor, "2 n"], name: str, order: ClassOrder | None) -> ClassOrder:
