@@ -247,4 +247,5 @@ def test_names_that_are_read_from_source_code_are_all_that_torchvision_registers
     import torchvision
 
     registered = torchvision.models.list_models(module=torchvision.models)
-    assert model_names() == sorted(["shapes_net", *registered])
+    names = [name for name in model_names() if "/" not in name]
+    assert names == sorted(["shapes_net", *registered])

@@ -1,8 +1,7 @@
-"""Networks by name: shapes_net, torchvision's classifiers, timm's, and a user's own builders."""
+"""Networks by name: shapes_net, torchvision's classifiers, timm's, papers', and a user's own."""
 
 import contextlib
 import inspect
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +9,11 @@ import torch
 from torch import nn
 
 from wsol_bench.common.plugin_errors import plugin_error
-from wsol_bench.common.progress import step
 from wsol_bench.common.registry import import_object
 from wsol_bench.errors import ConfigError, ModelError, did_you_mean
 from wsol_bench.models import shapes_net
-from wsol_bench.models.names import require_model_name
+from wsol_bench.models.names import paper_network, require_model_name
+from wsol_bench.models.published_weights import Remarks
 
 __all__ = ["build", "network_error", "takes_num_classes"]
 
@@ -23,8 +22,8 @@ def build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Modul
     """Build a network.
 
     Args:
-        name: ``shapes_net``, a torchvision classification model, ``timm/<name>`` or
-            ``my_module:builder``.
+        name: ``shapes_net``, a torchvision classification model, ``timm/<name>``, a paper's network
+            (``wsolevaluation/vgg16_cam``) or ``my_module:builder``.
         weights: name of a published set of weights; ``random``, or None if weights are loaded
             afterwards. Random weights are the same in every run.
         arguments: for the builder.
@@ -93,8 +92,9 @@ def _builder(name: str, published: str | None) -> Callable[..., nn.Module]:
     """The function that makes a network, with published weights if a set is named."""
     if name == "shapes_net":
         return shapes_net.shapes_net
-    if ":" in name:
-        builder: Callable[..., nn.Module] = import_object(name, "model builder")
+    path = paper_network(name) or name
+    if ":" in path:
+        builder: Callable[..., nn.Module] = import_object(path, "model builder")
         return builder
     if name.startswith("timm/"):
         return _timm_builder(name.removeprefix("timm/"), published)
@@ -118,16 +118,6 @@ def _timm_builder(name: str, published: str | None) -> Callable[..., nn.Module]:
     return build
 
 
-class _Remarks(io.TextIOBase):
-    """Takes what torch prints of a download, as a step of long work."""
-
-    def write(self, text: str) -> int:
-        """Say which file is downloaded."""
-        if text.strip():
-            step(text.strip().replace("Downloading: ", "downloading ", 1).replace('"', ""))
-        return len(text)
-
-
 def _torchvision_builder(name: str, published: str | None) -> Callable[..., nn.Module]:
     require_model_name(name)
     import torchvision  # its import takes seconds, and no other network needs it
@@ -144,7 +134,7 @@ def _torchvision_builder(name: str, published: str | None) -> Callable[..., nn.M
         if published is None and name in {"googlenet", "inception_v3"}:
             # Auxiliary classifiers never run in evaluation mode, and their initialization is slow.
             arguments = {"aux_logits": False, "init_weights": False, **arguments}
-        with contextlib.redirect_stdout(_Remarks()):
+        with contextlib.redirect_stdout(Remarks()):
             module: nn.Module = torchvision.models.get_model(name, weights=published, **arguments)
         return module
 

@@ -14,7 +14,7 @@ from wsol_bench.models import shapes_net
 from wsol_bench.models.build import build, network_error, takes_num_classes
 from wsol_bench.models.checkpoints import read_weights
 from wsol_bench.models.classes import ClassOrder, dataset_order, read_class_order
-from wsol_bench.models.names import weights_file
+from wsol_bench.models.names import paper_network, weights_file
 from wsol_bench.models.network_kinds import plain_network
 from wsol_bench.models.outputs import findings_of, noise_images
 from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_of
@@ -97,8 +97,8 @@ def load_classifier(
     """Build a network and load its weights.
 
     Args:
-        name: ``shapes_net``, a torchvision classification model, ``timm/<name>`` or
-            ``my_module:builder``.
+        name: ``shapes_net``, a torchvision classification model, ``timm/<name>``, a paper's network
+            (``wsolevaluation/vgg16_cam``) or ``my_module:builder``.
         weights: ``DEFAULT`` or another torchvision weights name (``IMAGENET1K_V1``); the path of a
             .pth or .safetensors file that holds a state_dict or a mapping with one; ``random``.
         key: entry of the weights file, or beginning of its keys, to load; see ``read_weights``.
@@ -207,7 +207,12 @@ def _weights_path(
     """
     path = weights_file(weights)
     # Torchvision's builder checks its names of weights; the other builders know these two names.
-    foreign = name == "shapes_net" or name.startswith("timm/") or ":" in name
+    foreign = name == "shapes_net" or "/" in name or ":" in name
+    if paper_network(name) and weights == "DEFAULT":
+        raise ModelError(
+            f"{name}: its weights cannot be downloaded by a name; give the authors' file "
+            "with the model's 'weights:', or 'weights: random'"
+        )
     if foreign and path is None and weights not in {"DEFAULT", "random"}:
         raise ModelError(
             f"{name} has no weights {weights!r} and no such file exists; "
@@ -277,10 +282,10 @@ class _Preprocessing(NamedTuple):
 
 def _preprocessing(name: str, published: str | None, module: nn.Module) -> _Preprocessing:
     """The preprocessing that published weights expect; else ImageNet's mean and std."""
-    config = getattr(module, "pretrained_cfg", None) if name.startswith("timm/") else None
+    config = getattr(module, "pretrained_cfg", None) if "/" in name else None  # timm, papers
     if config:
         return _Preprocessing(tuple(config["mean"]), tuple(config["std"]), config["input_size"][-1])
-    if published in (None, "random") or name == "shapes_net" or ":" in name:
+    if published in (None, "random") or name == "shapes_net" or {"/", ":"} & {*name}:
         return _Preprocessing(IMAGENET_MEAN, IMAGENET_STD, None)
     import torchvision  # its import takes seconds, and shapes_net needs none of it
 

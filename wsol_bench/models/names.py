@@ -11,6 +11,7 @@ from wsol_bench.errors import ConfigError, ModelError, did_you_mean, shown
 __all__ = [
     "GIVEN",
     "model_names",
+    "paper_network",
     "require_device_name",
     "require_model_name",
     "require_weights_file",
@@ -23,6 +24,8 @@ GIVEN = "wsol_bench.models.given:"
 # A builder in torchvision's source code. Those of detection, segmentation and video are in folders
 # of their own.
 _BUILDER = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+# A builder in a module of ``models.paper_networks``, which has no other public functions.
+_PAPERS_BUILDER = re.compile(r"^def ([a-z]\w*)\(", re.MULTILINE)
 # The endings of weights files; a file with another one is found if it is there.
 _WEIGHTS = {".pth", ".pt", ".ckpt", ".safetensors", ".tar", ".bin"}
 # The kinds of devices that torch knows by name, with or without a number; "npu" is a common name of
@@ -35,9 +38,9 @@ _DEVICE = re.compile(rf"auto|(?:{'|'.join(_DEVICES)})(?::\d+)?")
 
 @cache
 def model_names() -> list[str]:
-    """Sorted names of the networks that need no prefix: torchvision's classifiers and shapes_net.
+    """Sorted names of the networks: torchvision's classifiers, shapes_net, and those of papers.
 
-    Importing torchvision takes seconds, so they are read from its source code.
+    Importing torchvision takes seconds, so they are read from source code.
     """
     spec = find_spec("torchvision")  # which imports nothing
     folders = spec.submodule_search_locations if spec is not None else None
@@ -45,15 +48,31 @@ def model_names() -> list[str]:
     for folder in folders or []:
         for file in Path(folder, "models").glob("*.py"):
             names += _BUILDER.findall(file.read_text(encoding="utf-8"))
-    return sorted(names)
+    return sorted([*names, *_paper_networks()])
+
+
+def paper_network(name: str) -> str | None:
+    """The import path of the builder of a paper's network; None for another network."""
+    return _paper_networks().get(name)
+
+
+@cache
+def _paper_networks() -> dict[str, str]:
+    """The import paths of the builders of papers' networks, by the networks' names."""
+    folder = Path(__file__).with_name("paper_networks")
+    return {
+        f"{file.stem}/{function}": f"wsol_bench.models.paper_networks.{file.stem}:{function}"
+        for file in sorted(folder.glob("[!_]*.py"))
+        for function in _PAPERS_BUILDER.findall(file.read_text(encoding="utf-8"))
+    }
 
 
 def require_model_name(name: str) -> None:
     """Raise ModelError if no network can have the name.
 
-    A name with a prefix (``timm/<name>``) or an import path (``my_module:builder``) passes unread.
+    A name of timm (``timm/<name>``) or an import path (``my_module:builder``) passes unread.
     """
-    if "/" not in name and ":" not in name and name not in model_names():
+    if not name.startswith("timm/") and ":" not in name and name not in model_names():
         suggestion = did_you_mean(name, model_names(), listed_by="wsol-bench list models")
         raise ModelError(f"unknown model {name!r}; {suggestion}")
 
