@@ -26,6 +26,7 @@ __all__ = [
     "OUTPUT_NUMBERS",
     "Classifier",
     "load_classifier",
+    "require_sizes",
 ]
 
 # What ``Classifier.classes_from`` says if the classes are the numbers of the outputs.
@@ -134,6 +135,27 @@ def load_classifier(
         fingerprint=fingerprint(module), classes_from=order.origin,
         weights_from=network.weights_from, findings=findings_of(outputs),
     )  # fmt: skip
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def require_sizes(module: nn.Module, name: str, sizes: Sequence[int]) -> None:
+    """Raise ModelError unless a network takes images of the sides of a protocol's further views.
+
+    Args:
+        module: the network, on the CPU and in evaluation mode.
+        name: the name that it was built by.
+        sizes: sides in pixels.
+    """
+    for size in sizes:
+        try:
+            module(noise_images(size))
+        except Exception as error:  # a user's network can raise any error
+            failure = network_error(name, f"does not take a {size} x {size} image", error)
+            raise ModelError(
+                f"{failure}. The protocol's 'input.scales' asks for images of this size; a network "
+                "that takes one size only needs a protocol without it"
+            ) from error
 
 
 class _LoadedNetwork(NamedTuple):

@@ -15,13 +15,13 @@ from pydantic import Discriminator, Tag, ValidationError
 from wsol_bench.common.plain_values import plain
 from wsol_bench.common.validation_errors import explain
 from wsol_bench.errors import ConfigError
+from wsol_bench.protocols.input_section import InputSection
+from wsol_bench.protocols.section import Section
 from wsol_bench.protocols.sections import (
-    InputSection,
     MapSection,
     OneBoxScoring,
     OneBoxSection,
     PixelSection,
-    Section,
     Sweep,
     SweepBoxSection,
     SweepScoring,
