@@ -207,6 +207,15 @@ def _weights_path(
             f"{name}: weights from a file need 'arguments: {{transform_input: true}}' if they are "
             "torchvision's own, and false if they were trained on normalized images"
         )
+    # Strides and poolings are in no file; only in these two networks they number the layers.
+    numbered = {"wsolevaluation/vgg16_adl", "wsolevaluation/vgg16_cam"}
+    untold = name.startswith("wsolevaluation/") and name not in numbered
+    if untold and path and "large_feature_map" not in arguments:
+        raise ModelError(
+            f"{name}: weights from a file need 'arguments: {{large_feature_map: false}}', or true "
+            "if they were trained with --large_feature_map TRUE: the file does not tell, and would "
+            "load into a network of the other kind, whose scores and maps are wrong"
+        )
     return shapes_net.WEIGHTS if name == "shapes_net" and weights == "DEFAULT" else path
 
 
