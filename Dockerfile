@@ -15,6 +15,7 @@ WORKDIR /opt/wsol-bench
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY scripts/setup scripts/setup
 COPY wsol_bench wsol_bench
+COPY experiments/papers experiments/papers
 RUN scripts/setup ray timm view
 
 FROM python:${PYTHON}-slim

@@ -33,6 +33,7 @@ FLOORS = [
     ["capture"],
     ["methods"],
     ["methods.localization_maps", "runs.overrides"],
+    ["papers"],
     ["runs.experiment_config"],
     ["runs"],
     ["contracts", "report", "runs.doctor"],

@@ -57,6 +57,8 @@ CALLED = {
     "demo": ("pathlib.Path.read_text", ["demo"]),
     "init": ("pathlib.Path.is_dir", ["init", "x/y.yaml"]),
     "run": ("pathlib.Path.open", ["run", "pyproject.toml"]),
+    "reproduce": ("pathlib.Path.is_file", ["reproduce", "x.yaml"]),
+    "sensitivity": ("pathlib.Path.is_file", ["sensitivity", "x"]),
     "rescore": ("pathlib.Path.is_file", ["rescore", "x"]),
     "merge": ("pathlib.Path.is_file", ["merge", "x", "--out", "y"]),
     "score": ("pathlib.Path.is_dir", ["score", "x.txt"]),

@@ -23,8 +23,8 @@ from wsol_bench.runs.rescore import rescore
 from wsol_bench.runs.stored_run import StoredRun
 
 PAPER = {
-    "model": "-", "method": "six", "number": "top1_loc_error", "value": 0.01,
-    "source": "arXiv:0000.00001, Table 1", "status": "quoted",
+    "source": "arXiv:0000.00001, Table 1", "status": "quoted", "unit": "percent",
+    "rows": [{"model": "-", "method": "six", "numbers": {"top1_loc_error": 1}}],
 }  # fmt: skip
 
 
@@ -32,9 +32,7 @@ PAPER = {
 def results(tmp_path_factory):
     """Two runs on the same eight images, one on four of them; do not write there."""
     folder = tmp_path_factory.mktemp("results")
-    counted_run(
-        folder, folder / "a/first", {"three": 3, "six": 6, "also six": 6}, published=[PAPER]
-    )
+    counted_run(folder, folder / "a/first", {"three": 3, "six": 6, "also six": 6}, published=PAPER)
     counted_run(folder, folder / "b/second", {"five": 5, "three": 3, "none": 0})
     counted_run(folder, folder / "b/limited", {"best": 8, "worst": 0}, limit=4)
     return folder

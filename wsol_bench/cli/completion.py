@@ -16,6 +16,7 @@ __all__ = [
     "names_to_check",
     "names_to_list",
     "protocol_names",
+    "table_names",
 ]
 
 _PACKAGE = Path(__file__).parents[1]
@@ -32,6 +33,13 @@ def protocol_names(incomplete: str) -> list[str]:
     """The built-in protocols whose names begin so."""
     files = (_PACKAGE / "protocols").glob("*.yaml")
     return _beginning(incomplete, sorted(path.stem for path in files))
+
+
+def table_names(incomplete: str) -> list[str]:
+    """The papers' tables whose names begin so."""
+    from wsol_bench.papers.shelf import table_names as names
+
+    return _beginning(incomplete, names())
 
 
 def names_to_check(incomplete: str) -> list[str]:

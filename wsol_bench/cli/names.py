@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["list_names", "schema"]
 
-Kind = Literal["methods", "metrics", "models", "datasets", "protocols"]
+Kind = Literal["methods", "metrics", "models", "datasets", "protocols", "papers"]
 
 # The width of the list, the column of its texts, and up to how many names have their options shown.
 _WIDTH, _COLUMN, _FEW = 80, 25, 3
@@ -72,7 +72,7 @@ def list_names(
         Kind,
         typer.Argument(
             metavar="KIND",
-            help="What to list: methods, metrics, models, datasets or protocols.",
+            help="What to list: methods, metrics, models, datasets, protocols, or papers (tables).",
             show_default=False,
         ),
     ],
@@ -132,6 +132,11 @@ def _names(kind: Kind) -> Iterator[_Entry]:
         from wsol_bench.models.names import model_names
 
         yield from map(_Entry, (*model_names(), "timm/<name>", "<module>:<builder>"))
+    elif kind == "papers":
+        from wsol_bench.papers.shelf import table_names, table_purpose
+
+        for name in table_names():
+            yield _Entry(name, table_purpose(name))
     elif kind == "protocols":
         from wsol_bench.protocols.load import SUMMARIES, load_protocol, protocol_names
 

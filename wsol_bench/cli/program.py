@@ -16,6 +16,7 @@ from wsol_bench.cli.names import list_names, schema
 from wsol_bench.cli.page import report, view
 from wsol_bench.cli.pictures import explain, figures
 from wsol_bench.cli.process import endings
+from wsol_bench.cli.reproduce import reproduce, sensitivity
 from wsol_bench.cli.results import analyze, compare, export
 from wsol_bench.cli.run import demo, merge, rescore, run
 from wsol_bench.cli.score import score, score_maps
@@ -60,6 +61,20 @@ COMMANDS = (
             "wsol-bench rescore runs/first --protocol zhou-2016",
             "wsol-bench rescore runs/first --set protocol.box.threshold=0.2",
         ],
+    ),
+    Command(
+        "reproduce",
+        reproduce,
+        [
+            "wsol-bench reproduce grad_cam_2017",
+            "wsol-bench reproduce grad_cam_2017 --data /data/imagenet --limit 500",
+            "wsol-bench reproduce choe_2020_cub --data CUB --weights checkpoints --vary",
+        ],
+    ),
+    Command(
+        "sensitivity",
+        sensitivity,
+        ["wsol-bench sensitivity runs/first", "wsol-bench sensitivity runs/first --new-maps"],
     ),
     Command("merge", merge, ["wsol-bench merge runs/shard.1 runs/shard.2 --out runs/whole"]),
     Command(

@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +9,11 @@ import torch
 from torch import nn
 
 from wsol_bench.common.plugin_errors import plugin_error
-from wsol_bench.common.progress import step
 from wsol_bench.common.registry import import_object
 from wsol_bench.errors import ConfigError, ModelError, did_you_mean
 from wsol_bench.models import shapes_net
 from wsol_bench.models.names import paper_network, require_model_name
+from wsol_bench.models.published_weights import Remarks
 
 __all__ = ["build", "network_error", "takes_num_classes"]
 
@@ -119,16 +118,6 @@ def _timm_builder(name: str, published: str | None) -> Callable[..., nn.Module]:
     return build
 
 
-class _Remarks(io.TextIOBase):
-    """Takes what torch prints of a download, as a step of long work."""
-
-    def write(self, text: str) -> int:
-        """Say which file is downloaded."""
-        if text.strip():
-            step(text.strip().replace("Downloading: ", "downloading ", 1).replace('"', ""))
-        return len(text)
-
-
 def _torchvision_builder(name: str, published: str | None) -> Callable[..., nn.Module]:
     require_model_name(name)
     import torchvision  # its import takes seconds, and no other network needs it
@@ -145,7 +134,7 @@ def _torchvision_builder(name: str, published: str | None) -> Callable[..., nn.M
         if published is None and name in {"googlenet", "inception_v3"}:
             # Auxiliary classifiers never run in evaluation mode, and their initialization is slow.
             arguments = {"aux_logits": False, "init_weights": False, **arguments}
-        with contextlib.redirect_stdout(_Remarks()):
+        with contextlib.redirect_stdout(Remarks()):
             module: nn.Module = torchvision.models.get_model(name, weights=published, **arguments)
         return module
 

@@ -8,7 +8,7 @@ from wsol_bench.common.yaml_files import read_yaml
 from wsol_bench.errors import ConfigError, did_you_mean
 from wsol_bench.protocols.model import AnyProtocol, parse_protocol
 
-__all__ = ["SUMMARIES", "load_protocol", "protocol_names"]
+__all__ = ["SUMMARIES", "load_protocol", "protocol_names", "read_protocol"]
 
 # A line about each built-in protocol, for lists.
 SUMMARIES = {
@@ -37,12 +37,8 @@ def load_protocol(name: str, changes: Mapping[Any, Any] | None = None) -> AnyPro
         ConfigError: an unknown name or key, a value out of range, or a file that has the name of a
             built-in protocol and differs from it.
     """
-    path = Path(name)
-    if path.suffix not in {".yaml", ".yml"}:
-        if name not in protocol_names():
-            raise ConfigError(f"unknown protocol {name!r}; {did_you_mean(name, protocol_names())}")
-        path = Path(__file__).with_name(f"{name}.yaml")
-    content = read_yaml(path, "protocol")
+    content = read_protocol(name)
+    content.pop("open", None)  # which ``open_choices`` reads
     changed: list[str] = []
     for section, fields in (changes or {}).items():
         changed += _change(content, section, fields)
@@ -56,6 +52,23 @@ def load_protocol(name: str, changes: Mapping[Any, Any] | None = None) -> AnyPro
             "which this file differs; give the file another 'name'"
         )
     return protocol
+
+
+def read_protocol(name: str) -> dict[Any, Any]:
+    """The content of a protocol's YAML, as it is written.
+
+    Args:
+        name: see ``load_protocol``.
+
+    Raises:
+        ConfigError: there is no such protocol, or its file cannot be read.
+    """
+    path = Path(name)
+    if path.suffix not in {".yaml", ".yml"}:
+        if name not in protocol_names():
+            raise ConfigError(f"unknown protocol {name!r}; {did_you_mean(name, protocol_names())}")
+        path = Path(__file__).with_name(f"{name}.yaml")
+    return dict(read_yaml(path, "protocol"))
 
 
 def _change(content: dict[Any, Any], key: Any, value: Any, path: str = "") -> Iterator[str]:

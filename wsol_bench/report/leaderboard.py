@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import RunError, WsolBenchError
+from wsol_bench.papers.published import PublishedNumber
 from wsol_bench.report.numbers import main_number
 from wsol_bench.report.result_lines import (
     ComparableResults,
@@ -16,10 +17,9 @@ from wsol_bench.report.result_lines import (
     read_lines,
     require_number,
 )
-from wsol_bench.runs.experiment_config import PublishedNumber
 from wsol_bench.runs.findings import shard_findings
 from wsol_bench.runs.manifest import MANIFEST
-from wsol_bench.runs.published import published_by
+from wsol_bench.runs.published import published_numbers
 from wsol_bench.runs.run_folders import EXTENSION, require_folder_of_runs
 from wsol_bench.runs.stored_run import PART_TABLES, StoredRun
 
@@ -219,7 +219,7 @@ def _read(
                 of_run = list(
                     read_lines(run, intervals=with_interval, seed=seed, advance=lambda _: None)
                 )
-                published[run] = published_by(run)
+                published[run] = published_numbers(run)
             except (WsolBenchError, OSError) as error:
                 left_out.append(_one_line(run.path, error))
             else:

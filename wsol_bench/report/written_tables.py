@@ -167,11 +167,11 @@ def _latex(table: FormattedTable) -> str:
     """A table as LaTeX; a comment behind each line names its run."""
     wide = {
         number
-        for number, column in enumerate(table.columns)
-        if column.better and any(_has_interval(line.cells[number]) for _, line in table.lines())
+        for number in range(len(table.columns))
+        if any(_has_interval(line.cells[number]) for _, line in table.lines())
     }
     kinds = "".join(
-        "l" if column.better is None else "r@{\\,}l" if number in wide else "r"
+        "r@{\\,}l" if number in wide else "l" if column.better is None else "r"
         for number, column in enumerate(table.columns)
     )
     n_columns = len(table.columns) + len(wide)

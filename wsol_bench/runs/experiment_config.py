@@ -4,9 +4,10 @@
 wrong key or name is told within a second.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -15,20 +16,20 @@ from pydantic import (
     Field,
     FiniteFloat,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from wsol_bench.common.catalog import DATASETS, METHODS, METRICS, NETWORK_FREE
+from wsol_bench.common.configuration import Configuration
 from wsol_bench.common.files import existing
-from wsol_bench.common.plain_values import plain
 from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options
-from wsol_bench.common.validation_errors import explain, require_no_flag
+from wsol_bench.common.validation_errors import explain
 from wsol_bench.common.vocabulary import Classes, Layout, Precision, Sanity, TokenGrid
 from wsol_bench.common.yaml_files import read_yaml
 from wsol_bench.errors import ConfigError, PluginError
 from wsol_bench.models.names import require_device_name, require_model_name
+from wsol_bench.papers.published import Published
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.protocols.model import AnyProtocol
 from wsol_bench.runs.overrides import expand_variables, with_override
@@ -67,33 +68,7 @@ def _or_name(model: type[BaseModel]) -> BeforeValidator:
     )
 
 
-class _Config(BaseModel):
-    """A part of a configuration: its JSON is read back as it was, infinite numbers included."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_plain_values(cls, content: Any) -> Any:
-        if not isinstance(content, Mapping):
-            return content
-        configs = {key: value for key, value in content.items() if _is_config(value)}
-        others = {key: value for key, value in content.items() if key not in configs}
-        return plain(others) | configs
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_flag(cls, value: Any, field: Any) -> Any:
-        return require_no_flag(value, cls.model_fields[field.field_name].annotation)
-
-
-def _is_config(value: object) -> bool:
-    """Return whether a value is a part of a configuration, or a list of them."""
-    values = value if isinstance(value, list | tuple) else [value]
-    return any(isinstance(one, BaseModel) for one in values)
-
-
-class _Options(_Config):
+class _Options(Configuration):
     """A name with options; the options are checked when the named thing is built."""
 
     model_config = ConfigDict(extra="allow")
@@ -162,7 +137,7 @@ class ProtocolConfig(_Options):
         return load_protocol(self.name, self.options)
 
 
-class ModelConfig(_Config):
+class ModelConfig(Configuration):
     """A classifier; its fields are the options of ``models.classifiers.load_classifier``."""
 
     name: str
@@ -191,36 +166,7 @@ class ModelConfig(_Config):
         return self.label or self.name
 
 
-class PublishedNumber(_Config):
-    """A number that a paper reports for a network and a method.
-
-    Attributes:
-        model, method: the network and the method, by their names in the experiment's results.
-        number: the name of the number in the summary, such as ``top1_loc_error``.
-        value: the number as a fraction.
-        source: where it stands, such as ``arXiv:1610.02391, Table 1``.
-        status: whether it was ``read`` there, is ``quoted`` by another source, or is written down
-            from ``memory``.
-    """
-
-    model: str
-    method: str
-    number: str
-    value: FiniteFloat
-    source: Annotated[str, Field(min_length=1)]
-    status: Literal["read", "quoted", "memory"] = "read"
-
-    @property
-    def cited(self) -> str:
-        """The source, and how sure it is."""
-        return self.source if self.status == "read" else f"{self.source} ({self.status})"
-
-    def concerns(self, model: str, method: str, number: str) -> bool:
-        """Return whether it is about a number of a line of the results."""
-        return (self.model, self.method, self.number) == (model, method, number)
-
-
-class ExperimentConfig(_Config):
+class ExperimentConfig(Configuration):
     """An experiment.
 
     Attributes:
@@ -230,7 +176,7 @@ class ExperimentConfig(_Config):
         methods: the map methods, which share one pass through the network, and the network-free
             methods.
         protocol: every choice between image and number.
-        published: numbers of papers that reports show beside those of the run.
+        published: numbers of a paper that reports show beside those of the run.
         metrics: the metrics to report in addition to the numbers that the protocol defines; by
             default those of the protocol's kind.
         faithfulness: the number of steps of the insertion and deletion curves; n steps cost
@@ -260,7 +206,7 @@ class ExperimentConfig(_Config):
     models: list[Annotated[ModelConfig, _or_name(ModelConfig)]] = Field(default_factory=list)
     methods: Annotated[list[Annotated[MethodConfig, _or_name(MethodConfig)]], Field(min_length=1)]
     protocol: Annotated[ProtocolConfig, _or_name(ProtocolConfig)]
-    published: list[PublishedNumber] = Field(default_factory=list)
+    published: Published | None = None
     metrics: list[Annotated[MetricConfig, _or_name(MetricConfig)]] | None = None
     faithfulness: Annotated[int, Field(ge=1)] | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
@@ -342,6 +288,7 @@ def load_config(
     config: Path | str | Mapping[str, Any] | ExperimentConfig,
     overrides: Iterable[str] = (),
     changes: Mapping[str, Any] | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> ExperimentConfig:
     """The configuration of an experiment, from a YAML file or a mapping.
 
@@ -353,6 +300,7 @@ def load_config(
         overrides: changes to it, ``key.path=value`` each, with the value in YAML; list positions
             count from 0.
         changes: values of its keys, as they are, which replace those of ``config``.
+        variables: variables (``${VAR}``) besides those of the environment.
 
     Raises:
         ConfigError: the configuration is invalid; the message has a line for each problem, with
@@ -367,7 +315,7 @@ def load_config(
     for override in overrides:
         content = with_override(content, override)
     if not isinstance(config, ExperimentConfig):
-        content = expand_variables(content, where)
+        content = expand_variables(content, where, variables={**os.environ, **(variables or {})})
     try:
         validated = ExperimentConfig.model_validate({**content, **(changes or {})})
     except ValidationError as error:

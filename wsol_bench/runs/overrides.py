@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -38,13 +39,19 @@ def with_override(content: dict[Any, Any], override: str) -> dict[Any, Any]:
     return changed
 
 
-def expand_variables(value: Any, where: str, key: tuple[str, ...] = ()) -> Any:
-    """A configuration with each ``${VAR}`` in its strings replaced by the environment variable.
+def expand_variables(
+    value: Any,
+    where: str,
+    key: tuple[str, ...] = (),
+    variables: Mapping[str, str] = os.environ,
+) -> Any:
+    """A configuration with each ``${VAR}`` in its strings replaced by the variable's value.
 
     Args:
         value: the configuration, or a value in it.
         where: its file, for messages.
         key: the path of the value in the configuration.
+        variables: the variables; by default those of the environment.
 
     Raises:
         ConfigError: a variable is not set, or the configuration is nested within itself.
@@ -56,23 +63,25 @@ def expand_variables(value: Any, where: str, key: tuple[str, ...] = ()) -> Any:
         )
     if isinstance(value, dict):
         return {
-            name: expand_variables(item, where, (*key, str(name))) for name, item in value.items()
+            name: expand_variables(item, where, (*key, str(name)), variables)
+            for name, item in value.items()
         }
     if isinstance(value, list):
         return [
-            expand_variables(item, where, (*key, str(index))) for index, item in enumerate(value)
+            expand_variables(item, where, (*key, str(index)), variables)
+            for index, item in enumerate(value)
         ]
     if not isinstance(value, str):
         return value
 
     def variable(match: re.Match[str]) -> str:
         name = match.group(1)
-        if name not in os.environ:
+        if name not in variables:
             raise ConfigError(
                 f"{where}: '{'.'.join(key)}' needs the environment variable {name}, "
                 "which is not set"
             )
-        return os.environ[name]
+        return variables[name]
 
     return re.sub(r"\$\{(\w+)\}", variable, value)
 

@@ -16,7 +16,7 @@ from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.marks import marks_of
 from wsol_bench.report.page.overview import overview
 from wsol_bench.runs.merge import merge
-from wsol_bench.runs.published import published_by
+from wsol_bench.runs.published import published_numbers
 from wsol_bench.statistics.correction import holm
 from wsol_bench.statistics.paired_tests import mcnemar_exact
 
@@ -205,8 +205,7 @@ class TestCharts:
 
 PUBLISHED = {
     "method": "cam",
-    "number": "top1_loc_error",
-    "value": 0.25,
+    "numbers": {"top1_loc_error": 0.25},
     "source": "arXiv:1512.04150, Table 2",
 }
 
@@ -225,8 +224,10 @@ class TestPublishedNumbers:
     def page_of(self, experiment, published):
         model = experiment["models"][0]
         name = model if isinstance(model, str) else model.get("label", model["name"])
-        given = [{**one, "model": name} for one in published]
-        run = wsol_bench.run({**experiment, "methods": ["cam", "grad_cam"], "published": given})
+        rows = [{**one, "model": name} for one in published]
+        given = {"source": "arXiv:1512.04150, Table 2", "unit": "fraction", "rows": rows}
+        changes = {"published": given} if rows else {}
+        run = wsol_bench.run({**experiment, "methods": ["cam", "grad_cam"], **changes})
         return overview(Collection([run.folder]), source="file"), run
 
     def test_they_stand_beside_the_run_s_number(self, experiment):
@@ -248,22 +249,30 @@ class TestPublishedNumbers:
     @pytest.mark.parametrize(
         "change, told",
         [
-            ({"number": "top1_loc_eror"}, "published.0.number: .* did you mean 'top1_loc_error'"),
-            ({"value": 30}, "published.0.value: expected top1_loc_error from 0 to 1, found 30"),
+            (
+                {"top1_loc_eror": 0.3},
+                "published.rows.0.numbers: .* did you mean 'top1_loc_error'",
+            ),
+            (
+                {"top1_loc_error": 30},
+                "numbers.top1_loc_error: expected fractions from 0 to 1, found 30",
+            ),
         ],
     )
     def test_a_wrong_one_is_an_error_before_the_run(self, experiment, change, told):
         with pytest.raises(ConfigError, match=told):
-            self.page_of(experiment, [{**PUBLISHED, **change}])
+            self.page_of(experiment, [{**PUBLISHED, "numbers": change}])
 
     def test_merged_shards_keep_them(self, experiment, tmp_path):
-        changes = {"methods": ["cam"], "published": [{**PUBLISHED, "model": "any"}]}
+        rows = [{**PUBLISHED, "model": "any"}]
+        published = {"source": "a paper", "unit": "fraction", "rows": rows}
+        changes = {"methods": ["cam"], "published": published}
         shards = [
             wsol_bench.run({**experiment, **changes}, out=tmp_path / shard[0], shard=shard).folder
             for shard in ("1/2", "2/2")
         ]
-        [kept] = published_by(merge(shards, tmp_path / "whole").folder)
-        assert kept.value == PUBLISHED["value"]
+        [kept] = published_numbers(merge(shards, tmp_path / "whole").folder)
+        assert kept.value == 0.25
 
     def test_they_change_no_identity(self, experiment):
         runs = [self.page_of(experiment, published)[1] for published in ([], [PUBLISHED])]

@@ -14,6 +14,7 @@ import yaml
 from wsol_bench import __version__
 from wsol_bench.metrics.max_box_acc import MAX_BOX_ACC_IOU
 from wsol_bench.metrics.number import Number
+from wsol_bench.papers.published import PublishedNumber
 from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, PixelProtocol, Protocol
 from wsol_bench.report.numbers import number_info
 from wsol_bench.report.page.address_keys import line_keys, model_keys, short_names
@@ -22,9 +23,8 @@ from wsol_bench.report.page.collection import Collection, Line
 from wsol_bench.report.page.encoding import finite
 from wsol_bench.report.page.marks import Mark, Marks, marks_of
 from wsol_bench.report.page.outcomes import MEANINGS, OUTCOMES
-from wsol_bench.runs.experiment_config import PublishedNumber
 from wsol_bench.runs.findings import findings_of_run
-from wsol_bench.runs.published import published_by
+from wsol_bench.runs.published import published_numbers
 from wsol_bench.runs.schema import COST_NUMBERS, SUMMARY_COUNTS
 from wsol_bench.runs.stored_run import StoredRun
 
@@ -47,7 +47,7 @@ def overview(collection: Collection, *, source: str) -> dict[str, Any]:
     names = short_names(
         [run.path.name or str(run.path) for run in runs], [str(r.path) for r in runs]
     )
-    published = [published_by(run) for run in runs]
+    published = [published_numbers(run) for run in runs]
     models = model_keys([(names[model.run], model.name) for model in collection.models])
     lines = line_keys(models, [(x.model, x.method, x.layer) for x in collection.lines])
     n_images = len(collection.images)

@@ -1,0 +1,105 @@
+"""The choices that a protocol's paper leaves open, with other values that would be as good."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from wsol_bench.common.plain_values import plain
+from wsol_bench.errors import ConfigError
+from wsol_bench.protocols.load import load_protocol, read_protocol
+from wsol_bench.protocols.model import Protocol
+
+__all__ = ["OpenChoice", "open_choices"]
+
+
+class OpenChoice(NamedTuple):
+    """Another value of a field of a protocol that its paper does not decide.
+
+    Attributes:
+        key: the field, such as ``box.comparison``, or a section, such as ``input``.
+        value: the other value; of a section the fields that change.
+        own: the protocol's value, as text.
+        changes: the protocol's changes to its named protocol, with this one; see ``load_protocol``.
+        protocol: the protocol with the other value.
+    """
+
+    key: str
+    value: Any
+    own: str
+    changes: dict[str, Any]
+    protocol: Protocol
+
+    @property
+    def changed(self) -> str:
+        """The changed fields in words, such as ``box.comparison=above``."""
+        if not isinstance(self.value, Mapping):
+            return f"{self.key}={_text(self.value)}"
+        return ", ".join(f"{self.key}.{name}={_text(one)}" for name, one in self.value.items())
+
+    @property
+    def needs_new_maps(self) -> bool:
+        """Return whether the network must run again: stored maps are of another input."""
+        return self.key.partition(".")[0] == "input"
+
+
+def open_choices(name: str, changes: Mapping[str, Any]) -> Iterator[OpenChoice]:
+    """The open choices of a protocol, without those that it makes or excludes itself.
+
+    The YAML of a protocol lists them under ``open``: for each field other values.
+
+    Args:
+        name: the name or the file of a protocol.
+        changes: the fields that an experiment changes in it.
+
+    Raises:
+        ConfigError: the list is malformed, or the protocol has no such field or value.
+    """
+    base = load_protocol(name, changes)
+    listed = read_protocol(name).get("open") or {}
+    where = f"protocol {name}: open"
+    if not isinstance(listed, Mapping):
+        raise ConfigError(f"{where}: expected fields with lists of values, found {listed!r}")
+    for key, values in plain(listed).items():
+        if not isinstance(values, list):
+            raise ConfigError(f"{where}.{key}: expected a list of values, found {values!r}")
+        for value in values:
+            path = str(key).split(".")
+            changed = _merged(changes, path, value)
+            try:
+                load_protocol(name, _merged({}, path, value))
+            except ConfigError as error:
+                raise ConfigError(f"{where}.{key}: {error}") from error
+            try:
+                protocol = load_protocol(name, changed)
+            except ConfigError:  # it does not go with what the experiment changes
+                continue
+            if protocol.hash != base.hash:
+                yield OpenChoice(str(key), value, _own(base, str(key), value), changed, protocol)
+
+
+def _merged(changes: Mapping[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    """The changes with one more, at a path of keys."""
+    first, *others = path
+    before = changes.get(first)
+    inner = before if isinstance(before, Mapping) else {}
+    if others:
+        return {**changes, first: _merged(inner, others, value)}
+    return {**changes, first: {**inner, **value} if isinstance(value, Mapping) else value}
+
+
+def _own(protocol: Protocol, key: str, value: Any) -> str:
+    """The protocol's own value of a field, or of the fields of a section that change."""
+    content: Any = protocol.model_dump(mode="json")
+    for part in key.split("."):
+        content = content.get(part) if isinstance(content, Mapping) else None
+    if not isinstance(value, Mapping) or not isinstance(content, Mapping):
+        return _text(content)
+    return ", ".join(f"{name}={_text(content.get(name))}" for name in value)
+
+
+def _text(value: Any) -> str:
+    """A value as YAML writes it."""
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_text(one)}" for name, one in value.items() if one is not None)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,233 @@
+"""A paper's table beside the numbers measured here, with known causes of their differences."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from wsol_bench.common.progress import progress
+from wsol_bench.papers.published import Published, PublishedNumber, Status
+from wsol_bench.report.formatted_tables import (
+    Cell,
+    FormattedTable,
+    Group,
+    TableColumn,
+    TableLine,
+)
+from wsol_bench.report.numbers import title_of
+from wsol_bench.report.result_lines import ResultLine, read_lines, shown_of
+from wsol_bench.report.tables import number_text, points
+from wsol_bench.runs.identity import NO_MODEL
+from wsol_bench.runs.reproduction import Reproduction
+from wsol_bench.runs.stored_run import StoredRun
+from wsol_bench.statistics.intervals import LEVEL
+
+__all__ = ["causes_of", "not_run", "published_table", "reproduction_table"]
+
+_INTERVAL = f"{LEVEL:.0%} interval"
+# The marks behind published numbers that were not read in the paper, and what they mean.
+_STATUS_MARKS: Mapping[Status, str] = {"read": "", "quoted": "q", "memory": "m"}
+_STATUSES: Mapping[Status, str] = {
+    "read": "",
+    "quoted": "the number is quoted by another text",
+    "memory": "the number is written down from memory, and not checked",
+}
+
+
+def published_table(published: Published) -> FormattedTable:
+    """The table as the paper prints it; rows of another source say so."""
+    lines: dict[str, list[TableLine]] = {}
+    sources = list(dict.fromkeys(number.cited for number in published.numbers))
+    for number in published.numbers:
+        cells = (
+            number.method,
+            title_of(number.number),
+            _percent(number),
+            _mark(number.cited, sources),
+        )
+        lines.setdefault(number.model, []).append(TableLine(cells))
+    titles = ("method", "number", "paper", "source")[: 4 if len(sources) > 1 else 3]
+    return FormattedTable(
+        published.title,
+        tuple(TableColumn(title, title) for title in titles),
+        tuple(
+            Group(_shown(model), tuple(_kept(line, range(len(titles))) for line in of_model))
+            for model, of_model in lines.items()
+        ),
+        notes=(
+            "Numbers in percent. "
+            + " ".join(f"Source {_mark(source, sources)}: {source}." for source in sources)
+            if len(sources) > 1
+            else f"Numbers in percent. Source: {sources[0]}.",
+        ),
+        group_column="network",
+    )
+
+
+def reproduction_table(reproduction: Reproduction, *, seed: int = 0) -> FormattedTable:
+    """The numbers of the runs, each beside the paper's if there is one.
+
+    Args:
+        reproduction: the runs of a table.
+        seed: the seed of the bootstrap of intervals.
+
+    Raises:
+        RunError: a file of a run is missing or damaged.
+    """
+    published = reproduction.experiment.published
+    papers = [] if published is None else list(published.numbers)
+    lines = _read(reproduction.runs, {paper.number for paper in papers}, seed)
+    groups: dict[str, list[TableLine]] = {}
+    for line in lines if not papers else ():
+        for name in shown_of([line]):
+            groups.setdefault(line.model, []).append(_line(line, name, None))
+    models = {line.model for line in lines}
+    for paper in papers:  # in the paper's order
+        found = [one for one in lines if (one.model, one.method) == (paper.model, paper.method)]
+        if paper.model in models:
+            of_paper = [_line(line, paper.number, paper) for line in found]
+            groups.setdefault(paper.model, []).extend(of_paper)
+    columns = (
+        TableColumn("method", "method"),
+        TableColumn("number", "number"),
+        TableColumn("paper", "paper"),
+        TableColumn("here", f"here [{_INTERVAL}]"),
+        TableColumn("difference", "diff."),
+        TableColumn("paper in interval", "paper in interval"),
+    )
+    kept = range(6) if papers else (0, 1, 3)
+    return FormattedTable(
+        title="" if published is None else published.title,
+        columns=tuple(columns[n] for n in kept),
+        groups=tuple(
+            Group(_shown(model), tuple(_kept(line, kept) for line in of_model))
+            for model, of_model in groups.items()
+        ),
+        notes=tuple(_notes(lines, papers, seed)),
+        group_column="network",
+    )
+
+
+def _read(runs: Sequence[StoredRun], wanted: Collection[str], seed: int) -> list[ResultLine]:
+    """The lines of all runs, with intervals of the wanted numbers; of all if none is named."""
+    lines: list[ResultLine] = []
+    with progress("reading", sum(run.identity.n_methods for run in runs), "methods") as advance:
+        for run in runs:
+            lines += read_lines(
+                run, intervals=lambda names: wanted or names, seed=seed, advance=advance
+            )
+    return lines
+
+
+def _line(line: ResultLine, name: str, paper: PublishedNumber | None) -> TableLine:
+    """A number of a method, beside the paper's."""
+    here = line.numbers[name].value if name in line.numbers else None
+    cells: list[Cell] = [line.method, title_of(name), "-", here or "none", "-", "-"]
+    facts = dict(line.facts)
+    if paper is not None:
+        cells[2] = f"{_percent(paper)} {_STATUS_MARKS[paper.status]}".rstrip()
+        facts |= {"source": paper.source, "status": paper.status, "published": _percent(paper)}
+    if paper is not None and here is not None:
+        inside = here.low <= paper.value <= here.high
+        cells[4:] = points(here.value - paper.value), "yes" if inside else "no"
+    return TableLine(tuple(cells), facts, line.source)
+
+
+def _kept(line: TableLine, places: Collection[int]) -> TableLine:
+    return TableLine(tuple(line.cells[n] for n in places), line.facts, line.source)
+
+
+def _percent(number: PublishedNumber) -> str:
+    return number_text(number.value, is_share=True)
+
+
+def _mark(source: str, sources: Sequence[str]) -> str:
+    """The letter of a source: a, b, c, ..."""
+    return chr(ord("a") + sources.index(source))
+
+
+def _shown(model: str) -> str:
+    return "no network" if model == NO_MODEL else model
+
+
+def _notes(
+    lines: Sequence[ResultLine], papers: Sequence[PublishedNumber], seed: int
+) -> Iterator[str]:
+    """The sentences below the table: units, how sure the paper's numbers are, what ours are of."""
+    yield f"Numbers in percent. {_INTERVAL}s over images (seed of the bootstrap: {seed})."
+    if papers:
+        yield "Differences are ours minus the paper's, in percentage points."
+    meanings = {paper.status: _STATUSES[paper.status] for paper in papers}
+    for status, meaning in meanings.items():
+        if meaning:
+            yield f"{_STATUS_MARKS[status]}: {meaning}."
+    yield from dict.fromkeys(line.of.sentence for line in lines)
+
+
+# ---- what is missing, and why numbers differ
+
+
+def not_run(reproduction: Reproduction) -> list[str]:
+    """A line for each row of the table that was not run: what it lacks, and where to get it."""
+    published = reproduction.experiment.published
+    texts = [
+        f"{_shown(one.model)}: {_without_name(one.model, one.reason)}"
+        for one in reproduction.missing
+    ]
+    for row in () if published is None else published.rows:
+        if row.needs:
+            texts.append(f"{row.model}, {row.method}: it needs {row.needs.rstrip('.')}.")
+    return texts
+
+
+def _without_name(model: str, reason: str) -> str:
+    return reason.removeprefix(f"{model}: ")
+
+
+def causes_of(reproduction: Reproduction) -> list[str]:
+    """A line for each known reason why numbers differ: its name, the fact, and what is so here."""
+    published = reproduction.experiment.published
+    if published is None:
+        return []
+    return [
+        *(f"images: {text}" for text in _other_images(reproduction.runs, published)),
+        *(
+            f"{cause.name}: {' '.join([cause.says, *_here(cause.name, reproduction.runs)])}"
+            for cause in published.causes
+        ),
+        *(f"not stated by the paper: {text}" for text in published.leaves_open),
+    ]
+
+
+def _other_images(runs: Sequence[StoredRun], published: Published) -> Iterator[str]:
+    found = {run.identity.dataset.n_images for run in runs} - {published.n_images}
+    if found and published.n_images is not None:
+        numbers = " or ".join(f"{n:,}" for n in sorted(found))
+        yield f"The paper evaluated {published.n_images:,} images; here are {numbers}."
+
+
+def _here(cause: str, runs: Sequence[StoredRun]) -> Iterator[str]:
+    """What the runs have, where that can be read."""
+    if cause == "weights":
+        used = [
+            f"{name} {(run.identity.config['models'] or [{}])[0].get('weights', '')} "
+            f"(digest {facts.weights})"
+            for run in runs
+            for name, facts in run.identity.models.items()
+            if facts.weights
+        ]
+        if used:
+            yield f"Here: {'; '.join(used)}."
+    elif cause == "blacklist":
+        counts = {int(run.read("images", ["blacklisted"])["blacklisted"].sum()) for run in runs}
+        for count in sorted(counts):
+            yield (
+                f"Here: {count:,} images are blacklisted and left out."
+                if count
+                else "Here: the data holds no blacklist, and no image is left out."
+            )
+    elif cause == "thresholds":
+        chosen = {getattr(run.identity.protocol.selection, "select_on", None) for run in runs}
+        for images in sorted(map(str, chosen)):
+            yield (
+                "Here: no image is held out, so it is an oracle, too (box.threshold.select_on)."
+                if images == "None"
+                else f"Here: beside it stands the number at a threshold that is chosen on {images}."
+            )

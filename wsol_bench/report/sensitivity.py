@@ -1,0 +1,169 @@
+"""How far each choice that a paper leaves open moves the numbers of a run."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pandas as pd
+
+from wsol_bench.common.progress import step
+from wsol_bench.common.temporary import temporary_folder
+from wsol_bench.errors import ConfigError
+from wsol_bench.protocols.open_choices import OpenChoice, open_choices
+from wsol_bench.report.analysis import numbers_of
+from wsol_bench.report.compared_lines import matched_lines, results_of
+from wsol_bench.report.comparisons import pair_of, paired_test
+from wsol_bench.report.formatted_tables import FormattedTable, Group, TableColumn, TableLine
+from wsol_bench.report.numbers import SHOWN_NUMBERS, main_number, title_of
+from wsol_bench.report.tables import points
+from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
+from wsol_bench.runs.identity import NO_MODEL
+from wsol_bench.runs.rescore import rescore
+from wsol_bench.runs.run import run as run_experiment
+from wsol_bench.runs.schema import METHOD_KEYS
+from wsol_bench.runs.stored_run import CONFIG_FILE, StoredRun
+
+__all__ = ["Sensitivity", "sensitivity", "sensitivity_table"]
+
+# Below a run's folder: the runs whose input is another one.
+_VARIED = "varied"
+_NUMBERS = (*SHOWN_NUMBERS, "top1_cls_error", "top5_cls_error")
+_COLUMNS = (
+    *METHOD_KEYS, "choice", "own", "number", "value", "varied", "difference", "low", "high", "n",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """The numbers of a run under each choice that its protocol's paper leaves open.
+
+    Attributes:
+        run: the run.
+        protocol: the name of its protocol.
+        numbers: a line for each method, choice and number: ``choice`` (the changed field with its
+            value), ``own`` (the value of the run's protocol), ``number``, its ``value`` in the run
+            and with the choice (``varied``), their ``difference`` with its 95% interval (``low``,
+            ``high``; paired, over the images that count in both), and the number ``n`` of these
+            images. Shares are fractions.
+        left_out: the choices that need new maps and were not asked for.
+    """
+
+    run: StoredRun
+    protocol: str
+    numbers: pd.DataFrame
+    left_out: tuple[str, ...]
+
+
+def sensitivity(run: StoredRun, *, new_maps: bool = False, seed: int = 0) -> Sensitivity:
+    """Measure a run under each choice that its protocol's paper leaves open.
+
+    Choices behind the maps are measured on the stored maps. A choice of the input needs new maps:
+    the experiment is run again in the folder ``varied`` of the run, where it can be continued.
+
+    Args:
+        run: a finished run.
+        new_maps: whether to measure choices of the input, too.
+        seed: the seed of the bootstrap of biases and of random signs.
+
+    Raises:
+        ConfigError: the protocol leaves nothing open.
+        RunError: the run is not finished, or its files are damaged.
+    """
+    run.require_finished()
+    stored = run.identity.config["protocol"]
+    name, changes = stored["name"], {key: stored[key] for key in stored if key != "name"}
+    choices = list(open_choices(name, changes))
+    if not choices:
+        raise ConfigError(
+            f"{run.path}: the protocol {name} lists no other values under 'open', so there is "
+            "nothing to vary; list some in a protocol file of your own (docs/protocols.md)"
+        )
+    lines = []
+    measured = [choice for choice in choices if new_maps or not choice.needs_new_maps]
+    for number, choice in enumerate(measured, start=1):
+        step(f"choice {number} of {len(measured)}: {choice.changed}")
+        with _varied(run, choice) as varied:
+            lines += list(_compared(run, varied, choice, seed))
+    left_out = tuple(choice.changed for choice in choices if choice not in measured)
+    table = pd.DataFrame(lines, columns=list(_COLUMNS))
+    return Sensitivity(run, run.identity.protocol.name, table, left_out)
+
+
+@contextmanager
+def _varied(run: StoredRun, choice: OpenChoice) -> Iterator[StoredRun]:
+    """The run with another value of a choice; that of stored maps is deleted afterwards."""
+    protocol = {"name": run.identity.config["protocol"]["name"], **choice.changes}
+    if choice.needs_new_maps:
+        folder = run.path / _VARIED / choice.changed.replace(", ", ",")
+        yield run_experiment(_experiment(run, protocol), out=folder).folder
+        return
+    with temporary_folder() as folder:
+        yield rescore(run, protocol, out=folder).folder
+
+
+def _experiment(run: StoredRun, protocol: dict[str, object]) -> ExperimentConfig:
+    """The experiment of a run with another protocol."""
+    run.checksums.content(CONFIG_FILE)  # it is what the run wrote
+    return load_config(run.path / CONFIG_FILE, changes={"protocol": protocol, "published": None})
+
+
+def _compared(
+    run: StoredRun, varied: StoredRun, choice: OpenChoice, seed: int
+) -> Iterator[tuple[object, ...]]:
+    """The lines of a choice: each number of each method in both runs, and their difference."""
+    for pair, own, other in results_of(run, varied, matched_lines(run, varied)):
+        own_numbers, others = numbers_of(own, run).numbers, numbers_of(other, varied).numbers
+        for name in _NUMBERS:
+            if name not in own_numbers or name not in others:
+                continue
+            compared = pair_of(own_numbers[name], others[name])
+            if not len(compared.number):
+                continue
+            test = paired_test(compared, seed)
+            values = compared.reference.value(), compared.number.value()
+            facts = (test["difference"], test["low"], test["high"], test["n"])
+            yield (*pair.a, choice.changed, choice.own, name, *values, *facts)
+
+
+def sensitivity_table(measured: Sequence[Sensitivity]) -> FormattedTable:
+    """The differences of the main number, one line a choice and one column a method.
+
+    A star marks a difference whose 95% interval does not hold 0.
+    """
+    numbers = pd.concat([one.numbers for one in measured], ignore_index=True)
+    main = main_number(list(dict.fromkeys(numbers["number"])))
+    numbers = numbers[numbers["number"] == main]
+    methods = list(dict.fromkeys(numbers["method"]))
+    groups = []
+    for model, of_model in numbers.groupby("model", sort=False):
+        lines = []
+        for (choice, own), of_choice in of_model.groupby(["choice", "own"], sort=False):
+            cells = dict(zip(of_choice["method"], map(_cell, *_ends(of_choice)), strict=True))
+            name = f"{choice} (not {own})"
+            lines.append(TableLine((name, *(cells.get(method, "-") for method in methods))))
+        groups.append(Group("no model" if model == NO_MODEL else str(model), tuple(lines)))
+    protocols = ", ".join(dict.fromkeys(one.protocol for one in measured))
+    left_out = list(dict.fromkeys(choice for one in measured for choice in one.left_out))
+    notes = [
+        f"{title_of(main)} with another choice, minus that under {protocols}, in percentage "
+        "points; * its paired 95% interval does not hold 0."
+    ]
+    if left_out:
+        notes.append(f"Not measured, since they need new maps: {'; '.join(left_out)}.")
+    return FormattedTable(
+        title=f"What {protocols} leaves open",
+        columns=(TableColumn("choice", "choice"), *(TableColumn(name, name) for name in methods)),
+        groups=tuple(groups),
+        notes=tuple(notes),
+        group_column="model",
+    )
+
+
+def _ends(lines: pd.DataFrame) -> tuple[list[float], list[float], list[float]]:
+    """The differences, and both ends of their intervals."""
+    difference, low, high = (lines[key].tolist() for key in ("difference", "low", "high"))
+    return difference, low, high
+
+
+def _cell(difference: float, low: float, high: float) -> str:
+    return f"{points(difference)}{'*' if low > 0 or high < 0 else ''}"
