@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from wsol_bench.api import leaderboard as leaderboard
     from wsol_bench.api import merge as merge
     from wsol_bench.api import open_run as open_run
+    from wsol_bench.api import reproduce as reproduce
     from wsol_bench.api import run as run
     from wsol_bench.capture import Plan as Plan
     from wsol_bench.capture import Record as Record
@@ -47,6 +48,7 @@ _HOMES = {
     "merge": "wsol_bench.api",
     "metric": "wsol_bench.metrics.base",
     "open_run": "wsol_bench.api",
+    "reproduce": "wsol_bench.api",
     "run": "wsol_bench.api",
     "set_verbosity": "wsol_bench.common.progress",
 }

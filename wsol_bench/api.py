@@ -18,7 +18,7 @@ from wsol_bench.calls import (
     with_names,
 )
 from wsol_bench.errors import ConfigError, shown
-from wsol_bench.report.notebook import Leaderboard
+from wsol_bench.report.notebook import Leaderboard, Reproduced
 from wsol_bench.results import Results
 from wsol_bench.runs.engines.base import Engine
 from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
@@ -26,7 +26,7 @@ from wsol_bench.runs.results import summarize_run
 from wsol_bench.runs.run import run as run_experiment
 from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["check", "doctor", "leaderboard", "merge", "open_run", "run"]
+__all__ = ["check", "doctor", "leaderboard", "merge", "open_run", "reproduce", "run"]
 
 
 def run(
@@ -150,6 +150,52 @@ def leaderboard(
             raise ConfigError(f"folders: expected a folder or several, found {shown(listed)}")
         board = rank([path_of("folders", one) for one in listed], number=number, seed=seed_of(seed))
     return Leaderboard(board.rankings, board.left_out)
+
+
+def reproduce(
+    table: str | Path,
+    *,
+    data: Path | str | None = None,
+    weights: Path | str = "weights",
+    out: Path | str | None = None,
+    limit: int | None = None,
+    device: str | None = None,
+    force: bool = False,
+) -> Reproduced:
+    """Run a paper's table, as ``wsol-bench reproduce`` does.
+
+    Args:
+        table: the name of a table (``wsol-bench list papers``), or the path of an experiment file.
+        data: the folder of the data set.
+        weights: the folder of the weights files that the table names. Networks whose weights are
+            missing are left out.
+        out: the folder of the runs, one a network; by default ``results/reproduce/<table>``.
+        limit: the number of images to evaluate, from the first on; None for all.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ... or ``auto``; None for the table's.
+        force: whether to delete the runs in ``out`` first.
+
+    Raises:
+        ConfigError: there is no such table.
+        DatasetError: the data set cannot be loaded.
+        RunError: a folder in ``out`` holds another run.
+    """
+    from wsol_bench.runs.reproduction import default_folder, load_table
+    from wsol_bench.runs.reproduction import reproduce as reproduce_table
+
+    given = {"limit": limit, "device": None if device is None else str(device)}
+    changes = {key: value for key, value in given.items() if value is not None}
+    with in_words_of_python():
+        folder = path_of("weights", weights)
+        experiment = load_table(
+            str(table),
+            data=None if data is None else path_of("data", data),
+            weights=folder,
+            changes=changes,
+        )
+        experiment.dataset.require_root()
+        place = default_folder(str(table)) if out is None else path_of("out", out)
+        done = reproduce_table(experiment, place, weights=folder, force=force)
+    return Reproduced(done.experiment, done.runs, done.missing)
 
 
 def doctor(config: Path | str | Mapping[str, Any] | ExperimentConfig) -> list[str]:

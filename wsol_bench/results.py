@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import pandas as pd
+
 from wsol_bench.calls import in_python, in_words_of_python, one_of, path_of, seed_of
 from wsol_bench.common.files import require_writable, require_writable_folder
 from wsol_bench.common.harmless import html_text, printable
@@ -124,6 +126,22 @@ class Results(StoredResults):
                 force=force,
             )
         return Results(results.summary, results.folder, results.n_before, self.folder)
+
+    def sensitivity(self, *, new_maps: bool = False, seed: int = 0) -> pd.DataFrame:
+        """Measure how far each choice that the protocol's paper leaves open moves the numbers.
+
+        Args:
+            new_maps: whether to vary choices of the network's input, too, which runs it again.
+            seed: seed of the random numbers.
+
+        Returns:
+            A line for each method, choice and number, with the paired 95% interval of the
+            difference; fractions are in [0, 1].
+        """
+        from wsol_bench.report.sensitivity import sensitivity
+
+        with in_words_of_python():
+            return sensitivity(self.folder, new_maps=new_maps, seed=seed_of(seed)).numbers
 
     def report(
         self,

@@ -88,7 +88,7 @@ def reproduce(
     new_maps: NewMaps = False,
     seed: Seed = 0,
 ) -> None:
-    """Run a paper's table, and print its numbers beside those measured here.
+    """Run a paper's table, and print its numbers beside ours.
 
     Runs every network whose weights are there, each in a folder of its own: the same command
     continues what was interrupted, and adds networks whose weights have come. Prints what is
@@ -99,15 +99,21 @@ def reproduce(
 
     file = table_file(table)
     reading_experiment(file)
-    experiment = _experiment(file, data, weights, overrides, limit=limit, device=device)
+    from wsol_bench.runs.reproduction import default_folder, load_table
+    from wsol_bench.runs.reproduction import reproduce as reproduce_table
+
+    flags = {"limit": limit, "device": device}
+    changes = {key: value for key, value in flags.items() if value is not None}
+    experiment = load_table(
+        table, data=data, weights=weights, overrides=overrides or (), changes=changes
+    )
     if data is None and _needs_data(file):
         _print_published(table, experiment, weights)
         return
     experiment.dataset.require_root()
-    folder = out or Path("results/reproduce") / file.stem
+    folder = out or default_folder(table)
     from wsol_bench.common.files import require_writable_folder
     from wsol_bench.report.reproduction import causes_of, not_run, reproduction_table
-    from wsol_bench.runs.reproduction import reproduce as reproduce_table
 
     require_writable_folder(folder)
     # Standard output is for results: what libraries print there (downloads) goes elsewhere.
@@ -147,7 +153,7 @@ def sensitivity(
     new_maps: NewMaps = False,
     seed: Seed = 0,
 ) -> None:
-    """Measure how far each choice that a protocol's paper leaves open moves the numbers.
+    """Measure what the choices that a paper leaves open move.
 
     Scores the stored maps of finished runs again under each other value that the protocol lists
     under 'open', such as > instead of >= at the threshold, and prints the difference of the main
@@ -164,21 +170,6 @@ def sensitivity(
         require_writable_folder(folder)
     file = None if folder is None else folder / "sensitivity"
     _print_sensitivity(runs, file, new_maps=new_maps, seed=seed)
-
-
-def _experiment(
-    file: Path,
-    data: Path | None,
-    weights: Path,
-    overrides: list[str] | None,
-    **flags: object,
-) -> "ExperimentConfig":
-    """The experiment of a table, with its data and weights."""
-    from wsol_bench.runs.experiment_config import load_config
-
-    changes = {key: value for key, value in flags.items() if value is not None}
-    variables = {"DATA": str(data or "<--data>"), "WEIGHTS": str(weights)}
-    return load_config(file, overrides or [], changes, variables)
 
 
 def _needs_data(file: Path) -> bool:

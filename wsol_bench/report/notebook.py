@@ -1,4 +1,4 @@
-"""Analyses, comparisons and leaderboards as a notebook shows them, and as Python prints them."""
+"""Analyses, comparisons, leaderboards and reproductions as a notebook and Python show them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,14 @@ from wsol_bench.common.harmless import html_text, printable
 from wsol_bench.report.analysis_text import in_short
 from wsol_bench.report.leaderboard import Leaderboard as Rankings
 from wsol_bench.report.leaderboard_tables import tables_of
+from wsol_bench.report.reproduction import causes_of, not_run, reproduction_table
 from wsol_bench.report.run_comparison import RunComparison
 from wsol_bench.report.run_comparison_text import paragraphs_of, tables_for_people, verdict
+from wsol_bench.report.sensitivity import sensitivity as measure
 from wsol_bench.report.written_tables import text_table
+from wsol_bench.runs.reproduction import Reproduction
 
-__all__ = ["Analysis", "Comparison", "Leaderboard", "html_frame"]
+__all__ = ["Analysis", "Comparison", "Leaderboard", "Reproduced", "html_frame"]
 
 
 class Analysis(dict[str, pd.DataFrame]):
@@ -95,6 +98,60 @@ class Leaderboard(Rankings):
             notes = "".join(f"<p>{html_text(note)}</p>" for note in table.notes)
             parts.append(f"<p>{html_text(table.title)}</p>{html_frame(text_table(table))}{notes}")
         parts += [f"<p>Left out: {html_text(reason)}</p>" for reason in self.left_out]
+        return "".join(parts)
+
+
+class Reproduced(Reproduction):
+    """A paper's table beside the numbers measured here, as ``reproduce`` returns it.
+
+    ``runs`` are the stored runs, one a network. A notebook shows the table, what was not run, and
+    known causes of differences.
+    """
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The table as text: the paper's number, ours with its 95% interval, their difference."""
+        return text_table(reproduction_table(self))
+
+    @property
+    def not_run(self) -> list[str]:
+        """What is missing for each network and row that was not run, and where to get it."""
+        return not_run(self)
+
+    @property
+    def causes(self) -> list[str]:
+        """Known reasons why numbers differ, with what is so here."""
+        return causes_of(self)
+
+    def sensitivity(self, *, new_maps: bool = False, seed: int = 0) -> pd.DataFrame:
+        """Measure how far each choice that the paper leaves open moves the numbers.
+
+        Args:
+            new_maps: whether to vary choices of the network's input, which run it again.
+            seed: seed of the random numbers.
+
+        Returns:
+            A line for each network, method, choice and number; fractions are in [0, 1].
+        """
+        measured = [measure(run, new_maps=new_maps, seed=seed).numbers for run in self.runs]
+        return pd.concat(measured, ignore_index=True) if measured else pd.DataFrame()
+
+    def __repr__(self) -> str:
+        """The number of runs, and what to call next."""
+        return printable(
+            f"<Reproduced: {self.experiment.name}, {len(self.runs)} networks run, "
+            f"{len(self.missing)} missing; .table .not_run .causes .sensitivity() .runs>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The table with its notes, what was not run, and causes of differences."""
+        table = reproduction_table(self)
+        lists = (("Not run", self.not_run), ("Why numbers can differ", self.causes))
+        parts = [f"<p>{html_text(table.title)}</p>{html_frame(text_table(table))}"]
+        parts += [f"<p>{html_text(note)}</p>" for note in table.notes]
+        for title, texts in lists:
+            items = "".join(f"<li>{html_text(text)}</li>" for text in texts)
+            parts += [f"<p>{title}:</p><ul>{items}</ul>"] if texts else []
         return "".join(parts)
 
 

@@ -2,20 +2,27 @@
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wsol_bench.common.progress import step
 from wsol_bench.errors import ModelError
 from wsol_bench.models.names import weights_file
 from wsol_bench.papers.published import Published
-from wsol_bench.runs.experiment_config import ExperimentConfig, MethodConfig, ModelConfig
+from wsol_bench.papers.shelf import table_file
+from wsol_bench.runs.experiment_config import (
+    ExperimentConfig,
+    MethodConfig,
+    ModelConfig,
+    load_config,
+)
 from wsol_bench.runs.identity import NO_MODEL
 from wsol_bench.runs.run import run as run_experiment
 from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["Missing", "Reproduction", "reproduce"]
+__all__ = ["Missing", "Reproduction", "default_folder", "load_table", "reproduce"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,34 @@ class Reproduction:
     experiment: ExperimentConfig
     runs: tuple[StoredRun, ...]
     missing: tuple[Missing, ...]
+
+
+def load_table(
+    table: str,
+    *,
+    data: Path | None,
+    weights: Path,
+    overrides: Iterable[str] = (),
+    changes: Mapping[str, Any] | None = None,
+) -> ExperimentConfig:
+    """The experiment of a paper's table.
+
+    Args:
+        table: the name of a table, or the path of an experiment file.
+        data: the folder of the data set (``${DATA}`` in the file); None if the table is only read.
+        weights: the folder of weights files (``${WEIGHTS}``).
+        overrides, changes: see ``load_config``.
+
+    Raises:
+        ConfigError: there is no such table, or a change does not fit.
+    """
+    variables = {"DATA": str(data or "--data"), "WEIGHTS": str(weights)}
+    return load_config(table_file(table), overrides, changes, variables)
+
+
+def default_folder(table: str) -> Path:
+    """The folder of a table's runs, unless another one is named."""
+    return Path("results/reproduce") / table_file(table).stem
 
 
 def reproduce(
