@@ -133,14 +133,26 @@ def test_the_large_feature_map_has_the_scores_and_maps_of_the_authors_code(name:
 # ---- the grid, which most files do not tell
 
 
-def test_a_file_that_does_not_tell_the_grid_needs_an_argument(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["vgg16_cam", "vgg16_spg"])
+def test_what_a_file_does_not_tell_is_a_finding_unless_it_is_said(
+    name: str, tmp_path: Path
+) -> None:
     path = tmp_path / "last_checkpoint.pth.tar"
-    path.touch()
-    message = "need 'arguments: {large_feature_map: false}', or true if they were trained"
-    for name in NAMES:
-        if NETWORKS[name]["format"] == NETWORKS[f"{name} large"]["format"]:
-            with pytest.raises(ModelError, match=message):
-                load_classifier(f"wsolevaluation/{name}", weights=str(path))
+    torch.save(checkpoint("vgg16", weights_for(outline(name))), path)
+    for arguments in ({}, {"large_feature_map": False}):
+        classifier = load_classifier(
+            f"wsolevaluation/{name}", weights=str(path), dataset_classes=None, input_size=32,
+            arguments={"num_classes": N_CLASSES, **arguments},
+        )  # fmt: skip
+        texts = [text for text in classifier.findings if "--large_feature_map" in text]
+        assert len(texts) == (name == "vgg16_spg" and not arguments)
+
+
+def test_only_two_networks_number_their_layers_by_the_grid() -> None:
+    same = {
+        name for name in NAMES if format_of(outline(name)) == format_of(outline(name, large=True))
+    }
+    assert set(NAMES) - same == {"vgg16_cam", "vgg16_adl"}
 
 
 def test_a_file_of_the_other_grid_does_not_load_into_vgg16_cam(tmp_path: Path) -> None:
