@@ -16,6 +16,7 @@ from wsol_bench.contracts.toy_networks import (
     IMAGE_IDS,
     small_convolutional_network,
     small_network_of_two_branches,
+    small_token_semantic_transformer,
     small_transformer,
 )
 from wsol_bench.errors import ModelError, NotApplicableError, PluginError
@@ -162,7 +163,12 @@ def test_localization_maps_watches_its_methods() -> None:
 @pytest.mark.parametrize("name", METHODS.built_in)
 def test_every_built_in_method_leaves_everything_unchanged(name: str) -> None:
     method = cam_methods.get(name)
-    for small in (small_convolutional_network, small_transformer, small_network_of_two_branches):
+    for small in (
+        small_convolutional_network,
+        small_transformer,
+        small_token_semantic_transformer,
+        small_network_of_two_branches,
+    ):
         record = record_of(small())
         model, images = network(record), record.probe.images
         before = {**record_snapshot(record), **network_snapshot(model, images)}
@@ -172,7 +178,7 @@ def test_every_built_in_method_leaves_everything_unchanged(name: str) -> None:
             continue
         expect_unchanged(before, {**record_snapshot(record), **network_snapshot(model, images)})
         return
-    pytest.fail("the method applies to none of the networks")
+    pytest.fail("the method applies to no small network")
 
 
 def test_a_method_cannot_use_gradients_that_only_another_method_asked_for() -> None:

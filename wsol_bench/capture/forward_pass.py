@@ -142,8 +142,11 @@ def _class_weights(
     """The weights of the target's head; or None, and the reason why it has no such head."""
     if target.head is None:
         return None, f"no head is known that directly follows {target.layer!r}"
-    head = find_module(model, target.head)
-    weight, expected = getattr(head, "weight", None), (logits.shape[1], activations.shape[1])
+    head, expected = find_module(model, target.head), (logits.shape[1], activations.shape[1])
+    weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
+    if target.head == target.layer and expected[0] == expected[1]:
+        # Each channel is the map of a class, with the class's bias.
+        weight, bias = torch.eye(expected[0], device=activations.device), None
     if not isinstance(weight, Tensor) or tuple(weight.shape) not in (expected, (*expected, 1, 1)):
         found = f" of weights {tuple(weight.shape)}" if isinstance(weight, Tensor) else ""
         return None, (
@@ -155,8 +158,6 @@ def _class_weights(
     seen = _HEADS.setdefault(model, set())
     key = (target.layer, target.head)
     if key not in seen:
-        bias = getattr(head, "bias", None)
-        bias = 0.0 if bias is None else bias.detach().float()
         few = activations[:2]
         error_of = partial(difference, expected=logits[:2], model=model, precision=precision)
         if error := _head_error(weight, bias, few, error_of):
@@ -173,13 +174,20 @@ def _class_weights(
 
 def _head_error(
     weight: Float[Tensor, "n c"],
-    bias: Float[Tensor, " n"] | float,
+    bias: Float[Tensor, " n"] | None,
     activations: Float[Tensor, "batch c h w"],
     error_of: Callable[[Tensor], str],
 ) -> str:
-    """The relative error of a head's scores, in percent; "" if it is that of rounding."""
-    of_means = activations.mean(dim=(-2, -1)) @ weight.T + bias
-    errors = [error_of(output(of_means)) for output in _OUTPUTS]
+    """The relative error of a head's scores, in percent; "" if it is that of rounding.
+
+    The means of the channels are pooled; or their maxima, which the CAM paper compares with them.
+    """
+    bias = weight.new_zeros(()) if bias is None else bias.detach().float()
+    errors = [
+        error_of(output(pooled @ weight.T + bias))
+        for pooled in (activations.mean(dim=(-2, -1)), activations.amax(dim=(-2, -1)))
+        for output in _OUTPUTS
+    ]
     if "" not in errors:  # SqueezeNet has a ReLU behind the convolution
         maps = torch.einsum("nc,bchw->bhwn", weight, activations) + bias
         errors.append(error_of(maps.relu().mean(dim=(1, 2))))

@@ -27,6 +27,7 @@ from wsol_bench.contracts.toy_networks import (
     failing,
     small_convolutional_network,
     small_network_of_two_branches,
+    small_token_semantic_transformer,
     small_transformer,
     with_mixed_states,
 )
@@ -45,13 +46,15 @@ from wsol_bench.methods.base import MapMethod
 
 __all__ = ["CLAUSES", "check_map_method"]
 
+# The networks that take the place of the convolutional one, in this order, by their names.
+_OTHERS = {
+    "small vision transformer": small_transformer,
+    "small transformer with a class convolution": small_token_semantic_transformer,
+    "small network of two branches": small_network_of_two_branches,
+}
+
 # A map is normalized if its extrema are within this of 0 and 1: a division rounds.
 _ROUNDING = 1e-5
-# What methods are checked on that do not apply to the network before.
-_SUBSTITUTES = {
-    "vision transformer": small_transformer,
-    "network of two branches": small_network_of_two_branches,
-}
 
 
 def check_map_method(method: MapMethod) -> Iterator[Verdict]:
@@ -60,14 +63,13 @@ def check_map_method(method: MapMethod) -> Iterator[Verdict]:
     Any exception that the method raises is a failed verdict, never an error of the check. The
     caller's random number generators are restored.
     """
-    case, name = MethodCase(method, small_convolutional_network()), "convolutional network"
-    for substitute, toy in _SUBSTITUTES.items():
+    case, name = MethodCase(method, small_convolutional_network()), "small convolutional network"
+    for other, network in _OTHERS.items():
         reason = _inapplicable(case)
         if reason is None:
             break
-        reason += f"; a small {substitute} takes its place"
-        yield Verdict(f"it applies to the small {name}", None, reason)
-        case, name = MethodCase(method, toy()), substitute
+        yield Verdict(f"it applies to the {name}", None, f"{reason}; a {other} takes its place")
+        case, name = MethodCase(method, network()), other
     clauses = [*CLAUSES, *([measures_its_maps] if method.columns else [])]
     yield from verdicts_of(clauses, case, around=generators_restored)
 

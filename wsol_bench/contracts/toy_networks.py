@@ -1,8 +1,9 @@
 """The small networks that map methods are checked on; nothing is downloaded.
 
 ShapesNet has its trained weights and sees drawings of the embedded data set. Methods that need what
-ShapesNet lacks are checked on other networks instead: on a small vision transformer, with random
-weights that are always the same, or on ShapesNet's features with the two classifiers of ACoL.
+ShapesNet lacks are checked on other networks instead: on a small vision transformer or one whose
+head is a class convolution over the patch tokens, both with random weights that are always the
+same, or on ShapesNet's features with the two classifiers of ACoL.
 """
 
 import copy
@@ -35,6 +36,7 @@ __all__ = [
     "failing",
     "small_convolutional_network",
     "small_network_of_two_branches",
+    "small_token_semantic_transformer",
     "small_transformer",
     "with_mixed_states",
 ]
@@ -145,6 +147,19 @@ def small_transformer() -> ToyNetwork:
         network = VisionTransformer(64, 16, 2, 2, 32, 64, num_classes=_N_CLASSES).eval()
         nn.init.normal_(network.heads[-1].weight)  # torchvision's is zero: no score, no gradient
     later = Target("encoder.ln", layout="tokens")
+    return ToyNetwork(network, target_of(network), later, images, *_class_slots(labels))
+
+
+@cache
+def small_token_semantic_transformer() -> ToyNetwork:
+    """A TS-CAM of two blocks, with random weights that are always the same."""
+    from wsol_bench.models.paper_networks.ts_cam import TSCAM
+
+    images, labels = _drawings(64, 64)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = TSCAM(32, 2, _N_CLASSES, img_size=64, depth=2).eval()
+    later = Target("avgpool")
     return ToyNetwork(network, target_of(network), later, images, *_class_slots(labels))
 
 

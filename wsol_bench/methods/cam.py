@@ -16,8 +16,8 @@ def cam(record: Record) -> Float[Tensor, "batch k h w"]:
 
     ``M_c(x, y) = sum_k w_k^c A_k(x, y)``, where ``A_k``, (h, w), is the activation of channel k at
     the target layer, and ``w_k^c`` the channel's weight for class c in the linear layer behind the
-    global average pooling (or in the class convolution before it). The map is signed: it has
-    neither bias nor ReLU.
+    global average pooling (or in the class convolution before it; also behind global max pooling,
+    which the paper compares). The map is signed: it has neither bias nor ReLU.
 
     Raises:
         NotApplicableError: no such head directly follows the target layer.

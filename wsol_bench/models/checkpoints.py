@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from wsol_bench.errors import ModelError
+from wsol_bench.models.caffe_weights import read_caffemodel
 from wsol_bench.models.classes import ClassOrder, distinct_wnids
 from wsol_bench.models.names import require_weights_file
 
@@ -50,7 +51,7 @@ class StoredWeights(NamedTuple):
 
 
 def read_weights(path: Path, key: str | None = None) -> StoredWeights:
-    """Read a .safetensors file or a torch checkpoint. Nothing in the file is executed.
+    """Read a .safetensors, .caffemodel or torch checkpoint file; nothing in it is executed.
 
     Args:
         path: the file.
@@ -65,6 +66,8 @@ def read_weights(path: Path, key: str | None = None) -> StoredWeights:
     content: Mapping[Any, Any]
     if path.suffix == ".safetensors":
         content, listed = _read_safetensors(path)
+    elif path.suffix == ".caffemodel":
+        content, listed = read_caffemodel(path), None
     else:
         content = _read_checkpoint(path)
         listed = content.get("wnids")

@@ -27,7 +27,7 @@ _BUILDER = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULTILI
 # A builder in a module of ``models.paper_networks``, which has no other public functions.
 _PAPERS_BUILDER = re.compile(r"^def ([a-z]\w*)\(", re.MULTILINE)
 # The endings of weights files; a file with another one is found if it is there.
-_WEIGHTS = {".pth", ".pt", ".ckpt", ".safetensors", ".tar", ".bin"}
+_WEIGHTS = {".pth", ".pt", ".ckpt", ".safetensors", ".caffemodel", ".tar", ".bin"}
 # The kinds of devices that torch knows by name, with or without a number; "npu" is a common name of
 # the kind that other packages add.
 _DEVICES = (

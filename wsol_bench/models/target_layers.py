@@ -127,6 +127,18 @@ _TARGETS = {
     "timm/VGG": Target("features.-2", excitation=(_POOL4, "pre_logits")),
     "timm/VisionTransformer": Target(_LAST_BLOCK, layout="tokens"),
     "timm/VovNet": Target("stages", head="head.fc"),
+    "wsol_bench/AlexNet": Target("relu5", excitation=("pool2", "relu7")),
+    "wsol_bench/AlexNetGAP": Target("CAM_relu", head="CAM_fc", excitation=("norm2", "CAM_pool")),
+    "wsol_bench/AlexNetStarGAP": Target("relu7", head="fc9", excitation=("norm2", "pool8_global")),
+    "wsol_bench/GoogLeNet": Target(
+        "inception_5b", head="loss3.classifier", excitation=("pool2", "pool5")
+    ),
+    "wsol_bench/GoogLeNetGAP": Target("CAM_relu", head="CAM_fc", excitation=("pool2", "CAM_pool")),
+    "wsol_bench/NIN": Target("relu_cccp7", head="cccp8-1024", excitation=("pool2", "relu_cccp7")),
+    "wsol_bench/VGG16": Target("relu5_3", excitation=("pool4", "relu7")),
+    "wsol_bench/VGG16GAP": Target("CAM_relu", head="CAM_fc", excitation=("pool4", "CAM_pool")),
+    # The class convolution is 3x3: its own output is the classes' maps.
+    "wsol_bench/TSCAM": Target("head", head="head"),
     "wsol_bench/ShapesNet": Target("features", head="fc", excitation=("features.down2", "pool")),
     # Networks of wsolevaluation; those of ResNet-50 with CAM and ADL are torchvision's ResNet. The
     # class maps of the others, which are pooled last, have both signs: excitation has no rule.

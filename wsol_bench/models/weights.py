@@ -20,6 +20,9 @@ _WRAPPERS = {
 }  # fmt: skip
 # Counters of averaged models (torch, mmengine), which stand beside the network's keys.
 _COUNTERS = {"n_averaged", "steps"}
+# How keys of auxiliary classifiers begin, which never run in evaluation mode: torchvision's, and
+# those of GoogLeNet in Caffe.
+_AUXILIARY = ("aux", "loss1.", "loss2.")
 # If more keys than this do not fit, more than the head of the network is another one.
 _MOST_KEYS_OF_A_HEAD = 8
 
@@ -157,7 +160,7 @@ def _misfits(own: Mapping[str, Any], state: Mapping[str, Any]) -> _Misfits:
     """Find what of a state does not fit a network's own state."""
     completed = _completed(own, state)
     missing = [key for key in own if key not in completed]
-    extra = [key for key in state if key not in own and not key.lower().startswith("aux")]
+    extra = [key for key in state if key not in own and not key.lower().startswith(_AUXILIARY)]
     shapes = {
         key: (_shape(own[key]), _shape(completed[key]))
         for key in own

@@ -96,7 +96,8 @@ def attentions(
     weights = explicit.taken
     detached = [matrix.detach().float() for matrix in weights]
     if classes is None:
-        tail.check(logits)
+        if not getattr(model, "localizes_by_class_token", False):
+            tail.check(logits)
         return [Attention(matrix, None, None, grid) for matrix in detached]
     by_block, of_last = tail.gradients(logits, classes)
     of_logits = _gradients(tail.outputs[-1], of_last, weights, cost)
