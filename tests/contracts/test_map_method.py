@@ -83,6 +83,16 @@ def test_a_method_of_attention_is_checked_on_a_transformer() -> None:
     assert len(verdicts_of("grad_cam")) == len(CLAUSES)
 
 
+def test_a_method_of_two_branches_is_checked_on_a_network_that_has_them() -> None:
+    *inapplicable, last = list(verdicts_of("acol").values())[: -len(CLAUSES)]
+    assert [verdict.clause for verdict in inapplicable] == [
+        "it applies to the small convolutional network",
+        "it applies to the small vision transformer",
+    ]
+    assert last.ok is None
+    assert last.detail.endswith("; a small network of two branches takes its place")
+
+
 def test_four_methods_claim_to_generalize_cam() -> None:
     claims = {name for name in cam_methods if "/" not in name}
     claims = {name for name in claims if cam_methods.get(name).generalizes_cam}

@@ -15,6 +15,7 @@ from wsol_bench.contracts.snapshots import network_snapshot, record_snapshot
 from wsol_bench.contracts.toy_networks import (
     IMAGE_IDS,
     small_convolutional_network,
+    small_network_of_two_branches,
     small_token_semantic_transformer,
     small_transformer,
 )
@@ -166,6 +167,7 @@ def test_every_built_in_method_leaves_everything_unchanged(name: str) -> None:
         small_convolutional_network,
         small_transformer,
         small_token_semantic_transformer,
+        small_network_of_two_branches,
     ):
         record = record_of(small())
         model, images = network(record), record.probe.images

@@ -14,12 +14,13 @@ class Cost:
     """Work that a network did for a batch.
 
     Each kind is counted in one place: images by ``network.passed``, cotangents by
-    ``cotangents.pulled_back``, activations by ``head.Head``.
+    ``cotangents.pulled_back``, activations by ``head.Head`` (those of ACoL's second branch by the
+    method).
 
     Attributes:
         forward: number of images that passed the network.
         backward: number of (image, cotangent) pairs that passed back, to a layer or to the pixels.
-        head: number of activations that passed the part behind the target layer alone.
+        head: number of activations that passed the part behind a layer alone.
         spans: the time spent, as pairs of two timestamps, begin and end.
     """
 

@@ -26,6 +26,7 @@ from wsol_bench.contracts.toy_networks import (
     comes_from_failure,
     failing,
     small_convolutional_network,
+    small_network_of_two_branches,
     small_token_semantic_transformer,
     small_transformer,
     with_mixed_states,
@@ -49,6 +50,7 @@ __all__ = ["CLAUSES", "check_map_method"]
 _OTHERS = {
     "small vision transformer": small_transformer,
     "small transformer with a class convolution": small_token_semantic_transformer,
+    "small network of two branches": small_network_of_two_branches,
 }
 
 # A map is normalized if its extrema are within this of 0 and 1: a division rounds.

@@ -1,8 +1,9 @@
 """The small networks that map methods are checked on; nothing is downloaded.
 
 ShapesNet has its trained weights and sees drawings of the embedded data set. Methods that need what
-ShapesNet lacks (attention) are checked on a small vision transformer instead, or on one whose head
-is a class convolution over the patch tokens, with random weights that are always the same.
+ShapesNet lacks are checked on other networks instead: on a small vision transformer or one whose
+head is a class convolution over the patch tokens, both with random weights that are always the
+same, or on ShapesNet's features with the two classifiers of ACoL.
 """
 
 import copy
@@ -34,6 +35,7 @@ __all__ = [
     "comes_from_failure",
     "failing",
     "small_convolutional_network",
+    "small_network_of_two_branches",
     "small_token_semantic_transformer",
     "small_transformer",
     "with_mixed_states",
@@ -159,6 +161,38 @@ def small_token_semantic_transformer() -> ToyNetwork:
         network = TSCAM(32, 2, _N_CLASSES, img_size=64, depth=2).eval()
     later = Target("avgpool")
     return ToyNetwork(network, target_of(network), later, images, *_class_slots(labels))
+
+
+class _TwoBranches(nn.Module):
+    """A ShapesNet whose linear layer is a class convolution before the pooling, and a second one.
+
+    Its logits are those of the ShapesNet. Both branches have the same weights.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.features = network.get_submodule("features")
+        state = network.get_submodule("fc").state_dict()
+        state["weight"] = state["weight"][:, :, None, None]
+        self.classifier_A, self.classifier_B = (nn.Conv2d(128, _N_CLASSES, 1) for _ in range(2))
+        self.classifier_A.load_state_dict(state)
+        self.classifier_B.load_state_dict(state)
+
+    def forward(self, images: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch classes"]:
+        maps: Tensor = self.classifier_A(self.features(images))
+        return maps.mean(dim=(2, 3))
+
+
+@cache
+def small_network_of_two_branches() -> ToyNetwork:
+    """ShapesNet's features, and the two classifiers of ACoL."""
+    toy = small_convolutional_network()
+    network = _TwoBranches(copy.deepcopy(toy.module)).eval()
+    return toy._replace(
+        module=network,
+        target=Target("features", head="classifier_A"),
+        later_target=Target("classifier_A"),
+    )
 
 
 def _drawings(height: int, width: int) -> tuple[Float32[Tensor, "2 3 height width"], list[int]]:

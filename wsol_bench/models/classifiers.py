@@ -52,7 +52,8 @@ class Classifier:
         classes_from: a text for people that says where the order of the classes comes from.
         weights_from: a text for people that says where the weights come from, and how the keys of
             their file were read.
-        findings: what speaks against the network's outputs as scores before softmax, in sentences.
+        findings: what speaks against the network's outputs as scores before softmax, and what was
+            taken for granted of its weights, in sentences.
     """
 
     name: str
@@ -133,7 +134,8 @@ def load_classifier(
         name=label or name, module=module, classes=order.wnids, targets=targets,
         mean=mean or expected.mean, std=std or expected.std, native_size=expected.size,
         fingerprint=fingerprint(module), classes_from=order.origin,
-        weights_from=network.weights_from, findings=findings_of(outputs),
+        weights_from=network.weights_from,
+        findings=(*findings_of(outputs), *_untold(name, weights, arguments or {})),
     )  # fmt: skip
 
 
@@ -230,6 +232,20 @@ def _weights_path(
             "torchvision's own, and false if they were trained on normalized images"
         )
     return shapes_net.WEIGHTS if name == "shapes_net" and weights == "DEFAULT" else path
+
+
+def _untold(name: str, weights: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """What was taken for granted because the weights file does not tell it, as findings."""
+    # Strides and poolings are in no file; only in these two networks they number the layers.
+    numbered = {"wsolevaluation/vgg16_adl", "wsolevaluation/vgg16_cam"}
+    untold = name.startswith("wsolevaluation/") and name not in numbered
+    if not untold or weights_file(weights) is None or "large_feature_map" in arguments:
+        return ()
+    return (
+        "its weights are taken for those of a training without --large_feature_map, the default of "
+        "wsolevaluation: the file does not tell, and those of the other kind would give wrong "
+        "scores and maps. Say it with 'arguments: {large_feature_map: false}', or true",
+    )
 
 
 def _builder_arguments(

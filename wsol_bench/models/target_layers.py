@@ -140,6 +140,13 @@ _TARGETS = {
     # The class convolution is 3x3: its own output is the classes' maps.
     "wsol_bench/TSCAM": Target("head", head="head"),
     "wsol_bench/ShapesNet": Target("features", head="fc", excitation=("features.down2", "pool")),
+    # Networks of wsolevaluation; those of ResNet-50 with CAM and ADL are torchvision's ResNet. The
+    # class maps of the others, which are pooled last, have both signs: excitation has no rule.
+    "wsol_bench/Acol": Target("classifier_A.3", head="classifier_A.4"),
+    "wsol_bench/InceptionCam": Target("SPG_A3_2b", head="SPG_A4"),
+    "wsol_bench/ResNetSpg": Target("layer4", head="SPG_A4"),
+    "wsol_bench/VggCam": Target("relu", head="fc", excitation=("features.MaxPool2d-1", "avgpool")),
+    "wsol_bench/VggSpg": Target("SPG_A_3", head="SPG_A_4"),
 }
 
 
