@@ -115,8 +115,7 @@ def load_classifier(
         arguments: for the builder.
         label: name in the results; by default ``name``.
         input_size: side in pixels of the images that will pass the network.
-        needs_layer: whether a method needs a target layer; if not, a network that the table does
-            not know has none.
+        needs_layer: whether a method needs a target layer; if not, an unknown network has none.
 
     Raises:
         ModelError: the network cannot be built, is of a kind that maps cannot be made of (see
