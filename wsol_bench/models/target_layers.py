@@ -1,7 +1,7 @@
 """The target layers of a network: those of the table, or those that a configuration names.
 
-The table (``target_table``) is explicit, and ``layer:`` and ``head:`` extend it. Nothing is guessed:
-guessing finds the last pooling, a permutation or the class layer, which are wrong.
+The table (``target_table``) is explicit, and ``layer:`` and ``head:`` extend it. Nothing is
+guessed: guessing finds the last pooling, a permutation or the class layer, which are wrong.
 """
 
 import re
