@@ -132,8 +132,7 @@ def load_classifier(
     return Classifier(
         name=label or name, module=module, classes=order.wnids, targets=targets,
         mean=mean or expected.mean, std=std or expected.std, native_size=expected.size,
-        fingerprint=fingerprint(module), classes_from=order.origin,
-        weights_from=network.weights_from,
+        fingerprint=fingerprint(module), classes_from=order.origin, weights_from=network.weights_from,
         findings=(*findings_of(outputs), *_untold(name, weights, arguments or {})),
     )  # fmt: skip
 
