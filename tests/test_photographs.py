@@ -33,6 +33,10 @@ STORED = {
     8: lambda shown: shown[::-1].swapaxes(0, 1),  # left, bottom
 }
 MODEL = {"model": "shapes_net", "device": "cpu"}
+VIEWS = [
+    {"name": "gradcam-2017", "input": {"flip": True, "scales": [1.0, 1.25]}},
+    {"name": "gradcam-2017", "input": {"ten_crop": {"resize": "shorter_side", "resize_to": 256}}},
+]
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +99,7 @@ class TestOrientation:
 
 
 class TestBoxes:
-    @pytest.mark.parametrize("protocol", ["gradcam-2017", "zhou-2016"])
+    @pytest.mark.parametrize("protocol", ["gradcam-2017", "zhou-2016", *VIEWS], ids=str)
     def test_are_those_of_a_run_on_the_same_images(self, protocol, tmp_path):
         methods = ["grad_cam", "layer_cam", "guided_backprop"]
         run = wsol_bench.run(

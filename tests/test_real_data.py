@@ -18,17 +18,21 @@ from wsol_bench.methods.imported.prediction_files import read_predictions, score
 from wsol_bench.report.export import export_run
 from wsol_bench.runs.rescore import rescore
 
-# 510 images through two networks, and all 50,000 of ILSVRC val.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+# 510 images through three networks, and all 50,000 of ILSVRC val.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-MODELS = ["squeezenet1_1", "mobilenet_v2"]
+# timm's network has its mean and std and its layer without a word in the experiment.
+LAYERS = {
+    "squeezenet1_1": "features", "mobilenet_v2": "features", "timm/tf_efficientnet_lite0": "bn2"
+}  # fmt: skip
+MODELS = list(LAYERS)
 BOX = ["x0", "y0", "x1", "y1"]
 MAP_KEYS = ["model", "method", "layer", "image_id", "rank"]
 
 
 @pytest.fixture(scope="module")
 def results(data_dir, tmp_path_factory):
-    """The committed experiment, whole: 510 images, two models, two methods."""
+    """The committed experiment, whole: 510 images, three models, two methods."""
     experiment = Path(__file__).parent.parent / "experiments/ilsvrc_mini.yaml"
     return wsol_bench.run(experiment, out=tmp_path_factory.mktemp("real") / "run")
 
@@ -41,9 +45,10 @@ def rows_of(results, model, method):
 @pytest.mark.parametrize("model", MODELS)
 def test_the_errors_are_those_of_an_independent_pipeline(results, model):
     reference = Path(__file__).parent / "reference/ilsvrc_mini_expected.json"
-    expected = json.loads(reference.read_text())[f"{model}/dev"]
+    expected = json.loads(reference.read_text())[f"{Path(model).name}/dev"]
     summary = results.summary.set_index(["model", "method"]).loc[(model, "grad_cam")]
     assert summary["n_images"] == expected["n"]
+    assert summary["layer"] == LAYERS[model]
     for ours, theirs in (
         ("top1_cls_error", "cls1_err"),
         ("top5_cls_error", "cls5_err"),
@@ -55,7 +60,7 @@ def test_the_errors_are_those_of_an_independent_pipeline(results, model):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_boxes_are_those_of_an_independent_pipeline(results, data_dir, model):
-    with gzip.open(data_dir / f"reference/ilsvrc_mini_rows_{model}.json.gz") as file:
+    with gzip.open(data_dir / f"reference/ilsvrc_mini_rows_{Path(model).name}.json.gz") as file:
         reference = json.load(file)
     rows = rows_of(results, model, "grad_cam")
     by_image = dict(iter(rows[rows["rank"] <= 5].groupby("image_id")))
@@ -70,12 +75,14 @@ def test_the_boxes_are_those_of_an_independent_pipeline(results, data_dir, model
                 agreement.append(1.0 if both_none else pairwise_iou(mine[None], theirs)[0, 0])
             else:
                 agreement.append(0.0)
+    assert len(agreement) == 5 * len(reference) == 5 * rows["image_id"].nunique()
     assert np.mean(same_class) > 0.99
     assert np.mean(np.array(agreement) > 0.98) >= 0.98
 
 
-def test_cam_cut_at_zero_and_grad_cam_agree_box_for_box_on_a_gap_network(results):
-    cam, grad_cam = (rows_of(results, "mobilenet_v2", method) for method in ("cam", "grad_cam"))
+@pytest.mark.parametrize("model", MODELS[1:])
+def test_cam_cut_at_zero_and_grad_cam_agree_box_for_box_on_a_gap_network(results, model):
+    cam, grad_cam = (rows_of(results, model, method) for method in ("cam", "grad_cam"))
     assert cam["class"].tolist() == grad_cam["class"].tolist()
     assert len(cam) > 2500
     assert np.array_equal(cam[BOX].to_numpy(), grad_cam[BOX].to_numpy(), equal_nan=True)
@@ -95,11 +102,12 @@ def test_export_then_score_gives_the_runs_own_numbers(results, data_dir, tmp_pat
     devkit = {"devkit": data_dir / "ilsvrc-val-annotations"} if format == "devkit" else {}
     list(export_run(results.folder, tmp_path / "out", format=format, **devkit))
     subset = {}
+    name = f"{model.replace('/', '_')}-grad_cam-{LAYERS[model]}"
     if format == "devkit":
-        subset = {"subset": tmp_path / f"out/{model}-grad_cam-features.images.txt"}
+        subset = {"subset": tmp_path / f"out/{name}.images.txt"}
     dataset = datasets.get("imagenet")(root=data_dir / "ilsvrc-mini", **devkit, **subset)
     suffix = {"kaggle": "csv", "devkit": "txt"}[format]
-    file = tmp_path / f"out/{model}-grad_cam-features.{suffix}"
+    file = tmp_path / f"out/{name}.{suffix}"
     line = score_predictions(read_predictions(file, dataset), dataset, name="x").iloc[0]
     expected = results.summary.set_index(["model", "method"]).loc[(model, "grad_cam")]
     for key in ("top1_cls_error", "top5_cls_error", "top1_loc_error_all", "top5_loc_error_all"):
@@ -174,3 +182,31 @@ def test_hits_are_those_of_the_code_of_choe_et_al_from_the_stored_maps_on(result
         ]
         [ours] = unpacked([curves.loc[(line.model, line.method, line.image_id), "hits"]], 1000)
         np.testing.assert_array_equal(ours[:, ::20], expected, err_msg=line.image_id)
+
+
+def test_no_fixed_threshold_is_better_than_the_best_one(results, tmp_path):
+    """One box a map at fixed thresholds, by the code of protocols of one threshold.
+
+    Its GT-known, top-1 and top-5 accuracies are those of the sweep at the best threshold of each.
+    """
+    swept = rescore(results.folder, "wsol-2018-squash", out=tmp_path / "swept")
+    best = swept.summary.set_index(["model", "method"])
+    errors = {
+        "max_box_acc": "gt_known_loc_error",
+        "max_top1_loc": "top1_loc_error",
+        "max_top5_loc": "top5_loc_error",
+    }
+    line = best.loc[("squeezenet1_1", "cam")]
+    assert line["max_top1_loc_threshold"] != line["max_box_acc_threshold"]
+    own = {float(line[f"{name}_threshold"]) for name in errors}
+    for threshold in sorted({0.3, *own}):
+        protocol = {"name": "wsol-2018-squash", "box": {"threshold": threshold}}
+        fixed = rescore(results.folder, protocol, out=tmp_path / f"{threshold}").summary
+        fixed = fixed.set_index(["model", "method"])
+        for name, error in errors.items():
+            assert (best[name] >= 1 - fixed[error] - 1e-12).all(), (name, threshold)
+            if threshold == line[f"{name}_threshold"]:
+                at_best = 1 - fixed.loc[("squeezenet1_1", "cam"), error]
+                assert line[name] == pytest.approx(at_best, abs=1e-12)
+        for k in (1, 5):
+            assert (best[f"top{k}_cls_error"] == fixed[f"top{k}_cls_error"]).all()

@@ -237,6 +237,35 @@ class Placement:
         """Half-open boxes of the input as half-open boxes of the original: the exact inverse."""
         return to_original(boxes, [self], np.zeros(len(boxes), np.int64))
 
+    def scaled(self, scale: float) -> "Placement":
+        """The place of the same part of the original, resized to ``scale`` times the size.
+
+        Sides and corner are rounded to whole pixels, half to even; each side has at least one.
+        """
+        height, width = (max(1, round(side * scale)) for side in self.resized)
+        of_input = (max(1, round(self.input[0] * scale)), max(1, round(self.input[1] * scale)))
+        # Rounded up together, corner and side could reach beyond the resized image.
+        top = min(round(self.offset[0] * scale), height - of_input[0])
+        left = min(round(self.offset[1] * scale), width - of_input[1])
+        return Placement(self.original, (height, width), (top, left), of_input)
+
+    def five_crops(self, size: int) -> "list[Placement]":
+        """The squares at the four corners and in the center of the resized original.
+
+        The center's corner is rounded half to even, as torchvision does. So Caffe's is, too, of 256
+        pixels for crops of 224 or 227.
+
+        Args:
+            size: side of the squares in pixels, at most the shorter side of ``resized``.
+        """
+        bottom, right = self.resized[0] - size, self.resized[1] - size
+        corners = ((0, 0), (0, right), (bottom, 0), (bottom, right))
+        center = (round(bottom / 2), round(right / 2))
+        return [
+            Placement(self.original, self.resized, corner, (size, size))
+            for corner in (*corners, center)
+        ]
+
 
 def to_original(
     boxes: Float64[np.ndarray, "n 4"],

@@ -22,7 +22,7 @@ from wsol_bench.calls import (
     named_model,
     named_plugin,
 )
-from wsol_bench.capture import BestClasses, capture
+from wsol_bench.capture import BestClasses, Plan, Record, capture
 from wsol_bench.common.image_files import problem_of
 from wsol_bench.common.plugin_errors import plugin_error
 from wsol_bench.common.progress import step
@@ -31,23 +31,25 @@ from wsol_bench.errors import (
     ConfigError,
     ImageError,
     ModelError,
-    NotApplicableError,
     WsolBenchError,
 )
 from wsol_bench.geometry import Placement
 from wsol_bench.images.decode import load_upright
-from wsol_bench.images.preprocess import normalize, window
+from wsol_bench.images.preprocess import normalize, windows
 from wsol_bench.methods.base import MapMethod, merged_plan
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.models.class_words import IMAGENET, class_words, plain_names
-from wsol_bench.models.classifiers import Classifier, load_classifier
+from wsol_bench.models.classifiers import Classifier, load_classifier, require_sizes
+from wsol_bench.protocols.input_section import View
 from wsol_bench.protocols.load import load_protocol, protocol_names
 from wsol_bench.protocols.model import OneBoxProtocol
 from wsol_bench.report.figures.explained import Explained
 from wsol_bench.runs.experiment import device_named
 from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
 from wsol_bench.runs.map_storage import storable
+from wsol_bench.runs.method_maps import MethodMaps, maps_of, mean_over_views
 from wsol_bench.runs.methods import build_methods
+from wsol_bench.runs.views import Capture, Views, naming_scale
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.one_box import OneBox
 
@@ -114,6 +116,7 @@ class Explainer:
                 input_size=self.protocol.input.size,
                 needs_layer=any(method.scope == "layer" for method in self.methods),
             )
+            require_sizes(loaded.module, chosen.name, self.protocol.input.further_sides)
         words = class_words(loaded, chosen.name, chosen.weights, chosen.classes)
         self._words = words or [f"output {number}" for number in loaded.classes]
         self.hint = "" if words else _hint(loaded)
@@ -131,43 +134,63 @@ class Explainer:
             ImageError: the file cannot be read as an image.
             ModelError: the network fails on it, or its outputs are not finite.
         """
-        picture = load_upright(path)
+        picture, section = load_upright(path), self.protocol.input
         try:
-            placement = self.protocol.input.place(picture.height, picture.width)
+            placements = section.windows(picture.height, picture.width)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
-        classifier = self.classifier
-        pixels = window(picture, placement, self.protocol.input)[None].to(self._device)
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        inputs = normalize(pixels, classifier.mean, classifier.std)
-        try:
-            record = capture(
-                classifier.module, inputs, classifier.targets, merged_plan(self.methods),
-                classes=BestClasses(TOP_K), image_ids=[path.stem], black=classifier.black,
-            )  # fmt: skip
-        except WsolBenchError:
-            raise
-        except Exception as error:  # a network of a user can raise any error
-            failed = f"{classifier.name} fails on {path}"
-            raise ModelError(plugin_error(failed, error)) from error
-        if not record.logits.isfinite().all():
+        classifier, placement = self.classifier, placements[0]
+        pixels = windows(picture, placements, section)
+        views = Views(section, [self._normalized(of_window) for of_window in pixels])
+        run, plan = self._capturing(path), merged_plan(self.methods)
+        predictions = views.predict(run, plan, BestClasses(TOP_K))
+        if not predictions.logits.isfinite().all():
             raise ModelError(
                 f"{path}: the outputs of {classifier.name} are not finite, so it has no best class"
             )
-        best = record.classes[0].tolist()
-        probabilities = record.logits.double().softmax(dim=1)[0, best].tolist()
+        best = predictions.classes[0].tolist()
+        probabilities = predictions.logits.double().softmax(dim=1)[0, best].tolist()
+        of_methods: dict[str, list[tuple[View, MethodMaps]]] = {}
+        for view, record in views.records(run, plan, predictions):
+            for method in self.methods:
+                # Of all classes, also where a run makes the map of the label alone.
+                of_all = replace(method, classes="all")
+                with naming_scale(view):
+                    made = maps_of(of_all, "", record)
+                of_methods.setdefault(method.name, []).append((view, made))
         maps, boxes, not_applicable = {}, {}, {}
-        for method in self.methods:
-            try:
-                of_classes = method.measured(record).maps.detach()[0]
-            except NotApplicableError as error:
-                not_applicable[method.name] = str(error)
-                continue
-            maps[method.name], boxes[method.name] = self._boxes(of_classes, placement)
+        for name, of_views in of_methods.items():
+            mean = mean_over_views(of_views, placement.input, predictions.cost)
+            if mean.maps is None:
+                not_applicable[name] = mean.reason
+            else:
+                maps[name], boxes[name] = self._boxes(mean.maps[0], placement)
         return Explained(
             path, picture, tuple(self._words[index] for index in best), tuple(probabilities),
             maps, boxes, not_applicable, classifier.name, self.protocol, placement,
         )  # fmt: skip
+
+    def _normalized(self, pixels: Tensor) -> Tensor:
+        pixels = pixels[None].to(self._device).contiguous(memory_format=torch.channels_last)
+        return normalize(pixels, self.classifier.mean, self.classifier.std)
+
+    def _capturing(self, path: Path) -> Capture:
+        """A function that runs the network once on the pixels of a photograph."""
+        classifier = self.classifier
+
+        def run(inputs: Tensor, plan: Plan, classes: BestClasses | Tensor) -> Record:
+            try:
+                return capture(
+                    classifier.module, inputs, classifier.targets, plan, classes=classes,
+                    image_ids=[path.stem], black=classifier.black,
+                )  # fmt: skip
+            except WsolBenchError:
+                raise
+            except Exception as error:  # a network of a user can raise any error
+                failed = f"{classifier.name} fails on {path}"
+                raise ModelError(plugin_error(failed, error)) from error
+
+        return run
 
     def _boxes(
         self, maps: Tensor, placement: Placement

@@ -9,6 +9,11 @@ import wsol_bench
 from wsol_bench.protocols.load import SUMMARIES, protocol_names
 
 
+def test_a_protocol_of_no_paper_has_its_hash_alone():
+    out, _ = cli("list", "protocols", "wsol-2018-squash")
+    assert "GT-known\nhash 8f3954312069" in "\n".join(line.strip() for line in out.splitlines())
+
+
 def test_the_version_is_the_packages_own():
     assert cli("--version")[0].strip() == wsol_bench.__version__
 

@@ -101,6 +101,28 @@ def test_by_hand():
     assert not [name for name in line if name.startswith(("selected", "gap"))]
 
 
+def test_four_images_under_the_best_threshold_protocol_by_hand():
+    """Of four images one is first, one fifth and two are at other ranks or have no row.
+
+    Hits at 0, 0.25, 0.5, 0.75: of all images 1, 2, 3, 1; of those among the first five 1, 1, 1, 1;
+    of the first 0, 0, 0, 1. So GT-known is best at 0.5, top-5 at 0 and top-1 at 0.75.
+    """
+    table = images(*({"image_id": name} for name in ("one", "two", "three", "four")))
+    ranks = rows(
+        ("one", 1, "a"), ("one", 2, "b"), ("two", 1, "b"), ("two", 5, "a"), ("three", 1, "b"),
+        ("three", 6, "a"), ("four", 1, "c"), ("four", 7, "a"),
+    )  # fmt: skip
+    hits = {"one": "0001", "two": "1110", "three": "0110", "four": "0010"}
+    for name in ("wsol-2018-squash", "wsol-2018-crop"):
+        line = method_of(ranks, table, curves(**hits), protocol=protocol_of(name)).line()
+        errors = [line[f"top{k}_cls_error"] for k in range(1, 6)]
+        assert errors == [0.75, 0.75, 0.75, 0.75, 0.5]
+        assert (line["max_box_acc"], line["max_box_acc_threshold"]) == (0.75, 0.5)
+        assert (line["max_top5_loc"], line["max_top5_loc_threshold"]) == (0.25, 0)
+        assert (line["max_top1_loc"], line["max_top1_loc_threshold"]) == (0.25, 0.75)
+        assert (line["top1_loc_at_gt_known"], line["top5_loc_at_gt_known"]) == (0, 0.25)
+
+
 def test_against_a_loop_over_thresholds():
     for seed in (*range(10), 23, 34):  # the last two have one scored image, a miss and a hit
         rng = np.random.default_rng(seed)
@@ -138,6 +160,8 @@ def test_against_a_loop_over_thresholds():
             assert line[f"{name}_threshold"] == GRID["step"] * shares.argmax()
             assert numbers[name].means() == pytest.approx(shares, abs=1e-12)
             assert numbers[name].hits and numbers[name].better == "higher"
+            best = int(line["max_box_acc_threshold"] / GRID["step"])
+            assert line[f"top{k}_loc_at_gt_known"] == pytest.approx(shares[best], abs=1e-12)
         assert line["max_top1_loc"] <= line["max_top5_loc"] <= line["max_box_acc"]
 
 
@@ -198,14 +222,14 @@ def test_without_a_curve_of_some_image_there_is_no_number(lacking):
     hits = {name: text for name, text in HITS.items() if name != lacking}
     line = method_of(rows(*ROWS), images(*IMAGES), curves(**hits), protocol=protocol_of()).line()
     assert line["n_scored"] == 0
-    assert not [name for name in line if "top1" in name or "top5" in name]
+    assert not [name for name in line if "_loc" in name]
 
 
 def test_where_no_image_is_scored_there_is_no_number_and_no_threshold():
     table = images(*({**one, "n_label_boxes": 0} for one in IMAGES))
     line = method_of(rows(*ROWS), table, curves(**HITS), protocol=protocol_of()).line()
     assert line["n_scored"] == 0
-    assert not [name for name in line if "top1" in name or "top5" in name]
+    assert not [name for name in line if "_loc" in name]
 
 
 def test_are_of_the_largest_component_at_iou_50_where_others_are_scored_too():

@@ -3,7 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
-from summary_tables import GRID, PIXELS, SELECTED, V1, V2, curves, images, line_of, numbers, swept
+from summary_tables import (
+    GRID,
+    NAN,
+    PIXELS,
+    SELECTED,
+    V1,
+    V2,
+    curves,
+    images,
+    line_of,
+    numbers,
+    rows,
+    swept,
+)
 
 from wsol_bench.protocols.load import load_protocol
 
@@ -27,8 +40,38 @@ class TestSweep:
         assert numbers(line, "max_box_acc", "max_box_acc_threshold") == [0.5, 0.25]
         assert numbers(line, "max_box_acc_iou50", "threshold_iou50") == [0.5, 0.25]
         assert "max_box_acc_v2" not in line
-        assert "top1_cls_error" not in line
+        assert numbers(line, "top1_cls_error", "top5_cls_error") == [0, 0]
+        assert "top1_loc_error" not in line
         assert "n_held_out" not in line
+
+    def test_classification_errors_are_of_all_images_that_are_not_held_out(self):
+        """Blacklisted images and those without a box count, as in ILSVRC."""
+        sides = (
+            {"image_id": "first"}, {"image_id": "blacklisted", "blacklisted": True},
+            {"image_id": "boxless", "boxes": []}, {"image_id": "sixth"},
+            {"image_id": "out", "held_out": True}, {"image_id": "gone", "status": "unreadable"},
+        )  # fmt: skip
+        ranks = {"first": 1, "blacklisted": 2, "boxless": 6, "sixth": 6, "out": 1}
+        lines = [(name, rank, "a", NAN, {"status": "swept"}) for name, rank in ranks.items()]
+        hits = dict.fromkeys(["first", "blacklisted", "sixth", "out"], "1111")
+        for protocol in (SELECTED, PIXELS):
+            table = images(*map(dict, sides))
+            table["held_out"] &= protocol is SELECTED
+            line = line_of(
+                rows(*lines),
+                table,
+                None if protocol is PIXELS else curves(**hits),
+                protocol=protocol,
+            )
+            errors = [line[f"top{k}_cls_error"] for k in range(1, 6)]
+            n = 4 if protocol is SELECTED else 5
+            assert errors == [3 / n, 2 / n, 2 / n, 2 / n, 2 / n]
+
+    def test_without_ranks_there_are_no_classification_errors(self):
+        unranked = rows(("i", 0, "a", NAN, {"status": "swept"}))
+        for protocol in (V1, PIXELS):
+            line = line_of(unranked, images({"image_id": "i"}), protocol=protocol)
+            assert not [name for name in line if "_cls_" in name]
 
     def test_v2_is_the_mean_of_separate_maxima_over_any_box_and_v1_beside_it_of_the_largest(self):
         """Largest at 0.3, 0.5, 0.7, then any."""

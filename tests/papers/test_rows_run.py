@@ -1,5 +1,7 @@
 """Every network of every table runs with random weights, on a small tree in the real layout."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,7 +31,7 @@ def networks():
             seen.add(model.name)
 
 
-def load(table, data=None, weights="weights", **options):
+def load(table, data=None, weights=Path("weights"), **options):
     return load_table(table, data=data, weights=weights, **options)
 
 
@@ -104,7 +106,7 @@ def trees(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table, model", networks())
+@pytest.mark.parametrize("table, model", list(networks()))
 def test_every_network_gives_every_row_that_it_has(table, model, trees, tmp_path):
     whole = load(table)
     side = SIDE_OF_TRANSFORMERS if "DeiT" in model else SIDE

@@ -29,7 +29,8 @@ IDS = [f"ILSVRC2012_val_{number:08d}" for number in range(1, 10_001)]
 class TestNamed:
     def test_the_built_in_protocols_are_these(self):
         assert set(protocol_names()) >= {
-            "choe-2020-pxap", "choe-2020-v1", "choe-2020-v2", "gradcam-2017", "zhou-2016"
+            "choe-2020-pxap", "choe-2020-v1", "choe-2020-v2", "gradcam-2017", "wsol-2018-crop",
+            "wsol-2018-squash", "zhou-2016",
         }  # fmt: skip
 
     @pytest.mark.parametrize("name", ["choe-2020-v1", "choe-2020-v2", "choe-2020-pxap"])
@@ -89,6 +90,24 @@ class TestNamed:
         assert type(protocol) is OneBoxProtocol
         assert protocol.selection is None
 
+    @pytest.mark.parametrize(
+        ("name", "geometry", "resize_to"),
+        [("wsol-2018-squash", "squash", None), ("wsol-2018-crop", "center_crop", 256)],
+    )
+    def test_the_best_of_100_thresholds_is_of_exact_components_in_pixels_of_the_image(
+        self, name, geometry, resize_to
+    ):
+        protocol = load_protocol(name)
+        place = {"geometry": geometry, "resize_to": resize_to}
+        assert protocol.input.model_dump() == {**CHOE_INPUT, **place}
+        upsampling = {"rectify": "never", "upsample": "bilinear", "align_corners": False}
+        assert protocol.map.model_dump() == upsampling
+        sweep = {"threshold": {"step": 0.01, "select_on": None}, "component": "largest"}
+        assert protocol.box.model_dump() == {**CHOE_BOX, **sweep, "extractor": "components"}
+        assert protocol.scoring.model_dump() == {"iou": 0.5, "frame": "original"}
+        assert type(protocol) is BoxSweepProtocol
+        np.testing.assert_allclose(protocol.box.threshold.thresholds, np.arange(100) / 100)
+
     def test_hashes_differ_and_survive_a_manifest(self):
         protocols = [load_protocol(name) for name in protocol_names()]
         assert len({protocol.hash for protocol in protocols}) == len(protocols)
@@ -102,6 +121,8 @@ class TestNamed:
             ("choe-2020-v1", "54e6c7b078e6"),
             ("choe-2020-v2", "e0a48971fd5f"),
             ("gradcam-2017", "19c340b6ff8f"),
+            ("wsol-2018-crop", "53d9bcc250b3"),
+            ("wsol-2018-squash", "8f3954312069"),
             ("zhou-2016", "8fc925533571"),
         ],
     )
@@ -117,9 +138,9 @@ class TestNamed:
     @pytest.mark.parametrize(
         ("name", "classifies"),
         [("gradcam-2017", True), ("zhou-2016", True), ("choe-2020-v1", False),
-         ("choe-2020-v2", False), ("choe-2020-pxap", False)],
+         ("choe-2020-v2", False), ("choe-2020-pxap", False), ("wsol-2018-squash", False)],
     )  # fmt: skip
-    def test_only_protocols_of_one_box_have_classification_errors(self, name, classifies):
+    def test_only_protocols_of_one_box_need_no_ground_truth_box(self, name, classifies):
         assert load_protocol(name).has_classification is classifies
 
 

@@ -25,6 +25,8 @@ from wsol_bench.runs.results import summarize_run
 from wsol_bench.runs.schema import Tables
 from wsol_bench.runs.stored_run import StoredRun
 
+AT_GT_KNOWN = ("top1_loc_at_gt_known", "top5_loc_at_gt_known")
+
 
 class TestIntervals:
     def test_are_of_the_summarys_numbers(self, run, tables):
@@ -94,7 +96,7 @@ class TestSweeps:
         maxima += ("max_top1_loc", "max_top5_loc")
         selected += ("selected_top1_loc", "selected_top5_loc")
         assert (swept.summary["n_held_out"] > 0).all()
-        names = (*maxima, *selected, *OF_MAPS)
+        names = (*CLASSES, *maxima, *selected, *AT_GT_KNOWN, *OF_MAPS)
         assert_intervals_are_of(tables["intervals"], swept.summary, names, within=False)
         # Of maps that are upsampled otherwise the network was not asked.
         assert set(names) == set(tables["intervals"]["number"])
@@ -143,7 +145,7 @@ class TestSweeps:
         selected |= {f"selected_box_acc_{iou}" for iou in ious}
         maxima |= {"max_top1_loc", "max_top5_loc"}
         selected |= {"selected_top1_loc", "selected_top5_loc"}
-        assert set(table["number"]) == {*maxima, *selected, *OF_MAPS}
+        assert set(table["number"]) == {*CLASSES, *maxima, *selected, *AT_GT_KNOWN, *OF_MAPS}
         for number in sorted(maxima | {"selected_box_acc"}):
             [line] = lines(table, method="center_gaussian", number=number).to_dict("records")
             expected = summary.loc["center_gaussian", number] - summary.loc["cam", number]
@@ -187,7 +189,7 @@ class TestPixels:
 
     def test_hold_no_number_of_boxes(self, masked):
         numbers = set(analyze([masked.folder])["intervals"]["number"])
-        assert numbers == {"px_ap", "p_iou", *FAITHFULNESS}
+        assert numbers == {*CLASSES, "px_ap", "p_iou", *FAITHFULNESS}
 
 
 class TestRefused:

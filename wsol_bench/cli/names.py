@@ -141,7 +141,8 @@ def _names(kind: Kind) -> Iterator[_Entry]:
         from wsol_bench.protocols.load import SUMMARIES, load_protocol, protocol_names
 
         for protocol in map(load_protocol, protocol_names()):
-            text = f"{SUMMARIES[protocol.name]}\n{protocol.paper}, hash {protocol.hash}"
+            paper = f"{protocol.paper}, " if protocol.paper else ""
+            text = f"{SUMMARIES[protocol.name]}\n{paper}hash {protocol.hash}"
             yield _Entry(protocol.name, f"{text[0].upper()}{text[1:]}")
     elif kind == "methods":
         yield from _entries(METHODS)

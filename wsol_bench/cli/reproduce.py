@@ -1,4 +1,7 @@
-"""Commands about papers' tables: reproduce, sensitivity."""
+"""Commands about papers' tables: reproduce, sensitivity.
+
+A command has a parameter for each of its options, which may be more than eight.
+"""
 
 import contextlib
 import shlex
@@ -27,10 +30,64 @@ if TYPE_CHECKING:
     from wsol_bench.papers.published import Published
     from wsol_bench.report.formatted_tables import FormattedTable
     from wsol_bench.runs.experiment_config import ExperimentConfig
+    from wsol_bench.runs.reproduction import Reproduction
     from wsol_bench.runs.stored_run import StoredRun
 
 __all__ = ["reproduce", "sensitivity"]
 
+Table = Annotated[
+    str,
+    typer.Argument(
+        metavar="TABLE",
+        help="Name of a paper's table (wsol-bench list papers), or an experiment file.",
+        autocompletion=table_names,
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder of the data set. Without it the published table is printed, with what is "
+        "needed to run it.",
+    ),
+]
+Weights = Annotated[
+    Path, typer.Option(metavar="FOLDER", help="Folder of the weights files that the table names.")
+]
+TableOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Folder of the runs, one a network, and of the tables. By default "
+        "results/reproduce/TABLE.",
+        callback=utf8_path,
+    ),
+]
+ForceTable = Annotated[
+    bool, typer.Option("--force", help="First delete the runs of the table in its folder.")
+]
+Vary = Annotated[
+    bool,
+    typer.Option(
+        "--vary",
+        help="Also measure how far each choice that the paper leaves open moves the numbers.",
+    ),
+]
+RunFolders = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
+]
+TablesOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Folder of the tables. By default RUN/tables of a single run.",
+        callback=utf8_path,
+    ),
+]
 NewMaps = Annotated[
     bool,
     typer.Option(
@@ -42,49 +99,15 @@ Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the random 
 
 
 def reproduce(
-    table: Annotated[
-        str,
-        typer.Argument(
-            metavar="TABLE",
-            help="Name of a paper's table (wsol-bench list papers), or an experiment file.",
-            autocompletion=table_names,
-            show_default=False,
-        ),
-    ],
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the data set. Without it the published table is printed, with what is "
-            "needed to run it.",
-        ),
-    ] = None,
-    weights: Annotated[
-        Path,
-        typer.Option(metavar="FOLDER", help="Folder of the weights files that the table names."),
-    ] = Path("weights"),
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the runs, one a network, and of the tables. By default "
-            "results/reproduce/TABLE.",
-            callback=utf8_path,
-        ),
-    ] = None,
+    table: Table,
+    data: Data = None,
+    weights: Weights = Path("weights"),
+    out: TableOut = None,
     limit: Limit = None,
     device: Device = None,
     overrides: Overrides = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="First delete the runs of the table in its folder.")
-    ] = False,
-    vary: Annotated[
-        bool,
-        typer.Option(
-            "--vary",
-            help="Also measure how far each choice that the paper leaves open moves the numbers.",
-        ),
-    ] = False,
+    force: ForceTable = False,
+    vary: Vary = False,
     new_maps: NewMaps = False,
     seed: Seed = 0,
 ) -> None:
@@ -107,13 +130,12 @@ def reproduce(
     experiment = load_table(
         table, data=data, weights=weights, overrides=overrides or (), changes=changes
     )
-    if data is None and _needs_data(file):
+    if data is None and "${DATA}" in file.read_text(encoding="utf-8"):
         _print_published(table, experiment, weights)
         return
     experiment.dataset.require_root()
     folder = out or default_folder(table)
     from wsol_bench.common.files import require_writable_folder
-    from wsol_bench.report.reproduction import causes_of, not_run, reproduction_table
 
     require_writable_folder(folder)
     # Standard output is for results: what libraries print there (downloads) goes elsewhere.
@@ -122,34 +144,19 @@ def reproduce(
             done = reproduce_table(experiment, folder, weights=weights, force=force)
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt("The same command goes on where this one stood.") from error
-    if done.runs:
-        _print_and_write(reproduction_table(done, seed=seed), folder / "reproduction")
-    _print_list("Not run", not_run(done))
-    if done.runs:
-        _print_list("Why numbers can differ", causes_of(done))
-        print_notice(f"Runs and tables: {folder}")
-        if vary:
-            _print_sensitivity(done.runs, folder / "sensitivity", new_maps=new_maps, seed=seed)
-        else:
-            print_message(
-                "How far each choice that the paper leaves open moves the numbers: the same "
-                "command with --vary"
-            )
+    _print_reproduction(done, folder, seed=seed)
+    if vary and done.runs:
+        _print_sensitivity(done.runs, folder / "sensitivity", new_maps=new_maps, seed=seed)
+    elif done.runs:
+        print_message(
+            "How far each choice that the paper leaves open moves the numbers: the same command "
+            "with --vary"
+        )
 
 
 def sensitivity(
-    run_folders: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the tables. By default RUN/tables of a single run.",
-            callback=utf8_path,
-        ),
-    ] = None,
+    run_folders: RunFolders,
+    out: TablesOut = None,
     new_maps: NewMaps = False,
     seed: Seed = 0,
 ) -> None:
@@ -172,9 +179,16 @@ def sensitivity(
     _print_sensitivity(runs, file, new_maps=new_maps, seed=seed)
 
 
-def _needs_data(file: Path) -> bool:
-    """Return whether an experiment takes its data from ``--data``."""
-    return "${DATA}" in file.read_text(encoding="utf-8")
+def _print_reproduction(done: "Reproduction", folder: Path, *, seed: int) -> None:
+    """Print and write a table beside the numbers of its runs, and say what is missing, and why."""
+    from wsol_bench.report.reproduction import causes_of, not_run, reproduction_table
+
+    if done.runs:
+        _print_and_write(reproduction_table(done, seed=seed), folder / "reproduction")
+    _print_list("Not run", not_run(done))
+    if done.runs:
+        _print_list("Why numbers can differ", causes_of(done))
+        print_notice(f"Runs and tables: {folder}")
 
 
 def _print_published(table: str, experiment: "ExperimentConfig", weights: Path) -> None:

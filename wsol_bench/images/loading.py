@@ -23,8 +23,8 @@ from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ImageError, WorkerError
 from wsol_bench.geometry import Placement
 from wsol_bench.images.decode import load_image
-from wsol_bench.images.preprocess import window
-from wsol_bench.protocols.sections import InputSection
+from wsol_bench.images.preprocess import windows
+from wsol_bench.protocols.input_section import InputSection
 
 __all__ = ["Batch", "Group", "decoded"]
 
@@ -35,6 +35,10 @@ _TIMEOUT_S = 600
 _CONTEXT = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
 
 
+# An image's position in the data set, the place of the input, and the pixels of all windows.
+_Decoded = tuple[int, Placement, list[Tensor]]
+
+
 class Group(NamedTuple):
     """The images of a batch whose inputs have the same size.
 
@@ -42,11 +46,13 @@ class Group(NamedTuple):
         indices: positions of the images in the data set.
         placements: place of the input in each image.
         pixels: (n, 3, height, width) RGB from 0 to 255, uint8 or float32.
+        further: the same of each further window, as ``InputSection.windows`` lists them.
     """
 
     indices: list[int]
     placements: list[Placement]
     pixels: Tensor
+    further: Sequence[Tensor] = ()
 
 
 class Batch(NamedTuple):
@@ -132,7 +138,7 @@ class _Decoder:
         self._section = section
 
     def __call__(self, indices: Sequence[int]) -> Batch:
-        images: dict[tuple[int, int], list[tuple[int, Placement, Tensor]]] = {}
+        images: dict[tuple[int, int], list[_Decoded]] = {}
         unreadable = []
         for index in indices:
             try:
@@ -143,20 +149,21 @@ class _Decoder:
                 images.setdefault(placement.input, []).append((index, placement, pixels))
         return Batch([_group(same_size) for same_size in images.values()], unreadable)
 
-    def _load(self, path: str) -> tuple[Placement, Tensor]:
+    def _load(self, path: str) -> tuple[Placement, list[Tensor]]:
         if not path:
             raise ImageError("the data set holds no pixels of this image")
         image = load_image(Path(path))
         try:
-            placement = self._section.place(image.height, image.width)
+            placements = self._section.windows(image.height, image.width)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
-        return placement, window(image, placement, self._section)
+        return placements[0], windows(image, placements, self._section)
 
 
-def _group(images: Sequence[tuple[int, Placement, Tensor]]) -> Group:
+def _group(images: Sequence[_Decoded]) -> Group:
     indices, placements, pixels = zip(*images, strict=True)
-    return Group(list(indices), list(placements), torch.stack(pixels))
+    first, *further = (torch.stack(same_window) for same_window in zip(*pixels, strict=True))
+    return Group(list(indices), list(placements), first, further)
 
 
 # The decoder of this process, if this process decodes images.

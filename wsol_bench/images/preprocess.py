@@ -1,4 +1,4 @@
-"""The network's input, made of a decoded image by the protocol's section ``input``."""
+"""The pixels that the network sees, made of a decoded image by the protocol's section ``input``."""
 
 from collections.abc import Sequence
 
@@ -10,32 +10,50 @@ from PIL import Image
 from torch import Tensor
 
 from wsol_bench.geometry import Placement
-from wsol_bench.protocols.sections import InputSection
+from wsol_bench.protocols.input_section import InputSection
 
-__all__ = ["normalize", "window"]
+__all__ = ["normalize", "windows"]
 
 _PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
-def window(
-    image: Image.Image, placement: Placement, section: InputSection
-) -> UInt8[Tensor, "3 height width"] | Float32[Tensor, "3 height width"]:
-    """The part of the resized image that the network sees, as RGB from 0 to 255.
+def windows(
+    image: Image.Image, placements: Sequence[Placement], section: InputSection
+) -> list[UInt8[Tensor, "3 _ _"] | Float32[Tensor, "3 _ _"]]:
+    """The parts of the resized image that the network sees, as RGB from 0 to 255.
 
     The pixels are uint8 if the protocol antialiases (Pillow's filter works on 8-bit pixels), else
     float32.
+
+    Args:
+        image: the original.
+        placements: places of the parts in it.
+        section: the protocol's section ``input``.
     """
-    height, width = placement.resized
+    sizes = dict.fromkeys(placement.resized for placement in placements)
+    resized = {size: _resized(image, size, section) for size in sizes}
+    return [
+        resized[placement.resized][
+            :,
+            placement.offset[0] : placement.offset[0] + placement.input[0],
+            placement.offset[1] : placement.offset[1] + placement.input[1],
+        ]
+        for placement in placements
+    ]
+
+
+def _resized(
+    image: Image.Image, size: tuple[int, int], section: InputSection
+) -> UInt8[Tensor, "3 height width"] | Float32[Tensor, "3 height width"]:
+    """The whole image at (height, width)."""
+    height, width = size
     if section.antialias:
         resized = image.resize((width, height), _PIL_FILTERS[section.filter])
-        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)
-    else:
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
-        pixels = F.interpolate(
-            pixels[None], size=(height, width), mode=section.filter, align_corners=False
-        )[0]
-    top, left = placement.offset
-    return pixels[:, top : top + placement.input[0], left : left + placement.input[1]]
+        return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
+    return F.interpolate(
+        pixels[None], size=(height, width), mode=section.filter, align_corners=False
+    )[0]
 
 
 def normalize(

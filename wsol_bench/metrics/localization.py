@@ -8,18 +8,47 @@ from wsol_bench.metrics.image_scores import ImageScores
 from wsol_bench.metrics.number import Number
 
 __all__ = [
+    "CLASSIFICATION_NUMBERS",
     "LOCALIZATION_NUMBERS",
     "TOP_K",
+    "classification_numbers",
     "gt_known_errors",
     "localization_numbers",
     "two_two_one",
 ]
 
 TOP_K = 5
-LOCALIZATION_NUMBERS = frozenset(
-    [f"top{k}_{kind}_error" for k in range(1, TOP_K + 1) for kind in ("cls", "loc")]
-    + ["gt_known_loc_error", "top1_loc_error_all", f"top{TOP_K}_loc_error_all"]
-)
+CLASSIFICATION_NUMBERS = frozenset(f"top{k}_cls_error" for k in range(1, TOP_K + 1))
+LOCALIZATION_NUMBERS = CLASSIFICATION_NUMBERS | {
+    *(f"top{k}_loc_error" for k in range(1, TOP_K + 1)),
+    *("gt_known_loc_error", "top1_loc_error_all", f"top{TOP_K}_loc_error_all"),
+}
+
+
+def classification_numbers(images: ImageScores) -> list[Number]:
+    """The top-1 to top-5 classification errors of the network, image by image.
+
+    ``err_i = min over the first k predictions j of [class_j != label_i]``, over all images, with
+    blacklisted ones and those without a box.
+
+    Args:
+        images: images and rows of one method.
+
+    Returns:
+        One number an error; its values are 0 or 1, or all NaN if the rows have no ranks.
+    """
+    return [
+        Number(
+            f"top{k}_cls_error",
+            (images.label_rank > k).astype(np.float64)
+            if images.ranked
+            else np.full(len(images), np.nan),
+            images.image_ids,
+            better="lower",
+            hits=True,
+        )
+        for k in range(1, TOP_K + 1)
+    ]
 
 
 def localization_numbers(images: ImageScores, *, iou: float = 0.5) -> list[Number]:
@@ -48,9 +77,6 @@ def localization_numbers(images: ImageScores, *, iou: float = 0.5) -> list[Numbe
     localized = images.ranked and images.applicable
     hit_rank = images.hit_rank(iou)
     values: dict[str, Float64[np.ndarray, " n"]] = {}
-    for k in range(1, TOP_K + 1):
-        wrong = (images.label_rank > k).astype(np.float64)
-        values[f"top{k}_cls_error"] = wrong if images.ranked else nothing
     missed_at = {k: np.where(images.has_box, hit_rank > k, np.nan) for k in range(1, TOP_K + 1)}
     for k, missed in missed_at.items():
         values[f"top{k}_loc_error"] = (
@@ -59,7 +85,7 @@ def localization_numbers(images: ImageScores, *, iou: float = 0.5) -> list[Numbe
     values["gt_known_loc_error"] = gt_known_errors(images, iou)
     for k in (1, TOP_K):
         values[f"top{k}_loc_error_all"] = missed_at[k] if localized else nothing
-    return [
+    return classification_numbers(images) + [
         Number(name, errors, images.image_ids, better="lower", hits=True)
         for name, errors in values.items()
     ]

@@ -26,6 +26,7 @@ __all__ = [
     "OUTPUT_NUMBERS",
     "Classifier",
     "load_classifier",
+    "require_sizes",
 ]
 
 # What ``Classifier.classes_from`` says if the classes are the numbers of the outputs.
@@ -114,8 +115,7 @@ def load_classifier(
         arguments: for the builder.
         label: name in the results; by default ``name``.
         input_size: side in pixels of the images that will pass the network.
-        needs_layer: whether a method needs a target layer; if not, a network that the table does
-            not know has none.
+        needs_layer: whether a method needs a target layer; if not, an unknown network has none.
 
     Raises:
         ModelError: the network cannot be built, is of a kind that maps cannot be made of (see
@@ -135,6 +135,27 @@ def load_classifier(
         fingerprint=fingerprint(module), classes_from=order.origin, weights_from=network.weights_from,
         findings=(*findings_of(outputs), *_untold(name, weights, arguments or {})),
     )  # fmt: skip
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def require_sizes(module: nn.Module, name: str, sizes: Sequence[int]) -> None:
+    """Raise ModelError unless a network takes images of the sides of a protocol's further views.
+
+    Args:
+        module: the network, on the CPU and in evaluation mode.
+        name: the name that it was built by.
+        sizes: sides in pixels.
+    """
+    for size in sizes:
+        try:
+            module(noise_images(size))
+        except Exception as error:  # a user's network can raise any error
+            failure = network_error(name, f"does not take a {size} x {size} image", error)
+            raise ModelError(
+                f"{failure}. The protocol's 'input.scales' asks for images of this size; a network "
+                "that takes one size only needs a protocol without it"
+            ) from error
 
 
 class _LoadedNetwork(NamedTuple):

@@ -16,6 +16,8 @@ SUMMARIES = {
     "choe-2020-v1": "the largest box at all thresholds, IoU 0.5",
     "choe-2020-v2": "boxes at all thresholds, IoU 0.3, 0.5, 0.7",
     "gradcam-2017": "boxes at 15% of a map's maximum, IoU 0.5",
+    "wsol-2018-crop": "boxes as in wsol-2018-squash, of the central square of an image",
+    "wsol-2018-squash": "the largest box at all thresholds, IoU 0.5: top-1, top-5, GT-known",
     "zhou-2016": "boxes at 20% of a map's maximum, IoU 0.5",
 }
 

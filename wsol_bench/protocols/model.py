@@ -15,13 +15,13 @@ from pydantic import Discriminator, Tag, ValidationError
 from wsol_bench.common.plain_values import plain
 from wsol_bench.common.validation_errors import explain
 from wsol_bench.errors import ConfigError
+from wsol_bench.protocols.input_section import InputSection
+from wsol_bench.protocols.section import Section
 from wsol_bench.protocols.sections import (
-    InputSection,
     MapSection,
     OneBoxScoring,
     OneBoxSection,
     PixelSection,
-    Section,
     Sweep,
     SweepBoxSection,
     SweepScoring,
@@ -45,8 +45,8 @@ class Protocol(Section):
         paper: paper that defines the protocol; it decides no number.
         input: from the image file to the network's input.
         map: from a method's map to a map of the input's size.
-        has_classification: whether the protocol reports classification errors, which need no
-            ground-truth box.
+        has_classification: whether the protocol is about classification, too, so that a data set
+            without ground-truth boxes can be evaluated.
     """
 
     name: str

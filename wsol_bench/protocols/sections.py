@@ -7,50 +7,29 @@ them.
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from wsol_bench.common.text_files import read_lines
-from wsol_bench.common.validation_errors import ONE, SEVERAL, require_no_flag
+from wsol_bench.common.validation_errors import ONE, SEVERAL
 from wsol_bench.common.vocabulary import Comparison, Connectivity, Reference, WhichComponents
-from wsol_bench.errors import ConfigError, ImageError
-from wsol_bench.geometry import GeometryName, Placement, place
+from wsol_bench.errors import ConfigError
+from wsol_bench.protocols.section import Section
 
 __all__ = [
     "BoxSection",
     "Frame",
-    "InputSection",
     "MapSection",
     "OneBoxScoring",
     "OneBoxSection",
     "PixelSection",
-    "Section",
     "Sweep",
     "SweepBoxSection",
     "SweepScoring",
 ]
-
-
-class Section(BaseModel):
-    """A section of a protocol, which cannot be changed; an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _no_flag(cls, value: Any, field: Any) -> Any:
-        return require_no_flag(value, cls.model_fields[field.field_name].annotation)
 
 
 # A union's branch is chosen by the kind of the value, so that errors concern that branch alone.
@@ -58,65 +37,6 @@ _BY_KIND = Discriminator(lambda value: ONE if isinstance(value, int | float | st
 _SHARE_OR_FILE = Discriminator(lambda value: ONE if isinstance(value, int | float) else SEVERAL)
 _Iou = Annotated[float, Field(gt=0, le=1)]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-# An input has at most this many pixels a side, so that a batch of images fits into memory.
-_LARGEST = 4096
-# The longest side of an input that keeps the image's shape, as a multiple of its shorter side.
-_LONGEST = 16
-# The most pixels of a resized image of which the input is a part.
-_MOST_PIXELS = 2**26
-
-
-class InputSection(Section):
-    """The section ``input``: from the image file to the network's input.
-
-    Attributes:
-        size: side of the input in pixels, at most 4096; its shorter side for ``shorter_side``.
-        geometry: how the input lies in the image; see ``wsol_bench.geometry.place``.
-        resize_to: shorter side before the crop, in pixels (``center_crop`` only).
-        filter: interpolation of the resize.
-        antialias: true is Pillow's filter on 8-bit pixels, whose support grows with the reduction;
-            false samples the filter at its own support, on floats.
-    """
-
-    size: Annotated[int, Field(ge=1, le=_LARGEST)]
-    geometry: GeometryName
-    resize_to: Annotated[int, Field(ge=1, le=_LARGEST)] | None = None
-    filter: Literal["bilinear", "bicubic"]
-    antialias: bool
-
-    @model_validator(mode="after")
-    def _crop_fits(self) -> "InputSection":
-        if (self.geometry == "center_crop") != (self.resize_to is not None):
-            raise ValueError(
-                "expected resize_to with geometry: center_crop, and with no other geometry"
-            )
-        if self.resize_to is not None and self.resize_to < self.size:
-            raise ValueError(
-                f"resize_to {self.resize_to} is smaller than size {self.size}, the side of the crop"
-            )
-        return self
-
-    def place(self, height: int, width: int) -> Placement:
-        """The place of the input in an image of (height, width) pixels.
-
-        Raises:
-            ImageError: the image is so long and thin that its resized pixels would fill the memory.
-        """
-        placement = place(
-            height, width, geometry=self.geometry, size=self.size, resize_to=self.resize_to
-        )
-        longest, most = max(placement.resized), _MOST_PIXELS // min(placement.resized)
-        if self.geometry == "shorter_side":  # all of these pixels are the network's
-            most = _LONGEST * self.size
-        if longest > most:
-            raise ImageError(
-                f"expected an image of at most {most} pixels a side after resizing, found "
-                f"{placement.resized[1]} x {placement.resized[0]} (width x height) from {width} x "
-                f"{height} pixels; cut the image, or choose the geometry squash"
-            )
-        return placement
 
 
 class MapSection(Section):

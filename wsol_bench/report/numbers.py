@@ -45,8 +45,9 @@ _OF_PROTOCOLS = (
     ),
     (
         r"max_box_acc",
-        r"MaxBoxAcc",
-        r"Share of images whose label's box is a hit, at the threshold that is best for them.",
+        r"MaxBoxAcc (GT-known)",
+        r"Share of images whose label's box is a hit, at the threshold that is best for them: "
+        r"GT-known localization accuracy.",
     ),
     (
         r"max_box_acc_v2",
@@ -63,6 +64,11 @@ _OF_PROTOCOLS = (
         r"max top-\1 loc acc",
         r"Share of images for which one of the first \1 predictions has the right class and a box "
         r"that is a hit, at the threshold that is best for them.",
+    ),
+    (
+        r"top(\d)_loc_at_gt_known",
+        r"top-\1 loc acc at GT-known's threshold",
+        r"As max top-\1 loc acc, but at the threshold that is best for GT-known localization.",
     ),
     (r"px_ap", r"PxAP", r"Area under the precision-recall curve of all pixels of all images."),
     (r"p_iou", r"pIoU", r"Largest IoU of the maps, cut at one threshold, with the masks."),
@@ -108,7 +114,7 @@ def _described(name: str) -> tuple[str, str]:
         if found := re.fullmatch(pattern, name):
             return found.expand(title), found.expand(meaning)
     if selected := re.fullmatch(r"selected_(\w+)", name):
-        title = title_of(f"max_{selected[1]}")
+        title = title_of(f"max_{selected[1]}").removesuffix(" (GT-known)")
         return (
             f"{title} at selected threshold",
             f"{title}, but at the threshold that is best for other images.",

@@ -42,7 +42,7 @@ _ERRORS = {
     "GT-known loc error": ("gt_known_loc_error",),
 }
 _ACCURACIES = {
-    "MaxBoxAcc": ("max_box_acc",),
+    "MaxBoxAcc (GT-known)": ("max_box_acc",),
     "at selected threshold": ("selected_box_acc",),
     "max top-1/top-5 loc": ("max_top1_loc", "max_top5_loc"),
     "at selected thresholds": ("selected_top1_loc", "selected_top5_loc"),
@@ -114,6 +114,8 @@ def _counts(summary: pd.DataFrame) -> list[tuple[str, str, str]]:
 def footer(summary: pd.DataFrame, findings: Sequence[str] = ()) -> list[str]:
     """The paragraphs below a summary: unit, protocols, why methods do not apply, findings."""
     kind = "Errors" if "top1_loc_error" in summary else "Accuracies"
+    if kind == "Accuracies" and "top1_cls_error" in summary:
+        kind += " and classification errors"
     protocols = summary[["protocol", "protocol_hash"]].drop_duplicates().to_numpy().tolist()
     stamp = ", ".join(f"{name} ({digest})" if digest else name for name, digest in protocols)
     lines = [f"{kind} in %. Protocol: {stamp}."]

@@ -354,11 +354,13 @@ def load_model(
     model: ModelConfig, dataset: Dataset, protocol: Protocol, methods: "Sequence[MapMethod]"
 ) -> "Classifier":
     """Load the classifier of a configuration for some map methods; see ``load_classifier``."""
-    from wsol_bench.models.classifiers import load_classifier
+    from wsol_bench.models.classifiers import load_classifier, require_sizes
 
-    return load_classifier(
+    classifier = load_classifier(
         **model.model_dump(),
         dataset_classes=tuple(dataset.classes["wnid"]),
         input_size=protocol.input.size,
         needs_layer=any(method.scope == "layer" for method in methods),
     )
+    require_sizes(classifier.module, model.name, protocol.input.further_sides)
+    return classifier

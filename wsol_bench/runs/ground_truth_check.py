@@ -17,7 +17,7 @@ def require_ground_truth(dataset: Dataset, protocol: Protocol, *, only_localized
     Args:
         dataset: the whole data set.
         protocol: the protocol that it is to be scored by.
-        only_localized: whether the experiment has no classification error, so that a data set
+        only_localized: whether the experiment is about localization alone, so that a data set
             without boxes has nothing to score.
     """
     if isinstance(protocol, PixelProtocol):

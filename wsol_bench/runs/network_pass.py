@@ -4,22 +4,21 @@ Nothing is scored here, and nothing waits for the device: a GPU may still work o
 handed on.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from wsol_bench.capture import BestClasses, Cost, Precision, Record, autocast, capture
+from wsol_bench.capture import BestClasses, Cost, Plan, Precision, Record, autocast, capture
 from wsol_bench.capture.insertion_deletion import Faithfulness, faithfulness
 from wsol_bench.common.plugin_errors import plugin_error
 from wsol_bench.datasets import Dataset, Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
-from wsol_bench.errors import ModelError, NotApplicableError, WsolBenchError
+from wsol_bench.errors import ModelError, WsolBenchError
 from wsol_bench.geometry import Placement
 from wsol_bench.images.loading import Group, decoded
 from wsol_bench.images.preprocess import normalize
@@ -28,9 +27,11 @@ from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.models.classifiers import Classifier
+from wsol_bench.protocols.input_section import View
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.class_slots import ClassSlots
 from wsol_bench.runs.map_storage import storable
+from wsol_bench.runs.method_maps import MethodMaps, maps_of, mean_over_views
 from wsol_bench.runs.schema import ImageStatus
 from wsol_bench.runs.scored_batches import (
     CostLine,
@@ -40,6 +41,7 @@ from wsol_bench.runs.scored_batches import (
     StoredMaps,
     UnscoredBatch,
 )
+from wsol_bench.runs.views import Capture, Predictions, Views, naming_scale
 from wsol_bench.scoring.base import Scoring
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.upsampling import upsample
@@ -122,59 +124,77 @@ class NetworkPass:
             for index, placement in zip(group.indices, group.placements, strict=True)
         ]
         labels = torch.tensor([output_of[sample.label] for sample in samples], device=self.device)
-        inputs = self._inputs(group)
-        ids = [sample.image_id for sample in samples]
-        targets = self.classifier.targets
+        windows = [self._normalized(pixels) for pixels in (group.pixels, *group.further)]
+        views, ids = Views(self.protocol.input, windows), [sample.image_id for sample in samples]
         trained = [method for method in self.methods if not method.is_randomized]
-        with self._blaming(self.name, inputs):
-            record = capture(
-                self.classifier.module, inputs, targets, merged_plan(trained),
-                classes=BestClasses(TOP_K, labels), precision=self.precision, image_ids=ids,
-                black=self.classifier.black,
-            )  # fmt: skip
-        maps = self._maps(trained, record, inputs)
+        capture_trained = self._capturing(self.classifier.module, ids)
+        predictions = views.predict(
+            capture_trained, merged_plan(trained), BestClasses(TOP_K, labels)
+        )
+        maps = self._maps(trained, views, capture_trained, predictions)
         if self.randomized is not None:
             randomized = [method for method in self.methods if method.is_randomized]
-            with self._blaming(self.name, inputs):
-                randomized_record = capture(
-                    self.randomized, inputs, targets, merged_plan(randomized),
-                    classes=record.classes, precision=self.precision, image_ids=ids,
-                    black=self.classifier.black,
-                )  # fmt: skip
-            maps |= self._maps(randomized, randomized_record, inputs)
+            capture_randomized = self._capturing(self.randomized, ids)
+            given = Predictions(predictions.logits, predictions.classes, Cost(), None)
+            maps |= self._maps(randomized, views, capture_randomized, given)
         in_order = [
             maps[method.name, layer] for method in self.methods for layer in self._layers_of(method)
         ]
         faithful: list[Faithfulness | None] = [None] * len(in_order)
         if self.faithfulness_steps is not None:
+            inputs, steps = views.inputs, self.faithfulness_steps
             with self._blaming(self.name, inputs):
                 faithful = [
-                    self._faithfulness(method_maps, record, inputs, self.faithfulness_steps)
+                    self._faithfulness(method_maps, predictions.classes, inputs, steps)
                     for method_maps in in_order
                 ]
         return _NetworkGroup(
-            self, group.indices, samples, group.placements, labels, record.logits, record.classes,
-            in_order, faithful,
+            self, group.indices, samples, group.placements, labels, predictions.logits,
+            predictions.classes, in_order, faithful,
         )  # fmt: skip
 
-    def _inputs(self, group: Group) -> Tensor:
+    def _normalized(self, pixels: Tensor) -> Tensor:
         pinned = self.device.type == "cuda"
-        pixels = group.pixels.pin_memory() if pinned else group.pixels
+        pixels = pixels.pin_memory() if pinned else pixels
         pixels = pixels.to(self.device, non_blocking=pinned)
         if self.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return normalize(pixels, self.classifier.mean, self.classifier.std)
 
+    def _capturing(self, module: nn.Module, image_ids: Sequence[str]) -> Capture:
+        """A function that runs a network once on images with these ids."""
+
+        def run(inputs: Tensor, plan: Plan, classes: BestClasses | Tensor) -> Record:
+            with self._blaming(self.name, inputs):
+                return capture(
+                    module, inputs, self.classifier.targets, plan, classes=classes,
+                    precision=self.precision, image_ids=image_ids, black=self.classifier.black,
+                )  # fmt: skip
+
+        return run
+
     def _maps(
-        self, methods: Sequence[MapMethod], record: Record, inputs: Tensor
-    ) -> dict[tuple[str, str], "_MethodMaps"]:
-        """The maps of methods on a record, by method and layer."""
-        maps = {}
-        for method in methods:
-            for layer in self._layers_of(method):
-                with self._blaming(f"{method.name} on {self.name}", inputs):
-                    maps[method.name, layer] = _maps_of(method, layer, record)
-        return maps
+        self,
+        methods: Sequence[MapMethod],
+        views: Views,
+        run: Capture,
+        predictions: Predictions,
+    ) -> dict[tuple[str, str], MethodMaps]:
+        """The maps of methods, the means over all views, by method and layer."""
+        pairs = [(method, layer) for method in methods for layer in self._layers_of(method)]
+        if not pairs:
+            return {}
+        of_views: list[list[tuple[View, MethodMaps]]] = [[] for _ in pairs]
+        for view, record in views.records(run, merged_plan(methods), predictions):
+            for (method, layer), of_pair in zip(pairs, of_views, strict=True):
+                culprit, inputs = f"{method.name} on {self.name}", record.probe.images
+                with naming_scale(view), self._blaming(culprit, inputs):
+                    of_pair.append((view, maps_of(method, layer, record)))
+        size = (views.inputs.shape[2], views.inputs.shape[3])
+        return {
+            (method.name, layer): mean_over_views(of_pair, size, predictions.cost)
+            for (method, layer), of_pair in zip(pairs, of_views, strict=True)
+        }
 
     def _layers_of(self, method: MapMethod) -> list[str]:
         """The layers of a method's maps: each target layer, or "" for maps of the whole image."""
@@ -199,14 +219,18 @@ class NetworkPass:
             raise ModelError(plugin_error(failed, error)) from error
 
     def _faithfulness(
-        self, method_maps: "_MethodMaps", record: Record, inputs: Tensor, steps: int
+        self,
+        method_maps: MethodMaps,
+        classes: Int64[Tensor, "batch k"],
+        inputs: Tensor,
+        steps: int,
     ) -> Faithfulness | None:
         """The faithfulness of the first predictions' maps, as they are stored and upsampled.
 
         None if the method made no maps of these classes.
         """
         maps = method_maps.maps
-        if maps is None or maps.shape[1] != record.classes.shape[1]:
+        if maps is None or maps.shape[1] != classes.shape[1]:
             return None
         stored, _ = storable(maps[:, 0])
         size = (inputs.shape[2], inputs.shape[3])
@@ -216,30 +240,10 @@ class NetworkPass:
                 self.classifier.module,
                 inputs,
                 torch.from_numpy(large).to(inputs.device),
-                record.classes[:, 0],
+                classes[:, 0],
                 steps=steps,
                 batch_size=self.batch_size,
             )
-
-
-class _MethodMaps(NamedTuple):
-    """The maps of one method at one layer, on a group of images.
-
-    Attributes:
-        method, layer: the names in the results.
-        maps: the maps of all class slots, or of the last one alone; None if the method is not
-            applicable.
-        values: what the method has measured of the maps, (batch, k) each, by column.
-        cost: the cost of the shared pass and of the method's own work.
-        reason: why the method is not applicable; "" if it is applicable.
-    """
-
-    method: str
-    layer: str
-    maps: Float[Tensor, "batch k h w"] | None
-    values: Mapping[str, Float[Tensor, "batch k"]]
-    cost: Cost
-    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +257,7 @@ class _NetworkGroup:
     labels: Int64[Tensor, " batch"]
     logits: Float[Tensor, "batch n"]
     classes: Int64[Tensor, "batch k"]
-    method_maps: list[_MethodMaps]
+    method_maps: list[MethodMaps]
     faithfulness: list[Faithfulness | None]
 
     def scored(self, scoring: Scoring) -> ScoredGroup:
@@ -302,7 +306,7 @@ class _NetworkGroup:
 
     def _scored_method(
         self,
-        method_maps: _MethodMaps,
+        method_maps: MethodMaps,
         faithful: Faithfulness | None,
         rows: RowBatch,
         slot: Int64[np.ndarray, " r"],
@@ -349,23 +353,3 @@ def _of_first_rows(faithful: Faithfulness, rows: RowBatch) -> dict[str, Float64[
         columns[name] = np.full(len(rows), np.nan)
         columns[name][first] = getattr(faithful, name)[rows.image[first]]
     return columns
-
-
-def _maps_of(method: MapMethod, layer: str, record: Record) -> _MethodMaps:
-    """A method's maps at a layer, with the cost of the shared pass and of the method's own work."""
-    names = [recorded.name for recorded in record.layers]
-    slots = None
-    if method.classes == "label":
-        slots = torch.full_like(record.classes[:, :1], record.classes.shape[1] - 1)
-    reason = ""
-    with record.probe.metered() as cost:
-        maps: Tensor | None = None
-        values: Mapping[str, Tensor] = {}
-        try:
-            at_layer = record.at_layer(names.index(layer)) if layer else record
-            maps, values = method.measured(at_layer, slots)
-            maps, values = maps.detach(), {name: of.detach() for name, of in values.items()}
-        except NotApplicableError as error:
-            reason = str(error)
-    cost += record.cost_for(method.plan)
-    return _MethodMaps(method.name, layer, maps, values, cost, reason)

@@ -20,6 +20,7 @@ from wsol_bench.errors import RunError
 from wsol_bench.geometry import Placement, to_original
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.metrics.localization import CLASSIFICATION_NUMBERS, classification_numbers
 from wsol_bench.metrics.max_box_acc import MAX_BOX_ACC_IOU, MAX_BOX_ACC_V2_IOUS
 from wsol_bench.metrics.number import Number, ThresholdColumns
 from wsol_bench.protocols.model import BoxSweepProtocol
@@ -73,9 +74,9 @@ class BoxSweep(Scoring):
         self._scoring_section = protocol.scoring
         self._selects = protocol.selection is not None
         self.thresholds = protocol.box.threshold.thresholds
-        self.number_names = frozenset(
+        self.number_names = CLASSIFICATION_NUMBERS | {
             name for curve in self._curves() for name in (curve.number, *curve.best) if name
-        )
+        }
 
     def status_of_maps(self, boxes: Float64[np.ndarray, "n 4"]) -> np.ndarray:
         """``swept`` for every map, since the protocol does not choose one box of it."""
@@ -126,15 +127,16 @@ class BoxSweep(Scoring):
         """MaxBoxAcc and its variants, at the best thresholds, and at selected thresholds if any.
 
         Images without a box of their label are not counted. Blacklisted images are counted, as the
-        authors do (Choe et al., CVPR 2020).
+        authors do (Choe et al., CVPR 2020). The classification errors of all images that are not
+        held out come first; a method without a network has none.
         """
+        numbers = classification_numbers(images.scored) if images.scored.ranked else []
         scored = self.swept_images(images, held_out=False)
         if scored is None or not len(scored):
-            return []
+            return numbers
         hits = self._packed(scored)
         held_out = self.swept_images(images, held_out=True)
         held_out_hits = None if held_out is None or not len(held_out) else self._packed(held_out)
-        numbers = []
         for curve in self._curves():
             name = curve.number
             chosen = selection(name)

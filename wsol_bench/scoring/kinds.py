@@ -16,6 +16,7 @@ from wsol_bench.scoring.pixels import Pixels
 __all__ = ["default_metrics", "scoring_of"]
 
 _MAP_METRICS = ("pointing_game", "pointing_game_15px", "energy_pointing_game")
+_TOP_K_LOC = ("max_top1_loc", "max_top5_loc", "top1_loc_at_gt_known", "top5_loc_at_gt_known")
 
 
 def scoring_of(protocol: Protocol, metrics: Sequence[Metric]) -> Scoring:
@@ -44,5 +45,5 @@ def default_metrics(protocol: Protocol) -> tuple[str, ...]:
         case OneBoxProtocol():
             return ("mean_iou", "box_acc_area", *_MAP_METRICS)
         case BoxSweepProtocol() if MAX_BOX_ACC_IOU in protocol.scoring.ious:
-            return ("max_top1_loc", "max_top5_loc", *_MAP_METRICS)
+            return (*_TOP_K_LOC, *_MAP_METRICS)
     return _MAP_METRICS

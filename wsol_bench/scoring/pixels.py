@@ -12,6 +12,7 @@ from wsol_bench.errors import ImageError, RunError
 from wsol_bench.images.masks import BACKGROUND, OBJECT, mask_of
 from wsol_bench.metrics.base import Metric
 from wsol_bench.metrics.image_scores import ImageScores
+from wsol_bench.metrics.localization import CLASSIFICATION_NUMBERS, classification_numbers
 from wsol_bench.metrics.number import Number
 from wsol_bench.metrics.pixel_ap import peak_iou, pixel_average_precision
 from wsol_bench.protocols.model import PixelProtocol
@@ -37,7 +38,7 @@ class Pixels(Scoring):
     row_columns = ()
     curve_columns = (_FOREGROUND, _BACKGROUND)
     every_row = False
-    number_names = frozenset({"px_ap", "p_iou", "p_iou_threshold"})
+    number_names = CLASSIFICATION_NUMBERS | {"px_ap", "p_iou", "p_iou_threshold"}
 
     def __init__(self, protocol: PixelProtocol, metrics: Sequence[Metric]) -> None:
         super().__init__(protocol.map, metrics)
@@ -85,7 +86,10 @@ class Pixels(Scoring):
         return {"n_scored": len(images.curves)}
 
     def protocol_numbers(self, images: ImageScores, selection: Selection) -> list[Number]:
-        """PxAP and peak IoU over all pixels of all images."""
+        """PxAP and peak IoU over all pixels of all images.
+
+        The classification errors come first; a method without a network has none.
+        """
         assert images.curves is not None
         kinds = [self._counts(images, column.name) for column in (_FOREGROUND, _BACKGROUND)]
         sums = [kind.sum(axis=0).astype(np.int64) for kind in kinds]
@@ -93,7 +97,8 @@ class Pixels(Scoring):
         best = float("nan") if np.isnan(peak.iou) else float(self.thresholds[peak.threshold])
         columns = np.concatenate(kinds, axis=1)
         image_ids = images.curves["image_id"].to_numpy(object)
-        return [
+        classification = classification_numbers(images) if images.ranked else []
+        return classification + [
             Number(
                 name,
                 columns,
