@@ -130,10 +130,9 @@ def load_classifier(
     )  # fmt: skip
     expected = _preprocessing(name, network.published, module)
     return Classifier(
-        name=label or name, module=module, classes=order.wnids, targets=targets,
+        name=label or name, module=module, fingerprint=fingerprint(module), targets=targets,
+        classes=order.wnids, classes_from=order.origin, weights_from=network.weights_from,
         mean=mean or expected.mean, std=std or expected.std, native_size=expected.size,
-        fingerprint=fingerprint(module), classes_from=order.origin,
-        weights_from=network.weights_from,
         findings=(*findings_of(outputs), *_untold(name, weights, arguments or {})),
     )  # fmt: skip
 
