@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_serializer, model_validator
 
+from wsol_bench.common.configuration import Configuration
 from wsol_bench.errors import ImageError
 from wsol_bench.geometry import GeometryName, Placement, place
-from wsol_bench.protocols.section import Section
 
 __all__ = ["InputSection", "TenCrop", "View"]
 
@@ -29,7 +29,7 @@ _Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _VIEWS = ("scales", "flip", "ten_crop")
 
 
-class TenCrop(Section):
+class TenCrop(Configuration):
     """The value of ``input.ten_crop``: how an image is resized before it is cropped.
 
     Attributes:
@@ -56,7 +56,7 @@ class View(NamedTuple):
     mirrored: bool = False
 
 
-class InputSection(Section):
+class InputSection(Configuration):
     """The section ``input``: from the image file to the network's input.
 
     The last three fields are optional, and a protocol without them has the digest that it had

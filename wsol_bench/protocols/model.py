@@ -12,11 +12,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Discriminator, Tag, ValidationError
 
+from wsol_bench.common.configuration import Configuration
 from wsol_bench.common.plain_values import plain
 from wsol_bench.common.validation_errors import explain
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.input_section import InputSection
-from wsol_bench.protocols.section import Section
 from wsol_bench.protocols.sections import (
     MapSection,
     OneBoxScoring,
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-class Protocol(Section):
+class Protocol(Configuration):
     """The sections that the three kinds of protocols share.
 
     Attributes:

@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from wsol_bench.common.configuration import Configuration
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.common.validation_errors import ONE, SEVERAL
 from wsol_bench.common.vocabulary import Comparison, Connectivity, Reference, WhichComponents
 from wsol_bench.errors import ConfigError
-from wsol_bench.protocols.section import Section
 
 __all__ = [
     "BoxSection",
@@ -39,7 +39,7 @@ _Iou = Annotated[float, Field(gt=0, le=1)]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class MapSection(Section):
+class MapSection(Configuration):
     """The section ``map``: from a method's low-resolution map to a map of the input's size.
 
     Attributes:
@@ -59,7 +59,7 @@ class MapSection(Section):
         return self
 
 
-class _Grid(Section):
+class _Grid(Configuration):
     """The thresholds 0, step, 2 step, ... below 1; at most 100,000 of them, kept for each image."""
 
     step: Annotated[float, Field(ge=1e-5, le=1)]
@@ -146,7 +146,7 @@ class Sweep(_Grid):
         return frozenset(line.strip() for line in lines if line.strip())
 
 
-class BoxSection(Section):
+class BoxSection(Configuration):
     """The section ``box``: from an upsampled map to a box.
 
     Attributes:
@@ -213,7 +213,7 @@ class SweepBoxSection(BoxSection):
 Frame = Literal["original", "input"]
 
 
-class OneBoxScoring(Section):
+class OneBoxScoring(Configuration):
     """The section ``scoring`` of a protocol of one threshold: when a box is a hit.
 
     Attributes:
@@ -227,7 +227,7 @@ class OneBoxScoring(Section):
     frame: Frame
 
 
-class SweepScoring(Section):
+class SweepScoring(Configuration):
     """The section ``scoring`` of a sweep over thresholds: when a box is a hit.
 
     Attributes:
