@@ -144,3 +144,9 @@ def test_the_command_prints_and_writes_it(tmp_path):
     }
     again, _ = cli(*command)
     assert again == out
+
+
+def test_latex_has_one_line_of_titles_without_units(reproduction):
+    text = written([reproduction_table(reproduction)], "latex")
+    head = text.partition("\\toprule\n")[2].partition("\\midrule")[0]
+    assert head.count("\\\\") == 1

@@ -236,11 +236,13 @@ def _latex_head(table: FormattedTable, wide: set[int]) -> list[str]:
         for number, column in enumerate(table.columns)
     ]
     height = max(map(len, titles))
+    has_lower_line = any(column.unit or column.better for column in table.columns)
     cells = []
     for number, (column, title) in enumerate(zip(table.columns, titles, strict=True)):
         arrow = _LATEX_ARROWS[column.better] if column.better else ""
         below = f"{latex_text(column.unit.strip())} {arrow}".strip()
-        texts = [*[""] * (height - len(title)), *map(latex_text, title), below]
+        texts = [*[""] * (height - len(title)), *map(latex_text, title)]
+        texts += [below] if has_lower_line else []
         cells.append(
             [f"\\multicolumn{{2}}{{c}}{{{text}}}" for text in texts] if number in wide else texts
         )
