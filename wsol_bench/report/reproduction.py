@@ -22,6 +22,7 @@ from wsol_bench.statistics.intervals import LEVEL
 __all__ = ["causes_of", "not_run", "published_table", "reproduction_table"]
 
 _INTERVAL = f"{LEVEL:.0%} interval"
+_CLASSIFICATION = ("top1_cls_error", "top5_cls_error")
 # The marks behind published numbers that were not read in the paper, and what they mean.
 _STATUS_MARKS: Mapping[Status, str] = {"read": "", "quoted": "q", "memory": "m"}
 _STATUSES: Mapping[Status, str] = {
@@ -76,8 +77,9 @@ def reproduction_table(reproduction: Reproduction, *, seed: int = 0) -> Formatte
     lines = _read(reproduction.runs, {paper.number for paper in papers}, seed)
     groups: dict[str, list[TableLine]] = {}
     for line in lines if not papers else ():
-        for name in shown_of([line]):
-            groups.setdefault(line.model, []).append(_line(line, name, None))
+        shown = [name for name in (*_CLASSIFICATION, *shown_of([line])) if name in line.numbers]
+        of_line = [_line(line, name, None) for name in shown] or [_not_applicable(line)]
+        groups.setdefault(line.model, []).extend(of_line)
     models = {line.model for line in lines}
     for paper in papers:  # in the paper's order
         found = [one for one in lines if (one.model, one.method) == (paper.model, paper.method)]
@@ -128,6 +130,12 @@ def _line(line: ResultLine, name: str, paper: PublishedNumber | None) -> TableLi
         inside = here.low <= paper.value <= here.high
         cells[4:] = points(here.value - paper.value), "yes" if inside else "no"
     return TableLine(tuple(cells), facts, line.source)
+
+
+def _not_applicable(line: ResultLine) -> TableLine:
+    """A line for a method that gave no number."""
+    cells = (line.method, "-", "-", "not applicable", "-", "-")
+    return TableLine(cells, line.facts, line.source)
 
 
 def _kept(line: TableLine, places: Collection[int]) -> TableLine:
