@@ -40,7 +40,7 @@ class TestIdentity:
     @pytest.mark.parametrize(
         ("section", "name"),
         [
-            ({"flip": True}, "gradcam-2017+input.flip=True"),
+            ({"flip": True}, "gradcam-2017+input.flip=true"),
             ({"scales": [0.5, 1]}, "gradcam-2017+input.scales=[0.5, 1]"),
             (
                 {"ten_crop": TEN_CROP},

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import Field, StrictBool, field_validator, model_serializer, model_validator
 
 from wsol_bench.common.configuration import Configuration
+from wsol_bench.common.validation_errors import CompleteError
 from wsol_bench.errors import ImageError
 from wsol_bench.geometry import GeometryName, Placement, place
 
@@ -82,9 +83,9 @@ class InputSection(Configuration):
     geometry: GeometryName
     resize_to: _Side | None = None
     filter: Literal["bilinear", "bicubic"]
-    antialias: bool
-    scales: Annotated[tuple[_Scale, ...], Field(min_length=1)] | None = None
-    flip: bool | None = None
+    antialias: StrictBool
+    scales: tuple[_Scale, ...] | None = None
+    flip: StrictBool | None = None
     ten_crop: TenCrop | None = None
 
     @field_validator("flip")
@@ -95,15 +96,16 @@ class InputSection(Configuration):
     @model_validator(mode="after")
     def _crop_fits(self) -> "InputSection":
         if (self.geometry == "center_crop") != (self.resize_to is not None):
-            raise ValueError(
-                "expected resize_to with geometry: center_crop, and with no other geometry"
+            raise CompleteError(
+                "expected resize_to with geometry: center_crop, and with no other geometry, found "
+                f"geometry: {self.geometry} and resize_to: {self.resize_to or 'none'}"
             )
         if self.resize_to is not None and self.resize_to < self.size:
-            raise ValueError(
+            raise CompleteError(
                 f"resize_to {self.resize_to} is smaller than size {self.size}, the side of the crop"
             )
         if self.ten_crop is not None and self.ten_crop.resize_to < self.size:
-            raise ValueError(
+            raise CompleteError(
                 f"ten_crop.resize_to {self.ten_crop.resize_to} is smaller than size {self.size}, "
                 "the side of the crops"
             )
@@ -111,11 +113,13 @@ class InputSection(Configuration):
 
     @model_validator(mode="after")
     def _scales_fit(self) -> "InputSection":
+        if self.scales == ():
+            raise CompleteError("scales: expected a list of at least 1, found []")
         scales = self.scales or ()
         if len(set(scales)) < len(scales):
-            raise ValueError("scales: expected each scale once")
+            raise CompleteError(f"scales: expected each scale once, found {list(scales)}")
         if scales and round(self.size * max(scales)) > _LARGEST:
-            raise ValueError(
+            raise CompleteError(
                 f"scales: expected views of at most {_LARGEST} pixels a side, found a scale of "
                 f"{max(scales):g} for size {self.size}"
             )

@@ -81,7 +81,12 @@ def _change(content: dict[Any, Any], key: Any, value: Any, path: str = "") -> It
             yield from _change(content[key], name, item, f"{path}{key}.")
     elif isinstance(value, dict) and value:
         content[key] = value
-        yield from (f"{path}{key}.{name}={item}" for name, item in value.items())
+        yield from (f"{path}{key}.{name}={_in_yaml(item)}" for name, item in value.items())
     else:
         content[key] = value
-        yield f"{path}{key}={value}"
+        yield f"{path}{key}={_in_yaml(value)}"
+
+
+def _in_yaml(value: Any) -> Any:
+    """True and false as YAML writes them; other values as they are."""
+    return str(value).lower() if isinstance(value, bool) else value

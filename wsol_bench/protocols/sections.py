@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, StrictBool, Tag, field_validator, model_validator
 
 from wsol_bench.common.configuration import Configuration
 from wsol_bench.common.text_files import read_lines
@@ -50,7 +50,7 @@ class MapSection(Configuration):
 
     rectify: Literal["before_upsampling", "after_upsampling", "never"]
     upsample: Literal["bilinear", "bicubic", "nearest"]
-    align_corners: bool
+    align_corners: StrictBool
 
     @model_validator(mode="after")
     def _nearest_has_no_corners(self) -> "MapSection":

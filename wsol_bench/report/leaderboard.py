@@ -20,13 +20,13 @@ from wsol_bench.report.result_lines import (
 from wsol_bench.runs.findings import shard_findings
 from wsol_bench.runs.manifest import MANIFEST
 from wsol_bench.runs.published import published_numbers
-from wsol_bench.runs.run_folders import EXTENSION, require_folder_of_runs
+from wsol_bench.runs.run_folders import EXTENSION, VARIED, require_folder_of_runs
 from wsol_bench.runs.stored_run import PART_TABLES, StoredRun
 
 __all__ = ["Leaderboard", "Place", "Ranking", "leaderboard"]
 
-# Folders of a run in which no other finished run lies.
-_NO_RUNS = {*PART_TABLES, "tables", EXTENSION}
+# Folders of a run in which no other finished run lies, or none that is a result of its own.
+_NO_RUNS = {*PART_TABLES, "tables", EXTENSION, VARIED}
 
 
 @dataclass(frozen=True, eq=False)

@@ -118,7 +118,7 @@ def _line(
 
 
 def _published_table(ranking: Ranking, title: str) -> FormattedTable:
-    """The published numbers, one a line, under the names of this package."""
+    """The published numbers, one line a model, method and source, by the names of this package."""
     known = {
         name: number.column
         for place in ranking.places
@@ -128,14 +128,16 @@ def _published_table(ranking: Ranking, title: str) -> FormattedTable:
     columns = [known.get(name, TableColumn(name, title_of(name), "higher")) for name in names]
     of = ranking.of
     facts = {"kind": "published", "dataset": of.dataset, "protocol": of.protocol}
-    lines = []
+    rows: dict[tuple[str, str, str], dict[str, float]] = {}
     for paper in ranking.published:
+        rows.setdefault((paper.model, paper.method, paper.cited), {})[paper.number] = paper.value
+    lines = []
+    for (model, method, cited), values in rows.items():
         numbers: list[Cell] = [
-            Value(paper.value, percent=column.percent) if column.name == paper.number else None
+            Value(values[column.name], percent=column.percent) if column.name in values else None
             for column in columns
         ]
-        cells: tuple[Cell, ...] = (paper.model, paper.method, *numbers, paper.cited)
-        lines.append(TableLine(cells, facts, muted=False))
+        lines.append(TableLine((model, method, *numbers, cited), facts, muted=False))
     return FormattedTable(
         f"Published numbers: {title}",
         columns=(

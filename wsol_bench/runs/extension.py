@@ -24,7 +24,7 @@ from wsol_bench.runs.manifest import (
     mark_replaced,
     read_manifest,
 )
-from wsol_bench.runs.run_folders import EXTENSION
+from wsol_bench.runs.run_folders import EXTENSION, VARIED
 from wsol_bench.runs.stored_run import (
     CLASSES_FILE,
     CONFIG_FILE,
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 # What the longer run replaces, and what is made of a run by other commands and stays.
 _REPLACED = (*PART_TABLES, "tables", CHECKSUMS, CONFIG_FILE, CLASSES_FILE, SELECTION_FILE)
-_OLDER = (REPORT, "figures", "predictions", "rescored")
+_OLDER = (REPORT, "figures", "predictions", "rescored", VARIED)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ from wsol_bench.runs.manifest import (
     read_manifest,
     write_manifest,
 )
-from wsol_bench.runs.run_folders import EXTENSION, other_run, require_run_or_nothing
+from wsol_bench.runs.run_folders import EXTENSION, VARIED, other_run, require_run_or_nothing
 from wsol_bench.runs.schema import CLASSES, SELECTION, Tables
 from wsol_bench.runs.stored_run import (
     CLASSES_FILE,
@@ -162,7 +162,7 @@ class RunFolder(StoredRun):
             # If this is interrupted, the folder holds no run and is cleared the next time.
             mark_deleted(path)
             has_run = False
-            for name in (*_FOLDERS, EXTENSION, SELECTION_FILE, CHECKSUMS, REPORT):
+            for name in (*_FOLDERS, EXTENSION, VARIED, SELECTION_FILE, CHECKSUMS, REPORT):
                 delete(path / name)
         if not has_run:
             write_manifest(path, Manifest.begin(identity, _now()))

@@ -19,6 +19,7 @@ __all__ = [
     "EXTENSION",
     "FORMAT",
     "MANIFEST",
+    "VARIED",
     "begun_extension",
     "names_in",
     "other_run",
@@ -33,6 +34,8 @@ __all__ = [
 MANIFEST = "manifest.json"
 # The folder of the same run with more images, while it is made (``runs.extension``).
 EXTENSION = ".extended"
+# Below a run: runs of its experiment under other choices of the input (``report.sensitivity``).
+VARIED = "varied"
 # The format of a run folder; it is raised when an older reader would misread the folder.
 FORMAT = 3
 
