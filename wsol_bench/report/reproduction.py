@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from wsol_bench.common.progress import progress
 from wsol_bench.papers.published import Published, PublishedNumber, Status
+from wsol_bench.report.compared_lines import lines_of
 from wsol_bench.report.formatted_tables import (
     Cell,
     FormattedTable,
@@ -75,15 +76,18 @@ def reproduction_table(reproduction: Reproduction, *, seed: int = 0) -> Formatte
     papers = [] if published is None else list(published.numbers)
     lines = _read(reproduction.runs, {paper.number for paper in papers}, seed)
     groups: dict[str, list[TableLine]] = {}
+    at_layers = dict[tuple[str, str], list[ResultLine]]()
+    for line in lines:
+        at_layers.setdefault((line.model, line.method), []).append(line)
     for line in lines if not papers else ():
+        several = len(at_layers[line.model, line.method]) > 1
         for name in shown_of([line]):
-            groups.setdefault(line.model, []).append(_line(line, name, None))
-    models = {line.model for line in lines}
+            groups.setdefault(line.model, []).append(_line(line, name, None, with_layer=several))
     for paper in papers:  # in the paper's order
-        found = [one for one in lines if (one.model, one.method) == (paper.model, paper.method)]
-        if paper.model in models:
-            of_paper = [_line(line, paper.number, paper) for line in found]
-            groups.setdefault(paper.model, []).extend(of_paper)
+        found = at_layers.get((paper.model, paper.method), [])
+        for line in found:
+            shown = _line(line, paper.number, paper, with_layer=len(found) > 1)
+            groups.setdefault(paper.model, []).append(shown)
     columns = (
         TableColumn("method", "method"),
         TableColumn("number", "number"),
@@ -116,10 +120,13 @@ def _read(runs: Sequence[StoredRun], wanted: Collection[str], seed: int) -> list
     return lines
 
 
-def _line(line: ResultLine, name: str, paper: PublishedNumber | None) -> TableLine:
-    """A number of a method, beside the paper's."""
+def _line(
+    line: ResultLine, name: str, paper: PublishedNumber | None, *, with_layer: bool = False
+) -> TableLine:
+    """A number of a method, beside the paper's; with its layer where others have other layers."""
     here = line.numbers[name].value if name in line.numbers else None
-    cells: list[Cell] = [line.method, title_of(name), "-", here or "none", "-", "-"]
+    method = f"{line.method}, {line.layer}" if with_layer else line.method
+    cells: list[Cell] = [method, title_of(name), "-", here or "none", "-", "-"]
     facts = dict(line.facts)
     if paper is not None:
         cells[2] = f"{_percent(paper)} {_STATUS_MARKS[paper.status]}".rstrip()
@@ -165,8 +172,10 @@ def _notes(
 
 
 def not_run(reproduction: Reproduction) -> list[str]:
-    """A line for each row of the table that was not run: what it lacks, and where to get it."""
+    """A line for each network and row that was not run: what it lacks, and where to get it."""
     published = reproduction.experiment.published
+    missing = {one.model for one in reproduction.missing}
+    given = {(line[0], line[1]) for run in reproduction.runs for line in lines_of(run.identity)}
     texts = [
         f"{_shown(one.model)}: {_without_name(one.model, one.reason)}"
         for one in reproduction.missing
@@ -174,6 +183,10 @@ def not_run(reproduction: Reproduction) -> list[str]:
     for row in () if published is None else published.rows:
         if row.needs:
             texts.append(f"{row.model}, {row.method}: it needs {row.needs.rstrip('.')}.")
+        elif row.model not in missing and (row.model, row.method) not in given:
+            texts.append(
+                f"{row.model}, {row.method}: the experiment has no such network and method."
+            )
     return texts
 
 
