@@ -106,6 +106,19 @@ class TestTable:
         assert list(table) == ["network", "method", "number", "here [95% interval]"]
         assert {"six", "three", "full_image"} <= {*table["method"]}
 
+    def test_has_the_numbers_of_a_network_that_the_paper_has_not(self, reproduction):
+        rows = [{**row("six", gt_known_loc_error=20), "model": "a network of the paper"}]
+        published = Published.model_validate({**PUBLISHED, "rows": rows})
+        config = reproduction.experiment.model_copy(update={"published": published})
+        lines = lines_of(Reproduction(config, reproduction.runs, ()))
+        [six] = [
+            line
+            for line in lines
+            if (line["method"], line["number"]) == ("six", "GT-known loc error")
+        ]
+        assert (six["paper"], six["here"], six["difference"]) == ("-", "25.00", "-")
+        assert float(six["here low"]) == pytest.approx(wilson(2, 8)[0], abs=0.006)
+
     def test_says_the_layer_of_a_method_at_several_layers(self, tmp_path):
         root = write_colors(tmp_path / "colors")
         [model] = color_experiment(root)["models"]

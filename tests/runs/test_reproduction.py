@@ -108,7 +108,7 @@ class TestRuns:
         assert name not in ("", ".", "..", label) and len(name) < 100
 
     def test_say_where_weights_are_to_be_had(self, root, weights, tmp_path):
-        done = reproduce(table(root, weights, ROWS[0]), tmp_path / "out", weights=weights)
+        done = reproduce(table(root, weights, *ROWS[:2]), tmp_path / "out", weights=weights)
         assert "is missing. Source: ask the authors. Put it there" in done.missing[0].reason
 
     def test_go_on_behind_a_network_whose_weights_do_not_fit(self, root, weights, tmp_path):
@@ -133,9 +133,17 @@ class TestRuns:
         assert len(done.runs) == 2
         assert all(len(run.identity.methods) == 2 for run in done.runs)
 
+    def test_of_a_network_without_a_row_are_of_all_methods(self, root, weights, tmp_path):
+        save(weights, "f")
+        save(weights, "s")
+        config = table(root, weights, row("first", "cam"))
+        first, second = reproduce(config, tmp_path / "out", weights=weights).runs
+        assert {*first.identity.methods} == {"cam"}
+        assert {*second.identity.methods} == {"cam", "grad_cam"}
+
     def test_are_extended_to_more_images(self, root, weights, tmp_path):
         save(weights, "f")
-        config = table(root, weights, ROWS[0], part_size=1, batch_size=1)
+        config = table(root, weights, *ROWS[:2], part_size=1, batch_size=1)
         for limit in (1, 3):
             limited = config.model_copy(update={"limit": limit})
             done = reproduce(limited, tmp_path / "out", weights=weights)

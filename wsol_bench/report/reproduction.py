@@ -1,6 +1,6 @@
 """A paper's table beside the numbers measured here, with known causes of their differences."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from wsol_bench.common.progress import progress
 from wsol_bench.papers.published import Published, PublishedNumber, Status
@@ -65,6 +65,8 @@ def published_table(published: Published) -> FormattedTable:
 def reproduction_table(reproduction: Reproduction, *, seed: int = 0) -> FormattedTable:
     """The numbers of the runs, each beside the paper's if there is one.
 
+    Of a network that the paper's table has not, the numbers that screens always show.
+
     Args:
         reproduction: the runs of a table.
         seed: the seed of the bootstrap of intervals.
@@ -74,20 +76,21 @@ def reproduction_table(reproduction: Reproduction, *, seed: int = 0) -> Formatte
     """
     published = reproduction.experiment.published
     papers = [] if published is None else list(published.numbers)
-    lines = _read(reproduction.runs, {paper.number for paper in papers}, seed)
+    lines = _read(reproduction.runs, papers, seed)
     groups: dict[str, list[TableLine]] = {}
     at_layers = dict[tuple[str, str], list[ResultLine]]()
     for line in lines:
         at_layers.setdefault((line.model, line.method), []).append(line)
-    for line in lines if not papers else ():
-        several = len(at_layers[line.model, line.method]) > 1
-        for name in shown_of([line]):
-            groups.setdefault(line.model, []).append(_line(line, name, None, with_layer=several))
     for paper in papers:  # in the paper's order
         found = at_layers.get((paper.model, paper.method), [])
         for line in found:
             shown = _line(line, paper.number, paper, with_layer=len(found) > 1)
             groups.setdefault(paper.model, []).append(shown)
+    of_papers = {paper.model for paper in papers}
+    for line in lines:
+        several = len(at_layers[line.model, line.method]) > 1
+        for name in shown_of([line]) if line.model not in of_papers else ():
+            groups.setdefault(line.model, []).append(_line(line, name, None, with_layer=several))
     columns = (
         TableColumn("method", "method"),
         TableColumn("number", "number"),
@@ -109,15 +112,28 @@ def reproduction_table(reproduction: Reproduction, *, seed: int = 0) -> Formatte
     )
 
 
-def _read(runs: Sequence[StoredRun], wanted: Collection[str], seed: int) -> list[ResultLine]:
-    """The lines of all runs, with intervals of the wanted numbers; of all if none is named."""
+def _read(
+    runs: Sequence[StoredRun], papers: Sequence[PublishedNumber], seed: int
+) -> list[ResultLine]:
+    """The lines of all runs, with intervals of the numbers that are shown."""
     lines: list[ResultLine] = []
+    of_papers, published = {paper.model for paper in papers}, {paper.number for paper in papers}
     with progress("reading", sum(run.identity.n_methods for run in runs), "methods") as advance:
         for run in runs:
-            lines += read_lines(
-                run, intervals=lambda names: wanted or names, seed=seed, advance=advance
-            )
+            wanted = published if of_papers.issuperset(run.identity.models) else None
+            lines += _read_run(run, wanted, seed, advance)
     return lines
+
+
+def _read_run(
+    run: StoredRun, wanted: Collection[str] | None, seed: int, advance: Callable[[int], None]
+) -> Iterator[ResultLine]:
+    """The lines of a run, with intervals of the wanted numbers; of all if wanted is None."""
+
+    def with_interval(names: Collection[str]) -> Collection[str]:
+        return names if wanted is None else wanted
+
+    return read_lines(run, intervals=with_interval, seed=seed, advance=advance)
 
 
 def _line(

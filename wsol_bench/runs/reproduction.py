@@ -106,8 +106,8 @@ def reproduce(
 ) -> Reproduction:
     """Run each network of a table in a folder of its own, so that others can be added later.
 
-    A network whose weights are missing, or do not fit, is left out. With published numbers a
-    network is run with the methods of its rows alone.
+    A network whose weights are missing, or do not fit, is left out. A network that has rows in the
+    published table is run with the methods of its rows alone.
 
     Args:
         experiment: the table.
@@ -138,7 +138,7 @@ def _parts(experiment: ExperimentConfig) -> Iterator[ExperimentConfig]:
     published = experiment.published
     for model in experiment.models:
         methods = experiment.methods
-        if published is not None:
+        if published is not None and published.has_rows_of(model.shown_name):
             methods = _methods(experiment, published.methods_of(model.shown_name))
         if methods:
             yield experiment.model_copy(update={"models": [model], "methods": methods})
