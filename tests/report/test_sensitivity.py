@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from colors import color_experiment, write_colors
 from command_line import cli
 
@@ -174,7 +175,7 @@ def test_new_maps_are_those_of_a_run_with_the_choice(tmp_path):
 class TestOpenChoices:
     @pytest.mark.parametrize("name", protocol_names())
     def test_of_every_built_in_protocol_are_other_protocols(self, name):
-        choices = list(open_choices(name, {}))
+        choices = open_choices(name, {})
         assert choices
         hashes = {load_protocol(name).hash, *(choice.protocol.hash for choice in choices)}
         assert len(hashes) == len(choices) + 1
@@ -202,7 +203,7 @@ class TestOpenChoices:
         file = tmp_path / "mine.yaml"
         file.write_text(f"{file.read_text().partition('open:')[0]}open: {listed}\n")
         with pytest.raises(ConfigError, match=told):
-            list(open_choices(str(file), {}))
+            open_choices(str(file), {})
 
 
 class TestCommand:
@@ -218,3 +219,13 @@ class TestCommand:
         path = wsol_bench.run(content, out=tmp_path / "run").folder.path
         _, err = cli("sensitivity", path, "--quiet", code=1)
         assert "lists no other values under 'open'" in err
+
+    def test_says_so_before_anything_is_run(self, tmp_path):
+        experiment = tmp_path / "mine_too.yaml"
+        experiment.write_text(yaml.safe_dump(write_world(tmp_path)))
+        protocol = tmp_path / "mine.yaml"
+        protocol.write_text(protocol.read_text().partition("open:")[0])
+        out = tmp_path / "out"
+        _, err = cli("reproduce", experiment, "--out", out, "--vary", "--quiet", code=1)
+        assert "lists no other values under 'open'" in err
+        assert not out.exists()

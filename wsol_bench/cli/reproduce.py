@@ -133,6 +133,10 @@ def reproduce(
         _print_published(table, experiment, weights)
         return
     experiment.dataset.require_root()
+    if vary:
+        from wsol_bench.protocols.open_choices import open_choices
+
+        open_choices(experiment.protocol.name, experiment.protocol.options)
     folder = out or default_folder(table)
     from wsol_bench.common.files import require_writable_folder
 

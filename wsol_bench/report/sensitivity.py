@@ -75,16 +75,11 @@ def sensitivity(run: StoredRun, *, new_maps: bool = False, seed: int = 0) -> Sen
     run.require_finished()
     stored = run.identity.config["protocol"]
     name, changes = stored["name"], {key: stored[key] for key in stored if key != "name"}
-    choices = list(open_choices(name, changes))
+    choices = open_choices(name, changes)
     if load_protocol(name, changes).hash != run.identity.protocol_hash:
         raise ConfigError(
             f"{run.path}: the protocol {name} was changed since the run, so that the effect of one "
             "choice cannot be told from that of the change; run the experiment again"
-        )
-    if not choices:
-        raise ConfigError(
-            f"{run.path}: the protocol {name} lists no other values under 'open', so there is "
-            "nothing to vary; list some in a protocol file of your own (docs/protocols.md)"
         )
     lines = []
     measured = [choice for choice in choices if new_maps or not choice.needs_new_maps]
