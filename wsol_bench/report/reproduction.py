@@ -23,6 +23,7 @@ from wsol_bench.statistics.intervals import LEVEL
 __all__ = ["causes_of", "not_run", "published_table", "reproduction_table"]
 
 _INTERVAL = f"{LEVEL:.0%} interval"
+_CLASSIFICATION = ("top1_cls_error", "top5_cls_error")
 # The marks behind published numbers that were not read in the paper, and what they mean.
 _STATUS_MARKS: Mapping[Status, str] = {"read": "", "quoted": "q", "memory": "m"}
 _STATUSES: Mapping[Status, str] = {
@@ -88,9 +89,9 @@ def reproduction_table(reproduction: Reproduction, *, seed: int = 0) -> Formatte
             groups.setdefault(paper.model, []).append(shown)
     of_papers = {paper.model for paper in papers}
     for line in lines:
-        several = len(at_layers[line.model, line.method]) > 1
-        for name in shown_of([line]) if line.model not in of_papers else ():
-            groups.setdefault(line.model, []).append(_line(line, name, None, with_layer=several))
+        if line.model not in of_papers:
+            several = len(at_layers[line.model, line.method]) > 1
+            groups.setdefault(line.model, []).extend(_without_a_paper(line, with_layer=several))
     columns = (
         TableColumn("method", "method"),
         TableColumn("number", "number"),
@@ -151,6 +152,16 @@ def _line(
         inside = here.low <= paper.value <= here.high
         cells[4:] = points(here.value - paper.value), "yes" if inside else "no"
     return TableLine(tuple(cells), facts, line.source)
+
+
+def _without_a_paper(line: ResultLine, *, with_layer: bool) -> Iterator[TableLine]:
+    """The numbers of a method that screens always show; a line also for one that gave none."""
+    shown = [name for name in (*_CLASSIFICATION, *shown_of([line])) if name in line.numbers]
+    for name in shown:
+        yield _line(line, name, None, with_layer=with_layer)
+    if not shown:
+        cells = (line.method, "-", "-", "not applicable", "-", "-")
+        yield TableLine(cells, line.facts, line.source)
 
 
 def _kept(line: TableLine, places: Collection[int]) -> TableLine:
