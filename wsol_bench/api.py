@@ -175,11 +175,11 @@ def reproduce(
         force: whether to delete the runs in ``out`` first.
 
     Raises:
-        ConfigError: there is no such table.
+        ConfigError: there is no such table, or it needs ``data``.
         DatasetError: the data set cannot be loaded.
         RunError: a folder in ``out`` holds another run.
     """
-    from wsol_bench.runs.reproduction import default_folder, load_table
+    from wsol_bench.runs.reproduction import default_folder, lacks_data, load_table
     from wsol_bench.runs.reproduction import reproduce as reproduce_table
 
     given = {"limit": limit, "device": None if device is None else str(device)}
@@ -192,6 +192,8 @@ def reproduce(
             weights=folder,
             changes=changes,
         )
+        if lacks_data(experiment):
+            raise ConfigError(f"{table}: expected the folder of its data set (--data), found none")
         experiment.dataset.require_root()
         place = default_folder(str(table)) if out is None else path_of("out", out)
         done = reproduce_table(experiment, place, weights=folder, force=force)

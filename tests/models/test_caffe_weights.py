@@ -110,8 +110,13 @@ WHOLE = layer("fc", "InnerProduct", FOUR.reshape(2, 2))
         ),
         (
             field(100, field(1, b"a") + field(7, field(7, field(1, b"\x01" * 99)) + field(5, b""))),
-            "0 bytes of values where the shape is",
+            "a blob has more than 32 sizes",
         ),
+        (
+            field(100, field(1, b"a") + field(7, field(7, field(1, 1) * 33) + field(5, b"\0" * 4))),
+            "a blob has more than 32 sizes",
+        ),
+        (field(100, field(1, b"a") + field(7, b"") * 65), "a layer has more than 64 blobs"),
         (
             field(100, field(1, b"a") + field(7, field(7, field(1, 2**62) + field(1, 0)))),
             "0 bytes of values where the shape is",

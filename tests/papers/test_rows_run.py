@@ -125,9 +125,11 @@ def test_every_network_gives_every_row_that_it_has(table, model, trees, tmp_path
     assert not done.missing
     shown = text_table(reproduction_table(done))
     rows = [row for row in whole.published.rows if row.model in (model, NO_MODEL) and not row.needs]
+    if not rows:  # the numbers are those of other images
+        assert {*shown["paper"]} == {"-"}
+        return
     assert len(shown) == sum(len(row.numbers) for row in rows)
-    if rows:
-        assert "none" not in shown["here [95% interval]"].tolist()
+    assert "none" not in shown["here [95% interval]"].tolist()
 
 
 @pytest.mark.parametrize("table", table_names())
@@ -141,8 +143,6 @@ def test_what_is_missing_is_said_for_every_row(table, trees, tmp_path, monkeypat
     done = reproduce(config, tmp_path / "out", weights=tmp_path)
     texts = "\n".join(not_run(done))
     for model in config.models:
-        if not config.published.methods_of(model.shown_name):
-            continue
         assert model.shown_name in texts
         if where := config.published.weights_of(model.shown_name):
             assert where.rstrip(".") in texts

@@ -5,10 +5,12 @@ import io
 import re
 
 import pytest
+from colors import color_experiment, write_colors
 from command_line import cli
 from counted_hits import experiment
 from scipy.stats import norm
 
+from wsol_bench.papers.published import Published
 from wsol_bench.report.reproduction import causes_of, not_run, reproduction_table
 from wsol_bench.report.written_tables import text_table, written
 from wsol_bench.runs.experiment_config import load_config
@@ -104,6 +106,36 @@ class TestTable:
         assert list(table) == ["network", "method", "number", "here [95% interval]"]
         assert {"six", "three", "full_image"} <= {*table["method"]}
 
+    def test_has_the_numbers_of_a_network_that_the_paper_has_not(self, reproduction):
+        rows = [{**row("six", gt_known_loc_error=20), "model": "a network of the paper"}]
+        published = Published.model_validate({**PUBLISHED, "rows": rows})
+        config = reproduction.experiment.model_copy(update={"published": published})
+        lines = lines_of(Reproduction(config, reproduction.runs, ()))
+        [six] = [
+            line
+            for line in lines
+            if (line["method"], line["number"]) == ("six", "GT-known loc error")
+        ]
+        assert (six["paper"], six["here"], six["difference"]) == ("-", "25.00", "-")
+        assert float(six["here low"]) == pytest.approx(wilson(2, 8)[0], abs=0.006)
+
+    def test_says_the_layer_of_a_method_at_several_layers(self, tmp_path):
+        root = write_colors(tmp_path / "colors")
+        [model] = color_experiment(root)["models"]
+        model = {**model, "layer": None, "head": None, "layers": ["cells", "pool"]}
+        published = {**PUBLISHED, "rows": [row("grad_cam", top1_loc_error=50)]}
+        published["rows"][0]["model"] = "color_net"
+        config = load_config(
+            color_experiment(
+                root, models=[model], methods=["grad_cam"], workers=0, published=published
+            )
+        )
+        done = reproduce(config, tmp_path / "out", weights=tmp_path)
+        assert text_table(reproduction_table(done))["method"].tolist() == [
+            "grad_cam, cells",
+            "grad_cam, pool",
+        ]
+
     def test_latex_has_the_interval(self, reproduction):
         text = written([reproduction_table(reproduction)], "latex")
         assert re.search(r"six & GT-known loc error & 20\.00 & 25\.00 & .*\[7\.15, 59\.07\]", text)
@@ -114,6 +146,17 @@ class TestWhatIsMissing:
         missing = (Missing("net", "net: the weights are gone"),)
         other = Reproduction(reproduction.experiment, reproduction.runs, missing)
         assert not_run(other) == ["net: the weights are gone", "-, nine: it needs nine eyes."]
+
+    def test_is_said_for_rows_that_the_experiment_does_not_give(self, reproduction):
+        rows = [row("six", gt_known_loc_error=20), row("sixx", gt_known_loc_error=20)]
+        rows.append({**rows[0], "model": "gone"})
+        published = Published.model_validate({**PUBLISHED, "rows": rows})
+        config = reproduction.experiment.model_copy(update={"published": published})
+        missing = (Missing("gone", "gone: the weights are missing"),)
+        assert not_run(Reproduction(config, reproduction.runs, missing)) == [
+            "gone: the weights are missing",
+            "-, sixx: the experiment has no such network and method.",
+        ]
 
 
 class TestCauses:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from colors import color_experiment, write_colors
 from command_line import cli
 
@@ -107,6 +108,53 @@ class TestSensitivity:
         assert table["known"].tolist() == ["+50.00", "+50.00"]
 
 
+def test_a_table_of_several_runs_keeps_them_apart(run, tmp_path):
+    """At 0.9 nothing of the first object but its pixel is left, so > or >= makes no difference."""
+    content = write_world(tmp_path)
+    content["protocol"] = {"name": content["protocol"], "box": {"threshold": 0.9}}
+    other = wsol_bench.run(content, out=tmp_path / "run").folder
+    table = text_table(sensitivity_table([sensitivity(run), sensitivity(other)]))
+    assert table[["model", "choice", "known"]].to_numpy().tolist() == [
+        ["no model, mine", "box.comparison=above (not at_least)", "+50.00"],
+        ["no model, mine", "box.connectivity=4 (not 8)", "+50.00"],
+        ["no model, mine+box.threshold=0.9", "box.comparison=above (not at_least)", "+0.00"],
+        ["no model, mine+box.threshold=0.9", "box.connectivity=4 (not 8)", "+50.00"],
+    ]  # fmt: skip
+
+
+def test_a_table_of_runs_with_different_main_numbers_has_all_of_them(tmp_path):
+    root = write_colors(tmp_path / "colors")
+    measured = []
+    for protocol in ("gradcam-2017", "wsol-2018-squash"):
+        content = color_experiment(root, methods=["cam"], workers=0, protocol=protocol)
+        measured.append(sensitivity(wsol_bench.run(content, out=tmp_path / protocol).folder))
+    table = sensitivity_table(measured)
+    assert {group.heading for group in table.groups} == {
+        "color_net, gradcam-2017", "color_net, wsol-2018-squash",
+    }  # fmt: skip
+    assert "top-1 loc error or MaxBoxAcc (GT-known)" in table.notes[0]
+
+
+def test_a_table_of_a_method_at_several_layers_has_a_column_for_each(tmp_path):
+    root = write_colors(tmp_path / "colors")
+    content = color_experiment(root, methods=["grad_cam"], workers=0)
+    [model] = content["models"]
+    del model["layer"], model["head"]
+    run = wsol_bench.run(
+        {**content, "models": [{**model, "layers": ["cells", "pool"]}]}, out=tmp_path / "run"
+    ).folder
+    table = text_table(sensitivity_table([sensitivity(run)]))
+    assert list(table) == ["model", "choice", "grad_cam, cells", "grad_cam, pool"]
+
+
+def test_a_protocol_file_that_was_changed_since_the_run_is_refused(tmp_path):
+    run = wsol_bench.run(write_world(tmp_path), out=tmp_path / "run").folder
+    file = tmp_path / "mine.yaml"
+    file.write_text(file.read_text().replace("threshold: 0.5", "threshold: 0.9"))
+    with pytest.raises(ConfigError, match="was changed since the run"):
+        sensitivity(run)
+
+
 def test_new_maps_are_those_of_a_run_with_the_choice(tmp_path):
     root = write_colors(tmp_path / "colors")
     content = color_experiment(root, methods=["cam"], workers=0)
@@ -127,7 +175,7 @@ def test_new_maps_are_those_of_a_run_with_the_choice(tmp_path):
 class TestOpenChoices:
     @pytest.mark.parametrize("name", protocol_names())
     def test_of_every_built_in_protocol_are_other_protocols(self, name):
-        choices = list(open_choices(name, {}))
+        choices = open_choices(name, {})
         assert choices
         hashes = {load_protocol(name).hash, *(choice.protocol.hash for choice in choices)}
         assert len(hashes) == len(choices) + 1
@@ -155,7 +203,7 @@ class TestOpenChoices:
         file = tmp_path / "mine.yaml"
         file.write_text(f"{file.read_text().partition('open:')[0]}open: {listed}\n")
         with pytest.raises(ConfigError, match=told):
-            list(open_choices(str(file), {}))
+            open_choices(str(file), {})
 
 
 class TestCommand:
@@ -171,3 +219,13 @@ class TestCommand:
         path = wsol_bench.run(content, out=tmp_path / "run").folder.path
         _, err = cli("sensitivity", path, "--quiet", code=1)
         assert "lists no other values under 'open'" in err
+
+    def test_says_so_before_anything_is_run(self, tmp_path):
+        experiment = tmp_path / "mine_too.yaml"
+        experiment.write_text(yaml.safe_dump(write_world(tmp_path)))
+        protocol = tmp_path / "mine.yaml"
+        protocol.write_text(protocol.read_text().partition("open:")[0])
+        out = tmp_path / "out"
+        _, err = cli("reproduce", experiment, "--out", out, "--vary", "--quiet", code=1)
+        assert "lists no other values under 'open'" in err
+        assert not out.exists()

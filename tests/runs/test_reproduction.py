@@ -6,12 +6,14 @@ from unittest import mock
 
 import pytest
 import torch
+import yaml
 from colors import color_experiment, color_net
 
-from wsol_bench.errors import DatasetError, ModelError
+import wsol_bench
+from wsol_bench.errors import ConfigError, DatasetError, ModelError
 from wsol_bench.models.published_weights import obtain
 from wsol_bench.runs.experiment_config import load_config
-from wsol_bench.runs.reproduction import reproduce
+from wsol_bench.runs.reproduction import load_table, reproduce
 
 
 def row(model, method, **numbers):
@@ -81,9 +83,33 @@ class TestRuns:
         assert later.runs[0].manifest.id == first.manifest.id
         assert [list(run.identity.models) for run in later.runs] == [["first"], ["second / net"]]
 
+    def test_are_of_methods_by_their_names_in_the_results(self, root, weights, tmp_path):
+        """A method with seeds has one name for each of them, and a sanity check its own."""
+        save(weights, "f")
+        names = ("smooth_grad+seed=0", "class_swapped(grad_cam)")
+        config = table(root, weights, *(row("first", name) for name in names))
+        methods = ["cam", "grad_cam", {"name": "smooth_grad", "seeds": 2}]
+        methods += [{"name": "grad_cam", "sanity": "class_swapped"}]
+        config = load_config({**config.model_dump(mode="json"), "methods": methods})
+        [run] = reproduce(config, tmp_path / "out", weights=weights).runs
+        assert {*run.identity.methods} == {*names, "smooth_grad+seed=1"}
+
+    @pytest.mark.parametrize("label", ["no-model", "reproduction.csv", "net" * 100, "..", "\u200b"])
+    def test_have_folders_of_their_own(self, label, root, weights, tmp_path):
+        save(weights, label[0])
+        save(weights, "f")
+        config = table(root, weights, row(label, "cam"), row("-", "center_box"))
+        [model, _] = config.models
+        config = config.model_copy(update={"models": [model.model_copy(update={"label": label})]})
+        done = reproduce(config, tmp_path / "out", weights=weights)
+        [name, other] = (run.path.name for run in done.runs)
+        assert other == "no-model" != name
+        assert done.runs[0].path.parent == tmp_path / "out"
+        assert name not in ("", ".", "..", label) and len(name) < 100
+
     def test_say_where_weights_are_to_be_had(self, root, weights, tmp_path):
-        done = reproduce(table(root, weights, ROWS[0]), tmp_path / "out", weights=weights)
-        assert "is missing. Get it: ask the authors. Put it there" in done.missing[0].reason
+        done = reproduce(table(root, weights, *ROWS[:2]), tmp_path / "out", weights=weights)
+        assert "is missing. Source: ask the authors. Put it there" in done.missing[0].reason
 
     def test_go_on_behind_a_network_whose_weights_do_not_fit(self, root, weights, tmp_path):
         torch.save({"other": torch.ones(2)}, weights / "f.pth")
@@ -107,13 +133,36 @@ class TestRuns:
         assert len(done.runs) == 2
         assert all(len(run.identity.methods) == 2 for run in done.runs)
 
+    def test_of_a_network_without_a_row_are_of_all_methods(self, root, weights, tmp_path):
+        save(weights, "f")
+        save(weights, "s")
+        config = table(root, weights, row("first", "cam"))
+        first, second = reproduce(config, tmp_path / "out", weights=weights).runs
+        assert {*first.identity.methods} == {"cam"}
+        assert {*second.identity.methods} == {"cam", "grad_cam"}
+
     def test_are_extended_to_more_images(self, root, weights, tmp_path):
         save(weights, "f")
-        config = table(root, weights, ROWS[0], part_size=1, batch_size=1)
+        config = table(root, weights, *ROWS[:2], part_size=1, batch_size=1)
         for limit in (1, 3):
             limited = config.model_copy(update={"limit": limit})
             done = reproduce(limited, tmp_path / "out", weights=weights)
         assert done.runs[0].identity.dataset.n_images == 3
+
+
+class TestData:
+    def test_of_an_experiment_that_names_its_own_cannot_be_given(self, root, tmp_path):
+        file = tmp_path / "mine.yaml"
+        file.write_text(yaml.safe_dump(color_experiment(root)))
+        load_table(str(file), data=None, weights=tmp_path)
+        with pytest.raises(ConfigError, match="names its data set itself"):
+            load_table(str(file), data=root, weights=tmp_path)
+
+    def test_are_asked_for_in_words_of_python(self, tmp_path):
+        with pytest.raises(
+            ConfigError, match=r"expected the folder of its data set \(data=\.\.\.\)"
+        ):
+            wsol_bench.reproduce("grad_cam_2017", out=tmp_path)
 
 
 class TestPublishedWeights:

@@ -120,9 +120,8 @@ def reproduce(
     """
     from wsol_bench.papers.shelf import table_file
 
-    file = table_file(table)
-    reading_experiment(file)
-    from wsol_bench.runs.reproduction import default_folder, load_table
+    reading_experiment(table_file(table))
+    from wsol_bench.runs.reproduction import default_folder, lacks_data, load_table
     from wsol_bench.runs.reproduction import reproduce as reproduce_table
 
     flags = {"limit": limit, "device": device}
@@ -130,10 +129,14 @@ def reproduce(
     experiment = load_table(
         table, data=data, weights=weights, overrides=overrides or (), changes=changes
     )
-    if data is None and "${DATA}" in file.read_text(encoding="utf-8"):
+    if lacks_data(experiment):
         _print_published(table, experiment, weights)
         return
     experiment.dataset.require_root()
+    if vary:
+        from wsol_bench.protocols.open_choices import open_choices
+
+        open_choices(experiment.protocol.name, experiment.protocol.options)
     folder = out or default_folder(table)
     from wsol_bench.common.files import require_writable_folder
 

@@ -6,7 +6,7 @@ believed before it is compared with what is there.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,6 +42,9 @@ _SIZES = 1
 # The kinds of fields in the wire format, by their numbers.
 _VARINT, _BYTES = 0, 2
 _FIXED = {1: 8, 5: 4}
+# More than any layer of Caffe has. The objects of Python that a few bytes of a hostile file would
+# become take a hundred times the memory.
+_MOST_BLOBS, _MOST_SIZES = 64, 32
 
 
 class _DamagedError(Exception):
@@ -99,6 +102,8 @@ def _layer(data: memoryview, numbers: _LayerFields) -> Iterator[tuple[str, Tenso
             kind = value if isinstance(value, int) else bytes(value)
         elif number == numbers.blobs:
             blobs.append(_bytes(value))
+            if len(blobs) > _MOST_BLOBS:
+                raise _DamagedError(f"a layer has more than {_MOST_BLOBS} blobs")
     if blobs and not name:
         raise _DamagedError("a layer with weights has no name")
     try:
@@ -117,12 +122,12 @@ def _layer(data: memoryview, numbers: _LayerFields) -> Iterator[tuple[str, Tenso
 
 def _blob(data: memoryview) -> tuple[np.ndarray, list[int]]:
     """The values of a BlobProto, and their shape."""
-    parts: dict[int, list[memoryview]] = {_FLOATS: [], _DOUBLES: []}
+    parts = {_FLOATS: bytearray(), _DOUBLES: bytearray()}
     old_shape: dict[int, int] = {}
     shape: list[int] | None = None
     for number, value in _fields(data):
         if number in parts:
-            parts[number].append(_bytes(value))
+            parts[number] += _bytes(value)
         elif number in _OLD_SHAPE:
             old_shape[number] = _integer(value)
         elif number == _SHAPE:
@@ -130,9 +135,9 @@ def _blob(data: memoryview) -> tuple[np.ndarray, list[int]]:
     if shape is None:
         shape = [old_shape.get(number, 0) for number in _OLD_SHAPE] if old_shape else []
     field = _FLOATS if parts[_FLOATS] else _DOUBLES
-    content = b"".join(parts[field])
+    content = parts[field]
     size = 4 if field == _FLOATS else 8
-    if not content or len(shape) > 32 or len(content) != size * math.prod(shape):
+    if not content or len(content) != size * math.prod(shape):
         raise _DamagedError(f"{len(content)} bytes of values where the shape is {shape[:8]}")
     with np.errstate(over="ignore"):  # a float64 beyond the range of float32 is infinite
         return np.frombuffer(content, f"<f{size}").astype(np.float32), shape
@@ -149,7 +154,14 @@ def _sizes(data: memoryview) -> list[int]:
             while at < len(packed):
                 size, at = _varint(packed, at)
                 sizes.append(size)
+                _require_few(sizes)
+        _require_few(sizes)
     return sizes
+
+
+def _require_few(sizes: Sized) -> None:
+    if len(sizes) > _MOST_SIZES:
+        raise _DamagedError(f"a blob has more than {_MOST_SIZES} sizes")
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:

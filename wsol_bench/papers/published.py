@@ -124,6 +124,10 @@ class Published(Configuration):
         """The sentence that says where the weights of a model are to be had; "" for none."""
         return self.weights if isinstance(self.weights, str) else self.weights.get(model, "")
 
+    def has_rows_of(self, model: str) -> bool:
+        """Return whether the table has a row of a model, also one that the experiment lacks."""
+        return any(row.model == model for row in self.rows)
+
     def methods_of(self, model: str) -> list[str]:
         """The methods of the rows of a model that the experiment gives."""
         rows = (row for row in self.rows if row.model == model and not row.needs)

@@ -41,7 +41,7 @@ class OpenChoice(NamedTuple):
         return self.key.partition(".")[0] == "input"
 
 
-def open_choices(name: str, changes: Mapping[str, Any]) -> Iterator[OpenChoice]:
+def open_choices(name: str, changes: Mapping[str, Any]) -> list[OpenChoice]:
     """The open choices of a protocol, without those that it makes or excludes itself.
 
     The YAML of a protocol lists them under ``open``: for each field other values.
@@ -51,8 +51,19 @@ def open_choices(name: str, changes: Mapping[str, Any]) -> Iterator[OpenChoice]:
         changes: the fields that an experiment changes in it.
 
     Raises:
-        ConfigError: the list is malformed, or the protocol has no such field or value.
+        ConfigError: the list is malformed, the protocol has no such field or value, or nothing is
+            open.
     """
+    choices = list(_open_choices(name, changes))
+    if not choices:
+        raise ConfigError(
+            f"the protocol {name} lists no other values under 'open', so there is nothing to vary; "
+            "list some in a protocol file of your own (docs/protocols.md)"
+        )
+    return choices
+
+
+def _open_choices(name: str, changes: Mapping[str, Any]) -> Iterator[OpenChoice]:
     base = load_protocol(name, changes)
     listed = read_protocol(name).get("open") or {}
     where = f"protocol {name}: open"

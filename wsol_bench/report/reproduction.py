@@ -1,9 +1,10 @@
 """A paper's table beside the numbers measured here, with known causes of their differences."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from wsol_bench.common.progress import progress
 from wsol_bench.papers.published import Published, PublishedNumber, Status
+from wsol_bench.report.compared_lines import lines_of
 from wsol_bench.report.formatted_tables import (
     Cell,
     FormattedTable,
@@ -65,6 +66,8 @@ def published_table(published: Published) -> FormattedTable:
 def reproduction_table(reproduction: Reproduction, *, seed: int = 0) -> FormattedTable:
     """The numbers of the runs, each beside the paper's if there is one.
 
+    Of a network that the paper's table has not, the numbers that screens always show.
+
     Args:
         reproduction: the runs of a table.
         seed: the seed of the bootstrap of intervals.
@@ -74,18 +77,21 @@ def reproduction_table(reproduction: Reproduction, *, seed: int = 0) -> Formatte
     """
     published = reproduction.experiment.published
     papers = [] if published is None else list(published.numbers)
-    lines = _read(reproduction.runs, {paper.number for paper in papers}, seed)
+    lines = _read(reproduction.runs, papers, seed)
     groups: dict[str, list[TableLine]] = {}
-    for line in lines if not papers else ():
-        shown = [name for name in (*_CLASSIFICATION, *shown_of([line])) if name in line.numbers]
-        of_line = [_line(line, name, None) for name in shown] or [_not_applicable(line)]
-        groups.setdefault(line.model, []).extend(of_line)
-    models = {line.model for line in lines}
+    at_layers = dict[tuple[str, str], list[ResultLine]]()
+    for line in lines:
+        at_layers.setdefault((line.model, line.method), []).append(line)
     for paper in papers:  # in the paper's order
-        found = [one for one in lines if (one.model, one.method) == (paper.model, paper.method)]
-        if paper.model in models:
-            of_paper = [_line(line, paper.number, paper) for line in found]
-            groups.setdefault(paper.model, []).extend(of_paper)
+        found = at_layers.get((paper.model, paper.method), [])
+        for line in found:
+            shown = _line(line, paper.number, paper, with_layer=len(found) > 1)
+            groups.setdefault(paper.model, []).append(shown)
+    of_papers = {paper.model for paper in papers}
+    for line in lines:
+        if line.model not in of_papers:
+            several = len(at_layers[line.model, line.method]) > 1
+            groups.setdefault(line.model, []).extend(_without_a_paper(line, with_layer=several))
     columns = (
         TableColumn("method", "method"),
         TableColumn("number", "number"),
@@ -107,21 +113,37 @@ def reproduction_table(reproduction: Reproduction, *, seed: int = 0) -> Formatte
     )
 
 
-def _read(runs: Sequence[StoredRun], wanted: Collection[str], seed: int) -> list[ResultLine]:
-    """The lines of all runs, with intervals of the wanted numbers; of all if none is named."""
+def _read(
+    runs: Sequence[StoredRun], papers: Sequence[PublishedNumber], seed: int
+) -> list[ResultLine]:
+    """The lines of all runs, with intervals of the numbers that are shown."""
     lines: list[ResultLine] = []
+    of_papers, published = {paper.model for paper in papers}, {paper.number for paper in papers}
     with progress("reading", sum(run.identity.n_methods for run in runs), "methods") as advance:
         for run in runs:
-            lines += read_lines(
-                run, intervals=lambda names: wanted or names, seed=seed, advance=advance
-            )
+            wanted = published if of_papers.issuperset(run.identity.models) else None
+            lines += _read_run(run, wanted, seed, advance)
     return lines
 
 
-def _line(line: ResultLine, name: str, paper: PublishedNumber | None) -> TableLine:
-    """A number of a method, beside the paper's."""
+def _read_run(
+    run: StoredRun, wanted: Collection[str] | None, seed: int, advance: Callable[[int], None]
+) -> Iterator[ResultLine]:
+    """The lines of a run, with intervals of the wanted numbers; of all if wanted is None."""
+
+    def with_interval(names: Collection[str]) -> Collection[str]:
+        return names if wanted is None else wanted
+
+    return read_lines(run, intervals=with_interval, seed=seed, advance=advance)
+
+
+def _line(
+    line: ResultLine, name: str, paper: PublishedNumber | None, *, with_layer: bool = False
+) -> TableLine:
+    """A number of a method, beside the paper's; with its layer where others have other layers."""
     here = line.numbers[name].value if name in line.numbers else None
-    cells: list[Cell] = [line.method, title_of(name), "-", here or "none", "-", "-"]
+    method = f"{line.method}, {line.layer}" if with_layer else line.method
+    cells: list[Cell] = [method, title_of(name), "-", here or "none", "-", "-"]
     facts = dict(line.facts)
     if paper is not None:
         cells[2] = f"{_percent(paper)} {_STATUS_MARKS[paper.status]}".rstrip()
@@ -132,10 +154,14 @@ def _line(line: ResultLine, name: str, paper: PublishedNumber | None) -> TableLi
     return TableLine(tuple(cells), facts, line.source)
 
 
-def _not_applicable(line: ResultLine) -> TableLine:
-    """A line for a method that gave no number."""
-    cells = (line.method, "-", "-", "not applicable", "-", "-")
-    return TableLine(cells, line.facts, line.source)
+def _without_a_paper(line: ResultLine, *, with_layer: bool) -> Iterator[TableLine]:
+    """The numbers of a method that screens always show; a line also for one that gave none."""
+    shown = [name for name in (*_CLASSIFICATION, *shown_of([line])) if name in line.numbers]
+    for name in shown:
+        yield _line(line, name, None, with_layer=with_layer)
+    if not shown:
+        cells = (line.method, "-", "-", "not applicable", "-", "-")
+        yield TableLine(cells, line.facts, line.source)
 
 
 def _kept(line: TableLine, places: Collection[int]) -> TableLine:
@@ -173,8 +199,10 @@ def _notes(
 
 
 def not_run(reproduction: Reproduction) -> list[str]:
-    """A line for each row of the table that was not run: what it lacks, and where to get it."""
+    """A line for each network and row that was not run: what it lacks, and where to get it."""
     published = reproduction.experiment.published
+    missing = {one.model for one in reproduction.missing}
+    given = {(line[0], line[1]) for run in reproduction.runs for line in lines_of(run.identity)}
     texts = [
         f"{_shown(one.model)}: {_without_name(one.model, one.reason)}"
         for one in reproduction.missing
@@ -182,6 +210,10 @@ def not_run(reproduction: Reproduction) -> list[str]:
     for row in () if published is None else published.rows:
         if row.needs:
             texts.append(f"{row.model}, {row.method}: it needs {row.needs.rstrip('.')}.")
+        elif row.model not in missing and (row.model, row.method) not in given:
+            texts.append(
+                f"{row.model}, {row.method}: the experiment has no such network and method."
+            )
     return texts
 
 

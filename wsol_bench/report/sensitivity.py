@@ -9,6 +9,7 @@ import pandas as pd
 from wsol_bench.common.progress import step
 from wsol_bench.common.temporary import temporary_folder
 from wsol_bench.errors import ConfigError
+from wsol_bench.protocols.load import load_protocol
 from wsol_bench.protocols.open_choices import OpenChoice, open_choices
 from wsol_bench.report.analysis import numbers_of
 from wsol_bench.report.compared_lines import matched_lines, results_of
@@ -29,7 +30,8 @@ __all__ = ["Sensitivity", "sensitivity", "sensitivity_table"]
 _VARIED = "varied"
 _NUMBERS = (*SHOWN_NUMBERS, "top1_cls_error", "top5_cls_error")
 _COLUMNS = (
-    *METHOD_KEYS, "choice", "own", "number", "value", "varied", "difference", "low", "high", "n",
+    "run", "protocol", *METHOD_KEYS, "choice", "own", "number", "value", "varied", "difference",
+    "low", "high", "n",
 )  # fmt: skip
 
 
@@ -40,11 +42,12 @@ class Sensitivity:
     Attributes:
         run: the run.
         protocol: the name of its protocol.
-        numbers: a line for each method, choice and number: ``choice`` (the changed field with its
-            value), ``own`` (the value of the run's protocol), ``number``, its ``value`` in the run
-            and with the choice (``varied``), their ``difference`` with its 95% interval (``low``,
-            ``high``; paired, over the images that count in both), and the number ``n`` of these
-            images. Shares are fractions.
+        numbers: a line for each method, choice and number: ``run`` (the run's folder),
+            ``protocol`` (that of the run), ``model``, ``method``, ``layer``, ``choice`` (the
+            changed field with its value), ``own`` (the value of the run's protocol), ``number``,
+            its ``value`` in the run and with the choice (``varied``), their ``difference`` with its
+            95% interval (``low``, ``high``; paired, over the images that count in both), and the
+            number ``n`` of these images. Shares are fractions.
         left_out: the choices that need new maps and were not asked for.
     """
 
@@ -66,17 +69,17 @@ def sensitivity(run: StoredRun, *, new_maps: bool = False, seed: int = 0) -> Sen
         seed: the seed of the bootstrap of biases and of random signs.
 
     Raises:
-        ConfigError: the protocol leaves nothing open.
+        ConfigError: the protocol leaves nothing open, or its file was changed since the run.
         RunError: the run is not finished, or its files are damaged.
     """
     run.require_finished()
     stored = run.identity.config["protocol"]
     name, changes = stored["name"], {key: stored[key] for key in stored if key != "name"}
-    choices = list(open_choices(name, changes))
-    if not choices:
+    choices = open_choices(name, changes)
+    if load_protocol(name, changes).hash != run.identity.protocol_hash:
         raise ConfigError(
-            f"{run.path}: the protocol {name} lists no other values under 'open', so there is "
-            "nothing to vary; list some in a protocol file of your own (docs/protocols.md)"
+            f"{run.path}: the protocol {name} was changed since the run, so that the effect of one "
+            "choice cannot be told from that of the change; run the experiment again"
         )
     lines = []
     measured = [choice for choice in choices if new_maps or not choice.needs_new_maps]
@@ -122,41 +125,62 @@ def _compared(
             test = paired_test(compared, seed)
             values = compared.reference.value(), compared.number.value()
             facts = (test["difference"], test["low"], test["high"], test["n"])
-            yield (*pair.a, choice.changed, choice.own, name, *values, *facts)
+            of_run = str(run.path), run.identity.protocol.name
+            yield (*of_run, *pair.a, choice.changed, choice.own, name, *values, *facts)
 
 
 def sensitivity_table(measured: Sequence[Sensitivity]) -> FormattedTable:
-    """The differences of the main number, one line a choice and one column a method.
+    """The differences of the main number, one line a choice and one column a method and layer.
 
-    A star marks a difference whose 95% interval does not hold 0.
+    Each run has the main number of its own protocol. A star marks a difference whose 95% interval
+    does not hold 0.
     """
-    numbers = pd.concat([one.numbers for one in measured], ignore_index=True)
-    main = main_number(list(dict.fromkeys(numbers["number"])))
-    numbers = numbers[numbers["number"] == main]
-    methods = list(dict.fromkeys(numbers["method"]))
+    numbers = {
+        one: one.numbers[one.numbers["number"] == main_number(one.numbers["number"].unique())]
+        for one in measured
+    }
+    columns = list(dict.fromkeys(name for of in numbers.values() for name in _column_names(of)))
+    protocols = list(dict.fromkeys(one.protocol for one in measured))
+    shown = [(one.protocol, model) for one in measured for model in numbers[one]["model"].unique()]
     groups = []
-    for model, of_model in numbers.groupby("model", sort=False):
-        lines = []
-        for (choice, own), of_choice in of_model.groupby(["choice", "own"], sort=False):
-            cells = dict(zip(of_choice["method"], map(_cell, *_ends(of_choice)), strict=True))
-            name = f"{choice} (not {own})"
-            lines.append(TableLine((name, *(cells.get(method, "-") for method in methods))))
-        groups.append(Group("no model" if model == NO_MODEL else str(model), tuple(lines)))
-    protocols = ", ".join(dict.fromkeys(one.protocol for one in measured))
+    for one, of_run in numbers.items():
+        for model, of_model in of_run.groupby("model", sort=False):
+            title = ["no model" if model == NO_MODEL else str(model)]
+            title += [one.protocol] if len(protocols) > 1 else []
+            title += [str(one.run.path)] if shown.count((one.protocol, model)) > 1 else []
+            groups.append(Group(", ".join(title), tuple(_lines(of_model, columns))))
+    titles = dict.fromkeys(title_of(name) for of in numbers.values() for name in set(of["number"]))
     left_out = list(dict.fromkeys(choice for one in measured for choice in one.left_out))
     notes = [
-        f"{title_of(main)} with another choice, minus that under {protocols}, in percentage "
-        "points; * its paired 95% interval does not hold 0."
+        f"{' or '.join(titles)} with another choice, minus that under {' or '.join(protocols)}, in "
+        "percentage points; * its paired 95% interval does not hold 0."
     ]
     if left_out:
         notes.append(f"Not measured, since they need new maps: {'; '.join(left_out)}.")
     return FormattedTable(
-        title=f"What {protocols} leaves open",
-        columns=(TableColumn("choice", "choice"), *(TableColumn(name, name) for name in methods)),
+        title=f"What {', '.join(protocols)} {'leaves' if len(protocols) == 1 else 'leave'} open",
+        columns=(TableColumn("choice", "choice"), *(TableColumn(name, name) for name in columns)),
         groups=tuple(groups),
         notes=tuple(notes),
         group_column="model",
     )
+
+
+def _column_names(numbers: pd.DataFrame) -> list[str]:
+    """The name of each line's column: its method, and its layer if the method has several."""
+    layers = numbers.groupby(["model", "method"])["layer"].transform("nunique")
+    return [
+        f"{method}, {layer}" if n_layers > 1 else method
+        for method, layer, n_layers in zip(numbers["method"], numbers["layer"], layers, strict=True)
+    ]
+
+
+def _lines(numbers: pd.DataFrame, columns: Sequence[str]) -> Iterator[TableLine]:
+    """A line for each choice."""
+    numbers = numbers.assign(column=_column_names(numbers))
+    for (choice, own), of_choice in numbers.groupby(["choice", "own"], sort=False):
+        cells = dict(zip(of_choice["column"], map(_cell, *_ends(of_choice)), strict=True))
+        yield TableLine((f"{choice} (not {own})", *(cells.get(name, "-") for name in columns)))
 
 
 def _ends(lines: pd.DataFrame) -> tuple[list[float], list[float], list[float]]:

@@ -14,7 +14,7 @@ from wsol_bench.runs.experiment_config import ExperimentConfig, MethodConfig
 if TYPE_CHECKING:
     from wsol_bench.methods.base import MapMethod
 
-__all__ = ["Methods", "build_methods"]
+__all__ = ["Methods", "build_methods", "built"]
 
 
 class Methods(NamedTuple):
@@ -40,10 +40,10 @@ def build_methods(config: ExperimentConfig) -> Methods:
         for named in config.methods:
             if named.name not in NETWORK_FREE and ":" not in named.name:
                 raise _needs_a_model(named.label or named.name)
-    built = uniquely_named(method for named in config.methods for method in _build(named))
-    network_free = [method for method in built if isinstance(method, NetworkFreeMethod)]
+    methods = uniquely_named(method for named in config.methods for method in built(named))
+    network_free = [method for method in methods if isinstance(method, NetworkFreeMethod)]
     map_methods: list[Any] = [
-        method for method in built if not isinstance(method, NetworkFreeMethod)
+        method for method in methods if not isinstance(method, NetworkFreeMethod)
     ]
     if config.faithfulness is not None and not map_methods:
         raise ConfigError(
@@ -67,8 +67,12 @@ def _needs_a_model(name: str) -> ConfigError:
     )
 
 
-def _build(named: MethodConfig) -> list[Any]:
-    """A named method, as many times as it has seeds."""
+def built(named: MethodConfig) -> list[Any]:
+    """A method of an experiment as it is evaluated: as many times as it has seeds.
+
+    Raises:
+        ConfigError: there is no such method, or it has no such option.
+    """
     if named.seeds is None:
         return [_with_options(named, named.options, "")]
     where = f"methods.{named.name}"

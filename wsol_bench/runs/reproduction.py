@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsol_bench.common.progress import step
-from wsol_bench.errors import ModelError
+from wsol_bench.errors import ConfigError, ModelError
 from wsol_bench.models.names import weights_file
 from wsol_bench.papers.published import Published
 from wsol_bench.papers.shelf import table_file
@@ -19,10 +19,17 @@ from wsol_bench.runs.experiment_config import (
     load_config,
 )
 from wsol_bench.runs.identity import NO_MODEL
+from wsol_bench.runs.methods import built
 from wsol_bench.runs.run import run as run_experiment
 from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["Missing", "Reproduction", "default_folder", "load_table", "reproduce"]
+__all__ = ["Missing", "Reproduction", "default_folder", "lacks_data", "load_table", "reproduce"]
+
+_NO_MODEL_FOLDER = "no-model"
+# The most characters that a folder's name takes from the name of a model.
+_LONGEST = 80
+# The value of ${DATA} if no folder of the data set is given.
+_NO_DATA = "--data"
 
 
 @dataclass(frozen=True)
@@ -70,10 +77,23 @@ def load_table(
         overrides, changes: see ``load_config``.
 
     Raises:
-        ConfigError: there is no such table, or a change does not fit.
+        ConfigError: there is no such table, a change does not fit, or a folder of the data set is
+            given to an experiment that names its own.
     """
-    variables = {"DATA": str(data or "--data"), "WEIGHTS": str(weights)}
-    return load_config(table_file(table), overrides, changes, variables)
+    file = table_file(table)
+    variables = {"DATA": str(data or _NO_DATA), "WEIGHTS": str(weights)}
+    experiment = load_config(file, overrides, changes, variables)
+    if data is not None and "${DATA}" not in file.read_text(encoding="utf-8"):
+        raise ConfigError(
+            f"{file}: expected ${{DATA}} where the folder of --data belongs, found an experiment "
+            "that names its data set itself; leave --data out, or write ${DATA} in 'dataset'"
+        )
+    return experiment
+
+
+def lacks_data(experiment: ExperimentConfig) -> bool:
+    """Return whether a table was loaded without the folder of its data set, and needs one."""
+    return any(_NO_DATA in str(value) for value in experiment.dataset.options.values())
 
 
 def default_folder(table: str) -> Path:
@@ -86,8 +106,8 @@ def reproduce(
 ) -> Reproduction:
     """Run each network of a table in a folder of its own, so that others can be added later.
 
-    A network whose weights are missing, or do not fit, is left out. With published numbers a
-    network is run with the methods of its rows alone.
+    A network whose weights are missing, or do not fit, is left out. A network that has rows in the
+    published table is run with the methods of its rows alone.
 
     Args:
         experiment: the table.
@@ -116,10 +136,11 @@ def reproduce(
 def _parts(experiment: ExperimentConfig) -> Iterator[ExperimentConfig]:
     """The experiment of each network, then that of the methods that need none."""
     published = experiment.published
-    every = [method.label or method.name for method in experiment.methods]
     for model in experiment.models:
-        wanted = every if published is None else published.methods_of(model.shown_name)
-        if methods := _methods(experiment, wanted):
+        methods = experiment.methods
+        if published is not None and published.has_rows_of(model.shown_name):
+            methods = _methods(experiment, published.methods_of(model.shown_name))
+        if methods:
             yield experiment.model_copy(update={"models": [model], "methods": methods})
     if not experiment.models:
         yield experiment
@@ -131,15 +152,22 @@ def _parts(experiment: ExperimentConfig) -> Iterator[ExperimentConfig]:
 
 def _methods(experiment: ExperimentConfig, wanted: Collection[str]) -> list[MethodConfig]:
     """The methods of an experiment that have one of some names in its results."""
-    return [method for method in experiment.methods if (method.label or method.name) in wanted]
+    return [
+        method for method in experiment.methods if any(one.name in wanted for one in built(method))
+    ]
 
 
 def _folder_name(model: str) -> str:
-    """A folder's name for a model: letters, digits and a few signs, and a digest if others go."""
+    """A folder's name for a model: letters, digits and a few signs, and a digest if others go.
+
+    It is neither that of another model nor that of a file of the table.
+    """
     if model == NO_MODEL:
-        return "no-model"
-    plain = re.sub(r"[^\w.+-]+", "_", model).strip("._") or "model"
-    return plain if plain == model else f"{plain}-{hashlib.sha256(model.encode()).hexdigest()[:6]}"
+        return _NO_MODEL_FOLDER
+    plain = re.sub(r"[^\w+-]+", "_", model).strip("_")[:_LONGEST] or "model"
+    if plain == model and plain != _NO_MODEL_FOLDER:
+        return plain
+    return f"{plain}-{hashlib.sha256(model.encode()).hexdigest()[:6]}"
 
 
 def _require_weights(model: ModelConfig, published: Published | None, folder: Path) -> None:
@@ -154,5 +182,5 @@ def _require_weights(model: ModelConfig, published: Published | None, folder: Pa
         where = "" if published is None else published.weights_of(model.shown_name).rstrip(".")
         raise ModelError(
             f"{model.shown_name}: the weights file {file} is missing. "
-            f"{f'Get it: {where}. ' if where else ''}Put it there, then give the same command again"
+            f"{f'Source: {where}. ' if where else ''}Put it there, then give the same command again"
         )
