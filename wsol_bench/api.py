@@ -174,6 +174,10 @@ def reproduce(
         device: ``cpu``, ``cuda``, ``cuda:1``, ... or ``auto``; None for the table's.
         force: whether to delete the runs in ``out`` first.
 
+    Returns:
+        The numbers beside the paper's (``.table``, text as the command prints it), ``.not_run``,
+        ``.causes``, the stored runs (``.runs``), and ``.sensitivity()``, which is ``--vary``.
+
     Raises:
         ConfigError: there is no such table, or it needs ``data``.
         DatasetError: the data set cannot be loaded.

@@ -106,6 +106,6 @@ class TestWithoutData:
         out, err = cli("reproduce", "grad_cam_2017")
         assert re.search(r"grad_cam +top-1 loc error +56.51", out)
         assert "memory" in out
-        assert "VGGnet-GAP: the file weights/vgg16CAM_train_iter_90000.caffemodel: Caffe" in out
+        assert "VGGnet-GAP: weights/vgg16CAM_train_iter_90000.caffemodel. Source: Caffe" in out
         assert "VGG-16: torchvision's IMAGENET1K_V1" in out
         assert "wsol-bench reproduce grad_cam_2017 --data FOLDER" in err

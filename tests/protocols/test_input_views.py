@@ -119,7 +119,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("section", "message"),
         [
-            ({"scales": []}, r"'input\.scales': expected a list of at least 1"),
+            ({"scales": []}, r"'input': scales: expected a list of at least 1"),
             ({"scales": 1.5}, r"'input\.scales': expected a list"),
             ({"scales": [1.0, 0]}, r"'input\.scales\.1': expected more than 0"),
             ({"scales": [float("inf")]}, r"'input\.scales\.0': expected a finite number"),

@@ -145,7 +145,11 @@ class TestWhatIsMissing:
     def test_is_said_for_networks_and_rows(self, reproduction):
         missing = (Missing("net", "net: the weights are gone"),)
         other = Reproduction(reproduction.experiment, reproduction.runs, missing)
-        assert not_run(other) == ["net: the weights are gone", "-, nine: it needs nine eyes."]
+        assert not_run(other) == [
+            "net: the weights are gone",
+            "What is missing can be added later: give the same command again.",
+            "- nine: needs nine eyes.",
+        ]
 
     def test_is_said_for_rows_that_the_experiment_does_not_give(self, reproduction):
         rows = [row("six", gt_known_loc_error=20), row("sixx", gt_known_loc_error=20)]
@@ -155,6 +159,7 @@ class TestWhatIsMissing:
         missing = (Missing("gone", "gone: the weights are missing"),)
         assert not_run(Reproduction(config, reproduction.runs, missing)) == [
             "gone: the weights are missing",
+            "What is missing can be added later: give the same command again.",
             "-, sixx: the experiment has no such network and method.",
         ]
 
@@ -180,7 +185,7 @@ def test_the_command_prints_and_writes_it(tmp_path):
     command = ("reproduce", file, "--out", tmp_path / "out", "--vary", "--limit", 6)
     out, _ = cli(*command)
     assert re.search(r"six +GT-known loc error +20.00 +0.00 \[", out)
-    assert "Not run:\n- -, nine: it needs nine eyes." in out
+    assert "Not run:\n- - nine: needs nine eyes." in out
     assert "images: The paper evaluated 50,000 images; here are 6." in out
     assert {"reproduction.md", "reproduction.csv", "reproduction.tex", "sensitivity.csv"} <= {
         path.name for path in (tmp_path / "out").iterdir()

@@ -161,7 +161,7 @@ def test_new_maps_are_those_of_a_run_with_the_choice(tmp_path):
     run = wsol_bench.run(content, out=tmp_path / "run").folder
     measured = sensitivity(run, new_maps=True)
     assert measured.left_out == ()
-    choice = "input.geometry=center_crop, input.resize_to=256"
+    choice = "input.geometry=center_crop,resize_to=256"
     protocol = {**content["protocol"], "input": {"geometry": "center_crop", "resize_to": 256}}
     direct = run_experiment({**content, "protocol": protocol}, out=tmp_path / "direct").summary
     lines = measured.numbers.set_index(["choice", "number"])["varied"]

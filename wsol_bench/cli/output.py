@@ -251,8 +251,8 @@ def _rule() -> str:
 
 
 def _broken(text: str, width: int) -> list[str]:
-    """A long name in pieces of at most a width."""
-    return [text[start : start + width] for start in range(0, max(1, len(text)), width)]
+    """A long name in pieces of at most a width, between words where it has several."""
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
 
 
 def _emphasized(text: str) -> str:

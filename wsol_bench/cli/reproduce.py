@@ -7,6 +7,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,7 @@ from wsol_bench.cli.shared_options import (
     reading_experiment,
     utf8_path,
 )
+from wsol_bench.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,15 +134,8 @@ def reproduce(
     if lacks_data(experiment):
         _print_published(table, experiment, weights)
         return
-    experiment.dataset.require_root()
-    if vary:
-        from wsol_bench.protocols.open_choices import open_choices
-
-        open_choices(experiment.protocol.name, experiment.protocol.options)
     folder = out or default_folder(table)
-    from wsol_bench.common.files import require_writable_folder
-
-    require_writable_folder(folder)
+    _require_places(experiment, weights, folder, vary=vary)
     # Standard output is for results: what libraries print there (downloads) goes elsewhere.
     with contextlib.redirect_stdout(sys.stderr):
         try:
@@ -148,9 +143,11 @@ def reproduce(
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt("The same command goes on where this one stood.") from error
     _print_reproduction(done, folder, seed=seed)
-    if vary and done.runs:
+    if vary:
         _print_sensitivity(done.runs, folder / "sensitivity", new_maps=new_maps, seed=seed)
-    elif done.runs:
+    elif (folder / "sensitivity.csv").exists():
+        print_message(f"{folder / 'sensitivity.csv'} is of an earlier call; --vary makes it anew")
+    else:
         print_message(
             "How far each choice that the paper leaves open moves the numbers: the same command "
             "with --vary"
@@ -180,23 +177,49 @@ def sensitivity(
         require_writable_folder(folder)
     file = None if folder is None else folder / "sensitivity"
     _print_sensitivity(runs, file, new_maps=new_maps, seed=seed)
+    if file is None:
+        print_message("To write all numbers with their intervals: --out FOLDER")
+    else:
+        print_notice(f"Tables: {file}.csv, .md, .tex")
+
+
+def _require_places(
+    experiment: "ExperimentConfig", weights: Path, folder: Path, *, vary: bool
+) -> None:
+    """Raise an error for what would fail after hours: folders, and a protocol without choices."""
+    from wsol_bench.common.files import require_writable_folder
+
+    experiment.dataset.require_root()
+    if weights.is_file():
+        raise ConfigError(
+            f"--weights: expected a folder, found the file {weights}; give its folder"
+        )
+    if vary:
+        from wsol_bench.protocols.open_choices import open_choices
+
+        open_choices(experiment.protocol.name, experiment.protocol.options)
+    require_writable_folder(folder)
 
 
 def _print_reproduction(done: "Reproduction", folder: Path, *, seed: int) -> None:
     """Print and write a table beside the numbers of its runs, and say what is missing, and why."""
     from wsol_bench.report.reproduction import causes_of, not_run, reproduction_table
 
+    missing, causes = not_run(done), causes_of(done) if done.runs else []
     if done.runs:
-        _print_and_write(reproduction_table(done, seed=seed), folder / "reproduction")
-    _print_list("Not run", not_run(done))
-    if done.runs:
-        _print_list("Why numbers can differ", causes_of(done))
-        print_notice(f"Runs and tables: {folder}")
+        table = reproduction_table(done, seed=seed)
+        notes = [f"Not run: {text}" for text in missing] + [f"Cause: {text}" for text in causes]
+        _print_and_write(table, folder / "reproduction", notes)
+    _print_list("Not run", missing)
+    _print_list("Why numbers can differ", causes)
+    if not done.runs:
+        raise ConfigError(f"{done.experiment.name}: nothing was run; standard output says why")
+    print_notice(f"Runs and tables: {folder}")
 
 
 def _print_published(table: str, experiment: "ExperimentConfig", weights: Path) -> None:
     """Print a published table, and what is needed to run it."""
-    from wsol_bench.report.reproduction import published_table
+    from wsol_bench.report.reproduction import published_table, rows_with_needs
 
     published = experiment.published
     if published is not None:
@@ -209,6 +232,7 @@ def _print_published(table: str, experiment: "ExperimentConfig", weights: Path) 
         _print_list("The paper does not state", published.leaves_open)
         _print_list("Why numbers can differ", [f"{c.name}: {c.says}" for c in published.causes])
         _print_list("To run it", _needed(experiment, published, weights))
+        _print_list("What cannot be run with this", rows_with_needs(published))
     print_message(
         f"Then: wsol-bench reproduce {shlex.quote(table)} --data FOLDER --weights "
         f"{shlex.quote(str(weights))}"
@@ -220,12 +244,16 @@ def _needed(experiment: "ExperimentConfig", published: "Published", weights: Pat
     from wsol_bench.models.names import weights_file
 
     needed = [f"data set {experiment.dataset.name}: {published.data or '--data'}"]
+    files: dict[str, list[str]] = {}
     for model in experiment.models:
-        source = f"torchvision's {model.weights}, which are downloaded or lie in {weights}"
         if weights_file(model.weights) is not None:
-            where = published.weights_of(model.shown_name)
-            source = f"the file {model.weights}{f': {where}' if where else ''}"
-        needed.append(f"{model.shown_name}: {source}")
+            where = published.weights_of(model.shown_name).rstrip(".")
+            files.setdefault(where, []).append(f"{model.shown_name}: {model.weights}")
+        else:
+            source = f"torchvision's {model.weights}, which are downloaded or lie in {weights}"
+            needed.append(f"{model.shown_name}: {source}")
+    for where, listed in files.items():
+        needed.append(f"{', '.join(listed)}{f'. Source: {where}.' if where else ''}")
     return needed
 
 
@@ -249,8 +277,10 @@ def _print_sensitivity(
     _print_and_write(sensitivity_table(measured), file, csv=False)
 
 
-def _print_and_write(table: "FormattedTable", file: Path | None, *, csv: bool = True) -> None:
-    """Print a table for people, and write it in the formats of files."""
+def _print_and_write(
+    table: "FormattedTable", file: Path | None, notes: "Sequence[str]" = (), *, csv: bool = True
+) -> None:
+    """Print a table for people, and write it in the formats of files, with further notes there."""
     from wsol_bench.common.files import write_atomically
     from wsol_bench.report.written_tables import written
 
@@ -259,6 +289,7 @@ def _print_and_write(table: "FormattedTable", file: Path | None, *, csv: bool = 
         print_paragraph(note)
     print()
     if file is not None:
+        table = replace(table, notes=(*table.notes, *notes))
         write_atomically(file.with_suffix(".md"), written([table], "markdown").encode())
         write_atomically(file.with_suffix(".tex"), written([table], "latex").encode())
         if csv:

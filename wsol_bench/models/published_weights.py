@@ -69,7 +69,7 @@ def obtain(name: str, weights: str, folder: Path) -> None:
     except (OSError, RuntimeError) as error:  # no network, or a damaged download
         raise ModelError(
             f"{name}: torchvision's weights could not be downloaded ({error}). Get {url} on a "
-            f"machine with internet access, put it into {folder}, then give the same command again"
+            f"machine with internet access, and put it into {folder}"
         ) from error
 
 

@@ -28,6 +28,8 @@ def table_file(name: str) -> Path:
         ConfigError: there is no such table.
     """
     if Path(name).suffix in {".yaml", ".yml"}:
+        if not Path(name).exists() and Path(name).name == name and Path(name).stem in table_names():
+            raise ConfigError(f"{name} does not exist here; the table's name is {Path(name).stem}")
         return Path(name)
     if name not in table_names():
         raise ConfigError(

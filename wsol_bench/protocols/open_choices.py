@@ -33,7 +33,8 @@ class OpenChoice(NamedTuple):
         """The changed fields in words, such as ``box.comparison=above``."""
         if not isinstance(self.value, Mapping):
             return f"{self.key}={_text(self.value)}"
-        return ", ".join(f"{self.key}.{name}={_text(one)}" for name, one in self.value.items())
+        fields = ",".join(f"{name}={_text(one)}" for name, one in self.value.items())
+        return f"{self.key}.{fields}"
 
     @property
     def needs_new_maps(self) -> bool:
@@ -104,7 +105,8 @@ def _own(protocol: Protocol, key: str, value: Any) -> str:
         content = content.get(part) if isinstance(content, Mapping) else None
     if not isinstance(value, Mapping) or not isinstance(content, Mapping):
         return _text(content)
-    return ", ".join(f"{name}={_text(content.get(name))}" for name in value)
+    set_values = [content[name] for name in value if content.get(name) is not None]
+    return ", ".join(map(_text, set_values)) or "none"
 
 
 def _text(value: Any) -> str:

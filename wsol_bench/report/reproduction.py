@@ -20,7 +20,7 @@ from wsol_bench.runs.reproduction import Reproduction
 from wsol_bench.runs.stored_run import StoredRun
 from wsol_bench.statistics.intervals import LEVEL
 
-__all__ = ["causes_of", "not_run", "published_table", "reproduction_table"]
+__all__ = ["causes_of", "not_run", "published_table", "reproduction_table", "rows_with_needs"]
 
 _INTERVAL = f"{LEVEL:.0%} interval"
 _CLASSIFICATION = ("top1_cls_error", "top5_cls_error")
@@ -178,7 +178,7 @@ def _mark(source: str, sources: Sequence[str]) -> str:
 
 
 def _shown(model: str) -> str:
-    return "no network" if model == NO_MODEL else model
+    return "no model" if model == NO_MODEL else model
 
 
 def _notes(
@@ -207,14 +207,24 @@ def not_run(reproduction: Reproduction) -> list[str]:
         f"{_shown(one.model)}: {_without_name(one.model, one.reason)}"
         for one in reproduction.missing
     ]
+    if texts:
+        texts.append("What is missing can be added later: give the same command again.")
+    texts += [] if published is None else rows_with_needs(published)
     for row in () if published is None else published.rows:
-        if row.needs:
-            texts.append(f"{row.model}, {row.method}: it needs {row.needs.rstrip('.')}.")
-        elif row.model not in missing and (row.model, row.method) not in given:
+        if not row.needs and row.model not in missing and (row.model, row.method) not in given:
             texts.append(
                 f"{row.model}, {row.method}: the experiment has no such network and method."
             )
     return texts
+
+
+def rows_with_needs(published: Published) -> list[str]:
+    """A line for each thing that some rows need, with these rows."""
+    rows: dict[str, list[str]] = {}
+    for row in published.rows:
+        if row.needs:
+            rows.setdefault(row.needs.rstrip("."), []).append(f"{row.model} {row.method}")
+    return [f"{', '.join(names)}: needs {what}." for what, names in rows.items()]
 
 
 def _without_name(model: str, reason: str) -> str:
@@ -232,8 +242,13 @@ def causes_of(reproduction: Reproduction) -> list[str]:
             f"{cause.name}: {' '.join([cause.says, *_here(cause.name, reproduction.runs)])}"
             for cause in published.causes
         ),
-        *(f"not stated by the paper: {text}" for text in published.leaves_open),
+        *_not_stated(published),
     ]
+
+
+def _not_stated(published: Published) -> Iterator[str]:
+    if published.leaves_open:
+        yield f"not stated by the paper: {' '.join(published.leaves_open)}"
 
 
 def _other_images(runs: Sequence[StoredRun], published: Published) -> Iterator[str]:

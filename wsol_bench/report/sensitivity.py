@@ -1,6 +1,6 @@
 """How far each choice that a paper leaves open moves the numbers of a run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,13 +21,12 @@ from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
 from wsol_bench.runs.identity import NO_MODEL
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.runs.run import run as run_experiment
+from wsol_bench.runs.run_folders import VARIED
 from wsol_bench.runs.schema import METHOD_KEYS
 from wsol_bench.runs.stored_run import CONFIG_FILE, StoredRun
 
 __all__ = ["Sensitivity", "sensitivity", "sensitivity_table"]
 
-# Below a run's folder: the runs whose input is another one.
-_VARIED = "varied"
 _NUMBERS = (*SHOWN_NUMBERS, "top1_cls_error", "top5_cls_error")
 _COLUMNS = (
     "run", "protocol", *METHOD_KEYS, "choice", "own", "number", "value", "varied", "difference",
@@ -97,7 +96,7 @@ def _varied(run: StoredRun, choice: OpenChoice) -> Iterator[StoredRun]:
     """The run with another value of a choice; that of stored maps is deleted afterwards."""
     protocol = {"name": run.identity.config["protocol"]["name"], **choice.changes}
     if choice.needs_new_maps:
-        folder = run.path / _VARIED / choice.changed.replace(", ", ",")
+        folder = run.path / VARIED / choice.changed
         yield run_experiment(_experiment(run, protocol), out=folder).folder
         return
     with temporary_folder() as folder:
@@ -153,7 +152,9 @@ def sensitivity_table(measured: Sequence[Sensitivity]) -> FormattedTable:
     left_out = list(dict.fromkeys(choice for one in measured for choice in one.left_out))
     notes = [
         f"{' or '.join(titles)} with another choice, minus that under {' or '.join(protocols)}, in "
-        "percentage points; * its paired 95% interval does not hold 0."
+        "percentage points; * its paired 95% interval does not hold 0. The CSV file has all "
+        "numbers and intervals.",
+        f"Of {_n_images(numbers.values())} images.",
     ]
     if left_out:
         notes.append(f"Not measured, since they need new maps: {'; '.join(left_out)}.")
@@ -164,6 +165,12 @@ def sensitivity_table(measured: Sequence[Sensitivity]) -> FormattedTable:
         notes=tuple(notes),
         group_column="model",
     )
+
+
+def _n_images(numbers: Iterable[pd.DataFrame]) -> str:
+    """The numbers of images that differences are of, in words."""
+    counts = sorted({int(n) for of_run in numbers for n in of_run["n"]})
+    return " to ".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "no"
 
 
 def _column_names(numbers: pd.DataFrame) -> list[str]:
@@ -190,4 +197,6 @@ def _ends(lines: pd.DataFrame) -> tuple[list[float], list[float], list[float]]:
 
 
 def _cell(difference: float, low: float, high: float) -> str:
-    return f"{points(difference)}{'*' if low > 0 or high < 0 else ''}"
+    # Intervals are without the bias of maxima, and may leave out a difference of nothing.
+    is_clear = low > 0 if difference > 0 else high < 0 if difference < 0 else False
+    return f"{points(difference)}{'*' if is_clear else ''}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wsol_bench.common.progress import step
-from wsol_bench.errors import ConfigError, ModelError
+from wsol_bench.errors import ConfigError, ModelError, RunError
 from wsol_bench.models.names import weights_file
 from wsol_bench.papers.published import Published
 from wsol_bench.papers.shelf import table_file
@@ -127,10 +127,21 @@ def reproduce(
             for model in part.models:
                 _require_weights(model, experiment.published, weights)
             step(f"network {name}" if part.models else "methods that need no network")
-            runs.append(run_experiment(part, out=out / _folder_name(name), force=force).folder)
+            runs.append(_run(part, out / _folder_name(name), force=force))
         except ModelError as error:
             missing.append(Missing(name, str(error)))
     return Reproduction(experiment, tuple(runs), tuple(missing))
+
+
+def _run(part: ExperimentConfig, folder: Path, *, force: bool) -> StoredRun:
+    """Run one network of a table; RunError that says which folder is in the way."""
+    try:
+        return run_experiment(part, out=folder, force=force).folder
+    except RunError as error:
+        raise RunError(
+            f"{error}. A table has a folder for each network, which is evaluated with the methods "
+            f"of its rows: without {folder} this network is evaluated anew, and no other"
+        ) from error
 
 
 def _parts(experiment: ExperimentConfig) -> Iterator[ExperimentConfig]:
@@ -182,5 +193,5 @@ def _require_weights(model: ModelConfig, published: Published | None, folder: Pa
         where = "" if published is None else published.weights_of(model.shown_name).rstrip(".")
         raise ModelError(
             f"{model.shown_name}: the weights file {file} is missing. "
-            f"{f'Source: {where}. ' if where else ''}Put it there, then give the same command again"
+            f"{f'Source: {where}.' if where else ''}".rstrip()
         )
