@@ -5,11 +5,13 @@ import io
 import re
 
 import pytest
+from annotations_only import without_model, write_annotations_only
 from colors import color_experiment, write_colors
 from command_line import cli
 from counted_hits import experiment
 from scipy.stats import norm
 
+import wsol_bench
 from wsol_bench.papers.published import Published
 from wsol_bench.report.reproduction import causes_of, not_run, reproduction_table
 from wsol_bench.report.written_tables import text_table, written
@@ -198,3 +200,31 @@ def test_latex_has_one_line_of_titles_without_units(reproduction):
     text = written([reproduction_table(reproduction)], "latex")
     head = text.partition("\\toprule\n")[2].partition("\\midrule")[0]
     assert head.count("\\\\") == 1
+
+
+class TestWhatIsSoHere:
+    """The second half of a cause: facts of the runs."""
+
+    def here(self, name, *runs):
+        content = {**PUBLISHED, "leaves_open": [], "causes": [{"name": name, "says": "Others."}]}
+        published = Published.model_validate(
+            {key: content[key] for key in content if key != "n_images"}
+        )
+        config = load_config({**runs[0].identity.config, "published": published.model_dump()})
+        [text] = causes_of(Reproduction(config, runs, ()))
+        return text.removeprefix(f"{name}: Others.").strip()
+
+    def test_weights_are_named_with_their_digest(self, run):
+        [facts] = run.folder.identity.models.values()
+        assert self.here("weights", run.folder) == (
+            f"Here: color_net DEFAULT (digest {facts.weights})."
+        )
+
+    def test_the_blacklist_is_counted(self, tmp_path):
+        content = without_model(write_annotations_only(tmp_path / "root"), "center_box")
+        stored = wsol_bench.run(content, out=tmp_path / "run").folder
+        assert self.here("blacklist", stored) == "Here: 1 images are blacklisted and left out."
+
+    def test_an_oracle_is_called_so_and_a_selected_threshold_stands_beside_it(self, swept, run):
+        assert "chosen on 0.4" in self.here("thresholds", swept.folder)
+        assert "it is an oracle, too" in self.here("thresholds", run.folder)

@@ -112,7 +112,7 @@ class TestRuns:
         torch.save({"other": torch.ones(2)}, weights / "f.pth")
         save(weights, "s")
         done = reproduce(table(root, weights, *ROWS[:2]), tmp_path / "out", weights=weights)
-        assert [one.model for one in done.missing] == ["first"]
+        assert [(one.model, one.failed) for one in done.missing] == [("first", True)]
         assert "weights do not fit" in done.missing[0].reason
         assert len(done.runs) == 1
 

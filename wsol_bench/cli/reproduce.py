@@ -24,7 +24,7 @@ from wsol_bench.cli.shared_options import (
     reading_experiment,
     utf8_path,
 )
-from wsol_bench.errors import ConfigError
+from wsol_bench.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,6 +152,8 @@ def reproduce(
             "How far each choice that the paper leaves open moves the numbers: the same command "
             "with --vary"
         )
+    if failed := [one.model for one in done.missing if one.failed]:
+        raise ModelError(f"{', '.join(failed)}: failed; 'Not run' above says why")
 
 
 def sensitivity(

@@ -274,7 +274,7 @@ def _here(cause: str, runs: Sequence[StoredRun]) -> Iterator[str]:
         counts = {int(run.read("images", ["blacklisted"])["blacklisted"].sum()) for run in runs}
         for count in sorted(counts):
             yield (
-                f"Here: {count:,} images are blacklisted and left out."
+                f"Here: blacklisted images that are left out: {count:,}."
                 if count
                 else "Here: the data holds no blacklist, and no image is left out."
             )

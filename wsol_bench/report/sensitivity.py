@@ -152,8 +152,9 @@ def sensitivity_table(measured: Sequence[Sensitivity]) -> FormattedTable:
     left_out = list(dict.fromkeys(choice for one in measured for choice in one.left_out))
     notes = [
         f"{' or '.join(titles)} with another choice, minus that under {' or '.join(protocols)}, in "
-        "percentage points; * its paired 95% interval does not hold 0. The CSV file has all "
-        "numbers and intervals.",
+        "percentage points; * its paired 95% interval does not hold 0, "
+        "without a correction for the number of choices. The CSV file has all numbers and "
+        "intervals.",
         f"Of {_n_images(numbers.values())} images.",
     ]
     if left_out:

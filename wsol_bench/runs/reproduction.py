@@ -39,10 +39,12 @@ class Missing:
     Attributes:
         model: its name in the results.
         reason: a text that says what is missing, where it is to be had and where it belongs.
+        failed: whether nothing is missing, and the network itself failed.
     """
 
     model: str
     reason: str
+    failed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,10 +128,14 @@ def reproduce(
         try:
             for model in part.models:
                 _require_weights(model, experiment.published, weights)
-            step(f"network {name}" if part.models else "methods that need no network")
-            runs.append(_run(part, out / _folder_name(name), force=force))
         except ModelError as error:
             missing.append(Missing(name, str(error)))
+            continue
+        step(f"network {name}" if part.models else "methods that need no network")
+        try:
+            runs.append(_run(part, out / _folder_name(name), force=force))
+        except ModelError as error:
+            missing.append(Missing(name, str(error), failed=True))
     return Reproduction(experiment, tuple(runs), tuple(missing))
 
 
