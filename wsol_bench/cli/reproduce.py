@@ -20,6 +20,8 @@ from wsol_bench.cli.shared_options import (
     Device,
     Limit,
     Overrides,
+    RunFolders,
+    TablesOut,
     reading,
     reading_experiment,
     utf8_path,
@@ -75,19 +77,6 @@ Vary = Annotated[
     typer.Option(
         "--vary",
         help="Also measure how far each choice that the paper leaves open moves the numbers.",
-    ),
-]
-RunFolders = Annotated[
-    list[Path],
-    typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
-]
-TablesOut = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        metavar="FOLDER",
-        help="Folder of the tables. By default RUN/tables of a single run.",
-        callback=utf8_path,
     ),
 ]
 NewMaps = Annotated[

@@ -11,7 +11,14 @@ import typer
 from wsol_bench.cli.completion import method_of_runs
 from wsol_bench.cli.output import print_paragraph, print_table
 from wsol_bench.cli.process import print_message, print_notice
-from wsol_bench.cli.shared_options import AsJson, RunFolderPath, reading, utf8_path
+from wsol_bench.cli.shared_options import (
+    AsJson,
+    RunFolderPath,
+    RunFolders,
+    TablesOut,
+    reading,
+    utf8_path,
+)
 from wsol_bench.common.files import require_writable_folder
 from wsol_bench.common.harmless import printable_lines
 from wsol_bench.common.vocabulary import PredictionFormat
@@ -24,21 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["analyze", "compare", "export"]
 
 
-RunFolders = Annotated[
-    list[Path],
-    typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
-]
 Seed = Annotated[
     int, typer.Option(metavar="N", min=0, help="Seed of the random numbers of intervals and tests.")
-]
-TablesOut = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        metavar="FOLDER",
-        help="Folder of the tables. By default RUN/tables of a single run.",
-        callback=utf8_path,
-    ),
 ]
 Against = Annotated[
     str | None,

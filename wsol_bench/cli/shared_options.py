@@ -26,6 +26,8 @@ __all__ = [
     "ProtocolOverrides",
     "Quiet",
     "RunFolderPath",
+    "RunFolders",
+    "TablesOut",
     "Verbose",
     "pairs_of",
     "reading",
@@ -121,6 +123,19 @@ RunFolderPath = Annotated[
     ),
 ]
 
+RunFolders = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN", help="Folders of finished runs.", show_default=False),
+]
+TablesOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="Folder of the tables. By default RUN/tables of a single run.",
+        callback=utf8_path,
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(
