@@ -252,6 +252,8 @@ def _rule() -> str:
 
 def _broken(text: str, width: int) -> list[str]:
     """A long name in pieces of at most a width, between words where it has several."""
+    if len(text) <= width:
+        return [text]
     return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
 
 
