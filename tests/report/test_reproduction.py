@@ -17,6 +17,7 @@ from wsol_bench.report.reproduction import causes_of, not_run, reproduction_tabl
 from wsol_bench.report.written_tables import text_table, written
 from wsol_bench.runs.experiment_config import load_config
 from wsol_bench.runs.reproduction import Missing, Reproduction, reproduce
+from wsol_bench.runs.rescore import rescore
 
 # Of eight images, three and six boxes are hits: errors of 62.5% and 25%.
 HITS = {"three": 3, "six": 6}
@@ -223,6 +224,9 @@ class TestWhatIsSoHere:
         stored = wsol_bench.run(content, out=tmp_path / "run").folder
         assert self.here("blacklist", stored) == "Here: blacklisted images that are left out: 1."
 
-    def test_an_oracle_is_called_so_and_a_selected_threshold_stands_beside_it(self, swept, run):
+    def test_an_oracle_is_called_so_and_a_selected_threshold_stands_beside_it(
+        self, swept, run, tmp_path
+    ):
         assert "chosen on 0.4" in self.here("thresholds", swept.folder)
-        assert "it is an oracle, too" in self.here("thresholds", run.folder)
+        oracle = rescore(run.folder, "wsol-2018-squash", out=tmp_path / "oracle").folder
+        assert "it is an oracle, too" in self.here("thresholds", oracle)

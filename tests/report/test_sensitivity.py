@@ -11,7 +11,7 @@ import wsol_bench
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.load import load_protocol, protocol_names
 from wsol_bench.protocols.open_choices import open_choices
-from wsol_bench.report.sensitivity import sensitivity, sensitivity_table
+from wsol_bench.report.sensitivity import _cell, sensitivity, sensitivity_table
 from wsol_bench.report.written_tables import text_table
 from wsol_bench.runs.run import run as run_experiment
 from wsol_bench.runs.stored_run import StoredRun
@@ -229,3 +229,16 @@ class TestCommand:
         _, err = cli("reproduce", experiment, "--out", out, "--vary", "--quiet", code=1)
         assert "lists no other values under 'open'" in err
         assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "difference, low, high, shown",
+    [
+        (0.02, 0.01, 0.03, "+2.00*"),
+        (-0.02, -0.03, -0.01, "-2.00*"),
+        (0.02, -0.01, 0.05, "+2.00"),
+        (0.0, 3e-5, 3e-5, "+0.00"),  # the interval is without the bias of two maxima
+    ],
+)
+def test_a_star_marks_a_difference_whose_interval_does_not_hold_zero(difference, low, high, shown):
+    assert _cell(difference, low, high) == shown

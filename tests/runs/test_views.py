@@ -19,6 +19,7 @@ from wsol_bench.models.checkpoints import read_weights
 from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD
 from wsol_bench.models.shapes_net import WEIGHTS, ShapesNet
 from wsol_bench.runs.rescore import rescore
+from wsol_bench.runs.views import _log_of_mean_softmax
 
 SIDE = 224
 TEN_CROP = {"resize": "squash", "resize_to": 256}
@@ -354,3 +355,20 @@ class TestRefused:
     def test_a_crop_smaller_than_the_input(self):
         with pytest.raises(ConfigError, match=r"200 is smaller than size 224"):
             run(protocol=of_input(ten_crop={**TEN_CROP, "resize_to": 200}))
+
+
+class TestMeanOfCrops:
+    """The scores of an image, from the logits of its crops."""
+
+    def test_are_logarithms_of_the_mean_probabilities(self):
+        logits = torch.tensor([[[1.0, 2.0, 3.0]], [[0.0, 5.0, -400.0]]])
+        expected = logits.double().softmax(dim=2).mean(dim=0)
+        assert torch.allclose(_log_of_mean_softmax(logits).exp(), expected, rtol=1e-12)
+
+    def test_are_nan_for_an_image_with_a_logit_that_is_not_finite_and_for_no_other(self):
+        """An infinite logit would be a probability of 0 or 1 as any other."""
+        logits = torch.zeros(2, 3, 4)
+        logits[1, 0, 2] = -torch.inf
+        logits[0, 2, 1] = torch.nan
+        is_nan = _log_of_mean_softmax(logits).isnan().all(dim=1)
+        assert is_nan.tolist() == [True, False, True]

@@ -231,7 +231,7 @@ def _print_published(table: str, experiment: "ExperimentConfig", weights: Path) 
 
 
 def _needed(experiment: "ExperimentConfig", published: "Published", weights: Path) -> list[str]:
-    """What has to be there: the data set, and weights of each network."""
+    """Say what a table needs: the data set, and the weights of each network."""
     from wsol_bench.models.names import weights_file
 
     needed = [f"data set {experiment.dataset.name}: {published.data or '--data'}"]

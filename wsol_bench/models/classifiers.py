@@ -233,7 +233,7 @@ def _weights_path(
 
 
 def _untold(name: str, weights: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
-    """What was taken for granted because the weights file does not tell it, as findings."""
+    """Findings that say what was taken for granted, since the weights file does not tell it."""
     # Strides and poolings are in no file; only in these two networks they number the layers.
     numbered = {"wsolevaluation/vgg16_adl", "wsolevaluation/vgg16_cam"}
     untold = name.startswith("wsolevaluation/") and name not in numbered

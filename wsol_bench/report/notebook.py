@@ -115,7 +115,7 @@ class Reproduced(Reproduction):
 
     @property
     def not_run(self) -> list[str]:
-        """What is missing for each network and row that was not run, and where to get it."""
+        """A line for each network and row that was not run: what it lacks, and where to get it."""
         return not_run(self)
 
     @property

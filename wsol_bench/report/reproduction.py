@@ -259,7 +259,7 @@ def _other_images(runs: Sequence[StoredRun], published: Published) -> Iterator[s
 
 
 def _here(cause: str, runs: Sequence[StoredRun]) -> Iterator[str]:
-    """What the runs have, where that can be read."""
+    """Sentences that say what the runs have, if the cause is one that they record."""
     if cause == "weights":
         used = [
             f"{name} {(run.identity.config['models'] or [{}])[0].get('weights', '')} "
@@ -279,10 +279,11 @@ def _here(cause: str, runs: Sequence[StoredRun]) -> Iterator[str]:
                 else "Here: the data holds no blacklist, and no image is left out."
             )
     elif cause == "thresholds":
-        chosen = {getattr(run.identity.protocol.selection, "select_on", None) for run in runs}
-        for images in sorted(map(str, chosen)):
+        selections = {run.identity.protocol.selection for run in runs}
+        for selection in selections:
             yield (
                 "Here: no image is held out, so it is an oracle, too (box.threshold.select_on)."
-                if images == "None"
-                else f"Here: beside it stands the number at a threshold that is chosen on {images}."
+                if selection is None
+                else "Here: beside it stands the number at a threshold that is chosen on "
+                f"{selection.select_on}."
             )

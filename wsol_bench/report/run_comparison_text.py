@@ -213,7 +213,7 @@ def _row_text(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row_sentence(rows: pd.DataFrame) -> str:
-    """How many stored rows differ, and whether by more than float noise."""
+    """A sentence that says how many stored rows differ, and whether by more than float noise."""
     n_rows, n_differ = int(rows["n_rows"].sum()), int(rows["n_differ"].sum())
     sentence = f"Of {n_rows:,} stored rows (boxes, IoUs, scores) {n_differ:,} differ"
     if n_differ:
@@ -232,7 +232,7 @@ def _row_sentence(rows: pd.DataFrame) -> str:
 
 
 def _only_one(unmatched: pd.DataFrame, *, everything: bool) -> Iterator[str]:
-    """What only one run has, in a sentence for each kind."""
+    """Sentences, one a kind, about the lines, numbers and images that only one run has."""
     for (run, kind), lines in unmatched.groupby(["run", "kind"], sort=False):
         if kind == "line":
             names = [_name(line) for line in lines[METHOD_KEYS].to_numpy().tolist()]

@@ -306,7 +306,7 @@ def html_table(table: FormattedTable) -> str:
 
 
 def _html_unit(column: TableColumn) -> str:
-    """What stands behind a title, as one piece that is not broken."""
+    """The text behind a title, as one piece that is not broken."""
     unit = column.heading.removeprefix(column.title).strip()
     return f' <span class="unit">{unit}</span>' if unit else ""
 

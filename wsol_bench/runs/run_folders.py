@@ -122,7 +122,7 @@ def runs_below(path: Path) -> list[Path]:
 
 
 def begun_extension(path: Path) -> str:
-    """How to finish the extension of a run that was begun and is not done; "" if there is none."""
+    """The text that says how to finish a begun extension of a run; "" if there is none."""
     try:
         begun = json.loads((path / EXTENSION / MANIFEST).read_text(encoding="utf-8"))
         n_images = int(begun["identity"]["dataset"]["n_images"])
@@ -148,7 +148,7 @@ def names_in(path: Path) -> tuple[list[str], list[str]]:
 
 
 def _what_is_there(path: Path) -> str:
-    """What there is instead of a run, and what may be meant, as the end of a message."""
+    """The end of a message: the things that are there instead of a run, and which may be meant."""
     if not path.exists():
         return f"it does not exist; {_nearest(path)}"
     if path.is_file():
@@ -171,7 +171,7 @@ def _of_run(path: Path) -> str:
 
 
 def _nearest(path: Path) -> str:
-    """What there is beside a folder that does not exist, as the end of a message."""
+    """The end of a message: the folders beside one that does not exist."""
     parent = next(folder for folder in path.absolute().parents if folder.is_dir())
     shown = next((folder for folder in path.parents if folder.is_dir()), parent)
     first = path.absolute().relative_to(parent).parts[0]
