@@ -119,9 +119,9 @@ class TestNames:
             load(tmp_path, "image,label,x,y,w,h\n1,a,1,2,3,4\n")
 
     def test_an_unknown_key_or_name_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(DatasetError, match="unknown column 'xmin'; .*x0"):
+        with pytest.raises(DatasetError, match=r"unknown column 'xmin'; .*x0"):
             load(tmp_path, PLAIN, columns={"xmin": "x0"})
-        with pytest.raises(DatasetError, match="expected one column 'clas' .*did you mean 'class'"):
+        with pytest.raises(DatasetError, match=r"expected one column 'clas' .*did you mean 'class'"):
             load(tmp_path, PLAIN.replace("label", "class"), columns={"label": "clas"})
 
     def test_a_column_is_one_thing(self, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ class TestSeveralLabels:
         assert (first.image_id, first.label, first.box_labels) == ("a", "cat", ("cat", "dog"))
         assert (first.blacklisted, first.held_out) == (True, False)
         assert (second.blacklisted, second.held_out) == (False, True)
-        with pytest.raises(DatasetError, match="line 4, column label: .* first row of the sample"):
+        with pytest.raises(DatasetError, match=r"line 4, column label: .* first row of the sample"):
             load(tmp_path, text.replace(",b,", ",a,"))
         with pytest.raises(DatasetError, match="column blacklisted: expected true or false"):
             load(tmp_path, text.replace("True", "maybe"))
