@@ -121,7 +121,9 @@ class TestNames:
     def test_an_unknown_key_or_name_is_told(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=r"unknown column 'xmin'; .*x0"):
             load(tmp_path, PLAIN, columns={"xmin": "x0"})
-        with pytest.raises(DatasetError, match=r"expected one column 'clas' .*did you mean 'class'"):
+        with pytest.raises(
+            DatasetError, match=r"expected one column 'clas' .*did you mean 'class'"
+        ):
             load(tmp_path, PLAIN.replace("label", "class"), columns={"label": "clas"})
 
     def test_a_column_is_one_thing(self, tmp_path: Path) -> None:
