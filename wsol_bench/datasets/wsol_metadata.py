@@ -13,7 +13,7 @@ from jaxtyping import Bool
 
 from wsol_bench.common.files import existing
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
-from wsol_bench.datasets.base import Dataset, MaskFiles, dataset
+from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.folders import has_content
 from wsol_bench.datasets.formats.csv import CsvRows
@@ -21,6 +21,7 @@ from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.formats.text import LARGEST, malformed
 from wsol_bench.datasets.mask_frames import upright_masks
+from wsol_bench.datasets.masks import MaskFiles
 from wsol_bench.datasets.recognition import Recognition, first_line, n_lines
 from wsol_bench.datasets.synsets import numbered_order, read_class_table
 from wsol_bench.datasets.table_cache import TableCache
