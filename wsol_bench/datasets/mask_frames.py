@@ -1,13 +1,15 @@
-"""Masks that were drawn on an image as it is shown, and not on its stored pixels."""
+"""Masks of a data set, some of which were drawn on an image as it is shown, and not as stored."""
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64
 
+from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.box_frames import orientations, ways_up
 from wsol_bench.datasets.findings import Finding, Kind
 from wsol_bench.datasets.folders import look_up
@@ -15,7 +17,7 @@ from wsol_bench.datasets.image_headers import read_headers
 from wsol_bench.datasets.masks import MaskFiles, MaskSource, NumberedPixels, RunLengths
 from wsol_bench.datasets.table_cache import TableCache
 
-__all__ = ["upright_masks"]
+__all__ = ["upright_masks", "with_masks"]
 
 # The sides of an image and of its mask may both be rounded, which moves their proportions.
 _ROUNDING = 1.02
@@ -77,6 +79,20 @@ def upright_masks(
             findings.setdefault(index, Finding(Kind.ORIENTATION, image_id, text))
     keep[image[turned]] = False
     return keep, list(findings.values())
+
+
+def with_masks(loaded: Dataset, masks: Mapping[str, MaskFiles]) -> Dataset:
+    """A data set with its masks; if it has no boxes at all, without the findings that say so.
+
+    Args:
+        loaded: the data set, as ``assemble`` makes it.
+        masks: masks by image id, of every image.
+    """
+    findings = loaded.findings
+    if not len(loaded.boxes):
+        findings = tuple(finding for finding in findings if finding.kind != Kind.NO_BOX)
+    of_images = tuple(masks[image_id] for image_id in loaded.images["image_id"])
+    return replace(loaded, masks=of_images, findings=findings)
 
 
 def _sources(sources: Iterable[MaskSource], tables: TableCache) -> pd.DataFrame:

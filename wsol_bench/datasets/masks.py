@@ -54,6 +54,12 @@ class RunLengths(NamedTuple):
     def __str__(self) -> str:
         return f"//{self.height}x{self.width}//{self.counts}"
 
+    @property
+    def n_object(self) -> int:
+        """The number of pixels that are object; 0 if the text holds no run lengths."""
+        runs = _run_lengths(self.counts)
+        return 0 if runs is None else int(runs[1::2].sum())
+
     def pixels(self) -> Bool[np.ndarray, "h w"]:
         """The mask; a pixel is True if it is object.
 
