@@ -20,7 +20,7 @@ class Recognition(NamedTuple):
 
     Attributes:
         needs: what the loader needs, in words, and whether it is there.
-        options: the options with which it reads the folder.
+        options: the options with which it reads the folder: text, or a mapping to text.
         seen: what there is, as text for people.
         unsure: options whose value the files do not tell: a value, and behind ``  # `` what to look
             up.
@@ -30,7 +30,7 @@ class Recognition(NamedTuple):
     """
 
     needs: Mapping[str, bool]
-    options: Mapping[str, str]
+    options: Mapping[str, str | Mapping[str, str]]
     seen: tuple[str, ...] = ()
     unsure: Mapping[str, str] = {}
     images: bool = True
