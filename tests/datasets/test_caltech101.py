@@ -11,6 +11,7 @@ from torchvision.datasets import Caltech101
 from wsol_bench.datasets import Dataset
 from wsol_bench.datasets.caltech101 import caltech101
 from wsol_bench.errors import DatasetError
+from wsol_bench.runs.experiment_config import load_dataset
 
 FOLDERS = {"accordion": "accordion", "Faces": "Faces_2", "Faces_easy": "Faces_3",
            "Motorbikes": "Motorbikes_16", "airplanes": "Airplanes_Side_2"}  # fmt: skip
@@ -118,3 +119,12 @@ def test_an_image_without_an_annotation_stays(root: Path) -> None:
 def test_a_folder_that_is_another_is_told(root: Path) -> None:
     with pytest.raises(DatasetError, match="101_ObjectCategories"):
         caltech101(root=root / "Annotations")
+
+
+def test_init_recognizes_the_folder(root: Path) -> None:
+    look = caltech101.recognize(root)
+    assert look.fits
+    assert look.options == {"root": str(root)}
+    loaded = load_dataset({"name": "caltech101", **look.options})
+    assert loaded.fingerprint == caltech101(root=root).fingerprint
+    assert not caltech101.recognize(root / "nowhere").fits

@@ -7,6 +7,7 @@ from loader_worlds import picture, put
 
 from wsol_bench.datasets.cub import cub
 from wsol_bench.errors import DatasetError
+from wsol_bench.runs.experiment_config import load_dataset
 
 # id: class, training, x y width height, image's size in sizes.txt
 IMAGES = {
@@ -77,3 +78,12 @@ def test_a_missing_file_is_told(root: Path) -> None:
     (root / "bounding_boxes.txt").unlink()
     with pytest.raises(DatasetError, match=r"bounding_boxes\.txt; .*nabirds exists and holds"):
         cub(root=root)
+
+
+def test_init_recognizes_the_folder(root: Path) -> None:
+    look = cub.recognize(root)
+    assert look.fits
+    assert look.options == {"root": str(root), "split": "test"}
+    loaded = load_dataset({"name": "cub", **look.options})
+    assert loaded.fingerprint == cub(root=root).fingerprint
+    assert not cub.recognize(root / "nowhere").fits

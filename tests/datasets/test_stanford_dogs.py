@@ -11,6 +11,7 @@ from scipy.io import savemat
 from wsol_bench.datasets import Dataset
 from wsol_bench.datasets.stanford_dogs import stanford_dogs
 from wsol_bench.errors import DatasetError
+from wsol_bench.runs.experiment_config import load_dataset
 
 CHIHUAHUA, SHIH_TZU = "n02085620-Chihuahua", "n02086240-Shih-Tzu"
 A, B, C = (f"{CHIHUAHUA}/n02085620_10074", f"{SHIH_TZU}/n02086240_1011",
@@ -116,3 +117,12 @@ def test_a_missing_list_is_told(root: Path) -> None:
     (root / "test_list.mat").unlink()
     with pytest.raises(DatasetError, match=r"split: no such file .*test_list\.mat; .* train_list"):
         stanford_dogs(root=root)
+
+
+def test_init_recognizes_the_folder(root: Path) -> None:
+    look = stanford_dogs.recognize(root)
+    assert look.fits
+    assert look.options == {"root": str(root), "split": "test"}
+    loaded = load_dataset({"name": "stanford_dogs", **look.options})
+    assert loaded.fingerprint == stanford_dogs(root=root).fingerprint
+    assert not stanford_dogs.recognize(root / "nowhere").fits
