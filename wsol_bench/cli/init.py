@@ -268,6 +268,7 @@ _OTHER_KEYS = """\
 # More keys, with their defaults or an example. Take the "# " away to use one.
 # limit: 500             # evaluate the first 500 images only; default: all
 # metrics: [mean_iou]    # further numbers (wsol-bench list metrics)
+# maps: all              # maps kept on the disk: all, of labels (label), or none
 # batch_size: 16         # images in one forward pass
 # part_size: 128         # images between two savings; so many can be lost
 # workers: 4             # processes that decode images
