@@ -147,6 +147,7 @@ class _MemberFile(io.RawIOBase):
         self._size = member.size
         self._expected = member.checksum
         self._path = path
+        self.name = path  # which errors of others show, as that of any other file
         self._position = 0
         # The bytes up to here are in the checksum.
         self._summed, self._checksum = 0, 0
