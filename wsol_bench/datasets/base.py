@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Shaped
 
+from wsol_bench.common import data_files
 from wsol_bench.common.catalog import DATASETS
 from wsol_bench.common.registry import Registry
 from wsol_bench.datasets.findings import Finding
@@ -219,7 +220,7 @@ class Dataset:
         digest.update("\n".join(self.box_labels.tolist()).encode())
         for mask in self.masks:
             for file in mask.paths:
-                digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+                digest.update(f"{file.name} {data_files.status(file).st_size}\n".encode())
         return digest.hexdigest()[:16]
 
     def require_pixels(self) -> None:

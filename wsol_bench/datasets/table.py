@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.box_frames import MOST_SHARE, all_are_shares
@@ -17,7 +19,6 @@ from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.text import LARGEST
 from wsol_bench.datasets.recognition import Recognition, n_lines
 from wsol_bench.datasets.synsets import read_class_table
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import HALF_OPEN, INCLUSIVE, ONE_BASED_INCLUSIVE, Boxes
 
@@ -44,8 +45,11 @@ _SUFFIXES, _MOST_FILES, _HEAD = (".csv", ".parquet"), 50, 200
 
 def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: a file with the columns of boxes, or a folder that holds one."""
-    files = [root] if root.is_file() else sorted(root.iterdir())
-    tables = [path for path in files if path.suffix.lower() in _SUFFIXES and path.is_file()]
+    files = [root]
+    if not data_files.is_file(root):
+        files = [root / name for name in sorted(data_files.names_in(root))]
+    files = [path for path in files if path.suffix.lower() in _SUFFIXES]
+    tables = [path for path in files if data_files.is_file(path)]
     heads = {path: _head(path) for path in tables[:_MOST_FILES]}
     path, head = max(heads.items(), key=lambda item: _n_needed(item[1]), default=(root, None))
     columns = set() if head is None else set(head)
@@ -66,7 +70,7 @@ def _recognize(root: Path) -> Recognition:
         unsure["convention"] = "inclusive  # or one_based_inclusive: no file tells, so look it up"
     image = str(head["image"].iloc[0]) if len(head) else ""
     places = [path.parent, path.parent / "images"] if image and stays_below(image) else []
-    folder = next((place for place in places if (place / image).is_file()), None)
+    folder = next((place for place in places if data_files.is_file(place / image)), None)
     if folder is None:
         unsure["images"] = f"/path/to/images  # the folder that holds {image}, which was not found"
     else:
@@ -83,8 +87,9 @@ def _head(path: Path) -> pd.DataFrame:
     """The first rows of a file that may be a table, with names in lower case; empty for another."""
     try:
         if path.suffix.lower() == ".parquet":
-            batch = next(pq.ParquetFile(path).iter_batches(batch_size=_HEAD))
-            head = batch.to_pandas()
+            with data_files.opened(path) as file:
+                batch = next(pq.ParquetFile(file).iter_batches(batch_size=_HEAD))
+                head = batch.to_pandas()
         else:
             names, *rows = islice(filter(None, CsvRows(path)), _HEAD)
             head = pd.DataFrame([row for row in rows if len(row) == len(names)], columns=names)
@@ -271,7 +276,8 @@ class _Cells(NamedTuple):
 def _read_parquet(path: Path) -> _Cells:
     """The cells of a Parquet file."""
     try:
-        frame = pd.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable")
+        with data_files.opened(path) as file:
+            frame = pd.read_parquet(file, engine="pyarrow", dtype_backend="numpy_nullable")
         # As Python's objects: only then text that is not UTF-8 is an error.
         frame = frame.reset_index(drop=True).astype("string").fillna("").astype(object)
     except Exception as error:  # a damaged file can make the reader raise any error
