@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.folders import scan, stamp, with_progress
 from wsol_bench.datasets.formats.matlab import numbers_of, read_mat
 from wsol_bench.datasets.recognition import Recognition
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import ONE_BASED_INCLUSIVE
 
@@ -35,7 +36,7 @@ _NO_BOX = (np.nan,) * 4
 def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: the two folders."""
     base = _base(root)
-    needs = {name: (base / name).is_dir() for name in (_IMAGES, _ANNOTATIONS)}
+    needs = {name: data_files.is_dir(base / name) for name in (_IMAGES, _ANNOTATIONS)}
     seen = [f"{len(_classes(base / _IMAGES))} classes in {_IMAGES}"] if all(needs.values()) else []
     return Recognition(needs, {"root": str(root)}, tuple(seen))
 
@@ -90,12 +91,12 @@ def caltech101(*, root: Path, cache: bool = True) -> Dataset:
 def _base(root: Path) -> Path:
     """The folder with the images' folder: the root, or the archive's folder in it."""
     places = (root, root / "caltech101", root / "caltech-101")
-    return next((place for place in places if (place / _IMAGES).is_dir()), root)
+    return next((place for place in places if data_files.is_dir(place / _IMAGES)), root)
 
 
 def _classes(folder: Path) -> list[str]:
     """The names of the classes, sorted."""
-    names = (path.name for path in folder.iterdir() if path.is_dir())
+    names = (name for name in data_files.names_in(folder) if data_files.is_dir(folder / name))
     found = sorted(name for name in names if name != _BACKGROUND and not name.startswith("."))
     if not found:
         raise DatasetError(f"{folder}: expected a folder for each class, found none")
@@ -114,7 +115,7 @@ def _images_of(folder: Path, name: str) -> pd.DataFrame:
 def _boxes_of(annotations: Path, name: str, tables: TableCache) -> pd.DataFrame:
     """The boxes of a class: image_id, class, ``CORNERS``, error (why there is none, or "")."""
     folder = annotations / _FOLDERS.get(name, name)
-    if not folder.is_dir():
+    if not data_files.is_dir(folder):
         columns = ["image_id", "class", *CORNERS, "error"]
         return pd.DataFrame({column: [] for column in columns}).astype(
             dict.fromkeys(("image_id", "class", "error"), "str")

@@ -7,13 +7,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Kind, findings_of
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.recognition import Recognition, n_lines
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.datasets.wsol_metadata import wsol_metadata
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import HALF_OPEN
@@ -27,8 +28,8 @@ _LISTS = ("images", "classes", "image_class_labels", "train_test_split", "boundi
 def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: the five lists, and the images."""
     base = _base(root)
-    needs = {f"{name}.txt": (base / f"{name}.txt").is_file() for name in _LISTS}
-    needs["images"] = (base / "images").is_dir()
+    needs = {f"{name}.txt": data_files.is_file(base / f"{name}.txt") for name in _LISTS}
+    needs["images"] = data_files.is_dir(base / "images")
     seen = []
     if all(needs.values()):
         images, classes = (n_lines(base / f"{name}.txt") for name in ("images", "classes"))
@@ -78,7 +79,7 @@ def cub(
     images = existing(root / "images", "root") if images is None else existing(images, "images")
     names = _read(root / "classes.txt", "class", "name")["name"]
     classes = class_table({name: _words(name) for name in names})
-    if (root / "hierarchy.txt").is_file():
+    if data_files.is_file(root / "hierarchy.txt"):
         names, classes = _classes_of_nabirds(root, names)
     if (metadata is None) == (split == "v2"):
         raise DatasetError(
@@ -93,7 +94,7 @@ def cub(
 def _base(root: Path) -> Path:
     """The folder with images.txt: the root, or the archive's folder in it."""
     inner = (root / name for name in ("CUB_200_2011", "nabirds"))
-    return next((folder for folder in inner if folder.is_dir()), root)
+    return next((folder for folder in inner if data_files.is_dir(folder)), root)
 
 
 def _classes_of_nabirds(root: Path, names: pd.Series) -> tuple[pd.Series, pd.DataFrame]:
@@ -127,7 +128,7 @@ def _read_split(
     listed = listed.assign(image_id=listed["file"].str.replace(r"\.[^./]+$", "", regex=True))
     label = _read(root / "image_class_labels.txt", "id", "class")["class"].reindex(listed.index)
     listed["label"] = label.map(names).fillna(label).fillna("")
-    if (root / "sizes.txt").is_file():  # NABirds
+    if data_files.is_file(root / "sizes.txt"):  # NABirds
         sizes = _read(root / "sizes.txt", "id", "annotated_width", "annotated_height", numbers=2)
         listed = listed.join(sizes.where(sizes >= 1)).fillna({name: 0 for name in sizes})
     listed = listed.sort_values("image_id").reset_index()

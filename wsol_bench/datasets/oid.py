@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.box_conventions import CONVENTIONS
@@ -16,7 +18,6 @@ from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.text import malformed
 from wsol_bench.datasets.listed_objects import assemble_objects
 from wsol_bench.datasets.recognition import Recognition, n_lines
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 
 __all__ = ["oid"]
@@ -46,13 +47,13 @@ def _recognize(root: Path) -> Recognition:
 def _find(root: Path, pattern: str) -> Path | None:
     """The first file of a pattern in the root or its folder of annotations."""
     places = (root, root / "annotations")
-    return next((path for place in places for path in sorted(place.glob(pattern))), None)
+    return next((path for place in places for path in data_files.matching(place, pattern)), None)
 
 
 def _images_in(root: Path, split: str) -> Path | None:
     """The folder of a split's images."""
     places = (root / split, root / "images" / split, root / "images")
-    return next((place for place in places if place.is_dir()), None)
+    return next((place for place in places if data_files.is_dir(place)), None)
 
 
 @dataset("oid", recognize=_recognize)

@@ -5,8 +5,10 @@ from typing import Literal
 
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Kind, findings_of
@@ -16,7 +18,6 @@ from wsol_bench.datasets.formats.matlab import read_mat, texts_of
 from wsol_bench.datasets.formats.xml import read_xml_files, xml_findings
 from wsol_bench.datasets.recognition import Recognition, n_files
 from wsol_bench.datasets.synsets import WNID, resolve_names
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import INCLUSIVE
 
@@ -25,12 +26,12 @@ __all__ = ["stanford_dogs"]
 
 def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: images, annotations, and the list of the test images if it is there."""
-    needs = {name: (root / name).is_dir() for name in ("Images", "Annotation")}
-    needs["Images/<wnid>-<name>"] = any(root.glob("Images/n[0-9]*-*"))
+    needs = {name: data_files.is_dir(root / name) for name in ("Images", "Annotation")}
+    needs["Images/<wnid>-<name>"] = bool(data_files.matching(root, "Images/n[0-9]*-*"))
     seen = []
     if all(needs.values()):
         seen = [f"{n_files(root / 'Images', IMAGE_SUFFIXES)} images in Images"]
-    split = "test" if (root / "test_list.mat").is_file() else "all"
+    split = "test" if data_files.is_file(root / "test_list.mat") else "all"
     return Recognition(needs, {"root": str(root), "split": split}, tuple(seen), wnids=True)
 
 
@@ -95,9 +96,9 @@ def stanford_dogs(
 def _classes(folder: Path) -> pd.DataFrame:
     """The table of the classes, from the names of their folders: ``n02085620-Chihuahua``."""
     words = {}
-    for path in folder.iterdir():
-        wnid, _, name = path.name.partition("-")
-        if WNID.fullmatch(wnid) and name and path.is_dir():
+    for folder_name in data_files.names_in(folder):
+        wnid, _, name = folder_name.partition("-")
+        if WNID.fullmatch(wnid) and name and data_files.is_dir(folder / folder_name):
             words[wnid] = name.replace("_", " ")
     if not words:
         raise DatasetError(f"{folder}: expected folders such as n02085620-Chihuahua, found none")

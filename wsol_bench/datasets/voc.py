@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, measure
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, missing_images
@@ -17,7 +19,6 @@ from wsol_bench.datasets.formats.xml import XML_SUFFIXES, read_xml_folder, xml_f
 from wsol_bench.datasets.per_class import per_class
 from wsol_bench.datasets.recognition import Recognition, n_files, n_lines
 from wsol_bench.datasets.synsets import read_class_table
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import ONE_BASED_INCLUSIVE
 
@@ -31,9 +32,10 @@ _SPLITS = ("val", "test", "trainval", "train")
 def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: the three folders, and a list of a split."""
     lists = root / "ImageSets" / "Main"
-    splits = sorted(path.stem for path in lists.glob("*.txt")) if lists.is_dir() else []
+    found = data_files.matching(lists, "*.txt") if data_files.is_dir(lists) else []
+    splits = [path.stem for path in found]
     split = next((name for name in (*_SPLITS, *splits) if name in splits), "")
-    needs = {name: (root / name).is_dir() for name in ("JPEGImages", "Annotations")}
+    needs = {name: data_files.is_dir(root / name) for name in ("JPEGImages", "Annotations")}
     needs["ImageSets/Main/<split>.txt"] = bool(split)
     seen = []
     if all(needs.values()):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import require_regular
 from wsol_bench.datasets.formats.text import LARGEST
 from wsol_bench.errors import DatasetError
@@ -34,7 +35,7 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
 
     try:
         require_regular(path)
-        content = path.read_bytes()
+        content = data_files.read_bytes(path)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
     if len(content) > _MOST_BYTES:
