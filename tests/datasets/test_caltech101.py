@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from packed import pack
 from PIL import Image
 from scipy.io import savemat
 from torchvision.datasets import Caltech101
@@ -128,3 +129,8 @@ def test_init_recognizes_the_folder(root: Path) -> None:
     loaded = load_dataset({"name": "caltech101", **look.options})
     assert loaded.fingerprint == caltech101(root=root).fingerprint
     assert not caltech101.recognize(root / "nowhere").fits
+
+
+def test_an_archive_is_read_in_place(root: Path, tmp_path: Path) -> None:
+    packed = caltech101(root=pack(root, tmp_path / "packed.zip"))
+    assert packed.fingerprint == caltech101(root=root).fingerprint

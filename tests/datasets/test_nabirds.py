@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from loader_worlds import picture, put
+from packed import pack
 
 from wsol_bench.datasets.cub import cub
 from wsol_bench.errors import DatasetError
@@ -87,3 +88,8 @@ def test_init_recognizes_the_folder(root: Path) -> None:
     loaded = load_dataset({"name": "cub", **look.options})
     assert loaded.fingerprint == cub(root=root).fingerprint
     assert not cub.recognize(root / "nowhere").fits
+
+
+def test_an_archive_is_read_in_place(root: Path, tmp_path: Path) -> None:
+    packed = cub(root=pack(root, tmp_path / "packed.zip"))
+    assert packed.fingerprint == cub(root=root).fingerprint

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from loader_worlds import put
+from packed import pack
 from PIL import Image
 
 from wsol_bench.datasets.oid import oid
@@ -116,3 +117,8 @@ def test_init_recognizes_the_folder(root: Path) -> None:
     loaded = load_dataset({"name": "oid", **look.options})
     assert loaded.fingerprint == oid(root=root).fingerprint
     assert not oid.recognize(root / "nowhere").fits
+
+
+def test_an_archive_is_read_in_place(root: Path, tmp_path: Path) -> None:
+    packed = oid(root=pack(root, tmp_path / "packed.zip"))
+    assert packed.fingerprint == oid(root=root).fingerprint

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from loader_worlds import picture, put
+from packed import pack
 from scipy.io import savemat
 
 from wsol_bench.datasets import Dataset
@@ -126,3 +127,8 @@ def test_init_recognizes_the_folder(root: Path) -> None:
     loaded = load_dataset({"name": "stanford_dogs", **look.options})
     assert loaded.fingerprint == stanford_dogs(root=root).fingerprint
     assert not stanford_dogs.recognize(root / "nowhere").fits
+
+
+def test_an_archive_is_read_in_place(root: Path, tmp_path: Path) -> None:
+    packed = stanford_dogs(root=pack(root, tmp_path / "packed.zip"))
+    assert packed.fingerprint == stanford_dogs(root=root).fingerprint
