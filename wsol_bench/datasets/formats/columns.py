@@ -104,6 +104,17 @@ def find_columns(
             places[name] = names.index(told)
         else:
             raise _missing(name, told, names, needed, given, where)
+    _require_distinct(places, first, where)
+    for name in optional:
+        # A column that is something else by the user's word is not this one, too.
+        if name not in places and names.count(name) == 1 and is_header:
+            place = names.index(name)
+            places |= {} if place in places.values() else {name: place}
+    return Columns(places, is_header)
+
+
+def _require_distinct(places: Mapping[str, int], first: Sequence[str], where: str) -> None:
+    """Raise DatasetError if one column is two things."""
     for name, place in places.items():
         twin = next(other for other, there in places.items() if there == place)
         if twin != name:
@@ -111,12 +122,6 @@ def find_columns(
                 f"{where}: columns: expected a column of its own for {name}, found that of {twin}, "
                 f"{first[place][:_LONGEST]!r}"
             )
-    for name in optional:
-        # A column that is something else by the user's word is not this one, too.
-        if name not in places and names.count(name) == 1 and is_header:
-            place = names.index(name)
-            places |= {} if place in places.values() else {name: place}
-    return Columns(places, is_header)
 
 
 def _standard_order(

@@ -43,11 +43,13 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
             f"{path}: expected at most {_MOST_BYTES:,} bytes of annotations, found {len(content):,}"
         )
     try:
-        shapes = {name: shape for name, shape, _ in whosmat(io.BytesIO(content))}
+        file: Any = io.BytesIO(content)  # which the stubs of scipy do not allow
+        shapes = {name: shape for name, shape, _ in whosmat(file)}
         lacking = [name for name in names if name not in shapes]
         large = [name for name in names if math.prod(shapes.get(name, ())) > LARGEST]
         if not lacking and not large:
-            found = loadmat(io.BytesIO(content), variable_names=list(names))
+            file.seek(0)
+            found = loadmat(file, variable_names=list(names))
             return {name: found[name] for name in names}
     except Exception as error:  # a damaged file can make scipy raise any error
         reason = " ".join(f"{type(error).__name__}: {error}".split())
