@@ -52,17 +52,15 @@ def table(
             or "one_based_inclusive" (the first is 1, as in Pascal VOC). Columns x, y, w, h are
             "xywh" or "one_based_xywh"; cx, cy, w, h, with the center, are "cxcywh". "normalized",
             "normalized_xywh" and "normalized_cxcywh" are shares of the image's sides.
-        columns: name in the file, or position from 0, of columns that have another name there, such
-            as {image: filename, label: class, x0: xmin}.
+        columns: name in the file, or position from 0, of columns: {image: filename, x0: xmin}.
         images: folder that the images' paths are relative to; without it there are annotations
             only, which can score predictions.
         classes: file with a class and its words a line (or a file that ``imagenet`` takes); by
             default the labels. Classes are sorted as text.
-        cache: whether to keep the parsed file and the sizes from image headers for the next load.
+        cache: whether to keep the parsed file and the sizes from image headers.
 
     Raises:
-        DatasetError: the file, a column or a cell is not as described, an image has two sizes, a
-            path leaves the folder, all images are left out, or boxes are no pixels.
+        DatasetError: the file, a column or a cell is not as described, or all images are left out.
     """
     path = existing(path, "path")
     tables = TableCache(enabled=cache)
