@@ -229,7 +229,7 @@ class TestDamage:
         picture(tmp_path / "folder/large.png", (2000, 1000), format="PNG")
         archive = pack(tmp_path / "folder", tmp_path / "deflated.zip")
         monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 1_500_000)
-        with pytest.raises(ImageError, match="expected at most 1500000 pixels"):
+        with pytest.raises(ImageError, match="2000000 pixels"):
             load_image(archive / "large.png")
 
 
