@@ -10,7 +10,7 @@ from wsol_bench.common import data_files
 from wsol_bench.common.files import require_regular
 from wsol_bench.errors import DatasetError, WsolBenchError
 
-__all__ = ["read_lines"]
+__all__ = ["read_lines", "read_text"]
 
 # The bytes that are read at a time, and the most characters of a line.
 _BLOCK = 2**16
@@ -34,6 +34,11 @@ def read_lines(path: Path, raises: type[WsolBenchError] = DatasetError) -> Itera
     """
     texts = _texts(path, raises)
     return _lines(path, next(texts, ""), texts, raises)
+
+
+def read_text(path: Path, raises: type[WsolBenchError] = DatasetError) -> str:
+    """The whole text of a UTF-8 file, without a byte order mark; ``read_lines`` has the errors."""
+    return "".join(_texts(path, raises))
 
 
 def _texts(path: Path, raises: type[WsolBenchError]) -> Iterator[str]:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from stat import S_ISREG
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from wsol_bench.common.progress import progress
 from wsol_bench.errors import DatasetError
 
 __all__ = ["has_content", "look_up", "scan", "stamp", "stems", "with_progress"]
+
+T = TypeVar("T")
 
 # Fewer files than this take less than half a second: no progress is shown.
 MANY = 2000
@@ -156,12 +159,12 @@ def stamp(folder: Path, files: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def with_progress(files: list[str], description: str) -> Iterator[str]:
-    """The files one by one, with a progress bar if there are enough of them to wait for."""
-    if len(files) < MANY:
-        yield from files
+def with_progress(items: list[T], description: str, unit: str = "files") -> Iterator[T]:
+    """The items one by one, with a progress bar if there are enough of them to wait for."""
+    if len(items) < MANY:
+        yield from items
         return
-    with progress(description, len(files), "files") as advance:
-        for start in range(0, len(files), STEP):
-            yield from files[start : start + STEP]
-            advance(len(files[start : start + STEP]))
+    with progress(description, len(items), unit) as advance:
+        for start in range(0, len(items), STEP):
+            yield from items[start : start + STEP]
+            advance(len(items[start : start + STEP]))

@@ -3,7 +3,6 @@
 The format is described in data_loaders.py of https://github.com/clovaai/wsolevaluation.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +13,15 @@ from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
 from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
-from wsol_bench.datasets.base import Dataset, MaskFiles, dataset
+from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.folders import has_content
 from wsol_bench.datasets.formats.csv import CsvRows
 from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.formats.text import LARGEST, malformed
-from wsol_bench.datasets.mask_frames import upright_masks
+from wsol_bench.datasets.mask_frames import upright_masks, with_masks
+from wsol_bench.datasets.masks import MaskFiles
 from wsol_bench.datasets.recognition import Recognition, first_line, n_lines
 from wsol_bench.datasets.synsets import numbered_order, read_class_table
 from wsol_bench.errors import DatasetError
@@ -145,7 +145,7 @@ def wsol_metadata(
         convention=INCLUSIVE,
         source=str(metadata),
     )
-    return loaded if masks_of is None else _with_masks(loaded, masks_of)
+    return loaded if masks_of is None else with_masks(loaded, masks_of)
 
 
 def _find_images(
@@ -196,15 +196,6 @@ def _images_without_line(
     """Findings of the kept images that localization.txt does not list."""
     unlisted = (np.bincount(boxes["image"], minlength=len(frame)) == 0) & frame["keep"]
     return findings_of(Kind.NO_ANNOTATION, frame["image_id"][unlisted], f"not in {localization}")
-
-
-def _with_masks(loaded: Dataset, masks_of: dict[str, MaskFiles]) -> Dataset:
-    """A data set with its masks, and without the findings that no image has a box."""
-    return replace(
-        loaded,
-        masks=tuple(masks_of[image_id] for image_id in loaded.images["image_id"]),
-        findings=tuple(finding for finding in loaded.findings if finding.kind != Kind.NO_BOX),
-    )
 
 
 def _folder_of_split(metadata: Path) -> Path:

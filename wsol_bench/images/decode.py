@@ -11,9 +11,10 @@ from PIL import Image
 
 from wsol_bench.common.image_files import opened_image
 from wsol_bench.datasets.image_headers import black_and_white_of, orientation_of
+from wsol_bench.datasets.masks import numbers_of
 from wsol_bench.errors import DatasetError, ImageError
 
-__all__ = ["load_image", "load_marks", "load_upright"]
+__all__ = ["load_image", "load_marks", "load_numbers", "load_upright"]
 
 # Errors of the system, which do not mean that the image is bad.
 _PASSING = {
@@ -89,6 +90,17 @@ def load_marks(path: Path) -> Bool[np.ndarray, "h w"]:
         if levels is None:
             return np.asarray(_without_premultiplied_alpha(file).convert("L")) > 0
         return np.asarray(_finite(file) != levels.black)
+
+
+def load_numbers(path: Path) -> Shaped[np.ndarray, "h w"]:
+    """The number that each pixel of a mask file holds, as ``numbers_of`` tells it.
+
+    Raises:
+        ImageError: as ``load_marks``, or the samples are no whole numbers.
+        OSError: the system is at fault, not the file.
+    """
+    with _opened(path) as file:
+        return numbers_of(file)
 
 
 @contextmanager
