@@ -32,6 +32,7 @@ EXPECTED = {
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("WSOL_BENCH_CACHE", str(folder))
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", folder / "hf")
     return folder
 
 

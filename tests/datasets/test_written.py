@@ -12,6 +12,7 @@ from loader_worlds import WORLDS, World, picture, put
 from pycocotools.coco import COCO
 
 from wsol_bench.datasets import Dataset
+from wsol_bench.datasets.coco import coco
 from wsol_bench.datasets.table import table
 from wsol_bench.datasets.voc import voc
 from wsol_bench.datasets.written import require_target, write_dataset
@@ -51,6 +52,22 @@ def test_what_any_loader_reads_comes_back(world: World, suffix: str, tmp_path: P
     assert found.images[columns].equals(loaded.images[columns])
 
 
+@pytest.mark.parametrize("world", BOXES, ids=lambda world: world.name)
+def test_coco_holds_the_same_boxes(world: World, tmp_path: Path) -> None:
+    world.write(tmp_path / "root", world.stems, world.suffix)
+    loaded = world.load(tmp_path / "root")
+    path = tmp_path / "instances.json"
+    how = list(write_dataset(loaded, path))[-1]
+    images = how.partition("images: ")[2].rstrip("}") or None
+    found = coco(annotations=path, images=Path(images) if images else None, cache=False)
+    columns = ["path", "height", "width", "label", "n_boxes"]
+    assert found.images[columns].equals(loaded.images[columns])
+    assert found.boxes.tolist() == loaded.boxes.tolist()
+    assert found.box_labels.tolist() == loaded.box_labels.tolist()
+    assert found.classes["wnid"].equals(loaded.classes["wnid"])
+    assert found.findings == ()
+
+
 @pytest.fixture
 def several(tmp_path: Path) -> Dataset:
     """Two images, of which one has two classes, one is blacklisted and one held out."""
@@ -86,6 +103,9 @@ def test_a_file_that_has_no_image_files_is_read_without_them(several: Dataset, t
     found, _ = read_back(bare, tmp_path / "boxes.csv")
     assert found.fingerprint == several.fingerprint
     assert found.images[["width", "path"]].to_numpy().tolist() == [[0, ""]] * 3
+    list(write_dataset(bare, tmp_path / "instances.json"))
+    loaded = coco(annotations=tmp_path / "instances.json", cache=False)
+    assert sorted(loaded.boxes.tolist()) == sorted(several.boxes.tolist())
 
 
 @given(st.lists(st.floats(0, 1e4), min_size=4, max_size=4))
@@ -127,7 +147,7 @@ def test_cocos_own_reader_finds_the_boxes(several: Dataset, tmp_path: Path, caps
             "1 labels of images with boxes of other classes, which become samples of these classes",
             "1 marks of the blacklist",
             "1 marks of held-out images",
-            "3 image ids, in whose place stand file names",
+            "3 image ids, in whose place stands <file_name>/<class>",
         )
     ]
     assert how.startswith(f"To read it: dataset: {{name: coco, annotations: {path}, images: ")

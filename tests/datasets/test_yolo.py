@@ -239,7 +239,7 @@ def test_rounding_at_the_edge_is_no_error_and_more_is_a_finding(tmp_path: Path) 
         ("names: [a, [b]]", "text as the name of class 1"),
         ("names: [a, a]", "each name once, found 'a' for the classes 0 and 1"),
         ("names: []", "expected a list or a mapping of names"),
-        ("- 7", "expected a mapping, found list"),
+        ("- 7", "expected a mapping with names, train and val, found a list"),
         ("names: [", "data.yaml"),
     ],
 )

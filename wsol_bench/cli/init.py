@@ -123,7 +123,10 @@ def _looks(root: Path) -> "dict[str, Recognition]":
 
 def _recognized_below(root: Path) -> dict[Path, str]:
     """The folders in a folder that a loader can read, each with the loader that fits best."""
-    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    from wsol_bench.common import data_files
+
+    names = sorted(data_files.names_in(root)) if data_files.is_dir(root) else []
+    folders = [path for path in (root / name for name in names) if data_files.is_dir(path)]
     found = {}
     for folder in folders[:_MOST_FOLDERS]:
         if names := [name for name, look in _looks(folder).items() if look.fits]:
@@ -276,6 +279,7 @@ _OTHER_KEYS = """\
 # More keys, with their defaults or an example. Take the "# " away to use one.
 # limit: 500             # evaluate the first 500 images only; default: all
 # metrics: [mean_iou]    # further numbers (wsol-bench list metrics)
+# maps: all              # maps kept on the disk: all, of labels (label), or none
 # batch_size: 16         # images in one forward pass
 # part_size: 128         # images between two savings; so many can be lost
 # workers: 4             # processes that decode images

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import require_regular
 from wsol_bench.errors import DatasetError, WsolBenchError
 
@@ -46,7 +47,7 @@ def _texts(path: Path, raises: type[WsolBenchError]) -> Iterator[str]:
     n_ends = 0
     try:
         require_regular(path)
-        with path.open("rb") as file:
+        with data_files.opened(path) as file:
             while block := file.read(_BLOCK):
                 yield decoder.decode(block)
                 n_ends += block.count(b"\n")

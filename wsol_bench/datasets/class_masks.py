@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.common.image_files import opened_image
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.findings import Finding, Kind
 from wsol_bench.datasets.folders import look_up, stamp, with_progress
 from wsol_bench.datasets.masks import MaskFiles, NumberedPixels, numbers_of
 from wsol_bench.datasets.per_class import per_class
-from wsol_bench.datasets.table_cache import TableCache
 
 __all__ = ["ClassMasks", "read_class_masks"]
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import ImageFiles, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind
@@ -16,7 +18,6 @@ from wsol_bench.datasets.mask_frames import upright_masks, with_masks
 from wsol_bench.datasets.masks import MaskFiles, RunLengths
 from wsol_bench.datasets.per_class import per_class
 from wsol_bench.datasets.recognition import Recognition, head
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.geometry import HALF_OPEN
 
 __all__ = ["coco"]
@@ -30,10 +31,12 @@ _FILE_NAME = re.compile(r'"file_name"\s*:\s*"((?:[^"\\]|\\.)*)"')
 
 def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: a JSON file with COCO's keys, in one of the usual places."""
-    files = [root] if root.is_file() else []
-    for place in _PLACES if root.is_dir() else ():
-        files += sorted((root / place).glob("*.json"))[:_MOST_FILES]
-    heads = {path: head(path) for path in files if path.suffix == ".json" and path.is_file()}
+    files = [root] if data_files.is_file(root) else []
+    for place in _PLACES if data_files.is_dir(root) else ():
+        files += data_files.matching(root / place, "*.json")[:_MOST_FILES]
+    heads = {
+        path: head(path) for path in files if path.suffix == ".json" and data_files.is_file(path)
+    }
     fitting = [path for path, text in heads.items() if _is_coco(path, text)]
     needs = {"a JSON file with images, annotations and categories": bool(fitting)}
     if not fitting:
@@ -42,7 +45,9 @@ def _recognize(root: Path) -> Recognition:
     path = min(fitting, key=lambda path: not any(split in path.stem for split in _PREFERRED))
     match = _FILE_NAME.search(heads[path])
     image = match[1] if match else ""
-    folder = next((place for place in _image_folders(path) if (place / image).is_file()), None)
+    folder = next(
+        (place for place in _image_folders(path) if data_files.is_file(place / image)), None
+    )
     options = {"annotations": str(path)}
     unsure = {"masks": "true  # masks beside the boxes, if the instances have segmentations"}
     if folder is None or not image:
@@ -140,7 +145,7 @@ def _find_images(content: CocoFile, images: Path | None, tables: TableCache) -> 
     if folder is None and len(listed):
         first = listed["file"].iloc[0]
         folders = _image_folders(content.path)
-        folder = next((place for place in folders if (place / first).is_file()), None)
+        folder = next((place for place in folders if data_files.is_file(place / first)), None)
     if folder is None:
         sizes = content.images[["width", "height"]]
         return ImageFiles(listed.assign(path="", keep=True, **sizes), [])

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.box_conventions import CONVENTIONS, ConventionName, to_corners
 from wsol_bench.datasets.embedded_images import image_files
 from wsol_bench.datasets.formats.text import LARGEST
 from wsol_bench.datasets.listed_objects import assemble_objects
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError, did_you_mean
 
 __all__ = ["hf_datasets"]

@@ -6,8 +6,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, measure
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.class_masks import ClassMasks, read_class_masks
@@ -16,7 +18,6 @@ from wsol_bench.datasets.folders import scan
 from wsol_bench.datasets.mask_frames import upright_masks, with_masks
 from wsol_bench.datasets.recognition import Recognition, n_files
 from wsol_bench.datasets.synsets import read_class_table
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import HALF_OPEN
 
@@ -32,7 +33,8 @@ def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: the folder of a split's masks, with one folder a class."""
     for split in ("validation", "train-semi"):
         masks = root / f"{split}-segmentation"
-        folders = [path for path in masks.iterdir() if path.is_dir()] if masks.is_dir() else []
+        names = data_files.names_in(masks) if data_files.is_dir(masks) else []
+        folders = [name for name in names if data_files.is_dir(masks / name)]
         needs = {
             "validation-segmentation with 50, 300 or 919 folders": len(folders) in _N_CLASSES,
         }
@@ -41,7 +43,7 @@ def _recognize(root: Path) -> Recognition:
     if not all(needs.values()):
         return Recognition(needs, {})
     options, unsure = {"root": str(root), "split": split}, {}
-    has_images = (root / split).is_dir()
+    has_images = data_files.is_dir(root / split)
     if not has_images:
         unsure["images"] = "/path/to/ILSVRC/val  # the images, flat or in folders"
     seen = (f"{n_files(masks, _MASK_SUFFIXES)} masks of {len(folders)} classes in {masks.name}",)

@@ -23,6 +23,8 @@ def assemble_objects(
     *,
     convention: BoxConvention,
     source: str,
+    left_out: str | None = None,
+    reason: str = "",
 ) -> Dataset:
     """Make a data set with a sample for each class of an image; other images are left out.
 
@@ -35,6 +37,8 @@ def assemble_objects(
         findings: further findings.
         convention: convention of the corners, and whether they are shares of the images' sides.
         source: where the annotations come from, for errors.
+        left_out: column of ``objects`` that is true for objects that do not count.
+        reason: why a class of an image is left out if all its objects are so, for findings.
 
     Raises:
         DatasetError: no sample is left, or the boxes are not in the convention's unit.
@@ -45,6 +49,12 @@ def assemble_objects(
     without = frame["keep"].to_numpy(np.bool_, copy=True)
     without[objects["image"]] = False
     bare = findings_of(Kind.NO_LABEL, frame["image_id"][without], "no object; left out")
+    if left_out is not None:
+        counts = ~objects[left_out].to_numpy(np.bool_)
+        ids = objects["image_id"] + "/" + objects["wnid"]
+        idle = ids[~ids.isin(ids[counts])].drop_duplicates()
+        bare += findings_of(Kind.NO_LABEL, idle, f"{reason}; left out")
+        objects = objects[counts]
     samples, placed = per_class(frame, objects)
     placed = placed[placed[CORNERS].notna().all(axis=1)]
     if convention.normalized:

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64
 
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.box_frames import orientations, ways_up
 from wsol_bench.datasets.findings import Finding, Kind
 from wsol_bench.datasets.folders import look_up
 from wsol_bench.datasets.image_headers import read_headers
 from wsol_bench.datasets.masks import MaskFiles, MaskSource, NumberedPixels, RunLengths
-from wsol_bench.datasets.table_cache import TableCache
 
 __all__ = ["upright_masks", "with_masks"]
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, Shaped
 from PIL import Image
 
+from wsol_bench.common import data_files
 from wsol_bench.errors import ImageError
 
 __all__ = ["MaskFiles", "MaskSource", "NumberedPixels", "RunLengths", "numbers_of", "source_name"]
@@ -181,7 +182,7 @@ class MaskFiles(NamedTuple):
                 parts.append(f"{source}\n")
                 continue
             path = source.path if isinstance(source, NumberedPixels) else source
-            parts.append(f"{source_name(str(source))} {path.stat().st_size}\n")
+            parts.append(f"{source_name(str(source))} {data_files.status(path).st_size}\n")
         return "".join(parts)
 
 

@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import require_regular
 from wsol_bench.datasets.folders import stems
 
@@ -72,7 +73,7 @@ def n_lines(path: Path, *, header: int = 0) -> str:
         OSError: no regular file is there, or it cannot be read.
     """
     require_regular(path)
-    with path.open("rb") as file:
+    with data_files.opened(path) as file:
         content = file.read(_MOST_BYTES)
         more = "more than " if file.read(1) else ""
     count = sum(1 for line in content.splitlines() if line.strip())
@@ -86,7 +87,7 @@ def head(path: Path) -> str:
         OSError: no regular file is there, or it cannot be read.
     """
     require_regular(path)
-    with path.open("rb") as file:
+    with data_files.opened(path) as file:
         return file.read(2**16).decode("utf-8-sig", errors="replace")
 
 

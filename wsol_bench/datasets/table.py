@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from wsol_bench.common.files import digest, existing
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, class_table, find_images
 from wsol_bench.datasets.base import ROOT_SYNSET, Dataset, dataset
 from wsol_bench.datasets.box_conventions import CONVENTIONS, ConventionName, in_pixels
 from wsol_bench.datasets.findings import Finding, Kind
 from wsol_bench.datasets.synsets import read_class_table
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.datasets.table_recognition import recognize
 from wsol_bench.datasets.table_rows import read_rows
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from wsol_bench.common import data_files
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
 from wsol_bench.datasets.box_conventions import CONVENTIONS, ConventionName, to_corners
 from wsol_bench.datasets.box_frames import all_are_shares
@@ -51,8 +52,14 @@ class _Look(NamedTuple):
 
 def recognize(root: Path) -> Recognition:
     """See ``Recognition``: a file with the columns of boxes, or a folder that holds one."""
-    files = [root] if root.is_file() else sorted(root.iterdir())
-    tables = [path for path in files if path.suffix.lower() in _SUFFIXES and path.is_file()]
+    files = (
+        [root]
+        if data_files.is_file(root)
+        else [root / name for name in sorted(data_files.names_in(root))]
+    )
+    tables = [
+        path for path in files if path.suffix.lower() in _SUFFIXES and data_files.is_file(path)
+    ]
     looks = [_look(path) for path in tables[:_MOST_FILES]]
     look = max(looks, key=_rank, default=_Look(root, None, {}, "half_open", []))
     needs = {
@@ -80,7 +87,7 @@ def recognize(root: Path) -> Recognition:
         options["columns"] = look.columns
     image = str(head["image"].iloc[0]) if len(head) else ""
     places = [path.parent, path.parent / "images"] if image and stays_below(image) else []
-    folder = next((place for place in places if (place / image).is_file()), None)
+    folder = next((place for place in places if data_files.is_file(place / image)), None)
     if folder is None:
         unsure["images"] = f"/path/to/images  # the folder that holds {image}, which was not found"
     else:
@@ -98,7 +105,8 @@ def _look(path: Path) -> _Look:
     """Look at the first rows of a file, which may be damaged."""
     try:
         if is_parquet(path):
-            batch = next(pq.ParquetFile(path).iter_batches(batch_size=_HEAD)).to_pandas()
+            with data_files.opened(path) as file:
+                batch = next(pq.ParquetFile(file).iter_batches(batch_size=_HEAD)).to_pandas()
             cells = batch.astype("string").fillna("").to_numpy(object).tolist()
             rows = [list(map(str, batch.columns)), *cells]
         else:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from wsol_bench.common.files import existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, measure
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.box_conventions import CONVENTIONS
@@ -23,7 +24,6 @@ from wsol_bench.datasets.mask_frames import upright_masks, with_masks
 from wsol_bench.datasets.masks import MaskFiles
 from wsol_bench.datasets.per_class import per_class
 from wsol_bench.datasets.synsets import read_class_table
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.datasets.voc_layout import (
     Place,
     Split,

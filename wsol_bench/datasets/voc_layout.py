@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
 from wsol_bench.common.text_files import read_lines
@@ -49,14 +50,15 @@ def recognize(root: Path) -> Recognition:
 
 
 def _is_voc(root: Path) -> bool:
-    return any((root / name).exists() for name in ("JPEGImages", "ImageSets"))
+    return any(data_files.exists(root / name) for name in ("JPEGImages", "ImageSets"))
 
 
 def _recognize_voc(root: Path) -> Recognition:
     lists = root / "ImageSets" / "Main"
-    splits = sorted(path.stem for path in lists.glob("*.txt")) if lists.is_dir() else []
+    found = data_files.matching(lists, "*.txt") if data_files.is_dir(lists) else []
+    splits = [path.stem for path in found]
     split = next((name for name in (*_SPLITS, *splits) if name in splits), "")
-    needs = {name: (root / name).is_dir() for name in ("JPEGImages", "Annotations")}
+    needs = {name: data_files.is_dir(root / name) for name in ("JPEGImages", "Annotations")}
     needs["ImageSets/Main/<split>.txt"] = bool(split)
     if not all(needs.values()):
         return Recognition(needs, {})
@@ -68,15 +70,16 @@ def _recognize_voc(root: Path) -> Recognition:
         f"{images} images in JPEGImages, {files} XML files of boxes in Annotations",
     )
     unsure = {}
-    if (root / "SegmentationClass").is_dir():
+    if data_files.is_dir(root / "SegmentationClass"):
         unsure["masks"] = "true  # masks beside the boxes, of the list in ImageSets/Segmentation"
     return Recognition(needs, {"root": str(root), "split": split}, seen, unsure)
 
 
 def _xml_files(folder: Path) -> Iterator[Path]:
     """The XML files in a folder and its direct subfolders."""
-    for pattern in ("*.[xX][mM][lL]", "*/*.[xX][mM][lL]") if folder.is_dir() else ():
-        yield from (path for path in folder.glob(pattern) if not path.name.startswith("."))
+    for pattern in ("*.[xX][mM][lL]", "*/*.[xX][mM][lL]") if data_files.is_dir(folder) else ():
+        found = data_files.matching(folder, pattern)
+        yield from (path for path in found if not path.name.startswith("."))
 
 
 class Place(NamedTuple):
@@ -117,7 +120,7 @@ def find_place(
     is_voc = _is_voc(root)
     lists = root / "ImageSets" / ("Segmentation" if masks else "Main")
     listed = None if subset is None else existing(subset, "subset")
-    if listed is None and (split is not None or lists.exists()):
+    if listed is None and (split is not None or data_files.exists(lists)):
         split = split or "val"
         listed = existing(lists / f"{split}.txt", "split")
     folder = root / "JPEGImages" if is_voc else root

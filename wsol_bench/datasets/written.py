@@ -162,10 +162,10 @@ def _coco(loaded: Dataset, files: _Files) -> dict[str, Any]:
     """The content of COCO's instances JSON; ids count from 1, in the data set's order."""
     images = loaded.images.assign(file_name=files.names.to_numpy())
     distinct = images.drop_duplicates("file_name")
-    words = loaded.words
-    wnids = [*words, *sorted(set(loaded.box_labels.tolist()) - {*words})]
+    known = loaded.classes["wnid"].tolist()
+    wnids = [*known, *sorted(set(loaded.box_labels.tolist()) - {*known})]
     categories = [
-        {"id": number, "name": wnid, "words": words.get(wnid, wnid), "supercategory": ""}
+        {"id": number, "name": wnid, "supercategory": ""}
         for number, wnid in enumerate(wnids, start=1)
     ]
     category_of = {wnid: number for number, wnid in enumerate(wnids, start=1)}
@@ -218,7 +218,11 @@ def _unheld_by_coco(loaded: Dataset, files: _Files) -> Iterator[str]:
         (images.get("held_out", pd.Series(dtype=bool)).sum(), "marks of held-out images"),
         (((images["width"] == 0) | (images["height"] == 0)).sum(), "sizes, which are not known"),
         ((loaded.classes["ilsvrc_id"] > 0).sum(), "ILSVRC2012_IDs of classes"),
-        ((images["image_id"] != files.names).sum(), "image ids, in whose place stand file names"),
+        ((loaded.classes["words"] != loaded.classes["wnid"]).sum(), "words of classes"),
+        (
+            (images["image_id"] != files.names + "/" + images["label"]).sum(),
+            "image ids, in whose place stands <file_name>/<class>",
+        ),
     )
     for count, what in facts:
         if count:

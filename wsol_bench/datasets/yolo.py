@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
@@ -20,7 +22,6 @@ from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.yolo import read_description, read_labels, read_names
 from wsol_bench.datasets.per_class import per_class
 from wsol_bench.datasets.recognition import Recognition, head, n_files
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import HALF_OPEN
 
@@ -36,7 +37,7 @@ _ROUNDING = 1e-6
 
 def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: a data.yaml or classes.txt, and images with label files."""
-    base = root.parent if root.is_file() else root
+    base = root.parent if data_files.is_file(root) else root
     description = _description(root)
     content = {} if description is None else read_description(description)
     splits = [split for split in _SPLITS if _has_split(base, content, split)]
@@ -45,11 +46,12 @@ def _recognize(root: Path) -> Recognition:
         source = posixpath.dirname(_of_source(base, source)["file"].iloc[0])
     images = base / source
     labels = base / _label_file(f"{source}/x").rpartition("/")[0]
-    n_images = n_files(images, IMAGE_SUFFIXES) if images.is_dir() else "0"
-    texts = [path for folder in (labels, images) for path in sorted(folder.glob("*.txt"))[:5]]
+    n_images = n_files(images, IMAGE_SUFFIXES) if data_files.is_dir(images) else "0"
+    folders = [folder for folder in (labels, images) if data_files.is_dir(folder)]
+    texts = [path for folder in folders for path in data_files.matching(folder, "*.txt")[:5]]
     needs = {
         "data.yaml with names, or classes.txt": "names" in content
-        or any((base / place / "classes.txt").is_file() for place in (".", "labels")),
+        or any(data_files.is_file(base / place / "classes.txt") for place in (".", "labels")),
         "images (images/val, valid/images, or any folder)": n_images != "0",
         "label files (labels/val, ..., or beside the images)": any(map(_is_label_file, texts)),
     }
@@ -156,7 +158,7 @@ def _description(path: Path) -> Path | None:
     for name in ("data.yaml", "data.yml", "dataset.yaml"):
         if has_content(path / name):
             return path / name
-    files = scan(path, ("yaml", "yml"), nested=False) if path.is_dir() else pd.DataFrame()
+    files = scan(path, ("yaml", "yml"), nested=False) if data_files.is_dir(path) else pd.DataFrame()
     return path / files["file"].iloc[0] if len(files) == 1 else None
 
 
@@ -172,7 +174,7 @@ def _listed(
         files = _in_folder(folder, "").assign(label_file=lambda table: table["image_id"] + ".txt")
         if label_folder is None:
             beside = Path(f"/{_label_file(f'{folder}/x')}").parent
-            label_folder = beside if beside.is_dir() else folder
+            label_folder = beside if data_files.is_dir(beside) else folder
     else:
         folder = base
         sources = list(_sources(base, content, split))
@@ -218,7 +220,7 @@ def _sources(base: Path, content: dict[str, Any], split: str | None) -> Iterator
             plain = text.removeprefix("../") if text.startswith("../") else text
             places = [posixpath.normpath(place) for place in (f"{inner}/{plain}", plain)]
             places = [place for place in places if stays_below(place)]
-            found = [place for place in places if (base / place).exists()]
+            found = [place for place in places if data_files.exists(base / place)]
             if not found:
                 raise DatasetError(
                     f"{name} of data.yaml: expected a folder or list below {base}, found none at "
@@ -232,7 +234,7 @@ def _sources(base: Path, content: dict[str, Any], split: str | None) -> Iterator
     for place in places + (["images", "."] if split is None else []):
         # Folders in "images" are splits, which are not taken together.
         nested = place not in ("images", ".")
-        if (base / place).is_dir() and len(_images_in(base / place, nested)):
+        if data_files.is_dir(base / place) and len(_images_in(base / place, nested)):
             yield place
             return
 

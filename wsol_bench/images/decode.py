@@ -12,7 +12,7 @@ from PIL import Image
 from wsol_bench.common.image_files import opened_image
 from wsol_bench.datasets.image_headers import black_and_white_of, orientation_of
 from wsol_bench.datasets.masks import numbers_of
-from wsol_bench.errors import ImageError
+from wsol_bench.errors import DatasetError, ImageError
 
 __all__ = ["load_image", "load_marks", "load_numbers", "load_upright"]
 
@@ -34,6 +34,7 @@ def load_image(path: Path) -> Image.Image:
         ImageError: the file is missing, truncated, no image, or too large to be one, or the range
             of its samples is not known.
         OSError: the system is at fault, not the file: too many open files, a lost network disk.
+        DatasetError: the archive that the file lies in is damaged, or was changed.
     """
     with _opened(path) as file:
         levels = black_and_white_of(file)
@@ -117,6 +118,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
+    except DatasetError:  # not of the image: of the archive that it lies in
+        raise
     except Exception as error:  # damaged bytes can make Pillow raise any error
         if isinstance(error, OSError) and error.errno in _PASSING:
             raise

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int64, Shaped, UInt8
 
+from wsol_bench.common import data_files
 from wsol_bench.datasets.masks import MaskFiles, MaskSource, NumberedPixels, RunLengths
 from wsol_bench.geometry import Placement
 from wsol_bench.images.decode import load_marks, load_numbers
@@ -86,7 +87,7 @@ def mask_of(files: MaskFiles | None, placement: Placement) -> UInt8[np.ndarray, 
 def _stamp(path: Path) -> tuple[int, int]:
     """The size and time of a file, which change when the file does."""
     try:
-        stat = path.stat()
+        stat = data_files.status(path)
     except OSError:  # the error comes when the file is read
         return 0, 0
     return stat.st_size, stat.st_mtime_ns

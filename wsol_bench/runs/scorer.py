@@ -149,10 +149,10 @@ def curve_columns(keys: Mapping[str, np.ndarray], scores: Scores) -> dict[str, n
 def _maps(keys: Mapping[str, np.ndarray], method: ScoredMethod) -> dict[str, np.ndarray]:
     """The columns of ``maps`` of a method."""
     assert method.maps is not None
-    values, scale = method.maps
+    rows, values, scale = method.maps
     n = len(values)
     return {
-        **keys,
+        **{name: column[rows] for name, column in keys.items()},
         "scale": scale,
         "height": np.full(n, values.shape[1]),
         "width": np.full(n, values.shape[2]),

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.common.text_files import read_text
 from wsol_bench.datasets.folders import look_up, stamp, with_progress
 from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.segmentations import Segmentations
 from wsol_bench.datasets.formats.text import LARGEST
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError, ImageError
 
 __all__ = ["CocoFile"]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wsol_bench.common.text_files import read_lines
-from wsol_bench.common.yaml_files import read_yaml
+from wsol_bench.common.table_cache import TableCache
+from wsol_bench.common.text_files import read_lines, read_text
+from wsol_bench.common.yaml_files import parse_yaml
 from wsol_bench.datasets.folders import stamp, with_progress
 from wsol_bench.datasets.formats.text import malformed
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import ConfigError, DatasetError
 
 __all__ = ["read_description", "read_labels", "read_names"]
@@ -21,6 +21,7 @@ _BOX = 5  # columns: class, and center and sides of the box
 # Shares may leave the image by this much, as YOLO's own check allows.
 _TOLERANCE = 0.01
 _LAST_CLASS = 99_999
+_LONGEST_DESCRIPTION = 2**20
 
 
 def read_labels(
@@ -103,12 +104,22 @@ def read_description(path: Path) -> dict[str, Any]:
     """The content of a data.yaml.
 
     Raises:
-        DatasetError: it is no YAML mapping.
+        DatasetError: it is no YAML mapping, or too large to be one.
     """
+    text = read_text(path)
+    if len(text) > _LONGEST_DESCRIPTION:
+        found = f"found {len(text)}"
+        raise DatasetError(f"{path}: expected at most {_LONGEST_DESCRIPTION} characters, {found}")
     try:
-        return read_yaml(path, "data set")
+        content = parse_yaml(text, str(path))
     except ConfigError as error:
         raise DatasetError(str(error)) from error
+    if not isinstance(content, dict):
+        raise DatasetError(
+            f"{path}: expected a mapping with names, train and val, found a "
+            f"{type(content).__name__}"
+        )
+    return content
 
 
 def read_names(path: Path, names: Any) -> list[str]:
