@@ -187,7 +187,7 @@ def numbered_classes(root: Path, annotated: Iterable[str]) -> dict[int, str]:
     Raises:
         DatasetError: nothing tells the number of a class.
     """
-    names = ("", *_TWENTY)
+    names: tuple[str, ...] = ("", *_TWENTY)
     if has_content(label_map := root / "labelmap.txt"):
         lines = (line.strip() for line in read_lines(label_map))
         names = tuple(line.partition(":")[0] for line in lines if line and line[0] != "#")

@@ -195,8 +195,8 @@ def _listed(
             )
     if files.empty:
         raise DatasetError(f"images: expected images, found none in {images or base}")
-    beside = look_up(label_folder or folder, files["label_file"].tolist())["bytes"] < 0
-    if label_folder is None and beside.all():
+    absent = look_up(label_folder or folder, files["label_file"].tolist())["bytes"] < 0
+    if label_folder is None and absent.all():
         # LabelImg and Darknet write label files beside the images, whatever the folder's name.
         files["label_file"] = files["file"].map(lambda file: posixpath.splitext(file)[0] + ".txt")
     return _Place(folder, label_folder or folder, files)
