@@ -145,7 +145,7 @@ def test_odd_boxes(
     reannotate(root, annotation(("tvmonitor", EASY, box)))
     loaded = voc(root=root)
     assert boxes_of(loaded)["2008_000002/tvmonitor"] == expected
-    odd = [finding for finding in loaded.findings if finding.kind != "convention"]
+    odd = [finding for finding in loaded.findings if finding.kind != "odd_convention"]
     assert [finding.kind for finding in odd] == ["odd_box"] + ["no_box"] * (not expected)
     assert odd[0].detail.startswith(remark)
 

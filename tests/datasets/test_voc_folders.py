@@ -131,13 +131,13 @@ def test_a_corner_at_zero_says_that_the_files_count_from_zero(
     photograph(tmp_path / "a.jpg")
     labels(tmp_path / "a.xml", ("dog", (0, 3, *end)))
     loaded = voc(root=tmp_path)
-    [finding] = [finding for finding in loaded.findings if finding.kind == "convention"]
+    [finding] = [finding for finding in loaded.findings if finding.kind == "odd_convention"]
     assert finding.image_id == "" and hint in finding.detail
     for convention, expected in (("half_open", end), ("inclusive", (end[0] + 1, end[1] + 1))):
         loaded = voc(root=tmp_path, convention=convention)
         clipped = [min(expected[0], WIDTH), min(expected[1], HEIGHT)]
         assert boxes_of(loaded) == {"a/dog": [[0, 3, *clipped]]}
-        assert "convention" not in {finding.kind for finding in loaded.findings}
+        assert "odd_convention" not in {finding.kind for finding in loaded.findings}
 
 
 def test_xml_files_of_imagenet_and_other_xml_are_left_to_other_loaders(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def _counted_from_zero(objects: pd.DataFrame, convention: VocConvention) -> list
         f"1: the files seem to count from 0. Their boxes were taken as VOC's, a pixel further up "
         f"and to the left; give convention: {hint}"
     )
-    return [Finding(Kind.CONVENTION, "", text)]
+    return [Finding(Kind.ODD_CONVENTION, "", text)]
 
 
 def _class_masks(
