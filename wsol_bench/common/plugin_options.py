@@ -66,8 +66,16 @@ def bind_options(
         if parameter.default is inspect.Parameter.empty and name not in bound
     ]
     if missing:
-        raise ConfigError(f"{where}: missing option {missing[0]!r}")
+        described = {option.name: option for option in options_of_function(function)}
+        lines = (_missing(described[name], where) for name in missing)
+        raise ConfigError("\n".join(lines))
     return bound
+
+
+def _missing(option: Option, where: str) -> str:
+    """Say that an option is missing, which values it takes, and what it is."""
+    meaning = f": {option.meaning}" if option.meaning else ""
+    return f"{where}: missing option {option.name!r} ({option.kind}){meaning}"
 
 
 def require_options(options: Iterable[str], known: Iterable[str], where: str) -> None:
