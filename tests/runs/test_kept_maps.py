@@ -26,7 +26,7 @@ from wsol_bench.runs.merge import merge
 from wsol_bench.runs.rescore import rescore
 
 KEYS = ["model", "method", "layer", "image_id", "rank"]
-ALL_IS_NO_NONE = "config.maps: all -> none"
+ALL_IS_NO_NONE = r"config\.maps: all -> none"
 NO_MAPS = r"keeps no maps \(maps: none\).*maps: label"
 
 
@@ -107,7 +107,7 @@ class TestARun:
             ).folder
             for maps, shard in (("label", 1), ("label", 2), ("none", 2))
         }
-        with pytest.raises(RunError, match="config.maps: label -> none"):
+        with pytest.raises(RunError, match=r"config\.maps: label -> none"):
             merge([shards["label", 1], shards["none", 2]], tmp_path / "mixed")
         merged = merge([shards["label", 1], shards["label", 2]], tmp_path / "merged")
         assert_equal(merged.maps, runs["label"].maps)

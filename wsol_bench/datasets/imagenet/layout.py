@@ -221,9 +221,9 @@ def _require_pieces(pieces: Pieces, root: Path, names: dict[str, str], devkit: P
     split = names["split"]
     if not (pieces.images or pieces.image_list or pieces.solution or pieces.sizes or pieces.xml):
         splits = _splits_there(root)
-        there = f"split {split!r} is not in {root}, which has {splits}. Or else " if splits else ""
+        has = f" (it has {splits})" if splits else ""
         raise DatasetError(
-            f"{there}{root}: expected images of split {split!r} or a list of images: image files in "
+            f"{root}: expected images of split {split!r}{has} or a list of images: image files in "
             f"one of {_spell(IMAGES, names)}, XML files in one of {_spell(XML, names)}, or one of "
             f"{_spell((*SOLUTION, *SIZES), names)}; found {contents(root)}. Options name pieces "
             "that lie elsewhere: images= the image folder, annotations= the folder of XML files or "
