@@ -61,14 +61,13 @@ def bind_options(
         except ValueError as error:
             raise ConfigError(f"{where}.{name}: {error}, found {shown(value)}") from error
     missing = [
-        name
-        for name, parameter in parameters.items()
-        if parameter.default is inspect.Parameter.empty and name not in bound
+        option
+        for option in options_of_function(function)
+        if option.required and option.name not in bound
     ]
     if missing:
-        described = {option.name: option for option in options_of_function(function)}
-        lines = (_missing(described[name], where) for name in missing)
-        raise ConfigError("\n".join(lines))
+        raise ConfigError("
+".join(_missing(option, where) for option in missing))
     return bound
 
 

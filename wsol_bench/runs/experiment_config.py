@@ -25,7 +25,15 @@ from wsol_bench.common.files import existing
 from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.validation_errors import explain
-from wsol_bench.common.vocabulary import Classes, KeptMaps, Layout, Precision, Sanity, TokenGrid
+from wsol_bench.common.vocabulary import (
+    Classes,
+    KeptMaps,
+    Layout,
+    Precision,
+    Probabilities,
+    Sanity,
+    TokenGrid,
+)
 from wsol_bench.common.yaml_files import read_yaml
 from wsol_bench.errors import ConfigError, PluginError
 from wsol_bench.models.names import require_device_name, require_model_name
@@ -153,6 +161,8 @@ class ModelConfig(Configuration):
     std: tuple[_Deviation, _Deviation, _Deviation] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
+    output: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)] | None = None
+    probabilities: Probabilities | None = None
 
     @model_validator(mode="after")
     def _one_layer_key(self) -> "ModelConfig":

@@ -116,6 +116,7 @@ def _images(model: str, outcomes: Iterable[ImageOutcome]) -> pd.DataFrame:
     lines = []
     for _, sample, status, reason, label_rank, label_score in outcomes:
         boxes = ImageTruth.of(sample).boxes
+        masks, ignore = sample.mask.names if sample.mask else ([], "")
         lines.append(
             {
                 "model": model,
@@ -127,8 +128,8 @@ def _images(model: str, outcomes: Iterable[ImageOutcome]) -> pd.DataFrame:
                 "blacklisted": sample.blacklisted,
                 "n_label_boxes": len(boxes),
                 "boxes": boxes.ravel().tolist(),
-                "masks": [str(path) for path in sample.mask.foreground] if sample.mask else [],
-                "ignore": str(sample.mask.ignore or "") if sample.mask else "",
+                "masks": masks,
+                "ignore": ignore,
                 "held_out": sample.held_out,
                 "status": status.value,
                 "reason": reason,

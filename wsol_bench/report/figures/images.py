@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from wsol_bench.errors import ImageError
+from wsol_bench.errors import DatasetError, ImageError
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.masks import mask_of
 from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, PixelProtocol
@@ -225,7 +225,7 @@ class _Cells:
             if not path:
                 raise ImageError("The run names no file of this image.")
             picture = load_image(Path(path))
-        except (ImageError, OSError) as error:
+        except (DatasetError, OSError) as error:
             self.without_picture.append(str(error))
             return rows, None
         picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS), Image.Resampling.LANCZOS)
@@ -341,7 +341,7 @@ def _mask(row: JudgedRow) -> np.ndarray | None:
     assert row.placement is not None
     try:
         return mask_of(row.truth.mask, row.placement)
-    except (ImageError, OSError):
+    except (DatasetError, OSError):
         return None
 
 

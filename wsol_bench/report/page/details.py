@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float16, Float32
 
 from wsol_bench.datasets.ground_truth import ImageTruth
-from wsol_bench.errors import ImageError
+from wsol_bench.errors import DatasetError, ImageError
 from wsol_bench.geometry import Placement
 from wsol_bench.images.masks import mask_of
 from wsol_bench.protocols.model import (
@@ -380,7 +380,7 @@ def _mask(protocol: Protocol, truth: ImageTruth, placement: Placement) -> dict[s
     height, width = placement.input
     try:
         mask = mask_of(truth.mask, placement)
-    except (ImageError, OSError) as error:
+    except (DatasetError, OSError) as error:
         return {"height": height, "width": width, "pack": "", "problem": str(error)}
     pack = base64.b64encode(zlib.compress(mask.tobytes(), 6)).decode()
     return {"height": height, "width": width, "pack": pack, "problem": ""}
