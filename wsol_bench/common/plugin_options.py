@@ -66,8 +66,7 @@ def bind_options(
         if option.required and option.name not in bound
     ]
     if missing:
-        raise ConfigError("
-".join(_missing(option, where) for option in missing))
+        raise ConfigError("\n".join(_missing(option, where) for option in missing))
     return bound
 
 
