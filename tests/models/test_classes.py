@@ -53,13 +53,13 @@ def test_the_data_sets_order_is_taken_where_nothing_else_tells_one() -> None:
         input_size=SIDE,
     )
     assert loaded.classes == WNIDS
-    assert loaded.classes_from == "the data set's sorted wnids"
+    assert loaded.classes_from == "the data set's classes, sorted as text"
 
 
 def test_another_number_of_classes_is_an_error_that_says_both() -> None:
     with pytest.raises(
         ModelError,
-        match=r"each of the network's 1000 outputs, found 12 classes in .*'classes:'",
+        match=r"the network's 1000 outputs, found 12 classes: .*num_classes: 12.*'classes:'",
     ):
         load_classifier("squeezenet1_1", weights="random", dataset_classes=WNIDS, input_size=SIDE)
 

@@ -172,7 +172,7 @@ def test_weights_that_do_not_fit_are_an_error_that_says_what_differs(
         f"weights do not fit squeezenet1_1: {path}: 1 missing (first: features.0.weight); "
         "1 unexpected (first: novel); 2 of another shape (first: classifier.1.weight: expected "
         "(1000, 512, 1, 1), found (12, 512, 1, 1)). A head of another size is built with "
-        "'arguments: {num_classes: N}' or a class list"
+        "'arguments: {num_classes: 12}' or a file of 12 classes ('classes:')"
     )
     state = {key.replace(".3.", ".three."): value for key, value in state.items()}
     torch.save(state, path)

@@ -26,7 +26,7 @@ from wsol_bench.runs.merge import merge
 from wsol_bench.runs.rescore import rescore
 
 KEYS = ["model", "method", "layer", "image_id", "rank"]
-ALL_IS_NO_NONE = "config.maps: all -> none"
+ALL_IS_NO_NONE = r"config\.maps: all -> none"
 NO_MAPS = r"keeps no maps \(maps: none\).*maps: label"
 
 
@@ -68,6 +68,16 @@ def of_labels(table, run):
     label = labels.reindex(pd.MultiIndex.from_frame(rows[["model", "image_id"]])).to_numpy()
     keys = pd.MultiIndex.from_frame(rows.loc[rows["class"].to_numpy() == label, KEYS])
     return table[pd.MultiIndex.from_frame(table[KEYS]).isin(keys)].reset_index(drop=True)
+
+
+def assert_same_numbers(ours, theirs):
+    assert_equal(ours.summary, theirs.summary)
+    tables = [analyze([results.folder], seed=1) for results in (ours, theirs)]
+    for name, table in tables[0].items():
+        pd.testing.assert_frame_equal(
+            table.drop(columns="run", errors="ignore"),
+            tables[1][name].drop(columns="run", errors="ignore"),
+        )
 
 
 class TestARun:
@@ -124,13 +134,19 @@ class TestARun:
 
 class TestScoringAgain:
     def test_the_maps_of_labels_give_the_same_numbers(self, rescored):
-        assert_equal(rescored["label"].summary, rescored["all"].summary)
-        tables = [analyze([results.folder], seed=1) for results in rescored.values()]
-        for name, table in tables[0].items():
-            pd.testing.assert_frame_equal(
-                table.drop(columns="run", errors="ignore"),
-                tables[1][name].drop(columns="run", errors="ignore"),
-            )
+        assert_same_numbers(rescored["label"], rescored["all"])
+
+    def test_also_where_predictions_are_wrong(self, root, tmp_path):
+        order = tmp_path / "classes.txt"  # red is called green, and green red
+        order.write_text("n00000002\nn00000001\nn00000003\n")
+        again = {}
+        for maps in ("all", "label"):
+            wrong = experiment(root, maps)
+            wrong["models"][0]["classes"] = str(order)
+            run = wsol_bench.run(wrong)
+            again[maps] = rescore(run.folder, "zhou-2016", out=tmp_path / maps)
+        assert again["all"].summary["top1_cls_error"].iloc[0] == 0.75
+        assert_same_numbers(again["label"], again["all"])
 
     def test_of_labels_alone_gives_each_label_its_row_and_no_box_to_predictions(self, rescored):
         ours, theirs = rescored["label"], rescored["all"]

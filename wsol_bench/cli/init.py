@@ -83,13 +83,13 @@ def _recognized(data: Path, command: Sequence[str]) -> "dict[str, Recognition]":
         DatasetError: no loader can; the message ends with the commands for folders below that a
             loader can read, or else with the layout that comes nearest.
     """
-    from wsol_bench.common.files import contents, existing
+    from wsol_bench.common.files import existing
 
     root = existing(data, "--data")
     seen = _looks(root)
     if fitting := {name: look for name, look in seen.items() if look.fits}:
         return fitting
-    unknown = f"--data {data}: no data set is recognized in it. It holds {contents(root)}."
+    unknown = f"--data {data}: no data set is recognized in it. It {_shown(root)}."
     if below := _recognized_below(root):
         lines = [f"  {name}: {shlex.join([*command, str(path)])}" for path, name in below.items()]
         raise DatasetError(f"{unknown}\nFolders in it are recognized:\n{chr(10).join(lines)}")
@@ -99,6 +99,16 @@ def _recognized(data: Path, command: Sequence[str]) -> "dict[str, Recognition]":
         + "\ndocs/datasets.md describes the layouts. For files of your own, write a CSV file with "
         f"the columns image, label, x0, y0, x1, y1 (the data set 'table').{_nearest(seen)}"
     )
+
+
+def _shown(root: Path) -> str:
+    """What a folder holds, or the first line of a file, as the end of a sentence."""
+    from wsol_bench.common.files import contents
+    from wsol_bench.datasets.recognition import first_line
+
+    if root.is_dir():
+        return f"holds {contents(root)}"
+    return f"begins with {printable(first_line(root)[:80])!r}"
 
 
 def _looks(root: Path) -> "dict[str, Recognition]":
@@ -117,6 +127,8 @@ def _looks(root: Path) -> "dict[str, Recognition]":
         try:
             looks[name] = recognize(root)
         except (OSError, DatasetError) as error:
+            if root.is_file():  # of the loaders that read a file only, another one may fit
+                continue
             looks[name] = Recognition({f"a folder that can be read ({error})": False}, {})
     return dict(sorted(looks.items(), key=lambda item: -item[1].n_found))
 
@@ -229,14 +241,17 @@ def _model_lines(look: "Recognition | None") -> Iterator[str]:
     else:
         reason = (
             "No published classifier has the classes of this data set. Give your own, with its "
-            "weights; until then only baselines without a network are measured."
+            "weights and the number of its outputs; until then only baselines without a network "
+            "are measured."
             if look.images
             else "There are no image files here, so no network can run; baselines, and files of "
             "maps or boxes, can be scored."
         )
         yield from _comment(reason)
         yield "models: []"
-        yield "# models: [{name: resnet50, weights: /path/to/weights.pth}]"
+        yield "# models:"
+        yield "#   - {name: resnet50, weights: mine.pth, arguments: {num_classes: 2}}"
+        yield "#   - {name: my_module:builder, weights: mine.pth, layer: features.8}"
     yield ""
     yield from _comment(
         "Map methods, by name (wsol-bench list methods); they share one pass of each model."

@@ -54,7 +54,7 @@ def figures(
     ] = None,
     class_name: Annotated[
         str | None,
-        typer.Option("--class", metavar="NAME", help="Only images of a class: its wnid or a word."),
+        typer.Option("--class", metavar="NAME", help="Only images of a class: its name or a word."),
     ] = None,
     methods: Annotated[
         str | None,
@@ -188,7 +188,8 @@ def explain(
         str,
         typer.Option(
             metavar="NAME",
-            help="Name of the network in torchvision (wsol-bench list models), or timm/NAME.",
+            help="Name of the network in torchvision (wsol-bench list models), timm/NAME, or "
+            "my_module:builder.",
             autocompletion=model_names,
         ),
     ] = "resnet50",

@@ -27,6 +27,9 @@ __all__ = [
     "require_no_file",
 ]
 
+# An error about an unknown name says of as many names what they are.
+_FEW = 20
+
 
 class Description(NamedTuple):
     """The description of a plug-in, as ``wsol-bench list`` prints it.
@@ -108,7 +111,15 @@ class Catalog:
             names = [listed for catalog in catalogs for listed in catalog]
             names += [f"{prefix}/..." for catalog in catalogs for prefix in catalog.families]
             suggestion = did_you_mean(name, names, listed_by=self.listed_by)
+            if len(names) <= _FEW:
+                lines = [f"  {known}{self._what(known)}" for known in sorted(names)]
+                suggestion = "\n".join([f"{suggestion.partition('known: ')[0]}known:", *lines])
             raise ConfigError(f"unknown {self.kind} {name!r}; {suggestion}")
+
+    def _what(self, name: str) -> str:
+        """The summary of a built-in plug-in behind a colon; "" for another."""
+        described = self.describe(name)
+        return f": {described.summary}" if described else ""
 
     @property
     def listed_by(self) -> str:

@@ -60,11 +60,20 @@ def bind_options(
             ) from error
         except ValueError as error:
             raise ConfigError(f"{where}.{name}: {error}, found {shown(value)}") from error
-    for option in options_of_function(function):
-        if option.required and option.name not in bound:
-            meaning = f": {option.meaning}" if option.meaning else ""
-            raise ConfigError(f"{where}: missing option {option.name!r} ({option.kind}){meaning}")
+    missing = [
+        option
+        for option in options_of_function(function)
+        if option.required and option.name not in bound
+    ]
+    if missing:
+        raise ConfigError("\n".join(_missing(option, where) for option in missing))
     return bound
+
+
+def _missing(option: Option, where: str) -> str:
+    """Say that an option is missing, which values it takes, and what it is."""
+    meaning = f": {option.meaning}" if option.meaning else ""
+    return f"{where}: missing option {option.name!r} ({option.kind}){meaning}"
 
 
 def require_options(options: Iterable[str], known: Iterable[str], where: str) -> None:

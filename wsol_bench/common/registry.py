@@ -189,11 +189,14 @@ def import_object(path: str, kind: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a user's module can raise any error
-        looked = ""
+        cannot = f"{whose}: cannot import {module_name!r}"
         if isinstance(error, ModuleNotFoundError):
-            looked = " (looked among installed modules and in the working directory)"
-        told = plugin_error(f"{whose}: cannot import {module_name!r}", error)
-        raise ConfigError(f"{told}{looked}") from error
+            looked = "(looked among installed modules and in the working directory)"
+            told = (
+                f"{cannot}: {error}" if error.name == module_name else plugin_error(cannot, error)
+            )
+            raise ConfigError(f"{told} {looked}") from error
+        raise ConfigError(plugin_error(cannot, error)) from error
     _require_not_hidden(module_name, whose)
     try:
         return getattr(module, attribute)

@@ -197,8 +197,8 @@ class Dataset:
         if not (self.images["path"] != "").any():
             raise DatasetError(
                 f"{self.name}: expected image files, found none: the data set has no pixels for a "
-                "network (it can still score prediction files). Check the option 'root', or name "
-                "an image folder elsewhere with the option 'images'"
+                "network (it can still score prediction files). Name the folder of images with "
+                "the data set's option 'images', or check its option 'root' if it has one"
             )
 
 

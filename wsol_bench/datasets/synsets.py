@@ -10,11 +10,16 @@ import pandas as pd
 from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.formats.class_tables import read_classes, read_meta_mat
 
-__all__ = ["numbered_order", "read_class_table", "resolve_names"]
+__all__ = ["is_wnid", "numbered_order", "read_class_table", "resolve_names"]
 
 WNID = re.compile(r"n\d{8}")
 # A word with one number. Words of several (0k4j) are codes, and leading zeros make a code, too.
 _NUMBERED_WORD = re.compile(r"(?<![^\W_])([^\W\d_]*)([1-9][0-9]*)(?=[^\W\d_]*(?![^\W_]))")
+
+
+def is_wnid(name: str) -> bool:
+    """Return whether a class is named as in ImageNet: ``n01440764``."""
+    return WNID.fullmatch(name) is not None
 
 
 def numbered_order(names: Iterable[str]) -> list[str] | None:

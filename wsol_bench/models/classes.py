@@ -1,4 +1,4 @@
-"""The classes of a network's outputs: wnids in their order, and where that order comes from."""
+"""The classes of a network's outputs in their order, and where that order comes from."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -10,7 +10,10 @@ from wsol_bench.datasets.formats.class_tables import class_on_line
 from wsol_bench.datasets.synsets import numbered_order
 from wsol_bench.errors import ModelError
 
-__all__ = ["ClassOrder", "dataset_order", "distinct_wnids", "read_class_order"]
+__all__ = ["ClassOrder", "dataset_order", "distinct_wnids", "few", "read_class_order"]
+
+# The names that are listed in a message.
+_FEW = 4
 
 
 class ClassOrder(NamedTuple):
@@ -26,7 +29,7 @@ class ClassOrder(NamedTuple):
 
 
 def read_class_order(path: Path, names: Collection[str] = ()) -> ClassOrder:
-    """The classes that a text file lists: a wnid at the beginning of each line, words may follow.
+    """The classes that a text file lists: one at the beginning of each line, words may follow.
 
     Args:
         path: path of the file.
@@ -38,7 +41,7 @@ def read_class_order(path: Path, names: Collection[str] = ()) -> ClassOrder:
     try:
         lines = [line for line in read_lines(path, ModelError) if line.strip()]
     except ModelError as error:
-        raise ModelError(f"classes file {error}") from error
+        raise ModelError(f"classes file {error}; correct the model's 'classes:'") from error
     wnids = [class_on_line(line, names)[0] for line in lines]
     return ClassOrder(distinct_wnids(wnids, f"classes file {path}"), str(path))
 
@@ -60,7 +63,13 @@ def dataset_order(wnids: Sequence[str]) -> ClassOrder:
             "outputs, in a file and name it with the model's 'classes:', or store the list under "
             "'wnids' in the weights file"
         )
-    return ClassOrder(tuple(wnids), "the data set's sorted wnids")
+    return ClassOrder(tuple(wnids), "the data set's classes, sorted as text")
+
+
+def few(names: Sequence[str]) -> str:
+    """The number of classes and the first of them, for a message: ``2 classes: cat, dog``."""
+    shown = ", ".join([*names[:_FEW], *(["..."] if len(names) > _FEW else [])])
+    return f"{len(names)} class{'' if len(names) == 1 else 'es'}: {shown}"
 
 
 def _beginning(names: Sequence[str], other: Sequence[str]) -> str:
@@ -85,5 +94,5 @@ def distinct_wnids(wnids: Sequence[str], where: str) -> tuple[str, ...]:
     if repeated is not None:
         raise ModelError(f"{where} lists class {repeated!r} twice; list each output's class once")
     if not wnids:
-        raise ModelError(f"{where} lists no classes; list the wnid of each output, in order")
+        raise ModelError(f"{where} lists no classes; list the class of each output, in order")
     return tuple(wnids)

@@ -17,7 +17,7 @@ from wsol_bench.errors import ModelError
 from wsol_bench.models import shapes_net
 from wsol_bench.models.build import build, network_error, takes_num_classes
 from wsol_bench.models.checkpoints import read_weights
-from wsol_bench.models.classes import ClassOrder, dataset_order, read_class_order
+from wsol_bench.models.classes import ClassOrder, dataset_order, few, read_class_order
 from wsol_bench.models.names import paper_network, weights_file
 from wsol_bench.models.network_kinds import plain_network
 from wsol_bench.models.output_reading import OutputReading
@@ -315,9 +315,10 @@ def _order_of(
     if logits.shape[1] != len(order.wnids):
         raise ModelError(
             f"{name}: expected one class for each of the network's {logits.shape[1]} outputs, "
-            f"found {len(order.wnids)} classes in {order.origin}; give the order of the outputs "
-            "with the model's 'classes:', a file whose lines begin with the wnids, such as "
-            "LOC_synset_mapping.txt"
+            f"found {few(order.wnids)} ({order.origin}). If the network has other outputs, build "
+            f"it with 'arguments: {{num_classes: {len(order.wnids)}}}'; else list the class of "
+            "each output, one a line, in a file and name it with the model's 'classes:' (for "
+            "ImageNet LOC_synset_mapping.txt)"
         )
     return order
 

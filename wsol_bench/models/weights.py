@@ -179,6 +179,13 @@ def _shape(value: Any) -> tuple[int, ...]:
     return tuple(value.shape)
 
 
+def _head_size(own: Mapping[str, Any], state: Mapping[str, Any]) -> str:
+    """The number of outputs of a state's head, from the tensors of another shape; N if unclear."""
+    shapes = [(_shape(own[key]), _shape(state[key])) for key in own if key in state]
+    sizes = {found[:1] for expected, found in shapes if found and found != expected}
+    return str(*next(iter(sizes))) if len(sizes) == 1 else "N"
+
+
 def _misfit_message(
     own: Mapping[str, Any], stored: StoredWeights, owner: str, readings: list[_Reading]
 ) -> str:
@@ -205,7 +212,11 @@ def _misfit_message(
     elif sum(map(len, misfits[:3])) > _MOST_KEYS_OF_A_HEAD:
         said += f"These are the weights of another network than {owner}"
     else:
-        said += "A head of another size is built with 'arguments: {num_classes: N}' or a class list"
+        size = _head_size(own, closest.state)
+        said += (
+            f"A head of another size is built with 'arguments: {{num_classes: {size}}}' or a file "
+            f"of {size} classes ('classes:')"
+        )
     if closest.part:
         firsts = {
             key.removeprefix(closest.prefix).partition(".")[0]

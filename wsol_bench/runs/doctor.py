@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import scipy.stats
+from jaxtyping import Bool
 
 from wsol_bench.common.vocabulary import KeptMaps
 from wsol_bench.datasets import Dataset
 from wsol_bench.datasets.findings import MEANINGS
-from wsol_bench.datasets.synsets import numbered_order
+from wsol_bench.datasets.synsets import is_wnid, numbered_order
 from wsol_bench.errors import DatasetError, ModelError, WsolBenchError
+from wsol_bench.models.classes import few
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.evaluator import Evaluator
 from wsol_bench.runs.experiment import Experiment, load_model
@@ -31,6 +34,8 @@ __all__ = ["diagnose"]
 # wrong class order it does so for a tenth of the images.
 _SAMPLE = 48
 _SUSPICIOUS = 0.3
+# The probability below which as many right labels are not taken for chance.
+_LEAST_P = 0.05
 # Maps of as many bytes are said to be large.
 _LARGE = 10**9
 
@@ -132,7 +137,7 @@ def _ilsvrc_lines(dataset: Dataset) -> Iterator[str]:
     """Lines about what only ILSVRC's devkit says; none about a data set that is not ILSVRC's."""
     blacklisted = int(dataset.images["blacklisted"].sum())
     with_id = int((dataset.classes["ilsvrc_id"] > 0).sum())
-    if dataset.name == "imagenet" or blacklisted or with_id:
+    if dataset.classes["wnid"].map(is_wnid).any() or blacklisted or with_id:
         yield f"  blacklisted: {blacklisted or 'none known (a blacklist comes with a devkit)'}"
         yield f"  classes with an ILSVRC2012_ID: {with_id}" + (
             "" if with_id else " (devkit files cannot be read or written; give 'devkit: DIR')"
@@ -155,8 +160,7 @@ def _failed_lines(experiment: Experiment, tried: Sequence["pd.Series[bool]"]) ->
     n_failed = sum(int((of_model & lacking).sum()) for of_model in tried)
     if not n_tried:
         raise DatasetError(
-            f"none of {len(images)} images can be evaluated: expected images of classes that a "
-            "model knows, or with a map or box, found none"
+            f"none of {len(images)} images can be evaluated: {_why_none(experiment)}"
         )
     if n_failed > config.max_failed * n_tried or n_failed == n_tried:
         first = pd.concat([images.loc[of_model & lacking, "image_id"] for of_model in tried])
@@ -166,6 +170,19 @@ def _failed_lines(experiment: Experiment, tried: Sequence["pd.Series[bool]"]) ->
         )
     if n_failed:
         yield f"{n_failed} of {n_tried} images cannot be evaluated: {reason}"
+
+
+def _why_none(experiment: Experiment) -> str:
+    """Say why no image has a label that a model knows, or a map or box, and how to mend it."""
+    if not experiment.config.models:
+        return "expected images with a map or box, found none"
+    labels = few(sorted(experiment.dataset.images["label"].unique()))
+    return (
+        f"no network has an output for any of the data set's {labels}. If "
+        "an output is one of these classes under another name, list their names as the data set "
+        "has them, one a line in the order of the outputs, in a file and name it with the model's "
+        "'classes:'"
+    )
 
 
 def _classifier_lines(
@@ -205,6 +222,11 @@ def _classifier_lines(
     elif len(usable):
         spread = np.unique(np.linspace(0, len(usable) - 1, _SAMPLE).round().astype(int))
         yield from _check_order(classifier, dataset, usable[spread].tolist(), protocol)
+
+
+def _by_chance(right: Bool[np.ndarray, " n"], chance: float) -> bool:
+    """Return whether as many are right by chance alone in more than 5% of all cases."""
+    return bool(scipy.stats.binom.sf(right.sum() - 1, len(right), chance) > _LEAST_P)
 
 
 def _size_lines(experiment: Experiment, classifier: "Classifier") -> Iterator[str]:
@@ -250,11 +272,15 @@ def _check_order(
     rank = images.loc[images["status"] == ImageStatus.EVALUATED, "label_rank"].to_numpy()
     if not len(rank):
         return
-    tenth = max(1, round(len(classifier.classes) / 10))
+    n_classes = len(classifier.classes)
+    tenth = max(1, round(n_classes / 10))
     share = float((rank <= tenth).mean())
     verdict = "plausible"
-    if share < _SUSPICIOUS and len(classifier.classes) > 1:
-        verdict = "SUSPICIOUS: are the weights trained, and is this their class order?"
+    if n_classes > 1 and (share < _SUSPICIOUS or _by_chance(rank <= tenth, tenth / n_classes)):
+        verdict = (
+            f"SUSPICIOUS, {100 * tenth / n_classes:.0f}% are right by chance: are the weights "
+            "trained, and is this their class order?"
+        )
     yield (
         f"  label order, on {len(rank)} images: {100 * (rank == 1).mean():.0f}% right at top-1, "
         f"label among the best {tenth} for {100 * share:.0f}%: {verdict}"

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from wsol_bench.datasets.findings import MEANINGS
+from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.protocols.model import AnyProtocol, PixelProtocol
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.schema import COMPLETENESS, UNSOUND, MethodStatus, RowStatus
@@ -29,6 +30,7 @@ class FindingKind(StrEnum):
     SHARD = "shard"
     DATASET = "dataset"
     OUTPUTS = "outputs"
+    FEW_CLASSES = "few_classes"
     MISSING_MAPS = "missing_maps"
     UNSOUND_MAPS = "unsound_maps"
     ALL_ZERO = "all_zero"
@@ -112,6 +114,13 @@ def _of_identity(identity: Identity, summary: pd.DataFrame) -> Iterator[RunFindi
     for name, facts in identity.models.items():
         for text in facts.findings:
             yield RunFinding(FindingKind.OUTPUTS, text, model=name)
+        few = facts.n_classes is not None and facts.n_classes <= TOP_K
+        if few and identity.protocol.has_classification:
+            text = (
+                f"all of its {facts.n_classes} classes are among the best {TOP_K}, so top-{TOP_K} "
+                "errors say nothing of its predictions"
+            )
+            yield RunFinding(FindingKind.FEW_CLASSES, text, model=name)
 
 
 def _several(summary: pd.DataFrame) -> bool:

@@ -64,8 +64,15 @@ def require_evaluated(folder: RunFolder, max_failed: float, *, whole: bool) -> N
         )
     elif whole and not counts[ImageStatus.EVALUATED]:
         totals = ", ".join(f"{n} {status}" for status, n in counts.most_common())
+        advice = ""
+        if counts.keys() == {ImageStatus.UNKNOWN_CLASS}:
+            advice = (
+                ". If an output is a class of the data set under another name, list the classes as "
+                "the data set names them, one a line in the order of the outputs, in a file and "
+                "name it with the model's 'classes:'"
+            )
         error = DatasetError(
-            f"no image could be evaluated ({totals}); the first: {examples[0]['reason']}"
+            f"no image could be evaluated ({totals}); the first: {examples[0]['reason']}{advice}"
         )
     folder.update(failed=str(error) if error and n_failed else None)
     if error:

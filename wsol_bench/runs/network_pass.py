@@ -27,6 +27,7 @@ from wsol_bench.methods.base import MapMethod, merged_plan
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.metrics.localization import TOP_K
+from wsol_bench.models.classes import few
 from wsol_bench.models.classifiers import Classifier
 from wsol_bench.models.output_reading import reading_of
 from wsol_bench.protocols.input_section import View
@@ -93,8 +94,9 @@ class NetworkPass:
     def unknown(self, dataset: Dataset) -> dict[int, str]:
         """The images whose label the network has no output for: position to reason."""
         classes = set(self.classifier.classes)
+        known = f"its outputs are {few(self.classifier.classes)}"
         return {
-            index: f"the classifier has no class {label}"
+            index: f"the classifier has no class {label}; {known}"
             for index, label in enumerate(dataset.images["label"].tolist())
             if label not in classes
         }

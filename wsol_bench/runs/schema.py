@@ -125,7 +125,7 @@ IMAGES = Table(
             "width of the image file; that of the annotation if the image was not evaluated",
             "pixels",
         ),
-        Column("label", "text", "the image's ground-truth class", "wnid"),
+        Column("label", "text", "the image's ground-truth class: its name, in ImageNet its wnid"),
         Column(
             "blacklisted",
             "flag",
@@ -192,7 +192,7 @@ ROW_KEYS = Table(
             "if no model has ranked classes",
             "1, 2, ...",
         ),
-        Column("class", "text", "class of the class slot", "wnid"),
+        Column("class", "text", "class of the class slot: its name, in ImageNet its wnid"),
         Column(
             "score",
             "real",

@@ -220,8 +220,10 @@ def _require_pieces(pieces: Pieces, root: Path, names: dict[str, str], devkit: P
         raise DatasetError(f"devkit: expected one of {files} in {devkit}, found {contents(devkit)}")
     split = names["split"]
     if not (pieces.images or pieces.image_list or pieces.solution or pieces.sizes or pieces.xml):
+        splits = _splits_there(root)
+        has = f" (it has {splits})" if splits else ""
         raise DatasetError(
-            f"{root}: expected images of split {split!r} or a list of images: image files in "
+            f"{root}: expected images of split {split!r}{has} or a list of images: image files in "
             f"one of {_spell(IMAGES, names)}, XML files in one of {_spell(XML, names)}, or one of "
             f"{_spell((*SOLUTION, *SIZES), names)}; found {contents(root)}. Options name pieces "
             "that lie elsewhere: images= the image folder, annotations= the folder of XML files or "
@@ -233,6 +235,17 @@ def _require_pieces(pieces: Pieces, root: Path, names: dict[str, str], devkit: P
             f"{_spell(XML, names)}, or one of {_spell(SOLUTION, names)}; found {contents(root)}. "
             "The option annotations= names a folder of XML files or a CSV that lies elsewhere."
         )
+
+
+def _splits_there(root: Path) -> str:
+    """The folders of images that a root holds as a split, by name; "" for none."""
+    parents = [place.removesuffix("{split}") for place in IMAGES if place.endswith("/{split}")]
+    folders = (
+        path for parent in parents if (root / parent).is_dir() for path in (root / parent).iterdir()
+    )
+    return ", ".join(
+        sorted(path.name for path in folders if path.is_dir() and _holds(path, IMAGE_SUFFIXES))
+    )
 
 
 @_searching

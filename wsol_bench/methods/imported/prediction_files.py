@@ -172,8 +172,10 @@ def _is_number(text: str) -> bool:
 def _read_devkit(path: Path, lines: Iterator[str], dataset: Dataset) -> _Read:
     if not (dataset.classes["ilsvrc_id"] > 0).any():
         raise PredictionError(
-            f"{path}: a devkit file names classes by ILSVRC2012_ID, which the data set's root does "
-            "not hold; point at a devkit (meta.mat or synsets.csv) with --option devkit=DIR"
+            f"{path}: a devkit file names classes by ILSVRC2012_ID, which the data set "
+            f"{dataset.name} does not hold; for ImageNet point at a devkit (meta.mat or "
+            "synsets.csv) with --option devkit=DIR, and for other classes name them in a Kaggle "
+            "file (ImageId,PredictionString)"
         )
     wnid_of = dict(zip(dataset.classes["ilsvrc_id"], dataset.classes["wnid"], strict=True))
     wnid_of[ROOT_ID] = ROOT_SYNSET
@@ -205,7 +207,18 @@ def _read_kaggle(path: Path, lines: Iterator[str], dataset: Dataset) -> _Read:
         image_id: _predictions_in(text.split(), place, None)
         for place, image_id, (text,) in _image_records(path, records, 2, dataset)
     }
+    named = {name for image in by_image.values() for name in image.classes}
+    known = dataset.classes["wnid"].tolist()
+    if named and named.isdisjoint({*known, ROOT_SYNSET}):
+        raise PredictionError(
+            f"{path}: expected classes of the data set {dataset.name} ({_first_names(known)}), "
+            f"found none of them: {_first_names(sorted(named))}"
+        )
     return _Read(by_image, INCLUSIVE)
+
+
+def _first_names(names: Sequence[str]) -> str:
+    return ", ".join([*names[:4], *(["..."] if len(names) > 4 else [])])
 
 
 def _read_boxes(path: Path, lines: Iterator[str], dataset: Dataset) -> _Read:
@@ -283,7 +296,7 @@ def _predictions_in(
                 number = float(label)  # matlab writes 1e2 for 100
                 label = wnid_of.get(int(number), NO_CLASS) if number.is_integer() else NO_CLASS
         except (ValueError, OverflowError) as error:
-            expected = "an ILSVRC2012_ID" if wnid_of else "a wnid"
+            expected = "an ILSVRC2012_ID" if wnid_of else "the name of a class"
             raise PredictionError(
                 f"{place}: expected {expected} and 4 numbers, found "
                 f"{' '.join(fields[start : start + 5])!r}"

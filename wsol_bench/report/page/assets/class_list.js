@@ -23,7 +23,7 @@ const classesFound = 60;
 export function classList(overview) {
   const lines = [...new Set(overview.charts.by_class.map((bin) => bin.line))];
   const select = h("select", {}, lines.map((i) => h("option", { value: i }, fullLineName(overview, overview.lines[i]))));
-  const search = h("input", { type: "search", placeholder: "Name or wnid", spellcheck: "false" });
+  const search = h("input", { type: "search", placeholder: "Name of a class", spellcheck: "false" });
   const body = h("div", { class: "class-columns", "aria-live": "polite" });
   const about = h("p", { class: "chart-note muted" });
   /** @type {ChartContext | null} */

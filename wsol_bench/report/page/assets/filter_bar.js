@@ -46,7 +46,7 @@ function selectField(label, onChange) {
  * @param {Overview} overview
  */
 export function filterBar(overview) {
-  const search = h("input", { type: "search", placeholder: "id, wnid or words", autocomplete: "off", spellcheck: "false" });
+  const search = h("input", { type: "search", placeholder: "image id or class", autocomplete: "off", spellcheck: "false" });
   search.addEventListener("input", () => setState({ text: search.value }));
   const model = selectField("Model", (value) => setState(ofModel(overview, Number(value))));
   const line = selectField("Method", (value) => setState({ line: Number(value) }));
