@@ -28,6 +28,7 @@ _COMPRESSED = {
 }  # fmt: skip
 _MOST_RATIO = 1032  # a byte of deflate holds no more bytes
 _ENCRYPTED, _PATCHED, _UTF8 = 0x1, 0x20, 0x800  # flags of members of zip files
+_OTHER_METHODS = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
 _UNIX = (3, 19)  # systems that made zip files: Unix and macOS, whose names are bytes
 _DOS = 0
 
@@ -100,7 +101,7 @@ def _problem_in_zip(info: zipfile.ZipInfo) -> str:
     if info.flag_bits & _PATCHED:
         return "the member is a patch; pack it again: zip -0 -r"
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        kind = zipfile.compressor_names.get(info.compress_type, info.compress_type)
+        kind = _OTHER_METHODS.get(info.compress_type, f"method {info.compress_type}")
         return f"expected a stored or deflated member, found {kind}; pack it again: zip -0 -r"
     if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
         return f"expected {info.file_size} bytes, found {info.compress_size} in the zip file"
@@ -169,7 +170,7 @@ def _headers(path: Path) -> Iterator[tarfile.TarInfo]:
                     )
             file.seek(0)
             n_bytes = path.stat().st_size
-            yield from _headers_in(path, file, n_bytes)
+            yield from _headers_in(path, cast(io.BufferedReader, file), n_bytes)
     except (DatasetError, OSError):
         raise
     except Exception as error:  # a damaged file can make tarfile raise any error
@@ -186,7 +187,7 @@ def _headers_in(path: Path, file: io.BufferedReader, n_bytes: int) -> Iterator[t
         fileobj=bounded, mode="r:", encoding="utf-8", errors="surrogateescape"
     ) as archive:
         while (info := archive.next()) is not None:
-            archive.members.clear()  # which tarfile would keep, a kilobyte each
+            archive.members.clear()  # type: ignore[attr-defined]  # which tarfile would keep, a kilobyte each
             if archive.offset <= end or archive.offset > n_bytes:
                 raise _cut_off(path, n_bytes, f"the member {info.name!r} ends behind the file")
             end = archive.offset
