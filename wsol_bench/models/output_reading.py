@@ -284,7 +284,10 @@ def _called(function: Callable[[Any], Any], output: Any, said: str) -> Any:
         raise
     except Exception as error:  # a user's function can raise any error
         told = plugin_error(f"{said}: fails on the network's output", error, function)
-        raise ModelError(f"{told}. The output was {_contents(output)}") from error
+        raise ModelError(
+            f"{told}. The output was {_contents(output)}; methods run the network on other batches "
+            "than yours, so a function of its output must treat each image by itself"
+        ) from error
 
 
 def _require_dependence(
