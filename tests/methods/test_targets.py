@@ -143,8 +143,17 @@ def test_one_class_is_a_target_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["cam", "finer_cam", "rise", "occlusion", "score_cam_authors", "ts_cam"]
-)
+    "method",
+    [
+        "cam",
+        "finer_cam",
+        "rise",
+        "occlusion",
+        "score_cam_authors",
+        "ts_cam",
+        "pytorch_grad_cam/FinerCAM",
+    ],
+)  # fmt: skip
 def test_methods_that_need_classes_do_not_apply_to_a_function(method: str) -> None:
     net = seeded(
         lambda: FeaturesAndHead(

@@ -296,3 +296,13 @@ def test_a_formula_over_a_softmax_does_not_apply_to_them() -> None:
     localization_maps(network(), images(), weighted, **LAYER)
     with pytest.raises(NotApplicableError, match="take 'weights: equal'"):
         localization_maps(network(), images(), weighted, probabilities="sigmoid", **LAYER)
+
+
+def test_scores_without_a_batch_are_no_single_logits() -> None:
+    """A network that squeezes its scores drops the dimension of a batch of one image."""
+    net = network(wrap=lambda y: y.squeeze())
+    with pytest.raises(ModelError, match=r"expected logits of shape .*found shape \(6,\)"):
+        localization_maps(net, images(1), **LAYER)
+    classifier = loaded(net, classes=None)
+    with pytest.raises(ModelError, match=r"expected logits of shape .*found shape \(6,\)"):
+        classifier.module(images(1))

@@ -107,14 +107,14 @@ def test_a_single_logit_is_scored_as_two_classes(squares: dict[str, Any], kind: 
 
 
 def test_how_it_is_read_is_a_finding(squares: dict[str, Any]) -> None:
-    manifest = ran(squares, Red(SINGLE)).folder.manifest
-    [said] = manifest.identity.models["net"].findings
+    identity = ran(squares, Red(SINGLE)).folder.identity
+    [said] = identity.models["net"].findings
     assert "the scores are -y of 'blue' and y of 'red'" in said
 
 
 def test_labels_that_do_not_exclude_each_other_have_sigmoids(squares: dict[str, Any]) -> None:
     weights = [[1.0, 0.0, 20.0], [20.0, 0.0, 1.0]]
-    images, rows = tables(ran(squares, Red(weights), probabilities="sigmoid"))
+    _, rows = tables(ran(squares, Red(weights), probabilities="sigmoid"))
     share = (96 / 224) ** 2
     for number, (_, _, red, blue) in enumerate(SQUARES):
         of_image = rows[(rows["image_id"] == str(number)) & (rows["method"] == "cam")]
@@ -134,13 +134,12 @@ def scores(output: Any) -> Tensor:
 
 @pytest.mark.parametrize("output", ["scores.0", scores, f"{__name__}:scores"])
 def test_scores_within_something_else_are_scored_alike(
-    squares: dict[str, Any], output: Any, monkeypatch: pytest.MonkeyPatch
+    squares: dict[str, Any], output: Any
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, __name__, __import__("sys").modules[__name__])
     wrapped = ran(squares, Red(BOTH, "dict"), output=output)
     for found, expected in zip(tables(wrapped), tables(ran(squares, Red(BOTH))), strict=True):
         pd.testing.assert_frame_equal(found, expected)
-    digest = wrapped.folder.manifest.identity.models["net"].output
+    digest = wrapped.folder.identity.models["net"].output
     assert (digest is None) == (output == "scores.0")
 
 
