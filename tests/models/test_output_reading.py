@@ -220,7 +220,7 @@ def test_it_is_said_how_the_single_logit_is_read() -> None:
 
 @pytest.mark.parametrize(
     "wrap",
-    [nn.Sigmoid(), lambda y: y.sigmoid()[:, 0], lambda y: y.softmax(0).reshape(-1)],
+    [nn.Sigmoid().forward, lambda y: y.sigmoid()[:, 0], lambda y: y.softmax(0).reshape(-1)],
     ids=["a module", "a function", "softmax"],
 )
 def test_a_single_probability_is_a_finding(wrap: Any) -> None:
