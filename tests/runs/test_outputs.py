@@ -117,7 +117,7 @@ def test_labels_that_do_not_exclude_each_other_have_sigmoids(squares: dict[str, 
     _, rows = tables(ran(squares, Red(weights), probabilities="sigmoid"))
     share = (96 / 224) ** 2
     for number, (_, _, red, blue) in enumerate(SQUARES):
-        of_image = rows[(rows["image_id"] == str(number)) & (rows["method"] == "cam")]
+        of_image = rows[(rows["image_id"] == f"{number}.png") & (rows["method"] == "cam")]
         for label, weight, bias in zip(("blue", "red"), weights, (-0.1, 0.1), strict=True):
             y = (weight[0] * red + weight[2] * blue) / 255 * share + bias
             [score] = of_image.loc[of_image["class"] == label, "score"]
