@@ -50,7 +50,8 @@ _REDUCING = {
 }  # fmt: skip
 
 # By network, whether the rule gave the gradients of autograd at layers of these names, with these
-# hooks of modules and this reading of the output: a hook may put one on a tensor, which the graph does not show.
+# hooks of modules and this reading of the output: a hook may put one on a tensor, which the graph
+# does not show.
 _SEEN = WeakKeyDictionary[nn.Module, dict[Hashable, bool]]()
 
 
