@@ -80,6 +80,8 @@ def pass_changes(
     try:
         with uncompiled(model), torch.no_grad():
             passed(model, batch, None)
+    except ModelError:  # of what is read from its output
+        raise
     except Exception as error:  # a network can raise any error
         raise ModelError(
             f"{type(model).__name__} fails on {len(batch)} images at once, which would show how "

@@ -7,7 +7,7 @@ class n at the convolution's input is w[n] s[n]: one product in the place of a t
 convolution of all classes, of which all but one pass back zeros.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -27,6 +27,7 @@ from wsol_bench.capture.cotangents import (
     unscaled,
     without_overflow,
 )
+from wsol_bench.models.output_reading import OutputReading, reading_of
 
 __all__ = ["class_gradients"]
 
@@ -49,8 +50,9 @@ _REDUCING = {
 }  # fmt: skip
 
 # By network, whether the rule gave the gradients of autograd at layers of these names, with these
-# hooks of modules: a hook may put one on a tensor, which the graph does not show.
-_SEEN = WeakKeyDictionary[nn.Module, dict[tuple[str | int, ...], bool]]()
+# hooks of modules and this reading of the output: a hook may put one on a tensor, which the graph
+# does not show.
+_SEEN = WeakKeyDictionary[nn.Module, dict[Hashable, bool]]()
 
 
 class _ClassConvolution(NamedTuple):
@@ -98,7 +100,7 @@ def class_gradients(
     """
     cotangents = one_hot(classes, logits)
     by_autograd = partial(gradients, logits, outputs, cotangents, names, model)
-    seen, key = _SEEN.setdefault(model, {}), (*names, *_hooks(model))
+    seen, key = _SEEN.setdefault(model, {}), (*names, *_hooks(model), reading_of(model).key)
     convolution = _class_convolution(logits) if seen.get(key, True) else None
     if convolution is None:
         return by_autograd(cost=cost)
@@ -213,12 +215,16 @@ def _is_parameter(node: Any) -> bool:
 
 
 def _hooks(model: nn.Module) -> list[int]:
-    """The number of each hook of a network's modules, which no other hook of this process has."""
+    """The number of each hook of a network's modules, which no other hook of this process has.
+
+    The reading of the output is left out: each call of ``localization_maps`` has one of its own.
+    """
     return [
         number
         for module in model.modules()
         for hooks in (module._forward_pre_hooks, module._forward_hooks)
-        for number in hooks
+        for number, hook in hooks.items()
+        if not isinstance(hook, OutputReading)
     ]
 
 

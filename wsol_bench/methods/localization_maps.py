@@ -28,7 +28,7 @@ ClassIndices = (
 )
 Score = Callable[[Any], Any]
 # A class or a function of what the network returns, several of these, or the classes of each image.
-Targets = int | Score | Sequence[int | Score] | ClassIndices
+Targets = int | Score | Sequence[int | Score] | ClassIndices | Any  # what is none is refused
 # Anything else is refused with advice on how to make a batch of it.
 Images = Float[Tensor, "batch 3 height width"] | Any
 Methods = str | MapMethod | Sequence[str | MapMethod]

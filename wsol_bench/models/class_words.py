@@ -1,9 +1,9 @@
 """The names of a network's outputs for people: classes in words."""
 
+import operator
 from collections.abc import Sequence
-from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.formats.class_tables import class_on_line
@@ -66,9 +66,10 @@ def output_of(target: Any, words: Sequence[str], classes: Sequence[str]) -> int:
     Raises:
         ConfigError: there is no such class, or several have this name.
     """
-    if isinstance(target, Integral) and not isinstance(target, bool):
-        if 0 <= target < len(words):
-            return int(target)
+    if isinstance(target, SupportsIndex) and not isinstance(target, bool):
+        index = operator.index(target)
+        if 0 <= index < len(words):
+            return index
         raise ConfigError(
             f"targets: the network has no output {target}; its outputs are 0 to {len(words) - 1}"
         )

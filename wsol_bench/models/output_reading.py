@@ -49,13 +49,13 @@ class OutputReading:
             None for ``softmax``, or ``sigmoid`` for a single logit.
         targets: what is scored in the place of classes: indices of scores, and functions that map
             what the network returns to one number an image. None for the scores themselves.
-        single: whether the scores were read from a single logit; known after the first pass.
+        single: whether the scores are read from a single logit; None before the first pass.
     """
 
     output: int | str | Callable[[Any], Any] | None = None
     probabilities: Probabilities | None = None
     targets: tuple[int | Callable[[Any], Any], ...] | None = None
-    single: bool = False
+    single: bool | None = None
     _was_read: bool = False
 
     def __post_init__(self) -> None:
@@ -72,9 +72,9 @@ class OutputReading:
         """The scores, in the place of the network's output: a forward hook."""
         name = type(module).__name__
         if self.targets is None:
-            scores = self._scores(output, name)
+            scores = self._scores(inputs, output, name)
         else:
-            columns = [self._column(target, output, name) for target in self.targets]
+            columns = [self._column(target, inputs, output, name) for target in self.targets]
             scores = torch.cat(columns, dim=1)
         self._was_read = True
         return scores
@@ -111,25 +111,27 @@ class OutputReading:
                 f"the method needs {needed}, and a target is a function of the network's output"
             )
 
-    def _scores(self, output: Any, name: str) -> Float[Tensor, "batch n"]:
+    def _scores(self, inputs: Any, output: Any, name: str) -> Float[Tensor, "batch n"]:
         value = _selected(output, self.output, name)
-        if isinstance(value, Tensor) and (value.ndim == 1 or value.shape[1:] == (1,)):
+        if self.single is None:
+            self.single = _is_single(value, len(inputs[0]))
+        # The tokens of several layers may pass as one batch that is larger than that of the images.
+        if self.single and _is_single(value, None):
             if self.probabilities == "softmax":
                 raise ModelError(
                     f"{name}: a single logit y has the probability sigmoid(y): expected "
                     "'probabilities: sigmoid' or none, found softmax; give a network with one "
                     "output for each class"
                 )
-            self.single = True
             value = value[:, None] if value.ndim == 1 else value
             value = torch.cat([-value, value], dim=1)
         where = "" if self.output is None or callable(self.output) else str(self.output)
         return require_scores(value, name, where, output)
 
-    def _column(self, target: Any, output: Any, name: str) -> Float[Tensor, "batch 1"]:
+    def _column(self, target: Any, inputs: Any, output: Any, name: str) -> Float[Tensor, "batch 1"]:
         """The score of one target for each image."""
         if not callable(target):
-            scores = self._scores(output, name)
+            scores = self._scores(inputs, output, name)
             if not 0 <= target < scores.shape[1]:
                 raise ModelError(
                     f"targets: {name} has no output {target}; its outputs are 0 to "
@@ -154,6 +156,16 @@ class OutputReading:
         if not self._was_read:
             _require_dependence(score, tensors, said, name)
         return score[:, None]
+
+
+def _is_single(value: Any, batch: int | None) -> bool:
+    """Return whether a value is one logit an image; a batch of any size if it is not given.
+
+    The scores of one image whose dimension of the batch was dropped are none.
+    """
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return False
+    return value.shape[1:] == (1,) or (value.ndim == 1 and batch in (None, len(value)))
 
 
 def reading_of(model: nn.Module) -> OutputReading:
@@ -284,7 +296,10 @@ def _called(function: Callable[[Any], Any], output: Any, said: str) -> Any:
         raise
     except Exception as error:  # a user's function can raise any error
         told = plugin_error(f"{said}: fails on the network's output", error, function)
-        raise ModelError(f"{told}. The output was {_contents(output)}") from error
+        raise ModelError(
+            f"{told}. The output was {_contents(output)}; methods run the network on other batches "
+            "than yours, so a function of its output must treat each image by itself"
+        ) from error
 
 
 def _require_dependence(

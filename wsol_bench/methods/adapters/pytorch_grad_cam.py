@@ -51,6 +51,8 @@ def pytorch_grad_cam_method(class_name: str) -> MapMethod:
     image_by_image = "target_idx" in inspect.signature(call).parameters
 
     def maps(record: Record, **options: Any) -> Float[Tensor, "batch k h w"]:
+        if image_by_image:
+            record.reading.require_classes("the scores of other classes")
         to_constructor, to_call = split_options(options, extractor_class)
         _, layer, grid = target_layer(record)
         is_grid = grid.layout == "nchw"
