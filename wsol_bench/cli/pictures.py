@@ -188,7 +188,7 @@ def explain(
         str,
         typer.Option(
             metavar="NAME",
-            help="Name of the network in torchvision (wsol-bench list models), or timm/NAME.",
+            help="Name of the network in torchvision (wsol-bench list models), timm/NAME or hf/FOLDER.",
             autocompletion=model_names,
         ),
     ] = "resnet50",

@@ -13,8 +13,14 @@ from wsol_bench.errors import ModelError
 from wsol_bench.models import shapes_net
 from wsol_bench.models.build import build, network_error, takes_num_classes
 from wsol_bench.models.checkpoints import read_weights
-from wsol_bench.models.classes import ClassOrder, dataset_order, read_class_order
-from wsol_bench.models.names import paper_network, weights_file
+from wsol_bench.models.classes import (
+    ClassOrder,
+    dataset_order,
+    labeled_order,
+    read_class_order,
+)
+from wsol_bench.models.hugging_face import is_of_transformers, labels_of, processing_of
+from wsol_bench.models.names import HUGGING_FACE, paper_network, weights_file
 from wsol_bench.models.network_kinds import plain_network
 from wsol_bench.models.outputs import findings_of, noise_images
 from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_of
@@ -82,7 +88,7 @@ def load_classifier(
     weights: str = "DEFAULT",
     key: str | None = None,
     classes: Path | None = None,
-    dataset_classes: Sequence[str] | None = (),
+    dataset_classes: Mapping[str, str] | Sequence[str] | None = (),
     layer: str | None = None,
     layers: Sequence[str] | None = None,
     layout: Layout | None = None,
@@ -98,20 +104,22 @@ def load_classifier(
     """Build a network and load its weights.
 
     Args:
-        name: ``shapes_net``, a torchvision classification model, ``timm/<name>``, a paper's network
-            (``wsolevaluation/vgg16_cam``) or ``my_module:builder``.
+        name: ``shapes_net``, a torchvision classification model, ``timm/<name>``, ``hf/<folder or
+            id>``, a paper's network (``wsolevaluation/vgg16_cam``) or ``my_module:builder``.
         weights: ``DEFAULT`` or another torchvision weights name (``IMAGENET1K_V1``); the path of a
             .pth or .safetensors file that holds a state_dict or a mapping with one; ``random``.
         key: entry of the weights file, or beginning of its keys, to load; see ``read_weights``.
         classes: a file of wnids in the order of the outputs, one per line; words may follow.
-        dataset_classes: the data set's sorted wnids: the order of the outputs if neither
-            ``classes`` nor the weights file lists one, see ``dataset_order``. None (no data set)
-            makes them the numbers of the outputs.
+        dataset_classes: the data set's sorted wnids, or its words by wnid: the order of the
+            outputs if neither ``classes``, the weights file nor the network lists one, see
+            ``dataset_order`` and ``labeled_order``. None (no data set) makes them the numbers of
+            the outputs.
         layer, head: override the target-layer table.
         layers: several target layers, instead of one; ``head`` then belongs to the last one.
         layout, token_grid: layout of the layers, and grid of their tokens (rows, columns, index of
             the first patch token); by default the network is asked.
-        mean, std: by default those that the weights are published with, else ImageNet's.
+        mean, std: of each channel: one number for gray images, three for RGB, four for RGB and
+            alpha. By default those that the weights are published with, else ImageNet's.
         arguments: for the builder.
         label: name in the results; by default ``name``.
         input_size: side in pixels of the images that will pass the network.
@@ -180,7 +188,7 @@ def _loaded_network(
     key: str | None,
     arguments: Mapping[str, Any],
     classes: Path | None,
-    dataset_classes: Sequence[str] | None,
+    dataset_classes: Mapping[str, str] | Sequence[str] | None,
 ) -> _LoadedNetwork:
     """Build a network, without wrappers, and load its weights."""
     path = _weights_path(name, weights, key, arguments)
@@ -188,12 +196,28 @@ def _loaded_network(
     stored = None if path is None else read_weights(path, key)
     names = dataset_classes or ()
     listed = read_class_order(classes, names) if classes else stored and stored.order
-    order = listed or (None if dataset_classes is None else dataset_order(dataset_classes))
     module = plain_network(build(name, published, _builder_arguments(name, arguments, listed)))
+    order = listed or _told_order(module, name, dataset_classes)
     for part in module.modules():
         part._compiled_call_impl = None  # a run compiles by itself what can be
     weights_from = weights if stored is None else load_state(module, stored, name)
     return _LoadedNetwork(module, weights_from, published, order)
+
+
+def _told_order(
+    module: nn.Module, name: str, classes: Mapping[str, str] | Sequence[str] | None
+) -> ClassOrder | None:
+    """The classes of outputs that no file lists: by the network's own names, else the data set's.
+
+    None if there is no data set.
+    """
+    if classes is None:
+        return None
+    labels = labels_of(module)
+    if labels is None or not classes:
+        return dataset_order(list(classes))
+    words = classes if isinstance(classes, Mapping) else dict(zip(classes, classes, strict=True))
+    return labeled_order(labels, words, name)
 
 
 def _weights_path(
@@ -213,6 +237,8 @@ def _weights_path(
             f"{name}: its weights cannot be downloaded by a name; give the authors' file "
             "with the model's 'weights:', or 'weights: random'"
         )
+    if name.startswith(HUGGING_FACE) and weights == "random" and key is None:
+        return None
     if foreign and path is None and weights not in {"DEFAULT", "random"}:
         raise ModelError(
             f"{name} has no weights {weights!r} and no such file exists; "

@@ -358,7 +358,7 @@ def load_model(
 
     classifier = load_classifier(
         **model.model_dump(),
-        dataset_classes=tuple(dataset.classes["wnid"]),
+        dataset_classes=dict(zip(dataset.classes["wnid"], dataset.classes["words"], strict=True)),
         input_size=protocol.input.size,
         needs_layer=any(method.scope == "layer" for method in methods),
     )
