@@ -96,7 +96,7 @@ def grid_of(
     model: nn.Module,
     target: Target,
     output: Shaped[Tensor, "..."],
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
 ) -> LayerGrid:
     """The grid of a target layer's output.
 
@@ -219,7 +219,7 @@ def _image_grid(
     model: nn.Module,
     target: Target,
     shape: tuple[int, ...],
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
 ) -> LayerGrid:
     """The grid of a layer with four dimensions; ``grid_of`` documents the arguments."""
     size = (images.shape[2], images.shape[3])
@@ -257,7 +257,7 @@ def _image_grid(
 
 
 def token_grid(
-    model: nn.Module, images: Float[Tensor, "batch 3 height width"], n: int, layer: str = ""
+    model: nn.Module, images: Float[Tensor, "batch channels height width"], n: int, layer: str = ""
 ) -> TokenGrid:
     """The grid of patches among the n tokens of a network, for inputs of this size.
 

@@ -26,7 +26,7 @@ ClassIndices = (
     Int64[Tensor, "batch k"] | Int64[Tensor, " k"] | Sequence[int] | Sequence[Sequence[int]]
 )
 # Anything else is refused with advice on how to make a batch of it.
-Images = Float[Tensor, "batch 3 height width"] | Any
+Images = Float[Tensor, "batch channels height width"] | Any
 Methods = str | MapMethod | Sequence[str | MapMethod]
 Layers = list[str | nn.Module] | tuple[str | nn.Module, ...]
 Maps = dict[str, Float[Tensor, "batch k h w"]]
@@ -205,14 +205,17 @@ def _token_grid(given: Any) -> TokenGrid | None:
 
 def _require_batch(model: nn.Module, images: Any) -> None:
     """Raise ModelError unless the images are a batch that the network can take."""
-    expected = "expected normalized images as a tensor of shape (batch, 3, height, width), found"
+    expected = (
+        "expected normalized images as a tensor of shape (batch, channels, height, width), found"
+    )
     if not isinstance(images, Tensor):
         hint = "; torch.from_numpy makes a tensor of an array" if hasattr(images, "shape") else ""
         raise ModelError(f"images: {expected} {type(images).__name__}{hint}")
     if images.ndim != 4 or 0 in images.shape:
         hint = "; images[None] is a batch of one image" if images.ndim == 3 else ""
         raise ModelError(f"images: {expected} shape {tuple(images.shape)}{hint}")
-    if images.shape[3] == 3 != images.shape[1]:
+    n_channels = (1, 3, 4)
+    if images.shape[3] in n_channels and images.shape[1] not in n_channels:
         hint = "; images.permute(0, 3, 1, 2) has the channels before rows and columns"
         raise ModelError(f"images: {expected} shape {tuple(images.shape)}{hint}")
     if not images.is_floating_point():
@@ -229,7 +232,7 @@ def _require_batch(model: nn.Module, images: Any) -> None:
 
 
 def _class_slots(
-    classes: ClassIndices, images: Float[Tensor, "batch 3 height width"]
+    classes: ClassIndices, images: Float[Tensor, "batch channels height width"]
 ) -> Int64[Tensor, "batch k"]:
     """The output index of each class slot of each image."""
     try:

@@ -27,8 +27,6 @@ from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_o
 from wsol_bench.models.weights import fingerprint, load_state
 
 __all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
     "OUTPUT_NUMBERS",
     "Classifier",
     "load_classifier",
@@ -38,9 +36,6 @@ __all__ = [
 # What ``Classifier.classes_from`` says if the classes are the numbers of the outputs.
 OUTPUT_NUMBERS = "the numbers of the outputs"
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
@@ -48,10 +43,11 @@ class Classifier:
 
     Attributes:
         name: name in the results.
-        module: maps (b, 3, h, w) normalized RGB to (b, n) logits.
+        module: maps (b, channels, h, w) normalized images to (b, n) logits.
         classes: wnid of each of the n outputs.
         targets: the target layers; none if none is known and no method needs one.
-        mean, std: mean and standard deviation of RGB in [0, 1], by which the input is normalized.
+        mean, std: mean and standard deviation of each channel in [0, 1], by which the input is
+            normalized: of gray, of RGB, or of RGB and alpha.
         native_size: side in pixels of the images that the weights are published for; None if it is
             not published.
         fingerprint: digest of the weights.
@@ -66,8 +62,8 @@ class Classifier:
     module: nn.Module
     classes: tuple[str, ...]
     targets: tuple[Target, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     native_size: int | None
     fingerprint: str
     classes_from: str
@@ -75,10 +71,18 @@ class Classifier:
     findings: tuple[str, ...] = ()
 
     @property
-    def black(self) -> tuple[float, float, float]:
-        """The color of black in the normalized input: ``-mean / std``."""
-        r, g, b = (-mean / std for mean, std in zip(self.mean, self.std, strict=True))
-        return r, g, b
+    def n_channels(self) -> int:
+        """The number of channels of the input: 1 for gray, 3 for RGB, 4 for RGB and alpha."""
+        return len(self.mean)
+
+    @property
+    def black(self) -> tuple[float, ...]:
+        """The color of opaque black in the normalized input: ``-mean / std``, and alpha of 1."""
+        values = (0.0, 0.0, 0.0, 1.0)[: self.n_channels]
+        return tuple(
+            (value - mean) / std
+            for value, mean, std in zip(values, self.mean, self.std, strict=True)
+        )
 
 
 @torch.inference_mode(False)  # a caller's inference mode would make parameters without gradients
@@ -94,8 +98,8 @@ def load_classifier(
     layout: Layout | None = None,
     token_grid: TokenGrid | None = None,
     head: str | None = None,
-    mean: tuple[float, float, float] | None = None,
-    std: tuple[float, float, float] | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
     arguments: Mapping[str, Any] | None = None,
     label: str | None = None,
     input_size: int = 224,
@@ -130,34 +134,38 @@ def load_classifier(
             ``plain_network``), the weights do not fit, or the classes do not match the outputs.
     """
     network = _loaded_network(name, weights, key, arguments or {}, classes, dataset_classes)
-    outputs = _outputs(module := network.module.eval(), name, input_size)
+    module = network.module.eval()
+    expected = _preprocessing(name, network.published, module, mean, std)
+    outputs = _outputs(module, name, input_size, len(expected.mean))
     order = _order_of(outputs, name, network.order)
     targets = targets_of(
         module, layers or ([layer] if layer else []), layout=layout, head=head,
         token_grid=token_grid, required=needs_layer,
     )  # fmt: skip
-    expected = _preprocessing(name, network.published, module)
     return Classifier(
         name=label or name, module=module, fingerprint=fingerprint(module), targets=targets,
         classes=order.wnids, classes_from=order.origin, weights_from=network.weights_from,
-        mean=mean or expected.mean, std=std or expected.std, native_size=expected.size,
+        mean=expected.mean, std=expected.std, native_size=expected.size,
         findings=(*findings_of(outputs), *_untold(name, weights, arguments or {})),
     )  # fmt: skip
 
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def require_sizes(module: nn.Module, name: str, sizes: Sequence[int]) -> None:
+def require_sizes(
+    module: nn.Module, name: str, sizes: Sequence[int], n_channels: int = 3
+) -> None:
     """Raise ModelError unless a network takes images of the sides of a protocol's further views.
 
     Args:
         module: the network, on the CPU and in evaluation mode.
         name: the name that it was built by.
         sizes: sides in pixels.
+        n_channels: number of channels of the images.
     """
     for size in sizes:
         try:
-            module(noise_images(size))
+            module(noise_images(size, n_channels))
         except Exception as error:  # a user's network can raise any error
             failure = network_error(name, f"does not take a {size} x {size} image", error)
             raise ModelError(
@@ -237,8 +245,6 @@ def _weights_path(
             f"{name}: its weights cannot be downloaded by a name; give the authors' file "
             "with the model's 'weights:', or 'weights: random'"
         )
-    if name.startswith(HUGGING_FACE) and weights == "random" and key is None:
-        return None
     if foreign and path is None and weights not in {"DEFAULT", "random"}:
         raise ModelError(
             f"{name} has no weights {weights!r} and no such file exists; "
@@ -283,13 +289,17 @@ def _builder_arguments(
 
 
 @torch.no_grad()
-def _outputs(module: nn.Module, name: str, input_size: int) -> Float[Tensor, "2 n"]:
+def _outputs(
+    module: nn.Module, name: str, input_size: int, n_channels: int
+) -> Float[Tensor, "2 n"]:
     """The outputs for two images of noise; ModelError unless they are logits."""
     try:
-        logits = module(noise_images(input_size))
+        logits = module(noise_images(input_size, n_channels))
     except Exception as error:  # a user's network can raise any error
         failure = network_error(name, f"does not take a {input_size} x {input_size} image", error)
-        raise ModelError(f"{failure}. Set the size with 'input.size' of the protocol") from error
+        advice = channels_advice(module, n_channels)
+        advice = advice or "Set the size with 'input.size' of the protocol"
+        raise ModelError(f"{failure}. {advice}") from error
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = type(logits).__name__
         if isinstance(logits, Tensor):
@@ -312,22 +322,21 @@ def _order_of(logits: Float[Tensor, "2 n"], name: str, order: ClassOrder | None)
     return order
 
 
-class _Preprocessing(NamedTuple):
-    """The preprocessing of a network's images: normalization of RGB, and the side in pixels."""
+def _preprocessing(
+    name: str,
+    published: str | None,
+    module: nn.Module,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+) -> Preprocessing:
+    """The images that a network expects: as given, else those of its published weights.
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    size: int | None
-
-
-def _preprocessing(name: str, published: str | None, module: nn.Module) -> _Preprocessing:
-    """The preprocessing that published weights expect; else ImageNet's mean and std."""
-    config = getattr(module, "pretrained_cfg", None) if "/" in name else None  # timm, papers
-    if config:
-        return _Preprocessing(tuple(config["mean"]), tuple(config["std"]), config["input_size"][-1])
-    if published in (None, "random") or name == "shapes_net" or {"/", ":"} & {*name}:
-        return _Preprocessing(IMAGENET_MEAN, IMAGENET_STD, None)
-    import torchvision  # its import takes seconds, and shapes_net needs none of it
-
-    transforms = torchvision.models.get_model_weights(name)[published].transforms()
-    return _Preprocessing(tuple(transforms.mean), tuple(transforms.std), transforms.crop_size[0])
+    Otherwise mean and standard deviation are ImageNet's.
+    """
+    if mean is not None and std is not None:
+        expected = Preprocessing(mean, std, _published_size(name, published, module))
+    else:
+        expected = _published_preprocessing(name, published, module)
+        expected = expected._replace(mean=mean or expected.mean, std=std or expected.std)
+    require_channels(expected.mean, expected.std, name)
+    return expected

@@ -9,7 +9,7 @@ import pickle
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +19,9 @@ from torch import nn
 
 from wsol_bench.common.harmless import printable_lines
 from wsol_bench.errors import ModelError
+from wsol_bench.models.normalization import Preprocessing
 
-__all__ = ["Processing", "is_of_transformers", "labels_of", "network_builder", "processing_of"]
+__all__ = ["is_of_transformers", "labels_of", "network_builder", "processing_of"]
 
 # The name of a repository on the hub.
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -34,19 +35,6 @@ _COLORS = np.array([[0] * 4, [255] * 4, [10, 90, 170, 250], [128] * 4])
 # The labels of a network to which nobody gave names.
 _NAMELESS = re.compile(r"LABEL_\d+")
 _TOLERANCE = 1e-5
-
-
-class Processing(NamedTuple):
-    """The images that a network expects, as its processor makes them.
-
-    Attributes:
-        mean, std: of each channel of an image in [0, 1], by which it is normalized.
-        size: side in pixels; None if the images are not square.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    size: int | None
 
 
 def is_of_transformers(module: nn.Module) -> bool:
@@ -212,7 +200,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def processing_of(source: str, n_channels: int) -> Processing | None:
+def processing_of(source: str, n_channels: int) -> Preprocessing | None:
     """The images that a network expects; None if no processor lies beside it.
 
     The processor is asked with images of one color, and not read: its fields mean other things in
@@ -259,7 +247,7 @@ def processing_of(source: str, n_channels: int) -> Processing | None:
             "normalized RGB, and name it my_module:builder"
         )
     height, width = found[0].shape[1:]
-    return Processing(
+    return Preprocessing(
         tuple(mean.tolist()), tuple(std.tolist()), int(height) if height == width else None
     )
 

@@ -17,13 +17,13 @@ _MEND = (
 )
 
 
-def noise_images(size: int) -> Float[Tensor, "2 3 size size"]:
+def noise_images(size: int, n_channels: int = 3) -> Float[Tensor, "2 channels size size"]:
     """Two images of noise, one of high contrast, which are the same in every run.
 
     A blank image would not do: it can give all classes one score.
     """
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, 3, size, size, generator=generator)
+    images = torch.randn(2, n_channels, size, size, generator=generator)
     return images * torch.tensor([1.0, _CONTRAST])[:, None, None, None]
 
 
