@@ -116,7 +116,9 @@ class Explainer:
                 input_size=self.protocol.input.size,
                 needs_layer=any(method.scope == "layer" for method in self.methods),
             )
-            require_sizes(loaded.module, chosen.name, self.protocol.input.further_sides)
+            require_sizes(
+                loaded.module, chosen.name, self.protocol.input.further_sides, loaded.n_channels
+            )
         words = class_words(loaded, chosen.name, chosen.weights, chosen.classes)
         self._words = words or [f"output {number}" for number in loaded.classes]
         self.hint = "" if words else _hint(loaded)

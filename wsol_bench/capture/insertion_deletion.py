@@ -136,7 +136,9 @@ class _ChangedInputs:
     """
 
     def __init__(
-        self, inputs: Float[Tensor, "n channels height width"], maps: Float[Tensor, "n height width"]
+        self,
+        inputs: Float[Tensor, "n channels height width"],
+        maps: Float[Tensor, "n height width"],
     ) -> None:
         n, size = len(inputs), inputs.shape[2:]
         flat = maps.float().to(inputs.device).flatten(1)
@@ -185,7 +187,9 @@ def _probabilities(
 
 
 def _probability(
-    module: nn.Module, inputs: Float[Tensor, "m channels height width"], classes: Int64[np.ndarray, " m"]
+    module: nn.Module,
+    inputs: Float[Tensor, "m channels height width"],
+    classes: Int64[np.ndarray, " m"],
 ) -> Float64[Tensor, " m"]:
     """Softmax probability of each input's class."""
     logits = logits_of(module, inputs, None)
@@ -206,7 +210,9 @@ def _ranks(maps: Float[Tensor, "n pixels"]) -> Int64[Tensor, "n pixels"]:
     return torch.empty_like(order).scatter_(1, order, places)
 
 
-def blurred(inputs: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n channels height width"]:
+def blurred(
+    inputs: Float[Tensor, "n channels height width"],
+) -> Float[Tensor, "n channels height width"]:
     """Images under RISE's blur: a Gaussian of sigma 5 within 11 x 11 pixels, zeros outside."""
     weights = torch.from_numpy(_kernel()).to(inputs).expand(inputs.shape[1], 1, -1, -1)
     return F.conv2d(inputs, weights, padding=_KERNEL // 2, groups=inputs.shape[1])

@@ -144,7 +144,9 @@ class Probe:
         ):
             yield
 
-    def logits(self, images: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n classes"]:
+    def logits(
+        self, images: Float[Tensor, "n channels height width"]
+    ) -> Float[Tensor, "n classes"]:
         """Scores before softmax of other images, in one pass and in float32."""
         with torch.no_grad(), self._running(compiled=True):
             return logits_of(self.model, images, self.cost).float()
@@ -169,7 +171,9 @@ class Probe:
             return head(activations, image, self.cost).float()
 
     def record(
-        self, images: Float[Tensor, "batch channels height width"], classes: Int64[Tensor, "batch k"]
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        classes: Int64[Tensor, "batch k"],
     ) -> Record:
         """A record of other images, with gradients, at the same layers.
 

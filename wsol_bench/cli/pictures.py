@@ -188,7 +188,8 @@ def explain(
         str,
         typer.Option(
             metavar="NAME",
-            help="Name of the network in torchvision (wsol-bench list models), timm/NAME or hf/FOLDER.",
+            help="Name of the network in torchvision (wsol-bench list models), timm/NAME, "
+            "or hf/FOLDER.",
             autocompletion=model_names,
         ),
     ] = "resnet50",

@@ -13,6 +13,7 @@ __all__ = [
     "Layout",
     "Precision",
     "PredictionFormat",
+    "Probabilities",
     "Reference",
     "Sanity",
     "Scope",
@@ -40,6 +41,9 @@ WhichComponents = Literal["largest", "all"]
 
 # The number format of a network's pass: float32, or autocast to a half-precision type.
 Precision = Literal["fp32", "bf16", "fp16"]
+
+# How a network's scores become probabilities: of classes that exclude each other, or that do not.
+Probabilities = Literal["softmax", "sigmoid"]
 
 # The order of the axes of a layer's output: channels first, channels last, or (n, tokens, c).
 Layout = Literal["nchw", "nhwc", "tokens"]

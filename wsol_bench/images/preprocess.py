@@ -63,7 +63,9 @@ def _pixels(image: Image.Image) -> UInt8[Tensor, "channels height width"]:
 
 
 def normalize(
-    pixels: Shaped[Tensor, "batch channels height width"], mean: Sequence[float], std: Sequence[float]
+    pixels: Shaped[Tensor, "batch channels height width"],
+    mean: Sequence[float],
+    std: Sequence[float],
 ) -> Float32[Tensor, "batch channels height width"]:
     """The network's input, ``(pixels / 255 - mean) / std``, from channels from 0 to 255.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from wsol_bench.capture import Plan, Record
 from wsol_bench.capture.insertion_deletion import blurred
 from wsol_bench.common.progress import second_bar
-from wsol_bench.errors import NotApplicableError
+from wsol_bench.errors import ConfigError, NotApplicableError
 from wsol_bench.methods.base import cam_method
 from wsol_bench.methods.input_x_gradient import size_of_sum
 
@@ -91,7 +91,7 @@ def _start(record: Record, baseline: Baseline) -> Float[Tensor, "#batch channels
         )
     if len(color) != images.shape[1]:
         raise ConfigError(
-            f"baseline: expected a number for each of the input's {images.shape[1]} channels, found "
-            f"{len(color)}"
+            f"baseline: expected a number for each of the input's {images.shape[1]} channels, "
+            f"found {len(color)}"
         )
     return images.new_tensor(color)[None, :, None, None]

@@ -1,4 +1,7 @@
-"""Classifiers: a network with its weights, its classes, its preprocessing and its target layers."""
+"""Classifiers: a network with its weights, its classes, its preprocessing and its target layers.
+
+``load_classifier`` is longer than other functions because its docstring is its documentation.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wsol_bench.common.vocabulary import Probabilities
 from wsol_bench.errors import ModelError
 from wsol_bench.models import shapes_net
 from wsol_bench.models.build import build, network_error, takes_num_classes
@@ -19,10 +23,13 @@ from wsol_bench.models.classes import (
     labeled_order,
     read_class_order,
 )
-from wsol_bench.models.hugging_face import is_of_transformers, labels_of, processing_of
-from wsol_bench.models.names import HUGGING_FACE, paper_network, weights_file
+from wsol_bench.models.hugging_face import labels_of, usual_output
+from wsol_bench.models.names import paper_network, weights_file
 from wsol_bench.models.network_kinds import plain_network
-from wsol_bench.models.outputs import findings_of, noise_images
+from wsol_bench.models.normalization import channels_advice
+from wsol_bench.models.output_reading import OutputReading
+from wsol_bench.models.outputs import findings_of, noise_images, single_findings
+from wsol_bench.models.published_preprocessing import preprocessing_of
 from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_of
 from wsol_bench.models.weights import fingerprint, load_state
 
@@ -102,6 +109,8 @@ def load_classifier(
     std: tuple[float, ...] | None = None,
     arguments: Mapping[str, Any] | None = None,
     label: str | None = None,
+    output: int | str | None = None,
+    probabilities: Probabilities | None = None,
     input_size: int = 224,
     needs_layer: bool = True,
 ) -> Classifier:
@@ -126,6 +135,10 @@ def load_classifier(
             alpha. By default those that the weights are published with, else ImageNet's.
         arguments: for the builder.
         label: name in the results; by default ``name``.
+        output: where the scores are in what the network returns: an index, a key or an attribute, a
+            path of these, or the import path of a function; see ``OutputReading``.
+        probabilities: ``softmax`` if the classes exclude each other, or ``sigmoid``; None for
+            ``softmax``, or ``sigmoid`` if the network has a single logit.
         input_size: side in pixels of the images that will pass the network.
         needs_layer: whether a method needs a target layer; if not, an unknown network has none.
 
@@ -135,9 +148,12 @@ def load_classifier(
     """
     network = _loaded_network(name, weights, key, arguments or {}, classes, dataset_classes)
     module = network.module.eval()
-    expected = _preprocessing(name, network.published, module, mean, std)
+    expected = preprocessing_of(name, network.published, module, mean, std)
+    usual = usual_output(module)
+    reading = OutputReading(output if output is not None else usual[0], probabilities or usual[1])
+    module.register_forward_hook(reading)
     outputs = _outputs(module, name, input_size, len(expected.mean))
-    order = _order_of(outputs, name, network.order)
+    order = _order_of(outputs, name, network.order, reading)
     targets = targets_of(
         module, layers or ([layer] if layer else []), layout=layout, head=head,
         token_grid=token_grid, required=needs_layer,
@@ -146,15 +162,17 @@ def load_classifier(
         name=label or name, module=module, fingerprint=fingerprint(module), targets=targets,
         classes=order.wnids, classes_from=order.origin, weights_from=network.weights_from,
         mean=expected.mean, std=expected.std, native_size=expected.size,
-        findings=(*findings_of(outputs), *_untold(name, weights, arguments or {})),
+        findings=(
+            *findings_of(outputs),
+            *_of_single_logit(module, reading, order, input_size, len(expected.mean)),
+            *_untold(name, weights, arguments or {}),
+        ),
     )  # fmt: skip
 
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def require_sizes(
-    module: nn.Module, name: str, sizes: Sequence[int], n_channels: int = 3
-) -> None:
+def require_sizes(module: nn.Module, name: str, sizes: Sequence[int], n_channels: int = 3) -> None:
     """Raise ModelError unless a network takes images of the sides of a protocol's further views.
 
     Args:
@@ -264,6 +282,24 @@ def _weights_path(
     return shapes_net.WEIGHTS if name == "shapes_net" and weights == "DEFAULT" else path
 
 
+def _of_single_logit(
+    module: nn.Module,
+    reading: OutputReading,
+    order: ClassOrder,
+    input_size: int,
+    n_channels: int,
+) -> tuple[str, ...]:
+    """Findings that say how a single logit was read, and whether it is a probability already."""
+    if not reading.single:
+        return ()
+    first, second = order.wnids
+    return (
+        f"its single output y is taken for the logit of class {second!r}: the scores are -y of "
+        f"{first!r} and y of {second!r}, their probabilities sigmoid(-y) and sigmoid(y)",
+        *single_findings(module, input_size, n_channels),
+    )
+
+
 def _untold(name: str, weights: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
     """Findings that say what was taken for granted, since the weights file does not tell it."""
     # Strides and poolings are in no file; only in these two networks they number the layers.
@@ -295,23 +331,28 @@ def _outputs(
     """The outputs for two images of noise; ModelError unless they are logits."""
     try:
         logits = module(noise_images(input_size, n_channels))
+    except ModelError:  # of what is read from its output
+        raise
     except Exception as error:  # a user's network can raise any error
         failure = network_error(name, f"does not take a {input_size} x {input_size} image", error)
         advice = channels_advice(module, n_channels)
         advice = advice or "Set the size with 'input.size' of the protocol"
         raise ModelError(f"{failure}. {advice}") from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        found = type(logits).__name__
-        if isinstance(logits, Tensor):
-            found = f"shape {tuple(logits.shape)}"
-        raise ModelError(f"{name}: expected logits of shape (batch, classes), found {found}")
     return logits
 
 
-def _order_of(logits: Float[Tensor, "2 n"], name: str, order: ClassOrder | None) -> ClassOrder:
+def _order_of(
+    logits: Float[Tensor, "2 n"], name: str, order: ClassOrder | None, reading: OutputReading
+) -> ClassOrder:
     """The classes of outputs, or their numbers; ModelError unless there is one for each class."""
     if order is None:
         return ClassOrder(tuple(map(str, range(logits.shape[1]))), OUTPUT_NUMBERS)
+    if reading.single and len(order.wnids) != 2:
+        raise ModelError(
+            f"{name}: a single output is the logit of the second of two classes, and "
+            f"{order.origin} has {len(order.wnids)}; give a network with one output for each class,"
+            " or a file of its two classes with the model's 'classes:'"
+        )
     if logits.shape[1] != len(order.wnids):
         raise ModelError(
             f"{name}: expected one class for each of the network's {logits.shape[1]} outputs, "
@@ -320,23 +361,3 @@ def _order_of(logits: Float[Tensor, "2 n"], name: str, order: ClassOrder | None)
             "LOC_synset_mapping.txt"
         )
     return order
-
-
-def _preprocessing(
-    name: str,
-    published: str | None,
-    module: nn.Module,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-) -> Preprocessing:
-    """The images that a network expects: as given, else those of its published weights.
-
-    Otherwise mean and standard deviation are ImageNet's.
-    """
-    if mean is not None and std is not None:
-        expected = Preprocessing(mean, std, _published_size(name, published, module))
-    else:
-        expected = _published_preprocessing(name, published, module)
-        expected = expected._replace(mean=mean or expected.mean, std=std or expected.std)
-    require_channels(expected.mean, expected.std, name)
-    return expected

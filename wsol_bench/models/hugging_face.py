@@ -18,10 +18,17 @@ from PIL import Image
 from torch import nn
 
 from wsol_bench.common.harmless import printable_lines
+from wsol_bench.common.vocabulary import Probabilities
 from wsol_bench.errors import ModelError
 from wsol_bench.models.normalization import Preprocessing
 
-__all__ = ["is_of_transformers", "labels_of", "network_builder", "processing_of"]
+__all__ = [
+    "is_of_transformers",
+    "labels_of",
+    "network_builder",
+    "processing_of",
+    "usual_output",
+]
 
 # The name of a repository on the hub.
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -45,6 +52,17 @@ def is_of_transformers(module: nn.Module) -> bool:
     )
 
 
+def usual_output(module: nn.Module) -> tuple[str | None, Probabilities | None]:
+    """Where a network of transformers has its scores, and how these become probabilities.
+
+    Both are None for another network.
+    """
+    if not is_of_transformers(module):
+        return None, None
+    several = getattr(module.config, "problem_type", None) == "multi_label_classification"
+    return "logits", "sigmoid" if several else None
+
+
 def network_builder(source: str, *, pretrained: bool) -> Callable[..., nn.Module]:
     """The function that makes a network from a folder or a repository on the hub.
 
@@ -58,9 +76,7 @@ def network_builder(source: str, *, pretrained: bool) -> Callable[..., nn.Module
     try:
         import transformers
     except ImportError as error:
-        raise ModelError(
-            f"hf/{source} needs transformers: pip install 'wsol-bench[hf]'"
-        ) from error
+        raise ModelError(f"hf/{source} needs transformers: pip install 'wsol-bench[hf]'") from error
     folder = Path(source)
     if not folder.is_dir() and not _ID.fullmatch(source):
         raise ModelError(
@@ -276,7 +292,9 @@ def _normalization(processor: Any, values: Float64[np.ndarray, "4 c"]) -> tuple[
     ends = np.array([[0.0], [1.0]])
     for candidate in (read, rounded):
         try:
-            shift, scale = (np.broadcast_to(np.asarray(one, float), black.shape) for one in candidate)
+            shift, scale = (
+                np.broadcast_to(np.asarray(one, float), black.shape) for one in candidate
+            )
         except (TypeError, ValueError):  # the processor has no such numbers
             continue
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -294,7 +312,8 @@ def labels_of(module: nn.Module) -> tuple[str, ...] | None:
     """
     config = getattr(module, "config", None)
     names = getattr(config, "id2label", None)
-    if not is_of_transformers(module) or not isinstance(names, dict):
+    # A single output has the name of one of two classes.
+    if not is_of_transformers(module) or not isinstance(names, dict) or len(names) == 1:
         return None
     if set(names) != {*range(len(names))} or not all(
         isinstance(name, str) and name.strip() for name in names.values()

@@ -22,7 +22,7 @@ __all__ = [
 # The prefix of the import paths of networks that are given as objects (``models.given``), which end
 # with the process.
 GIVEN = "wsol_bench.models.given:"
-# The prefix of the names of Hugging Face's classifiers; a folder, or the id of a repository, follows.
+# The prefix of the names of Hugging Face's classifiers; a folder or the id of a repository follows.
 HUGGING_FACE = "hf/"
 # A builder in torchvision's source code. Those of detection, segmentation and video are in folders
 # of their own.
@@ -76,7 +76,11 @@ def require_model_name(name: str) -> None:
     A name of timm (``timm/<name>``) or of Hugging Face (``hf/<folder or id>``), or an import path
     (``my_module:builder``), passes unread.
     """
-    if not name.startswith(("timm/", HUGGING_FACE)) and ":" not in name and name not in model_names():
+    if (
+        not name.startswith(("timm/", HUGGING_FACE))
+        and ":" not in name
+        and name not in model_names()
+    ):
         suggestion = did_you_mean(name, model_names(), listed_by="wsol-bench list models")
         raise ModelError(f"unknown model {name!r}; {suggestion}")
 

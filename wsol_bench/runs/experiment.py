@@ -362,5 +362,7 @@ def load_model(
         input_size=protocol.input.size,
         needs_layer=any(method.scope == "layer" for method in methods),
     )
-    require_sizes(classifier.module, model.name, protocol.input.further_sides)
+    require_sizes(
+        classifier.module, model.name, protocol.input.further_sides, classifier.n_channels
+    )
     return classifier

@@ -25,7 +25,14 @@ from wsol_bench.common.files import existing
 from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.validation_errors import explain
-from wsol_bench.common.vocabulary import Classes, Layout, Precision, Sanity, TokenGrid
+from wsol_bench.common.vocabulary import (
+    Classes,
+    Layout,
+    Precision,
+    Probabilities,
+    Sanity,
+    TokenGrid,
+)
 from wsol_bench.common.yaml_files import read_yaml
 from wsol_bench.errors import ConfigError, PluginError
 from wsol_bench.models.names import require_device_name, require_model_name
@@ -56,6 +63,8 @@ _NEUTRAL = {"workers", "strict", "max_failed", "published"}
 _PART_SIZE = 128
 
 
+# A number for each channel: of gray, of RGB, or of RGB and alpha.
+_CHANNELS = Field(min_length=1, max_length=4)
 # The standard deviation of a channel, by which its values are divided.
 _Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -149,10 +158,12 @@ class ModelConfig(Configuration):
     layout: Layout | None = None
     token_grid: TokenGrid | None = None
     head: str | None = None
-    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] | None = None
-    std: tuple[_Deviation, _Deviation, _Deviation] | None = None
+    mean: Annotated[tuple[FiniteFloat, ...], _CHANNELS] | None = None
+    std: Annotated[tuple[_Deviation, ...], _CHANNELS] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
+    output: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)] | None = None
+    probabilities: Probabilities | None = None
 
     @model_validator(mode="after")
     def _one_layer_key(self) -> "ModelConfig":
