@@ -107,7 +107,7 @@ def one_pass(
         classes = classes.slots(scores)
     elif bool((wrong := (classes < 0) | (classes >= scores.shape[1])).any()):
         raise ModelError(
-            f"classes: {type(model).__name__} has no output {classes[wrong][0]}; its "
+            f"{type(model).__name__} has no output {classes[wrong][0]}; its "
             f"outputs are 0 to {scores.shape[1] - 1}"
         )
     gradients_of: list[Any] = [None] * len(outputs)
@@ -144,10 +144,9 @@ def _class_weights(
     if target.head is None:
         return None, f"no head is known that directly follows {target.layer!r}"
     reading = reading_of(model)
-    if reading is not None and reading.meaning is None:
+    if reading.meaning is None:
         return None, "a target is a function of the network's output, which has no weights there"
-    single = reading is not None and reading.single
-    logits = logits[:, -1:] if single else logits
+    logits = logits[:, -1:] if reading.single else logits
     head, expected = find_module(model, target.head), (logits.shape[1], activations.shape[1])
     weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
     if target.head == target.layer and expected[0] == expected[1]:
@@ -162,7 +161,7 @@ def _class_weights(
         )
     weight = weight.detach().flatten(1).float()
     seen = _HEADS.setdefault(model, set())
-    key = (target.layer, target.head, reading and reading.key)
+    key = (target.layer, target.head, reading.key)
     if key not in seen:
         few = activations[:2]
         error_of = partial(difference, expected=logits[:2], model=model, precision=precision)
@@ -176,7 +175,7 @@ def _class_weights(
         if bool(contrast.any()) and bool(weight.any()):
             seen.add(key)
     # The scores that were read from a single logit y are [-y, y].
-    return torch.cat([-weight, weight]) if single else weight, ""
+    return torch.cat([-weight, weight]) if reading.single else weight, ""
 
 
 def _head_error(

@@ -121,9 +121,8 @@ def require_sound_pass(
         logits: the network's output for it, while the layers were recorded.
         layers: names of the recorded layers.
     """
-    reading = reading_of(model)
     checked = _SOUND.setdefault(model, set())
-    key = (logits.requires_grad, layers, reading and reading.key)
+    key = (logits.requires_grad, layers, reading_of(model).key)
     if key in checked:
         return
     few = images[:2].flip(0)

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from wsol_bench.common.vocabulary import Probabilities
 from wsol_bench.errors import ModelError, NotApplicableError, WsolBenchError
 from wsol_bench.models.hooks import hooked
 
-__all__ = ["OutputReading", "probabilities_of", "read_with", "reading_of", "require_scores"]
+__all__ = ["OutputReading", "read_with", "reading_of", "require_scores", "scored_targets"]
 
 # The number of tensors that an error lists, and how deep they are looked for.
 _LISTED, _DEPTH = 12, 4
@@ -57,6 +58,16 @@ class OutputReading:
     single: bool = False
     _was_read: bool = False
 
+    def __post_init__(self) -> None:
+        if isinstance(self.output, str) and ":" in self.output:
+            path = self.output
+            self.output = import_object(path, "function of a network's output")
+            if not callable(self.output):
+                raise ModelError(
+                    f"output: expected the import path of a function, found {path!r}, which is "
+                    f"{type(self.output).__name__}"
+                )
+
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Float[Tensor, "batch n"]:
         """The scores, in the place of the network's output: a forward hook."""
         name = type(module).__name__
@@ -80,6 +91,26 @@ class OutputReading:
             return None
         return self.probabilities or ("sigmoid" if self.single else "softmax")
 
+    def probabilities_of(self, scores: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
+        """The probabilities of the classes from their scores.
+
+        Raises:
+            NotApplicableError: the scores are those of targets.
+        """
+        self.require_classes("probabilities of classes")
+        return scores.softmax(dim=-1) if self.meaning == "softmax" else scores.sigmoid()
+
+    def require_classes(self, needed: str) -> None:
+        """Raise NotApplicableError if the scores are those of targets, not of all classes.
+
+        Args:
+            needed: what the method needs of the classes.
+        """
+        if self.meaning is None:
+            raise NotApplicableError(
+                f"the method needs {needed}, and a target is a function of the network's output"
+            )
+
     def _scores(self, output: Any, name: str) -> Float[Tensor, "batch n"]:
         value = _selected(output, self.output, name)
         if isinstance(value, Tensor) and (value.ndim == 1 or value.shape[1:] == (1,)):
@@ -92,7 +123,8 @@ class OutputReading:
             self.single = True
             value = value[:, None] if value.ndim == 1 else value
             value = torch.cat([-value, value], dim=1)
-        return require_scores(value, name, _text(self.output), output)
+        where = "" if self.output is None or callable(self.output) else str(self.output)
+        return require_scores(value, name, where, output)
 
     def _column(self, target: Any, output: Any, name: str) -> Float[Tensor, "batch 1"]:
         """The score of one target for each image."""
@@ -124,33 +156,49 @@ class OutputReading:
         return score[:, None]
 
 
-def reading_of(model: nn.Module) -> OutputReading | None:
-    """The reading that a network has; None if its output is scores as it is."""
+def reading_of(model: nn.Module) -> OutputReading:
+    """The reading that a network has; by default its output is the scores."""
     hooks = reversed(model._forward_hooks.values())
-    return next((hook for hook in hooks if isinstance(hook, OutputReading)), None)
+    return next((hook for hook in hooks if isinstance(hook, OutputReading)), OutputReading())
+
+
+def scored_targets(targets: Any) -> tuple[int | Callable[[Any], Any], ...] | None:
+    """The targets of an ``OutputReading``: those given, if a function is among them, else None.
+
+    Raises:
+        ModelError: one of them is neither a function nor an output index.
+    """
+    listed = list(targets) if isinstance(targets, list | tuple) else [targets]
+    if not any(map(callable, listed)) or isinstance(targets, Tensor):
+        return None
+    for target in listed:
+        if not callable(target) and (isinstance(target, bool) or not isinstance(target, Integral)):
+            raise ModelError(
+                "targets: expected output indices and functions of the network's output, found "
+                f"{target!r}"
+            )
+    return tuple(target if callable(target) else int(target) for target in listed)
 
 
 @contextmanager
 def read_with(model: nn.Module, reading: OutputReading) -> Iterator[None]:
-    """Let a network return the scores of a reading within the context."""
-    with hooked(after=[(model, reading)]):
-        yield
+    """Let a network return the scores of a reading within the context.
 
-
-def probabilities_of(model: nn.Module, scores: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
-    """The probabilities of a network's classes from their scores, by its reading.
-
-    Raises:
-        NotApplicableError: the scores are those of functions of the output, not of classes.
+    A reading that the network has already is replaced, and says what the other one does not.
     """
-    reading = reading_of(model)
-    meaning = "softmax" if reading is None else reading.meaning
-    if meaning is None:
-        raise NotApplicableError(
-            "the method needs probabilities of classes, and a target is a function of the "
-            "network's output, which has none"
-        )
-    return scores.softmax(dim=-1) if meaning == "softmax" else scores.sigmoid()
+    own, hooks = reading_of(model), dict(model._forward_hooks)
+    if reading.output is None:
+        reading.output = own.output
+    reading.probabilities = reading.probabilities or own.probabilities
+    try:
+        for key, hook in hooks.items():
+            if isinstance(hook, OutputReading):
+                del model._forward_hooks[key]
+        with hooked(after=[(model, reading)]):
+            yield
+    finally:
+        model._forward_hooks.clear()
+        model._forward_hooks.update(hooks)
 
 
 def require_scores(
@@ -183,8 +231,7 @@ def _is_whole(value: Any) -> bool:
 
 def _advice(value: Any, where: str, output: Any) -> str:
     """The ``output:`` that an error offers: the first tensor that can be scores."""
-    below = where if where and ":" not in where else ""
-    for base, whole in ((below, value), ("", output)):
+    for base, whole in ((where, value), ("", output)):
         for path, tensor in _tensors_in(whole, base):
             if path != base and _is_like_scores(tensor):
                 return f"{_MEND}, such as 'output: {path}'"
@@ -196,13 +243,9 @@ def _is_like_scores(tensor: Tensor) -> bool:
 
 
 def _selected(output: Any, how: int | str | Callable[[Any], Any] | None, name: str) -> Any:
-    """What a reading's ``output`` selects of a network's output."""
+    """The part of a network's output that a reading's ``output`` selects."""
     if how is None:
         return output
-    if isinstance(how, str) and ":" in how:
-        how = import_object(how, "function of a network's output")
-        if not callable(how):
-            raise ModelError(f"output: expected a function, found {type(how).__name__}")
     if callable(how):
         return _called(how, output, f"output function {_name_of(how)}")
     value = output
@@ -262,11 +305,6 @@ def _require_dependence(
             f"{said}: expected a function of the output of {name}, found one that does not depend "
             "on it, so that its maps would be zero"
         )
-
-
-def _text(how: int | str | Callable[[Any], Any] | None) -> str:
-    """The ``output:`` of a reading as text; "" for none."""
-    return "" if how is None else _name_of(how) if callable(how) else str(how)
 
 
 def _name_of(function: Any) -> str:

@@ -10,7 +10,7 @@ from wsol_bench.common.registry import import_object
 from wsol_bench.common.versions import UNKNOWN, installed_version
 from wsol_bench.models.names import HUGGING_FACE
 
-__all__ = ["builder_digest", "code_digest"]
+__all__ = ["builder_digest", "code_digest", "output_digest"]
 
 # The package of a network, by the beginning of the network's name.
 _PACKAGES = {"timm/": "timm", HUGGING_FACE: "transformers"}
@@ -39,3 +39,10 @@ def builder_digest(name: str) -> str | None:
             version = installed_version(package)
             return version if version == UNKNOWN else f"{package} {version}"
     return code_digest(import_object(name, "model builder")) if ":" in name else None
+
+
+def output_digest(output: int | str | None) -> str | None:
+    """Digest of the file of the function that reads a network's scores; None if none does."""
+    if not isinstance(output, str) or ":" not in output:
+        return None
+    return code_digest(import_object(output, "function of a network's output"))

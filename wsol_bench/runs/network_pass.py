@@ -27,6 +27,7 @@ from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.models.classifiers import Classifier
+from wsol_bench.models.output_reading import reading_of
 from wsol_bench.protocols.input_section import View
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.class_slots import ClassSlots
@@ -273,9 +274,11 @@ class _NetworkGroup:
             tuple(map(ImageTruth.of, self.samples)),
             tuple(self.placements),
         )
+        classifier = self.network.classifier
         slots = ClassSlots.of(
-            images, self.logits, self.classes, self.labels, self.network.classifier.classes
-        )
+            images, reading_of(classifier.module), self.logits, self.classes, self.labels,
+            classifier.classes,
+        )  # fmt: skip
         broken = scoring.broken(images)
         kept = np.flatnonzero(~np.isin(slots.rows.image, list(broken)))
         rows, slot = slots.rows.take(kept), slots.slot[kept]

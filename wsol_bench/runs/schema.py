@@ -167,7 +167,7 @@ IMAGES = Table(
         Column(
             "label_score",
             "real",
-            "softmax probability of the image's label; NaN if the image was not evaluated or no "
+            "probability of the image's label; NaN if the image was not evaluated or no "
             "model scored its label",
             "0 to 1",
         ),
@@ -192,7 +192,12 @@ ROW_KEYS = Table(
             "1, 2, ...",
         ),
         Column("class", "text", "class of the class slot", "wnid"),
-        Column("score", "real", "softmax probability of the class", "0 to 1"),
+        Column(
+            "score",
+            "real",
+            "probability of the class: softmax, or sigmoid of a multi-label network",
+            "0 to 1",
+        ),
         Column(
             "status",
             "text",

@@ -36,7 +36,7 @@ class ImageOutcome(NamedTuple):
         status: whether it was evaluated, and if not, what went wrong.
         reason: why it was not evaluated; "" if it was.
         label_rank: the rank of its label among the model's outputs; 0 if no model ranked it.
-        label_score: the softmax probability of its label; NaN if no model scored it.
+        label_score: the probability of its label; NaN if no model scored it.
     """
 
     position: int

@@ -198,7 +198,7 @@ export interface ModelColumns {
   evaluated: Uint8Array;
   /** 1 if the run selects a threshold on the image, which is then in no number. */
   held_out: Uint8Array;
-  /** Rank of the label, from 1; 0 if unknown. Its softmax probability; NaN if unknown. */
+  /** Rank of the label, from 1; 0 if unknown. Its probability; NaN if unknown. */
   label_rank: Int32Array;
   label_score: Float32Array;
   /**
