@@ -60,7 +60,9 @@ def usual_output(module: nn.Module) -> tuple[str | None, Probabilities | None]:
     if not is_of_transformers(module):
         return None, None
     several = getattr(module.config, "problem_type", None) == "multi_label_classification"
-    return "logits", "sigmoid" if several else None
+    # Without a dictionary the output is a tuple, whose first item they are.
+    place = "logits" if getattr(module.config, "return_dict", True) else "0"
+    return place, "sigmoid" if several else None
 
 
 def network_builder(source: str, *, pretrained: bool) -> Callable[..., nn.Module]:

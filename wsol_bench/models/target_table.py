@@ -106,8 +106,8 @@ TARGETS = {
     "timm/VGG": Target("features.-2", excitation=(_POOL4, "pre_logits")),
     "timm/VisionTransformer": Target(_LAST_BLOCK, layout="tokens"),
     "timm/VovNet": Target("stages", head="head.fc"),
-    # Of Hugging Face's heads, those of ViT, DeiT and PVT read the class token, and DINOv2's reads
-    # it and the mean of the patches; the others pool the patches.
+    # Of Hugging Face's heads, those of ViT and DeiT read the class token, and DINOv2's reads it
+    # and the mean of the patches; the others pool the patches.
     "transformers/BeitForImageClassification": Target("beit.layers.-1", layout="tokens"),
     "transformers/CLIPForImageClassification": Target(
         "vision_model.encoder.layers.-1", layout="tokens", head="classifier"
@@ -140,9 +140,6 @@ TARGETS = {
         "mobilenet_v2.conv_1x1", head="classifier"
     ),
     "transformers/PoolFormerForImageClassification": Target("norm", head="classifier"),
-    "transformers/PvtForImageClassification": Target(
-        "pvt.encoder.block.-1.-1.layer_norm_1", layout="tokens"
-    ),
     "transformers/PvtV2ForImageClassification": Target(
         "pvt_v2.encoder.layers.-1.layer_norm", layout="tokens", head="classifier"
     ),
