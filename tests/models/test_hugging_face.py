@@ -91,7 +91,7 @@ def test_logits_are_those_of_the_network_behind_its_own_processor(
     processor.save_pretrained(tmp_path / "net")
     classifier = load(tmp_path / "net")
     assert classifier.native_size == SIDE
-    section = load_protocol("gradcam-2017", {"input": {"size": SIDE, "resize": "squash"}}).input
+    section = load_protocol("gradcam-2017", {"input": {"size": SIDE}}).input
     [pixels] = windows(load_image(photograph), [section.place(SIDE, SIDE)], section)
     found = classifier.module(normalize(pixels[None], classifier.mean, classifier.std))
     theirs = processor(images=Image.open(photograph), return_tensors="pt")
