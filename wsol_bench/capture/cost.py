@@ -15,7 +15,8 @@ class Cost:
 
     Each kind is counted in one place: images by ``network.passed``, cotangents by
     ``cotangents.pulled_back``, activations by ``head.Head`` (those of ACoL's second branch by the
-    method).
+    method). Behind a class convolution ``class_maps`` counts a cotangent for each class slot as
+    well, though they take less work there.
 
     Attributes:
         forward: number of images that passed the network.

@@ -12,7 +12,15 @@ from wsol_bench.capture.cost import Cost
 from wsol_bench.capture.own_functions import own_functions
 from wsol_bench.errors import ModelError, NotApplicableError
 
-__all__ = ["gradients", "one_hot", "pulled_back", "scaled", "second_order", "unscaled"]
+__all__ = [
+    "gradients",
+    "one_hot",
+    "pulled_back",
+    "scaled",
+    "second_order",
+    "unscaled",
+    "without_overflow",
+]
 
 # Cotangents are scaled by a power of two, exact in every float format, so that half-precision
 # gradients do not underflow on their way back; they are scaled back in float32. Head weights below
@@ -40,10 +48,11 @@ def unscaled(
     gradient: Float[Tensor, "k batch ..."], scale: float = _SCALE
 ) -> Float[Tensor, "batch k ..."]:
     """Gradients made from scaled cotangents: scaled back, in float32, the batch first."""
-    return gradient.transpose(0, 1).float() / scale
+    gradient = gradient.transpose(0, 1).float()
+    return gradient if scale == 1.0 else gradient / scale
 
 
-def _without_overflow(
+def without_overflow(
     logits: Float[Tensor, "batch n"], passed_back: Callable[[float], list[Any]]
 ) -> list[Any]:
     """Gradients by scaled cotangents; where they are not finite in float16, by plain ones.
@@ -172,7 +181,7 @@ def gradients(
         by_slot = pulled_back(logits, outputs, at_logits, cost, retain=retain, allow_unused=True)
         return [None if one is None else unscaled(one, scale) for one in by_slot]
 
-    found = _without_overflow(logits, passed_back)
+    found = without_overflow(logits, passed_back)
     for name, gradient in list(zip(names, found, strict=True))[:n_required]:
         if gradient is None:
             raise ModelError(
@@ -223,5 +232,5 @@ def second_order(
         second = torch.zeros_like(at) if second is None else second
         return [first.detach().float() / scale, second.detach().float() / scale]
 
-    slopes, curvature = _without_overflow(logits, passed_back)
+    slopes, curvature = without_overflow(logits, passed_back)
     return slopes, curvature

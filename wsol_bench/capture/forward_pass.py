@@ -17,8 +17,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from wsol_bench.capture.class_maps import class_gradients
 from wsol_bench.capture.cost import Cost
-from wsol_bench.capture.cotangents import gradients, one_hot
 from wsol_bench.capture.grids import LayerGrid, grid_of
 from wsol_bench.capture.network import (
     Precision,
@@ -114,8 +114,7 @@ def one_pass(
     if plan.gradients and outputs:
         names = [target.layer for target, _ in outputs]
         tensors = [output for _, output in outputs]
-        cotangents = one_hot(classes, logits)
-        gradients_of = gradients(logits, tensors, cotangents, names, model, cost=cost)
+        gradients_of = class_gradients(logits, tensors, classes, names, model, cost=cost)
     layers = []
     for (target, output), grid, gradient in zip(outputs, grids, gradients_of, strict=True):
         activations = grid.to_channels(output.detach().float())

@@ -10,6 +10,7 @@ __all__ = [
     "Connectivity",
     "FigureFormat",
     "Gives",
+    "KeptMaps",
     "Layout",
     "Precision",
     "PredictionFormat",
@@ -67,6 +68,9 @@ Scope = Literal["layer", "image"]
 
 # The classes that a method makes maps of: all predictions and the label, or the label alone.
 Classes = Literal["all", "label"]
+
+# The maps that a run keeps: of all classes that maps are made of, of the labels, or of no class.
+KeptMaps = Literal["all", "label", "none"]
 
 # Sanity checks of a method: maps that should localize badly.
 Sanity = Literal["class_swapped", "randomized_weights"]

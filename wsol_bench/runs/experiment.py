@@ -292,6 +292,7 @@ class Experiment:
             device=device,
             precision=config.precision,
             channels_last=config.channels_last,
+            kept_maps=config.maps,
         )
 
     def _model_facts(self, index: int) -> tuple[str, ModelFacts]:

@@ -27,6 +27,7 @@ from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.validation_errors import explain
 from wsol_bench.common.vocabulary import (
     Classes,
+    KeptMaps,
     Layout,
     Precision,
     Probabilities,
@@ -192,6 +193,8 @@ class ExperimentConfig(Configuration):
             default those of the protocol's kind.
         faithfulness: the number of steps of the insertion and deletion curves; n steps cost
             2 n + 2 forward passes for each image and method. None measures no faithfulness.
+        maps: the maps that the run keeps, to be seen and to be scored again: ``all``, those of
+            each image's ``label``, which decide every localization score, or ``none``.
         limit: the number of images to evaluate, from the first on; None for all.
         batch_size: the number of images in one forward pass; it changes results by float noise
             only.
@@ -220,6 +223,7 @@ class ExperimentConfig(Configuration):
     published: Published | None = None
     metrics: list[Annotated[MetricConfig, _or_name(MetricConfig)]] | None = None
     faithfulness: Annotated[int, Field(ge=1)] | None = None
+    maps: KeptMaps = "all"
     limit: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] = 16
     part_size: Annotated[int, Field(ge=1)] | None = None

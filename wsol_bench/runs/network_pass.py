@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from wsol_bench.capture import BestClasses, Cost, Plan, Precision, Record, autocast, capture
 from wsol_bench.capture.insertion_deletion import Faithfulness, faithfulness
 from wsol_bench.common.plugin_errors import plugin_error
+from wsol_bench.common.vocabulary import KeptMaps
 from wsol_bench.datasets import Dataset, Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import ModelError, WsolBenchError
@@ -31,6 +32,7 @@ from wsol_bench.models.output_reading import reading_of
 from wsol_bench.protocols.input_section import View
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.class_slots import ClassSlots
+from wsol_bench.runs.kept_maps import kept_rows
 from wsol_bench.runs.map_storage import storable
 from wsol_bench.runs.method_maps import MethodMaps, maps_of, mean_over_views
 from wsol_bench.runs.schema import ImageStatus
@@ -67,6 +69,7 @@ class NetworkPass:
         workers: the number of processes that decode images; 0 decodes in this one.
         device, precision: the device and the precision of the pass.
         channels_last: whether input and module are in channels-last memory format.
+        kept_maps: the maps that are kept when they are scored.
     """
 
     classifier: Classifier
@@ -80,6 +83,7 @@ class NetworkPass:
     device: torch.device
     precision: Precision
     channels_last: bool = False
+    kept_maps: KeptMaps = "all"
 
     @property
     def name(self) -> str:
@@ -343,7 +347,9 @@ class _NetworkGroup:
         measured = {} if faithful is None else _of_first_rows(faithful, rows)
         for name, of_slots in values.items():
             measured[name] = of_slots[rows.image, slot].double().cpu().numpy()
-        return ScoredMethod(method, layer, rows, scores, line, StoredMaps(stored, scale), measured)
+        kept = kept_rows(rows, self.network.kept_maps)
+        maps_kept = StoredMaps(kept, stored[kept], scale[kept])
+        return ScoredMethod(method, layer, rows, scores, line, maps_kept, measured)
 
     def _makes_label_alone(self, name: str) -> bool:
         """Return whether a method makes the map of the label alone."""

@@ -62,6 +62,7 @@ class RowStatus(StrEnum):
     NOT_POSITIVE = "not_positive"
     CONSTANT = "constant"
     NOT_APPLICABLE = "not_applicable"
+    NOT_KEPT = "not_kept"
 
 
 class MethodStatus(StrEnum):
@@ -207,7 +208,8 @@ ROW_KEYS = Table(
             "everywhere; `not_positive`: it has no positive value; `constant`: it has the same "
             "positive value everywhere. `missing`: the method has no map or box of this image, "
             "which is a miss; `not_applicable`: the method is not defined for this network, or a "
-            "box has no pixels to score",
+            "box has no pixels to score; `not_kept`: in a run that was scored again, a prediction "
+            "whose map the first run did not keep (`maps: label`)",
         ),
     ),
 )

@@ -40,6 +40,8 @@ export interface Run {
   rule: Rule | null;
   /** Least IoU that is a hit; null under a protocol of pixels. */
   least_iou: number | null;
+  /** Why the run has no maps of its networks (`maps: none`); empty if it keeps some. */
+  no_maps: string;
   versions: Record<string, string>;
   /** Devices of the sessions, each once ("cpu", "cuda:0 NVIDIA ..."). */
   devices: string[];
