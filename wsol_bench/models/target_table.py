@@ -19,6 +19,9 @@ class Target:
         layout: layout of the module's output: ``nchw``; ``nhwc``; ``tokens`` (n, tokens, c). None
             if the network is to be asked (``wsol_bench.capture.grids``).
         token_grid: the grid of patches among the tokens; None if the network is to be asked.
+        all_patches: whether the tokens are patches alone, row by row: their grid then has the
+            input's aspect, and the network need not be asked. Where stages have mixed the patches
+            before, it could not tell.
         head: the linear layer (or 1x1 convolution) of a GAP + linear (or class convolution + GAP)
             head that directly follows the layer: the class weights of CAM. None if the network has
             no such head.
@@ -31,6 +34,7 @@ class Target:
     then_relu: bool = False
     layout: Layout | None = None
     token_grid: TokenGrid | None = None
+    all_patches: bool = False
     head: str | None = None
     excitation: tuple[str, str] | None = field(default=None, compare=False)
 
@@ -130,7 +134,7 @@ TARGETS = {
         "efficientnet.encoder.top_activation", head="classifier"
     ),
     "transformers/FocalNetForImageClassification": Target(
-        "focalnet.layernorm", layout="tokens", head="classifier"
+        "focalnet.layernorm", layout="tokens", all_patches=True, head="classifier"
     ),
     "transformers/HGNetV2ForImageClassification": Target("encoder.stages.-1", head="fc"),
     "transformers/MobileNetV1ForImageClassification": Target(
@@ -141,7 +145,7 @@ TARGETS = {
     ),
     "transformers/PoolFormerForImageClassification": Target("norm", head="classifier"),
     "transformers/PvtV2ForImageClassification": Target(
-        "pvt_v2.encoder.layers.-1.layer_norm", layout="tokens", head="classifier"
+        "pvt_v2.encoder.layers.-1.layer_norm", layout="tokens", all_patches=True, head="classifier"
     ),
     "transformers/RegNetForImageClassification": Target(
         "regnet.encoder.stages.-1",
@@ -154,13 +158,13 @@ TARGETS = {
         excitation=("resnet.encoder.stages.-2", "resnet.pooler"),
     ),
     "transformers/SiglipForImageClassification": Target(
-        "vision_model.post_layernorm", layout="tokens", head="classifier"
+        "vision_model.post_layernorm", layout="tokens", all_patches=True, head="classifier"
     ),
     "transformers/SwinForImageClassification": Target(
-        "swin.layernorm", layout="tokens", head="classifier"
+        "swin.layernorm", layout="tokens", all_patches=True, head="classifier"
     ),
     "transformers/Swinv2ForImageClassification": Target(
-        "swinv2.layernorm", layout="tokens", head="classifier"
+        "swinv2.layernorm", layout="tokens", all_patches=True, head="classifier"
     ),
     "transformers/ViTForImageClassification": Target(
         "vit.layers.-1.layernorm_before", layout="tokens"

@@ -325,7 +325,8 @@ class Experiment:
                 from wsol_bench.capture import compile_up_to
 
                 size = self.protocol.input.size
-                compile_up_to(classifier.module, classifier.targets, torch.zeros(1, 3, size, size))
+                black = torch.zeros(1, classifier.n_channels, size, size)
+                compile_up_to(classifier.module, classifier.targets, black)
             self._loaded[index] = classifier
         return self._loaded[index]
 

@@ -50,7 +50,8 @@ class Views:
 
     Attributes:
         section: the protocol's section ``input``.
-        windows: normalized (batch, 3, height, width) each, as ``InputSection.windows`` lists them.
+        windows: normalized (batch, channels, height, width) each, as ``InputSection.windows`` lists
+            them.
     """
 
     section: InputSection
