@@ -129,8 +129,7 @@ def grid_of(
             "name another layer with 'layer:', or this layer's layout with 'layout:'"
         )
     if len(shape) == 3:
-        grid = target.token_grid or (_whole_grid(shape[1], images) if target.all_patches else None)
-        grid = grid or token_grid(model, images, shape[1], target.layer)
+        grid = target.token_grid or _grid_of_tokens(model, target, shape[1], images)
         if target.token_grid is not None:
             _require_no_other(model, images, shape[1], target.layer, target.token_grid)
         if grid.first + grid.height * grid.width > shape[1] or min(grid.height, grid.width) < 1:
@@ -155,14 +154,16 @@ def grid_of(
     return found
 
 
-def _whole_grid(n: int, images: Tensor) -> TokenGrid | None:
-    """The grid of n patches with exactly the input's aspect, or nearly; None if it is not one."""
+def _grid_of_tokens(model: nn.Module, target: Target, n: int, images: Tensor) -> TokenGrid:
+    """The grid of a layer's n tokens: by the input's aspect if all are patches, else asked."""
     size = (images.shape[2], images.shape[3])
     shapes = [(rows, n // rows) for rows in range(1, n + 1) if n % rows == 0]
     fitting = [shape for shape in shapes if keeps_aspect(*shape, *size)]
     exact = [shape for shape in fitting if shape[0] * size[1] == shape[1] * size[0]]
     found = exact or fitting
-    return TokenGrid(*found[0], 0) if len(found) == 1 else None
+    if target.all_patches and len(found) == 1:
+        return TokenGrid(*found[0], 0)
+    return token_grid(model, images, n, target.layer)
 
 
 def _require_no_other(

@@ -144,9 +144,7 @@ class Probe:
         ):
             yield
 
-    def logits(
-        self, images: Float[Tensor, "n channels height width"]
-    ) -> Float[Tensor, "n classes"]:
+    def logits(self, images: Float[Tensor, "n channels h w"]) -> Float[Tensor, "n classes"]:
         """Scores before softmax of other images, in one pass and in float32."""
         with torch.no_grad(), self._running(compiled=True):
             return logits_of(self.model, images, self.cost).float()

@@ -69,13 +69,9 @@ class Batch(NamedTuple):
 
 
 def decoded(
-    dataset: Dataset,
-    batches: Sequence[Sequence[int]],
-    section: InputSection,
-    *,
-    workers: int,
-    n_channels: int = 3,
-) -> Iterator[Batch]:
+    dataset: Dataset, batches: Sequence[Sequence[int]], section: InputSection, *,
+    workers: int, n_channels: int = 3,
+) -> Iterator[Batch]:  # fmt: skip
     """Decode batches of images, and yield them in order.
 
     Args:

@@ -136,7 +136,7 @@ def _config(source: str, num_classes: int | None, arguments: dict[str, Any]) -> 
 
 def _plain(module: nn.Module) -> nn.Module:
     """The network with an output that holds its scores, whatever its configuration asks for."""
-    config = module.config
+    config: Any = module.config
     config.output_hidden_states = False
     config._output_attentions = False
     config.return_dict = True
