@@ -6,7 +6,7 @@ import pytest
 import yaml
 from command_line import cli
 from imagenet_roots import LAYOUTS
-from loader_worlds import WORLDS, World, put
+from loader_worlds import WORLDS, World, picture, put
 
 from wsol_bench.runs.experiment_config import load_config
 
@@ -166,3 +166,29 @@ def test_a_table_tells_its_convention_as_far_as_it_can(header, row, convention, 
     assert options == {"path": str(path), "convention": convention}
     assert ("Look up convention" in err) == (convention != "xywh")
     assert "no network can run" in (tmp_path / "e.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("FileName;class;xmin;ymin;xmax;ymax\na.jpg;cat;1;2;30;20\n",
+         {"image": "filename", "label": "class",
+          "x0": "xmin", "y0": "ymin", "x1": "xmax", "y1": "ymax"}),
+        ("a.jpg\tcat\t1\t2\t30\t20\n", None),
+    ],
+)  # fmt: skip
+def test_a_table_of_any_header_or_none_is_recognized(text, columns, tmp_path):
+    put(tmp_path / "data/boxes.tsv", text)
+    picture(tmp_path / "data/a.jpg")
+    written(tmp_path, "--data", tmp_path / "data")
+    dataset = load_config(tmp_path / "e.yaml").dataset
+    assert dataset.options.get("columns") == columns
+    assert dataset.load().boxes.tolist() == [[1, 2, 30, 20]]
+
+
+def test_a_table_of_centers_is_recognized(tmp_path):
+    header = "image,label,x_center,y_center,width,height"
+    put(tmp_path / "data/boxes.csv", f"{header}\na.jpg,cat,0.5,0.5,0.5,0.5\n")
+    picture(tmp_path / "data/a.jpg")
+    written(tmp_path, "--data", tmp_path / "data")
+    assert load_config(tmp_path / "e.yaml").dataset.load().boxes.tolist() == [[10, 7.5, 30, 22.5]]

@@ -175,8 +175,8 @@ def in_format(name: str) -> Callable[[Path], object]:
 
 # Where a loader differs from the others. Without a list of the images, a file that is not there is
 # no image of the data set; the same holds for a line that is missing in the list itself.
-UNLISTED = dict.fromkeys(("imagenet, tars", "imagenet, torchvision"), "not listed")
-WITHOUT_XML = {"voc": "no_label"}
+UNLISTED = dict.fromkeys(("imagenet, tars", "imagenet, torchvision", "yolo"), "not listed")
+WITHOUT_XML = {"voc": "no_label", "voc, photographs": "no_label"}
 WITHOUT_LINE = {
     "imagenet, annotations only": "not listed",
     "tiny_imagenet, val": "not listed",
@@ -213,7 +213,7 @@ FILES: dict[str, tuple[str, Callable[[Path], object], str, dict[str, str]]] = {
         "xml", content(b"<annotation>\xe9</annotation>"), "bad_annotation", {},
     ),
     "an XML without an object": (
-        "xml", content(b"<annotation></annotation>"), "no_box", {"voc": "no_label"},
+        "xml", content(b"<annotation></annotation>"), "no_box", WITHOUT_XML,
     ),
 }  # fmt: skip
 
@@ -411,7 +411,7 @@ TOKENS = (
 def test_random_damage_is_an_error_of_one_line_or_a_finding(world: World, root: Path) -> None:
     """Bytes are inserted, cut or doubled; nothing but a DatasetError may come of it."""
     random = Random(0)
-    suffixes = {".txt", ".csv", ".xml", ".parquet"}
+    suffixes = {".txt", ".csv", ".xml", ".parquet", ".json", ".yaml"}
     files = sorted(path for path in root.rglob("*") if path.suffix in suffixes)
     for _ in range(10):
         path = random.choice(files)

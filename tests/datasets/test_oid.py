@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 from loader_worlds import put
+from packed import pack
 from PIL import Image
 
 from wsol_bench.datasets.oid import oid
 from wsol_bench.errors import DatasetError
+from wsol_bench.runs.experiment_config import load_dataset
 
 HEADER = (
     "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,"
@@ -106,3 +108,17 @@ def test_what_is_missing_is_told(root: Path) -> None:
     with pytest.raises(DatasetError, match="name another with the option images"):
         oid(root=root)
     assert len(oid(root=root, images=root / "pictures")) == 2
+
+
+def test_init_recognizes_the_folder(root: Path) -> None:
+    look = oid.recognize(root)
+    assert look.fits
+    assert look.options == {"root": str(root), "split": "validation"}
+    loaded = load_dataset({"name": "oid", **look.options})
+    assert loaded.fingerprint == oid(root=root).fingerprint
+    assert not oid.recognize(root / "nowhere").fits
+
+
+def test_an_archive_is_read_in_place(root: Path, tmp_path: Path) -> None:
+    packed = oid(root=pack(root, tmp_path / "packed.zip"))
+    assert packed.fingerprint == oid(root=root).fingerprint

@@ -1,10 +1,13 @@
 """Tables that others wrote: their headers or none, their delimiters, several labels an image."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from packed import pack
 from PIL import Image
 
 from wsol_bench.datasets import Dataset
@@ -209,3 +212,16 @@ class TestSeveralLabels:
             load(tmp_path, text.replace(",b,", ",a,"))
         with pytest.raises(DatasetError, match="column blacklisted: expected true or false"):
             load(tmp_path, text.replace("True", "maybe"))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_table_may_lie_in_an_archive(tmp_path: Path, suffix: str) -> None:
+    frame = pd.read_csv(io.StringIO(PLAIN))
+    (tmp_path / "data").mkdir()
+    if suffix == "csv":
+        frame.to_csv(tmp_path / "data/boxes.csv", index=False)
+    else:
+        frame.to_parquet(tmp_path / "data/boxes.parquet", index=False)
+    archive = pack(tmp_path / "data", tmp_path / "packed.zip")
+    loaded = table(path=archive / f"boxes.{suffix}", convention="half_open")
+    assert boxes_of(loaded) == BOXES

@@ -107,7 +107,7 @@ class TestARun:
             ).folder
             for maps, shard in (("label", 1), ("label", 2), ("none", 2))
         }
-        with pytest.raises(RunError, match="config.maps: label -> none"):
+        with pytest.raises(RunError, match=r"config\.maps: label -> none"):
             merge([shards["label", 1], shards["none", 2]], tmp_path / "mixed")
         merged = merge([shards["label", 1], shards["label", 2]], tmp_path / "merged")
         assert_equal(merged.maps, runs["label"].maps)

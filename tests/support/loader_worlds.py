@@ -4,6 +4,7 @@ The tests of the loaders' contract disturb one thing in such a folder, for every
 way. All images are 40 x 30, and ``BOXES`` are the half-open boxes that every loader must find.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,6 +222,49 @@ def _voc(root: Path, stems: Sequence[str], suffix: str) -> None:
     put(root / "ImageSets/Main/val.txt", "".join(f"{stem}\n" for stem in stems))
 
 
+def _coco(root: Path, stems: Sequence[str], suffix: str) -> None:
+    _pictures(root, "val2017/{stem}.{suffix}", stems, suffix)
+    images = [
+        {"id": 10 * index, "file_name": f"{stem}.{suffix}", "width": WIDTH, "height": HEIGHT}
+        for index, stem in enumerate(stems)
+    ]
+    annotations = [
+        {
+            "id": number,
+            "image_id": 10 * index,
+            "category_id": 7 + index // 2,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "iscrowd": 0,
+            "segmentation": [[x0, y0, x1, y0, x1, y1, x0, y1]],
+        }
+        for number, (index, (x0, y0, x1, y1)) in enumerate(
+            (index, box) for index, boxes in enumerate(BOXES) for box in boxes
+        )
+    ]
+    categories = [{"id": 7 + kind, "name": name} for kind, name in enumerate(NAMES)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    put(root / "annotations/instances_val2017.json", text)
+
+
+def _yolo(root: Path, stems: Sequence[str], suffix: str) -> None:
+    _pictures(root, "images/val/{stem}.{suffix}", stems, suffix)
+    put(root / "data.yaml", f"val: images/val\nnames: [{', '.join(NAMES)}]\n")
+    for index, stem in enumerate(stems):
+        lines = [
+            f"{index // 2} {(x0 + x1) / 2 / WIDTH:.6f} {(y0 + y1) / 2 / HEIGHT:.6f} "
+            f"{(x1 - x0) / WIDTH:.6f} {(y1 - y0) / HEIGHT:.6f}\n"
+            for x0, y0, x1, y1 in BOXES[index]
+        ]
+        put(root / f"labels/val/{stem}.txt", "".join(lines))
+
+
+def _photographs(root: Path, stems: Sequence[str], suffix: str) -> None:
+    _pictures(root, "{stem}.{suffix}", stems, suffix)
+    for index, stem in enumerate(stems):
+        _xml(root / f"{stem}.xml", NAMES[index // 2], BOXES[index], 1)
+
+
 def _rows(stems: Sequence[str], suffix: str) -> pd.DataFrame:
     rows = [
         (f"{NAMES[index // 2]}/{stem}.{suffix}", NAMES[index // 2], *box)
@@ -323,6 +367,15 @@ WORLDS = [
     World("voc", _voc, lambda root: {"root": root}, "{stem}/{name}",
           "JPEGImages/{stem}.{suffix}", "jpg", "Annotations/{stem}.xml",
           required=("ImageSets/Main/val.txt",)),
+    World("voc, photographs", _photographs, lambda root: {"root": root}, "{stem}/{name}",
+          "{stem}.{suffix}", "jpg", "{stem}.xml"),
+    World("coco", _coco,
+          lambda root: {"annotations": root / "annotations/instances_val2017.json"},
+          "{stem}.{suffix}/{name}", "val2017/{stem}.{suffix}", "jpg",
+          "annotations/instances_val2017.json",
+          required=("annotations/instances_val2017.json",)),
+    World("yolo", _yolo, lambda root: {"root": root}, "{stem}/{name}",
+          "images/val/{stem}.{suffix}", "jpg", "labels/val/{stem}.txt"),
     World("table, CSV", _table,
           lambda root: {"path": root / "boxes.csv", "images": root, "convention": "half_open"},
           "{name}/{stem}.{suffix}", "{name}/{stem}.{suffix}", "jpg", "boxes.csv",

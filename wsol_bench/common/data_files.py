@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 _ARCHIVE = re.compile(r"\.(?:zip|tar)(?=[/\\]|$)", re.IGNORECASE)
+_INSIDE = re.compile(r"\.(?:zip|tar)[/\\]", re.IGNORECASE)
 # Also the archives that are refused.
 _ANY_ARCHIVE = re.compile(r"\.(?:zip|tar|t[bgxz]\w+|tar\.\w+|7z|rar)(?=[/\\]|$)", re.IGNORECASE)
 
@@ -61,13 +62,13 @@ class Entry(Protocol):
         ...
 
 
-def _place(path: str | Path) -> "Place | None":
+def _place(path: str | Path, pattern: re.Pattern[str] = _ARCHIVE) -> "Place | None":
     """The place inside of an archive that a path leads to; None for a path on the disk.
 
-    The archive itself is the folder of its members.
+    The archive itself is the folder of its members, or with ``_INSIDE`` a file on the disk.
     """
     text = os.fspath(path)
-    if not _ARCHIVE.search(text):
+    if not pattern.search(text):
         return None
     from wsol_bench.common.archives import located
 
@@ -102,11 +103,13 @@ def is_archive(path: Path) -> bool:
 def status(path: Path) -> os.stat_result:
     """The size, time and kind of a file or folder; a member has the time of its archive.
 
+    An archive is a file, so that one of other contents (``weights.pth.tar``) is as any other.
+
     Raises:
         OSError: nothing is there.
         DatasetError: the archive cannot be read, or has changed since its members were listed.
     """
-    place = _place(path)
+    place = _place(path, _INSIDE)
     return path.stat() if place is None else place.status()
 
 
@@ -124,13 +127,13 @@ def is_dir(path: Path) -> bool:
 
 def exists(path: Path) -> bool:
     """Return whether something is there; a link that leads nowhere is nothing."""
-    place = _place(path)
+    place = _place(path, _INSIDE)
     return path.exists() if place is None else place.exists()
 
 
 def lexists(path: Path) -> bool:
     """Return whether something is there, and be it a link that leads nowhere."""
-    place = _place(path)
+    place = _place(path, _INSIDE)
     return os.path.lexists(path) if place is None else place.exists()
 
 
@@ -195,7 +198,7 @@ def opened(path: Path) -> io.BufferedReader:
             a way other than deflate. What is read of a damaged member raises OSError, too.
         DatasetError: the archive cannot be read, or has changed since its members were listed.
     """
-    place = _place(path)
+    place = _place(path, _INSIDE)
     return path.open("rb") if place is None else place.open()
 
 

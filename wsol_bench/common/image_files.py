@@ -56,7 +56,10 @@ def problem_of(path: Path) -> str:
         return f"{path}: expected an image file, found a web address; download the image first"
     if data_files.is_dir(path):
         ending = _usual_ending(path)
-        advice = f"; name its files: {path}/*{ending}" if ending else " without images"
+        # No shell looks for files in an archive.
+        in_archive = any(map(data_files.is_archive, (path, *path.parents)))
+        some = f"{path}/{'NAME' if in_archive else '*'}{ending}"
+        advice = f"; name its files: {some}" if ending else " without images"
         return f"{path}: expected an image file, found a folder{advice}"
     try:
         with opened_image(path):

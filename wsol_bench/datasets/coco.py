@@ -221,11 +221,12 @@ def _masks_of(
     kept = samples["keep"].tolist()
     for sample, keep, row in zip(samples["image_id"], kept, rows, strict=True):
         image, counts, ignore, problem = row
-        if not problem and not RunLengths(*sizes[image], counts).n_object:
+        height, width = sizes[image]
+        foreground = RunLengths(height, width, counts)
+        if not problem and not foreground.n_object:
             problem = "its segmentations have no pixel"
         if not problem:
-            foreground = RunLengths(*sizes[image], counts)
-            ignored = RunLengths(*sizes[image], ignore) if ignore else None
+            ignored = RunLengths(height, width, ignore) if ignore else None
             masks[sample] = MaskFiles((foreground,), ignored)
         elif keep:
             findings.append(Finding(Kind.BAD_ANNOTATION, sample, f"{problem}; left out"))

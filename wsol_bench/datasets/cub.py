@@ -1,4 +1,4 @@
-"""The data sets CUB-200-2011, 200 species of birds with one box an image, and CUBV2."""
+"""The data sets CUB-200-2011, CUBV2 and NABirds: species of birds with one box an image."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,7 @@ def cub(
     metadata: Path | None = None,
     cache: bool = True,
 ) -> Dataset:
-    """CUB-200-2011 (Wah et al., 2011), 200 species of birds, one box an image; and CUBV2.
+    """CUB-200-2011 (Wah et al., 2011), 200 species of birds, one box an image; CUBV2; NABirds.
 
     The split "train" has 5,994 images, "test" 5,794, and "v2" 1,000.
 
@@ -59,6 +59,11 @@ def cub(
 
     Split "v2" is CUBV2, on which Choe et al. (CVPR 2020) choose thresholds for "test". It has the
     classes of this data set, and image ids and the convention of boxes of ``wsol_metadata``.
+
+    A folder with hierarchy.txt is NABirds (Van Horn et al., CVPR 2015): 24,633 images in "test",
+    23,929 in "train", boxes in the same form, and the sizes of the images in sizes.txt. A class is
+    its number with four digits (``0817``), as its folder of images is named; the classes are the
+    555 that images are labeled with, and not the groups above them.
 
     Args:
         root: folder with images.txt, or the folder above it.
@@ -74,6 +79,8 @@ def cub(
     images = existing(root / "images", "root") if images is None else existing(images, "images")
     names = _read(root / "classes.txt", "class", "name")["name"]
     classes = class_table({name: _words(name) for name in names})
+    if data_files.is_file(root / "hierarchy.txt"):
+        names, classes = _classes_of_nabirds(root, names)
     if (metadata is None) == (split == "v2"):
         raise DatasetError(
             f"{root}: expected metadata=, the folder metadata/CUB/val of wsolevaluation, for split "
@@ -86,8 +93,16 @@ def cub(
 
 def _base(root: Path) -> Path:
     """The folder with images.txt: the root, or the archive's folder in it."""
-    inner = root / "CUB_200_2011"
-    return inner if data_files.is_dir(inner) else root
+    inner = (root / name for name in ("CUB_200_2011", "nabirds"))
+    return next((folder for folder in inner if data_files.is_dir(folder)), root)
+
+
+def _classes_of_nabirds(root: Path, names: pd.Series) -> tuple[pd.Series, pd.DataFrame]:
+    """The wnid of every class by its number, and the table of those that images have."""
+    wnids = pd.Series([number.zfill(4) for number in names.index], names.index, dtype="str")
+    labels = _read(root / "image_class_labels.txt", "id", "class")["class"]
+    used = names.index.isin(labels)
+    return wnids, class_table(dict(zip(wnids[used], names[used], strict=True)))
 
 
 def _read_split(
@@ -113,6 +128,9 @@ def _read_split(
     listed = listed.assign(image_id=listed["file"].str.replace(r"\.[^./]+$", "", regex=True))
     label = _read(root / "image_class_labels.txt", "id", "class")["class"].reindex(listed.index)
     listed["label"] = label.map(names).fillna(label).fillna("")
+    if data_files.is_file(root / "sizes.txt"):  # NABirds
+        sizes = _read(root / "sizes.txt", "id", "annotated_width", "annotated_height", numbers=2)
+        listed = listed.join(sizes.where(sizes >= 1)).fillna({name: 0 for name in sizes})
     listed = listed.sort_values("image_id").reset_index()
     images, findings = find_images(image_folder, listed, tables)
 

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     ODD_BOX = "odd_box"
     SIZE_MISMATCH = "size_mismatch"
     UNKNOWN_SIZE = "unknown_size"
+    ODD_CONVENTION = "odd_convention"
     RESIZED_IMAGES = "resized_images"
     ROTATED = "rotated"
     ORIENTATION = "orientation"
@@ -45,6 +46,7 @@ MEANINGS: Mapping[str, str] = {
     Kind.ODD_BOX: "a box was repaired or dropped",
     Kind.SIZE_MISMATCH: "the annotation was made for another image size: it was rescaled",
     Kind.UNKNOWN_SIZE: "the annotation's image size is no size: boxes are taken as they are",
+    Kind.ODD_CONVENTION: "corners lie where the convention has no pixel: look up the convention",
     Kind.RESIZED_IMAGES: "images seem resized since their boxes were drawn: give the earlier sizes",
     Kind.ROTATED: "the boxes were drawn on the image as EXIF shows it: rotated into its pixels",
     Kind.ORIENTATION: "EXIF turns the image, no size tells what was annotated: pixels as stored",

@@ -1,14 +1,12 @@
 """Data sets that come as images and lists of their objects, of several classes an image."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble
 from wsol_bench.datasets.base import Dataset
 from wsol_bench.datasets.box_conventions import BoxConvention, in_pixels
-from wsol_bench.datasets.findings import Finding, Kind, findings_of
+from wsol_bench.datasets.findings import Kind, findings_of
 from wsol_bench.datasets.per_class import per_class
 
 __all__ = ["assemble_objects"]
@@ -19,7 +17,6 @@ def assemble_objects(
     images: ImageFiles,
     objects: pd.DataFrame,
     classes: pd.DataFrame,
-    findings: Iterable[Finding] = (),
     *,
     convention: BoxConvention,
     source: str,
@@ -30,11 +27,10 @@ def assemble_objects(
 
     Args:
         name: name of the data set.
-        images: the images that exist.
+        images: the images that exist, and the findings so far.
         objects: one row an object: image_id, wnid, and the ``CORNERS`` by the convention, NaN if
             the object has no box, and then its sample counts for the classification error only.
         classes: one row a class: wnid (sorted), words, ilsvrc_id.
-        findings: further findings.
         convention: convention of the corners, and whether they are shares of the images' sides.
         source: where the annotations come from, for errors.
         left_out: column of ``objects`` that is true for objects that do not count.
@@ -65,7 +61,7 @@ def assemble_objects(
         samples,
         placed,
         classes,
-        [*images.findings, *bare, *findings],
+        [*images.findings, *bare],
         convention=convention.corners,
         source=source,
     )

@@ -94,12 +94,7 @@ def oid(
     """
     root = existing(root, "root")
     path = _given_or_found(annotations, "annotations", root, _BOXES.format(split))
-    folder = _images_in(root, split) if images is None else existing(images, "images")
-    if folder is None:
-        raise DatasetError(
-            f"{root}: expected the images in {split}, images/{split} or images, found none of "
-            "these folders; name another with the option images"
-        )
+    folder = _folder_of_images(root, split) if images is None else existing(images, "images")
     tables = TableCache(enabled=cache)
     objects = tables.file("oid", path, _read_boxes)
     words = {name: name for name in objects["wnid"]}
@@ -113,15 +108,25 @@ def oid(
     here, strays = _of_known_classes(here, words)
     return assemble_objects(
         "oid",
-        found,
+        found._replace(findings=found.findings + strays),
         here,
         class_table(words),
-        strays,
         convention=CONVENTIONS["normalized"],
         source=str(path),
         left_out=None if groups else "group",
         reason="nothing but groups (IsGroupOf)",
     )
+
+
+def _folder_of_images(root: Path, split: str) -> Path:
+    """The folder of a split's images in the root; DatasetError if there is none."""
+    folder = _images_in(root, split)
+    if folder is None:
+        raise DatasetError(
+            f"{root}: expected the images in {split}, images/{split} or images, found none of "
+            "these folders; name another with the option images"
+        )
+    return folder
 
 
 def _given_or_found(given: Path | None, option: str, root: Path, pattern: str) -> Path:

@@ -18,6 +18,9 @@ from wsol_bench.datasets.table_rows import read_rows
 __all__ = ["table"]
 
 _SIZE = ["width", "height"]
+_HOW_TO_SAY_SIZES = (
+    "name the folder of the images with images=, or add the columns width and height"
+)
 
 
 @dataset("table", recognize=recognize)
@@ -44,24 +47,20 @@ def table(
     Args:
         path: path of the file: Parquet if its name ends with ``.parquet``, else cells between
             commas, tabs or semicolons, with a header or without.
-        convention: convention of the boxes. Corners x0, y0, x1, y1: "half_open" (x1 is the end
-            behind the last pixel), "inclusive" (x1 is the last pixel, the first pixel of an image
-            is 0), "one_based_inclusive" (the first is 1, as in Pascal VOC). Columns x, y, w, h:
-            "xywh" (w is the number of pixels) or "one_based_xywh". Columns cx, cy, w, h, the center
-            of the box: "cxcywh". In shares of the image's width and height, from 0 to 1, which need
-            the sizes of the images: "normalized" (x0, y0, x1, y1), "normalized_xywh",
-            "normalized_cxcywh".
-        columns: name in the file, or position from 0, of columns that have another name there, such
-            as {image: filename, label: class, x0: xmin}.
+        convention: convention of the boxes. Corners x0, y0, x1, y1 are "half_open" (x1 is the end
+            behind the last pixel), "inclusive" (x1 is the last pixel, the first of an image is 0)
+            or "one_based_inclusive" (the first is 1, as in Pascal VOC). Columns x, y, w, h are
+            "xywh" or "one_based_xywh"; cx, cy, w, h, with the center, are "cxcywh". "normalized",
+            "normalized_xywh" and "normalized_cxcywh" are shares of the image's sides.
+        columns: name in the file, or position from 0, of columns: {image: filename, x0: xmin}.
         images: folder that the images' paths are relative to; without it there are annotations
             only, which can score predictions.
         classes: file with a class and its words a line (or a file that ``imagenet`` takes); by
             default the labels. Classes are sorted as text.
-        cache: whether to keep the parsed file and the sizes from image headers for the next load.
+        cache: whether to keep the parsed file and the sizes from image headers.
 
     Raises:
-        DatasetError: the file, a column or a cell is not as described, an image has two sizes, a
-            path leaves the folder, all images are left out, or boxes are no pixels.
+        DatasetError: the file, a column or a cell is not as described, or all images are left out.
     """
     path = existing(path, "path")
     tables = TableCache(enabled=cache)
@@ -74,23 +73,12 @@ def table(
     objects = rows.assign(image=place, wnid=rows["box_label"])
     objects = objects[(place >= 0) & rows["x0"].notna()]
     if form.normalized:
-        objects[CORNERS] = in_pixels(
-            objects,
-            frame,
-            source=str(path),
-            advice="name the folder of the images with images=, or add the columns width and "
-            "height",
-        )
-    names = {*rows["label"], *rows["box_label"]} - {"", ROOT_SYNSET}
-    known_classes = class_table({name: name for name in names})
-    if classes is not None:
-        files = [existing(classes, "classes")]
-        known_classes = read_class_table(files, tables, otherwise=names)
+        objects[CORNERS] = in_pixels(objects, frame, source=str(path), advice=_HOW_TO_SAY_SIZES)
     loaded = assemble(
         "table",
         frame,
         objects,
-        known_classes,
+        _classes(rows, classes, tables),
         [*findings, *several],
         convention=form.corners,
         source=f"{path}",
@@ -106,6 +94,14 @@ def _find_images(rows: pd.DataFrame, folder: Path | None, tables: TableCache) ->
         return ImageFiles(listed.assign(path="", keep=True), [])
     annotated = listed.rename(columns={side: f"annotated_{side}" for side in _SIZE})
     return find_images(existing(folder, "images"), annotated, tables)
+
+
+def _classes(rows: pd.DataFrame, file: Path | None, tables: TableCache) -> pd.DataFrame:
+    """The table of the classes: those in a file, or the labels."""
+    names = {*rows["label"], *rows["box_label"]} - {"", ROOT_SYNSET}
+    if file is None:
+        return class_table({name: name for name in names})
+    return read_class_table([existing(file, "classes")], tables, otherwise=names)
 
 
 def _samples(images: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:

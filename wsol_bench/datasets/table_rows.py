@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.datasets.assembly import CORNERS
 from wsol_bench.datasets.box_conventions import BoxConvention, to_corners
 from wsol_bench.datasets.formats.columns import find_columns
@@ -175,7 +176,8 @@ def _read_parquet(
     if not is_parquet(path):
         return None
     try:
-        frame = pd.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable")
+        with data_files.opened(path) as file:
+            frame = pd.read_parquet(file, engine="pyarrow", dtype_backend="numpy_nullable")
         # As Python's objects: only then text that is not UTF-8 is an error.
         frame = frame.reset_index(drop=True).astype("string").fillna("").astype(object)
     except Exception as error:  # a damaged file can make the reader raise any error

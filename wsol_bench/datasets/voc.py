@@ -1,159 +1,189 @@
-"""The data set Pascal VOC, and any folder of its layout: boxes of several classes in XML files."""
+"""Pascal VOC, and photographs with XML files of its format: boxes of several classes an image.
 
+``voc`` is longer than other functions because its docstring is its documentation.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
+import numpy as np
 import pandas as pd
 
-from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
 from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, measure
 from wsol_bench.datasets.base import Dataset, dataset
+from wsol_bench.datasets.box_conventions import CONVENTIONS
+from wsol_bench.datasets.class_masks import ClassMasks, read_class_masks
 from wsol_bench.datasets.findings import Finding, Kind, missing_images
 from wsol_bench.datasets.folders import scan
-from wsol_bench.datasets.formats.lists import ImageList, read_image_list
-from wsol_bench.datasets.formats.text import malformed
-from wsol_bench.datasets.formats.xml import XML_SUFFIXES, read_xml_folder, xml_findings
+from wsol_bench.datasets.formats.xml import read_xml_folder, xml_findings
+from wsol_bench.datasets.mask_frames import upright_masks, with_masks
+from wsol_bench.datasets.masks import MaskFiles
 from wsol_bench.datasets.per_class import per_class
-from wsol_bench.datasets.recognition import Recognition, n_files, n_lines
 from wsol_bench.datasets.synsets import read_class_table
+from wsol_bench.datasets.voc_layout import (
+    Place,
+    Split,
+    find_place,
+    numbered_classes,
+    read_split,
+    recognize,
+)
 from wsol_bench.errors import DatasetError
-from wsol_bench.geometry import ONE_BASED_INCLUSIVE
 
 __all__ = ["voc"]
 
-
-# The splits that are looked for; a folder may have others.
-_SPLITS = ("val", "test", "trainval", "train")
-
-
-def _recognize(root: Path) -> Recognition:
-    """See ``Recognition``: the three folders, and a list of a split."""
-    lists = root / "ImageSets" / "Main"
-    found = data_files.matching(lists, "*.txt") if data_files.is_dir(lists) else []
-    splits = [path.stem for path in found]
-    split = next((name for name in (*_SPLITS, *splits) if name in splits), "")
-    needs = {name: data_files.is_dir(root / name) for name in ("JPEGImages", "Annotations")}
-    needs["ImageSets/Main/<split>.txt"] = bool(split)
-    seen = []
-    if all(needs.values()):
-        images = n_files(root / "JPEGImages", IMAGE_SUFFIXES, nested=False)
-        files = n_files(root / "Annotations", XML_SUFFIXES, nested=False)
-        listed = n_lines(lists / f"{split}.txt")
-        seen = [
-            f"{listed} images in the list ImageSets/Main/{split}.txt",
-            f"{images} images in JPEGImages, {files} XML files of boxes in Annotations",
-        ]
-    return Recognition(needs, {"root": str(root), "split": split}, tuple(seen))
+# The corners that a file of no fixed origin may hold.
+VocConvention = Literal["one_based_inclusive", "inclusive", "half_open"]
 
 
-@dataset("voc", recognize=_recognize)
+@dataset("voc", recognize=recognize)
 def voc(
     *,
     root: Path,
-    split: str = "val",
+    split: str | None = None,
+    images: Path | None = None,
+    annotations: Path | None = None,
+    subset: Path | None = None,
     difficult: bool = False,
+    masks: bool = False,
+    convention: VocConvention = "one_based_inclusive",
     classes: Path | None = None,
     cache: bool = True,
 ) -> Dataset:
-    """Pascal VOC: one sample for each class of an image, with the boxes of that class.
+    """Pascal VOC, or photographs with XML files as LabelImg writes them: a sample for each class.
 
-    That is the unit of CorLoc and of the pointing game. Samples are sorted by id,
-    ``<image>/<class>``. Corners are 1-based and inclusive: a box may end at the image's width.
+    One class of an image is the unit of CorLoc and of the pointing game. Samples are sorted by id,
+    ``<image>/<class>``. A folder without JPEGImages is searched, with the folders in it, for images
+    and XML files; a file and an image of one name belong together.
+
+    VOC's corners are 1-based and inclusive: a box may end at the image's width. Other tools count
+    from 0, which no file tells; a corner at 0 shows it, and is a finding.
 
     Args:
-        root: folder with JPEGImages, Annotations and ImageSets (``VOCdevkit/VOC2012``).
-        split: name of a list in ImageSets/Main. One of VOC's lists of a class (``cat_val``) gives
-            the samples of that class alone.
+        root: folder with JPEGImages, Annotations and ImageSets (``VOCdevkit/VOC2012``), or with
+            photographs and their XML files.
+        split: name of a list in ImageSets/Main (with masks, in ImageSets/Segmentation); by default
+            "val" if there are lists, else all images. One of VOC's lists of a class (``cat_val``)
+            gives the samples of that class alone.
+        images: folder of the images; JPEGImages or the root by default.
+        annotations: folder of the XML files; Annotations or the root by default.
+        subset: file of image ids, one a line: only these images. It takes the place of ``split``.
         difficult: whether objects marked as difficult count like the others. If not, they are left
             out, and so are samples that have no other object, as in VOC's own lists.
+        masks: whether to read the masks in SegmentationClass, too, for protocols of pixels. Samples
+            are then the classes in an image's mask; the value 255 is ignored. Of classes that are
+            not VOC's twenty, ``labelmap.txt`` in the root tells the numbers, line by line from 0.
+        convention: convention of the corners: "one_based_inclusive", "inclusive" (the first pixel
+            is 0), or "half_open" (the first edge is 0, and an end lies behind the last pixel, as
+            LabelImg's do).
         classes: file with a class and its words a line (or a file that ``imagenet`` takes); by
-            default the classes are the names in all of Annotations, for every split.
+            default the classes are the names in all XML files, for every split.
         cache: whether to keep the parsed XML files and the sizes from image headers for the next
             load.
 
     Raises:
-        DatasetError: a folder or list is missing, or every sample is left out.
+        DatasetError: a folder or list is missing, two files have one name, or every sample is left
+            out.
     """
-    root = existing(root, "root")
-    folder = existing(root / "JPEGImages", "root")
-    annotations = existing(root / "Annotations", "root")
-    split_list = existing(root / "ImageSets" / "Main" / f"{split}.txt", "split")
-    listed = read_image_list(split_list)
+    place = find_place(existing(root, "root"), split, images, annotations, subset, masks=masks)
     tables = TableCache(enabled=cache)
-    objects = read_xml_folder(annotations, False, wanted=None, tables=tables)
+    objects = read_xml_folder(place.annotations, place.nested, wanted=None, tables=tables)
+    class_of = numbered_classes(place.root, objects["name"]) if masks else {}
+    names = {*objects["name"], *class_of.values()} - {""}
     files = [] if classes is None else [existing(classes, "classes")]
-    known_classes = read_class_table(files, tables, otherwise=objects["name"])
-    chosen = _of_split(split_list, listed, {*objects["name"], *known_classes["wnid"]} - {""})
-    images, findings = _read_images(folder, chosen.ids, tables)
-    objects = objects[objects["image_id"].isin(images["image_id"])]
+    known_classes = read_class_table(files, tables, otherwise=names)
+    names |= {*known_classes["wnid"]}
+    chosen = read_split(place.listed, names)
+    frame, findings = _read_images(place, objects, chosen.ids, tables)
+    objects = objects[objects["image_id"].isin(frame["image_id"])]
     candidates = objects[objects["xmin"].notna() & objects["name"].isin(chosen.classes)]
     counted = candidates[difficult | ~candidates["difficult"]]
-    samples, boxes = _samples(images, counted)
-    return assemble(
+    findings += xml_findings(objects) + _counted_from_zero(counted, convention)
+    frame, counted = _sorted(frame, counted)
+    masks_of: dict[str, MaskFiles] = {}
+    if masks:
+        class_masks = _class_masks(place, frame, class_of, chosen, tables)
+        samples, boxes, masks_of = class_masks.samples(frame, counted)
+        samples["keep"], turned = upright_masks(samples, masks_of, tables)
+        findings += class_masks.findings + turned
+    else:
+        findings += _images_without_sample(frame, objects, candidates, counted)
+        samples, boxes = per_class(frame, counted)
+    loaded = assemble(
         "voc",
         samples,
         boxes,
         known_classes,
-        [
-            *findings,
-            *xml_findings(objects),
-            *_images_without_sample(images, objects, candidates, counted),
-        ],
-        convention=ONE_BASED_INCLUSIVE,
-        source=f"split {split!r} of {root}",
+        findings,
+        convention=CONVENTIONS[convention].corners,
+        source=place.source,
     )
+    return with_masks(loaded, masks_of) if masks else loaded
 
 
-class _Split(NamedTuple):
-    """The images of a split, and the classes of its samples."""
+def _counted_from_zero(objects: pd.DataFrame, convention: VocConvention) -> list[Finding]:
+    """The finding that corners are 0 where the first pixel is 1, which no box can be."""
+    first = CONVENTIONS[convention].corners.origin
+    near = objects[["xmin", "ymin"]].to_numpy(np.float64).min(axis=1, initial=np.inf)
+    n_zero = int((near < first).sum())
+    if not n_zero or not first:
+        return []
+    ends = (objects["xmax"] == objects["width"]) | (objects["ymax"] == objects["height"])
+    hint = "inclusive (or half_open, if ends lie behind the last pixel)"
+    if ends.any():
+        hint = "half_open, since some boxes end at the width or height of their images"
+    text = (
+        f"{n_zero} of {len(objects)} boxes begin at 0, but the first pixel of VOC's convention is "
+        f"1: the files seem to count from 0. Their boxes were taken as VOC's, a pixel further up "
+        f"and to the left; give convention: {hint}"
+    )
+    return [Finding(Kind.ODD_CONVENTION, "", text)]
 
-    ids: set[str]
-    classes: set[str]
+
+def _class_masks(
+    place: Place,
+    images: pd.DataFrame,
+    class_of: Mapping[int, str],
+    chosen: Split,
+    tables: TableCache,
+) -> ClassMasks:
+    """The masks in SegmentationClass, of the classes of a split."""
+    folder = existing(place.root / "SegmentationClass", "masks")
+    files = [f"{image_id}.png" for image_id in images["image_id"]]
+    masks = read_class_masks(images, folder, files, class_of, tables, ignored=255)
+    pairs = masks.pairs[masks.pairs["wnid"].isin(chosen.classes)].reset_index(drop=True)
+    return masks._replace(pairs=pairs)
 
 
-def _of_split(path: Path, listed: ImageList, classes: set[str]) -> _Split:
-    """The images and classes of a list in ImageSets/Main.
-
-    A list with numbers is one of VOC's lists of a class, ``<class>_<set>.txt``: behind each image
-    stands 1 (it has an object of the class), -1 (it has none: it is not in the split) or 0 (its
-    objects of the class are all difficult).
+def _read_images(
+    place: Place, objects: pd.DataFrame, listed: set[str] | None, tables: TableCache
+) -> ImageFiles:
+    """The listed images in a folder; findings of missing and unreadable files.
 
     Args:
-        path: path of the list.
-        listed: content of the list.
-        classes: all classes.
-
-    Raises:
-        DatasetError: the list is empty, or has numbers but no class, or other numbers.
+        place: the folders.
+        objects: rows of ``read_xml_folder``, whose files name the images if there is no list.
+        listed: ids of the images; None for all.
+        tables: cache of the headers.
     """
-    if not listed.ids:
-        raise malformed(path, 1, "one image a line", "")
-    if listed.numbers is None:
-        return _Split(set(listed.ids), classes)
-    name = path.stem.rpartition("_")[0]
-    if name not in classes or not set(listed.numbers) <= {-1, 0, 1}:
-        odd = next((number for number in listed.numbers if number not in {-1, 0, 1}), None)
-        raise DatasetError(
-            f"{path}: expected 1, -1 or 0 behind each image, in a list of one class "
-            "(<class>_<set>.txt), or no numbers, found "
-            + (f"no class {name!r}" if odd is None else f"the number {odd}")
-            + "; if the numbers belong to the names of the files, write the names with their "
-            "extension (.jpg)"
-        )
-    pairs = zip(listed.ids, listed.numbers, strict=True)
-    return _Split({image_id for image_id, number in pairs if number >= 0}, {name})
-
-
-def _read_images(folder: Path, listed: set[str], tables: TableCache) -> ImageFiles:
-    """The listed images in a folder; findings of missing and unreadable files."""
-    files = scan(folder, IMAGE_SUFFIXES, nested=False, wanted=listed)
+    try:
+        files = scan(place.images, IMAGE_SUFFIXES, nested=place.nested, wanted=listed)
+    except DatasetError as error:
+        raise DatasetError(f"{error}, or name the folder of the images with images=") from error
     files = files[files["bytes"] >= 0].rename(columns={"stem": "image_id"})
-    missing = sorted(listed.difference(files["image_id"]))
-    measured = measure(folder, files.reset_index(drop=True), tables)
-    return ImageFiles(measured.table, missing_images(missing, folder) + measured.findings)
+    if listed is None and files.empty:
+        raise DatasetError(
+            f"{place.images}: expected images, found none in it or the folders in it; name their "
+            "folder with images="
+        )
+    expected = set(objects["image_id"]) if listed is None else listed
+    missing = sorted(expected.difference(files["image_id"]))
+    measured = measure(place.images, files.reset_index(drop=True), tables)
+    return ImageFiles(measured.table, missing_images(missing, place.images) + measured.findings)
 
 
 def _images_without_sample(
@@ -181,18 +211,20 @@ def _images_without_sample(
     return findings
 
 
-def _samples(images: pd.DataFrame, objects: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The samples and objects that ``assemble`` takes, sorted by id.
+def _sorted(images: pd.DataFrame, objects: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The images in an order that sorts samples by id, and objects as ``per_class`` takes them.
+
+    The images have the sizes on which their objects were drawn.
 
     Args:
         images: table of ``ImageFiles``.
         objects: objects that count, as ``read_xml_folder`` returns them.
     """
-    sizes = objects.drop_duplicates("image_id")[["image_id", "width", "height"]]
-    columns = {"width": "annotated_width", "height": "annotated_height"}
-    images = images.merge(sizes.rename(columns=columns), on="image_id")
+    sizes = objects.drop_duplicates("image_id").set_index("image_id")[["width", "height"]]
     images = images.sort_values("image_id", key=lambda ids: ids + "/", ignore_index=True)
+    said = sizes.reindex(images["image_id"]).fillna(0).to_numpy(np.float64)
+    images["annotated_width"], images["annotated_height"] = said.T
     place = pd.Index(images["image_id"]).get_indexer(objects["image_id"])
     corners = dict(zip(("xmin", "ymin", "xmax", "ymax"), CORNERS, strict=True))
     objects = objects.assign(image=place, wnid=objects["name"])
-    return per_class(images, objects.rename(columns=corners))
+    return images, objects.rename(columns=corners)

@@ -78,9 +78,8 @@ def _scores(
     """The scores of all rows of a part; a row without map or box has nothing to score."""
     rows = tables.rows
     made = rows["status"] != RowStatus.NOT_APPLICABLE
-    scores = scoring.unscored(
-        np.where(made, RowStatus.NOT_KEPT.value, RowStatus.NOT_APPLICABLE.value).astype(object)
-    )
+    status = np.where(made, RowStatus.NOT_KEPT.value, RowStatus.NOT_APPLICABLE.value).astype(object)
+    scores = scoring.scores_of(status, np.full((len(rows), 4), np.nan))
     for name, maps in network_free.items():
         places = np.flatnonzero(rows["method"].to_numpy(str) == name)
         method_rows = batch.take(places)

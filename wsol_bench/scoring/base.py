@@ -316,11 +316,8 @@ class Scoring(ABC):
 
     def not_applicable(self, n: int) -> Scores:
         """The scores of n rows of a method that makes no maps."""
-        return self.unscored(np.full(n, RowStatus.NOT_APPLICABLE.value, dtype=object))
-
-    def unscored(self, status: np.ndarray) -> Scores:
-        """The scores of rows that have nothing to score, from the ``RowStatus`` of each."""
-        return self.scores_of(status, np.full((len(status), 4), np.nan))
+        status = np.full(n, RowStatus.NOT_APPLICABLE.value, dtype=object)
+        return self.scores_of(status, np.full((n, 4), np.nan))
 
     def scores_of(
         self,

@@ -60,22 +60,20 @@ def find_columns(
 ) -> Columns:
     """Find the columns of a table by its first row, which may be a header.
 
-    It is a header if it holds the needed names, or the given ones, or if no cell of it is a number
-    and at most one (the index of a spreadsheet) is empty.
+    It is a header if it holds the names, or if no cell is a number and at most one (the index of a
+    spreadsheet) is empty.
 
     Args:
         first: cells of the first row.
         needed: names of the columns that must be there.
-        optional: names of the columns that are read if they are there. In a table without a header
-            they come behind the needed ones, if there are as many columns as that.
+        optional: names of the columns that are read if they are there.
         given: the name in the file (in any case) or the position (from 0) of a column, by its name
             here.
         where: the file, for errors.
         always_header: whether the first row is always a header.
 
     Raises:
-        DatasetError: a needed or given column is not there, or is there twice; the message says
-            which columns there are, and what to write.
+        DatasetError: a column is not there, or is there twice; the message says what to write.
     """
     optional = list(optional)
     for name in given:
@@ -104,6 +102,17 @@ def find_columns(
             places[name] = names.index(told)
         else:
             raise _missing(name, told, names, needed, given, where)
+    _require_distinct(places, first, where)
+    for name in optional:
+        # A column that is something else by the user's word is not this one, too.
+        if name not in places and names.count(name) == 1 and is_header:
+            place = names.index(name)
+            places |= {} if place in places.values() else {name: place}
+    return Columns(places, is_header)
+
+
+def _require_distinct(places: Mapping[str, int], first: Sequence[str], where: str) -> None:
+    """Raise DatasetError if one column is two things."""
     for name, place in places.items():
         twin = next(other for other, there in places.items() if there == place)
         if twin != name:
@@ -111,12 +120,6 @@ def find_columns(
                 f"{where}: columns: expected a column of its own for {name}, found that of {twin}, "
                 f"{first[place][:_LONGEST]!r}"
             )
-    for name in optional:
-        # A column that is something else by the user's word is not this one, too.
-        if name not in places and names.count(name) == 1 and is_header:
-            place = names.index(name)
-            places |= {} if place in places.values() else {name: place}
-    return Columns(places, is_header)
 
 
 def _standard_order(

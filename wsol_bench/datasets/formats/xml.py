@@ -25,6 +25,7 @@ __all__ = [
     "XmlAnnotation",
     "XmlObject",
     "parse_xml",
+    "read_xml_files",
     "read_xml_folder",
     "xml_findings",
 ]
@@ -153,7 +154,18 @@ def read_xml_folder(
         has one row with an empty name and NaN for corners.
     """
     files = scan(folder, XML_SUFFIXES, nested=nested, wanted=wanted)
-    files = files[files["bytes"] >= 0]
+    return read_xml_files(folder, files[files["bytes"] >= 0], tables)
+
+
+def read_xml_files(folder: Path, files: pd.DataFrame, tables: TableCache) -> pd.DataFrame:
+    """The objects in some XML annotations, as ``read_xml_folder`` returns them.
+
+    Args:
+        folder: folder that the names are relative to.
+        files: one row a file: file, bytes and mtime as ``scan`` gives them, stem (the image id)
+            and folder (of the class).
+        tables: cache of the result.
+    """
 
     def read() -> pd.DataFrame:
         no_object = XmlObject("", math.nan, math.nan, math.nan, math.nan)
