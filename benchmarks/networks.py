@@ -5,7 +5,8 @@
 Runtime: about 25 minutes on two cores. Expected: no line has anything wrong; what is not right is
 refused with a reason.
 
-All of torchvision's families of classifiers and a wide choice of timm's, with random weights whose
+All of torchvision's families of classifiers and a wide choice of timm's and transformers', with
+random weights whose
 batch normalization has seen noise. Layers are drawn among all modules that return one tensor of
 three or four dimensions, evenly from the network's input to its output, and the target-layer
 table's own layer is added. For each layer:
@@ -38,10 +39,12 @@ from typing import Any, NamedTuple
 import timm
 import torch
 import torchvision
+import transformers
 from torch import Tensor, nn
 
 from wsol_bench.capture import Plan, capture
 from wsol_bench.errors import ModelError, NotApplicableError
+from wsol_bench.models.output_reading import OutputReading
 from wsol_bench.models.target_layers import Target, target_of
 
 TORCHVISION = [
@@ -78,6 +81,29 @@ TIMM = [
     "volo_d1_224", "vovnet39a", "xception41", "xcit_nano_12_p16_224",
 ]  # fmt: skip
 
+# Of transformers, by the class of their configuration.
+HUGGING_FACE: dict[str, dict[str, Any]] = {
+    "Beit": {"image_size": 128},
+    "CLIP": {},
+    "ConvNext": {"depths": [2, 2, 2, 2]},
+    "ConvNextV2": {"depths": [2, 2, 2, 2]},
+    "DeiT": {"image_size": 128},
+    "Dinov2": {"image_size": 126},
+    "EfficientNet": {"image_size": 128},
+    "FocalNet": {"image_size": 128},
+    "HGNetV2": {},
+    "MobileNetV1": {},
+    "MobileNetV2": {},
+    "PoolFormer": {},
+    "PvtV2": {},
+    "RegNet": {},
+    "ResNet": {},
+    "Siglip": {},
+    "Swin": {"image_size": 128, "window_size": 4},
+    "Swinv2": {"image_size": 128, "window_size": 4},
+    "ViT": {"image_size": 128},
+}
+
 N_CLASSES = 10
 # Images of noise, in which a square is changed.
 N_IMAGES = 4
@@ -100,13 +126,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Formatter)
     parser.add_argument("--layers", type=int, default=6, help="number of layers of each network")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of layers")
-    parser.add_argument("--only", nargs="*", default=[], help="networks, by torchvision/ or timm/")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="networks, by torchvision/, timm/ or hf/"
+    )
     parser.add_argument("--processes", type=int, default=2, help="number of processes")
     parser.add_argument("--markdown", type=Path, help="file of the table")
     arguments = parser.parse_args()
     names = arguments.only or [f"torchvision/{name}" for name in TORCHVISION] + [
         f"timm/{name}" for name in TIMM if timm.is_model(name)
-    ]
+    ] + [f"hf/{name}" for name in HUGGING_FACE]
     lines: list[Line] = []
     with ProcessPoolExecutor(arguments.processes, get_context("spawn")) as pool:
         futures = [pool.submit(examine, name, arguments.layers, arguments.seed) for name in names]
@@ -162,6 +190,12 @@ def build(name: str) -> tuple[nn.Module, int]:
             net.pretrained_cfg["input_size"][1],
         )
         side = side if fixed or side < 160 or model[:3] == "inc" else max(128, side // 2 // 32 * 32)
+    elif package == "hf":
+        kind = getattr(transformers, f"{model}Config")
+        config = kind(num_labels=N_CLASSES, **HUGGING_FACE[model])
+        net = getattr(transformers, f"{model}ForImageClassification")(config)
+        net.register_forward_hook(OutputReading("logits"))
+        side = getattr(getattr(config, "vision_config", config), "image_size", 128)
     else:
         plain = {"aux_logits": False, "init_weights": False}
         options = plain if model in {"googlenet", "inception_v3"} else {}

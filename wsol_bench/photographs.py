@@ -118,7 +118,9 @@ class Explainer:
                 input_size=self.protocol.input.size,
                 needs_layer=any(method.scope == "layer" for method in self.methods),
             )
-            require_sizes(loaded.module, chosen.name, self.protocol.input.further_sides)
+            require_sizes(
+                loaded.module, chosen.name, self.protocol.input.further_sides, loaded.n_channels
+            )
         words = class_words(loaded, chosen.name, chosen.weights, chosen.classes)
         self._words = words or [f"output {number}" for number in loaded.classes]
         self.hint = "" if words else _hint(loaded)
@@ -140,12 +142,15 @@ class Explainer:
             ModelError: the network fails on it, or its outputs are not finite.
         """
         picture, section = load_upright(path), self.protocol.input
+        seen = picture
+        if (n_channels := self.classifier.n_channels) != 3:
+            seen = load_upright(path, n_channels)
         try:
             placements = section.windows(picture.height, picture.width)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from error
         classifier, placement = self.classifier, placements[0]
-        pixels = windows(picture, placements, section)
+        pixels = windows(seen, placements, section)
         views = Views(section, [self._normalized(of_window) for of_window in pixels])
         run, plan = self._capturing(path), merged_plan(self.methods)
         predictions = views.predict(run, plan, self._slots)

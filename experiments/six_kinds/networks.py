@@ -5,10 +5,10 @@ logistic function: their probabilities are those of shapes_net.
 """
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from wsol_bench.models.shapes_net import WEIGHTS, shapes_net
-from safetensors.torch import load_file
 
 
 def single_logit(first: int = 0, second: int = 1) -> nn.Module:

@@ -107,14 +107,16 @@ class TestDecoded:
         wait_until(lambda: not multiprocessing.active_children())
 
     def test_a_process_that_hangs_is_an_error_and_is_not_left(self, dataset, section, monkeypatch):
-        monkeypatch.setattr("wsol_bench.images.loading.load_image", lambda path: time.sleep(3600))
+        monkeypatch.setattr(
+            "wsol_bench.images.loading.load_image", lambda path, n_channels: time.sleep(3600)
+        )
         monkeypatch.setattr("wsol_bench.images.loading._TIMEOUT_S", 1)
         with pytest.raises(WorkerError, match="no image was decoded for 1 seconds"):
             list(decoded(dataset, BATCHES, section, workers=2))
         wait_until(lambda: not multiprocessing.active_children())
 
 
-def kill_myself(path):
+def kill_myself(path, n_channels):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -158,7 +160,7 @@ class TestARun:
     ):
         killed = tmp_path / "killed"
 
-        def kill_myself_once(path):
+        def kill_myself_once(path, n_channels):
             if path.stem.endswith(f"{image:08d}") and not killed.exists():
                 killed.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -219,7 +221,7 @@ class TestARun:
         images = sound.images["image_id"]
         deadly = images[2 * part + 1]
 
-        def kill_myself_always(path):
+        def kill_myself_always(path, n_channels):
             if path.stem == deadly:
                 with log.open("a") as file:
                     file.write("x")

@@ -9,7 +9,7 @@ from torchvision.transforms import v2
 from wsol_bench.errors import ImageError
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.preprocess import normalize, windows
-from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD
+from wsol_bench.models.normalization import IMAGENET_MEAN, IMAGENET_STD
 from wsol_bench.protocols.load import load_protocol
 
 

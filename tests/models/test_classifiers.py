@@ -3,7 +3,8 @@
 import pytest
 from small_squeezenet import SIDE, WNIDS
 
-from wsol_bench.models.classifiers import IMAGENET_MEAN, load_classifier
+from wsol_bench.models.classifiers import load_classifier
+from wsol_bench.models.normalization import IMAGENET_MEAN
 from wsol_bench.models.target_layers import Target
 
 

@@ -16,7 +16,7 @@ import wsol_bench
 from wsol_bench import localization_maps
 from wsol_bench.errors import ConfigError, ModelError, RunError
 from wsol_bench.models.checkpoints import read_weights
-from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD
+from wsol_bench.models.normalization import IMAGENET_MEAN, IMAGENET_STD
 from wsol_bench.models.output_reading import OutputReading
 from wsol_bench.models.shapes_net import WEIGHTS, ShapesNet
 from wsol_bench.runs.rescore import rescore

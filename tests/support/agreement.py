@@ -22,7 +22,8 @@ from wsol_bench.capture import BestClasses, Plan, Record, capture
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.preprocess import normalize
 from wsol_bench.methods.base import cam_methods
-from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD, load_classifier
+from wsol_bench.models.classifiers import load_classifier
+from wsol_bench.models.normalization import IMAGENET_MEAN, IMAGENET_STD
 from wsol_bench.models.target_layers import Target, target_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -57,7 +57,7 @@ def under_changes(
 
 def pass_changes(
     model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
     further: Sequence[tuple[slice, slice]] = (),
 ) -> None:
     """Pass an image and its copies with one part changed: upper left quarter, upper right, ...
@@ -98,7 +98,7 @@ def _quarters(height: int, width: int) -> Iterator[tuple[slice, slice]]:
 
 
 def strips(
-    grid: tuple[int, int], images: Float[Tensor, "batch 3 height width"]
+    grid: tuple[int, int], images: Float[Tensor, "batch channels height width"]
 ) -> list[tuple[slice, slice]]:
     """Rows and columns of a strip at each border of an image: top, bottom, left, right.
 

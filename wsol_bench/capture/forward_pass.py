@@ -78,7 +78,7 @@ class BestClasses:
 @torch.inference_mode(False)  # gradients cannot be enabled within a caller's inference mode
 def one_pass(
     model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
     targets: Sequence[Target],
     plan: Plan,
     classes: Int64[Tensor, "batch k"] | BestClasses,
@@ -201,7 +201,7 @@ def _head_error(
 
 def _forward(
     model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
     targets: Sequence[Target],
     *,
     track: bool,

@@ -96,7 +96,7 @@ def grid_of(
     model: nn.Module,
     target: Target,
     output: Shaped[Tensor, "..."],
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
 ) -> LayerGrid:
     """The grid of a target layer's output.
 
@@ -129,7 +129,7 @@ def grid_of(
             "name another layer with 'layer:', or this layer's layout with 'layout:'"
         )
     if len(shape) == 3:
-        grid = target.token_grid or token_grid(model, images, shape[1], target.layer)
+        grid = target.token_grid or _grid_of_tokens(model, target, shape[1], images)
         if target.token_grid is not None:
             _require_no_other(model, images, shape[1], target.layer, target.token_grid)
         if grid.first + grid.height * grid.width > shape[1] or min(grid.height, grid.width) < 1:
@@ -152,6 +152,18 @@ def grid_of(
             "'layer:'"
         )
     return found
+
+
+def _grid_of_tokens(model: nn.Module, target: Target, n: int, images: Tensor) -> TokenGrid:
+    """The grid of a layer's n tokens: by the input's aspect if all are patches, else asked."""
+    size = (images.shape[2], images.shape[3])
+    shapes = [(rows, n // rows) for rows in range(1, n + 1) if n % rows == 0]
+    fitting = [shape for shape in shapes if keeps_aspect(*shape, *size)]
+    exact = [shape for shape in fitting if shape[0] * size[1] == shape[1] * size[0]]
+    found = exact or fitting
+    if target.all_patches and len(found) == 1:
+        return TokenGrid(*found[0], 0)
+    return token_grid(model, images, n, target.layer)
 
 
 def _require_no_other(
@@ -219,7 +231,7 @@ def _image_grid(
     model: nn.Module,
     target: Target,
     shape: tuple[int, ...],
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
 ) -> LayerGrid:
     """The grid of a layer with four dimensions; ``grid_of`` documents the arguments."""
     size = (images.shape[2], images.shape[3])
@@ -257,7 +269,7 @@ def _image_grid(
 
 
 def token_grid(
-    model: nn.Module, images: Float[Tensor, "batch 3 height width"], n: int, layer: str = ""
+    model: nn.Module, images: Float[Tensor, "batch channels height width"], n: int, layer: str = ""
 ) -> TokenGrid:
     """The grid of patches among the n tokens of a network, for inputs of this size.
 

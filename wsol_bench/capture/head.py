@@ -49,7 +49,7 @@ class Head:
     def __init__(
         self,
         model: nn.Module,
-        images: Float[Tensor, "batch 3 height width"],
+        images: Float[Tensor, "batch channels height width"],
         target: Target,
         cost: Cost | None = None,
     ) -> None:
@@ -65,7 +65,9 @@ class Head:
         self._check_replay(len(images))
 
     @torch.no_grad()
-    def _note(self, images: Float[Tensor, "batch 3 height width"], cost: Cost | None) -> "_Tape":
+    def _note(
+        self, images: Float[Tensor, "batch channels height width"], cost: Cost | None
+    ) -> "_Tape":
         """Record what the modules before the layer return, call by call, and the layer's output."""
         tape = _Tape(len(images))
         modules = without(self._model, [self._layer])

@@ -53,7 +53,7 @@ class Faithfulness(NamedTuple):
 @torch.no_grad()  # under inference_mode, tensors that a module caches stay inference tensors
 def faithfulness(
     module: nn.Module,
-    inputs: Float[Tensor, "n 3 height width"],
+    inputs: Float[Tensor, "n channels height width"],
     maps: Float[Tensor, "n h w"],
     classes: Int64[Tensor, " n"],
     *,
@@ -138,7 +138,9 @@ class _ChangedInputs:
     """
 
     def __init__(
-        self, inputs: Float[Tensor, "n 3 height width"], maps: Float[Tensor, "n height width"]
+        self,
+        inputs: Float[Tensor, "n channels height width"],
+        maps: Float[Tensor, "n height width"],
     ) -> None:
         n, size = len(inputs), inputs.shape[2:]
         flat = maps.float().to(inputs.device).flatten(1)
@@ -187,7 +189,9 @@ def _probabilities(
 
 
 def _probability(
-    module: nn.Module, inputs: Float[Tensor, "m 3 height width"], classes: Int64[np.ndarray, " m"]
+    module: nn.Module,
+    inputs: Float[Tensor, "m channels height width"],
+    classes: Int64[np.ndarray, " m"],
 ) -> Float64[Tensor, " m"]:
     """The probability of each input's class."""
     logits = logits_of(module, inputs, None)
@@ -208,10 +212,12 @@ def _ranks(maps: Float[Tensor, "n pixels"]) -> Int64[Tensor, "n pixels"]:
     return torch.empty_like(order).scatter_(1, order, places)
 
 
-def blurred(inputs: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 3 height width"]:
+def blurred(
+    inputs: Float[Tensor, "n channels height width"],
+) -> Float[Tensor, "n channels height width"]:
     """Images under RISE's blur: a Gaussian of sigma 5 within 11 x 11 pixels, zeros outside."""
-    weights = torch.from_numpy(_kernel()).to(inputs).expand(3, 1, -1, -1)
-    return F.conv2d(inputs, weights, padding=_KERNEL // 2, groups=3)
+    weights = torch.from_numpy(_kernel()).to(inputs).expand(inputs.shape[1], 1, -1, -1)
+    return F.conv2d(inputs, weights, padding=_KERNEL // 2, groups=inputs.shape[1])
 
 
 def _kernel() -> Float32[np.ndarray, "11 11"]:

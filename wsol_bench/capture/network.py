@@ -105,7 +105,7 @@ def _require_fixed_modules(model: nn.Module) -> None:
 
 def require_sound_pass(
     model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
     logits: Float[Tensor, "batch n"],
     layers: tuple[str, ...],
 ) -> None:
@@ -226,7 +226,9 @@ def uncompiled(model: nn.Module) -> Iterator[None]:
             module._compiled_call_impl = call
 
 
-def passed(model: nn.Module, images: Float[Tensor, "n 3 height width"], cost: Cost | None) -> Any:
+def passed(
+    model: nn.Module, images: Float[Tensor, "n channels height width"], cost: Cost | None
+) -> Any:
     """The network's output for a batch of images.
 
     The network gets a copy, which it may change in place, in the float format of its parameters.
@@ -245,7 +247,7 @@ def passed(model: nn.Module, images: Float[Tensor, "n 3 height width"], cost: Co
 
 
 def logits_of(
-    model: nn.Module, images: Float[Tensor, "n 3 height width"], cost: Cost | None
+    model: nn.Module, images: Float[Tensor, "n channels height width"], cost: Cost | None
 ) -> Float[Tensor, "n c"]:
     """The network's logits for a batch of images; ``passed`` documents the arguments.
 
@@ -263,7 +265,9 @@ def without(model: nn.Module, layers: Sequence[nn.Module]) -> set[nn.Module]:
 
 @torch.inference_mode()
 def compile_up_to(
-    model: nn.Module, targets: Sequence[Target], images: Float[Tensor, "batch 3 height width"]
+    model: nn.Module,
+    targets: Sequence[Target],
+    images: Float[Tensor, "batch channels height width"],
 ) -> None:
     """Compile the modules that run before the first target layer has run, in place.
 

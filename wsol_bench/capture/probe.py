@@ -63,12 +63,12 @@ class Probe:
     def __init__(
         self,
         model: nn.Module,
-        images: Float[Tensor, "batch 3 height width"],
+        images: Float[Tensor, "batch channels height width"],
         targets: Sequence[Target],
         *,
         precision: Precision = "fp32",
         image_ids: Sequence[str] | None = None,
-        black: tuple[float, float, float] | None = None,
+        black: tuple[float, ...] | None = None,
     ) -> None:
         self.model = model
         # Half precision is for the network, not for the noise and the masks of the methods.
@@ -144,7 +144,7 @@ class Probe:
         ):
             yield
 
-    def logits(self, images: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n classes"]:
+    def logits(self, images: Float[Tensor, "n channels h w"]) -> Float[Tensor, "n classes"]:
         """Scores before softmax of other images, in one pass and in float32."""
         with torch.no_grad(), self._running(compiled=True):
             return logits_of(self.model, images, self.cost).float()
@@ -169,7 +169,9 @@ class Probe:
             return head(activations, image, self.cost).float()
 
     def record(
-        self, images: Float[Tensor, "batch 3 height width"], classes: Int64[Tensor, "batch k"]
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        classes: Int64[Tensor, "batch k"],
     ) -> Record:
         """A record of other images, with gradients, at the same layers.
 
@@ -189,9 +191,9 @@ class Probe:
         self,
         classes: Int64[Tensor, "batch k"],
         *,
-        images: Float[Tensor, "batch 3 height width"] | None = None,
+        images: Float[Tensor, "batch channels height width"] | None = None,
         rule: Rule = "plain",
-    ) -> Float[Tensor, "batch k 3 height width"]:
+    ) -> Float[Tensor, "batch k channels height width"]:
         """Gradients of the class scores (before softmax) with respect to the normalized input.
 
         Args:
@@ -226,11 +228,11 @@ class Probe:
     def _gradients(
         self,
         classes: Int64[Tensor, "batch k"],
-        images: Float[Tensor, "n 3 h w"],
+        images: Float[Tensor, "n channels h w"],
         layers: dict[str, nn.Module],
         rule: Rule,
         n_dims: Mapping[str, int] = MappingProxyType({}),
-    ) -> tuple[Float[Tensor, "n k 3 h w"], dict[str, tuple[Tensor, Tensor]]]:
+    ) -> tuple[Float[Tensor, "n k channels h w"], dict[str, tuple[Tensor, Tensor]]]:
         """Gradients at the pixels, and modules' outputs with the gradients there, by name.
 
         The graph is that of the whole network.
@@ -359,14 +361,14 @@ class Probe:
 
 def capture(
     model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
     targets: Sequence[Target],
     plan: Plan,
     *,
     classes: Int64[Tensor, "batch k"] | BestClasses | None = None,
     precision: Precision = "fp32",
     image_ids: Sequence[str] | None = None,
-    black: tuple[float, float, float] | None = None,
+    black: tuple[float, ...] | None = None,
 ) -> Record:
     """Run the model once on a batch and record what ``plan`` asks for.
 

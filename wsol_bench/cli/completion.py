@@ -53,7 +53,7 @@ def model_names(incomplete: str) -> list[str]:
     """The networks whose names begin so, which are read from torchvision's source code."""
     from wsol_bench.models.names import model_names as names
 
-    return _beginning(incomplete, [*names(), "timm/"])
+    return _beginning(incomplete, [*names(), "timm/", "hf/"])
 
 
 def map_methods(incomplete: str) -> list[str]:

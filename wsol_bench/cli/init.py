@@ -228,8 +228,8 @@ def _yaml_value(value: str | Mapping[str, str]) -> str:
 def _model_lines(look: "Recognition | None") -> Iterator[str]:
     """The keys models and methods."""
     yield from _comment(
-        "Classifiers: a name of torchvision, timm/<name>, or my_module:builder. A model without "
-        "weights: has its published ones, which are downloaded once."
+        "Classifiers: a name of torchvision, timm/<name>, hf/<folder or id>, or my_module:builder. "
+        "A model without weights: has its published ones, which are downloaded once."
     )
     if look is None:
         yield "models: [shapes_net]    # the small network that comes with the package"

@@ -131,7 +131,9 @@ def _names(kind: Kind) -> Iterator[_Entry]:
     if kind == "models":
         from wsol_bench.models.names import model_names
 
-        yield from map(_Entry, (*model_names(), "timm/<name>", "<module>:<builder>"))
+        yield from map(
+            _Entry, (*model_names(), "timm/<name>", "hf/<folder or id>", "<module>:<builder>")
+        )
     elif kind == "papers":
         from wsol_bench.papers.shelf import table_names, table_purpose
 

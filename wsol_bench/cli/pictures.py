@@ -188,8 +188,8 @@ def explain(
         str,
         typer.Option(
             metavar="NAME",
-            help="Name of the network in torchvision (wsol-bench list models), timm/NAME, or "
-            "my_module:builder.",
+            help="Name of the network in torchvision (wsol-bench list models), timm/NAME, "
+            "hf/FOLDER, or my_module:builder.",
             autocompletion=model_names,
         ),
     ] = "resnet50",

@@ -24,8 +24,9 @@ from wsol_bench.contracts.snapshots import generator_states
 from wsol_bench.datasets.shapes.loader import draw_sample
 from wsol_bench.images.preprocess import normalize
 from wsol_bench.methods.base import MapMethod
-from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD, load_classifier
+from wsol_bench.models.classifiers import load_classifier
 from wsol_bench.models.hooks import hooked
+from wsol_bench.models.normalization import IMAGENET_MEAN, IMAGENET_STD
 from wsol_bench.models.target_layers import Target, target_of
 
 __all__ = [

@@ -23,12 +23,22 @@ _PASSING = {
 }  # fmt: skip
 
 
-def load_image(path: Path) -> Image.Image:
-    """The image in a file as 8-bit RGB, also if the file is gray or CMYK, or has 16 bits or floats.
+# The mode of an image by its number of channels.
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def load_image(path: Path, n_channels: int = 3) -> Image.Image:
+    """The image in a file in 8-bit channels, also if the file is CMYK, or has 16 bits or floats.
 
     EXIF rotation is not applied: boxes refer to the pixels as stored. Samples that are no 8-bit
-    values are scaled by the range of their type, floats from 0..1. Transparency is ignored, and of
-    several images in a file the first is taken.
+    values are scaled by the range of their type, floats from 0..1. Of several images in a file the
+    first is taken.
+
+    Args:
+        path: path of the file.
+        n_channels: 3 for RGB, without regard to transparency; 1 for gray, the luma of this RGB by
+            ITU-R 601 (Pillow's mode L); 4 for this RGB and alpha, from 0 for transparent to 255,
+            which is 255 in an image without transparency.
 
     Raises:
         ImageError: the file is missing, truncated, no image, or too large to be one, or the range
@@ -39,7 +49,11 @@ def load_image(path: Path) -> Image.Image:
     with _opened(path) as file:
         levels = black_and_white_of(file)
         if levels is None:
-            return _without_premultiplied_alpha(file).convert("RGB")
+            image = _without_premultiplied_alpha(file)
+            color = image.convert("RGB")
+            if n_channels == 4 and image.has_transparency_data:
+                color.putalpha(image.convert("RGBA").getchannel("A"))
+            return color.convert(_MODES[n_channels])
         values = _finite(file)
         low, high = sorted(levels[:2])
         if values.size and not (low <= values.min() and values.max() <= high):
@@ -48,7 +62,7 @@ def load_image(path: Path) -> Image.Image:
                 f"{values.max():g}; divide them by the value of white"
             )
         share = (values.astype(np.float32) - levels.black) / (levels.white - levels.black)
-        return Image.fromarray(np.rint(share * 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(np.rint(share * 255).astype(np.uint8)).convert(_MODES[n_channels])
 
 
 # How the pixels of a file are turned to be shown, by its EXIF orientation.
@@ -59,13 +73,13 @@ _TURNS = {
 }  # fmt: skip
 
 
-def load_upright(path: Path) -> Image.Image:
+def load_upright(path: Path, n_channels: int = 3) -> Image.Image:
     """The image in a file as ``load_image`` gives it, turned as its EXIF orientation says.
 
     Raises:
         ImageError, OSError: as ``load_image``.
     """
-    image = load_image(path)
+    image = load_image(path, n_channels)
     with _opened(path) as file:
         # Pillow turns the pixels of a TIFF itself.
         orientation = 1 if file.format == "TIFF" else orientation_of(file)

@@ -46,7 +46,7 @@ class Group(NamedTuple):
     Attributes:
         indices: positions of the images in the data set.
         placements: place of the input in each image.
-        pixels: (n, 3, height, width) RGB from 0 to 255, uint8 or float32.
+        pixels: (n, channels, height, width) from 0 to 255, uint8 or float32.
         further: the same of each further window, as ``InputSection.windows`` lists them.
     """
 
@@ -69,8 +69,9 @@ class Batch(NamedTuple):
 
 
 def decoded(
-    dataset: Dataset, batches: Sequence[Sequence[int]], section: InputSection, *, workers: int
-) -> Iterator[Batch]:
+    dataset: Dataset, batches: Sequence[Sequence[int]], section: InputSection, *,
+    workers: int, n_channels: int = 3,
+) -> Iterator[Batch]:  # fmt: skip
     """Decode batches of images, and yield them in order.
 
     Args:
@@ -78,11 +79,12 @@ def decoded(
         batches: positions of each batch's images in the data set.
         section: the protocol's section ``input``.
         workers: number of processes that decode; 0 decodes in this process, with nothing ahead.
+        n_channels: number of channels of the network's input; see ``load_image``.
 
     Raises:
         WorkerError: a process died (killed, or out of memory) or hangs.
     """
-    decoder = _Decoder(dataset.images["path"].tolist(), section)
+    decoder = _Decoder(dataset.images["path"].tolist(), section, n_channels)
     n_workers = min(workers, len(batches))
     if not n_workers:
         yield from map(decoder, batches)
@@ -132,10 +134,12 @@ class _Decoder:
     Args:
         paths: path of every image of the data set; "" for an image without a file.
         section: the protocol's section ``input``.
+        n_channels: number of channels of the network's input.
     """
 
-    def __init__(self, paths: list[str], section: InputSection) -> None:
+    def __init__(self, paths: list[str], section: InputSection, n_channels: int) -> None:
         self._paths = paths
+        self._n_channels = n_channels
         self._section = section
         self._versions = archives.versions()
 
@@ -158,7 +162,7 @@ class _Decoder:
     def _load(self, path: str) -> tuple[Placement, list[Tensor]]:
         if not path:
             raise ImageError("the data set holds no pixels of this image")
-        image = load_image(Path(path))
+        image = load_image(Path(path), self._n_channels)
         try:
             placements = self._section.windows(image.height, image.width)
         except ImageError as error:

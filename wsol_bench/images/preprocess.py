@@ -19,8 +19,8 @@ _PIL_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampli
 
 def windows(
     image: Image.Image, placements: Sequence[Placement], section: InputSection
-) -> list[UInt8[Tensor, "3 _ _"] | Float32[Tensor, "3 _ _"]]:
-    """The parts of the resized image that the network sees, as RGB from 0 to 255.
+) -> list[UInt8[Tensor, "channels _ _"] | Float32[Tensor, "channels _ _"]]:
+    """The parts of the resized image that the network sees, with channels from 0 to 255.
 
     The pixels are uint8 if the protocol antialiases (Pillow's filter works on 8-bit pixels), else
     float32.
@@ -44,26 +44,34 @@ def windows(
 
 def _resized(
     image: Image.Image, size: tuple[int, int], section: InputSection
-) -> UInt8[Tensor, "3 height width"] | Float32[Tensor, "3 height width"]:
+) -> UInt8[Tensor, "channels height width"] | Float32[Tensor, "channels height width"]:
     """The whole image at (height, width)."""
     height, width = size
     if section.antialias:
-        resized = image.resize((width, height), _PIL_FILTERS[section.filter])
-        return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
+        # Pillow would weigh the colors of RGBA by alpha.
+        parts = [image.convert("RGB"), image.getchannel("A")] if image.mode == "RGBA" else [image]
+        filter_ = _PIL_FILTERS[section.filter]
+        return torch.cat([_pixels(part.resize((width, height), filter_)) for part in parts])
+    pixels = _pixels(image).float()
     return F.interpolate(
         pixels[None], size=(height, width), mode=section.filter, align_corners=False
     )[0]
 
 
+def _pixels(image: Image.Image) -> UInt8[Tensor, "channels height width"]:
+    return torch.from_numpy(np.array(image)).reshape(image.height, image.width, -1).permute(2, 0, 1)
+
+
 def normalize(
-    pixels: Shaped[Tensor, "batch 3 height width"], mean: Sequence[float], std: Sequence[float]
-) -> Float32[Tensor, "batch 3 height width"]:
-    """The network's input, ``(rgb / 255 - mean) / std``, from RGB from 0 to 255.
+    pixels: Shaped[Tensor, "batch channels height width"],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Float32[Tensor, "batch channels height width"]:
+    """The network's input, ``(pixels / 255 - mean) / std``, from channels from 0 to 255.
 
     The input has the device and the memory format of ``pixels``.
     """
     shift, scale = (
-        torch.tensor(values, device=pixels.device).view(3, 1, 1) * 255 for values in (mean, std)
+        torch.tensor(values, device=pixels.device).view(-1, 1, 1) * 255 for values in (mean, std)
     )
     return (pixels.float() - shift).div_(scale)

@@ -20,7 +20,7 @@ def backprop(record: Record) -> Float[Tensor, "batch k height width"]:
 
 
 def strongest_channel(
-    gradients: Float[Tensor, "batch k 3 height width"],
+    gradients: Float[Tensor, "batch k channels height width"],
 ) -> Float[Tensor, "batch k height width"]:
     """The largest absolute value over the color channels, at each pixel."""
     return gradients.abs().amax(dim=2)

@@ -25,7 +25,7 @@ def input_x_gradient(record: Record) -> Float[Tensor, "batch k height width"]:
 
 
 def size_of_sum(
-    contributions: Float[Tensor, "batch k 3 height width"],
+    contributions: Float[Tensor, "batch k channels height width"],
 ) -> Float[Tensor, "batch k height width"]:
     """The absolute value of the sum over the color channels, at each pixel."""
     return contributions.sum(dim=2).abs()

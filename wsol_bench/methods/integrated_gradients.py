@@ -10,13 +10,13 @@ from torch import Tensor
 from wsol_bench.capture import Plan, Record
 from wsol_bench.capture.insertion_deletion import blurred
 from wsol_bench.common.progress import second_bar
-from wsol_bench.errors import NotApplicableError
+from wsol_bench.errors import ConfigError, NotApplicableError
 from wsol_bench.methods.base import cam_method
 from wsol_bench.methods.input_x_gradient import size_of_sum
 
 __all__ = ["attributions", "integrated_gradients"]
 
-Baseline = Literal["mean", "black", "blur"] | tuple[float, float, float]
+Baseline = Literal["mean", "black", "blur"] | tuple[float, ...]
 
 
 @cam_method(
@@ -26,7 +26,7 @@ def integrated_gradients(
     record: Record,
     *,
     steps: PositiveInt = 50,
-    baseline: Literal["mean", "black", "blur"] | tuple[float, float, float] = "mean",
+    baseline: Literal["mean", "black", "blur"] | tuple[float, ...] = "mean",
 ) -> Float[Tensor, "batch k height width"]:
     """Integrated gradients (Sundararajan et al., ICML 2017, eq. 1 and 3).
 
@@ -41,19 +41,20 @@ def integrated_gradients(
         steps: number of steps of the integral; the paper finds 20 to 300 enough.
         baseline: where the path starts. ``mean`` is the mean color, 0 in the normalized input.
             ``black`` is the paper's baseline for images. ``blur`` is the image under the blur of
-            the insertion metric (a Gaussian of sigma 5 within 11 x 11 pixels). Three numbers are
-            another color, in the network's normalized input.
+            the insertion metric (a Gaussian of sigma 5 within 11 x 11 pixels). A number for each
+            channel is another color, in the network's normalized input.
 
     Raises:
         NotApplicableError: the baseline is ``black``, and the record was made without the color of
             black in the normalized input (a run gives it).
+        ConfigError: the color has not a number for each channel.
     """
     return size_of_sum(attributions(record, steps=steps, baseline=baseline))
 
 
 def attributions(
     record: Record, *, steps: int, baseline: Baseline
-) -> Float[Tensor, "batch k 3 height width"]:
+) -> Float[Tensor, "batch k channels height width"]:
     """The attributions of integrated gradients, signed.
 
     ``IG(x) = (x - x') * integral_0^1 dS_c(x' + a (x - x')) / dx da``, where x, (3, height, width),
@@ -74,7 +75,7 @@ def attributions(
     return path[:, None] * mean
 
 
-def _start(record: Record, baseline: Baseline) -> Float[Tensor, "#batch 3 #height #width"]:
+def _start(record: Record, baseline: Baseline) -> Float[Tensor, "#batch channels #height #width"]:
     """The image of the baseline, or its color for all images."""
     images, black = record.probe.images, record.probe.black
     if baseline == "blur":
@@ -87,5 +88,10 @@ def _start(record: Record, baseline: Baseline) -> Float[Tensor, "#batch 3 #heigh
             "baseline: 'black' needs the mean and std by which the input was normalized, and these "
             "maps were asked for without them; give the color instead, -mean / std (with "
             "ImageNet's: [-2.118, -2.036, -1.804])"
+        )
+    if len(color) != images.shape[1]:
+        raise ConfigError(
+            f"baseline: expected a number for each of the input's {images.shape[1]} channels, "
+            f"found {len(color)}"
         )
     return images.new_tensor(color)[None, :, None, None]

@@ -17,6 +17,7 @@ from wsol_bench.common.registry import uniquely_named
 from wsol_bench.common.vocabulary import Layout, Probabilities, TokenGrid
 from wsol_bench.errors import ConfigError, ModelError
 from wsol_bench.methods.base import MapMethod, cam_methods, merged_plan
+from wsol_bench.models.hugging_face import usual_output
 from wsol_bench.models.network_kinds import plain_network
 from wsol_bench.models.output_reading import OutputReading, read_with, scored_targets
 from wsol_bench.models.target_layers import targets_of
@@ -30,7 +31,7 @@ Score = Callable[[Any], Any]
 # A class or a function of what the network returns, several of these, or the classes of each image.
 Targets = int | Score | Sequence[int | Score] | ClassIndices | Any  # what is none is refused
 # Anything else is refused with advice on how to make a batch of it.
-Images = Float[Tensor, "batch 3 height width"] | Any
+Images = Float[Tensor, "batch channels height width"] | Any
 Methods = str | MapMethod | Sequence[str | MapMethod]
 Layers = list[str | nn.Module] | tuple[str | nn.Module, ...]
 Maps = dict[str, Float[Tensor, "batch k h w"]]
@@ -158,7 +159,9 @@ def localization_maps(
     )  # fmt: skip
     _require_choice("probabilities", probabilities, (None, *get_args(Probabilities)))
     scored = scored_targets(targets)
-    reading = OutputReading(output, probabilities, scored)
+    usual = usual_output(network)
+    output = usual[0] if output is None else output
+    reading = OutputReading(output, probabilities or usual[1], scored)
     slots = _best_classes(k) if targets is None else _class_slots(targets, scored, images)
     with exclusively(network), uncompiled(network), read_with(network, reading):
         record = capture(
@@ -230,14 +233,17 @@ def _token_grid(given: Any) -> TokenGrid | None:
 
 def _require_batch(model: nn.Module, images: Any) -> None:
     """Raise ModelError unless the images are a batch that the network can take."""
-    expected = "expected normalized images as a tensor of shape (batch, 3, height, width), found"
+    expected = (
+        "expected normalized images as a tensor of shape (batch, channels, height, width), found"
+    )
     if not isinstance(images, Tensor):
         hint = "; torch.from_numpy makes a tensor of an array" if hasattr(images, "shape") else ""
         raise ModelError(f"images: {expected} {type(images).__name__}{hint}")
     if images.ndim != 4 or 0 in images.shape:
         hint = "; images[None] is a batch of one image" if images.ndim == 3 else ""
         raise ModelError(f"images: {expected} shape {tuple(images.shape)}{hint}")
-    if images.shape[3] == 3 != images.shape[1]:
+    n_channels = (1, 3, 4)
+    if images.shape[3] in n_channels and images.shape[1] not in n_channels:
         hint = "; images.permute(0, 3, 1, 2) has the channels before rows and columns"
         raise ModelError(f"images: {expected} shape {tuple(images.shape)}{hint}")
     if not images.is_floating_point():
@@ -256,7 +262,7 @@ def _require_batch(model: nn.Module, images: Any) -> None:
 def _class_slots(
     targets: Any,
     scored: tuple[int | Score, ...] | None,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
 ) -> Int64[Tensor, "batch k"]:
     """The score index of each slot of each image.
 

@@ -43,7 +43,7 @@ def smooth_grad(
 
 def noisy_images(
     probe: Probe, *, samples: int, noise: float, seed: int
-) -> Iterator[Float[Tensor, "batch 3 height width"]]:
+) -> Iterator[Float[Tensor, "batch channels height width"]]:
     """Yield the batch with Gaussian noise, several times; each image has its own generator.
 
     Args:

@@ -1,4 +1,4 @@
-"""Networks by name: shapes_net, torchvision's classifiers, timm's, papers', and a user's own."""
+"""Networks by name: shapes_net, those of torchvision, timm, Hugging Face, papers, and one's own."""
 
 import contextlib
 import inspect
@@ -12,7 +12,8 @@ from wsol_bench.common.plugin_errors import plugin_error
 from wsol_bench.common.registry import import_object
 from wsol_bench.errors import ConfigError, ModelError, did_you_mean
 from wsol_bench.models import shapes_net
-from wsol_bench.models.names import paper_network, require_model_name
+from wsol_bench.models.hugging_face import network_builder
+from wsol_bench.models.names import HUGGING_FACE, paper_network, require_model_name
 from wsol_bench.models.published_weights import Remarks
 
 __all__ = ["build", "network_error", "takes_num_classes"]
@@ -22,8 +23,8 @@ def build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Modul
     """Build a network.
 
     Args:
-        name: ``shapes_net``, a torchvision classification model, ``timm/<name>``, a paper's network
-            (``wsolevaluation/vgg16_cam``) or ``my_module:builder``.
+        name: ``shapes_net``, a torchvision classification model, ``timm/<name>``, ``hf/<folder or
+            id>``, a paper's network (``wsolevaluation/vgg16_cam``) or ``my_module:builder``.
         weights: name of a published set of weights; ``random``, or None if weights are loaded
             afterwards. Random weights are the same in every run.
         arguments: for the builder.
@@ -41,6 +42,8 @@ def build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Modul
         try:
             module = builder(**arguments)
         except (Exception, SystemExit) as error:  # a user's builder can raise any error
+            if isinstance(error, ModelError) and name.startswith(HUGGING_FACE):
+                raise
             if isinstance(error, OSError) and published is not None and ":" not in name:
                 raise ModelError(
                     f"{name}: weights {weights!r} could not be downloaded ({error}); download the "
@@ -68,7 +71,7 @@ def network_error(
         error: the exception.
         builder: the user's builder.
     """
-    if ":" in name:
+    if ":" in name and not name.startswith(HUGGING_FACE):
         return plugin_error(f"{name}: {failure}", error, builder)
     return f"{name}: {failure}: {type(error).__name__}: {error}"
 
@@ -78,7 +81,7 @@ def takes_num_classes(name: str) -> bool:
 
     All published networks' builders do; a user's own builder may fix the number itself.
     """
-    if ":" not in name:
+    if ":" not in name or name.startswith(HUGGING_FACE):
         return True
     try:
         parameters = inspect.signature(import_object(name, "model builder")).parameters
@@ -92,6 +95,9 @@ def _builder(name: str, published: str | None) -> Callable[..., nn.Module]:
     """The function that makes a network, with published weights if a set is named."""
     if name == "shapes_net":
         return shapes_net.shapes_net
+    if name.startswith(HUGGING_FACE):
+        source = name.removeprefix(HUGGING_FACE)
+        return network_builder(source, pretrained=published is not None)
     path = paper_network(name) or name
     if ":" in path:
         builder: Callable[..., nn.Module] = import_object(path, "model builder")

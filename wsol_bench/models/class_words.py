@@ -9,7 +9,8 @@ from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.formats.class_tables import class_on_line
 from wsol_bench.errors import ConfigError, ModelError, did_you_mean, shown
 from wsol_bench.models.classifiers import OUTPUT_NUMBERS, Classifier
-from wsol_bench.models.names import weights_file
+from wsol_bench.models.hugging_face import labels_of
+from wsol_bench.models.names import HUGGING_FACE, weights_file
 
 __all__ = [
     "IMAGENET",
@@ -51,6 +52,9 @@ def class_words(
         return [class_on_line(line, names)[1] for line in _lines(classes)]
     if classifier.classes_from != OUTPUT_NUMBERS:
         return classifier.classes
+    labels = labels_of(classifier.module)
+    if labels is not None and len(labels) == n_outputs:
+        return labels
     published = published_words(name, weights)
     return published if published is not None and len(published) == n_outputs else None
 
@@ -118,7 +122,8 @@ def published_words(name: str, weights: str) -> tuple[str, ...] | None:
         name: the network, as in ``load_classifier``.
         weights: the weights, as in ``load_classifier``.
     """
-    if weights_file(weights) or weights == "random" or ":" in name or name.startswith("timm/"):
+    foreign = ":" in name or name.startswith(("timm/", HUGGING_FACE))
+    if weights_file(weights) or weights == "random" or foreign:
         return None
     if name == "shapes_net":
         return None

@@ -17,17 +17,24 @@ from wsol_bench.errors import ModelError
 from wsol_bench.models import shapes_net
 from wsol_bench.models.build import build, network_error, takes_num_classes
 from wsol_bench.models.checkpoints import read_weights
-from wsol_bench.models.classes import ClassOrder, dataset_order, few, read_class_order
+from wsol_bench.models.classes import (
+    ClassOrder,
+    dataset_order,
+    few,
+    labeled_order,
+    read_class_order,
+)
+from wsol_bench.models.hugging_face import labels_of, usual_output
 from wsol_bench.models.names import paper_network, weights_file
 from wsol_bench.models.network_kinds import plain_network
+from wsol_bench.models.normalization import channels_advice
 from wsol_bench.models.output_reading import OutputReading
 from wsol_bench.models.outputs import findings_of, noise_images, single_findings
+from wsol_bench.models.published_preprocessing import preprocessing_of
 from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_of
 from wsol_bench.models.weights import fingerprint, load_state
 
 __all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
     "OUTPUT_NUMBERS",
     "Classifier",
     "load_classifier",
@@ -37,9 +44,6 @@ __all__ = [
 # What ``Classifier.classes_from`` says if the classes are the numbers of the outputs.
 OUTPUT_NUMBERS = "the numbers of the outputs"
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
@@ -47,10 +51,11 @@ class Classifier:
 
     Attributes:
         name: name in the results.
-        module: maps (b, 3, h, w) normalized RGB to (b, n) logits.
+        module: maps (b, channels, h, w) normalized images to (b, n) logits.
         classes: wnid of each of the n outputs.
         targets: the target layers; none if none is known and no method needs one.
-        mean, std: mean and standard deviation of RGB in [0, 1], by which the input is normalized.
+        mean, std: mean and standard deviation of each channel in [0, 1], by which the input is
+            normalized: of gray, of RGB, or of RGB and alpha.
         native_size: side in pixels of the images that the weights are published for; None if it is
             not published.
         fingerprint: digest of the weights.
@@ -65,8 +70,8 @@ class Classifier:
     module: nn.Module
     classes: tuple[str, ...]
     targets: tuple[Target, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     native_size: int | None
     fingerprint: str
     classes_from: str
@@ -74,10 +79,18 @@ class Classifier:
     findings: tuple[str, ...] = ()
 
     @property
-    def black(self) -> tuple[float, float, float]:
-        """The color of black in the normalized input: ``-mean / std``."""
-        r, g, b = (-mean / std for mean, std in zip(self.mean, self.std, strict=True))
-        return r, g, b
+    def n_channels(self) -> int:
+        """The number of channels of the input: 1 for gray, 3 for RGB, 4 for RGB and alpha."""
+        return len(self.mean)
+
+    @property
+    def black(self) -> tuple[float, ...]:
+        """The color of opaque black in the normalized input: ``-mean / std``, and alpha of 1."""
+        values = (0.0, 0.0, 0.0, 1.0)[: self.n_channels]
+        return tuple(
+            (value - mean) / std
+            for value, mean, std in zip(values, self.mean, self.std, strict=True)
+        )
 
 
 @torch.inference_mode(False)  # a caller's inference mode would make parameters without gradients
@@ -87,14 +100,14 @@ def load_classifier(
     weights: str = "DEFAULT",
     key: str | None = None,
     classes: Path | None = None,
-    dataset_classes: Sequence[str] | None = (),
+    dataset_classes: Mapping[str, str] | Sequence[str] | None = (),
     layer: str | None = None,
     layers: Sequence[str] | None = None,
     layout: Layout | None = None,
     token_grid: TokenGrid | None = None,
     head: str | None = None,
-    mean: tuple[float, float, float] | None = None,
-    std: tuple[float, float, float] | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
     arguments: Mapping[str, Any] | None = None,
     label: str | None = None,
     output: int | str | None = None,
@@ -105,20 +118,22 @@ def load_classifier(
     """Build a network and load its weights.
 
     Args:
-        name: ``shapes_net``, a torchvision classification model, ``timm/<name>``, a paper's network
-            (``wsolevaluation/vgg16_cam``) or ``my_module:builder``.
+        name: ``shapes_net``, a torchvision classification model, ``timm/<name>``, ``hf/<folder or
+            id>``, a paper's network (``wsolevaluation/vgg16_cam``) or ``my_module:builder``.
         weights: ``DEFAULT`` or another torchvision weights name (``IMAGENET1K_V1``); the path of a
             .pth or .safetensors file that holds a state_dict or a mapping with one; ``random``.
         key: entry of the weights file, or beginning of its keys, to load; see ``read_weights``.
         classes: a file of wnids in the order of the outputs, one per line; words may follow.
-        dataset_classes: the data set's sorted wnids: the order of the outputs if neither
-            ``classes`` nor the weights file lists one, see ``dataset_order``. None (no data set)
-            makes them the numbers of the outputs.
+        dataset_classes: the data set's sorted wnids, or its words by wnid: the order of the
+            outputs if neither ``classes``, the weights file nor the network lists one, see
+            ``dataset_order`` and ``labeled_order``. None (no data set) makes them the numbers of
+            the outputs.
         layer, head: override the target-layer table.
         layers: several target layers, instead of one; ``head`` then belongs to the last one.
         layout, token_grid: layout of the layers, and grid of their tokens (rows, columns, index of
             the first patch token); by default the network is asked.
-        mean, std: by default those that the weights are published with, else ImageNet's.
+        mean, std: of each channel: one number for gray images, three for RGB, four for RGB and
+            alpha. By default those that the weights are published with, else ImageNet's.
         arguments: for the builder.
         label: name in the results; by default ``name``.
         output: where the scores are in what the network returns: an index, a key or an attribute, a
@@ -133,22 +148,24 @@ def load_classifier(
             ``plain_network``), the weights do not fit, or the classes do not match the outputs.
     """
     network = _loaded_network(name, weights, key, arguments or {}, classes, dataset_classes)
-    reading = OutputReading(output, probabilities)
-    (module := network.module.eval()).register_forward_hook(reading)
-    outputs = _outputs(module, name, input_size)
+    module = network.module.eval()
+    expected = preprocessing_of(name, network.published, module, mean, std)
+    usual = usual_output(module)
+    reading = OutputReading(output if output is not None else usual[0], probabilities or usual[1])
+    module.register_forward_hook(reading)
+    outputs = _outputs(module, name, input_size, len(expected.mean))
     order = _order_of(outputs, name, network.order, reading)
     targets = targets_of(
         module, layers or ([layer] if layer else []), layout=layout, head=head,
         token_grid=token_grid, required=needs_layer,
     )  # fmt: skip
-    expected = _preprocessing(name, network.published, module)
     return Classifier(
         name=label or name, module=module, fingerprint=fingerprint(module), targets=targets,
         classes=order.wnids, classes_from=order.origin, weights_from=network.weights_from,
-        mean=mean or expected.mean, std=std or expected.std, native_size=expected.size,
+        mean=expected.mean, std=expected.std, native_size=expected.size,
         findings=(
             *findings_of(outputs),
-            *_of_single_logit(module, reading, order, input_size),
+            *_of_single_logit(module, reading, order, input_size, len(expected.mean)),
             *_untold(name, weights, arguments or {}),
         ),
     )  # fmt: skip
@@ -156,17 +173,18 @@ def load_classifier(
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def require_sizes(module: nn.Module, name: str, sizes: Sequence[int]) -> None:
+def require_sizes(module: nn.Module, name: str, sizes: Sequence[int], n_channels: int = 3) -> None:
     """Raise ModelError unless a network takes images of the sides of a protocol's further views.
 
     Args:
         module: the network, on the CPU and in evaluation mode.
         name: the name that it was built by.
         sizes: sides in pixels.
+        n_channels: number of channels of the images.
     """
     for size in sizes:
         try:
-            module(noise_images(size))
+            module(noise_images(size, n_channels))
         except Exception as error:  # a user's network can raise any error
             failure = network_error(name, f"does not take a {size} x {size} image", error)
             raise ModelError(
@@ -197,7 +215,7 @@ def _loaded_network(
     key: str | None,
     arguments: Mapping[str, Any],
     classes: Path | None,
-    dataset_classes: Sequence[str] | None,
+    dataset_classes: Mapping[str, str] | Sequence[str] | None,
 ) -> _LoadedNetwork:
     """Build a network, without wrappers, and load its weights."""
     path = _weights_path(name, weights, key, arguments)
@@ -205,12 +223,28 @@ def _loaded_network(
     stored = None if path is None else read_weights(path, key)
     names = dataset_classes or ()
     listed = read_class_order(classes, names) if classes else stored and stored.order
-    order = listed or (None if dataset_classes is None else dataset_order(dataset_classes))
     module = plain_network(build(name, published, _builder_arguments(name, arguments, listed)))
+    order = listed or _told_order(module, name, dataset_classes)
     for part in module.modules():
         part._compiled_call_impl = None  # a run compiles by itself what can be
     weights_from = weights if stored is None else load_state(module, stored, name)
     return _LoadedNetwork(module, weights_from, published, order)
+
+
+def _told_order(
+    module: nn.Module, name: str, classes: Mapping[str, str] | Sequence[str] | None
+) -> ClassOrder | None:
+    """The classes of outputs that no file lists: by the network's own names, else the data set's.
+
+    None if there is no data set.
+    """
+    if classes is None:
+        return None
+    labels = labels_of(module)
+    if labels is None or not classes:
+        return dataset_order(list(classes))
+    words = classes if isinstance(classes, Mapping) else dict(zip(classes, classes, strict=True))
+    return labeled_order(labels, words, name)
 
 
 def _weights_path(
@@ -250,7 +284,11 @@ def _weights_path(
 
 
 def _of_single_logit(
-    module: nn.Module, reading: OutputReading, order: ClassOrder, input_size: int
+    module: nn.Module,
+    reading: OutputReading,
+    order: ClassOrder,
+    input_size: int,
+    n_channels: int,
 ) -> tuple[str, ...]:
     """Findings that say how a single logit was read, and whether it is a probability already."""
     if not reading.single:
@@ -259,7 +297,7 @@ def _of_single_logit(
     return (
         f"its single output y is taken for the logit of class {second!r}: the scores are -y of "
         f"{first!r} and y of {second!r}, their probabilities sigmoid(-y) and sigmoid(y)",
-        *single_findings(module, input_size),
+        *single_findings(module, input_size, n_channels),
     )
 
 
@@ -288,15 +326,19 @@ def _builder_arguments(
 
 
 @torch.no_grad()
-def _outputs(module: nn.Module, name: str, input_size: int) -> Float[Tensor, "2 n"]:
+def _outputs(
+    module: nn.Module, name: str, input_size: int, n_channels: int
+) -> Float[Tensor, "2 n"]:
     """The outputs for two images of noise; ModelError unless they are logits."""
     try:
-        logits = module(noise_images(input_size))
+        logits = module(noise_images(input_size, n_channels))
     except ModelError:  # of what is read from its output
         raise
     except Exception as error:  # a user's network can raise any error
         failure = network_error(name, f"does not take a {input_size} x {input_size} image", error)
-        raise ModelError(f"{failure}. Set the size with 'input.size' of the protocol") from error
+        advice = channels_advice(module, n_channels)
+        advice = advice or "Set the size with 'input.size' of the protocol"
+        raise ModelError(f"{failure}. {advice}") from error
     return logits
 
 
@@ -321,24 +363,3 @@ def _order_of(
             "ImageNet LOC_synset_mapping.txt)"
         )
     return order
-
-
-class _Preprocessing(NamedTuple):
-    """The preprocessing of a network's images: normalization of RGB, and the side in pixels."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    size: int | None
-
-
-def _preprocessing(name: str, published: str | None, module: nn.Module) -> _Preprocessing:
-    """The preprocessing that published weights expect; else ImageNet's mean and std."""
-    config = getattr(module, "pretrained_cfg", None) if "/" in name else None  # timm, papers
-    if config:
-        return _Preprocessing(tuple(config["mean"]), tuple(config["std"]), config["input_size"][-1])
-    if published in (None, "random") or name == "shapes_net" or {"/", ":"} & {*name}:
-        return _Preprocessing(IMAGENET_MEAN, IMAGENET_STD, None)
-    import torchvision  # its import takes seconds, and shapes_net needs none of it
-
-    transforms = torchvision.models.get_model_weights(name)[published].transforms()
-    return _Preprocessing(tuple(transforms.mean), tuple(transforms.std), transforms.crop_size[0])

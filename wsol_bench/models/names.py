@@ -10,6 +10,7 @@ from wsol_bench.errors import ConfigError, ModelError, did_you_mean, shown
 
 __all__ = [
     "GIVEN",
+    "HUGGING_FACE",
     "model_names",
     "paper_network",
     "require_device_name",
@@ -21,6 +22,8 @@ __all__ = [
 # The prefix of the import paths of networks that are given as objects (``models.given``), which end
 # with the process.
 GIVEN = "wsol_bench.models.given:"
+# The prefix of the names of Hugging Face's classifiers; a folder or the id of a repository follows.
+HUGGING_FACE = "hf/"
 # A builder in torchvision's source code. Those of detection, segmentation and video are in folders
 # of their own.
 _BUILDER = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
@@ -70,9 +73,14 @@ def _paper_networks() -> dict[str, str]:
 def require_model_name(name: str) -> None:
     """Raise ModelError if no network can have the name.
 
-    A name of timm (``timm/<name>``) or an import path (``my_module:builder``) passes unread.
+    A name of timm (``timm/<name>``) or of Hugging Face (``hf/<folder or id>``), or an import path
+    (``my_module:builder``), passes unread.
     """
-    if not name.startswith("timm/") and ":" not in name and name not in model_names():
+    if (
+        not name.startswith(("timm/", HUGGING_FACE))
+        and ":" not in name
+        and name not in model_names()
+    ):
         suggestion = did_you_mean(name, model_names(), listed_by="wsol-bench list models")
         raise ModelError(f"unknown model {name!r}; {suggestion}")
 

@@ -30,13 +30,13 @@ _MEND = (
 )
 
 
-def noise_images(size: int) -> Float[Tensor, "2 3 size size"]:
+def noise_images(size: int, n_channels: int = 3) -> Float[Tensor, "2 channels size size"]:
     """Two images of noise, one of high contrast, which are the same in every run.
 
     A blank image would not do: it can give all classes one score.
     """
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, 3, size, size, generator=generator)
+    images = torch.randn(2, n_channels, size, size, generator=generator)
     return images * torch.tensor([1.0, _CONTRAST])[:, None, None, None]
 
 
@@ -77,7 +77,7 @@ def findings_of(outputs: Float[Tensor, "batch n"]) -> tuple[str, ...]:
     return ()
 
 
-def single_findings(module: nn.Module, size: int) -> tuple[str, ...]:
+def single_findings(module: nn.Module, size: int, n_channels: int = 3) -> tuple[str, ...]:
     """Say whether the single output of a network is a probability, in sentences without their ends.
 
     Values from 0 to 1 would not tell: a logit may lie there. The operation that gave them does.
@@ -85,9 +85,10 @@ def single_findings(module: nn.Module, size: int) -> tuple[str, ...]:
     Args:
         module: the network, which returns the scores [-y, y] of its single output y.
         size: side in pixels of the images that it takes.
+        n_channels: number of channels of the images.
     """
     with torch.enable_grad():
-        node = module(noise_images(size).requires_grad_(True)).grad_fn
+        node = module(noise_images(size, n_channels).requires_grad_(True)).grad_fn
     while node is not None and node.name().startswith(_MOVING):
         node = node.next_functions[-1][0]
     if node is None or not node.name().startswith(("Sigmoid", "Softmax")):

@@ -15,7 +15,7 @@ from wsol_bench.common.vocabulary import Layout, TokenGrid
 from wsol_bench.errors import ModelError, did_you_mean
 from wsol_bench.geometry import keeps_aspect
 from wsol_bench.models.hooks import hooked
-from wsol_bench.models.target_table import LAST_BLOCK, TARGETS, Target
+from wsol_bench.models.target_table import LAST_BLOCKS, TARGETS, Target
 
 __all__ = [
     "Layout",
@@ -143,13 +143,22 @@ def _of_table(model: nn.Module) -> Target | None:
     target = next((TARGETS[key] for key in keys if key in TARGETS), None)
     if target is None:
         return None
-    reads_token = target.layer == LAST_BLOCK and getattr(model, "global_pool", "") == "token"
+    layer = target.layer
+    if layer in LAST_BLOCKS and _reads_class_token(model):
+        layer = f"{layer}.{LAST_BLOCKS[layer]}"
     return replace(
         target,
-        layer=_plain_name(model, f"{LAST_BLOCK}.norm1" if reads_token else target.layer),
+        layer=_plain_name(model, layer),
         head=_plain_name_or_none(model, target.head),
         excitation=_plain_names(model, target.excitation),
     )
+
+
+def _reads_class_token(model: nn.Module) -> bool:
+    """Return whether a transformer says that its head reads the class token: timm's, or BEiT."""
+    config = getattr(model, "config", None)
+    pools = getattr(config, "use_mean_pooling", True)
+    return getattr(model, "global_pool", "") == "token" or pools is False
 
 
 def _name_of(model: nn.Module, layer: nn.Module) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from wsol_bench.common.vocabulary import Layout, TokenGrid
 
-__all__ = ["LAST_BLOCK", "TARGETS", "Target"]
+__all__ = ["LAST_BLOCKS", "TARGETS", "Target"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,9 @@ class Target:
         layout: layout of the module's output: ``nchw``; ``nhwc``; ``tokens`` (n, tokens, c). None
             if the network is to be asked (``wsol_bench.capture.grids``).
         token_grid: the grid of patches among the tokens; None if the network is to be asked.
+        all_patches: whether the tokens are patches alone, row by row: their grid then has the
+            input's aspect, and the network need not be asked. Where stages have mixed the patches
+            before, it could not tell.
         head: the linear layer (or 1x1 convolution) of a GAP + linear (or class convolution + GAP)
             head that directly follows the layer: the class weights of CAM. None if the network has
             no such head.
@@ -31,6 +34,7 @@ class Target:
     then_relu: bool = False
     layout: Layout | None = None
     token_grid: TokenGrid | None = None
+    all_patches: bool = False
     head: str | None = None
     excitation: tuple[str, str] | None = field(default=None, compare=False)
 
@@ -46,7 +50,8 @@ _POOL4 = "features.MaxPool2d-2"
 # A head that pools the patch tokens reads those of the last block. If the network says that its
 # head reads the class token, which patch tokens reach by attention alone, the layer is the norm
 # before the last attention.
-LAST_BLOCK = "blocks.-1"
+_LAST_BLOCK = "blocks.-1"
+LAST_BLOCKS = {_LAST_BLOCK: "norm1", "beit.layers.-1": "layernorm_before"}
 
 # Keyed by package and class name of the model. Activations are post-ReLU if the network has a ReLU.
 TARGETS = {
@@ -75,7 +80,7 @@ TARGETS = {
     # Patch tokens of the last block's output do not reach the class token; those before its
     # attention do.
     "torchvision/VisionTransformer": Target("encoder.layers.-1.ln_1", layout="tokens"),
-    "timm/Beit": Target(LAST_BLOCK, layout="tokens"),
+    "timm/Beit": Target(_LAST_BLOCK, layout="tokens"),
     "timm/ByobNet": Target("final_conv", head="head.fc"),
     "timm/ConvNeXt": Target("stages"),
     "timm/CspNet": Target("stages", head="head.fc"),
@@ -84,7 +89,7 @@ TARGETS = {
     "timm/DenseNet": Target("features", head="classifier", excitation=("features", "global_pool")),
     "timm/EdgeNeXt": Target("stages"),
     "timm/EfficientNet": Target("bn2", head="classifier"),
-    "timm/Eva": Target(LAST_BLOCK, layout="tokens"),
+    "timm/Eva": Target(_LAST_BLOCK, layout="tokens"),
     "timm/FastVit": Target("final_conv", head="head.fc"),
     "timm/FocalNet": Target("norm", head="head.fc"),
     "timm/HighResolutionNet": Target("final_layer", head="classifier"),
@@ -103,8 +108,67 @@ TARGETS = {
     "timm/SwinTransformerV2": Target("norm", layout="nhwc", head="head.fc"),
     "timm/TResNet": Target("body", head="head.fc"),
     "timm/VGG": Target("features.-2", excitation=(_POOL4, "pre_logits")),
-    "timm/VisionTransformer": Target(LAST_BLOCK, layout="tokens"),
+    "timm/VisionTransformer": Target(_LAST_BLOCK, layout="tokens"),
     "timm/VovNet": Target("stages", head="head.fc"),
+    # Of Hugging Face's heads, those of ViT and DeiT read the class token, and DINOv2's reads it
+    # and the mean of the patches; the others pool the patches.
+    "transformers/BeitForImageClassification": Target("beit.layers.-1", layout="tokens"),
+    "transformers/CLIPForImageClassification": Target(
+        "vision_model.encoder.layers.-1", layout="tokens", head="classifier"
+    ),
+    "transformers/ConvNextForImageClassification": Target("convnext.encoder.stages.-1"),
+    "transformers/ConvNextV2ForImageClassification": Target("convnextv2.encoder.stages.-1"),
+    "transformers/DeiTForImageClassification": Target(
+        "deit.layers.-1.layernorm_before", layout="tokens"
+    ),
+    "transformers/DeiTForImageClassificationWithTeacher": Target(
+        "deit.layers.-1.layernorm_before", layout="tokens"
+    ),
+    "transformers/Dinov2ForImageClassification": Target(
+        "dinov2.encoder.layer.-1.norm1", layout="tokens"
+    ),
+    "transformers/Dinov2WithRegistersForImageClassification": Target(
+        "dinov2_with_registers.encoder.layer.-1.norm1", layout="tokens"
+    ),
+    "transformers/EfficientNetForImageClassification": Target(
+        "efficientnet.encoder.top_activation", head="classifier"
+    ),
+    "transformers/FocalNetForImageClassification": Target(
+        "focalnet.layernorm", layout="tokens", all_patches=True, head="classifier"
+    ),
+    "transformers/HGNetV2ForImageClassification": Target("encoder.stages.-1", head="fc"),
+    "transformers/MobileNetV1ForImageClassification": Target(
+        "mobilenet_v1.layer.-1", head="classifier"
+    ),
+    "transformers/MobileNetV2ForImageClassification": Target(
+        "mobilenet_v2.conv_1x1", head="classifier"
+    ),
+    "transformers/PoolFormerForImageClassification": Target("norm", head="classifier"),
+    "transformers/PvtV2ForImageClassification": Target(
+        "pvt_v2.encoder.layers.-1.layer_norm", layout="tokens", all_patches=True, head="classifier"
+    ),
+    "transformers/RegNetForImageClassification": Target(
+        "regnet.encoder.stages.-1",
+        head="classifier.-1",
+        excitation=("regnet.encoder.stages.-2", "regnet.pooler"),
+    ),
+    "transformers/ResNetForImageClassification": Target(
+        "resnet.encoder.stages.-1",
+        head="classifier.-1",
+        excitation=("resnet.encoder.stages.-2", "resnet.pooler"),
+    ),
+    "transformers/SiglipForImageClassification": Target(
+        "vision_model.post_layernorm", layout="tokens", all_patches=True, head="classifier"
+    ),
+    "transformers/SwinForImageClassification": Target(
+        "swin.layernorm", layout="tokens", all_patches=True, head="classifier"
+    ),
+    "transformers/Swinv2ForImageClassification": Target(
+        "swinv2.layernorm", layout="tokens", all_patches=True, head="classifier"
+    ),
+    "transformers/ViTForImageClassification": Target(
+        "vit.layers.-1.layernorm_before", layout="tokens"
+    ),
     "wsol_bench/AlexNet": Target("relu5", excitation=("pool2", "relu7")),
     "wsol_bench/AlexNetGAP": Target("CAM_relu", head="CAM_fc", excitation=("norm2", "CAM_pool")),
     "wsol_bench/AlexNetStarGAP": Target("relu7", head="fc9", excitation=("norm2", "pool8_global")),

@@ -8,8 +8,12 @@ from typing import Any
 from wsol_bench.common.files import digest
 from wsol_bench.common.registry import import_object
 from wsol_bench.common.versions import UNKNOWN, installed_version
+from wsol_bench.models.names import HUGGING_FACE
 
 __all__ = ["builder_digest", "code_digest", "output_digest"]
+
+# The package of a network, by the beginning of the network's name.
+_PACKAGES = {"timm/": "timm", HUGGING_FACE: "transformers"}
 
 
 def code_digest(function: Any) -> str:
@@ -27,12 +31,13 @@ def builder_digest(name: str) -> str | None:
     """Return what identifies the code of a model that is not torchvision's.
 
     Returns:
-        The version of timm for a model of timm, the digest of its builder's file for one by import
-        path (both may be ``UNKNOWN``), and None for one of torchvision.
+        The version of timm or transformers for a model of theirs, the digest of its builder's file
+        for one by import path (all may be ``UNKNOWN``), and None for one of torchvision.
     """
-    if name.startswith("timm/"):
-        timm = installed_version("timm")
-        return timm if timm == UNKNOWN else f"timm {timm}"
+    for prefix, package in _PACKAGES.items():
+        if name.startswith(prefix):
+            version = installed_version(package)
+            return version if version == UNKNOWN else f"{package} {version}"
     return code_digest(import_object(name, "model builder")) if ":" in name else None
 
 

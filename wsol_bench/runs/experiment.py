@@ -325,7 +325,8 @@ class Experiment:
                 from wsol_bench.capture import compile_up_to
 
                 size = self.protocol.input.size
-                compile_up_to(classifier.module, classifier.targets, torch.zeros(1, 3, size, size))
+                black = torch.zeros(1, classifier.n_channels, size, size)
+                compile_up_to(classifier.module, classifier.targets, black)
             self._loaded[index] = classifier
         return self._loaded[index]
 
@@ -360,9 +361,11 @@ def load_model(
 
     classifier = load_classifier(
         **model.model_dump(),
-        dataset_classes=tuple(dataset.classes["wnid"]),
+        dataset_classes=dict(zip(dataset.classes["wnid"], dataset.classes["words"], strict=True)),
         input_size=protocol.input.size,
         needs_layer=any(method.scope == "layer" for method in methods),
     )
-    require_sizes(classifier.module, model.name, protocol.input.further_sides)
+    require_sizes(
+        classifier.module, model.name, protocol.input.further_sides, classifier.n_channels
+    )
     return classifier

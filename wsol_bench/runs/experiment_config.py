@@ -64,6 +64,8 @@ _NEUTRAL = {"workers", "strict", "max_failed", "published"}
 _PART_SIZE = 128
 
 
+# A number for each channel: of gray, of RGB, or of RGB and alpha.
+_CHANNELS = Field(min_length=1, max_length=4)
 # The standard deviation of a channel, by which its values are divided.
 _Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -157,8 +159,8 @@ class ModelConfig(Configuration):
     layout: Layout | None = None
     token_grid: TokenGrid | None = None
     head: str | None = None
-    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] | None = None
-    std: tuple[_Deviation, _Deviation, _Deviation] | None = None
+    mean: Annotated[tuple[FiniteFloat, ...], _CHANNELS] | None = None
+    std: Annotated[tuple[_Deviation, ...], _CHANNELS] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
     output: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)] | None = None

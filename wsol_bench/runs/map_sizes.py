@@ -63,7 +63,7 @@ def bytes_of_maps(
 
     cells = 0
     if classifier.targets:
-        black = torch.zeros(1, 3, input_size, input_size)
+        black = torch.zeros(1, classifier.n_channels, input_size, input_size)
         record = capture(classifier.module, black, classifier.targets, Plan())
         cells = sum(layer.activations[0, 0].numel() for layer in record.layers)
     n_slots = min(TOP_K + 1, len(classifier.classes))

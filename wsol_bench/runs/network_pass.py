@@ -114,7 +114,10 @@ class NetworkPass:
             WorkerError: a process that decodes images died.
         """
         output_of = {wnid: index for index, wnid in enumerate(self.classifier.classes)}
-        for read in decoded(dataset, batches, self.protocol.input, workers=self.workers):
+        for read in decoded(
+            dataset, batches, self.protocol.input, workers=self.workers,
+            n_channels=self.classifier.n_channels,
+        ):  # fmt: skip
             unreadable = [
                 ImageOutcome(index, dataset[index], ImageStatus.UNREADABLE, reason)
                 for index, reason in read.unreadable

@@ -50,14 +50,15 @@ class Views:
 
     Attributes:
         section: the protocol's section ``input``.
-        windows: normalized (batch, 3, height, width) each, as ``InputSection.windows`` lists them.
+        windows: normalized (batch, channels, height, width) each, as ``InputSection.windows`` lists
+            them.
     """
 
     section: InputSection
     windows: Sequence[Tensor]
 
     @property
-    def inputs(self) -> Float[Tensor, "batch 3 height width"]:
+    def inputs(self) -> Float[Tensor, "batch channels height width"]:
         """The network's input, which is the first window."""
         return self.windows[0]
 
@@ -97,7 +98,7 @@ class Views:
                 record = capture(self._pixels(view), plan, predictions.classes)
             yield view, record
 
-    def _pixels(self, view: View) -> Float[Tensor, "batch 3 _ _"]:
+    def _pixels(self, view: View) -> Float[Tensor, "batch channels _ _"]:
         pixels = self.windows[view.window]
         return pixels.flip(-1) if view.mirrored else pixels
 

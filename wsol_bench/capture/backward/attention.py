@@ -56,7 +56,7 @@ class Attention(NamedTuple):
 @torch.inference_mode(False)
 def attentions(
     model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
     classes: Int64[Tensor, "batch k"] | None = None,
     *,
     layer_score: LayerScore = "class_token",
@@ -241,7 +241,7 @@ class ExplicitAttention(TorchFunctionMode):
 
 
 def blocks_of(
-    model: nn.Module, image: Float[Tensor, "1 3 height width"], grid: TokenGrid | None
+    model: nn.Module, image: Float[Tensor, "1 channels height width"], grid: TokenGrid | None
 ) -> tuple[list[nn.Module], TokenGrid]:
     """The blocks of a vision transformer, one attention each, and the grid of its patch tokens.
 
@@ -302,7 +302,7 @@ def blocks_of(
 
 def _grid_behind_class_token(
     model: nn.Module,
-    image: Float[Tensor, "1 3 height width"],
+    image: Float[Tensor, "1 channels height width"],
     n_tokens: int,
     grid: TokenGrid | None,
 ) -> TokenGrid:

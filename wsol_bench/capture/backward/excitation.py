@@ -37,7 +37,7 @@ __all__ = ["excitation"]
 @torch.inference_mode(False)  # gradients cannot be enabled within a caller's inference mode
 def excitation(
     model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
     classes: Int64[Tensor, "batch k"],
     map_layer: str,
     contrast_layer: str | None = None,

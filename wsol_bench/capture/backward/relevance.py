@@ -20,7 +20,7 @@ __all__ = ["relevances"]
 @torch.inference_mode(False)
 def relevances(
     model: nn.Module,
-    images: Float[Tensor, "batch 3 height width"],
+    images: Float[Tensor, "batch channels height width"],
     classes: Int64[Tensor, "batch k"],
     *,
     grid: TokenGrid | None = None,

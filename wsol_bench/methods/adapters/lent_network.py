@@ -22,7 +22,7 @@ from wsol_bench.models.target_layers import Target, find_module
 __all__ = ["maps_by_slot", "target_layer"]
 
 # ``(images, classes)``: maps of one class for each image.
-MakeMaps = Callable[[Float[Tensor, "batch 3 height width"], list[int]], Any]
+MakeMaps = Callable[[Float[Tensor, "batch channels height width"], list[int]], Any]
 
 
 def target_layer(record: Record) -> tuple[Target, nn.Module, LayerGrid]:
