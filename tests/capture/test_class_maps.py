@@ -1,4 +1,4 @@
-"""A head of a class convolution: its gradients are those of autograd, bit for bit, for less work."""
+"""A class convolution is differentiated class by class: autograd's gradients, for less work."""
 
 import copy
 from collections.abc import Callable
