@@ -268,9 +268,9 @@ _OTHER_KEYS = """\
 # More keys, with their defaults or an example. Take the "# " away to use one.
 # limit: 500             # evaluate the first 500 images only; default: all
 # metrics: [mean_iou]    # further numbers (wsol-bench list metrics)
-# batch_size: 16         # images in one forward pass
+# batch_size: auto       # images in one forward pass; or a number, such as 16
 # part_size: 128         # images between two savings; so many can be lost
-# workers: 4             # processes that decode images
+# workers: auto          # processes that decode images; or a number
 # device: auto           # the first GPU, else the CPU; or cpu, cuda, cuda:1
 # precision: fp32        # or bf16, fp16: faster on a GPU; the results name it
 # max_failed: 0.05       # the share of images that may be unreadable""".splitlines()
