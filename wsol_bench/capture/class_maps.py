@@ -98,7 +98,8 @@ def class_gradients(
     """
     cotangents = one_hot(classes, logits)
     by_autograd = partial(gradients, logits, outputs, cotangents, names, model)
-    seen, key = _SEEN.setdefault(model, {}), (*names, *_hooks(model))
+    seen = _SEEN.setdefault(model, {})
+    key: tuple[str | int, ...] = (*names, *_hooks(model))
     convolution = _class_convolution(logits) if seen.get(key, True) else None
     if convolution is None:
         return by_autograd(cost=cost)
