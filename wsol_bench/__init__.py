@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wsol_bench import boxes as boxes
     from wsol_bench.api import check as check
+    from wsol_bench.api import convert as convert
     from wsol_bench.api import doctor as doctor
     from wsol_bench.api import leaderboard as leaderboard
     from wsol_bench.api import merge as merge
@@ -39,6 +40,7 @@ _HOMES = {
     "boxes": "wsol_bench.boxes",
     "cam_method": "wsol_bench.methods.base",
     "check": "wsol_bench.api",
+    "convert": "wsol_bench.api",
     "dataset": "wsol_bench.datasets",
     "doctor": "wsol_bench.api",
     "explain": "wsol_bench.photographs",

@@ -17,6 +17,7 @@ from wsol_bench.calls import (
     seed_of,
     with_names,
 )
+from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ConfigError, shown
 from wsol_bench.report.notebook import Leaderboard, Reproduced
 from wsol_bench.results import Results
@@ -26,7 +27,7 @@ from wsol_bench.runs.results import summarize_run
 from wsol_bench.runs.run import run as run_experiment
 from wsol_bench.runs.stored_run import StoredRun
 
-__all__ = ["check", "doctor", "leaderboard", "merge", "open_run", "reproduce", "run"]
+__all__ = ["check", "convert", "doctor", "leaderboard", "merge", "open_run", "reproduce", "run"]
 
 
 def run(
@@ -224,6 +225,41 @@ def doctor(config: Path | str | Mapping[str, Any] | ExperimentConfig) -> list[st
         experiment = load_config(_named(config, networks))
         with given_networks(networks):
             return list(diagnose(experiment))
+
+
+def convert(
+    dataset: Path | str | Mapping[str, Any] | Dataset, to: Path | str, *, force: bool = False
+) -> list[str]:
+    """Write the boxes of a data set as a table or as COCO JSON, as ``wsol-bench convert`` does.
+
+    Args:
+        dataset: a loaded ``Dataset``, a data set as an experiment has it (``"shapes"``, or a
+            mapping with ``name`` and options), or the path of an experiment file.
+        to: the file to write: .parquet or .csv for a table, .json for COCO.
+        force: whether to replace the file if it exists.
+
+    Returns:
+        Lines for people: what the file does not hold, and how an experiment reads it.
+
+    Raises:
+        ConfigError: the file exists, or has another extension, or the data set is not valid.
+        DatasetError: the data set cannot be loaded.
+    """
+    from wsol_bench.datasets.written import require_target, write_dataset
+    from wsol_bench.runs.experiment_config import load_dataset
+
+    with in_words_of_python():
+        target = path_of("to", to)
+        require_target(target, force=force)
+        if isinstance(dataset, Dataset):
+            loaded = dataset
+        elif isinstance(dataset, Mapping):
+            loaded = load_dataset(dataset)
+        elif Path(path_of("dataset", dataset)).suffix.lower() in {".yaml", ".yml"}:
+            loaded = load_config(Path(dataset)).dataset.load()
+        else:
+            loaded = load_dataset({"name": str(dataset)})
+        return list(write_dataset(loaded, target))
 
 
 def check(plugin: Any, **options: Any) -> pd.DataFrame:

@@ -61,9 +61,12 @@ def named_model(item: Any, where: str, name: str, networks: dict[str, Any]) -> A
         item: the model as an experiment has it, or a network, or a mapping with one.
         where: its place, for errors.
         name: the name of a network that is given as an object.
-        networks: receives this network.
+        networks: receives this network, and a function that is its ``output``.
     """
     options = dict(item) if isinstance(item, Mapping) else {"name": item}
+    if callable(function := options.get("output")):
+        networks[f"{name}_output"] = function
+        item = options = {**options, "output": f"{GIVEN}{name}_output"}
     if "name" not in options or isinstance(options["name"], str):
         return item
     from torch import nn
@@ -167,7 +170,7 @@ _SPOKEN = (
 
 # Keys of a model that ``explain`` has options for.
 _OPTIONS = {"weights": "--weights FILE", "classes": "--classes FILE", "layer": "--layer NAME"}
-_OTHER_KEYS = {"arguments", "head", "key", "layout", "token_grid"}
+_OTHER_KEYS = {"arguments", "head", "key", "layout", "output", "probabilities", "token_grid"}
 _KEY = re.compile(r"(?:the model's )?'(\w+):[^']*'")
 
 

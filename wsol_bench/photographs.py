@@ -38,8 +38,9 @@ from wsol_bench.images.decode import load_upright
 from wsol_bench.images.preprocess import normalize, windows
 from wsol_bench.methods.base import MapMethod, merged_plan
 from wsol_bench.metrics.localization import TOP_K
-from wsol_bench.models.class_words import IMAGENET, class_words, plain_names
+from wsol_bench.models.class_words import IMAGENET, class_words, output_of, plain_names
 from wsol_bench.models.classifiers import Classifier, load_classifier, require_sizes
+from wsol_bench.models.output_reading import reading_of, scored_targets
 from wsol_bench.protocols.input_section import View
 from wsol_bench.protocols.load import load_protocol, protocol_names
 from wsol_bench.protocols.model import OneBoxProtocol
@@ -65,11 +66,11 @@ class Explainer:
     """Makes the maps and boxes of photographs, one after another, as a run makes those of images.
 
     Args:
-        model, methods, weights, classes, layer, protocol, device: as in ``explain``.
+        model, methods, weights, classes, layer, protocol, device, targets: as in ``explain``.
 
     Attributes:
-        hint: how to name the classes if they have no names, in words of the command line; "" if
-            they have.
+        hint: how to name the classes if they have no names, in words of the command line, and how
+            a single output was read; "" if there is nothing to say.
 
     Raises:
         ConfigError, ModelError: as in ``explain``.
@@ -85,6 +86,7 @@ class Explainer:
         layer: str | None = None,
         protocol: str | Mapping[str, Any] = "gradcam-2017",
         device: "str | torch.device | None" = None,
+        targets: Any = None,
     ) -> None:
         if not methods:
             raise ConfigError("methods: expected at least one name, found none")
@@ -120,6 +122,9 @@ class Explainer:
         words = class_words(loaded, chosen.name, chosen.weights, chosen.classes)
         self._words = words or [f"output {number}" for number in loaded.classes]
         self.hint = "" if words else _hint(loaded)
+        if reading_of(loaded.module).single:
+            self.hint = "\n".join(filter(None, [self.hint, f"{loaded.name}: {loaded.findings[0]}"]))
+        self._targets = None if targets is None else self._resolved(targets, loaded)
         with torch.inference_mode(False):
             module = loaded.module.to(self._device).to(memory_format=torch.channels_last)
         self.classifier = replace(loaded, module=module)
@@ -143,13 +148,16 @@ class Explainer:
         pixels = windows(picture, placements, section)
         views = Views(section, [self._normalized(of_window) for of_window in pixels])
         run, plan = self._capturing(path), merged_plan(self.methods)
-        predictions = views.predict(run, plan, BestClasses(TOP_K))
+        predictions = views.predict(run, plan, self._slots)
         if not predictions.logits.isfinite().all():
             raise ModelError(
                 f"{path}: the outputs of {classifier.name} are not finite, so it has no best class"
             )
-        best = predictions.classes[0].tolist()
-        probabilities = predictions.logits.double().softmax(dim=1)[0, best].tolist()
+        best, reading = predictions.classes[0].tolist(), reading_of(classifier.module)
+        scores = predictions.logits.double()
+        probabilities = torch.full_like(scores, torch.nan)
+        if reading.targets is None:
+            probabilities = reading.probabilities_of(scores)
         of_methods: dict[str, list[tuple[View, MethodMaps]]] = {}
         for view, record in views.records(run, plan, predictions):
             for method in self.methods:
@@ -166,9 +174,43 @@ class Explainer:
             else:
                 maps[name], boxes[name] = self._boxes(mean.maps[0], placement)
         return Explained(
-            path, picture, tuple(self._words[index] for index in best), tuple(probabilities),
+            path, picture, tuple(self._words[index] for index in best),
+            tuple(probabilities[0, best].tolist()), tuple(scores[0, best].tolist()),
             maps, boxes, not_applicable, classifier.name, self.protocol, placement,
         )  # fmt: skip
+
+    def _resolved(self, targets: Any, loaded: Classifier) -> list[int]:
+        """The score index of each target; functions become scores of the network."""
+        listed = list(targets) if isinstance(targets, list | tuple) else [targets]
+        if not listed:
+            raise ConfigError("targets: expected at least one class or function, found none")
+        indices = [
+            target if callable(target) else output_of(target, self._words, loaded.classes)
+            for target in listed
+        ]
+        scored = scored_targets(indices)
+        if scored is None:
+            return indices
+        if self.protocol.input.ten_crop is not None:
+            raise ConfigError(
+                "targets: a function of the network's output has no probability, of which "
+                f"{self.protocol.name} takes the mean over ten crops; choose another protocol"
+            )
+        reading_of(loaded.module).targets = scored  # the network is this object's own
+        self._words = [
+            getattr(target, "__name__", type(target).__name__)
+            if callable(target)
+            else self._words[target]
+            for target in scored
+        ]
+        return list(range(len(scored)))
+
+    @property
+    def _slots(self) -> "BestClasses | Tensor":
+        """The class slots of a photograph: the five best classes, or the targets."""
+        if self._targets is None:
+            return BestClasses(TOP_K)
+        return torch.tensor([self._targets], device=self._device)
 
     def _normalized(self, pixels: Tensor) -> Tensor:
         pixels = pixels[None].to(self._device).contiguous(memory_format=torch.channels_last)
@@ -220,6 +262,7 @@ def explain(
     layer: str | None = None,
     protocol: str | Mapping[str, Any] = "gradcam-2017",
     device: "str | torch.device | None" = None,
+    targets: Any = None,
 ) -> list[Explained]:
     """The maps and boxes of the best five classes of photographs; no data set is needed.
 
@@ -246,6 +289,10 @@ def explain(
             changes.
         device: ``cpu``, ``cuda``, ``cuda:1``, ...; None for the first GPU, or the CPU if there is
             none.
+        targets: what maps are made of in the place of the best classes: a class (its name or output
+            index), a function that maps what the network returns for a batch to one number an
+            image, or a list of these. Methods that need all classes, their probabilities or their
+            weights do not apply to a function.
 
     Returns:
         One result for each image, in order. A notebook shows its figure, ``result.figure()``.
@@ -268,6 +315,7 @@ def explain(
             layer=layer,
             protocol=protocol,
             device=device,
+            targets=targets,
         )
         if explainer.hint:
             step(in_python(explainer.hint))

@@ -197,7 +197,7 @@ def test_a_layer_of_an_altered_network_may_be_named() -> None:
 
     net.forward = forward
     record = capture(net, images(), [target_of(net, layer="layer3")], Plan())
-    maps = localization_maps(net, images(), layer="layer3", classes=[3])["grad_cam"]
+    maps = localization_maps(net, images(), layer="layer3", targets=[3])["grad_cam"]
     # By hand: the score of class 3 is the mean of channel 3 over the positions.
     expected = record.activations[:, 3].relu() / record.activations[0, 0].numel()
     torch.testing.assert_close(maps[:, 0], expected)
@@ -219,7 +219,7 @@ def test_a_grid_finer_than_the_input_may_be_said() -> None:
             return super().features(F.interpolate(batch, scale_factor=8))
 
     net, batch = seeded(Enlarges), images(2, 32)
-    maps = localization_maps(net, batch, layer="f", layout="nchw", classes=[2])["grad_cam"]
+    maps = localization_maps(net, batch, layer="f", layout="nchw", targets=[2])["grad_cam"]
     with torch.no_grad():
         activations = net.f(net.stem(F.interpolate(batch, scale_factor=8)))
         expected = torch.einsum("c,bchw->bhw", net.fc.weight[2], activations).relu() / 64**2

@@ -1,4 +1,4 @@
-"""A class convolution is differentiated class by class: autograd's gradients, for less work."""
+"""A head of a class convolution: its gradients are autograd's, bit for bit, for less work."""
 
 import copy
 from collections.abc import Callable

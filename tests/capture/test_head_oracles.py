@@ -248,7 +248,7 @@ def test_a_path_that_cannot_be_replayed_is_refused(
 @pytest.mark.parametrize("layer", ["layer3.0.conv2", "layer4.0.conv2", "layer4.1.bn1"])
 def test_shapley_cam_of_a_piecewise_linear_network_is_grad_cam(layer: str) -> None:
     net = calibrated_network("ResNet")
-    maps = localization_maps(net, images(), ("grad_cam", "shapley_cam"), classes=[3], layer=layer)
+    maps = localization_maps(net, images(), ("grad_cam", "shapley_cam"), targets=[3], layer=layer)
     scale = float(maps["grad_cam"].abs().max())
     assert scale > 0
     torch.testing.assert_close(maps["shapley_cam"], maps["grad_cam"], rtol=1e-4, atol=1e-5 * scale)
@@ -264,6 +264,6 @@ def test_ablation_cam_within_a_block_is_that_of_the_whole_network() -> None:
     score = record.logits[0, 3]
     weights = (score - without) / score.abs()
     expected = torch.einsum("c,chw->hw", weights, record.activations[0]).relu()
-    maps = localization_maps(net, batch, "ablation_cam", classes=[3], layer=layer)["ablation_cam"]
+    maps = localization_maps(net, batch, "ablation_cam", targets=[3], layer=layer)["ablation_cam"]
     scale = float(expected.abs().max())
     torch.testing.assert_close(maps[0, 0], expected, rtol=1e-3, atol=1e-4 * scale)

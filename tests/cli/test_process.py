@@ -72,6 +72,7 @@ CALLED = {
     "table": ("pathlib.Path.is_file", ["table", "x"]),
     "leaderboard": ("pathlib.Path.is_dir", ["leaderboard", "x"]),
     "export": ("pathlib.Path.is_file", ["export", "x", "--format", "kaggle"]),
+    "convert": ("pathlib.Path.is_file", ["convert", "x.yaml", "--to", "y.csv"]),
     "list": ("wsol_bench.cli.names._names", ["list", "methods"]),
     "schema": ("json.dumps", ["schema"]),
     "doctor": ("pathlib.Path.open", ["doctor", "pyproject.toml"]),

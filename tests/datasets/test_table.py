@@ -208,7 +208,7 @@ class TestFiles:
     ) -> None:
         first = load(tmp_path, ROWS, images=images)
         monkeypatch.setattr(Image, "open", None)
-        monkeypatch.setattr("wsol_bench.datasets.table._read", None)
+        monkeypatch.setattr("wsol_bench.datasets.table.read_rows", None)
         assert load(tmp_path, ROWS, images=images).fingerprint == first.fingerprint
 
     def test_what_is_kept_belongs_to_a_convention(self, tmp_path: Path) -> None:
@@ -280,8 +280,8 @@ class TestWrongRows:
                 "line 6, column y0: expected a number, as in the row's other corners, found",
             ),
             (
-                "b/2.jpg,cat,1,2,3,4",
-                "line 6, column label: expected the same as in the image's first row",
+                "b/2.jpg,,1,2,3,4",
+                "line 6, column label: expected a label, as in the image's other rows",
             ),
             (",cat,1,2,3,4", "line 6, column image: expected a path that stays in its folder"),
             ("../1.jpg,cat,1,2,3,4", "line 6, column image: expected a path that stays in its"),

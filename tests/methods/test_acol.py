@@ -50,7 +50,7 @@ def image(red: list[list[float]] = RED, green: list[list[float]] = GREEN) -> Ten
 def maps_of(images: Tensor, classes: Tensor | list[int], threshold: float | None = None) -> Tensor:
     options = {} if threshold is None else {"threshold": threshold}
     method = acol.with_options(options, "acol")
-    return wsol_bench.localization_maps(TwoBranches(), images, method, classes=classes)[method.name]
+    return wsol_bench.localization_maps(TwoBranches(), images, method, targets=classes)[method.name]
 
 
 def test_the_second_branch_sees_what_the_first_has_not_found() -> None:
@@ -100,7 +100,7 @@ def test_other_networks_are_told_why_not() -> None:
         (Unused(), "Unused: the means of what 'classifier_A' returns are not the network's logits"),
     ):
         with pytest.raises(NotApplicableError, match=f"acol is not applicable to {reason}"):
-            wsol_bench.localization_maps(network, image(), "acol", classes=[0])
+            wsol_bench.localization_maps(network, image(), "acol", targets=[0])
 
 
 def test_a_threshold_beyond_the_range_is_an_error() -> None:

@@ -182,7 +182,7 @@ def test_a_map_layer_can_be_named() -> None:
 def test_an_image_of_nan_does_not_change_other_images() -> None:
     net = ShapesNet(num_classes=N_CLASSES).eval()
     batch = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(7))
-    alone = localization_maps(net, batch[:1], "excitation_bp", classes=[1])["excitation_bp"]
+    alone = localization_maps(net, batch[:1], "excitation_bp", targets=[1])["excitation_bp"]
     batch[1] = torch.nan
-    both = localization_maps(net, batch, "excitation_bp", classes=[1])["excitation_bp"]
+    both = localization_maps(net, batch, "excitation_bp", targets=[1])["excitation_bp"]
     torch.testing.assert_close(both[:1], alone)

@@ -76,7 +76,7 @@ def test_maps_are_of_the_k_best_classes_best_first() -> None:
 def test_classes_are_given_for_all_images_or_for_each(
     classes: object, of_each_image: list[list[int]]
 ) -> None:
-    maps = wsol_bench.localization_maps(resnet(), images(), ("cam",), classes=classes)["cam"]
+    maps = wsol_bench.localization_maps(resnet(), images(), ("cam",), targets=classes)["cam"]
     every = cam_by_hand(images())
     expected = torch.stack([every[b, of_each_image[b]] for b in range(2)])
     torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-4)
@@ -85,13 +85,13 @@ def test_classes_are_given_for_all_images_or_for_each(
 @pytest.mark.parametrize("classes", [[[1, 2]], [[1], [2], [3]]])
 def test_classes_for_another_number_of_images_are_an_error(classes: object) -> None:
     """Otherwise the images without classes would have maps of zeros."""
-    with pytest.raises(ModelError, match=r"classes: expected \(k,\) or \(batch, k\)"):
-        wsol_bench.localization_maps(resnet(), images(), classes=classes)
+    with pytest.raises(ModelError, match=r"targets: expected .*\(k,\) or \(batch, k\)"):
+        wsol_bench.localization_maps(resnet(), images(), targets=classes)
 
 
 def test_a_class_that_is_no_output_is_an_error() -> None:
     with pytest.raises(ModelError, match="ResNet has no output 12; its outputs are 0 to 11"):
-        wsol_bench.localization_maps(resnet(), images(), ("cam",), classes=[1, 12])
+        wsol_bench.localization_maps(resnet(), images(), ("cam",), targets=[1, 12])
 
 
 # ---- methods
@@ -160,7 +160,7 @@ def test_a_method_can_be_given_with_bound_options() -> None:
 
 def test_another_layer_gives_maps_of_its_size() -> None:
     net, classes = resnet(), [5, 0, 9]
-    maps = wsol_bench.localization_maps(net, images(), layer="layer2", classes=classes)["grad_cam"]
+    maps = wsol_bench.localization_maps(net, images(), layer="layer2", targets=classes)["grad_cam"]
     first, last = list(net.children())[:6], list(net.children())[6:-1]
     activation = nn.Sequential(*first)(images()).detach().requires_grad_()
     scores = nn.Sequential(*last, nn.Flatten(), net.fc)(activation)
@@ -185,7 +185,7 @@ def test_an_unknown_architecture_needs_a_layer_and_then_works() -> None:
     )
     with pytest.raises(ModelError, match="no target layer is known for Sequential"):
         wsol_bench.localization_maps(net, images())
-    maps = wsol_bench.localization_maps(net, images(), layer="1", classes=[2])["grad_cam"]
+    maps = wsol_bench.localization_maps(net, images(), layer="1", targets=[2])["grad_cam"]
     with torch.no_grad():
         by_hand = torch.einsum("c,bchw->bhw", net[4].weight[2], net[:2](images())).relu()
     torch.testing.assert_close(maps[:, 0] * 62 * 62, by_hand, rtol=1e-4, atol=1e-5)
@@ -238,12 +238,12 @@ def test_sanity_rows_that_would_be_ordinary_maps_are_refused() -> None:
         wsol_bench.localization_maps(resnet(), images(), permuted)
     swapped = replace(grad_cam, sanity="class_swapped")
     plain, other = (
-        wsol_bench.localization_maps(resnet(), images(), method, classes=[2, 0])["grad_cam"]
+        wsol_bench.localization_maps(resnet(), images(), method, targets=[2, 0])["grad_cam"]
         for method in (grad_cam, swapped)
     )
     torch.testing.assert_close(other, plain.flip(1))
     with pytest.raises(NotApplicableError, match="another class"):
-        wsol_bench.localization_maps(resnet(), images(), swapped, classes=[2, 2])
+        wsol_bench.localization_maps(resnet(), images(), swapped, targets=[2, 2])
 
 
 # ---- layers, layouts and heads
@@ -308,7 +308,7 @@ def test_cam_takes_the_linear_layer_of_a_sequential_head_by_its_name() -> None:
     net = seeded(lambda: models.resnet18())
     net.fc = nn.Sequential(nn.Dropout(), nn.Linear(512, 5))
     net.eval()
-    cam = wsol_bench.localization_maps(net, images(), "cam", head="fc.1", classes=[2])["cam"]
+    cam = wsol_bench.localization_maps(net, images(), "cam", head="fc.1", targets=[2])["cam"]
     expected = net(images())[:, [2]] - net.fc[1].bias[2]
     torch.testing.assert_close(cam.mean((2, 3)), expected.detach())
 
@@ -322,9 +322,9 @@ def test_a_head_that_does_not_follow_the_layer_is_no_head_of_it(layer: str, head
 @pytest.mark.parametrize("ends", [torch.softmax, torch.log_softmax])
 def test_a_softmax_behind_the_head_leaves_cam_as_it_is(ends: Callable[..., Tensor]) -> None:
     net = seeded(lambda: models.resnet18(num_classes=5))
-    plain = wsol_bench.localization_maps(net, images(), "cam", classes=[1])["cam"]
+    plain = wsol_bench.localization_maps(net, images(), "cam", targets=[1])["cam"]
     net.fc.register_forward_hook(lambda _, inputs, output: ends(output, 1))
-    ended = wsol_bench.localization_maps(net, images(), "cam", classes=[1])["cam"]
+    ended = wsol_bench.localization_maps(net, images(), "cam", targets=[1])["cam"]
     torch.testing.assert_close(ended, plain)
 
 
@@ -342,7 +342,7 @@ def test_methods_that_need_no_layer_need_no_known_network() -> None:
     net, pixels = seeded(Unknown), images().requires_grad_()
     net(pixels)[:, 3].sum().backward()
     by_hand = pixels.grad.abs().amax(1)
-    maps = wsol_bench.localization_maps(net, images(), ("backprop", "rise"), classes=[3])
+    maps = wsol_bench.localization_maps(net, images(), ("backprop", "rise"), targets=[3])
     torch.testing.assert_close(maps["backprop"][:, 0], by_hand)
     with pytest.raises(ModelError, match=r"name one with 'layer:'.*features \(4, 224, 224\)"):
         wsol_bench.localization_maps(Unknown(), images(), ("backprop", "grad_cam"))

@@ -115,7 +115,7 @@ def test_a_bright_square_moves_the_peak_to_its_corner(
     assert type(net).__name__ == kind
     read_square(net, side)
     batch = torch.cat([squares(side, corner, 2, 5) for corner in CORNERS])
-    maps = localization_maps(net, batch, "grad_cam", classes=[1])["grad_cam"][:, 0]
+    maps = localization_maps(net, batch, "grad_cam", targets=[1])["grad_cam"][:, 0]
     by_corner = maps.unflatten(0, (4, 2)).mean(1)
     # What is common to all corners, as borders are, belongs to none of them. A peak is as wide as
     # the square, at least.
@@ -138,7 +138,7 @@ def test_a_head_in_the_table_gives_the_networks_scores_from_the_layers_means(
         with pytest.raises(NotApplicableError, match="no head is known that directly follows"):
             localization_maps(net, batch, "cam", k=1)
         return
-    maps = localization_maps(net, batch, "cam", classes=list(range(N_CLASSES)))["cam"]
+    maps = localization_maps(net, batch, "cam", targets=list(range(N_CLASSES)))["cam"]
     head = net.get_submodule(target_of(net).head)
     with torch.no_grad():
         torch.testing.assert_close(maps.mean((2, 3)) + head.bias, net(batch), rtol=1e-3, atol=1e-4)

@@ -55,7 +55,7 @@ def batch() -> Tensor:
 
 def maps(network: nn.Module, methods: list[str]) -> dict[str, Tensor]:
     inputs = batch() if hasattr(plain_network(network), "fc") else images()
-    return wsol_bench.localization_maps(network, inputs, methods, classes=[3])
+    return wsol_bench.localization_maps(network, inputs, methods, targets=[3])
 
 
 def assert_maps_of(network: nn.Module, plain: nn.Module, methods: list[str]) -> None:

@@ -11,6 +11,7 @@ import wsol_bench
 from wsol_bench.capture.insertion_deletion import faithfulness
 from wsol_bench.datasets import ROOT_SYNSET, Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
+from wsol_bench.models.output_reading import OutputReading
 from wsol_bench.protocols.load import load_protocol
 from wsol_bench.runs.class_slots import ClassSlots
 from wsol_bench.runs.engines.local import LocalEngine
@@ -80,7 +81,8 @@ def slots():
     best = logits.sort(dim=1, descending=True, stable=True).indices[:, :5]
     classes = torch.cat([best, labels[:, None]], dim=1)
     names = [f"n{i}" for i in range(7)]
-    return ClassSlots.of(image_batch("n0", "n6", "n5"), logits, classes, labels, names)
+    reading = OutputReading()
+    return ClassSlots.of(image_batch("n0", "n6", "n5"), reading, logits, classes, labels, names)
 
 
 class TestClassSlots:

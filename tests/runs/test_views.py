@@ -17,9 +17,10 @@ from wsol_bench import localization_maps
 from wsol_bench.errors import ConfigError, ModelError, RunError
 from wsol_bench.models.checkpoints import read_weights
 from wsol_bench.models.classifiers import IMAGENET_MEAN, IMAGENET_STD
+from wsol_bench.models.output_reading import OutputReading
 from wsol_bench.models.shapes_net import WEIGHTS, ShapesNet
 from wsol_bench.runs.rescore import rescore
-from wsol_bench.runs.views import _log_of_mean_softmax
+from wsol_bench.runs.views import _score_of_mean
 
 SIDE = 224
 TEN_CROP = {"resize": "squash", "resize_to": 256}
@@ -363,12 +364,12 @@ class TestMeanOfCrops:
     def test_are_logarithms_of_the_mean_probabilities(self):
         logits = torch.tensor([[[1.0, 2.0, 3.0]], [[0.0, 5.0, -400.0]]])
         expected = logits.double().softmax(dim=2).mean(dim=0)
-        assert torch.allclose(_log_of_mean_softmax(logits).exp(), expected, rtol=1e-12)
+        assert torch.allclose(_score_of_mean(logits, OutputReading()).exp(), expected, rtol=1e-12)
 
     def test_are_nan_for_an_image_with_a_logit_that_is_not_finite_and_for_no_other(self):
         """An infinite logit would be a probability of 0 or 1 as any other."""
         logits = torch.zeros(2, 3, 4)
         logits[1, 0, 2] = -torch.inf
         logits[0, 2, 1] = torch.nan
-        is_nan = _log_of_mean_softmax(logits).isnan().all(dim=1)
+        is_nan = _score_of_mean(logits, OutputReading()).isnan().all(dim=1)
         assert is_nan.tolist() == [True, False, True]

@@ -59,6 +59,7 @@ def a_run(name="first", **fields):
         "kind": "one_box",
         "rule": None,
         "least_iou": 0.5,
+        "no_maps": "",
         "versions": {"torch": "2.15.0"},
         "devices": ["cpu"],
         "started": "2026-01-05T09:00:00+00:00",

@@ -4,7 +4,7 @@ The pass runs without gradient tracking up to the first target layer; from there
 and one batched vector-Jacobian product gives the gradients of all classes at once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,7 @@ from wsol_bench.capture.network import (
 from wsol_bench.capture.record import Layer, Plan, Record
 from wsol_bench.errors import ModelError
 from wsol_bench.models.hooks import hooked
+from wsol_bench.models.output_reading import reading_of
 from wsol_bench.models.target_layers import Target, find_module
 
 __all__ = ["RELUS", "BestClasses", "one_pass"]
@@ -44,8 +45,8 @@ _OUTPUTS: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda logits: logits.log_softmax(1),
     lambda logits: logits.sigmoid(),
 )
-# By network, the pairs of a layer and a head that was seen to be the layer's.
-_HEADS = WeakKeyDictionary[nn.Module, set[tuple[str, str]]]()
+# By network, the layer, a head that was seen to be the layer's, and how the logits were read.
+_HEADS = WeakKeyDictionary[nn.Module, set[Hashable]]()
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def one_pass(
         classes = classes.slots(scores)
     elif bool((wrong := (classes < 0) | (classes >= scores.shape[1])).any()):
         raise ModelError(
-            f"classes: {type(model).__name__} has no output {classes[wrong][0]}; its "
+            f"{type(model).__name__} has no output {classes[wrong][0]}; its "
             f"outputs are 0 to {scores.shape[1] - 1}"
         )
     gradients_of: list[Any] = [None] * len(outputs)
@@ -141,6 +142,10 @@ def _class_weights(
     """The weights of the target's head; or None, and the reason why it has no such head."""
     if target.head is None:
         return None, f"no head is known that directly follows {target.layer!r}"
+    reading = reading_of(model)
+    if reading.meaning is None:
+        return None, "a target is a function of the network's output, which has no weights there"
+    logits = logits[:, -1:] if reading.single else logits
     head, expected = find_module(model, target.head), (logits.shape[1], activations.shape[1])
     weight, bias = getattr(head, "weight", None), getattr(head, "bias", None)
     if target.head == target.layer and expected[0] == expected[1]:
@@ -155,7 +160,7 @@ def _class_weights(
         )
     weight = weight.detach().flatten(1).float()
     seen = _HEADS.setdefault(model, set())
-    key = (target.layer, target.head)
+    key = (target.layer, target.head, reading.key)
     if key not in seen:
         few = activations[:2]
         error_of = partial(difference, expected=logits[:2], model=model, precision=precision)
@@ -168,7 +173,8 @@ def _class_weights(
         contrast = few.std(dim=(-2, -1)) > 1e-3 * few.abs().amax(dim=(-2, -1))
         if bool(contrast.any()) and bool(weight.any()):
             seen.add(key)
-    return weight, ""
+    # The scores that were read from a single logit y are [-y, y].
+    return torch.cat([-weight, weight]) if reading.single else weight, ""
 
 
 def _head_error(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from wsol_bench.capture.network import evaluation_mode, logits_of
 from wsol_bench.errors import ModelError
+from wsol_bench.models.output_reading import reading_of
 
 __all__ = ["Faithfulness", "faithfulness"]
 
@@ -61,8 +62,9 @@ def faithfulness(
 ) -> Faithfulness:
     """Insertion, deletion and confidences of one map for each image.
 
-    Pixels are ranked by the map, highest first, equal ones in raster order. With p_i the softmax
-    probability of the class after ``floor(i * height * width / steps)`` pixels,
+    Pixels are ranked by the map, highest first, equal ones in raster order. With p_i the
+    probability of the class (softmax; sigmoid in a multi-label network) after
+    ``floor(i * height * width / steps)`` pixels,
 
         area = ((p_0 + p_steps) / 2 + sum of p_1 ... p_(steps - 1)) / steps
 
@@ -187,7 +189,7 @@ def _probabilities(
 def _probability(
     module: nn.Module, inputs: Float[Tensor, "m 3 height width"], classes: Int64[np.ndarray, " m"]
 ) -> Float64[Tensor, " m"]:
-    """Softmax probability of each input's class."""
+    """The probability of each input's class."""
     logits = logits_of(module, inputs, None)
     # An index beyond the outputs would end a CUDA process.
     if len(wrong := classes[(classes < 0) | (classes >= logits.shape[1])]):
@@ -196,7 +198,7 @@ def _probability(
             f"{logits.shape[1] - 1}"
         )
     index = torch.from_numpy(classes).to(logits.device)
-    return logits.double().softmax(dim=1).gather(1, index[:, None])[:, 0]
+    return reading_of(module).probabilities_of(logits.double()).gather(1, index[:, None])[:, 0]
 
 
 def _ranks(maps: Float[Tensor, "n pixels"]) -> Int64[Tensor, "n pixels"]:

@@ -1,7 +1,7 @@
 """Run a network in evaluation mode and a precision, count its passes, and leave it as it was."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,6 +16,7 @@ from wsol_bench.common.vocabulary import Precision
 from wsol_bench.errors import ModelError
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.network_kinds import direct_checkpoints
+from wsol_bench.models.output_reading import reading_of, require_scores
 from wsol_bench.models.target_layers import Target, find_module
 
 __all__ = [
@@ -37,9 +38,9 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # One lock for each network: hooks and modes are the network's, so its passes take turns.
 _LOCKS = WeakKeyDictionary[nn.Module, "threading.RLock"]()
 _NEW_LOCK = threading.Lock()
-# By network, the layers with which its recorded logits were seen to be those of a plain pass, and
-# whether gradients were tracked.
-_SOUND = WeakKeyDictionary[nn.Module, set[tuple[bool, tuple[str, ...]]]]()
+# By network, the layers with which its recorded logits were seen to be those of a plain pass,
+# whether gradients were tracked, and how the logits were read.
+_SOUND = WeakKeyDictionary[nn.Module, set[Hashable]]()
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
@@ -120,7 +121,8 @@ def require_sound_pass(
         logits: the network's output for it, while the layers were recorded.
         layers: names of the recorded layers.
     """
-    checked, key = _SOUND.setdefault(model, set()), (logits.requires_grad, layers)
+    checked = _SOUND.setdefault(model, set())
+    key = (logits.requires_grad, layers, reading_of(model).key)
     if key in checked:
         return
     few = images[:2].flip(0)
@@ -250,18 +252,7 @@ def logits_of(
     Raises:
         ModelError: the output is not a tensor of shape (batch, classes), or not floating-point.
     """
-    logits = passed(model, images, cost)
-    if isinstance(logits, Tensor) and not logits.is_floating_point():
-        raise ModelError(
-            f"{type(model).__name__}: expected floating-point logits, found {logits.dtype}; return "
-            "the scores before softmax"
-        )
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ModelError(
-            f"{type(model).__name__}: expected logits of shape (batch, classes), found {found}"
-        )
-    return logits
+    return require_scores(passed(model, images, cost), type(model).__name__)
 
 
 def without(model: nn.Module, layers: Sequence[nn.Module]) -> set[nn.Module]:

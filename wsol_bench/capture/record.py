@@ -12,6 +12,7 @@ from torch import Tensor
 
 from wsol_bench.capture.cost import Cost
 from wsol_bench.errors import ModelError, NotApplicableError
+from wsol_bench.models.output_reading import OutputReading, reading_of
 
 if TYPE_CHECKING:
     from wsol_bench.capture.grids import LayerGrid
@@ -152,6 +153,19 @@ class Record:
     def at_layer(self, at: int) -> "Record":
         """The same record seen from another layer, ``layers[at]``."""
         return replace(self, at=at)
+
+    @property
+    def reading(self) -> OutputReading:
+        """How the network's scores were read; by default, that its output is the scores."""
+        return OutputReading() if self._probe is None else reading_of(self._probe.model)
+
+    def probabilities(self, scores: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:
+        """The probabilities of the network's classes from their scores: softmax or sigmoid.
+
+        Raises:
+            NotApplicableError: the scores are those of functions of the output, not of classes.
+        """
+        return self.reading.probabilities_of(scores)
 
     def head(
         self, activations: Float[Tensor, "n c h w"], image: Int64[Tensor, " n"]

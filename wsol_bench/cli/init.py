@@ -123,7 +123,10 @@ def _looks(root: Path) -> "dict[str, Recognition]":
 
 def _recognized_below(root: Path) -> dict[Path, str]:
     """The folders in a folder that a loader can read, each with the loader that fits best."""
-    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    from wsol_bench.common import data_files
+
+    names = sorted(data_files.names_in(root)) if data_files.is_dir(root) else []
+    folders = [path for path in (root / name for name in names) if data_files.is_dir(path)]
     found = {}
     for folder in folders[:_MOST_FOLDERS]:
         if names := [name for name, look in _looks(folder).items() if look.fits]:
@@ -192,14 +195,22 @@ def _dataset_lines(data: Path | None, recognized: "Mapping[str, Recognition]") -
     yield "dataset:"
     yield f"  name: {yaml_text(name)}"
     for option, value in look.options.items():
-        yield f"  {option}: {yaml_text(value)}"
+        yield f"  {option}: {_yaml_value(value)}"
     for option, unsure in look.unsure.items():
         yield f"  # {option}: {printable(unsure)}"
     if others:
         yield "# It can be read as another data set, too:"
     for name, look in others:
-        options = [f"{option}: {yaml_text(value)}" for option, value in look.options.items()]
+        options = [f"{option}: {_yaml_value(value)}" for option, value in look.options.items()]
         yield f"# dataset: {{{', '.join([f'name: {yaml_text(name)}', *options])}}}"
+
+
+def _yaml_value(value: str | Mapping[str, str]) -> str:
+    """The value of an option in YAML, on one line."""
+    if isinstance(value, str):
+        return yaml_text(value)
+    pairs = (f"{yaml_text(key)}: {yaml_text(text)}" for key, text in value.items())
+    return f"{{{', '.join(pairs)}}}"
 
 
 def _model_lines(look: "Recognition | None") -> Iterator[str]:
@@ -268,6 +279,7 @@ _OTHER_KEYS = """\
 # More keys, with their defaults or an example. Take the "# " away to use one.
 # limit: 500             # evaluate the first 500 images only; default: all
 # metrics: [mean_iou]    # further numbers (wsol-bench list metrics)
+# maps: all              # maps kept on the disk: all, of labels (label), or none
 # batch_size: auto       # images in one forward pass; or a number, such as 16
 # part_size: 128         # images between two savings; so many can be lost
 # workers: auto          # processes that decode images; or a number

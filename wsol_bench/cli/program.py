@@ -11,6 +11,7 @@ import typer
 
 from wsol_bench import __version__
 from wsol_bench.cli.check import check, doctor
+from wsol_bench.cli.convert import convert
 from wsol_bench.cli.init import init
 from wsol_bench.cli.names import list_names, schema
 from wsol_bench.cli.page import report, view
@@ -140,6 +141,14 @@ COMMANDS = (
         [
             "wsol-bench export runs/first --format kaggle",
             "wsol-bench export runs/first --format devkit --devkit /data/ILSVRC/devkit",
+        ],
+    ),
+    Command(
+        "convert",
+        convert,
+        [
+            "wsol-bench convert my.yaml --to boxes.parquet",
+            "wsol-bench convert voc --root /data/VOC2012 --to instances.json",
         ],
     ),
     Command("list", list_names, ["wsol-bench list methods gradient", "wsol-bench list protocols"]),

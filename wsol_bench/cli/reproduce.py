@@ -189,6 +189,11 @@ def _require_places(
         from wsol_bench.protocols.open_choices import open_choices
 
         open_choices(experiment.protocol.name, experiment.protocol.options)
+        if experiment.maps == "none":
+            raise ConfigError(
+                "--vary scores stored maps again: expected 'maps: all' or 'maps: label', found "
+                "'maps: none'"
+            )
     require_writable_folder(folder)
 
 

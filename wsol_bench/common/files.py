@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
+from wsol_bench.common import data_files
 from wsol_bench.errors import ConfigError, DatasetError
 
 if sys.platform != "win32":
@@ -56,25 +57,27 @@ def require_regular(path: Path) -> None:
         OSError: no file exists there (FileNotFoundError), or it is a folder, a pipe, a socket or a
             device.
     """
-    mode = path.stat().st_mode
+    mode = data_files.status(path).st_mode
     if not stat.S_ISREG(mode):
         kind = next((name for test, name in _SPECIAL.items() if test(mode)), "something else")
         raise OSError(errno.EINVAL, f"expected a regular file, found {kind}", str(path))
 
 
 def existing(path: Path, option: str) -> Path:
-    """The absolute path of a file or folder that must exist.
+    """The absolute path of a file or folder that must exist, on the disk or inside of an archive.
 
     Args:
         path: path to check.
         option: name of the option that the path comes from, for the error message.
 
     Raises:
-        DatasetError: the path does not exist; the message lists what its parent folder holds.
+        DatasetError: the path does not exist; the message lists what its parent folder holds. Or
+            it leads to an archive that cannot be read in place.
     """
     path = Path(path).expanduser().absolute()
-    if not path.exists():
-        parent = next(folder for folder in path.parents if folder.exists())
+    data_files.require_usable(path, option)
+    if not data_files.exists(path):
+        parent = next(folder for folder in path.parents if data_files.exists(folder))
         raise DatasetError(
             f"{option}: no such file or folder: {path}; {parent} exists and holds "
             f"{contents(parent)}"
@@ -84,9 +87,9 @@ def existing(path: Path, option: str) -> Path:
 
 def contents(folder: Path) -> str:
     """The first names in a folder, as text for people; hidden files come last."""
-    if not folder.is_dir():
+    if not data_files.is_dir(folder):
         return "a file"
-    names = sorted(os.listdir(folder), key=lambda name: (name.startswith("."), name))
+    names = sorted(data_files.names_in(folder), key=lambda name: (name.startswith("."), name))
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     return (", ".join(names[:8]) or "nothing") + more
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import require_regular
 from wsol_bench.errors import ImageError
 
@@ -41,7 +42,7 @@ def opened_image(path: Path) -> Iterator[Image.Image]:
     require_regular(path)
     # By a path, Pillow maps the file into memory, and scrambles an uncompressed TIFF that its
     # orientation turns.
-    with path.open("rb") as stream, Image.open(stream, formats=IMAGE_FORMATS) as file:
+    with data_files.opened(path) as stream, Image.open(stream, formats=IMAGE_FORMATS) as file:
         # Pillow only warns up to twice its limit, and warnings are not safe between threads.
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and file.width * file.height > limit:
@@ -53,7 +54,7 @@ def problem_of(path: Path) -> str:
     """The reason why a file is no image, by its first bytes; "" for none."""
     if re.match(r"https?:/", str(path)):
         return f"{path}: expected an image file, found a web address; download the image first"
-    if path.is_dir():
+    if data_files.is_dir(path):
         ending = _usual_ending(path)
         advice = f"; name its files: {path}/*{ending}" if ending else " without images"
         return f"{path}: expected an image file, found a folder{advice}"
@@ -79,7 +80,7 @@ def problem_of(path: Path) -> str:
 def _usual_ending(folder: Path) -> str:
     """The commonest ending of the image files in a folder, with its dot; "" if it has none."""
     try:
-        found = Counter(file.suffix for file in sorted(folder.iterdir()))
+        found = Counter(Path(name).suffix for name in sorted(data_files.names_in(folder)))
     except OSError:  # which may not be read
         return ""
     images = (ending for ending, _ in found.most_common() if ending[1:].lower() in IMAGE_SUFFIXES)

@@ -60,13 +60,10 @@ def bind_options(
             ) from error
         except ValueError as error:
             raise ConfigError(f"{where}.{name}: {error}, found {shown(value)}") from error
-    missing = [
-        name
-        for name, parameter in parameters.items()
-        if parameter.default is inspect.Parameter.empty and name not in bound
-    ]
-    if missing:
-        raise ConfigError(f"{where}: missing option {missing[0]!r}")
+    for option in options_of_function(function):
+        if option.required and option.name not in bound:
+            meaning = f": {option.meaning}" if option.meaning else ""
+            raise ConfigError(f"{where}: missing option {option.name!r} ({option.kind}){meaning}")
     return bound
 
 

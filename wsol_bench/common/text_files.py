@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import require_regular
 from wsol_bench.errors import DatasetError, WsolBenchError
 
-__all__ = ["read_lines"]
+__all__ = ["read_lines", "read_text"]
 
 # The bytes that are read at a time, and the most characters of a line.
 _BLOCK = 2**16
@@ -35,13 +36,18 @@ def read_lines(path: Path, raises: type[WsolBenchError] = DatasetError) -> Itera
     return _lines(path, next(texts, ""), texts, raises)
 
 
+def read_text(path: Path, raises: type[WsolBenchError] = DatasetError) -> str:
+    """The whole text of a UTF-8 file, without a byte order mark; ``read_lines`` has the errors."""
+    return "".join(_texts(path, raises))
+
+
 def _texts(path: Path, raises: type[WsolBenchError]) -> Iterator[str]:
     """The text of a file by blocks; the last one may be empty."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     n_ends = 0
     try:
         require_regular(path)
-        with path.open("rb") as file:
+        with data_files.opened(path) as file:
             while block := file.read(_BLOCK):
                 yield decoder.decode(block)
                 n_ends += block.count(b"\n")

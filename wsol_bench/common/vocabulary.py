@@ -10,9 +10,11 @@ __all__ = [
     "Connectivity",
     "FigureFormat",
     "Gives",
+    "KeptMaps",
     "Layout",
     "Precision",
     "PredictionFormat",
+    "Probabilities",
     "Reference",
     "Sanity",
     "Scope",
@@ -41,6 +43,9 @@ WhichComponents = Literal["largest", "all"]
 # The number format of a network's pass: float32, or autocast to a half-precision type.
 Precision = Literal["fp32", "bf16", "fp16"]
 
+# How a network's scores become probabilities: of classes that exclude each other, or that do not.
+Probabilities = Literal["softmax", "sigmoid"]
+
 # The order of the axes of a layer's output: channels first, channels last, or (n, tokens, c).
 Layout = Literal["nchw", "nhwc", "tokens"]
 
@@ -63,6 +68,9 @@ Scope = Literal["layer", "image"]
 
 # The classes that a method makes maps of: all predictions and the label, or the label alone.
 Classes = Literal["all", "label"]
+
+# The maps that a run keeps: of all classes that maps are made of, of the labels, or of no class.
+KeptMaps = Literal["all", "label", "none"]
 
 # Sanity checks of a method: maps that should localize badly.
 Sanity = Literal["class_swapped", "randomized_weights"]

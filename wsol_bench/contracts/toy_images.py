@@ -120,10 +120,8 @@ class MetricCase:
         measured = {column.name: value for column in self.scorer.measured.of_methods}
         for column in self.scorer.measured.faithfulness:
             measured[column.name] = np.where(rows.rank == 1, value, np.nan)
-        method = ScoredMethod(
-            "method", "layer", rows, scores, CostLine(n), StoredMaps(values, np.ones(2 * n)),
-            measured,
-        )  # fmt: skip
+        stored = StoredMaps(np.arange(2 * n), values, np.ones(2 * n))
+        method = ScoredMethod("method", "layer", rows, scores, CostLine(n), stored, measured)
         outcomes = [
             ImageOutcome(
                 position, sample, ImageStatus.EVALUATED, "", int(label_rank[position]), 0.5

@@ -4,13 +4,13 @@ from wsol_bench.datasets.base import (
     ROOT_ID,
     ROOT_SYNSET,
     Dataset,
-    MaskFiles,
     Sample,
     counts_for,
     dataset,
     datasets,
 )
 from wsol_bench.datasets.findings import Finding
+from wsol_bench.datasets.masks import MaskFiles
 
 __all__ = [
     "ROOT_ID",

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.base import ROOT_SYNSET, Dataset
 from wsol_bench.datasets.box_frames import (
     are_shares,
@@ -24,7 +25,6 @@ from wsol_bench.datasets.box_frames import (
 from wsol_bench.datasets.findings import Finding, Kind, findings_of, missing_images
 from wsol_bench.datasets.folders import look_up
 from wsol_bench.datasets.image_headers import read_headers
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import Convention, repair
 

@@ -1,7 +1,7 @@
 """The class of every loaded data set: tables of images and boxes in one convention."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Shaped
 from wsol_bench.common.catalog import DATASETS
 from wsol_bench.common.registry import Registry
 from wsol_bench.datasets.findings import Finding
+from wsol_bench.datasets.masks import MaskFiles
 from wsol_bench.datasets.recognition import Recognize
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import Boxes
@@ -21,7 +22,6 @@ __all__ = [
     "ROOT_ID",
     "ROOT_SYNSET",
     "Dataset",
-    "MaskFiles",
     "Sample",
     "counts_for",
     "dataset",
@@ -45,35 +45,6 @@ def counts_for(
     return np.asarray((box_labels == labels) | (labels == np.asarray(ROOT_SYNSET)), dtype=bool)
 
 
-class MaskFiles(NamedTuple):
-    """The mask of an image as image files, of any size but the image's proportions.
-
-    Attributes:
-        foreground: one file an instance; a pixel is object if it is not zero in any of them.
-        ignore: file of the pixels that are ignored unless they are object; None if the image has
-            no such file.
-    """
-
-    foreground: tuple[Path, ...]
-    ignore: Path | None
-
-    @classmethod
-    def of_names(cls, foreground: Iterable[str], ignore: str) -> "MaskFiles | None":
-        """The files that a run has stored by their names; None if there is no foreground.
-
-        Args:
-            foreground: names of the foreground files.
-            ignore: name of the ignore file; "" for none.
-        """
-        files = tuple(map(Path, foreground))
-        return cls(files, Path(ignore) if ignore else None) if files else None
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """All files."""
-        return (*self.foreground, *filter(None, [self.ignore]))
-
-
 class Sample(NamedTuple):
     """One image of a data set.
 
@@ -85,7 +56,7 @@ class Sample(NamedTuple):
         boxes: (n, 4) ground-truth boxes, half-open xyxy pixels of the original image.
         box_labels: wnid of each box.
         blacklisted: whether the official protocol leaves the image out of the localization error.
-        mask: mask files; None in a data set of boxes.
+        mask: the mask; None in a data set of boxes.
         held_out: whether a threshold is selected on the image, which then enters no number.
     """
 
@@ -114,7 +85,7 @@ class Dataset:
         classes: one row a class in sorted-wnid order: wnid, words, ilsvrc_id (0 if no devkit
             was read).
         findings: oddities that the loader repaired or left out.
-        masks: mask files of each image; empty in a data set of boxes.
+        masks: the mask of each image; empty in a data set of boxes.
     """
 
     name: str
@@ -218,8 +189,7 @@ class Dataset:
         digest.update(np.ascontiguousarray(self.boxes).tobytes())
         digest.update("\n".join(self.box_labels.tolist()).encode())
         for mask in self.masks:
-            for file in mask.paths:
-                digest.update(f"{file.name} {file.stat().st_size}\n".encode())
+            digest.update(mask.identity().encode())
         return digest.hexdigest()[:16]
 
     def require_pixels(self) -> None:

@@ -7,13 +7,14 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Kind, findings_of
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.recognition import Recognition, n_lines
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.datasets.wsol_metadata import wsol_metadata
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import HALF_OPEN
@@ -27,8 +28,8 @@ _LISTS = ("images", "classes", "image_class_labels", "train_test_split", "boundi
 def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: the five lists, and the images."""
     base = _base(root)
-    needs = {f"{name}.txt": (base / f"{name}.txt").is_file() for name in _LISTS}
-    needs["images"] = (base / "images").is_dir()
+    needs = {f"{name}.txt": data_files.is_file(base / f"{name}.txt") for name in _LISTS}
+    needs["images"] = data_files.is_dir(base / "images")
     seen = []
     if all(needs.values()):
         images, classes = (n_lines(base / f"{name}.txt") for name in ("images", "classes"))
@@ -86,7 +87,7 @@ def cub(
 def _base(root: Path) -> Path:
     """The folder with images.txt: the root, or the archive's folder in it."""
     inner = root / "CUB_200_2011"
-    return inner if inner.is_dir() else root
+    return inner if data_files.is_dir(inner) else root
 
 
 def _read_split(

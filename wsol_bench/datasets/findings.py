@@ -29,6 +29,7 @@ class Kind(StrEnum):
     SWAPPED_SIZE = "swapped_size"
     DEEP_PIXELS = "deep_pixels"
     SEVERAL_FRAMES = "several_frames"
+    SEVERAL_LABELS = "several_labels"
     UNKNOWN_CLASS = "unknown_class"
     LABEL_MISMATCH = "label_mismatch"
 
@@ -50,6 +51,7 @@ MEANINGS: Mapping[str, str] = {
     Kind.SWAPPED_SIZE: "the annotation has the image on its side: its boxes or masks were left out",
     Kind.DEEP_PIXELS: "more than 8 bits a sample: scaled to 8 bits by the range of the type",
     Kind.SEVERAL_FRAMES: "the file holds several images: the first was taken",
+    Kind.SEVERAL_LABELS: "images have several labels: each is a sample for each of them",
     Kind.UNKNOWN_CLASS: "an object or image of a class that the data set does not name: left out",
     Kind.LABEL_MISMATCH: "the sources of the class disagree: is the class order right?",
 }

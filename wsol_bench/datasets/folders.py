@@ -3,18 +3,21 @@
 import hashlib
 import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import require_regular
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import DatasetError
 
 __all__ = ["has_content", "look_up", "scan", "stamp", "stems", "with_progress"]
+
+T = TypeVar("T")
 
 # Fewer files than this take less than half a second: no progress is shown.
 MANY = 2000
@@ -32,11 +35,11 @@ def has_content(path: Path) -> bool:
     Raises:
         DatasetError: a folder, a pipe, a device or a link that leads nowhere is there instead.
     """
-    if not os.path.lexists(path):
+    if not data_files.lexists(path):
         return False
     try:
         require_regular(path)
-        with path.open("rb") as file:
+        with data_files.opened(path) as file:
             chunks = iter(lambda: file.read(4096), b"")
             return any(chunk.strip(_BLANKS) for chunk in chunks)
     except OSError as error:
@@ -111,7 +114,7 @@ def _files(
     while pending:
         path, parent = pending.pop()
         prefix = f"{parent}/" if parent else ""
-        with _entries(path) as entries:
+        with data_files.entries(path) as entries:
             for entry in entries:
                 name = entry.name
                 stem, _, suffix = name.rpartition(".")
@@ -138,32 +141,13 @@ def look_up(folder: Path, files: Sequence[str]) -> pd.DataFrame:
     stats = np.full((len(files), 2), -1, np.int64)
     for index, file in enumerate(files):
         try:
-            status = Path(f"{folder}/{file}").stat()
+            status = data_files.status(Path(f"{folder}/{file}"))
         except OSError:
             continue
         if S_ISREG(status.st_mode):
             stats[index] = status.st_size, status.st_mtime_ns
     table = pd.DataFrame({"file": pd.Series(files, dtype="str")})
     return table.assign(bytes=stats[:, 0], mtime=stats[:, 1])
-
-
-@contextmanager
-def _entries(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
-    """The entries of a folder by ``os.scandir``, by descriptor if the system can.
-
-    The files' sizes and times are then looked up in one folder and not along a whole path each.
-    That takes a third off the look-ups, which are most of the second load of a large data set.
-    """
-    if os.scandir not in os.supports_fd:
-        with os.scandir(folder) as entries:
-            yield entries
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with os.scandir(descriptor) as entries:
-            yield entries
-    finally:
-        os.close(descriptor)
 
 
 def stamp(folder: Path, files: pd.DataFrame) -> str:
@@ -175,12 +159,12 @@ def stamp(folder: Path, files: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def with_progress(files: list[str], description: str) -> Iterator[str]:
-    """The files one by one, with a progress bar if there are enough of them to wait for."""
-    if len(files) < MANY:
-        yield from files
+def with_progress(items: list[T], description: str, unit: str = "files") -> Iterator[T]:
+    """The items one by one, with a progress bar if there are enough of them to wait for."""
+    if len(items) < MANY:
+        yield from items
         return
-    with progress(description, len(files), "files") as advance:
-        for start in range(0, len(files), STEP):
-            yield from files[start : start + STEP]
-            advance(len(files[start : start + STEP]))
+    with progress(description, len(items), unit) as advance:
+        for start in range(0, len(items), STEP):
+            yield from items[start : start + STEP]
+            advance(len(items[start : start + STEP]))

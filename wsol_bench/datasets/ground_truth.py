@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from wsol_bench.datasets.base import Dataset, MaskFiles, Sample, counts_for
+from wsol_bench.datasets.base import Dataset, Sample, counts_for
+from wsol_bench.datasets.masks import MaskFiles
 
 __all__ = ["ImageTruth"]
 
@@ -17,7 +18,7 @@ class ImageTruth(NamedTuple):
         label: wnid of the image's class.
         boxes: (n, 4) boxes that can credit a guess of that class, half-open xyxy pixels of the
             image.
-        mask: mask files of the class; None in a data set of boxes.
+        mask: the mask of the class; None in a data set of boxes.
     """
 
     label: str

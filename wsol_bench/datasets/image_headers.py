@@ -10,9 +10,9 @@ import pandas as pd
 from PIL import ExifTags, Image
 
 from wsol_bench.common.image_files import opened_image
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.folders import stamp, with_progress
-from wsol_bench.datasets.table_cache import TableCache
-from wsol_bench.errors import ImageError
+from wsol_bench.errors import DatasetError, ImageError
 
 __all__ = [
     "BlackAndWhite",
@@ -104,6 +104,8 @@ def read_headers(folder: Path, files: pd.DataFrame, tables: TableCache) -> pd.Da
                         rows.append(_facts(image))
                 except ImageError as error:
                     rows.append(_Facts(error=str(error)))
+                except DatasetError:  # not of the image: of the archive that it lies in
+                    raise
                 except Exception as error:  # a bad header can make PIL raise any error
                     rows.append(_Facts(error=f"{type(error).__name__}: {error}"))
         table = pd.DataFrame(rows, columns=_Facts._fields)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from wsol_bench.common import data_files
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.recognition import Recognition, n_lines
 from wsol_bench.datasets.wsol_metadata import lists_masks, wsol_metadata
@@ -19,10 +20,12 @@ def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: metadata and images of a split, in one of the usual places."""
     for split in ("test", "val", "train"):
         metadata = [root / place.format(split) / "image_ids.txt" for place in _METADATA]
-        lists = [path for path in metadata if path.is_file()]
+        lists = [path for path in metadata if data_files.is_file(path)]
         needs = {
             "metadata/OpenImages/<split>/image_ids.txt": bool(lists),
-            "dataset/OpenImages/<split>": any((root / place / split).is_dir() for place in _IMAGES),
+            "dataset/OpenImages/<split>": any(
+                data_files.is_dir(root / place / split) for place in _IMAGES
+            ),
         }
         if all(needs.values()):
             seen = (f"{n_lines(lists[0])} images in {lists[0].relative_to(root)}",)
@@ -78,7 +81,7 @@ def openimages(
 def _first(candidates: list[Path], inner: str, contents: str, option: str) -> Path:
     """The first folder that holds ``inner``; DatasetError if none does."""
     for folder in candidates:
-        if (folder / inner).exists():
+        if data_files.exists(folder / inner):
             return folder
     places = ", ".join(str(folder / inner) for folder in candidates)
     raise DatasetError(

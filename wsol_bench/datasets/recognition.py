@@ -5,10 +5,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import require_regular
 from wsol_bench.datasets.folders import stems
 
-__all__ = ["Recognition", "Recognize", "first_line", "n_files", "n_lines"]
+__all__ = ["Recognition", "Recognize", "first_line", "head", "n_files", "n_lines"]
 
 # Files are counted up to this number, and lines in so many bytes: a look takes about a second.
 _MOST_FILES = 200_000
@@ -20,7 +21,7 @@ class Recognition(NamedTuple):
 
     Attributes:
         needs: what the loader needs, in words, and whether it is there.
-        options: the options with which it reads the folder.
+        options: the options with which it reads the folder: text, or a mapping to text.
         seen: what there is, as text for people.
         unsure: options whose value the files do not tell: a value, and behind ``  # `` what to look
             up.
@@ -30,7 +31,7 @@ class Recognition(NamedTuple):
     """
 
     needs: Mapping[str, bool]
-    options: Mapping[str, str]
+    options: Mapping[str, str | Mapping[str, str]]
     seen: tuple[str, ...] = ()
     unsure: Mapping[str, str] = {}
     images: bool = True
@@ -72,11 +73,22 @@ def n_lines(path: Path, *, header: int = 0) -> str:
         OSError: no regular file is there, or it cannot be read.
     """
     require_regular(path)
-    with path.open("rb") as file:
+    with data_files.opened(path) as file:
         content = file.read(_MOST_BYTES)
         more = "more than " if file.read(1) else ""
     count = sum(1 for line in content.splitlines() if line.strip())
     return f"{more}{max(0, count - header):,}"
+
+
+def head(path: Path) -> str:
+    """The first 64 KiB of a text file.
+
+    Raises:
+        OSError: no regular file is there, or it cannot be read.
+    """
+    require_regular(path)
+    with data_files.opened(path) as file:
+        return file.read(2**16).decode("utf-8-sig", errors="replace")
 
 
 def first_line(path: Path) -> str:
@@ -85,7 +97,4 @@ def first_line(path: Path) -> str:
     Raises:
         OSError: no regular file is there, or it cannot be read.
     """
-    require_regular(path)
-    with path.open("rb") as file:
-        head = file.read(2**16).decode("utf-8-sig", errors="replace")
-    return next((line.strip() for line in head.splitlines() if line.strip()), "")
+    return next((line.strip() for line in head(path).splitlines() if line.strip()), "")

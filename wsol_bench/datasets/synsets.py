@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.formats.class_tables import read_classes, read_meta_mat
-from wsol_bench.datasets.table_cache import TableCache
 
 __all__ = ["numbered_order", "read_class_table", "resolve_names"]
 

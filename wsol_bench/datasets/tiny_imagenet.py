@@ -5,8 +5,10 @@ from typing import Literal
 
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
@@ -16,7 +18,6 @@ from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.formats.text import malformed
 from wsol_bench.datasets.recognition import Recognition, n_files, n_lines
 from wsol_bench.datasets.synsets import WNID
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.geometry import INCLUSIVE
 
 __all__ = ["tiny_imagenet"]
@@ -28,10 +29,11 @@ SIDE = 64
 def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: the archive as it unpacks."""
     listing = root / "val" / "val_annotations.txt"
-    split = "val" if listing.is_file() or not (root / "train").is_dir() else "train"
+    has_val, has_train = data_files.is_file(listing), data_files.is_dir(root / "train")
+    split = "val" if has_val or not has_train else "train"
     needs = {
-        "wnids.txt": (root / "wnids.txt").is_file(),
-        "val/val_annotations.txt, or train": split == "train" or listing.is_file(),
+        "wnids.txt": data_files.is_file(root / "wnids.txt"),
+        "val/val_annotations.txt, or train": split == "train" or has_val,
     }
     seen = []
     if all(needs.values()):
@@ -121,7 +123,7 @@ def _read_train(folder: Path, wnid: str) -> pd.DataFrame:
 def _images_of(folder: Path, wnid: str) -> pd.DataFrame:
     """The files in the folder of a class's training images: file, wnid."""
     images = folder / wnid / "images"
-    if not images.is_dir():
+    if not data_files.is_dir(images):
         return pd.DataFrame({"file": [], "wnid": []}, dtype="str")
     files = scan(images, IMAGE_SUFFIXES, nested=False, wanted=())["file"]
     return pd.DataFrame({"file": f"{wnid}/images/" + files, "wnid": wnid}, dtype="str")

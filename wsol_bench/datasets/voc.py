@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, ImageFiles, assemble, measure
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, missing_images
@@ -14,9 +16,9 @@ from wsol_bench.datasets.folders import scan
 from wsol_bench.datasets.formats.lists import ImageList, read_image_list
 from wsol_bench.datasets.formats.text import malformed
 from wsol_bench.datasets.formats.xml import XML_SUFFIXES, read_xml_folder, xml_findings
+from wsol_bench.datasets.per_class import per_class
 from wsol_bench.datasets.recognition import Recognition, n_files, n_lines
 from wsol_bench.datasets.synsets import read_class_table
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import ONE_BASED_INCLUSIVE
 
@@ -30,9 +32,10 @@ _SPLITS = ("val", "test", "trainval", "train")
 def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: the three folders, and a list of a split."""
     lists = root / "ImageSets" / "Main"
-    splits = sorted(path.stem for path in lists.glob("*.txt")) if lists.is_dir() else []
+    found = data_files.matching(lists, "*.txt") if data_files.is_dir(lists) else []
+    splits = [path.stem for path in found]
     split = next((name for name in (*_SPLITS, *splits) if name in splits), "")
-    needs = {name: (root / name).is_dir() for name in ("JPEGImages", "Annotations")}
+    needs = {name: data_files.is_dir(root / name) for name in ("JPEGImages", "Annotations")}
     needs["ImageSets/Main/<split>.txt"] = bool(split)
     seen = []
     if all(needs.values()):
@@ -88,7 +91,7 @@ def voc(
     objects = objects[objects["image_id"].isin(images["image_id"])]
     candidates = objects[objects["xmin"].notna() & objects["name"].isin(chosen.classes)]
     counted = candidates[difficult | ~candidates["difficult"]]
-    samples, boxes = _per_class(images, counted)
+    samples, boxes = _samples(images, counted)
     return assemble(
         "voc",
         samples,
@@ -178,15 +181,18 @@ def _images_without_sample(
     return findings
 
 
-def _per_class(images: pd.DataFrame, objects: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The images and objects that ``assemble`` takes, with one image for each class of a file."""
-    sample = objects["image_id"] + "/" + objects["name"]
-    objects = objects.assign(sample=sample, wnid=objects["name"])
-    labels = objects.drop_duplicates("sample")[["image_id", "sample", "name", "width", "height"]]
-    columns = {"name": "label", "width": "annotated_width", "height": "annotated_height"}
-    samples = images.merge(labels.rename(columns=columns), on="image_id").drop(columns="image_id")
-    samples = samples.rename(columns={"sample": "image_id"})
-    samples = samples.sort_values("image_id", ignore_index=True)
-    image = pd.Index(samples["image_id"]).get_indexer(objects["sample"])
+def _samples(images: pd.DataFrame, objects: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The samples and objects that ``assemble`` takes, sorted by id.
+
+    Args:
+        images: table of ``ImageFiles``.
+        objects: objects that count, as ``read_xml_folder`` returns them.
+    """
+    sizes = objects.drop_duplicates("image_id")[["image_id", "width", "height"]]
+    columns = {"width": "annotated_width", "height": "annotated_height"}
+    images = images.merge(sizes.rename(columns=columns), on="image_id")
+    images = images.sort_values("image_id", key=lambda ids: ids + "/", ignore_index=True)
+    place = pd.Index(images["image_id"]).get_indexer(objects["image_id"])
     corners = dict(zip(("xmin", "ymin", "xmax", "ymax"), CORNERS, strict=True))
-    return samples, objects.assign(image=image).rename(columns=corners)
+    objects = objects.assign(image=place, wnid=objects["name"])
+    return per_class(images, objects.rename(columns=corners))

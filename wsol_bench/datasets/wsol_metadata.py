@@ -3,27 +3,27 @@
 The format is described in data_loaders.py of https://github.com/clovaai/wsolevaluation.
 """
 
-import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import existing
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, assemble, class_table, find_images
-from wsol_bench.datasets.base import Dataset, MaskFiles, dataset
+from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
 from wsol_bench.datasets.folders import has_content
 from wsol_bench.datasets.formats.csv import CsvRows
 from wsol_bench.datasets.formats.file_names import stays_below
 from wsol_bench.datasets.formats.lists import read_columns
 from wsol_bench.datasets.formats.text import LARGEST, malformed
-from wsol_bench.datasets.mask_frames import upright_masks
+from wsol_bench.datasets.mask_frames import upright_masks, with_masks
+from wsol_bench.datasets.masks import MaskFiles
 from wsol_bench.datasets.recognition import Recognition, first_line, n_lines
 from wsol_bench.datasets.synsets import numbered_order, read_class_table
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import INCLUSIVE
 
@@ -43,9 +43,10 @@ def _recognize(root: Path) -> Recognition:
     """See ``Recognition``: the lists of a split, in the folder or below it."""
     places = [place.format(split=split) for place in _PLACES for split in _SPLITS]
     folders = [folder for place in places for folder in _folders_at(root, place)]
-    found = [folder for folder in folders if (folder / "image_ids.txt").is_file()]
+    found = [folder for folder in folders if data_files.is_file(folder / "image_ids.txt")]
     metadata = found[0] if found else root
-    needs = {name: (metadata / name).is_file() for name in ("image_ids.txt", "class_labels.txt")}
+    names = ("image_ids.txt", "class_labels.txt")
+    needs = {name: data_files.is_file(metadata / name) for name in names}
     if not all(needs.values()):
         return Recognition(needs, {})
     example = first_line(metadata / "image_ids.txt")
@@ -53,7 +54,7 @@ def _recognize(root: Path) -> Recognition:
     ground_truth = metadata / "localization.txt"
     masks = lists_masks(ground_truth)
     seen = [f"{n_lines(metadata / 'image_ids.txt')} images in {metadata.name}/image_ids.txt"]
-    if ground_truth.is_file():
+    if data_files.is_file(ground_truth):
         kind = "masks" if masks else "boxes"
         seen += [f"{n_lines(ground_truth)} {kind} in {metadata.name}/localization.txt"]
     others = sorted({folder.name for folder in found if folder.parent == metadata.parent})
@@ -69,7 +70,7 @@ def _recognize(root: Path) -> Recognition:
 
 
 def _folders_at(root: Path, place: str) -> list[Path]:
-    return sorted(root.glob(place)) if place else [root]
+    return data_files.matching(root, place) if place else [root]
 
 
 def _images_beside(metadata: Path, image: str) -> Path | None:
@@ -79,7 +80,7 @@ def _images_beside(metadata: Path, image: str) -> Path | None:
     name = metadata.parent.name
     for folder in (metadata, *list(metadata.parents)[:4]):
         for place in ("", "images", f"dataset/{name}", f"{name}", "dataset"):
-            if (folder / place / image).is_file():
+            if data_files.is_file(folder / place / image):
                 return folder / place
     return None
 
@@ -144,7 +145,7 @@ def wsol_metadata(
         convention=INCLUSIVE,
         source=str(metadata),
     )
-    return loaded if masks_of is None else _with_masks(loaded, masks_of)
+    return loaded if masks_of is None else with_masks(loaded, masks_of)
 
 
 def _find_images(
@@ -197,20 +198,11 @@ def _images_without_line(
     return findings_of(Kind.NO_ANNOTATION, frame["image_id"][unlisted], f"not in {localization}")
 
 
-def _with_masks(loaded: Dataset, masks_of: dict[str, MaskFiles]) -> Dataset:
-    """A data set with its masks, and without the findings that no image has a box."""
-    return replace(
-        loaded,
-        masks=tuple(masks_of[image_id] for image_id in loaded.images["image_id"]),
-        findings=tuple(finding for finding in loaded.findings if finding.kind != Kind.NO_BOX),
-    )
-
-
 def _folder_of_split(metadata: Path) -> Path:
     """The folder, if it holds image_ids.txt; else DatasetError, which names the splits below it."""
     metadata = existing(metadata, "metadata")
-    if not os.path.lexists(metadata / "image_ids.txt"):
-        splits = sorted(str(path.parent) for path in metadata.glob("*/image_ids.txt"))
+    if not data_files.lexists(metadata / "image_ids.txt"):
+        splits = [str(path.parent) for path in data_files.matching(metadata, "*/image_ids.txt")]
         raise DatasetError(
             f"{metadata}: expected the metadata of one split, such as metadata/ILSVRC/test, found "
             "no image_ids.txt" + (f"; is it one of {', '.join(splits)}?" if splits else "")
@@ -318,7 +310,7 @@ def _has_masks(
     for index in np.flatnonzero(keep):
         image_id = frame["image_id"].iloc[index]
         paths = masks_of.get(image_id, MaskFiles((), None)).paths
-        missing = next((path for path in paths if not path.is_file()), None)
+        missing = next((path for path in paths if not data_files.is_file(path)), None)
         if missing or not paths:
             detail = f"no such mask: {missing}; left out" if missing else "no mask listed; left out"
             findings.append(Finding(Kind.MISSING_FILE, image_id, detail))

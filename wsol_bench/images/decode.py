@@ -11,9 +11,10 @@ from PIL import Image
 
 from wsol_bench.common.image_files import opened_image
 from wsol_bench.datasets.image_headers import black_and_white_of, orientation_of
-from wsol_bench.errors import ImageError
+from wsol_bench.datasets.masks import numbers_of
+from wsol_bench.errors import DatasetError, ImageError
 
-__all__ = ["load_image", "load_marks", "load_upright"]
+__all__ = ["load_image", "load_marks", "load_numbers", "load_upright"]
 
 # Errors of the system, which do not mean that the image is bad.
 _PASSING = {
@@ -33,6 +34,7 @@ def load_image(path: Path) -> Image.Image:
         ImageError: the file is missing, truncated, no image, or too large to be one, or the range
             of its samples is not known.
         OSError: the system is at fault, not the file: too many open files, a lost network disk.
+        DatasetError: the archive that the file lies in is damaged, or was changed.
     """
     with _opened(path) as file:
         levels = black_and_white_of(file)
@@ -90,6 +92,17 @@ def load_marks(path: Path) -> Bool[np.ndarray, "h w"]:
         return np.asarray(_finite(file) != levels.black)
 
 
+def load_numbers(path: Path) -> Shaped[np.ndarray, "h w"]:
+    """The number that each pixel of a mask file holds, as ``numbers_of`` tells it.
+
+    Raises:
+        ImageError: as ``load_marks``, or the samples are no whole numbers.
+        OSError: the system is at fault, not the file.
+    """
+    with _opened(path) as file:
+        return numbers_of(file)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image file; every error that is the file's fault becomes an ImageError with its path.
@@ -105,6 +118,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from error
+    except DatasetError:  # not of the image: of the archive that it lies in
+        raise
     except Exception as error:  # damaged bytes can make Pillow raise any error
         if isinstance(error, OSError) and error.errno in _PASSING:
             raise

@@ -18,6 +18,7 @@ import torch
 import torch.multiprocessing  # tensors then travel by shared memory
 from torch import Tensor
 
+from wsol_bench.common import archives
 from wsol_bench.common.temporary import own
 from wsol_bench.datasets import Dataset
 from wsol_bench.errors import ImageError, WorkerError
@@ -147,6 +148,11 @@ class _Decoder:
     def __init__(self, paths: list[str], section: InputSection) -> None:
         self._paths = paths
         self._section = section
+        self._versions = archives.versions()
+
+    def enter(self) -> None:
+        """Prepare for another process: archives must be as they are in this one."""
+        archives.expect(self._versions)
 
     def __call__(self, indices: Sequence[int]) -> Batch:
         images: dict[tuple[int, int], list[_Decoded]] = {}
@@ -185,6 +191,7 @@ def _enter(decoder: _Decoder) -> None:
     """Prepare a process that decodes."""
     global _decoder
     _decoder = decoder
+    decoder.enter()
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # and what it does at other signals is not ours

@@ -4,11 +4,12 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Bool, Int64, Shaped, UInt8
 
-from wsol_bench.datasets import MaskFiles
+from wsol_bench.common import data_files
+from wsol_bench.datasets.masks import MaskFiles, MaskSource, NumberedPixels, RunLengths
 from wsol_bench.geometry import Placement
-from wsol_bench.images.decode import load_marks
+from wsol_bench.images.decode import load_marks, load_numbers
 
 __all__ = ["BACKGROUND", "IGNORED", "OBJECT", "load_mask", "mask_of", "nearest"]
 
@@ -18,26 +19,36 @@ BACKGROUND, OBJECT, IGNORED = 0, 1, 255
 def load_mask(files: MaskFiles, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
     """The mask of an image: 1 is object, 0 background, 255 ignored.
 
-    A pixel is object if it is not black in any of the foreground files, and ignored if it is not
-    black in the ignore file and not object: ``get_mask`` of wsolevaluation's evaluation.py (Choe et
-    al., CVPR 2020), which reads and resizes by OpenCV.
+    A pixel is object if it is in any of the foreground's sources, and ignored if it is in the
+    ignored pixels and not object. Of a plain file these are the pixels that are not black:
+    ``get_mask`` of wsolevaluation's evaluation.py (Choe et al., CVPR 2020), which reads and resizes
+    by OpenCV.
 
     Args:
-        files: mask files of the image, in any sizes.
-        size: (height, width) of the mask in pixels; the files are resized to it by ``nearest``.
+        files: mask of the image, its sources in any sizes.
+        size: (height, width) of the mask in pixels; the sources are resized to it by ``nearest``.
 
     Raises:
         ImageError: a file is missing, truncated, no image, or too large to be one.
         OSError: the system is at fault, not the file.
     """
     foreground = np.zeros(size, dtype=np.bool_)
-    for path in files.foreground:
-        foreground |= nearest(load_marks(path), size)
+    for source in files.foreground:
+        foreground |= nearest(_pixels_of(source), size)
     mask = np.where(foreground, OBJECT, BACKGROUND).astype(np.uint8)
     if files.ignore is not None:
-        ignored = nearest(load_marks(files.ignore), size)
+        ignored = nearest(_pixels_of(files.ignore), size)
         mask[ignored & ~foreground] = IGNORED
     return mask
+
+
+def _pixels_of(source: MaskSource) -> Bool[np.ndarray, "h w"]:
+    """The pixels of a source, at the source's size."""
+    if isinstance(source, RunLengths):
+        return source.pixels()
+    if isinstance(source, NumberedPixels):
+        return np.asarray(load_numbers(source.path) == source.number)
+    return load_marks(source)
 
 
 def nearest(
@@ -61,7 +72,7 @@ def mask_of(files: MaskFiles | None, placement: Placement) -> UInt8[np.ndarray, 
     """The mask of the part of an image that is the network's input.
 
     Args:
-        files: mask files of the image.
+        files: mask of the image.
         placement: place of the network's input in the image.
 
     Raises:
@@ -76,7 +87,7 @@ def mask_of(files: MaskFiles | None, placement: Placement) -> UInt8[np.ndarray, 
 def _stamp(path: Path) -> tuple[int, int]:
     """The size and time of a file, which change when the file does."""
     try:
-        stat = path.stat()
+        stat = data_files.status(path)
     except OSError:  # the error comes when the file is read
         return 0, 0
     return stat.st_size, stat.st_mtime_ns

@@ -80,8 +80,10 @@ def _of_branch_a(
     with hooked(after=[(branch, take)]):
         logits = logits_of(probe.model, probe.images, probe.cost)
     features, maps = seen[0] if len(seen) == 1 else (logits, logits)
-    if maps.ndim != 4 or difference(
-        maps.mean(dim=(2, 3)), logits, probe.model, precision=probe.precision
+    if (
+        maps.ndim != 4
+        or maps.shape[:2] != logits.shape  # a single logit, or targets in the place of classes
+        or difference(maps.mean(dim=(2, 3)), logits, probe.model, precision=probe.precision)
     ):
         raise NotApplicableError(
             f"the means of what {_BRANCHES[0]!r} returns are not the network's logits"

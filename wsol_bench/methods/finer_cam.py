@@ -9,6 +9,7 @@ from torch import Tensor
 
 from wsol_bench.capture import Plan, Record
 from wsol_bench.capture.cotangents import gradients, one_hot
+from wsol_bench.errors import NotApplicableError
 from wsol_bench.methods.base import cam_method
 
 __all__ = ["finer_cam"]
@@ -39,7 +40,17 @@ def finer_cam(
             code has 1.
         n_similar: n, the number of classes that each class is compared with; at most all others.
         weights: ``equal`` or ``probability``.
+
+    Raises:
+        NotApplicableError: a target is a function of the output, so there are no other classes; or
+            ``probability``, a softmax, is asked for a network whose probabilities are sigmoids.
     """
+    record.reading.require_classes("the scores of other classes")
+    if weights == "probability" and record.reading.meaning != "softmax":
+        raise NotApplicableError(
+            "'weights: probability' is a softmax over similar classes, and the classes of this "
+            "network do not exclude each other (probabilities: sigmoid); take 'weights: equal'"
+        )
     scores = record.logits.gather(1, record.classes)
     distances = (record.logits[:, None] - scores[:, :, None]).abs()
     distances = distances.scatter(2, record.classes[:, :, None], torch.inf)

@@ -3,7 +3,7 @@
 ``localization_maps`` is longer than other functions because its docstring is its documentation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any, get_args, overload
 
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from wsol_bench.capture import BestClasses, Precision, Record, capture
 from wsol_bench.capture.network import exclusively, uncompiled
 from wsol_bench.common.registry import uniquely_named
-from wsol_bench.common.vocabulary import Layout, TokenGrid
+from wsol_bench.common.vocabulary import Layout, Probabilities, TokenGrid
 from wsol_bench.errors import ConfigError, ModelError
 from wsol_bench.methods.base import MapMethod, cam_methods, merged_plan
 from wsol_bench.models.network_kinds import plain_network
+from wsol_bench.models.output_reading import OutputReading, read_with, scored_targets
 from wsol_bench.models.target_layers import targets_of
 
 __all__ = ["localization_maps"]
@@ -25,6 +26,9 @@ __all__ = ["localization_maps"]
 ClassIndices = (
     Int64[Tensor, "batch k"] | Int64[Tensor, " k"] | Sequence[int] | Sequence[Sequence[int]]
 )
+Score = Callable[[Any], Any]
+# A class or a function of what the network returns, several of these, or the classes of each image.
+Targets = int | Score | Sequence[int | Score] | ClassIndices
 # Anything else is refused with advice on how to make a batch of it.
 Images = Float[Tensor, "batch 3 height width"] | Any
 Methods = str | MapMethod | Sequence[str | MapMethod]
@@ -42,8 +46,10 @@ def localization_maps(
     layout: Layout | None = ...,
     head: str | None = ...,
     token_grid: TokenGrid | tuple[int, int, int] | None = ...,
-    classes: ClassIndices | None = ...,
+    targets: Targets | None = ...,
     k: int = ...,
+    output: int | str | Score | None = ...,
+    probabilities: Probabilities | None = ...,
     precision: Precision = ...,
 ) -> Maps: ...
 
@@ -58,8 +64,10 @@ def localization_maps(
     layout: Layout | None = ...,
     head: str | None = ...,
     token_grid: TokenGrid | tuple[int, int, int] | None = ...,
-    classes: ClassIndices | None = ...,
+    targets: Targets | None = ...,
     k: int = ...,
+    output: int | str | Score | None = ...,
+    probabilities: Probabilities | None = ...,
     precision: Precision = ...,
 ) -> dict[str, Maps]: ...
 
@@ -73,16 +81,18 @@ def localization_maps(
     layout: Layout | None = None,
     head: str | None = None,
     token_grid: TokenGrid | tuple[int, int, int] | None = None,
-    classes: ClassIndices | None = None,
+    targets: Targets | None = None,
     k: int = 5,
+    output: int | str | Score | None = None,
+    probabilities: Probabilities | None = None,
     precision: Precision = "fp32",
 ) -> Maps | dict[str, Maps]:
     """The localization maps of several methods, from one forward pass of a network.
 
     Args:
-        model: a network that maps images to (batch, n) logits; it is unchanged afterwards, and so
-            are the images. Wrappers such as those of torch.compile and DataParallel are taken off,
-            and no compiled code runs.
+        model: a network that maps images to (batch, n) logits, or to something that holds these
+            (see ``output``); it is unchanged afterwards, and so are the images. Wrappers such as
+            those of torch.compile and DataParallel are taken off, and no compiled code runs.
         images: normalized input, on the model's device.
         methods: one method or several, as names (``wsol-bench list methods``), import paths
             (``my_module:my_cam``), or the objects that ``@cam_method`` returns.
@@ -94,9 +104,18 @@ def localization_maps(
             follows the (last) layer; only ``cam`` needs it.
         token_grid: rows and columns of patches, and index of the first patch token, for a layer of
             tokens; by default it is asked of the network.
-        classes: output indices to make maps for: (batch, k), or (k,) for all images. By default the
-            k best classes of each image, best first.
+        targets: what maps are made of: an output index (a class), or a function that maps what the
+            network returns for a batch to one number an image, of shape (batch,); a list of
+            these, for all images; or output indices (batch, k). By default the k best classes of
+            each image, best first. Methods that need all classes, their probabilities or their
+            weights do not apply to a function.
         k: number of best classes.
+        output: where the logits are in what the network returns: an index of a tuple (``0``), a key
+            or an attribute (``"logits"``), a path of these (``"0.logits"``), or a function of it;
+            by default it is the logits. A single logit y, of shape (batch, 1) or (batch,), is read
+            as ``[-y, y]``, the scores of the classes 0 and 1.
+        probabilities: ``softmax`` if the classes exclude each other, or ``sigmoid``, for methods
+            that use probabilities; by default ``softmax``, and ``sigmoid`` for a single logit.
         precision: numeric format of the forward pass; ``bf16`` and ``fp16`` use autocast, ``fp32``
             that of the network's parameters.
 
@@ -110,8 +129,10 @@ def localization_maps(
             have.
         ModelError: the model is no network; the images are no batch; the architecture is not in the
             table, ``layer`` is not given, and a method needs one; the network does not tell the
-            layer's grid; ``classes`` are no output indices for these images; or the network is
-            scripted, quantized or of another kind that ``models.network_kinds`` refuses.
+            layer's grid; the network returns no logits, or not where ``output`` says; ``targets``
+            are no output indices for these images, or a function among them does not give one
+            number an image that depends on the network's output; or the network is scripted,
+            quantized or of another kind that ``models.network_kinds`` refuses.
         NotApplicableError: the network lacks what a method needs.
 
     Examples:
@@ -130,16 +151,20 @@ def localization_maps(
     resolved = _resolved(methods)
     several = isinstance(layer, list | tuple)
     layers = list(layer) if isinstance(layer, list | tuple) else [] if layer is None else [layer]
-    targets = targets_of(
+    target_layers = targets_of(
         network, layers, layout=layout, head=head,
         token_grid=_token_grid(token_grid),
         required=any(method.scope == "layer" for method in resolved),
     )  # fmt: skip
-    slots = _best_classes(k) if classes is None else _class_slots(classes, images)
-    with exclusively(network), uncompiled(network):
+    _require_choice("probabilities", probabilities, (None, *get_args(Probabilities)))
+    scored = scored_targets(targets)
+    reading = OutputReading(output, probabilities, scored)
+    slots = _best_classes(k) if targets is None else _class_slots(targets, scored, images)
+    with exclusively(network), uncompiled(network), read_with(network, reading):
         record = capture(
-            network, images, targets, merged_plan(resolved), classes=slots, precision=precision
-        )
+            network, images, target_layers, merged_plan(resolved), classes=slots,
+            precision=precision,
+        )  # fmt: skip
         return {method.name: _maps(method, record, by_layer=several) for method in resolved}
 
 
@@ -229,20 +254,34 @@ def _require_batch(model: nn.Module, images: Any) -> None:
 
 
 def _class_slots(
-    classes: ClassIndices, images: Float[Tensor, "batch 3 height width"]
+    targets: Any,
+    scored: tuple[int | Score, ...] | None,
+    images: Float[Tensor, "batch 3 height width"],
 ) -> Int64[Tensor, "batch k"]:
-    """The output index of each class slot of each image."""
+    """The score index of each slot of each image.
+
+    Args:
+        targets: as in ``localization_maps``.
+        scored: what the network's scores are of, one slot each; None for the classes.
+        images: the batch.
+    """
     try:
-        slots = torch.as_tensor(classes, device=images.device)
+        slots = torch.as_tensor(
+            targets if scored is None else range(len(scored)), device=images.device
+        )
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"classes: expected output indices, found {classes!r}: {error}") from error
-    if slots.is_floating_point():
-        raise ModelError(f"classes: expected output indices, found {classes}")
+        raise ModelError(
+            "targets: expected output indices, or functions of the network's output, found "
+            f"{targets!r}: {error}"
+        ) from error
+    if slots.is_floating_point() or slots.dtype == torch.bool:
+        raise ModelError(f"targets: expected output indices, found {targets}")
     slots = slots.long()
+    slots = slots[None] if slots.ndim == 0 else slots
     slots = slots.expand(len(images), -1) if slots.ndim == 1 else slots
     if slots.ndim != 2 or len(slots) != len(images):
         raise ModelError(
-            f"classes: expected (k,) or (batch, k) output indices for {len(images)} images, "
-            f"found {tuple(slots.shape)}"
+            "targets: expected one output index, (k,) or (batch, k) output indices for "
+            f"{len(images)} images, found {tuple(slots.shape)}"
         )
     return slots

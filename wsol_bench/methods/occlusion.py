@@ -19,9 +19,9 @@ def occlusion(
     """Occlusion sensitivity (Zeiler and Fergus, ECCV 2014, section 4.2).
 
     A pixel's value is the mean of ``p^c(X) - p^c(X without w)`` over all windows w that cover it,
-    where ``p^c`` is the probability (softmax) of class c and X, (3, height, width), the input. It
-    is signed. A covered window has the mean color: zeros in the normalized input. The map has the
-    input's size.
+    where ``p^c`` is the probability of class c (softmax; sigmoid in a multi-label network) and X,
+    (3, height, width), the input. It is signed. A covered window has the mean color: zeros in the
+    normalized input. The map has the input's size.
 
     The paper gives neither a window's size nor a stride, and shows p^c at the windows' centers.
 
@@ -34,6 +34,7 @@ def occlusion(
 
     Raises:
         ConfigError: the stride is larger than the window.
+        NotApplicableError: a target is a function of the output, which has no probability.
     """
     if stride > window:
         raise ConfigError(
@@ -51,9 +52,9 @@ def occlusion(
         row, column = window_at // len(columns), window_at % len(columns)
         hidden = rows[row, :, None] * columns[column, None, :]
         logits = record.probe.logits(images[image] * (1 - hidden[:, None]))
-        chunks.append(logits.double().softmax(dim=1).gather(1, record.classes[image]))
+        chunks.append(record.probabilities(logits.double()).gather(1, record.classes[image]))
     # In double precision: float32 would lose the drop of a probability that is close to 1.
-    probabilities = record.logits.double().softmax(dim=1).gather(1, record.classes)
+    probabilities = record.probabilities(record.logits.double()).gather(1, record.classes)
     occluded = torch.cat(chunks).unflatten(0, (len(images), len(rows), len(columns)))
     drops = (probabilities[:, None, None] - occluded).to(images)
     sums = torch.einsum("bijk,ih,jw->bkhw", drops, rows, columns)

@@ -26,10 +26,11 @@ def rise(
     """RISE (Petsiuk et al., BMVC 2018, eq. 6): random masks, weighted by class probability.
 
     ``L^c = 1 / (N p1) sum_i p^c(M_i X) M_i``, where X, (3, height, width), is the input, ``p^c``
-    the probability (softmax) of class c, and ``M_i``, (height, width), a mask: a grid of cells that
-    are 1 with probability p1 and else 0, upsampled (bilinear) to one cell more a side than the
-    input has, and cut to the input's size at a random place. The masks multiply the normalized
-    input: what they hide has the mean color. The map has the input's size.
+    the probability of class c (softmax; sigmoid in a multi-label network), and ``M_i``, (height,
+    width), a mask: a grid of cells that are 1 with probability p1 and else 0, upsampled (bilinear)
+    to one cell more a side than the input has, and cut to the input's size at a random place. The
+    masks multiply the normalized input: what they hide has the mean color. The map has the input's
+    size.
 
     Beyond its border, a grid repeats its outermost cells; the authors' code mirrors the grid there.
 
@@ -42,6 +43,9 @@ def rise(
         p1: probability that a cell is seen.
         seed: seed of the masks. Masks also depend on the image's id, and on nothing else, so that
             an image has the same map in any batch.
+
+    Raises:
+        NotApplicableError: a target is a function of the output, which has no probability.
     """
     images = record.probe.images
     height, width = images.shape[-2:]
@@ -59,7 +63,7 @@ def rise(
         }
         logits = record.probe.logits(torch.cat([visible[b][:, None] * images[b] for b in visible]))
         sizes = [len(values) for values in visible.values()]
-        split = logits.softmax(dim=1).split(sizes)
+        split = record.probabilities(logits).split(sizes)
         for b, probabilities in zip(visible, split, strict=True):
             maps[b] += torch.einsum("nk,nhw->khw", probabilities[:, record.classes[b]], visible[b])
     return maps / (masks * p1)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64, Int64
 from wsol_bench.geometry import Boxes, box_area, box_intersection, box_iou, image_pairs
 from wsol_bench.metrics.evaluated_images import EvaluatedImages, LabelBoxes
 from wsol_bench.metrics.image_scores import ImageScores
-from wsol_bench.runs.schema import SCORED, boxes_of
+from wsol_bench.runs.schema import SCORED, RowStatus, boxes_of
 
 __all__ = [
     "FAILURE_MODES",
@@ -104,7 +104,9 @@ def _codes(
     code = np.full(len(rows), -1, np.int64)
     code[hit] = FAILURE_MODES.index("hit")
     code[~right_class] = FAILURE_MODES.index("wrong_class")
-    scored = np.asarray(rows["status"].isin(SCORED).to_numpy(bool))
+    # A prediction whose map is not kept has a wrong class, which needs no box.
+    judged = (*SCORED, RowStatus.NOT_KEPT)
+    scored = np.asarray(rows["status"].isin(judged).to_numpy(bool))
     boxless = np.isnan(boxes_of(rows)[:, 0])
     code[right_class & scored & boxless] = FAILURE_MODES.index("no_box")
     defined = scored & (truth.per_image[position] > 0)

@@ -31,7 +31,7 @@ COLUMNS = (
     Column(
         "masked_score",
         "real",
-        "softmax probability of the class if the input is multiplied by the map, scaled to 0..1; "
+        "probability of the class if the input is multiplied by the map, scaled to 0..1; "
         "NaN except in rows of rank 1",
         "0 to 1",
     ),

@@ -1,15 +1,24 @@
 """The names of a network's outputs for people: classes in words."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.formats.class_tables import class_on_line
-from wsol_bench.errors import ModelError
+from wsol_bench.errors import ConfigError, ModelError, did_you_mean, shown
 from wsol_bench.models.classifiers import OUTPUT_NUMBERS, Classifier
 from wsol_bench.models.names import weights_file
 
-__all__ = ["IMAGENET", "class_words", "imagenet_words", "plain_names", "published_words"]
+__all__ = [
+    "IMAGENET",
+    "class_words",
+    "imagenet_words",
+    "output_of",
+    "plain_names",
+    "published_words",
+]
 
 # What stands for the 1000 classes of ILSVRC in place of a file.
 IMAGENET = "imagenet"
@@ -44,6 +53,40 @@ def class_words(
         return classifier.classes
     published = published_words(name, weights)
     return published if published is not None and len(published) == n_outputs else None
+
+
+def output_of(target: Any, words: Sequence[str], classes: Sequence[str]) -> int:
+    """The output index of a class.
+
+    Args:
+        target: the index; or the class by its name, by the first of its names, or by its wnid.
+        words: the names of all outputs for people.
+        classes: the wnid of each output.
+
+    Raises:
+        ConfigError: there is no such class, or several have this name.
+    """
+    if isinstance(target, Integral) and not isinstance(target, bool):
+        if 0 <= target < len(words):
+            return int(target)
+        raise ConfigError(
+            f"targets: the network has no output {target}; its outputs are 0 to {len(words) - 1}"
+        )
+    if not isinstance(target, str):
+        raise ConfigError(
+            "targets: expected a class (its name or output index) or a function of the network's "
+            f"output, found {shown(target)}"
+        )
+    for names in (words, [name.split(",")[0] for name in words], classes):
+        found = [index for index, name in enumerate(names) if name == target]
+        if len(found) > 1:
+            raise ConfigError(
+                f"targets: the outputs {found[0]} and {found[1]} are called {target!r}; give the "
+                "output index"
+            )
+        if found:
+            return found[0]
+    raise ConfigError(f"targets: no class {target!r}; {did_you_mean(target, words)}")
 
 
 def plain_names(classes: Path) -> list[str]:

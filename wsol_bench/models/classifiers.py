@@ -1,4 +1,7 @@
-"""Classifiers: a network with its weights, its classes, its preprocessing and its target layers."""
+"""Classifiers: a network with its weights, its classes, its preprocessing and its target layers.
+
+``load_classifier`` is longer than other functions because its docstring is its documentation.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wsol_bench.common.vocabulary import Probabilities
 from wsol_bench.errors import ModelError
 from wsol_bench.models import shapes_net
 from wsol_bench.models.build import build, network_error, takes_num_classes
@@ -16,7 +20,8 @@ from wsol_bench.models.checkpoints import read_weights
 from wsol_bench.models.classes import ClassOrder, dataset_order, read_class_order
 from wsol_bench.models.names import paper_network, weights_file
 from wsol_bench.models.network_kinds import plain_network
-from wsol_bench.models.outputs import findings_of, noise_images
+from wsol_bench.models.output_reading import OutputReading
+from wsol_bench.models.outputs import findings_of, noise_images, single_findings
 from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_of
 from wsol_bench.models.weights import fingerprint, load_state
 
@@ -92,6 +97,8 @@ def load_classifier(
     std: tuple[float, float, float] | None = None,
     arguments: Mapping[str, Any] | None = None,
     label: str | None = None,
+    output: int | str | None = None,
+    probabilities: Probabilities | None = None,
     input_size: int = 224,
     needs_layer: bool = True,
 ) -> Classifier:
@@ -114,6 +121,10 @@ def load_classifier(
         mean, std: by default those that the weights are published with, else ImageNet's.
         arguments: for the builder.
         label: name in the results; by default ``name``.
+        output: where the scores are in what the network returns: an index, a key or an attribute, a
+            path of these, or the import path of a function; see ``OutputReading``.
+        probabilities: ``softmax`` if the classes exclude each other, or ``sigmoid``; None for
+            ``softmax``, or ``sigmoid`` if the network has a single logit.
         input_size: side in pixels of the images that will pass the network.
         needs_layer: whether a method needs a target layer; if not, an unknown network has none.
 
@@ -122,8 +133,10 @@ def load_classifier(
             ``plain_network``), the weights do not fit, or the classes do not match the outputs.
     """
     network = _loaded_network(name, weights, key, arguments or {}, classes, dataset_classes)
-    outputs = _outputs(module := network.module.eval(), name, input_size)
-    order = _order_of(outputs, name, network.order)
+    reading = OutputReading(output, probabilities)
+    (module := network.module.eval()).register_forward_hook(reading)
+    outputs = _outputs(module, name, input_size)
+    order = _order_of(outputs, name, network.order, reading)
     targets = targets_of(
         module, layers or ([layer] if layer else []), layout=layout, head=head,
         token_grid=token_grid, required=needs_layer,
@@ -133,7 +146,11 @@ def load_classifier(
         name=label or name, module=module, fingerprint=fingerprint(module), targets=targets,
         classes=order.wnids, classes_from=order.origin, weights_from=network.weights_from,
         mean=mean or expected.mean, std=std or expected.std, native_size=expected.size,
-        findings=(*findings_of(outputs), *_untold(name, weights, arguments or {})),
+        findings=(
+            *findings_of(outputs),
+            *_of_single_logit(module, reading, order, input_size),
+            *_untold(name, weights, arguments or {}),
+        ),
     )  # fmt: skip
 
 
@@ -232,6 +249,20 @@ def _weights_path(
     return shapes_net.WEIGHTS if name == "shapes_net" and weights == "DEFAULT" else path
 
 
+def _of_single_logit(
+    module: nn.Module, reading: OutputReading, order: ClassOrder, input_size: int
+) -> tuple[str, ...]:
+    """Findings that say how a single logit was read, and whether it is a probability already."""
+    if not reading.single:
+        return ()
+    first, second = order.wnids
+    return (
+        f"its single output y is taken for the logit of class {second!r}: the scores are -y of "
+        f"{first!r} and y of {second!r}, their probabilities sigmoid(-y) and sigmoid(y)",
+        *single_findings(module, input_size),
+    )
+
+
 def _untold(name: str, weights: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
     """Findings that say what was taken for granted, since the weights file does not tell it."""
     # Strides and poolings are in no file; only in these two networks they number the layers.
@@ -261,21 +292,26 @@ def _outputs(module: nn.Module, name: str, input_size: int) -> Float[Tensor, "2 
     """The outputs for two images of noise; ModelError unless they are logits."""
     try:
         logits = module(noise_images(input_size))
+    except ModelError:  # of what is read from its output
+        raise
     except Exception as error:  # a user's network can raise any error
         failure = network_error(name, f"does not take a {input_size} x {input_size} image", error)
         raise ModelError(f"{failure}. Set the size with 'input.size' of the protocol") from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        found = type(logits).__name__
-        if isinstance(logits, Tensor):
-            found = f"shape {tuple(logits.shape)}"
-        raise ModelError(f"{name}: expected logits of shape (batch, classes), found {found}")
     return logits
 
 
-def _order_of(logits: Float[Tensor, "2 n"], name: str, order: ClassOrder | None) -> ClassOrder:
+def _order_of(
+    logits: Float[Tensor, "2 n"], name: str, order: ClassOrder | None, reading: OutputReading
+) -> ClassOrder:
     """The classes of outputs, or their numbers; ModelError unless there is one for each class."""
     if order is None:
         return ClassOrder(tuple(map(str, range(logits.shape[1]))), OUTPUT_NUMBERS)
+    if reading.single and len(order.wnids) != 2:
+        raise ModelError(
+            f"{name}: a single output is the logit of the second of two classes, and "
+            f"{order.origin} has {len(order.wnids)}; give a network with one output for each class,"
+            " or a file of its two classes with the model's 'classes:'"
+        )
     if logits.shape[1] != len(order.wnids):
         raise ModelError(
             f"{name}: expected one class for each of the network's {logits.shape[1]} outputs, "

@@ -15,7 +15,7 @@ from torch import nn
 __all__ = ["given"]
 
 # Of this thread, since runs in others give networks by the same names.
-_given: ContextVar[Mapping[str, nn.Module] | None] = ContextVar("given", default=None)
+_given: ContextVar[Mapping[str, Any] | None] = ContextVar("given", default=None)
 
 
 class _Builder:
@@ -30,8 +30,11 @@ class _Builder:
 
 
 @contextmanager
-def given(networks: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Let experiments find networks in this module meanwhile, each by its name in the mapping."""
+def given(networks: Mapping[str, Any]) -> Iterator[None]:
+    """Let experiments find networks in this module meanwhile, each by its name in the mapping.
+
+    Functions that read the outputs of networks are found like them.
+    """
     token = _given.set(networks)
     try:
         yield
@@ -43,4 +46,5 @@ def __getattr__(name: str) -> Any:
     networks = _given.get() or {}
     if name not in networks:
         raise AttributeError(f"no network {name!r} is given in this thread")
-    return _Builder(networks[name])
+    item = networks[name]
+    return _Builder(item) if isinstance(item, nn.Module) else item

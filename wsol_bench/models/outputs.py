@@ -2,14 +2,27 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["findings_of", "noise_images"]
+__all__ = ["findings_of", "noise_images", "single_findings"]
 
 # A sum of a thousand probabilities, in half precision, is this near to one.
 _TOLERANCE = 1e-2
 # The contrast of the second image: scores of most networks grow with it, probabilities do not.
 _CONTRAST = 30.0
+
+# Operations that only move the values of an output, by the beginnings of their names in a graph.
+_MOVING = (
+    "Cat",
+    "Unsqueeze",
+    "Squeeze",
+    "View",
+    "UnsafeView",
+    "Select",
+    "Slice",
+    "Clone",
+    "ToCopy",
+)
 
 _MEND = (
     "Let the network return its scores before that layer: take the layer out of its forward, or "
@@ -62,3 +75,25 @@ def findings_of(outputs: Float[Tensor, "batch n"]) -> tuple[str, ...]:
             f"network is certain. {_MEND}",
         )
     return ()
+
+
+def single_findings(module: nn.Module, size: int) -> tuple[str, ...]:
+    """Say whether the single output of a network is a probability, in sentences without their ends.
+
+    Values from 0 to 1 would not tell: a logit may lie there. The operation that gave them does.
+
+    Args:
+        module: the network, which returns the scores [-y, y] of its single output y.
+        size: side in pixels of the images that it takes.
+    """
+    with torch.enable_grad():
+        node = module(noise_images(size).requires_grad_(True)).grad_fn
+    while node is not None and node.name().startswith(_MOVING):
+        node = node.next_functions[-1][0]
+    if node is None or not node.name().startswith(("Sigmoid", "Softmax")):
+        return ()
+    return (
+        "its single output is behind a sigmoid inside the network: where it is certain of a class, "
+        "gradients saturate near zero, and maps made from them are near zero or noise; and the "
+        f"sigmoid of a probability is no probability. {_MEND}",
+    )

@@ -75,7 +75,7 @@ class InputSection(Configuration):
             the original image like those of the input. None for the input's size alone.
         flip: whether each of these views is also seen mirrored.
         ten_crop: if set, the predictions (ranks, scores and classification errors) come from the
-            mean softmax probability over ten crops of side ``size``: the four corners and the
+            mean probability over ten crops of side ``size``: the four corners and the
             center, of the image and of its mirror image. None for predictions from the input.
     """
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
+from wsol_bench.datasets.masks import source_name
 from wsol_bench.errors import ConfigError, RunError, did_you_mean
 from wsol_bench.metrics.number import Number
 from wsol_bench.report.method_kinds import Kind
@@ -247,21 +247,22 @@ def _counted(number: Number) -> Bool[np.ndarray, " n"]:
     return np.asarray((~np.isnan(columns)).any(axis=1))
 
 
-def _file_names(paths: Iterable[str]) -> list[str]:
-    """The names of files, whatever folder they are in."""
-    return [Path(path).name for path in paths]
+def _source_names(texts: Iterable[str]) -> list[str]:
+    """The names of mask files and the numbers in them, whatever folder the files are in."""
+    return list(map(source_name, texts))
 
 
 def require_same_truth(first: pd.DataFrame, second: pd.DataFrame, shared: pd.Index) -> None:
     """Raise RunError if two images tables differ in the ground truth of a shared image.
 
-    Masks are compared by the names of their files, if the tables have them.
+    Masks are compared by the names of their files, if the tables have them, and by numbers and run
+    lengths.
     """
     tables = [images.set_index("image_id").loc[shared] for images in (first, second)]
     columns = ["label", "boxes"]
     if all("masks" in table for table in tables):
         columns.append("masks")
-        tables = [table.assign(masks=table["masks"].map(_file_names)) for table in tables]
+        tables = [table.assign(masks=table["masks"].map(_source_names)) for table in tables]
     for image_id, *lines in zip(
         shared,
         *(zip(*(table[column] for column in columns), strict=True) for table in tables),

@@ -19,6 +19,7 @@ from wsol_bench.report.numbers import SHOWN_NUMBERS, main_number, title_of
 from wsol_bench.report.tables import points
 from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
 from wsol_bench.runs.identity import NO_MODEL
+from wsol_bench.runs.kept_maps import require_maps
 from wsol_bench.runs.rescore import rescore
 from wsol_bench.runs.run import run as run_experiment
 from wsol_bench.runs.run_folders import VARIED
@@ -69,9 +70,10 @@ def sensitivity(run: StoredRun, *, new_maps: bool = False, seed: int = 0) -> Sen
 
     Raises:
         ConfigError: the protocol leaves nothing open, or its file was changed since the run.
-        RunError: the run is not finished, or its files are damaged.
+        RunError: the run is not finished, keeps no maps (``maps: none``), or its files are damaged.
     """
     run.require_finished()
+    require_maps(run.identity, run.path)
     stored = run.identity.config["protocol"]
     name, changes = stored["name"], {key: stored[key] for key in stored if key != "name"}
     choices = open_choices(name, changes)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from wsol_bench.metrics.localization import TOP_K
+from wsol_bench.models.output_reading import OutputReading
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
 
 __all__ = ["ClassSlots"]
@@ -27,7 +28,7 @@ class ClassSlots:
         slot: the class slot of the record that holds each pair's map.
         finite: whether all logits of each image are finite.
         label_rank: the rank of each image's label among all outputs, from 1.
-        label_score: the softmax probability of each image's label.
+        label_score: the probability of each image's label.
     """
 
     rows: RowBatch
@@ -40,6 +41,7 @@ class ClassSlots:
     def of(
         cls,
         images: ImageBatch,
+        reading: OutputReading,
         logits: Float[Tensor, "batch n"],
         slots: Int64[Tensor, "batch k"],
         labels: Int64[Tensor, " batch"],
@@ -49,6 +51,7 @@ class ClassSlots:
 
         Args:
             images: the images of the batch.
+            reading: how the network's logits were read, which says how they become probabilities.
             logits: the logits of all outputs.
             slots: the output of each class slot: the k best, best first, then the label.
             labels: the output of each image's label.
@@ -68,7 +71,7 @@ class ClassSlots:
         finite = logits.isfinite().all(dim=1)
         is_row &= finite[:, None]
         image, slot = is_row.nonzero(as_tuple=True)
-        probability = logits.double().softmax(dim=1)
+        probability = reading.probabilities_of(logits.double())
         classes = slots[image, slot]
         rows = RowBatch(
             images,

@@ -9,7 +9,7 @@ from wsol_bench.common.files import digest
 from wsol_bench.common.registry import import_object
 from wsol_bench.common.versions import UNKNOWN, installed_version
 
-__all__ = ["builder_digest", "code_digest"]
+__all__ = ["builder_digest", "code_digest", "output_digest"]
 
 
 def code_digest(function: Any) -> str:
@@ -34,3 +34,10 @@ def builder_digest(name: str) -> str | None:
         timm = installed_version("timm")
         return timm if timm == UNKNOWN else f"timm {timm}"
     return code_digest(import_object(name, "model builder")) if ":" in name else None
+
+
+def output_digest(output: int | str | None) -> str | None:
+    """Digest of the file of the function that reads a network's scores; None if none does."""
+    if not isinstance(output, str) or ":" not in output:
+        return None
+    return code_digest(import_object(output, "function of a network's output"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.vocabulary import KeptMaps
 from wsol_bench.datasets import Dataset
 from wsol_bench.datasets.findings import MEANINGS
 from wsol_bench.datasets.synsets import numbered_order
@@ -16,6 +17,7 @@ from wsol_bench.runs.evaluator import Evaluator
 from wsol_bench.runs.experiment import Experiment, load_model
 from wsol_bench.runs.experiment_config import ExperimentConfig
 from wsol_bench.runs.facts import PassSettings
+from wsol_bench.runs.map_sizes import bytes_of_maps, size_of_maps
 from wsol_bench.runs.schema import ImageStatus
 from wsol_bench.runs.scorer import Scorer
 from wsol_bench.scoring.kinds import scoring_of
@@ -30,6 +32,8 @@ __all__ = ["diagnose"]
 # wrong class order it does so for a tenth of the images.
 _SAMPLE = 48
 _SUSPICIOUS = 0.3
+# Maps of as many bytes are said to be large.
+_LARGE = 10**9
 
 
 def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
@@ -62,6 +66,7 @@ def diagnose(config: ExperimentConfig, *, examples: int = 3) -> Iterator[str]:
         yield from _classifier_lines(
             classifier, dataset, protocol, random=model.weights == "random"
         )
+        yield from _size_lines(experiment, classifier)
     for method in experiment.network_free:
         opened = experiment.maps_or_boxes[method.name]
         n = sum(opened.covers(image_id) for image_id in dataset.images["image_id"])
@@ -201,6 +206,19 @@ def _classifier_lines(
     elif len(usable):
         spread = np.unique(np.linspace(0, len(usable) - 1, _SAMPLE).round().astype(int))
         yield from _check_order(classifier, dataset, usable[spread].tolist(), protocol)
+
+
+def _size_lines(experiment: Experiment, classifier: "Classifier") -> Iterator[str]:
+    """A line about the size of the maps of a model that a run would keep, if they are large."""
+    n_images, kept = len(experiment.dataset), experiment.config.maps
+    choices: dict[KeptMaps, int] = {
+        choice: n_images
+        * bytes_of_maps(classifier, experiment.map_methods, choice, experiment.protocol.input.size)
+        for choice in dict.fromkeys((kept, "label"))
+    }
+    if choices[kept] >= _LARGE:
+        sizes = (f"up to {size_of_maps(size)} with maps: {name}" for name, size in choices.items())
+        yield f"  maps on disk: {', '.join(sizes)}"
 
 
 def _check_order(

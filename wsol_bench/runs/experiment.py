@@ -19,7 +19,7 @@ from wsol_bench.methods.network_free import NetworkFreeMethod
 from wsol_bench.metrics.base import Metric
 from wsol_bench.models.names import require_device_name
 from wsol_bench.protocols.model import AnyProtocol, Protocol
-from wsol_bench.runs.code_digests import builder_digest, code_digest
+from wsol_bench.runs.code_digests import builder_digest, code_digest, output_digest
 from wsol_bench.runs.environment import Environment
 from wsol_bench.runs.evaluator import Evaluator, MethodPass
 from wsol_bench.runs.experiment_config import ExperimentConfig, ModelConfig
@@ -316,6 +316,7 @@ class Experiment:
             device=device,
             precision=config.precision,
             halved=halved if config.batch_size == "auto" else None,
+            kept_maps=config.maps,
         )
 
     def _model_facts(self, index: int) -> tuple[str, ModelFacts]:
@@ -331,6 +332,7 @@ class Experiment:
             mean=tuple(classifier.mean),
             std=tuple(classifier.std),
             source=builder_digest(self.config.models[index].name),
+            output=output_digest(self.config.models[index].output),
             findings=classifier.findings,
         )
 

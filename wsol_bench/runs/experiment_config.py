@@ -27,7 +27,15 @@ from wsol_bench.common.files import existing
 from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.validation_errors import AUTO, NOT_AUTO, explain
-from wsol_bench.common.vocabulary import Classes, Layout, Precision, Sanity, TokenGrid
+from wsol_bench.common.vocabulary import (
+    Classes,
+    KeptMaps,
+    Layout,
+    Precision,
+    Probabilities,
+    Sanity,
+    TokenGrid,
+)
 from wsol_bench.common.yaml_files import read_yaml
 from wsol_bench.errors import ConfigError, PluginError
 from wsol_bench.models.names import require_device_name, require_model_name
@@ -168,6 +176,8 @@ class ModelConfig(Configuration):
     std: tuple[_Deviation, _Deviation, _Deviation] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
+    output: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)] | None = None
+    probabilities: Probabilities | None = None
 
     @model_validator(mode="after")
     def _one_layer_key(self) -> "ModelConfig":
@@ -196,6 +206,8 @@ class ExperimentConfig(Configuration):
             default those of the protocol's kind.
         faithfulness: the number of steps of the insertion and deletion curves; n steps cost
             2 n + 2 forward passes for each image and method. None measures no faithfulness.
+        maps: the maps that the run keeps, to be seen and to be scored again: ``all``, those of
+            each image's ``label``, which decide every localization score, or ``none``.
         limit: the number of images to evaluate, from the first on; None for all.
         batch_size: the number of images in one forward pass; it changes results by float noise
             only. With ``auto`` the machine that evaluates the images decides
@@ -225,6 +237,7 @@ class ExperimentConfig(Configuration):
     published: Published | None = None
     metrics: list[Annotated[MetricConfig, _or_name(MetricConfig)]] | None = None
     faithfulness: Annotated[int, Field(ge=1)] | None = None
+    maps: KeptMaps = "all"
     limit: Annotated[int, Field(ge=1)] | None = None
     batch_size: _BatchSize = "auto"
     part_size: Annotated[int, Field(ge=1)] | None = None

@@ -56,6 +56,7 @@ class ModelFacts(Facts):
         mean, std: the statistics that its input is normalized by.
         source: digest of its builder's file, or the version of timm if timm builds it; None for
             torchvision.
+        output: digest of the file of the function that reads its scores; None if none does.
         findings: what its outputs say against it; see ``Classifier``.
     """
 
@@ -66,6 +67,7 @@ class ModelFacts(Facts):
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     source: str | None = None
+    output: str | None = None
     findings: tuple[str, ...] = ()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import model_validator
 
 from wsol_bench.common import files
+from wsol_bench.common.vocabulary import KeptMaps
 from wsol_bench.errors import ConfigError
 from wsol_bench.protocols.model import AnyProtocol
 from wsol_bench.runs.differences import completed, known_differences
@@ -126,6 +127,12 @@ class Identity(Facts):
         measured = self.config.get("faithfulness") is not None
         columns = {name: method.columns for name, method in self.methods.items()}
         return MeasuredColumns.of(columns, faithfulness=measured)
+
+    @property
+    def kept_maps(self) -> KeptMaps:
+        """The maps that the run keeps; ``all`` for a run that does not say."""
+        kept: KeptMaps = self.config.get("maps", "all")
+        return kept
 
     @property
     def named_metrics(self) -> dict[str, bool]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from wsol_bench.capture import BestClasses, Cost, Plan, Precision, Record, autocast, capture
 from wsol_bench.capture.insertion_deletion import Faithfulness, faithfulness
 from wsol_bench.common.plugin_errors import plugin_error
+from wsol_bench.common.vocabulary import KeptMaps
 from wsol_bench.datasets import Dataset, Sample
 from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import ModelError, WsolBenchError
@@ -27,10 +28,12 @@ from wsol_bench.methods.maps_or_boxes import MapsOrBoxes
 from wsol_bench.metrics.faithfulness import COLUMNS as FAITHFULNESS
 from wsol_bench.metrics.localization import TOP_K
 from wsol_bench.models.classifiers import Classifier
+from wsol_bench.models.output_reading import reading_of
 from wsol_bench.protocols.input_section import View
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.class_slots import ClassSlots
 from wsol_bench.runs.facts import PassSettings
+from wsol_bench.runs.kept_maps import kept_rows
 from wsol_bench.runs.map_storage import storable
 from wsol_bench.runs.method_maps import MethodMaps, maps_of, mean_over_views
 from wsol_bench.runs.schema import ImageStatus
@@ -69,6 +72,7 @@ class NetworkPass:
         device, precision: the device and the precision of the pass.
         halved: called with the new number of images that pass at once, each time that the memory
             of the GPU ran out and fewer pass from then on; None if that is an error.
+        kept_maps: the maps that are kept when they are scored.
     """
 
     classifier: Classifier
@@ -81,6 +85,7 @@ class NetworkPass:
     device: torch.device
     precision: Precision
     halved: Callable[[int], None] | None = None
+    kept_maps: KeptMaps = "all"
 
     @property
     def name(self) -> str:
@@ -277,9 +282,11 @@ class _NetworkGroup:
             tuple(map(ImageTruth.of, self.samples)),
             tuple(self.placements),
         )
+        classifier = self.network.classifier
         slots = ClassSlots.of(
-            images, self.logits, self.classes, self.labels, self.network.classifier.classes
-        )
+            images, reading_of(classifier.module), self.logits, self.classes, self.labels,
+            classifier.classes,
+        )  # fmt: skip
         broken = scoring.broken(images)
         kept = np.flatnonzero(~np.isin(slots.rows.image, list(broken)))
         rows, slot = slots.rows.take(kept), slots.slot[kept]
@@ -344,7 +351,9 @@ class _NetworkGroup:
         measured = {} if faithful is None else _of_first_rows(faithful, rows)
         for name, of_slots in values.items():
             measured[name] = of_slots[rows.image, slot].double().cpu().numpy()
-        return ScoredMethod(method, layer, rows, scores, line, StoredMaps(stored, scale), measured)
+        kept = kept_rows(rows, self.network.kept_maps)
+        maps_kept = StoredMaps(kept, stored[kept], scale[kept])
+        return ScoredMethod(method, layer, rows, scores, line, maps_kept, measured)
 
     def _makes_label_alone(self, name: str) -> bool:
         """Return whether a method makes the map of the label alone."""

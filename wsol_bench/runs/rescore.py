@@ -24,6 +24,7 @@ from wsol_bench.runs.finish import finish
 from wsol_bench.runs.folder import RunFolder, require_not_above
 from wsol_bench.runs.ground_truth_check import require_stored_ground_truth
 from wsol_bench.runs.identity import Identity, Origin
+from wsol_bench.runs.kept_maps import require_maps
 from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.runs.rescore_part import rescore_part
@@ -66,11 +67,12 @@ def rescore(
 
     Raises:
         ConfigError: a protocol or metric is unknown, or an override changes another key.
-        RunError: the run is not finished; the protocol has another input, which would make other
-            maps; the run has no ground truth that the protocol scores by; or maps that are not
-            stored have changed.
+        RunError: the run is not finished, or keeps no maps (``maps: none``); the protocol has
+            another input, which would make other maps; the run has no ground truth that the
+            protocol scores by; or maps that are not stored have changed.
     """
     run.require_finished()
+    require_maps(run.identity, run.path)
     plan = _plan(run, protocol, overrides)
     path = out or run.path / "rescored" / re.sub(r"[^\w.=+,-]+", "_", plan.protocol.name)
     selected = plan.selection_run

@@ -11,7 +11,7 @@ from wsol_bench.datasets.ground_truth import ImageTruth
 from wsol_bench.errors import RunError
 from wsol_bench.methods.maps_or_boxes import MapsOrBoxes, score_image_boxes
 from wsol_bench.protocols.model import Protocol
-from wsol_bench.runs.schema import MAP_KEYS, Tables, boxes_of
+from wsol_bench.runs.schema import MAP_KEYS, RowStatus, Tables, boxes_of
 from wsol_bench.runs.scorer import curve_columns
 from wsol_bench.scoring.base import Scoring
 from wsol_bench.scoring.batches import ImageBatch, RowBatch, by_shape
@@ -75,9 +75,11 @@ def _scores(
     scoring: Scoring,
     network_free: Mapping[str, MapsOrBoxes | None],
 ) -> Scores:
-    """The scores of all rows of a part; a row without map or box is not applicable."""
+    """The scores of all rows of a part; a row without map or box has nothing to score."""
     rows = tables.rows
-    scores = scoring.not_applicable(len(rows))
+    made = rows["status"] != RowStatus.NOT_APPLICABLE
+    status = np.where(made, RowStatus.NOT_KEPT.value, RowStatus.NOT_APPLICABLE.value).astype(object)
+    scores = scoring.scores_of(status, np.full((len(rows), 4), np.nan))
     for name, maps in network_free.items():
         places = np.flatnonzero(rows["method"].to_numpy(str) == name)
         method_rows = batch.take(places)

@@ -58,7 +58,7 @@ class StoredResults:
 
     @property
     def maps(self) -> pd.DataFrame:
-        """The table ``maps``: the localization maps as they are stored."""
+        """The table ``maps``: the localization maps that the run keeps (``maps``), as stored."""
         return self.folder.read("maps")
 
     @property

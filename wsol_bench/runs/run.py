@@ -1,6 +1,7 @@
 """Carry out an experiment, or resume a run that was interrupted."""
 
 import itertools
+import logging
 import weakref
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -14,17 +15,21 @@ from wsol_bench.common.temporary import keep, temporary_folder
 from wsol_bench.errors import RunError
 from wsol_bench.runs.engines.base import Engine
 from wsol_bench.runs.engines.local import LocalEngine
-from wsol_bench.runs.experiment import Experiment
+from wsol_bench.runs.experiment import Experiment, Part
 from wsol_bench.runs.experiment_config import ExperimentConfig, load_config
 from wsol_bench.runs.extension import extending
 from wsol_bench.runs.finish import finish, require_evaluated
 from wsol_bench.runs.folder import RunFolder, require_not_above
 from wsol_bench.runs.identity import Identity
+from wsol_bench.runs.map_sizes import expected_size
 from wsol_bench.runs.results import StoredResults
 from wsol_bench.runs.schema import FAILED
 from wsol_bench.runs.shards import canonical_shard, parts_of_shard
+from wsol_bench.runs.stored_run import file_of_part
 
 __all__ = ["run", "run_below"]
+
+logger = logging.getLogger(__name__)
 
 
 def run(
@@ -128,10 +133,20 @@ def _carry_out(
                 for part, tables in engine.evaluate(experiment, todo, advance):
                     folder.note_settings(experiment.settings)
                     folder.write_part(part.number, tables)
+                    if part is todo[0]:
+                        _tell_size(folder, part, n_images - len(part.images))
             folder.end_session(len(todo))
             require_evaluated(folder, resolved.max_failed, whole=shard is None)
         summary = finish(folder)
     return StoredResults(summary, folder if home == path else RunFolder(path), n_before=len(done))
+
+
+def _tell_size(folder: RunFolder, part: Part, n_left: int) -> None:
+    """Say how large the maps of a run become, from its first part, if that is a lot."""
+    n_bytes = (folder.path / file_of_part("maps", part.number)).stat().st_size
+    expected = n_bytes * n_left // len(part.images)
+    if text := expected_size(folder.path, expected, folder.identity.kept_maps):
+        logger.warning("%s", text)
 
 
 def _new_folder(parent: Path, shard: str | None) -> Path:

@@ -62,6 +62,7 @@ class RowStatus(StrEnum):
     NOT_POSITIVE = "not_positive"
     CONSTANT = "constant"
     NOT_APPLICABLE = "not_applicable"
+    NOT_KEPT = "not_kept"
 
 
 class MethodStatus(StrEnum):
@@ -167,7 +168,7 @@ IMAGES = Table(
         Column(
             "label_score",
             "real",
-            "softmax probability of the image's label; NaN if the image was not evaluated or no "
+            "probability of the image's label; NaN if the image was not evaluated or no "
             "model scored its label",
             "0 to 1",
         ),
@@ -192,7 +193,12 @@ ROW_KEYS = Table(
             "1, 2, ...",
         ),
         Column("class", "text", "class of the class slot", "wnid"),
-        Column("score", "real", "softmax probability of the class", "0 to 1"),
+        Column(
+            "score",
+            "real",
+            "probability of the class: softmax, or sigmoid of a multi-label network",
+            "0 to 1",
+        ),
         Column(
             "status",
             "text",
@@ -202,7 +208,8 @@ ROW_KEYS = Table(
             "everywhere; `not_positive`: it has no positive value; `constant`: it has the same "
             "positive value everywhere. `missing`: the method has no map or box of this image, "
             "which is a miss; `not_applicable`: the method is not defined for this network, or a "
-            "box has no pixels to score",
+            "box has no pixels to score; `not_kept`: in a run that was scored again, a prediction "
+            "whose map the first run did not keep (`maps: label`)",
         ),
     ),
 )

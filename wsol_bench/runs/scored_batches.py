@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float16, Float64
+from jaxtyping import Float16, Float64, Int64
 
 from wsol_bench.datasets import Sample
 from wsol_bench.runs.schema import ImageStatus
@@ -36,7 +36,7 @@ class ImageOutcome(NamedTuple):
         status: whether it was evaluated, and if not, what went wrong.
         reason: why it was not evaluated; "" if it was.
         label_rank: the rank of its label among the model's outputs; 0 if no model ranked it.
-        label_score: the softmax probability of its label; NaN if no model scored it.
+        label_score: the probability of its label; NaN if no model scored it.
     """
 
     position: int
@@ -48,13 +48,15 @@ class ImageOutcome(NamedTuple):
 
 
 class StoredMaps(NamedTuple):
-    """Maps as they are stored.
+    """The maps of some rows of a method, as they are stored.
 
     Attributes:
+        rows: the position of each map's row.
         values: the maps divided by their scale, in float16.
         scale: the scale of each map, in the method's unit.
     """
 
+    rows: Int64[np.ndarray, " n"]
     values: Float16[np.ndarray, "n h w"]
     scale: Float64[np.ndarray, " n"]
 
@@ -90,7 +92,7 @@ class ScoredMethod:
         rows: the (image, class) pairs.
         scores: the scores of each row.
         cost: the method's cost on the whole group.
-        maps: the map of each row; None if maps are not to be stored.
+        maps: the maps that are kept; None if the method has made none.
         measured: what the network pass has measured of each row's map, by column.
     """
 

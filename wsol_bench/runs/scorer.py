@@ -116,6 +116,7 @@ def _images(model: str, outcomes: Iterable[ImageOutcome]) -> pd.DataFrame:
     lines = []
     for _, sample, status, reason, label_rank, label_score in outcomes:
         boxes = ImageTruth.of(sample).boxes
+        masks, ignore = sample.mask.names if sample.mask else ([], "")
         lines.append(
             {
                 "model": model,
@@ -127,8 +128,8 @@ def _images(model: str, outcomes: Iterable[ImageOutcome]) -> pd.DataFrame:
                 "blacklisted": sample.blacklisted,
                 "n_label_boxes": len(boxes),
                 "boxes": boxes.ravel().tolist(),
-                "masks": [str(path) for path in sample.mask.foreground] if sample.mask else [],
-                "ignore": str(sample.mask.ignore or "") if sample.mask else "",
+                "masks": masks,
+                "ignore": ignore,
                 "held_out": sample.held_out,
                 "status": status.value,
                 "reason": reason,
@@ -148,10 +149,10 @@ def curve_columns(keys: Mapping[str, np.ndarray], scores: Scores) -> dict[str, n
 def _maps(keys: Mapping[str, np.ndarray], method: ScoredMethod) -> dict[str, np.ndarray]:
     """The columns of ``maps`` of a method."""
     assert method.maps is not None
-    values, scale = method.maps
+    rows, values, scale = method.maps
     n = len(values)
     return {
-        **keys,
+        **{name: column[rows] for name, column in keys.items()},
         "scale": scale,
         "height": np.full(n, values.shape[1]),
         "width": np.full(n, values.shape[2]),

@@ -13,9 +13,11 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from wsol_bench.capture import BestClasses, Cost, Plan, Record
 from wsol_bench.errors import ModelError
+from wsol_bench.models.output_reading import OutputReading
 from wsol_bench.protocols.input_section import InputSection, View
 
 __all__ = ["Capture", "Predictions", "Views", "naming_scale"]
@@ -30,7 +32,7 @@ class Predictions(NamedTuple):
     """The classes that a network predicts for a batch.
 
     Attributes:
-        logits: scores whose softmax is the probability of each output.
+        logits: scores whose softmax (or sigmoid) is the probability of each output.
         classes: output index of each class slot.
         cost: the cost of the passes that were made for the predictions alone.
         record: the record of the input, if its pass is also that of a view; else None.
@@ -59,13 +61,15 @@ class Views:
         """The network's input, which is the first window."""
         return self.windows[0]
 
-    def predict(self, capture: Capture, plan: Plan, best: BestClasses) -> Predictions:
+    def predict(
+        self, capture: Capture, plan: Plan, best: BestClasses | Int64[Tensor, "batch k"]
+    ) -> Predictions:
         """The predictions, from the input or, under ``ten_crop``, from the crops.
 
         Args:
             capture: runs the network.
             plan: what methods need of a view's pass; that of the input may be one.
-            best: which of the predicted classes get class slots.
+            best: which of the predicted classes get class slots; or the output index of each slot.
         """
         if self.section.ten_crop is not None:
             return self._ten_crop(capture, best)
@@ -97,24 +101,35 @@ class Views:
         pixels = self.windows[view.window]
         return pixels.flip(-1) if view.mirrored else pixels
 
-    def _ten_crop(self, capture: Capture, best: BestClasses) -> Predictions:
+    def _ten_crop(
+        self, capture: Capture, best: BestClasses | Int64[Tensor, "batch k"]
+    ) -> Predictions:
         """The predictions by the mean of the probabilities over the ten crops."""
         cost, logits = Cost(), []
         for view in self.section.crops:
             record = capture(self._pixels(view), Plan(), best)
             cost += record.cost_for(Plan())
             logits.append(record.logits)
-        scores = _log_of_mean_softmax(torch.stack(logits))
-        return Predictions(scores, best.slots(scores), cost, None)
+        scores = _score_of_mean(torch.stack(logits), record.reading)
+        classes = best.slots(scores) if isinstance(best, BestClasses) else best
+        return Predictions(scores, classes, cost, None)
 
 
-def _log_of_mean_softmax(logits: Float[Tensor, "crops batch n"]) -> Float[Tensor, "batch n"]:
-    """Scores whose softmax is the mean of the softmax of several logits, in float64.
+def _score_of_mean(
+    logits: Float[Tensor, "crops batch n"], reading: OutputReading
+) -> Float[Tensor, "batch n"]:
+    """Scores whose probabilities are the means of those of several logits, in float64.
 
-    They are the logarithms of the mean probabilities, which do not underflow. They are NaN for an
-    image that has a logit that is not finite, as such an image has no prediction.
+    Behind a softmax they are the logarithms of the mean probabilities p; behind a sigmoid,
+    ``log p - log (1 - p)``. Neither underflows. They are NaN for an image that has a logit that is
+    not finite, as such an image has no prediction.
     """
-    mean = logits.double().log_softmax(dim=2).logsumexp(dim=0) - log(len(logits))
+    reading.require_classes("probabilities, of which the protocol's ten_crop takes the mean")
+    wide = logits.double()
+    if reading.meaning == "softmax":
+        mean = wide.log_softmax(dim=2).logsumexp(dim=0) - log(len(logits))
+    else:
+        mean = logsigmoid(wide).logsumexp(dim=0) - logsigmoid(-wide).logsumexp(dim=0)
     finite = logits.isfinite().all(dim=2).all(dim=0)
     return torch.where(finite[:, None], mean, torch.nan)
 

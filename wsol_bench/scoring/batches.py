@@ -53,7 +53,7 @@ class RowBatch:
         rank: the rank of each row's class in the image's prediction, from 1; 0 if classes are not
             ranked.
         wnid: the wnid of each row's class; "" if the row has no class.
-        score: the softmax probability of each row's class; NaN if no model scored it.
+        score: the probability of each row's class; NaN if no model scored it.
     """
 
     images: ImageBatch

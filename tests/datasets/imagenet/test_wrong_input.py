@@ -34,7 +34,7 @@ class TestWrongInput:
 
     def test_a_file_is_no_root(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="root: expected a folder, found a file"):
-            imagenet(root=write(tmp_path / "a.zip", ""))
+            imagenet(root=write(tmp_path / "a.txt", ""))
 
     def test_images_without_boxes_are_an_error(self, tmp_path: Path) -> None:
         write_images(tmp_path / "val")

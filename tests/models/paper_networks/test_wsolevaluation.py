@@ -170,7 +170,7 @@ def test_a_file_of_the_other_grid_does_not_load_into_vgg16_cam(tmp_path: Path) -
 @pytest.mark.parametrize("name", ["vgg16_cam", "resnet50_cam", "inception_v3_cam"])
 def test_grad_cam_is_the_positive_part_of_cam_up_to_a_factor(name: str) -> None:
     network = network_of(name)
-    maps = wsol_bench.localization_maps(network, two_images(), ["cam", "grad_cam"], classes=[1, 4])
+    maps = wsol_bench.localization_maps(network, two_images(), ["cam", "grad_cam"], targets=[1, 4])
     h, w = maps["cam"].shape[-2:]
     assert_close(maps["grad_cam"] * h * w, maps["cam"].relu(), rtol=1e-3, atol=1e-4)
     assert maps["cam"].relu().any()

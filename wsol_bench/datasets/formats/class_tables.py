@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.formats.csv import read_csv_table
 from wsol_bench.datasets.formats.text import malformed
@@ -91,7 +92,8 @@ def read_meta_mat(path: Path) -> pd.DataFrame:
     from scipy.io import loadmat
 
     try:
-        synsets = loadmat(path)["synsets"]
+        with data_files.opened(path) as file:
+            synsets = loadmat(file)["synsets"]  # type: ignore[arg-type]  # takes files, too
         rows = [
             (
                 str(_scalar(synset["WNID"])).strip(),

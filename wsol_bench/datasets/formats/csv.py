@@ -12,15 +12,29 @@ from wsol_bench.common.text_files import read_lines
 from wsol_bench.datasets.formats.file_names import image_id_of
 from wsol_bench.datasets.formats.text import LARGEST, malformed
 
-__all__ = ["CsvRows", "read_csv_table", "read_image_sizes", "read_solution"]
+__all__ = [
+    "CsvRows",
+    "delimiter_of",
+    "read_csv_cells",
+    "read_csv_table",
+    "read_image_sizes",
+    "read_solution",
+]
+
+_DELIMITERS = ",\t;"
 
 
 class CsvRows:
-    """The rows of a CSV file, one after the other; errors name the file and the line."""
+    """The rows of a CSV file, one after the other; errors name the file and the line.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: path of the file.
+        delimiter: the character between cells.
+    """
+
+    def __init__(self, path: Path, delimiter: str = ",") -> None:
         self._path = path
-        self._rows = csv.reader(read_lines(path))
+        self._rows = csv.reader(read_lines(path), delimiter=delimiter)
 
     def __iter__(self) -> Iterator[list[str]]:
         return self
@@ -35,6 +49,44 @@ class CsvRows:
     def line_num(self) -> int:
         """The line at which the last row ended, from 1."""
         return self._rows.line_num
+
+
+def delimiter_of(path: Path) -> str:
+    """The delimiter of a file of cells: the comma, tab or semicolon that its first row has most of.
+
+    Delimiters in quotes do not count.
+
+    Raises:
+        DatasetError: the file cannot be read as text.
+    """
+    line = next((line for line in read_lines(path) if line.strip()), "")
+    try:
+        n_cells = {mark: len(next(csv.reader([line], delimiter=mark))) for mark in _DELIMITERS}
+    except csv.Error:  # the reader of all rows says what is wrong, and where
+        return ","
+    return max(n_cells, key=lambda mark: n_cells[mark])
+
+
+def read_csv_cells(path: Path) -> pd.DataFrame:
+    """The cells of a CSV file, its first row among them, as strings without blanks around them.
+
+    Cells are divided by commas, tabs or semicolons (``delimiter_of``). Columns are numbered from 0.
+    The index is the line in the file, from 1; blank lines do not count.
+
+    Raises:
+        DatasetError: the file cannot be read, or a line has another number of cells than the first.
+    """
+    rows = CsvRows(path, delimiter_of(path))
+    cells: dict[int, list[str]] = {}
+    n_cells = 0
+    for row in rows:
+        if not row:
+            continue
+        n_cells = n_cells or len(row)
+        if len(row) != n_cells:
+            raise malformed(path, rows.line_num, f"{n_cells} columns", ",".join(row))
+        cells[rows.line_num] = [cell.strip() for cell in row]
+    return pd.DataFrame(cells.values(), list(cells), range(n_cells), dtype="str")
 
 
 def read_csv_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:

@@ -14,9 +14,10 @@ import defusedxml.ElementTree
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common import data_files
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.findings import Finding, Kind
 from wsol_bench.datasets.folders import scan, stamp, with_progress
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 
 __all__ = [
@@ -161,7 +162,7 @@ def read_xml_folder(
         repeats: list[int] = []
         for file in with_progress(files["file"].tolist(), "reading XML annotations"):
             try:
-                parsed = parse_xml((folder / file).read_bytes())
+                parsed = parse_xml(data_files.read_bytes(folder / file))
                 of_files.append((parsed.width, parsed.height, "", parsed.odd_size))
             except (DatasetError, OSError) as error:
                 parsed = XmlAnnotation(0, 0, ())

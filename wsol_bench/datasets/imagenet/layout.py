@@ -6,7 +6,6 @@ layouts.
 """
 
 import fnmatch
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import contents, existing
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
 from wsol_bench.datasets.folders import has_content
@@ -166,12 +166,12 @@ def look_for_pieces(
     """The pieces of one split, as ``find_pieces``, also if essential ones are missing."""
     names = _names_of(split)
     root = existing(root, "root")
-    if not root.is_dir():
+    if not data_files.is_dir(root):
         raise DatasetError(f"root: expected a folder, found a file: {root}")
     devkits = list(_matches(root, DEVKIT, names))
     if devkit is not None:
         devkit = existing(devkit, "devkit")
-        devkits = [path for path in _matches(devkit, DEVKIT, names) if path.is_dir()]
+        devkits = [path for path in _matches(devkit, DEVKIT, names) if data_files.is_dir(path)]
 
     def in_devkit(places: Iterable[str]) -> Path | None:
         files = (_first_file(folder, places, names) for folder in devkits)
@@ -202,7 +202,7 @@ def _find_boxes(
     solution = _first_file(root, SOLUTION, names)
     if annotations is not None:
         annotations = existing(annotations, "annotations")
-        if annotations.is_file():
+        if data_files.is_file(annotations):
             return None, annotations
         beside = _first_file(annotations, SOLUTION, names)
         if beside is not None and not _holds(annotations, XML_SUFFIXES):
@@ -275,10 +275,10 @@ def _folder(
     kinds = ", ".join(sorted(suffixes))
     if option is not None:
         option = existing(option, key)
-        if not option.is_dir() or not _holds(option, suffixes):
+        if not data_files.is_dir(option) or not _holds(option, suffixes):
             raise DatasetError(
                 f"{key}: expected a folder of {kinds} files, flat or in one folder a class, found "
-                f"{option}"
+                f"{option}, which holds {contents(option)}"
             )
         return Folder(option, nested=True)
     official = re.compile(rf"_{re.escape(names['split'])}_\d+$")
@@ -286,7 +286,7 @@ def _folder(
         if path == root:
             if _holds(path, suffixes, official=official):
                 return Folder(path, nested=False)
-        elif path.is_dir() and _holds(path, suffixes):
+        elif data_files.is_dir(path) and _holds(path, suffixes):
             return Folder(path, nested=True)
     return None
 
@@ -297,18 +297,18 @@ def _holds(folder: Path, suffixes: frozenset[str], official: re.Pattern[str] | N
     If ``official`` is given, only files in the folder itself count, and only with such a stem.
     """
     subfolders = []
-    with os.scandir(folder) as entries:
+    with data_files.entries(folder) as entries:
         for entry in entries:
             stem, _, suffix = entry.name.rpartition(".")
             if stem and suffix.lower() in suffixes and entry.name[0] != ".":
                 if official is None or official.search(stem):
                     return True
             elif official is None and entry.is_dir():
-                subfolders.append(entry.path)
+                subfolders.append(folder / entry.name)
     return any(
         name[0] != "." and name.rpartition(".")[2].lower() in suffixes
         for subfolder in subfolders
-        for name in os.listdir(subfolder)
+        for name in data_files.names_in(subfolder)
     )
 
 
@@ -333,15 +333,20 @@ def _matches(base: Path, places: Iterable[str], names: dict[str, str]) -> Iterat
                 ]
             else:
                 paths = [folder / part for folder in paths]
-        yield from filter(os.path.lexists, paths)
+        yield from filter(data_files.lexists, paths)
 
 
 def _names(folder: Path) -> list[str]:
-    """The names in a folder, without images and XML files: a flat root holds 50,000 of them."""
-    if not folder.is_dir():
+    """The names in a folder, without those that are many in a flat root, and without archives.
+
+    Images and XML files are 50,000. An archive is read if an option leads into it, but not if it
+    lies beside what has been unpacked from it.
+    """
+    if not data_files.is_dir(folder):
         return []
     ignored = tuple(f".{suffix}" for suffix in IMAGE_SUFFIXES | XML_SUFFIXES)
-    return [name for name in os.listdir(folder) if not name.lower().endswith(ignored)]
+    names = (name for name in data_files.names_in(folder) if not name.lower().endswith(ignored))
+    return [name for name in names if not data_files.is_archive(Path(name))]
 
 
 def _spell(places: Iterable[str], names: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import measure
 from wsol_bench.datasets.findings import Finding, missing_images
 from wsol_bench.datasets.folders import scan
@@ -15,7 +16,6 @@ from wsol_bench.datasets.formats.csv import read_image_sizes
 from wsol_bench.datasets.formats.lists import read_image_list
 from wsol_bench.datasets.formats.xml import XML_SUFFIXES
 from wsol_bench.datasets.imagenet.layout import Folder, Pieces
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 
 __all__ = ["Listing", "list_images"]

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from wsol_bench.common.table_cache import TableCache
 from wsol_bench.datasets.assembly import CORNERS, assemble
 from wsol_bench.datasets.base import Dataset, dataset
 from wsol_bench.datasets.findings import Finding, Kind, findings_of
@@ -22,7 +23,6 @@ from wsol_bench.datasets.imagenet.layout import Pieces, find_pieces
 from wsol_bench.datasets.imagenet.listing import Listing, list_images
 from wsol_bench.datasets.imagenet.recognition import recognize
 from wsol_bench.datasets.synsets import read_class_table, resolve_names
-from wsol_bench.datasets.table_cache import TableCache
 from wsol_bench.errors import DatasetError
 from wsol_bench.geometry import INCLUSIVE
 

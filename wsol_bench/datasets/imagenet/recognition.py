@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from wsol_bench.common import data_files
 from wsol_bench.common.image_files import IMAGE_SUFFIXES
 from wsol_bench.datasets.folders import stems
 from wsol_bench.datasets.formats.xml import XML_SUFFIXES
@@ -78,13 +79,13 @@ def _class_in(images: Folder) -> str:
     """The name of a folder of a class; for official names of images any wnid; "" if unknown."""
     if next(stems(images.path, IMAGE_SUFFIXES, nested=False), "").startswith("ILSVRC"):
         return _ANY_WNID
-    names = (entry.name for entry in images.path.iterdir() if images.nested and entry.is_dir())
-    return next(names, "")
+    names = data_files.names_in(images.path) if images.nested else []
+    return next((name for name in names if data_files.is_dir(images.path / name)), "")
 
 
 def _devkit_beside(root: Path) -> Path | None:
     """A devkit in the folder that the root lies in; None for none."""
-    for folder in sorted(root.parent.glob("*devkit*")):
+    for folder in data_files.matching(root.parent, "*devkit*"):
         try:
             find_class_ids(folder)
         except DatasetError:

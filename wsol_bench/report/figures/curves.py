@@ -24,6 +24,7 @@ from wsol_bench.report.page.charts import iou_curves, threshold_curves
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.details import Details
 from wsol_bench.report.page.sample_curves import SAMPLED, curves_of_sample
+from wsol_bench.runs.kept_maps import no_maps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +90,9 @@ def curves_figure(collection: Collection, seed: int = 0) -> CurvesFigure:
         notes.append(marks)
     remark = ""
     if over_ious and not swept:
-        remark = "No curve over thresholds: the methods give boxes, and no maps to cut."
+        reasons = dict.fromkeys(no_maps(run.identity) for run in collection.runs)
+        remark = " ".join(filter(None, reasons)) or "The methods give boxes, and no maps to cut."
+        remark = f"No curve over thresholds. {remark}"
     return CurvesFigure(_drawn(collection, panels, notes), remark)
 
 

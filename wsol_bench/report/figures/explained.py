@@ -1,6 +1,7 @@
 """The maps and boxes of a photograph, and their figure: a row a method, a column a class."""
 
 from dataclasses import dataclass, replace
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,9 @@ class Explained:
     Attributes:
         path: the image file.
         picture: the image, right way up.
-        classes: the names of the best classes, best first.
-        probabilities: the softmax probability of each of them.
+        classes: the names of the best classes, best first; or of the targets, in their order.
+        probabilities: the probability of each of them; NaN if a target is a function.
+        scores: the score of each of them, before softmax.
         maps: by the name of the method, the map of each class divided by its maximum, at the
             resolution of the layer. Boxes are taken from these values, as in a run.
         boxes: by the name of the method, the box of each class, half-open xyxy pixels of
@@ -46,6 +48,7 @@ class Explained:
     picture: Image.Image
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
+    scores: tuple[float, ...]
     maps: dict[str, Float16[np.ndarray, "k h w"]]
     boxes: dict[str, Float64[np.ndarray, "k 4"]]
     not_applicable: dict[str, str]
@@ -55,12 +58,29 @@ class Explained:
 
     def __repr__(self) -> str:
         """The photograph, the network, its best classes, and what to call next."""
-        shares = zip(self.classes, self.probabilities, strict=True)
-        best = ", ".join(f"{_first_name(words)} {100 * share:.1f}%" for words, share in shares)
+        best = ", ".join(" ".join(pair) for pair in self._named)
         return printable(
             f"<Explained: {self.path} by {self.model}: {best}; "
             f"methods {', '.join((*self.maps, *self.not_applicable))}; .figure() draws it>"
         )
+
+    @property
+    def _named(self) -> list[tuple[str, str]]:
+        """Each class by its first name, with its probability; a function with its score."""
+        columns = zip(self.classes, self.probabilities, self.scores, strict=True)
+        return [
+            (_first_name(words), f"{score:.3g}" if isnan(share) else f"{100 * share:.1f}%")
+            for words, share, score in columns
+        ]
+
+    @property
+    def _columns(self) -> str:
+        """A phrase for what the columns of the figure are."""
+        if any(map(isnan, self.probabilities)):
+            return "the targets, with their scores"
+        if list(self.probabilities) != sorted(self.probabilities, reverse=True):
+            return "the given classes, with their probabilities"
+        return "the best classes, with their probabilities"
 
     def _repr_png_(self) -> Any:
         """The figure, which a notebook shows."""
@@ -71,16 +91,12 @@ class Explained:
         picture = self.picture.copy()
         picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS), Image.Resampling.LANCZOS)
         plain = Panel(self.placement.original, picture, self.placement, verdict="box")
-        shares = zip(self.classes, self.probabilities, strict=True)
-        headings = [
-            [Words(_first_name(words), True), Words(f"{100 * share:.1f}%", color=MUTED)]
-            for words, share in shares
-        ]
+        headings = [[Words(name, True), Words(share, color=MUTED)] for name, share in self._named]
         methods = (*self.maps, *self.not_applicable)
         rows = [[self._cell(name, k, plain) for k in range(len(headings))] for name in methods]
         photograph, network = plain_text(self.path.name), plain_text(self.model)
         grainy = any(cell.panel.factor > 1 for cells in rows for cell in cells if cell.panel)
-        notes = [f"{_rule_of(self.protocol)}{f' {HEAT_NOTE}' if grainy else ''}"]
+        notes = [f"{_rule_of(self.protocol, self._columns)}{f' {HEAT_NOTE}' if grainy else ''}"]
         if len(rows) == 1:  # the photograph stands in the row
             named = [
                 replace(cell, titles=lines) for cell, lines in zip(rows[0], headings, strict=True)
@@ -115,10 +131,10 @@ class Explained:
         return Cell(panel if has_box else replace(panel, note="no box"))
 
 
-def _rule_of(protocol: OneBoxProtocol) -> str:
+def _rule_of(protocol: OneBoxProtocol, columns: str) -> str:
     """The sentences that say what a column is, and what boxes and outlines are."""
     return (
-        "Columns: the best classes, with their probabilities. "
+        f"Columns: {columns}. "
         f"Outline: {cut_rule(protocol)} The box is that of the largest region "
         f"({plain_text(protocol.name)}, {protocol.hash})."
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from wsol_bench.errors import ImageError
+from wsol_bench.errors import DatasetError, ImageError
 from wsol_bench.images.decode import load_image
 from wsol_bench.images.masks import mask_of
 from wsol_bench.protocols.model import BoxSweepProtocol, OneBoxProtocol, PixelProtocol
@@ -23,6 +23,7 @@ from wsol_bench.report.page.details import Details, JudgedRow
 from wsol_bench.report.page.outcomes import HIT, MEANINGS, NOT_DEFINED, OUTCOMES
 from wsol_bench.report.page.overview import least_iou
 from wsol_bench.runs.identity import NO_MODEL
+from wsol_bench.runs.kept_maps import no_maps
 from wsol_bench.runs.schema import RowStatus
 from wsol_bench.runs.stored_run import StoredRun
 from wsol_bench.scoring.region import region_of
@@ -88,6 +89,7 @@ def images_figure(collection: Collection, choice: Choice) -> ImagesFigure:
     remark = ""
     if len(lines) < n_lines and choice.methods is None:
         remark = f"{len(lines)} of {n_lines} methods are shown; --methods A,B chooses others."
+    remark = " ".join(dict.fromkeys(filter(None, (remark, *map(cells.no_maps_of, lines)))))
     figure = draw_sheet(strips, notes=notes, columns=columns)
     return ImagesFigure(
         figure, f"images_{chosen.name}", len(chosen.images), cells.without_picture, remark
@@ -204,7 +206,13 @@ class _Cells:
         if any(panel.values is not None for panel in panels):
             grainy = any(panel.factor > 1 for panel in panels)
             notes.append(f"Heat: the map of the true class.{f' {HEAT_NOTE}' if grainy else ''}")
+        notes += filter(None, map(self.no_maps_of, self._lines))
         return [" ".join(facts), *dict.fromkeys(notes)]
+
+    def no_maps_of(self, line: int) -> str:
+        """Say why a run has no map of a line's network; "" if it has, or there is no network."""
+        identity = self._collection.runs[self._run(line)].identity
+        return no_maps(identity) if self._collection.lines[line].method in identity.methods else ""
 
     def _run(self, line: int) -> int:
         return self._collection.models[self._collection.lines[line].model].run
@@ -217,7 +225,7 @@ class _Cells:
             if not path:
                 raise ImageError("The run names no file of this image.")
             picture = load_image(Path(path))
-        except (ImageError, OSError) as error:
+        except (DatasetError, OSError) as error:
             self.without_picture.append(str(error))
             return rows, None
         picture.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS), Image.Resampling.LANCZOS)
@@ -240,7 +248,10 @@ class _Cells:
         if isinstance(protocol, PixelProtocol) and row.placement and row.truth.mask:
             panel = replace(panel, truth=(), mask=_mask(row))
         if row.map is None or row.placement is None:
-            return replace(panel, note=_why_nothing(row) if panel.box is None else "")
+            note = _why_nothing(row) if panel.box is None else ""
+            is_applicable = row.json["status"] != RowStatus.NOT_APPLICABLE
+            kept = not (is_applicable and self.no_maps_of(line))
+            return replace(panel, note=note if kept else "no map is kept")
         values = row.map.values.astype(np.float32)
         if not isinstance(protocol, OneBoxProtocol | BoxSweepProtocol) or threshold is None:
             [large] = upsample(values[None], row.placement.input, protocol.map)
@@ -330,7 +341,7 @@ def _mask(row: JudgedRow) -> np.ndarray | None:
     assert row.placement is not None
     try:
         return mask_of(row.truth.mask, row.placement)
-    except (ImageError, OSError):
+    except (DatasetError, OSError):
         return None
 
 

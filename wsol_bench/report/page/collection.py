@@ -80,9 +80,9 @@ class Model:
         evaluated: whether the model was evaluated on the image.
         held_out: whether the run selects a threshold on the image.
         label_rank: the rank of the label, from 1; 0 if unknown.
-        label_score: the softmax probability of the label; NaN if unknown.
+        label_score: the probability of the label; NaN if unknown.
         top1: the position of the first prediction in the page's classes; -1 for none.
-        top1_score: the softmax probability of the first prediction; NaN for none.
+        top1_score: the probability of the first prediction; NaN for none.
     """
 
     run: int

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float16, Float32
 
 from wsol_bench.datasets.ground_truth import ImageTruth
-from wsol_bench.errors import ImageError
+from wsol_bench.errors import DatasetError, ImageError
 from wsol_bench.geometry import Placement
 from wsol_bench.images.masks import mask_of
 from wsol_bench.protocols.model import (
@@ -26,6 +26,7 @@ from wsol_bench.report.page.encoding import finite
 from wsol_bench.report.page.outcomes import NOT_DEFINED
 from wsol_bench.report.page.recent_parts import RecentParts
 from wsol_bench.report.page.taps import encoded_taps
+from wsol_bench.runs.kept_maps import why_no_map
 from wsol_bench.runs.schema import ROW_KEYS
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.frames import truth_in_frame
@@ -33,8 +34,6 @@ from wsol_bench.scoring.one_box import OneBox
 
 __all__ = ["Choice", "Details", "JudgedRow", "LabelMap", "StoredMap", "every_map"]
 
-_ONLY_A_BOX = "The run keeps the box of this method, not its map."
-_NOT_STORED = "The run keeps no map of this class."
 _NOT_IN_FILE = "This map is too large for the file; wsol-bench view shows it."
 
 
@@ -263,16 +262,15 @@ class Details:
     ) -> dict[str, Any]:
         """A line of the table ``rows`` as ``DetailRow``, without its map."""
         box = [line[name] for name in _BOX]
-        values = (
-            {}
-            if not is_label
-            else {
-                name: value
-                for name, value in line.items()
-                if name not in _NO_VALUES and isinstance(value, float) and finite(value) is not None
-            }
-        )
+        measured = line.items() if is_label else ()
+        values = {
+            name: value
+            for name, value in measured
+            if name not in _NO_VALUES and isinstance(value, float) and finite(value) is not None
+        }
         number = self._line[model, line["method"], line["layer"]]
+        identity = self._collection.runs[self._run_of(number)].identity
+        has_box = finite(box[0]) is not None
         results = self._collection.lines[number]
         outcomes = results.gt_known if is_judged else results.top1
         has_outcome = (is_judged or line["rank"] == 1) and outcomes[image] != NOT_DEFINED
@@ -289,7 +287,7 @@ class Details:
             "box": box if all(finite(edge) is not None for edge in box) else None,
             "iou": finite(line.get("iou", np.nan)),
             "map": None,
-            "no_map": _NOT_STORED if finite(box[0]) is None else _ONLY_A_BOX,
+            "no_map": why_no_map(identity, line["method"], is_label=is_label, has_box=has_box),
             "values": values,
         }
 
@@ -382,7 +380,7 @@ def _mask(protocol: Protocol, truth: ImageTruth, placement: Placement) -> dict[s
     height, width = placement.input
     try:
         mask = mask_of(truth.mask, placement)
-    except (ImageError, OSError) as error:
+    except (DatasetError, OSError) as error:
         return {"height": height, "width": width, "pack": "", "problem": str(error)}
     pack = base64.b64encode(zlib.compress(mask.tobytes(), 6)).decode()
     return {"height": height, "width": width, "pack": pack, "problem": ""}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from wsol_bench.common.files import write_atomically
 from wsol_bench.common.progress import progress
-from wsol_bench.errors import ImageError
+from wsol_bench.errors import DatasetError
 from wsol_bench.report.page.collection import Collection
 from wsol_bench.report.page.columns import image_index, line_columns, model_columns
 from wsol_bench.report.page.details import Details
@@ -103,7 +103,7 @@ def _blocks(
                 if not reason:
                     jpeg = picture(Path(path), _LONGEST)
                     yield f"picture-{place}", base64.b64encode(jpeg).decode()
-            except (ImageError, OSError) as error:
+            except (DatasetError, OSError) as error:
                 reason = str(error)
             without += [reason] if reason else []
             detail = details.of(image, no_picture=reason, watch=curves.add)

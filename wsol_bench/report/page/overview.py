@@ -24,6 +24,7 @@ from wsol_bench.report.page.encoding import finite
 from wsol_bench.report.page.marks import Mark, Marks, marks_of
 from wsol_bench.report.page.outcomes import MEANINGS, OUTCOMES
 from wsol_bench.runs.findings import findings_of_run
+from wsol_bench.runs.kept_maps import no_maps
 from wsol_bench.runs.published import published_numbers
 from wsol_bench.runs.schema import COST_NUMBERS, SUMMARY_COUNTS
 from wsol_bench.runs.stored_run import StoredRun
@@ -113,6 +114,7 @@ def _run(collection: Collection, index: int, name: str) -> dict[str, Any]:
         "kind": _kind(protocol),
         "rule": _rule(protocol),
         "least_iou": least_iou(run),
+        "no_maps": no_maps(identity),
         "versions": {**identity.environment.versions, "python": identity.environment.python},
         "devices": list(dict.fromkeys(devices)),
         "started": manifest.started,

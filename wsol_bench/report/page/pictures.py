@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from wsol_bench.common.files import require_regular
+from wsol_bench.errors import DatasetError
 from wsol_bench.images.decode import load_image
 
 __all__ = ["picture", "why_no_picture"]
@@ -20,6 +21,7 @@ def picture(path: Path, longest: int) -> bytes:
 
     Raises:
         ImageError: the file cannot be read as an image.
+        DatasetError: the archive that the file lies in is damaged, or was changed.
     """
     image = load_image(path)
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -41,4 +43,6 @@ def why_no_picture(path: str) -> str:
         return f"{path}: the file does not exist"
     except (OSError, ValueError) as error:  # ValueError: the path cannot be one
         return f"{path}: {error}"
+    except DatasetError as error:  # of the archive that it lies in
+        return str(error)
     return ""

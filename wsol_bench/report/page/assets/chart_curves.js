@@ -100,7 +100,8 @@ function whyNoCurves({ overview, curves, noCurves, drawn }) {
   const lines = drawn(() => true);
   if (lines.length && lines.every((line) => overview.runs[overview.lines[line].run].kind === "pixels")) return "A protocol of pixels has no boxes, and so no share of right ones.";
   if (curves.some(({ line }) => lines.includes(line))) return "These lines have curves of another number.";
-  return noCurves || "The runs keep no maps of these lines, from which their boxes at other thresholds could be taken.";
+  const reasons = [...new Set(lines.map((line) => overview.runs[overview.lines[line].run].no_maps))].filter(Boolean);
+  return noCurves || reasons.join(" ") || "The runs keep no maps of these lines, from which their boxes at other thresholds could be taken.";
 }
 
 /**

@@ -79,6 +79,7 @@ export function shownResult(overview, loaded, number, threshold, outlined = fals
 function storedVerdict({ outcomes }, row, { kind, least_iou }) {
   if (kind === "pixels") return { hit: null, words: "" };
   if (row.status === "not_applicable") return { hit: null, words: "not applicable" };
+  if (row.status === "not_kept" && row.outcome === null) return { hit: null, words: "wrong class" };
   const isMissing = row.status === "missing";
   if (row.outcome !== null) {
     const { name, title } = outcomes[row.outcome];

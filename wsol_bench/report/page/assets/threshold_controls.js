@@ -43,7 +43,7 @@ export function thresholdControls(overview) {
       slider.value = String(value ?? 0);
       output.textContent = value === null ? "" : value.toFixed(3);
       own.setAttribute("aria-pressed", String(!live));
-      const noMaps = loaded && !loaded.detail.rows.some((row) => row.map) ? "The run has stored no map of this image, so its boxes stay as they are." : "";
+      const noMaps = loaded && !loaded.detail.rows.some((row) => row.map) ? whyNoMaps(overview, shown?.run) : "";
       why.textContent = reason || noMaps;
       why.hidden = !why.textContent;
       slider.disabled = own.disabled = Boolean(reason || noMaps);
@@ -54,6 +54,16 @@ export function thresholdControls(overview) {
       }
     },
   };
+}
+
+/**
+ * @param {Overview} overview
+ * @param {number | undefined} run
+ * @returns {string} The reason why the boxes of an image without maps stay as they are.
+ */
+function whyNoMaps(overview, run) {
+  const reason = run === undefined ? "" : overview.runs[run].no_maps;
+  return `${reason || "The run has stored no map of this image."} Its boxes stay as they are.`;
 }
 
 /**

@@ -40,6 +40,8 @@ export interface Run {
   rule: Rule | null;
   /** Least IoU that is a hit; null under a protocol of pixels. */
   least_iou: number | null;
+  /** Why the run has no maps of its networks (`maps: none`); empty if it keeps some. */
+  no_maps: string;
   versions: Record<string, string>;
   /** Devices of the sessions, each once ("cpu", "cuda:0 NVIDIA ..."). */
   devices: string[];
@@ -198,7 +200,7 @@ export interface ModelColumns {
   evaluated: Uint8Array;
   /** 1 if the run selects a threshold on the image, which is then in no number. */
   held_out: Uint8Array;
-  /** Rank of the label, from 1; 0 if unknown. Its softmax probability; NaN if unknown. */
+  /** Rank of the label, from 1; 0 if unknown. Its probability; NaN if unknown. */
   label_rank: Int32Array;
   label_score: Float32Array;
   /**

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from wsol_bench.common import data_files
 from wsol_bench.common.files import cache_folder, require_regular, write_atomically
 from wsol_bench.errors import DatasetError
 
@@ -67,7 +68,7 @@ class TableCache:
         """
         try:
             require_regular(path)
-            content = path.read_bytes()
+            content = data_files.read_bytes(path)
         except OSError as error:
             raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
         return self.table(kind, hashlib.sha256(content).hexdigest(), lambda: read(path))
