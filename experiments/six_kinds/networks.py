@@ -1,4 +1,4 @@
-"""Networks of the experiment six_kinds whose outputs are no scores of classes that exclude each other.
+"""Networks of the experiment six_kinds: a single logit, and scores of several labels.
 
 Both are made from the trained shapes_net, so that their maps say something, by identities of the
 logistic function: their probabilities are those of shapes_net.
@@ -34,7 +34,7 @@ class MultiLabel(nn.Module):
         self.network = _trained()
 
     def forward(self, images):
-        """A dict, as many trainers return it: "scores", the log-odds of each class against the others.
+        """A dict, as many trainers return it, with the log-odds of each class as "scores".
 
         Their sigmoid is the softmax of shapes_net.
         """

@@ -188,7 +188,7 @@ def test_weights_are_loaded_whole_or_not_at_all(folder: Path, tmp_path: Path) ->
     transformers.ViTModel(config).save_pretrained(tmp_path / "no_head")
     with pytest.raises(ModelError, match=r"2 missing \(first: classifier\.bias\).*no classif"):
         load(tmp_path / "no_head")
-    with pytest.raises(ModelError, match="unexpected .* config.json is that of another network"):
+    with pytest.raises(ModelError, match=r"unexpected .* config\.json is that of another network"):
         load(folder, arguments={"num_hidden_layers": 1})
     with pytest.raises(ModelError, match="of another shape"):
         load(folder, arguments={"num_classes": N_CLASSES + 1})
@@ -215,7 +215,7 @@ def test_what_config_json_holds_is_checked(
 
 
 def test_a_name_that_is_neither_folder_nor_id_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="expected a folder with config.json, or the id"):
+    with pytest.raises(ModelError, match=r"expected a folder with config\.json, or the id"):
         load(tmp_path / "absent" / "folder")
 
 

@@ -335,7 +335,7 @@ class TestHowAMethodTakesPart:
             {"models": [{"name": "vgg16", "mean": [1, 2]}]},
             r"'models.0.mean': nothing at position 2",
         ),
-        ({"batch_size": 1.5}, "'batch_size': expected a whole number, found 1.5"),
+        ({"batch_size": 1.5}, "'batch_size': expected a whole number or auto, found 1.5"),
         ({"precision": "fp8"}, "'precision': expected 'fp32', 'bf16' or 'fp16', found 'fp8'"),
         ({"max_failed": 2}, "'max_failed': expected at most 1, found 2"),
         ({"max_failed": "few"}, "'max_failed': expected a number, found 'few'"),

@@ -60,11 +60,13 @@ class _ClassConvolution(NamedTuple):
 
     Attributes:
         node: its node.
+        behind: the last node whose result still has the shape of the class maps; maybe ``node``.
         input: its input, in the graph.
         weight: its weights, one row a class.
     """
 
     node: Any
+    behind: Any
     input: Float[Tensor, "batch c h w"]
     weight: Float[Tensor, "n c"]
 
@@ -100,7 +102,8 @@ def class_gradients(
     """
     cotangents = one_hot(classes, logits)
     by_autograd = partial(gradients, logits, outputs, cotangents, names, model)
-    seen, key = _SEEN.setdefault(model, {}), (*names, *_hooks(model), reading_of(model).key)
+    seen = _SEEN.setdefault(model, {})
+    key: Hashable = (*names, *_hooks(model), reading_of(model).key)
     convolution = _class_convolution(logits) if seen.get(key, True) else None
     if convolution is None:
         return by_autograd(cost=cost)
@@ -125,10 +128,17 @@ def _passed_back(
     scale: float,
 ) -> list[Any]:
     """Gradients at the layers by cotangents of a scale; None where a layer is no part of z."""
-    node, below, weight = convolution
+    node, behind, below, weight = convolution
     ones = scaled(torch.ones_like(logits)[:, None], logits, scale)[0]
     with torch.autocast(logits.device.type, enabled=False):  # as in ``pulled_back``
-        (slopes,) = torch.autograd.grad(logits, [GradientEdge(node, 0)], ones, retain_graph=True)
+        edge, end = GradientEdge(behind, 0), GradientEdge(node, 0)
+        (slopes,) = torch.autograd.grad(logits, [edge], ones, retain_graph=True)
+        if behind is not node:
+            # The mean passes channels first back; beside maps in channels last that takes long.
+            is_last = below.is_contiguous(memory_format=torch.channels_last)
+            order = torch.channels_last if is_last else torch.contiguous_format
+            slopes = slopes.contiguous(memory_format=order)
+            (slopes,) = torch.autograd.grad([edge], [end], [slopes], retain_graph=True)
         if {tensor.dtype for tensor in (slopes, below, *outputs)} == {torch.float32}:
             # Nothing is in half precision from here on, and these are fewer values to scale back.
             slopes, scale = slopes / scale, 1.0
@@ -154,16 +164,19 @@ def _agree(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool | None:
 def _class_convolution(logits: Float[Tensor, "batch n"]) -> _ClassConvolution | None:
     """The class convolution that logits come from, class by class; None if there is none."""
     node: Any = logits.grad_fn
+    chain: list[Any] = []
     while node is not None and not isinstance(node, BackwardCFunction):
         if _shape(node)[:2] != tuple(logits.shape):
             return None
         if node.name() == "ConvolutionBackward0":
-            return _one_by_one(node)
+            behind = next((one for one in chain if _shape(one) == _shape(node)), node)
+            return _one_by_one(node, behind)
         below = [edge for edge in node.next_functions if edge[0] is not None]
         if len(below) != 1 or below[0][1] != 0:
             return None
         if not _is_by_class(node, _shape(below[0][0])):
             return None
+        chain.append(node)
         node = below[0][0]
     return None
 
@@ -190,7 +203,7 @@ def _is_by_class(node: Any, shape: tuple[int, ...]) -> bool:
     return name in _ELEMENTWISE or (name in _POOLING and n_dims == 4)
 
 
-def _one_by_one(node: Any) -> _ClassConvolution | None:
+def _one_by_one(node: Any, behind: Any) -> _ClassConvolution | None:
     """The class convolution of a node; None if it is another convolution, or its weights vary."""
     below, weight = node._saved_input, node._saved_weight
     if below is None or weight is None or below.ndim != 4 or tuple(weight.shape[2:]) != (1, 1):
@@ -204,7 +217,7 @@ def _one_by_one(node: Any) -> _ClassConvolution | None:
     parameters = [edge[0] for edge in node.next_functions[1:]]
     if not is_plain or not all(map(_is_parameter, parameters)):
         return None
-    return _ClassConvolution(node, below, weight.detach().flatten(1))
+    return _ClassConvolution(node, behind, below, weight.detach().flatten(1))
 
 
 def _is_parameter(node: Any) -> bool:

@@ -295,9 +295,9 @@ _OTHER_KEYS = """\
 # limit: 500             # evaluate the first 500 images only; default: all
 # metrics: [mean_iou]    # further numbers (wsol-bench list metrics)
 # maps: all              # maps kept on the disk: all, of labels (label), or none
-# batch_size: 16         # images in one forward pass
+# batch_size: auto       # images in one forward pass; or a number, such as 16
 # part_size: 128         # images between two savings; so many can be lost
-# workers: 4             # processes that decode images
+# workers: auto          # processes that decode images; or a number
 # device: auto           # the first GPU, else the CPU; or cpu, cuda, cuda:1
 # precision: fp32        # or bf16, fp16: faster on a GPU; the results name it
 # max_failed: 0.05       # the share of images that may be unreadable""".splitlines()

@@ -9,7 +9,16 @@ from pydantic_core import ErrorDetails
 
 from wsol_bench.errors import did_you_mean, shown
 
-__all__ = ["ONE", "SEVERAL", "CompleteError", "explain", "plain_words", "require_no_flag"]
+__all__ = [
+    "AUTO",
+    "NOT_AUTO",
+    "ONE",
+    "SEVERAL",
+    "CompleteError",
+    "explain",
+    "plain_words",
+    "require_no_flag",
+]
 
 # The most problems that are shown, and the most characters of a key.
 _MOST, _LONGEST_KEY = 10, 80
@@ -18,6 +27,9 @@ _MOST, _LONGEST_KEY = 10, 80
 # be; no key has such a name.
 ONE = "<one>"
 SEVERAL = "<several>"
+AUTO = "<auto>"
+NOT_AUTO = "<not auto>"
+_TAGS = (ONE, SEVERAL, AUTO, NOT_AUTO)
 
 
 # What pydantic's types of errors expected, in plain words. The names in braces are those of the
@@ -113,7 +125,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
 
 def _explained(item: ErrorDetails, model: type[BaseModel], where: str) -> str:
     """The line of one problem."""
-    parts = [_short(part) for part in item["loc"] if part not in (ONE, SEVERAL)]
+    parts = [_short(part) for part in item["loc"] if part not in _TAGS]
     key = ".".join(parts)
     if item["type"] == "extra_forbidden":
         parent = _model_at(model, item["loc"][:-1])
@@ -128,7 +140,8 @@ def _explained(item: ErrorDetails, model: type[BaseModel], where: str) -> str:
     place = f" '{key}':" if key else ""
     is_complete = isinstance(item.get("ctx", {}).get("error"), CompleteError)
     found = "" if is_complete else f", found {shown(item['input'])}"
-    return f"{where}:{place} {plain_words(item)}{found}"
+    otherwise = " or auto" if NOT_AUTO in item["loc"] else ""
+    return f"{where}:{place} {plain_words(item)}{otherwise}{found}"
 
 
 def plain_words(item: ErrorDetails) -> str:

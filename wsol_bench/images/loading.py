@@ -27,9 +27,9 @@ from wsol_bench.images.decode import load_image
 from wsol_bench.images.preprocess import windows
 from wsol_bench.protocols.input_section import InputSection
 
-__all__ = ["Batch", "Group", "decoded"]
+__all__ = ["BATCHES_AHEAD", "Batch", "Group", "decoded"]
 
-_BATCHES_AHEAD = 3  # per process
+BATCHES_AHEAD = 3  # per process
 # A batch that takes longer will not come: the process hangs, or the disk of the files.
 _TIMEOUT_S = 600
 # Processes are forked on Linux: that is quick, and a script then needs no main guard.
@@ -54,6 +54,17 @@ class Group(NamedTuple):
     placements: list[Placement]
     pixels: Tensor
     further: Sequence[Tensor] = ()
+
+    def pieces(self, n: int) -> Iterator["Group"]:
+        """The group in groups of at most ``n`` images, in order."""
+        for start in range(0, len(self.indices), n):
+            some = slice(start, start + n)
+            yield Group(
+                self.indices[some],
+                self.placements[some],
+                self.pixels[some],
+                [window[some] for window in self.further],
+            )
 
 
 class Batch(NamedTuple):
@@ -100,7 +111,7 @@ def decoded(
             for batch in batches:
                 ahead.append(pool.submit(_decode, batch))
                 processes = processes or set(multiprocessing.active_children()) - earlier_processes
-                if len(ahead) > n_workers * _BATCHES_AHEAD:
+                if len(ahead) > n_workers * BATCHES_AHEAD:
                     yield ahead.popleft().result(_TIMEOUT_S)
             while ahead:
                 yield ahead.popleft().result(_TIMEOUT_S)

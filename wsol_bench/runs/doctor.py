@@ -19,6 +19,7 @@ from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.evaluator import Evaluator
 from wsol_bench.runs.experiment import Experiment, load_model
 from wsol_bench.runs.experiment_config import ExperimentConfig
+from wsol_bench.runs.facts import PassSettings
 from wsol_bench.runs.map_sizes import bytes_of_maps, size_of_maps
 from wsol_bench.runs.schema import ImageStatus
 from wsol_bench.runs.scorer import Scorer
@@ -257,14 +258,13 @@ def _check_order(
         network_free={},
         protocol=protocol,
         faithfulness_steps=None,
-        batch_size=8,
-        workers=0,
+        settings=PassSettings(batch_size=8, workers=0, channels_last=False, at_once=8),
         device=torch.device("cpu"),
         precision="fp32",
     )
     scoring = scoring_of(protocol, ())
     scorer = Scorer(classifier.name, protocol, scoring, NOTHING_MEASURED, strict=False)
-    evaluator = Evaluator(network, scorer, network.batch_size)
+    evaluator = Evaluator(network, scorer, network.settings.batch_size)
     [tables] = evaluator.evaluate(dataset.take(sample), [range(len(sample))])
     images = tables.images
     for line in images[images["status"] != ImageStatus.EVALUATED].to_dict(orient="records"):

@@ -29,12 +29,14 @@ from wsol_bench.runs.facts import (
     MetricFacts,
     ModelFacts,
     NetworkFreeFacts,
+    PassSettings,
 )
 from wsol_bench.runs.ground_truth_check import require_ground_truth
 from wsol_bench.runs.identity import NO_MODEL, Identity
 from wsol_bench.runs.methods import build_methods
 from wsol_bench.runs.metrics import build_metrics
 from wsol_bench.runs.network_free_pass import NetworkFreePass
+from wsol_bench.runs.pass_settings import WITHOUT_NETWORK, described, settings_of
 from wsol_bench.runs.published import require_numbers
 from wsol_bench.runs.schema import Tables
 from wsol_bench.runs.scorer import Scorer
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
     from wsol_bench.methods.base import MapMethod
     from wsol_bench.models.classifiers import Classifier
+    from wsol_bench.runs.network_pass import NetworkPass
 
 __all__ = ["Experiment", "Part", "load_model"]
 
@@ -102,6 +105,9 @@ class Experiment:
         dataset: the images, up to the configuration's limit.
         maps_or_boxes: the maps or boxes of each network-free method, by the method's name.
         selection_run: the run that thresholds are selected on; None if there is none.
+        cores: the number of CPU cores for an evaluation; None for all that the process may use.
+        settings: the settings of each model's passes on this machine, by the model's name; what
+            ``auto`` has chosen before is chosen again.
     """
 
     config: ExperimentConfig
@@ -113,6 +119,8 @@ class Experiment:
     dataset: Dataset
     maps_or_boxes: Mapping[str, MapsOrBoxes]
     selection_run: SelectionRun | None = None
+    cores: int | None = None
+    settings: dict[str, PassSettings] = field(default_factory=dict)
     _loaded: dict[int, "Classifier"] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -151,10 +159,15 @@ class Experiment:
 
     @classmethod
     def on_worker(
-        cls, config: ExperimentConfig, dataset: Dataset, maps_or_boxes: Mapping[str, MapsOrBoxes]
+        cls,
+        config: ExperimentConfig,
+        dataset: Dataset,
+        maps_or_boxes: Mapping[str, MapsOrBoxes],
+        cores: int,
     ) -> "Experiment":
         """The experiment on another machine, with the data that the driver has loaded."""
-        return cls(config, *_Resolved.of(config), dataset=dataset, maps_or_boxes=maps_or_boxes)
+        resolved = _Resolved.of(config)
+        return cls(config, *resolved, dataset=dataset, maps_or_boxes=maps_or_boxes, cores=cores)
 
     @property
     def scoring(self) -> Scoring:
@@ -256,8 +269,10 @@ class Experiment:
     def _evaluator(self, model: int) -> Evaluator:
         config = self.config
         method_pass: MethodPass = NetworkFreePass(self.maps_or_boxes, self.protocol)
+        batch_size = WITHOUT_NETWORK if config.batch_size == "auto" else config.batch_size
         if config.models:
-            method_pass = self._network_pass(self.classifier(model))
+            method_pass = network_pass = self._network_pass(self.classifier(model))
+            batch_size = network_pass.settings.batch_size
         scorer = Scorer(
             method_pass.name,
             self.protocol,
@@ -265,9 +280,9 @@ class Experiment:
             self.measured,
             strict=config.strict,
         )
-        return Evaluator(method_pass, scorer, config.batch_size)
+        return Evaluator(method_pass, scorer, batch_size)
 
-    def _network_pass(self, classifier: "Classifier") -> MethodPass:
+    def _network_pass(self, classifier: "Classifier") -> "NetworkPass":
         import torch
 
         from wsol_bench.models.randomized import randomized
@@ -277,9 +292,19 @@ class Experiment:
         needs_permuted = any(method.is_randomized for method in self.map_methods)
         with torch.inference_mode(False):  # tensors of a caller's inference mode have no gradients
             module = classifier.module.to(device)
-            if config.channels_last:
+            settings = settings_of(
+                config, replace(classifier, module=module), self.map_methods, self.protocol.input,
+                device, cores=self.cores, before=self.settings.get(classifier.name),
+            )  # fmt: skip
+            self.settings[classifier.name] = settings
+            if settings.channels_last:
                 module = module.to(memory_format=torch.channels_last)
             permuted = randomized(module) if needs_permuted else None
+        step(described(classifier.name, settings, device, config.precision))
+
+        def halved(at_once: int) -> None:
+            self.settings[classifier.name] = settings.model_copy(update={"at_once": at_once})
+
         return NetworkPass(
             classifier=replace(classifier, module=module),
             methods=self.map_methods,
@@ -287,11 +312,10 @@ class Experiment:
             network_free=dict(self.maps_or_boxes),
             protocol=self.protocol,
             faithfulness_steps=config.faithfulness,
-            batch_size=config.batch_size,
-            workers=config.workers,
+            settings=settings,
             device=device,
             precision=config.precision,
-            channels_last=config.channels_last,
+            halved=halved if config.batch_size == "auto" else None,
             kept_maps=config.maps,
         )
 

@@ -7,14 +7,16 @@ wrong key or name is told within a second.
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     FiniteFloat,
+    Tag,
     ValidationError,
     model_validator,
 )
@@ -24,7 +26,7 @@ from wsol_bench.common.configuration import Configuration
 from wsol_bench.common.files import existing
 from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options
-from wsol_bench.common.validation_errors import explain
+from wsol_bench.common.validation_errors import AUTO, NOT_AUTO, explain
 from wsol_bench.common.vocabulary import (
     Classes,
     KeptMaps,
@@ -76,6 +78,19 @@ def _or_name(model: type[BaseModel]) -> BeforeValidator:
         lambda value: {"name": value} if isinstance(value, str) else value,
         json_schema_input_type=model | str,
     )
+
+
+def _or_auto(value: object) -> str:
+    """The branch of a value that may be ``auto``."""
+    return AUTO if value == "auto" else NOT_AUTO
+
+
+_Auto = Annotated[Literal["auto"], Tag(AUTO)]
+_BatchSize = Annotated[Annotated[int, Field(ge=1), Tag(NOT_AUTO)] | _Auto, Discriminator(_or_auto)]
+_Workers = Annotated[
+    Annotated[int, Field(ge=0, le=1024), Tag(NOT_AUTO)] | _Auto, Discriminator(_or_auto)
+]
+_Flag = Annotated[Annotated[bool, Tag(NOT_AUTO)] | _Auto, Discriminator(_or_auto)]
 
 
 class _Options(Configuration):
@@ -197,17 +212,18 @@ class ExperimentConfig(Configuration):
             each image's ``label``, which decide every localization score, or ``none``.
         limit: the number of images to evaluate, from the first on; None for all.
         batch_size: the number of images in one forward pass; it changes results by float noise
-            only.
+            only. With ``auto`` the machine that evaluates the images decides
+            (``runs.pass_settings``), and a run may be continued on another machine.
         part_size: the number of images in a part, which is what an interruption can lose and what
             a worker takes at a time; by default at least 128, in whole batches. Batches do not
             cross parts.
         workers: the number of processes that decode images; 0 decodes in the evaluating process;
-            at most 1024.
+            at most 1024; ``auto`` as for ``batch_size``.
         device: ``cpu``, ``cuda``, ``cuda:1``, ...; ``auto`` is the first GPU, or the CPU if there
             is none.
         precision: the precision of the forward pass and the gradients.
         channels_last: whether the network's memory format is channels last; it changes results by
-            float noise only.
+            float noise only; ``auto`` as for ``batch_size``.
         compile: whether the network is compiled up to the target layer; it changes results by
             float noise only.
         max_failed: the largest share of images, in [0, 1], that may be unreadable or have logits
@@ -225,12 +241,12 @@ class ExperimentConfig(Configuration):
     faithfulness: Annotated[int, Field(ge=1)] | None = None
     maps: KeptMaps = "all"
     limit: Annotated[int, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 16
+    batch_size: _BatchSize = "auto"
     part_size: Annotated[int, Field(ge=1)] | None = None
-    workers: Annotated[int, Field(ge=0, le=1024)] = 4
+    workers: _Workers = "auto"
     device: str = "auto"
     precision: Precision = "fp32"
-    channels_last: bool = True
+    channels_last: _Flag = "auto"
     compile: bool = False
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.05
     strict: bool = False
@@ -248,8 +264,12 @@ class ExperimentConfig(Configuration):
 
     @property
     def images_per_part(self) -> int:
-        """The number of images in a part: ``part_size``, or its default."""
-        return self.part_size or self.batch_size * -(-_PART_SIZE // self.batch_size)
+        """The number of images in a part: ``part_size``, or its default.
+
+        It does not depend on a machine, so that shards of several machines fit.
+        """
+        batch_size = 1 if self.batch_size == "auto" else self.batch_size
+        return self.part_size or batch_size * -(-_PART_SIZE // batch_size)
 
     def deciding(self) -> dict[str, Any]:
         """The keys that decide a run's numbers, as JSON has them: part of its identity."""

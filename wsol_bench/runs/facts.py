@@ -3,9 +3,9 @@
 They are parts of the run's identity (``runs.identity``) and are stored in its manifest.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from wsol_bench.common.table import Column
 from wsol_bench.common.vocabulary import Better, Gives, Sanity, Scope
@@ -19,6 +19,7 @@ __all__ = [
     "MetricFacts",
     "ModelFacts",
     "NetworkFreeFacts",
+    "PassSettings",
 ]
 
 
@@ -162,3 +163,20 @@ class MetricFacts(Facts):
             paper=self.paper,
             column=self.column,
         )
+
+
+class PassSettings(Facts):
+    """The settings of a model's passes on a machine; they change results by float noise only.
+
+    Attributes:
+        batch_size: the number of images in a batch.
+        workers: the number of processes that decode images.
+        channels_last: whether the network's memory format is channels last.
+        at_once: the number of images in a forward pass: ``batch_size``, or fewer once the memory of
+            a GPU ran out.
+    """
+
+    batch_size: Annotated[int, Field(ge=1)]
+    workers: Annotated[int, Field(ge=0, le=1024)]
+    channels_last: bool
+    at_once: Annotated[int, Field(ge=1)]

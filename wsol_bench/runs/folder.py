@@ -30,6 +30,7 @@ from wsol_bench.common.harmless import csv_text
 from wsol_bench.common.progress import progress
 from wsol_bench.errors import RunError
 from wsol_bench.runs.checksums import CHECKSUMS, sha256
+from wsol_bench.runs.facts import PassSettings
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.manifest import (
     MANIFEST,
@@ -225,14 +226,26 @@ class RunFolder(StoredRun):
         self.manifest = self.manifest.model_copy(update=changes)
         write_manifest(self.path, self.manifest)
 
-    def begin_session(self, **facts: Any) -> None:
+    def begin_session(self, **facts: Any) -> dict[str, PassSettings]:
         """Record that this process begins to work on the run.
 
         Args:
             facts: the fields of ``Session`` that the engine knows.
+
+        Returns:
+            The settings with which this machine has worked on the run before, by model.
         """
         session = Session(started=_now(), host=socket.gethostname(), **facts)
+        before = self.manifest.settings_like(session)
         self.update(sessions=(*self.manifest.sessions, session))
+        return before
+
+    def note_settings(self, settings: Mapping[str, PassSettings]) -> None:
+        """Record the settings of models' passes in this process, unless they are recorded."""
+        *before, last = self.manifest.sessions
+        if settings != last.settings:
+            now = last.model_copy(update={"settings": dict(settings)})
+            self.update(sessions=(*before, now))
 
     def end_session(self, n_parts: int) -> None:
         """Record that this process has ended its work, and how many parts it evaluated."""

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from wsol_bench import __version__
 from wsol_bench.common.files import digest, write_atomically
 from wsol_bench.common.validation_errors import plain_words
 from wsol_bench.errors import RunError
-from wsol_bench.runs.facts import Facts
+from wsol_bench.runs.facts import Facts, PassSettings
 from wsol_bench.runs.identity import Identity
 from wsol_bench.runs.run_folders import FORMAT, MANIFEST, require_run
 
@@ -46,6 +46,7 @@ class Session(Facts):
         host: the name of its machine.
         engine, device, threads, ...: what the engine records of where the work is done.
         parts: the number of parts that it evaluated; None if it was interrupted.
+        settings: the settings of each model's passes there, by the model's name in the results.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -55,6 +56,7 @@ class Session(Facts):
     engine: str
     ended: str | None = None
     parts: int | None = None
+    settings: dict[str, PassSettings] = Field(default_factory=dict)
 
 
 class Manifest(Facts):
@@ -79,6 +81,23 @@ class Manifest(Facts):
     finished: str | None = None
     failed: str | None = None
     sessions: tuple[Session, ...] = ()
+
+    def settings_like(self, now: Session) -> dict[str, PassSettings]:
+        """The latest settings of each model in earlier sessions of the same machine and engine.
+
+        Args:
+            now: a new session.
+        """
+
+        def place(session: Session) -> tuple[object, ...]:
+            return session.host, session.engine, (session.model_extra or {}).get("device")
+
+        return {
+            model: settings
+            for session in self.sessions
+            if place(session) == place(now)
+            for model, settings in session.settings.items()
+        }
 
     @classmethod
     def begin(cls, identity: Identity, started: str) -> "Manifest":

@@ -4,7 +4,7 @@ Nothing is scored here, and nothing waits for the device: a GPU may still work o
 handed on.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,6 +33,7 @@ from wsol_bench.models.output_reading import reading_of
 from wsol_bench.protocols.input_section import View
 from wsol_bench.protocols.model import Protocol
 from wsol_bench.runs.class_slots import ClassSlots
+from wsol_bench.runs.facts import PassSettings
 from wsol_bench.runs.kept_maps import kept_rows
 from wsol_bench.runs.map_storage import storable
 from wsol_bench.runs.method_maps import MethodMaps, maps_of, mean_over_views
@@ -46,6 +47,7 @@ from wsol_bench.runs.scored_batches import (
     UnscoredBatch,
 )
 from wsol_bench.runs.views import Capture, Predictions, Views, naming_scale
+from wsol_bench.runs.within_memory import within_memory
 from wsol_bench.scoring.base import Scoring
 from wsol_bench.scoring.batches import ImageBatch, RowBatch
 from wsol_bench.scoring.upsampling import upsample
@@ -66,10 +68,11 @@ class NetworkPass:
         protocol: every choice between image and number.
         faithfulness_steps: the number of steps of insertion and deletion, on the maps of the first
             predictions; None if faithfulness is not measured.
-        batch_size: the number of images in a forward pass.
-        workers: the number of processes that decode images; 0 decodes in this one.
+        settings: how many images pass at once, how they are decoded, and the memory format of input
+            and module.
         device, precision: the device and the precision of the pass.
-        channels_last: whether input and module are in channels-last memory format.
+        halved: called with the new number of images that pass at once, each time that the memory
+            of the GPU ran out and fewer pass from then on; None if that is an error.
         kept_maps: the maps that are kept when they are scored.
     """
 
@@ -79,11 +82,10 @@ class NetworkPass:
     network_free: dict[str, MapsOrBoxes]
     protocol: Protocol
     faithfulness_steps: int | None
-    batch_size: int
-    workers: int
+    settings: PassSettings
     device: torch.device
     precision: Precision
-    channels_last: bool = False
+    halved: Callable[[int], None] | None = None
     kept_maps: KeptMaps = "all"
 
     @property
@@ -114,17 +116,22 @@ class NetworkPass:
             WorkerError: a process that decodes images died.
         """
         output_of = {wnid: index for index, wnid in enumerate(self.classifier.classes)}
+        at_once, workers = self.settings.at_once, self.settings.workers
         for read in decoded(
-            dataset, batches, self.protocol.input, workers=self.workers,
+            dataset, batches, self.protocol.input, workers=workers,
             n_channels=self.classifier.n_channels,
         ):  # fmt: skip
             unreadable = [
                 ImageOutcome(index, dataset[index], ImageStatus.UNREADABLE, reason)
                 for index, reason in read.unreadable
             ]
-            yield UnscoredBatch(
-                unreadable, [self._pass(group, dataset, output_of) for group in read.groups]
-            )
+            passed: list[_NetworkGroup] = []
+            for group in read.groups:
+                pieces, at_once = within_memory(
+                    lambda piece: self._pass(piece, dataset, output_of), group, at_once, self.halved
+                )
+                passed += pieces
+            yield UnscoredBatch(unreadable, passed)
 
     def _pass(self, group: Group, dataset: Dataset, output_of: dict[str, int]) -> "_NetworkGroup":
         """Pass one group through the network and the methods, without waiting for the device."""
@@ -167,7 +174,7 @@ class NetworkPass:
         pinned = self.device.type == "cuda"
         pixels = pixels.pin_memory() if pinned else pixels
         pixels = pixels.to(self.device, non_blocking=pinned)
-        if self.channels_last:
+        if self.settings.channels_last:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return normalize(pixels, self.classifier.mean, self.classifier.std)
 
@@ -220,7 +227,7 @@ class NetworkPass:
             yield
         except torch.OutOfMemoryError as error:
             raise ModelError(
-                f"{failed}: {error}; a batch_size below {self.batch_size} needs less memory, but "
+                f"{failed}: {error}; a batch_size below {len(inputs)} needs less memory, but "
                 "belongs to the identity of the run, so choose another folder, too"
             ) from error
         except WsolBenchError:
@@ -252,7 +259,7 @@ class NetworkPass:
                 torch.from_numpy(large).to(inputs.device),
                 classes[:, 0],
                 steps=steps,
-                batch_size=self.batch_size,
+                batch_size=self.settings.batch_size,
             )
 
 

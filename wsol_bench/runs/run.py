@@ -125,12 +125,13 @@ def _carry_out(
             if resolved.strict or folder.manifest.failed:
                 done = done - _parts_with_failed_images(folder, done)  # files may be mended by now
             todo = [part for part in parts_of_shard(parts, shard) if part.number not in done]
-            folder.begin_session(**facts)
+            experiment.settings.update(folder.begin_session(**facts))
             n_images = sum(len(part.images) for part in todo)
             if done:
                 step(f"going on: {len(done)} of {len(identity.part_numbers)} parts are done")
             with progress("continuing" if done else "evaluating", n_images, "images") as advance:
                 for part, tables in engine.evaluate(experiment, todo, advance):
+                    folder.note_settings(experiment.settings)
                     folder.write_part(part.number, tables)
                     if part is todo[0]:
                         _tell_size(folder, part, n_images - len(part.images))

@@ -27,7 +27,7 @@ class TestIdentity:
             ({"batch_size": 2}, r"config\.batch_size: 1 -> 2"),
             ({"limit": 3, "batch_size": 2}, r"config\.limit: None -> 3"),
             ({"part_size": 4}, r"n_parts: 4 -> 1"),
-            ({"channels_last": False}, r"config\.channels_last: True -> False"),
+            ({"channels_last": False}, r"config\.channels_last: auto -> False"),
             ({"methods": ["cam"]}, r"config\.methods\.1\.name: grad_cam -> \(nothing\)"),
             ({"protocol": "zhou-2016"}, r"config\.protocol\.name: gradcam-2017 -> zhou-2016"),
             (

@@ -1,8 +1,10 @@
 """The local engine evaluates parts in this process, one after the other."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from wsol_bench.common.machine import usable_cores
 from wsol_bench.errors import WorkerError
 from wsol_bench.runs.engines.base import DEATHS
 from wsol_bench.runs.experiment import Experiment, Part
@@ -33,7 +35,7 @@ class LocalEngine:
         return {
             "engine": "local",
             "device": torch.cuda.get_device_name(device) if on_gpu else str(device),
-            "threads": torch.get_num_threads(),
+            "threads": _threads(),
             "tf32_convolutions": torch.backends.cudnn.allow_tf32 if on_gpu else False,
         }
 
@@ -52,6 +54,16 @@ class LocalEngine:
             WorkerError: processes that decode images died repeatedly in one part.
             WsolBenchError: see ``Evaluator.evaluate``.
         """
+        if experiment.config.models:
+            with _fewer_threads():
+                yield from self._evaluate(experiment, parts, advance)
+        else:
+            yield from self._evaluate(experiment, parts, advance)
+
+    def _evaluate(
+        self, experiment: Experiment, parts: Sequence[Part], advance: Callable[[int], object]
+    ) -> Iterator[tuple[Part, Tables]]:
+        """Evaluate parts, whatever the number of threads; see ``evaluate``."""
         left = list(parts)
         deaths = 0
         alone = 0  # the number of parts to evaluate alone, since one of them may kill its decoder
@@ -83,3 +95,29 @@ class LocalEngine:
                         "full (--set workers=1 takes less), or does an image kill its decoder? "
                         "The finished parts are kept"
                     ) from error
+
+
+def _threads() -> int:
+    """The number of threads of the network: torch's, but no more than there are cores for it.
+
+    In a container with a share of a large machine torch takes a thread for each core of the
+    machine, and they would wait for each other.
+    """
+    import torch
+
+    return min(torch.get_num_threads(), usable_cores())
+
+
+@contextmanager
+def _fewer_threads() -> Iterator[None]:
+    """Use that number of threads within the context."""
+    import torch
+
+    before, fitting = torch.get_num_threads(), _threads()
+    if fitting < before:
+        torch.set_num_threads(fitting)
+    try:
+        yield
+    finally:
+        if fitting < before:
+            torch.set_num_threads(before)

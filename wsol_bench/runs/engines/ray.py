@@ -91,7 +91,9 @@ class RayEngine:
             with connected(self._address, self._n_actors) as (n_gpus, n_cpus):
                 on_gpu = n_gpus > 0 and experiment.config.device != "cpu"
                 n_actors = self._n_actors or (n_gpus if on_gpu else n_cpus)
-                crew = _Crew(experiment, min(n_actors, len(parts)), parts, on_gpu=on_gpu)
+                cores = max(1, n_cpus // n_actors)
+                n_actors = min(n_actors, len(parts))
+                crew = _Crew(experiment, n_actors, parts, cores=cores, on_gpu=on_gpu)
                 for part, tables in crew.evaluate():
                     yield part, tables
                     advance(len(part.images))
@@ -117,12 +119,19 @@ class _Crew:
     Args:
         experiment: the experiment.
         n_actors: the number of actors.
-        on_gpu: whether each actor gets a GPU.
         parts: the parts to evaluate.
+        cores: the number of CPU cores for each actor.
+        on_gpu: whether each actor gets a GPU.
     """
 
     def __init__(
-        self, experiment: Experiment, n_actors: int, parts: Sequence[Part], *, on_gpu: bool
+        self,
+        experiment: Experiment,
+        n_actors: int,
+        parts: Sequence[Part],
+        *,
+        cores: int,
+        on_gpu: bool,
     ) -> None:
         import ray
 
@@ -134,6 +143,7 @@ class _Crew:
             list(sys.path),
             Environment.here().versions,
             verbosity(),
+            cores,
         )
         # Deaths are handled here, so that parts whose tables have arrived are not evaluated again.
         options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "num_cpus": 1}
@@ -291,6 +301,7 @@ class _Worker:
         path: the module search path of the driver.
         versions: the versions of packages at the driver.
         told: how much the driver tells of its work, and so this worker.
+        cores: the number of CPU cores for this worker, by which it chooses its settings.
     """
 
     def __init__(
@@ -301,6 +312,7 @@ class _Worker:
         path: list[str],
         versions: dict[str, str],
         told: Verbosity,
+        cores: int,
     ) -> None:
         # An error here could not be told from a death, so all work is done in ``start``.
         self._config = config
@@ -309,6 +321,7 @@ class _Worker:
         self._path = path
         self._versions = versions
         self._told = told
+        self._cores = cores
 
     def start(self) -> None:
         """Get ready to evaluate.
@@ -339,7 +352,7 @@ class _Worker:
                 "needs the data set at the same path"
             )
         experiment = ExperimentConfig.model_validate(self._config)
-        self._experiment = Experiment.on_worker(experiment, dataset, maps_or_boxes)
+        self._experiment = Experiment.on_worker(experiment, dataset, maps_or_boxes, self._cores)
 
     def evaluate(self, parts: list[Part]) -> Iterator[tuple[int, Tables]]:
         """Evaluate parts; yield the number and the tables of each, in order."""

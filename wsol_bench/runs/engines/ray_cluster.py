@@ -1,6 +1,5 @@
 """A Ray cluster: an existing one, or one on this machine for as long as an evaluation lasts."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from wsol_bench.common.machine import usable_cores
 from wsol_bench.common.temporary import temporary_folder
 from wsol_bench.errors import ConfigError
 from wsol_bench.runs.engines import ray_watchdog
@@ -73,7 +73,7 @@ def _local(n_actors: int | None) -> Iterator[dict[str, object]]:
         yield {
             "address": "local",
             # One actor for each core that this process may use, which may be fewer than there are.
-            "num_cpus": max(n_actors or 0, _cores()),
+            "num_cpus": max(n_actors or 0, usable_cores()),
             "include_dashboard": False,
             "_temp_dir": str(folder),
         }
@@ -96,8 +96,3 @@ def _require_reachable(address: str | None) -> None:
     host, colon, port = (address or "").rpartition(":")
     if colon and "/" not in host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=10).close()
-
-
-def _cores() -> int:
-    """The number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
