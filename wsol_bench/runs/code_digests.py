@@ -1,6 +1,7 @@
 """Digests of code: a changed method, metric or model builder makes another run."""
 
 import inspect
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ __all__ = ["builder_digest", "code_digest", "output_digest"]
 
 # The package of a network, by the beginning of the network's name.
 _PACKAGES = {"timm/": "timm", HUGGING_FACE: "transformers"}
+# What a configuration of Hugging Face says of its files, and not of the network.
+_OF_FILES = {"_name_or_path", "_commit_hash", "transformers_version", "dtype", "torch_dtype"}
 
 
 def code_digest(function: Any) -> str:
@@ -27,18 +30,34 @@ def code_digest(function: Any) -> str:
     return digest(content)
 
 
-def builder_digest(name: str) -> str | None:
+def builder_digest(name: str, module: Any = None) -> str | None:
     """Return what identifies the code of a model that is not torchvision's.
 
+    Args:
+        name: the name that it was built by.
+        module: the network; only one of Hugging Face is asked for its configuration, which says
+            what its weights do not: its activation function, the number of its heads.
+
     Returns:
-        The version of timm or transformers for a model of theirs, the digest of its builder's file
-        for one by import path (all may be ``UNKNOWN``), and None for one of torchvision.
+        The version of timm for a model of timm, that of transformers and the digest of the
+        configuration for one of Hugging Face, the digest of its builder's file for one by import
+        path (all may be ``UNKNOWN``), and None for one of torchvision.
     """
     for prefix, package in _PACKAGES.items():
         if name.startswith(prefix):
             version = installed_version(package)
-            return version if version == UNKNOWN else f"{package} {version}"
+            configured = _configuration_digest(module) if prefix == HUGGING_FACE else ""
+            return version if version == UNKNOWN else f"{package} {version}{configured}"
     return code_digest(import_object(name, "model builder")) if ":" in name else None
+
+
+def _configuration_digest(module: Any) -> str:
+    """The digest of the configuration of a network of Hugging Face, for ``builder_digest``."""
+    config = getattr(module, "config", None)
+    if config is None:
+        return ""
+    values = {key: value for key, value in config.to_dict().items() if key not in _OF_FILES}
+    return f", config {digest(json.dumps(values, sort_keys=True, default=str).encode())}"
 
 
 def output_digest(output: int | str | None) -> str | None:
