@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from xml.etree import ElementTree
 
 import numpy as np
@@ -24,7 +23,7 @@ def world(tmp_path_factory):
     samples = list(shapes)
     (root / "images").mkdir()
     for sample in samples:
-        os.symlink(sample.path, root / "images" / sample.path.name)
+        (root / "images" / sample.path.name).symlink_to(sample.path)
     return root, samples, shapes.classes["wnid"].tolist()
 
 
