@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+
 from wsol_bench import run
 
 ROOT = Path(__file__).parents[2]
