@@ -9,7 +9,8 @@ from typing import Any
 from wsol_bench.common.files import digest
 from wsol_bench.common.registry import import_object
 from wsol_bench.common.versions import UNKNOWN, installed_version
-from wsol_bench.models.names import HUGGING_FACE
+from wsol_bench.models.names import GIVEN, HUGGING_FACE
+from wsol_bench.runs.given_digests import object_digest
 
 __all__ = ["builder_digest", "code_digest", "output_digest"]
 
@@ -41,14 +42,18 @@ def builder_digest(name: str, module: Any = None) -> str | None:
     Returns:
         The version of timm for a model of timm, that of transformers and the digest of the
         configuration for one of Hugging Face, the digest of its builder's file for one by import
-        path (all may be ``UNKNOWN``), and None for one of torchvision.
+        path (all may be ``UNKNOWN``), that of its code for one that is given as an object, and None
+        for one of torchvision.
     """
     for prefix, package in _PACKAGES.items():
         if name.startswith(prefix):
             version = installed_version(package)
             configured = _configuration_digest(module) if prefix == HUGGING_FACE else ""
             return version if version == UNKNOWN else f"{package} {version}{configured}"
-    return code_digest(import_object(name, "model builder")) if ":" in name else None
+    if ":" not in name:
+        return None
+    builder = import_object(name, "model builder")
+    return object_digest(builder.network) if name.startswith(GIVEN) else code_digest(builder)
 
 
 def _configuration_digest(module: Any) -> str:
@@ -61,7 +66,11 @@ def _configuration_digest(module: Any) -> str:
 
 
 def output_digest(output: int | str | None) -> str | None:
-    """Digest of the file of the function that reads a network's scores; None if none does."""
+    """Digest of the function that reads a network's scores; None if none does.
+
+    It is that of the file which an import path names, or of a function that is given as an object.
+    """
     if not isinstance(output, str) or ":" not in output:
         return None
-    return code_digest(import_object(output, "function of a network's output"))
+    function = import_object(output, "function of a network's output")
+    return object_digest(function) if output.startswith(GIVEN) else code_digest(function)

@@ -57,7 +57,7 @@ class ModelFacts(Facts):
         source: digest of its builder's file; the version of timm if timm builds it; that of
             transformers and the digest of its configuration if it is Hugging Face's; None for
             torchvision.
-        output: digest of the file of the function that reads its scores; None if none does.
+        output: digest of the function that reads its scores, or of its file; None if none does.
         findings: what its outputs say against it; see ``Classifier``.
     """
 
