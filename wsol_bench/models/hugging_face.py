@@ -68,7 +68,8 @@ def usual_output(module: nn.Module) -> tuple[str | None, Probabilities | None]:
 
 def regression_finding(module: nn.Module) -> tuple[str, ...]:
     """A sentence, without its end, which says that a network of transformers is no classifier."""
-    if not is_of_transformers(module) or module.config.problem_type != "regression":
+    config: Any = getattr(module, "config", None)
+    if not is_of_transformers(module) or getattr(config, "problem_type", None) != "regression":
         return ()
     return (
         "its config.json has 'problem_type: regression', so that its outputs may be no scores of "
