@@ -110,8 +110,9 @@ class Catalog:
             catalogs = (self, *([also] if also else []))
             names = [listed for catalog in catalogs for listed in catalog]
             names += [f"{prefix}/..." for catalog in catalogs for prefix in catalog.families]
-            suggestion = did_you_mean(name, names, listed_by=self.listed_by)
-            if len(names) <= _FEW:
+            few = len(names) <= _FEW
+            suggestion = did_you_mean(name, names, listed_by="" if few else self.listed_by)
+            if few:
                 lines = [f"  {known}{self._what(known)}" for known in sorted(names)]
                 suggestion = "\n".join([f"{suggestion.partition('known: ')[0]}known:", *lines])
             raise ConfigError(f"unknown {self.kind} {name!r}; {suggestion}")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from wsol_bench.common.vocabulary import Probabilities
 from wsol_bench.errors import ModelError
 from wsol_bench.models import shapes_net
-from wsol_bench.models.build import build, network_error, takes_num_classes
+from wsol_bench.models.build import build, network_error, sized_by, takes_num_classes
 from wsol_bench.models.checkpoints import read_weights
 from wsol_bench.models.classes import (
     ClassOrder,
@@ -358,8 +358,8 @@ def _order_of(
         raise ModelError(
             f"{name}: expected one class for each of the network's {logits.shape[1]} outputs, "
             f"found {few(order.wnids)} ({order.origin}). If the network has other outputs, build "
-            f"it with 'arguments: {{num_classes: {len(order.wnids)}}}'; else list the class of "
-            "each output, one a line, in a file and name it with the model's 'classes:' (for "
+            f"it with {sized_by(name, len(order.wnids))}; else list the class of each "
+            "output, one a line, in a file and name it with the model's 'classes:' (for "
             "ImageNet LOC_synset_mapping.txt)"
         )
     return order
