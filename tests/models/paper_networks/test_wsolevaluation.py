@@ -180,7 +180,7 @@ def test_grad_cam_is_the_positive_part_of_cam_up_to_a_factor(name: str) -> None:
 @pytest.mark.parametrize("name", ["vgg16_cam", "resnet50_adl"])
 def test_excitation_backprop_has_its_layers(name: str) -> None:
     maps = wsol_bench.localization_maps(
-        network_of(name), two_images(), ["excitation_bp", "c_mwp"], classes=[1]
+        network_of(name), two_images(), ["excitation_bp", "c_mwp"], targets=[1]
     )
     shares = maps["excitation_bp"].sum(dim=(1, 2, 3))
     assert (shares > 0.5).all()

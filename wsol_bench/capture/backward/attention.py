@@ -86,10 +86,10 @@ def attentions(
     """
     if images.is_inference():
         images = images.clone()  # autograd saves no inference tensor
-    explicit = ExplicitAttention(model)
+    explicit = ExplicitAttention()
     with evaluation_mode(model), uncompiled(model), torch.no_grad():
         blocks, grid = blocks_of(model, images[:1], grid)
-        tail = Tail(model, blocks, grid.first, None if classes is None else layer_score)
+        tail = Tail(blocks, grid.first, None if classes is None else layer_score)
         explicit.track = classes is not None
         with explicit, tail.watching():
             logits = passed(model, images, cost)
@@ -136,11 +136,10 @@ class ExplicitAttention(TorchFunctionMode):
         track: whether gradients are tracked from the first attention on.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.taken: list[Tensor] = []
         self.track = False
-        self._model = model
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.scaled_dot_product_attention:
@@ -169,11 +168,11 @@ class ExplicitAttention(TorchFunctionMode):
         enable_gqa: bool = False,
     ) -> Tensor:
         if dropout_p:
-            refuse(self._model, "attention with dropout in evaluation mode")
+            refuse("attention with dropout in evaluation mode")
         if enable_gqa and key.shape[-3] != query.shape[-3]:
-            refuse(self._model, "heads that share their keys (enable_gqa)")
+            refuse("heads that share their keys (enable_gqa)")
         if is_causal:
-            refuse(self._model, "causal attention")
+            refuse("causal attention")
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         return self._attend(query, key, value, scale, attn_mask)
 
@@ -225,7 +224,7 @@ class ExplicitAttention(TorchFunctionMode):
         }
         for finding, is_so in unsupported.items():
             if is_so:
-                refuse(self._model, finding)
+                refuse(finding)
         assert in_proj_weight is not None  # it is None only with use_separate_proj_weight
         # Tokens come before the batch: (n, batch, heads * d) to (batch, heads, n, d).
         q, k, v = (
@@ -256,7 +255,7 @@ def blocks_of(
     """
     running: list[str] = []
     places: list[list[str]] = []
-    explicit = ExplicitAttention(model)
+    explicit = ExplicitAttention()
 
     def enter(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any) -> None:
@@ -278,7 +277,7 @@ def blocks_of(
     leaving = ((module, leave) for module in model.modules())
     with hooked(before=entering, after=leaving), explicit:
         logits_of(model, image, None)
-    n_tokens = _n_tokens(model, [tuple(matrix.shape) for matrix in explicit.taken])
+    n_tokens = _n_tokens([tuple(matrix.shape) for matrix in explicit.taken])
     # Blocks are children, with one attention each, of the deepest module that holds all attention.
     levels = zip(*places, strict=False)
     depth = 1 + sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, levels))
@@ -295,7 +294,7 @@ def blocks_of(
         )
     names = [".".join(place[:depth]) for place in places]
     if len(set(names)) < len(names) or "" in names:
-        refuse(model, f"more than one attention a block, in {', '.join(dict.fromkeys(names))}")
+        refuse(f"more than one attention a block, in {', '.join(dict.fromkeys(names))}")
     grid = _grid_behind_class_token(model, image, n_tokens, grid)
     return [model.get_submodule(name) for name in names], grid
 
@@ -310,26 +309,25 @@ def _grid_behind_class_token(
     try:
         grid = grid or token_grid(model, image, n_tokens)
     except ModelError as error:
-        refuse(model, str(error))
+        refuse(str(error))
     n_patches = grid.height * grid.width
     if grid.first == 0 or grid.first + n_patches != n_tokens:
-        refuse(model, f"{n_patches} patches from token {grid.first} on, of {n_tokens} tokens")
+        refuse(f"{n_patches} patches from token {grid.first} on, of {n_tokens} tokens")
     return grid
 
 
-def _n_tokens(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> int:
+def _n_tokens(shapes: Sequence[tuple[int, ...]]) -> int:
     """The number of tokens, by the shapes of one image's attention matrices."""
     distinct = list(dict.fromkeys(shapes))
     if not distinct:
         refuse(
-            model,
             "no attention at all (no call of scaled_dot_product_attention or of "
-            "multi_head_attention_forward)",
+            "multi_head_attention_forward)"
         )
     if any(len(shape) != 4 or shape[0] != 1 or shape[2] != shape[3] for shape in distinct):
         listed = ", ".join(map(str, distinct))
-        refuse(model, f"attention of shapes {listed} for one image: windows, or pooling")
+        refuse(f"attention of shapes {listed} for one image: windows, or pooling")
     n_tokens = {shape[-1] for shape in distinct}
     if len(n_tokens) > 1:
-        refuse(model, f"grids that change between blocks ({sorted(n_tokens)} tokens)")
+        refuse(f"grids that change between blocks ({sorted(n_tokens)} tokens)")
     return n_tokens.pop()

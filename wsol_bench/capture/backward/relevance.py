@@ -53,7 +53,7 @@ def relevances(
     """
     if images.is_inference():
         images = images.clone()
-    explicit = _Relevance(model)
+    explicit = _Relevance()
     with evaluation_mode(model), uncompiled(model), torch.no_grad():
         blocks_of(model, images[:1], grid)
         explicit.track = True
@@ -100,7 +100,7 @@ class _Relevance(ExplicitAttention):
         own = {*_MOVING, F.scaled_dot_product_attention, F.multi_head_attention_forward}
         if func not in own and isinstance(result, Tensor) and result.requires_grad:
             name = torch.overrides.resolve_name(func) or func.__name__
-            refuse(self._model, f"{name}, which has no rule of relevance")
+            refuse(f"{name}, which has no rule of relevance")
         return result
 
     def _linear(self, inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -111,7 +111,7 @@ class _Relevance(ExplicitAttention):
         self, query: Tensor, key: Tensor, value: Tensor, scale: float, mask: Tensor | None
     ) -> Tensor:
         if mask is not None:
-            refuse(self._model, "a mask, which has no rule of relevance")
+            refuse("a mask, which has no rule of relevance")
         scores = _RelevanceOfProduct.apply(query, key.transpose(-2, -1))
         softmax = _RelevancePasses.apply(scores, (scores.detach() * scale).softmax(-1))
         mixed: Tensor = _RelevanceOfProduct.apply(self._take(softmax), value)

@@ -28,13 +28,11 @@ class Tail:
 
     def __init__(
         self,
-        model: nn.Module,
         blocks: Sequence[nn.Module],
         n_prefix: int,
         layer_score: LayerScore | None,
     ) -> None:
         self.outputs: list[Tensor] = []
-        self._model = model
         self._blocks = blocks
         self._n_prefix = n_prefix
         self._layer_score = layer_score
@@ -50,7 +48,7 @@ class Tail:
 
     def _hook(self, module: nn.Module, inputs: Any, output: Any) -> Tensor:
         if not (isinstance(output, Tensor) and output.ndim == 3):
-            refuse(self._model, "blocks that do not return (batch, tokens, channels)")
+            refuse("blocks that do not return (batch, tokens, channels)")
         self.outputs.append(output)
         if len(self.outputs) == len(self._blocks):
             if self._layer_score == "class_token":
@@ -94,23 +92,22 @@ class Tail:
 
     def _check_shape(self, logits: Shaped[Tensor, "..."]) -> None:
         if logits.ndim != 2 or len(logits) != len(self._seen):
-            refuse(self._model, "a head that does not take each image by itself")
+            refuse("a head that does not take each image by itself")
 
     def _check_reading(self, gradient: Float[Tensor, "*slots n c"]) -> None:
         if gradient[..., self._n_prefix :, :].any():
-            refuse(self._model, "a head that pools the patch tokens")
+            refuse("a head that pools the patch tokens")
         if gradient.any() and not gradient[..., 0, :].any():
-            refuse(self._model, "a head that does not read the first token")
+            refuse("a head that does not read the first token")
 
 
-def refuse(model: nn.Module, finding: str) -> NoReturn:
+def refuse(finding: str) -> NoReturn:
     """Raise NotApplicableError because the network is not a vision transformer of this kind.
 
     Args:
-        model: the network.
         finding: what the network has or does instead, as a noun phrase.
     """
     raise NotApplicableError(
-        f"{type(model).__name__}: maps from attention need blocks of self-attention over one "
-        f"grid of patch tokens behind a class token; found {finding}"
+        "maps from attention need blocks of self-attention over one grid of patch tokens behind a "
+        f"class token; found {finding}"
     )
