@@ -114,6 +114,12 @@ def test_without_a_network_the_order_of_numbered_classes_does_not_matter(tmp_pat
     assert json.loads(table)[0]["n_images"] == 12
 
 
+def test_a_builder_whose_weights_are_not_named_is_said_to_bring_them(world):
+    own = ("--set", "models.0={name: colors:color_net, layer: cells}")
+    out, _ = cli("doctor", world / "experiment.yaml", *own)
+    assert "weights: as the builder returns them, since no 'weights:' are named" in out
+
+
 def test_an_image_of_several_classes_is_said_to_count_for_each(tmp_path):
     rows = ["a.png,cat,1,2,9,9", "a.png,dog,2,2,8,8", "b.png,cat,1,1,5,5"]
     (tmp_path / "boxes.csv").write_text("\n".join(["image,label,x0,y0,x1,y1", *rows]))

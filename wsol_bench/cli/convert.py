@@ -1,6 +1,5 @@
 """The command that writes a data set in another format: convert."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -67,11 +66,6 @@ def convert(
     if named:
         loaded = load_config(Path(source)).dataset.load()
     else:
-        if source not in DATASETS and Path(source).exists():
-            raise ConfigError(
-                f"SOURCE: expected an experiment file (.yaml) or the name of a data set, found "
-                f"{source}. Write an experiment of it first: {_init_of(source)}"
-            )
         DATASETS.require(source)
         content = {"name": source} if root is None else {"name": source, "root": str(root)}
         loaded = load_dataset(content, pairs_of(options))
@@ -79,8 +73,3 @@ def convert(
         print_message(line)
     n_images, n_boxes = len(loaded), len(loaded.boxes)
     print_message(f"Written: {to}, {n_images} images, {n_boxes} boxes")
-
-
-def _init_of(source: str) -> str:
-    """The command that writes an experiment of a folder or file."""
-    return shlex.join(["wsol-bench", "init", "my.yaml", "--data", source])

@@ -4,6 +4,7 @@ import ast
 import importlib
 import pkgutil
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -107,6 +108,12 @@ class Catalog:
         """
         require_no_file(name, self.kind)
         if name not in self and ":" not in name:
+            if self is DATASETS and Path(name).exists():
+                command = shlex.join(["wsol-bench", "init", "my.yaml", "--data", name])
+                raise ConfigError(
+                    f"unknown data set {name!r}, but it is a path; an experiment that reads what "
+                    f"is there is written by: {command}"
+                )
             catalogs = (self, *([also] if also else []))
             names = [listed for catalog in catalogs for listed in catalog]
             names += [f"{prefix}/..." for catalog in catalogs for prefix in catalog.families]

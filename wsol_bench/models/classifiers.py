@@ -227,7 +227,11 @@ def _loaded_network(
     order = listed or _told_order(module, name, dataset_classes)
     for part in module.modules():
         part._compiled_call_impl = None  # a run compiles by itself what can be
-    weights_from = weights if stored is None else load_state(module, stored, name)
+    own = ":" in name and published == "DEFAULT"
+    from_builder = "as the builder returns them, since no 'weights:' are named"
+    weights_from = (
+        (from_builder if own else weights) if stored is None else load_state(module, stored, name)
+    )
     return _LoadedNetwork(module, weights_from, published, order)
 
 

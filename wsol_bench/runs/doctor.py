@@ -287,7 +287,7 @@ def _check_order(
             f"SUSPICIOUS, {100 * tenth / n_classes:.0f}% are right by chance: are the weights "
             "trained, and is this their class order? The model's 'classes:' names another"
         )
-        if n_classes == 2:
+        if n_classes == 2 and not _by_chance(rank > 1, 0.5):
             verdict += f", in which {100 * (1 - share):.0f}% are right"
     among = f", label among the best {tenth} for {100 * share:.0f}%" if tenth > 1 else ""
     yield (
