@@ -46,7 +46,12 @@ def test_an_experiment_file_names_a_data_set(root, tmp_path):
 
 def test_what_is_not_known_is_told(tmp_path):
     _, err = cli("convert", "vok", "--to", tmp_path / "boxes.csv", code=1)
-    assert "unknown data set 'vok'; did you mean 'voc'" in err
+    assert "unknown data set 'vok'; did you mean 'voc'? known:\n" in err
+    (tmp_path / "my photos").mkdir()
+    _, err = cli("convert", tmp_path / "my photos", "--to", tmp_path / "boxes.csv", code=1)
+    assert f"wsol-bench init my.yaml --data '{tmp_path / 'my photos'}'" in err
+    _, err = cli("convert", "photos", "--to", tmp_path / "boxes.csv", code=1)
+    assert "unknown data set 'photos'; known:\n  caltech101: " in err
     _, err = cli("convert", "voc", "--to", tmp_path / "boxes.csv", code=1)
     assert "dataset: missing option 'root' (path): folder" in err
     _, err = cli("convert", "voc", "--to", tmp_path / "boxes.xls", code=1)

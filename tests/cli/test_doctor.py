@@ -18,7 +18,9 @@ def test_it_counts_images_and_checks_the_order_of_the_classes(world, tmp_path):
     assert "plausible" in out
     (tmp_path / "classes.txt").write_text("n00000002\nn00000003\nn00000001\n")
     wrong = ("--set", f"models.0.classes={tmp_path / 'classes.txt'}")
-    assert "SUSPICIOUS" in cli("doctor", world / "experiment.yaml", *wrong)[0]
+    said = cli("doctor", world / "experiment.yaml", *wrong)[0]
+    assert "SUSPICIOUS" in said
+    assert "The model's 'classes:' names another" in said
 
 
 def test_it_says_what_is_odd_and_what_a_run_would_skip(tmp_path):
@@ -110,3 +112,22 @@ def test_without_a_network_the_order_of_numbered_classes_does_not_matter(tmp_pat
     assert "ODD: by their numbers" in cli("doctor", experiment)[0]
     table, _ = cli("run", experiment, "--out", tmp_path / "run", "--json")
     assert json.loads(table)[0]["n_images"] == 12
+
+
+def test_a_builder_whose_weights_are_not_named_is_said_to_bring_them(world):
+    own = ("--set", "models.0={name: colors:color_net, layer: cells}")
+    out, _ = cli("doctor", world / "experiment.yaml", *own)
+    assert "weights: as the builder returns them, since no 'weights:' are named" in out
+
+
+def test_an_image_of_several_classes_is_said_to_count_for_each(tmp_path):
+    rows = ["a.png,cat,1,2,9,9", "a.png,dog,2,2,8,8", "b.png,cat,1,1,5,5"]
+    (tmp_path / "boxes.csv").write_text("\n".join(["image,label,x0,y0,x1,y1", *rows]))
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (12, 10)).save(tmp_path / name)
+    dataset = f"{{name: table, path: {tmp_path / 'boxes.csv'}, convention: half_open}}"
+    options = f"dataset: {dataset}\nmethods: [center_box]\nprotocol: gradcam-2017\n"
+    (tmp_path / "e.yaml").write_text(f"name: e\n{options}")
+    out, _ = cli("doctor", tmp_path / "e.yaml", "--set", f"dataset.images={tmp_path}")
+    assert "3 images of 2 classes" in out
+    assert "image files of several classes: 1; each counts as an image for each class" in out

@@ -109,6 +109,9 @@ def test_a_file_is_replaced_with_force_only(tmp_path):
     _, err = cli("init", cwd=tmp_path, code=1)
     assert "my.yaml exists" in err
     assert (tmp_path / "my.yaml").read_text() == "mine"
+    _, err = cli("init", "--data", "my photos", cwd=tmp_path, code=1)
+    # The command can be copied: it does not replace the file by one of the embedded data set.
+    assert err.splitlines()[-1].endswith("wsol-bench init my.yaml --force --data 'my photos'")
     cli("init", "--force", cwd=tmp_path)
     assert load_config(tmp_path / "my.yaml").dataset.name == "shapes"
 
@@ -119,7 +122,7 @@ def test_what_is_not_recognized_names_the_nearest_layout_and_all_others(tmp_path
     _, err = cli("init", tmp_path / "e.yaml", "--data", tmp_path / "voc", code=1)
     assert "holds ImageSets, JPEGImages" in err
     assert (
-        "Nearest is voc: JPEGImages, ImageSets/Main/<split>.txt is there, missing: Annotations\n"
+        "Nearest is voc. There: JPEGImages; ImageSets/Main/<split>.txt. Missing: Annotations\n"
         in err
     )
     assert err.splitlines()[0] == f"looking at {tmp_path / 'voc'}"
@@ -140,6 +143,27 @@ def test_every_folder_below_that_is_recognized_is_told_with_its_command(tmp_path
         f"  voc: wsol-bench init e.yaml --force --data {tmp_path}/voc2",
     ]
     assert "Expected one of" not in err
+
+
+def test_a_folder_of_images_names_the_folder_around_that_reads_it(tmp_path):
+    put(tmp_path / "shop/boxes.csv", "image,label,x0,y0,x1,y1\na.jpg,cat,1,2,30,20\n")
+    picture(tmp_path / "shop/images/a.jpg")
+    picture(tmp_path / "shop/others/b.jpg")
+    _, err = cli("init", "--data", tmp_path / "shop/images", cwd=tmp_path, code=1)
+    assert err.splitlines()[-2:] == [
+        "The folder that it lies in is recognized:",
+        f"  table: wsol-bench init my.yaml --data {tmp_path / 'shop'}",
+    ]
+    _, err = cli("init", "--data", tmp_path / "shop/others", cwd=tmp_path, code=1)
+    assert "The folder that it lies in" not in err
+
+
+def test_an_image_is_no_data_set(tmp_path):
+    picture(tmp_path / "photos/a.jpg")
+    put(tmp_path / "photos/a.xml", "<annotation/>")
+    _, err = cli("init", "--data", tmp_path / "photos/a.jpg", cwd=tmp_path, code=1)
+    assert "It is an image; name the folder of the images and their boxes." in err
+    assert err.splitlines()[-1] == f"  voc: wsol-bench init my.yaml --data {tmp_path / 'photos'}"
 
 
 def test_other_data_sets_that_fit_are_comments(tmp_path):

@@ -48,7 +48,9 @@ def test_random_weights_take_nothing_from_the_callers_random_numbers() -> None:
 
 
 def test_an_unknown_network_is_an_error_that_names_the_nearest() -> None:
-    with pytest.raises(ModelError, match="unknown model 'resnet81'; did you mean 'resnet18'"):
+    with pytest.raises(
+        ModelError, match="unknown model 'resnet81'; did you mean 'resnet18'.*my_module:b"
+    ):
         load_classifier("resnet81", weights="random")
 
 
@@ -126,6 +128,14 @@ class Wrapped(nn.Module):
         self.net = torchvision.models.squeezenet1_1(num_classes=num_classes)
     def forward(self, x):
         return {"logits": self.net(x)}
+
+class Counted(nn.Module):
+    def __init__(self, n_out=2, width=8):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3)
+        self.fc = nn.Linear(width, n_out)
+    def forward(self, x):
+        return self.fc(self.conv(x).mean((2, 3)))
 
 class Failing(nn.Module):
     def forward(self, x, more):
@@ -221,6 +231,26 @@ def test_an_argument_that_is_missing_is_an_error_at_the_builder(builders: str) -
     )
     with pytest.raises(ModelError, match=message):
         load_classifier(f"{builders}:failing", dataset_classes=WNIDS)
+
+
+def test_an_argument_that_a_class_does_not_take_is_an_error_at_its_init(builders: str) -> None:
+    line = 1 + BUILDERS.splitlines().index("    def __init__(self, n_out=2, width=8):")
+    message = rf"{builders}.py:{line}: TypeError: .*'num_classes'"
+    with pytest.raises(ModelError, match=message):
+        load_classifier(f"{builders}:Counted", weights="random", arguments={"num_classes": 5})
+
+
+def test_the_error_about_another_number_of_outputs_names_the_builders_own_arguments(
+    builders: str, tmp_path: Path
+) -> None:
+    name = f"{builders}:Counted"
+    state = build(name, "random", {"n_out": 5}).state_dict()
+    torch.save(state, path := tmp_path / "weights.pth")
+    takes = rf"'arguments:' for {{}} outputs \({name} takes n_out, width\)"
+    with pytest.raises(ModelError, match=f"is built with {takes.format(5)}$"):
+        load_classifier(name, weights=str(path), dataset_classes=WNIDS, input_size=SIDE)
+    with pytest.raises(ModelError, match=f"build it with {takes.format(len(WNIDS))}; else"):
+        load_classifier(name, weights="random", dataset_classes=WNIDS, input_size=SIDE)
 
 
 def test_any_exception_of_a_network_is_an_error_that_names_its_line(builders: str) -> None:

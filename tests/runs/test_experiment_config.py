@@ -167,6 +167,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
+            ({"dataset": "."}, "but it is a path; .* by: wsol-bench init my.yaml --data ."),
             ({"dataset": "imagenett"}, "unknown data set 'imagenett'; did you mean 'imagenet'"),
             ({"metrics": ["mean_iuo"]}, "unknown metric 'mean_iuo'; did you mean 'mean_iou'"),
             ({"methods": ["center_bx"]}, "unknown map method 'center_bx'; .* 'center_box'"),

@@ -155,3 +155,30 @@ def test_a_method_that_writes_into_the_record_stops_the_run(tmp_path: Path) -> N
     expected = r"'harmful': record\.activations at layer 'features' was changed in place\. The oth"
     with pytest.raises(PluginError, match=expected):
         wsol_bench.run(config, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(("order", "kinds"), [((1, 0), [FindingKind.CLASS_ORDER]), ((0, 1), [])])
+def test_a_network_that_is_right_more_rarely_than_by_chance_is_a_finding(
+    order: tuple[int, int], kinds: list[FindingKind], tmp_path: Path, monkeypatch
+) -> None:
+    """Two of the classes, in the order of the outputs or in the other one."""
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = shapes_net()
+            self.net.load_state_dict(read_weights(WEIGHTS).state)
+
+        def forward(self, images):
+            return self.net(images)[:, :2]
+
+    monkeypatch.setattr(wsol_bench, "two", lambda: Two(), raising=False)
+    wnids = sorted(wnid for wnid, *_ in CLASSES)
+    (tmp_path / "classes.txt").write_text("".join(f"{wnids[place]}\n" for place in order))
+    model = {"name": "wsol_bench:two", "layer": "net.features", "label": "two"}
+    model["classes"] = str(tmp_path / "classes.txt")
+    findings = run(tmp_path, [], models=[model], methods=["grad_cam"], limit=300).findings
+    found = [one for one in findings if one.kind != FindingKind.FEW_CLASSES]
+    assert [one.kind for one in found] == kinds
+    if found:
+        assert "images, fewer than by chance (1 of 2): is this the order of" in found[0].sentence

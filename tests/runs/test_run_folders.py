@@ -41,7 +41,10 @@ def test_runs_within_runs_are_not_listed(runs):
             "it holds 4 runs: results/a/20260101, results/a/20260102, results/a/20260103 and 1 "
             "more. Name one of them; all of them are ranked by: wsol-bench leaderboard results/a",
         ),
-        ("results/a/20260101/rescored", "it holds the run results/a/20260101/rescored/zhou. Name"),
+        (
+            "results/a/20260101/rescored",
+            "it holds the run results/a/20260101/rescored/zhou; name that folder",
+        ),
         (
             "results/a/20260101/manifest.json",
             "it is a file; did you mean results/a/20260101, the run that it is part of?",

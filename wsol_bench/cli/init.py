@@ -48,9 +48,10 @@ def init(
     from wsol_bench.common.files import write_atomically
 
     if file.exists() and not force:
+        given = [] if data is None else ["--data", str(data)]
+        command = shlex.join(["wsol-bench", "init", str(file), "--force", *given])
         raise ConfigError(
-            f"{file} exists; name another file, or replace it with --force: "
-            f"wsol-bench init {shlex.quote(str(file))} --force"
+            f"{file} exists; name another file, or replace it with --force: {command}"
         )
     if not file.parent.is_dir():
         raise ConfigError(f"{file}: the folder {file.parent} does not exist; make it first")
@@ -90,9 +91,13 @@ def _recognized(data: Path, command: Sequence[str]) -> "dict[str, Recognition]":
     if fitting := {name: look for name, look in seen.items() if look.fits}:
         return fitting
     unknown = f"--data {data}: no data set is recognized in it. It {_shown(root)}."
-    if below := _recognized_below(root):
-        lines = [f"  {name}: {shlex.join([*command, str(path)])}" for path, name in below.items()]
-        raise DatasetError(f"{unknown}\nFolders in it are recognized:\n{chr(10).join(lines)}")
+    for where, found in (
+        ("Folders in it are", _recognized_below(root)),
+        ("The folder that it lies in is", _recognized_above(root)),
+    ):
+        if found:
+            lines = [f"  {name}: {shlex.join([*command, str(at)])}" for at, name in found.items()]
+            raise DatasetError(f"{unknown}\n{where} recognized:\n{chr(10).join(lines)}")
     raise DatasetError(
         f"{unknown}\nExpected one of:\n"
         + "\n".join(f"  {name}: {'; '.join(look.needs)}" for name, look in sorted(seen.items()))
@@ -108,6 +113,8 @@ def _shown(root: Path) -> str:
 
     if root.is_dir():
         return f"holds {contents(root)}"
+    if _is_image(root):
+        return "is an image; name the folder of the images and their boxes"
     return f"begins with {printable(first_line(root)[:80])!r}"
 
 
@@ -146,6 +153,22 @@ def _recognized_below(root: Path) -> dict[Path, str]:
     return found
 
 
+def _recognized_above(root: Path) -> dict[Path, str]:
+    """The folder around, with the loader that fits best, if that one reads the file or folder."""
+    fitting = [(name, look) for name, look in _looks(root.parent).items() if look.fits]
+    for name, look in fitting[:1]:
+        if _is_image(root) or str(root) in look.options.values():
+            return {root.parent: name}
+    return {}
+
+
+def _is_image(path: Path) -> bool:
+    """Return whether a path has the extension of an image and is a file."""
+    from wsol_bench.common.image_files import IMAGE_SUFFIXES
+
+    return path.is_file() and path.suffix.lower().removeprefix(".") in IMAGE_SUFFIXES
+
+
 def _nearest(looks: "Mapping[str, Recognition]") -> str:
     """A line about the layout that comes nearest; "" if nothing of any is there."""
     name, look = max(
@@ -155,7 +178,7 @@ def _nearest(looks: "Mapping[str, Recognition]") -> str:
     if not there:
         return ""
     lacking = [need for need, met in look.needs.items() if not met]
-    return f"\nNearest is {name}: {', '.join(there)} is there, missing: {', '.join(lacking)}"
+    return f"\nNearest is {name}. There: {'; '.join(there)}. Missing: {'; '.join(lacking)}"
 
 
 def _require_valid(text: str, file: Path, recognized: "Mapping[str, Recognition]") -> None:
@@ -294,7 +317,7 @@ _OTHER_KEYS = """\
 # More keys, with their defaults or an example. Take the "# " away to use one.
 # limit: 500             # evaluate the first 500 images only; default: all
 # metrics: [mean_iou]    # further numbers (wsol-bench list metrics)
-# maps: all              # maps kept on the disk: all, of labels (label), or none
+# maps: all              # maps that are kept; or label (those of labels), none
 # batch_size: auto       # images in one forward pass; or a number, such as 16
 # part_size: 128         # images between two savings; so many can be lost
 # workers: auto          # processes that decode images; or a number

@@ -4,6 +4,7 @@ import ast
 import importlib
 import pkgutil
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -107,11 +108,18 @@ class Catalog:
         """
         require_no_file(name, self.kind)
         if name not in self and ":" not in name:
+            if self is DATASETS and Path(name).exists():
+                command = shlex.join(["wsol-bench", "init", "my.yaml", "--data", name])
+                raise ConfigError(
+                    f"unknown data set {name!r}, but it is a path; an experiment that reads what "
+                    f"is there is written by: {command}"
+                )
             catalogs = (self, *([also] if also else []))
             names = [listed for catalog in catalogs for listed in catalog]
             names += [f"{prefix}/..." for catalog in catalogs for prefix in catalog.families]
-            suggestion = did_you_mean(name, names, listed_by=self.listed_by)
-            if len(names) <= _FEW:
+            few = len(names) <= _FEW
+            suggestion = did_you_mean(name, names, listed_by="" if few else self.listed_by)
+            if few:
                 lines = [f"  {known}{self._what(known)}" for known in sorted(names)]
                 suggestion = "\n".join([f"{suggestion.partition('known: ')[0]}known:", *lines])
             raise ConfigError(f"unknown {self.kind} {name!r}; {suggestion}")

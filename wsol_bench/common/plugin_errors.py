@@ -1,11 +1,11 @@
 """What a failure in code that is not this package's own says: whose it is, where, and what."""
 
+import inspect
 import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from inspect import unwrap
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -100,7 +100,9 @@ def place_of(function: Callable[..., Any]) -> str:
 def _code_of(function: Callable[..., Any] | None) -> CodeType | None:
     while isinstance(function, partial):
         function = function.func
-    code = None if function is None else getattr(unwrap(function), "__code__", None)
+    if inspect.isclass(function):
+        function = function.__init__
+    code = None if function is None else getattr(inspect.unwrap(function), "__code__", None)
     return code if isinstance(code, CodeType) else None
 
 

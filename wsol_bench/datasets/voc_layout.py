@@ -37,7 +37,7 @@ def recognize(root: Path) -> Recognition:
     example = next(_xml_files(root), None)
     text = head(example) if example is not None else ""
     needs = {
-        "images in the folder or those in it": n_files(root, IMAGE_SUFFIXES) != "0",
+        "images in the folder, or in folders in it": n_files(root, IMAGE_SUFFIXES) != "0",
         "XML files beside them (LabelImg, Pascal VOC)": "<annotation" in text,
     }
     if _OF_IMAGENET.search(text):

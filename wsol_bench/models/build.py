@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from wsol_bench.models.hugging_face import network_builder
 from wsol_bench.models.names import HUGGING_FACE, paper_network, require_model_name
 from wsol_bench.models.published_weights import Remarks
 
-__all__ = ["build", "network_error", "takes_num_classes"]
+__all__ = ["build", "network_error", "sized_by", "takes_num_classes"]
 
 
 def build(name: str, weights: str | None, arguments: dict[str, Any]) -> nn.Module:
@@ -81,14 +81,34 @@ def takes_num_classes(name: str) -> bool:
 
     All published networks' builders do; a user's own builder may fix the number itself.
     """
-    if ":" not in name or name.startswith(HUGGING_FACE):
-        return True
-    try:
-        parameters = inspect.signature(import_object(name, "model builder")).parameters
-    except (ConfigError, TypeError, ValueError):  # an error that building it will report
+    parameters = _parameters(name)
+    if parameters is None:
         return True
     kinds = {parameter.kind for parameter in parameters.values()}
     return "num_classes" in parameters or inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def sized_by(name: str, size: int | str) -> str:
+    """The key of a model that builds its network with a number of outputs, for an error.
+
+    Args:
+        name: name of the network.
+        size: the number of outputs; a letter if it is not known.
+    """
+    if takes_num_classes(name):
+        return f"'arguments: {{num_classes: {size}}}'"
+    taken = ", ".join(_parameters(name) or ())
+    return f"'arguments:' for {size} outputs ({name} takes {taken or 'none: write a builder'})"
+
+
+def _parameters(name: str) -> Mapping[str, inspect.Parameter] | None:
+    """The parameters of a user's own builder; None of another one, or if they are not known."""
+    if ":" not in name or name.startswith(HUGGING_FACE):
+        return None
+    try:
+        return inspect.signature(import_object(name, "model builder")).parameters
+    except (ConfigError, TypeError, ValueError):  # an error that building it will report
+        return None
 
 
 def _builder(name: str, published: str | None) -> Callable[..., nn.Module]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from wsol_bench.common.vocabulary import Probabilities
 from wsol_bench.errors import ModelError
 from wsol_bench.models import shapes_net
-from wsol_bench.models.build import build, network_error, takes_num_classes
+from wsol_bench.models.build import build, network_error, sized_by, takes_num_classes
 from wsol_bench.models.checkpoints import read_weights
 from wsol_bench.models.classes import (
     ClassOrder,
@@ -229,7 +229,11 @@ def _loaded_network(
     order = listed or _told_order(module, name, dataset_classes)
     for part in module.modules():
         part._compiled_call_impl = None  # a run compiles by itself what can be
-    weights_from = weights if stored is None else load_state(module, stored, name)
+    own = ":" in name and published == "DEFAULT"
+    from_builder = "as the builder returns them, since no 'weights:' are named"
+    weights_from = (
+        (from_builder if own else weights) if stored is None else load_state(module, stored, name)
+    )
     return _LoadedNetwork(module, weights_from, published, order)
 
 
@@ -360,8 +364,8 @@ def _order_of(
         raise ModelError(
             f"{name}: expected one class for each of the network's {logits.shape[1]} outputs, "
             f"found {few(order.wnids)} ({order.origin}). If the network has other outputs, build "
-            f"it with 'arguments: {{num_classes: {len(order.wnids)}}}'; else list the class of "
-            "each output, one a line, in a file and name it with the model's 'classes:' (for "
+            f"it with {sized_by(name, len(order.wnids))}; else list the class of each "
+            "output, one a line, in a file and name it with the model's 'classes:' (for "
             "ImageNet LOC_synset_mapping.txt)"
         )
     return order

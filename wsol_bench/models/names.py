@@ -82,7 +82,10 @@ def require_model_name(name: str) -> None:
         and name not in model_names()
     ):
         suggestion = did_you_mean(name, model_names(), listed_by="wsol-bench list models")
-        raise ModelError(f"unknown model {name!r}; {suggestion}")
+        raise ModelError(
+            f"unknown model {name!r}; {suggestion}; a network of your own is named "
+            "my_module:builder, by its file and its function or class"
+        )
 
 
 def weights_file(weights: str) -> Path | None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from wsol_bench.common.plugin_errors import plugin_error
 from wsol_bench.errors import ModelError
+from wsol_bench.models.build import sized_by, takes_num_classes
 from wsol_bench.models.checkpoints import EXTRA_STATE, StoredWeights
 
 __all__ = ["fingerprint", "load_state"]
@@ -213,9 +214,8 @@ def _misfit_message(
         said += f"These are the weights of another network than {owner}"
     else:
         size = _head_size(own, closest.state)
-        said += (
-            f"A head of another size is built with 'arguments: {{num_classes: {size}}}' or a file "
-            f"of {size} classes ('classes:')"
+        said += f"A head of another size is built with {sized_by(owner, size)}" + (
+            f" or a file of {size} classes ('classes:')" if takes_num_classes(owner) else ""
         )
     if closest.part:
         firsts = {

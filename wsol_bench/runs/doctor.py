@@ -97,6 +97,9 @@ def _dataset_lines(dataset: Dataset, examples: int) -> Iterator[str]:
     pixels = int((images["path"] != "").sum())
     yield f"  images with pixels: {pixels}; without: {len(dataset) - pixels}"
     yield f"  images with several boxes: {int((images['n_boxes'] > 1).sum())}"
+    of_files = images.loc[images["path"] != "", "path"].value_counts()
+    if several := int((of_files > 1).sum()):
+        yield f"  image files of several classes: {several}; each counts as an image for each class"
     yield from _ilsvrc_lines(dataset)
     wnids = dataset.classes["wnid"].tolist()
     yield f"  class order (sorted as text): {_shown_order(wnids, dataset)}"
@@ -207,7 +210,10 @@ def _classifier_lines(
         )
     yield from (f"  ODD: {finding}" for finding in classifier.findings)
     if all(target.head is None for target in classifier.targets):
-        yield "  cam: not applicable (no GAP + linear head behind the target layer)"
+        yield (
+            "  cam: not applicable (no GAP + linear head is known behind the target layer; if the "
+            "network has one, name it with 'head:')"
+        )
     has_output = dataset.images["label"].isin(classifier.classes).to_numpy()
     left_out = dataset.images.loc[~has_output, "label"]
     unknown = sorted(set(left_out))
@@ -279,9 +285,12 @@ def _check_order(
     if n_classes > 1 and (share < _SUSPICIOUS or _by_chance(rank <= tenth, tenth / n_classes)):
         verdict = (
             f"SUSPICIOUS, {100 * tenth / n_classes:.0f}% are right by chance: are the weights "
-            "trained, and is this their class order?"
+            "trained, and is this their class order? The model's 'classes:' names another"
         )
+        if n_classes == 2 and not _by_chance(rank > 1, 0.5):
+            verdict += f", in which {100 * (1 - share):.0f}% are right"
+    among = f", label among the best {tenth} for {100 * share:.0f}%" if tenth > 1 else ""
     yield (
-        f"  label order, on {len(rank)} images: {100 * (rank == 1).mean():.0f}% right at top-1, "
-        f"label among the best {tenth} for {100 * share:.0f}%: {verdict}"
+        f"  label order, on {len(rank)} images: {100 * (rank == 1).mean():.0f}% right at top-1"
+        f"{among}: {verdict}"
     )

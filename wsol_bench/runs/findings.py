@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 import pandas as pd
+from scipy.special import bdtr
 
 from wsol_bench.datasets.findings import MEANINGS
 from wsol_bench.metrics.localization import TOP_K
@@ -22,6 +23,8 @@ __all__ = ["FindingKind", "RunFinding", "dataset_findings", "findings_of_run", "
 # The largest gap of a network that is called complete, as a part of its scores and in their unit:
 # rounding in half precision stays below it.
 _COMPLETE, _LEAST_GAP = 0.02, 0.01
+# The probability below which as few right images are not taken for chance.
+_LEAST_P = 0.001
 
 
 class FindingKind(StrEnum):
@@ -31,6 +34,7 @@ class FindingKind(StrEnum):
     DATASET = "dataset"
     OUTPUTS = "outputs"
     FEW_CLASSES = "few_classes"
+    CLASS_ORDER = "class_order"
     MISSING_MAPS = "missing_maps"
     UNSOUND_MAPS = "unsound_maps"
     ALL_ZERO = "all_zero"
@@ -121,6 +125,26 @@ def _of_identity(identity: Identity, summary: pd.DataFrame) -> Iterator[RunFindi
                 "errors say nothing of its predictions"
             )
             yield RunFinding(FindingKind.FEW_CLASSES, text, model=name)
+        if facts.n_classes is not None:
+            yield from _of_order(name, facts.n_classes, summary)
+
+
+def _of_order(model: str, n_classes: int, summary: pd.DataFrame) -> Iterator[RunFinding]:
+    """The finding that a network is right more rarely than by chance, as in a wrong class order."""
+    lines = summary[summary["model"] == model]
+    if n_classes < 2 or not len(lines) or "top1_cls_error" not in lines:
+        return
+    n_images, error = int(lines["n_images"].iloc[0]), float(lines["top1_cls_error"].iloc[0])
+    if not n_images or not math.isfinite(error):
+        return
+    n_right = round((1 - error) * n_images)
+    if bdtr(n_right, n_images, 1 / n_classes) < _LEAST_P:
+        text = (
+            f"it is right for {n_right} of {n_images} images, fewer than by chance "
+            f"(1 of {n_classes}): is this the order of its outputs? The model's 'classes:' names "
+            "another"
+        )
+        yield RunFinding(FindingKind.CLASS_ORDER, text, model=model)
 
 
 def _several(summary: pd.DataFrame) -> bool:

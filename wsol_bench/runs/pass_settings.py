@@ -234,7 +234,9 @@ def described(
     """
     import torch
 
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    n_threads = torch.get_num_threads()
+    of_cpu = f", {n_threads} thread{'s' if n_threads > 1 else ''}"
+    threads = of_cpu if device.type == "cpu" else ""
     of = settings.workers
     decoded = f"by {of} process{'es' if of > 1 else ''}" if of else "in this process"
     order = "last" if settings.channels_last else "first"

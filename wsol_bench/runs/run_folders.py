@@ -157,6 +157,8 @@ def _what_is_there(path: Path) -> str:
             return f"it is a file; a run of an experiment is made by: {command}"
         return f"it is a file{_of_run(path)}"
     if runs := runs_below(path):
+        if len(runs) == 1:
+            return f"it holds {_listed(runs)}; name that folder"
         return (
             f"it holds {_listed(runs)}. Name one of them; all of them are ranked by: "
             f"wsol-bench leaderboard {shlex.quote(str(path))}"
