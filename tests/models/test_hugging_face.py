@@ -33,6 +33,7 @@ from wsol_bench.models.hugging_face import processing_of
 from wsol_bench.models.output_reading import OutputReading, read_with
 from wsol_bench.models.target_layers import target_of
 from wsol_bench.protocols.load import load_protocol
+from wsol_bench.runs.code_digests import builder_digest
 
 # The methods that random numbers, long waits or another network's modules keep from a comparison.
 OTHERS = {"acol", "rise", "ss_cam", "smooth_grad", "smooth_grad_cam_pp"}
@@ -247,7 +248,8 @@ def test_labels_that_are_the_data_sets_words_are_its_classes(
 
 def test_labels_without_names_leave_the_data_sets_order(folder: Path) -> None:
     classes = tuple("abcdef")
-    assert load(folder, dataset_classes=classes).classes_from == "the data set's sorted wnids"
+    order = load(folder, dataset_classes=classes)
+    assert order.classes_from == "the data set's classes, sorted as text"
 
 
 # ---- target layers and maps
@@ -353,3 +355,32 @@ def test_a_run_names_a_folder_and_takes_its_labels(vit: nn.Module, tmp_path: Pat
     )  # fmt: skip
 
     assert len(results.rows) >= 2 * 3 * 5
+
+
+def test_what_config_json_says_beside_the_weights_belongs_to_the_identity(
+    folder: Path, tmp_path: Path
+) -> None:
+    def source(copy: str, **changes: Any) -> str | None:
+        net = load(altered(folder, tmp_path / copy, **changes), weights="random")
+        return builder_digest(net.name, net.module)
+
+    assert source("same") == source("another place", transformers_version="4.0.0")
+    assert source("other", hidden_act="relu") != source("heads", num_attention_heads=1)
+    assert source("unlike", hidden_act="relu") != source("like")
+
+
+def test_a_network_that_config_json_calls_a_regression_is_a_finding(
+    folder: Path, tmp_path: Path
+) -> None:
+    changed = altered(folder, tmp_path / "net", problem_type="regression")
+    [said] = load(changed, weights="random").findings
+    mended = {"problem_type": "single_label_classification"}
+    assert "'problem_type: regression'" in said and str(mended["problem_type"]) in said
+    assert load(changed, weights="random", arguments=mended).findings == ()
+
+
+def test_a_processor_that_takes_no_gray_images_asks_for_mean_and_std(tmp_path: Path) -> None:
+    gray = hf_folder(tmp_path / "net", hf_network("vit", num_channels=1))
+    with pytest.raises(ModelError, match=r"does not take images of 1 channels.*'mean:' and 'std:'"):
+        load(gray)
+    assert load(gray, mean=(0.5,), std=(0.5,)).n_channels == 1

@@ -58,6 +58,7 @@ WRAPPED = {
     "attribute": ("logits", lambda logits: SimpleNamespace(logits=logits)),
     "field of a named tuple": ("scores", lambda logits: Pair(None, logits)),
     "path": ("0.out.logits", lambda logits: ({"out": SimpleNamespace(logits=logits)}, "x")),
+    "key with dots": ("head.0.logits", lambda logits: {"head": {}, "head.0": {"logits": logits}}),
     "function": (lambda output: output["a"] + output["b"], lambda y: {"a": y / 2, "b": y / 2}),
 }
 
@@ -102,6 +103,10 @@ def test_methods_of_attention_read_the_output_too(method: str) -> None:
         (lambda y: (y,), "0.x", r"expected 'x' of 'output: 0\.x' .* found shape \(2, 6\) at '0'"),
         (lambda y: {"a": y.argmax(1)}, "a", "floating-point logits .* torch.int64 at 'output: a'"),
         (lambda y: "text", None, "found str without tensors"),
+        (lambda y: {"a": y, "b": y}, None, "such as 'output: a' or 'output: b'"),
+        (lambda y: y[:, :1, None], None, r"found shape \(2, 1, 1\);.* flatten\(1\)"),
+        (lambda y: y[:, :0], None, r"found shape \(2, 0\)"),
+        (lambda y: y.T, None, r"for a batch of 2, found shape \(6, 2\)"),
         (
             lambda y: y[:, :, None],
             lambda y: y.squee(2),
@@ -238,7 +243,7 @@ def test_a_single_logit_between_0_and_1_is_none() -> None:
 
 @pytest.mark.parametrize("classes", [("cat",), ("cat", "dog", "owl")])
 def test_a_single_logit_of_other_than_two_classes_is_an_error(classes: tuple[str, ...]) -> None:
-    with pytest.raises(ModelError, match=rf"of two classes, and .* has {len(classes)}; give"):
+    with pytest.raises(ModelError, match=rf"of two classes, and there are {len(classes)} class"):
         loaded(network(1), classes=classes)
 
 
@@ -306,3 +311,26 @@ def test_scores_without_a_batch_are_no_single_logits() -> None:
     classifier = loaded(net, classes=None)
     with pytest.raises(ModelError, match=r"expected logits of shape .*found shape \(6,\)"):
         classifier.module(images(1))
+
+
+def doubled(logits: Tensor) -> Tensor:
+    return 2 * logits
+
+
+def test_a_network_that_its_builder_returns_again_is_read_once() -> None:
+    """Read twice, the scores of a single logit y would be taken for those of two classes."""
+    nets = [network(1)]
+
+    def again(**options: Any) -> Classifier:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("wsol_bench.models.classifiers.build", lambda *_: nets[0])
+            return load_classifier(
+                "torch.nn:Module", dataset_classes=("cat", "dog"), input_size=64,
+                layer="features.3", **options,
+            )  # fmt: skip
+
+    first, second = again(), again(output=f"{__name__}:doubled")
+    y = network(1)(images())
+    for classifier, scale in ((first, 1), (second, 2), (again(), 1)):
+        assert reading_of(classifier.module).meaning == "sigmoid"
+        torch.testing.assert_close(classifier.module(images()), scale * torch.cat([-y, y], dim=1))

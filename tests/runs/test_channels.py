@@ -78,8 +78,12 @@ def test_a_gray_network_has_the_maps_of_the_network_of_the_luma(tmp_path: Path) 
     assert gray.keys() == color.keys()
     assert {method for method, _, _ in gray} >= {*METHODS, "ig"}
     for key, found in gray.items():
-        # The luma of an 8-bit image is rounded to 8 bits.
-        size = np.abs(color[key]).mean()
+        # The luma of an 8-bit image is rounded to 8 bits. A rectified map can be nearly zero, where
+        # that counts more; so its error is compared with the size of the method's maps.
+        of_method = [
+            np.abs(values).mean() for (name, *_), values in color.items() if name == key[0]
+        ]
+        size = np.mean(of_method)
         if key[0] not in {"guided_backprop", "full_grad"}:  # their maps are maxima over channels
             assert np.abs(found - color[key]).mean() <= 0.03 * size, key
 

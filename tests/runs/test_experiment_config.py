@@ -334,7 +334,7 @@ class TestHowAMethodTakesPart:
         ({"models": [{"name": "vgg16", "layers": []}]}, "expected a list of at least 1, found"),
         (
             {"models": [{"name": "vgg16", "mean": [1, 2]}]},
-            r"'models.0.mean': nothing at position 2",
+            r"'models.0.mean': expected 1 number \(gray\), 3 .* found \[1, 2\]",
         ),
         ({"batch_size": 1.5}, "'batch_size': expected a whole number or auto, found 1.5"),
         ({"precision": "fp8"}, "'precision': expected 'fp32', 'bf16' or 'fp16', found 'fp8'"),

@@ -163,9 +163,9 @@ def test_the_output_and_the_probabilities_belong_to_the_identity(
     ("options", "error", "message"),
     [
         ({"probabilities": "softplus"}, ConfigError, "softmax.*sigmoid"),
-        ({"output": 1.5}, ConfigError, "output"),
-        ({"output": -1}, ConfigError, "output"),
-        ({"output": ""}, ConfigError, "output"),
+        ({"output": 1.5}, ConfigError, r"'models.0.output': expected an index .* quotes"),
+        ({"output": -1}, ConfigError, "'models.0.output': expected an index"),
+        ({"output": ""}, ConfigError, "'models.0.output': expected an index"),
         ({}, ModelError, r"dict with 'scores\.0' of shape \(2, 2\).*'output: scores\.0'"),
     ],
 )

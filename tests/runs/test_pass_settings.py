@@ -1,11 +1,13 @@
 """The settings that ``auto`` chooses for a machine, which belong to no run's identity."""
 
 import socket
+from dataclasses import replace
 
 import pytest
 import torch
 from four_parts import assert_same, experiment, stopped_after
 from networks import network, small_vit
+from torch import nn
 
 import wsol_bench
 from wsol_bench.errors import RunError
@@ -138,6 +140,14 @@ class TestTheGpu:
 
     def test_an_image_takes_a_fourth_of_what_four_take(self, memory):
         assert self.bytes_of() == 200 * MIB
+
+    def test_a_gray_network_is_measured_with_gray_images(self, memory):
+        gray = replace(
+            Experiment.resolve(config_of(limit=4)).classifier(0), mean=(0.5,), std=(0.5,),
+            module=nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+            targets=(),
+        )  # fmt: skip
+        assert pass_settings._gpu_bytes(gray, [], 64, CPU, "fp32") == 200 * MIB
 
     def test_a_memory_that_holds_no_four_passes_one_by_one(self, memory, monkeypatch):
         def full(*args, **options):

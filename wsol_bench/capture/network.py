@@ -16,7 +16,8 @@ from wsol_bench.common.vocabulary import Precision
 from wsol_bench.errors import ModelError
 from wsol_bench.models.hooks import hooked
 from wsol_bench.models.network_kinds import direct_checkpoints
-from wsol_bench.models.output_reading import reading_of, require_scores
+from wsol_bench.models.output_contents import require_batch, require_scores
+from wsol_bench.models.output_reading import reading_of
 from wsol_bench.models.target_layers import Target, find_module
 
 __all__ = [
@@ -252,9 +253,13 @@ def logits_of(
     """The network's logits for a batch of images; ``passed`` documents the arguments.
 
     Raises:
-        ModelError: the output is not a tensor of shape (batch, classes), or not floating-point.
+        ModelError: the output is not a tensor of shape (batch, classes) for these images, or not
+            floating-point.
     """
-    return require_scores(passed(model, images, cost), type(model).__name__)
+    name = type(model).__name__
+    logits = require_scores(passed(model, images, cost), name)
+    require_batch(logits, len(images), name)
+    return logits
 
 
 def without(model: nn.Module, layers: Sequence[nn.Module]) -> set[nn.Module]:

@@ -3,6 +3,7 @@
 from typing import Literal, NamedTuple
 
 __all__ = [
+    "CHANNELS",
     "Better",
     "Choose",
     "Classes",
@@ -68,6 +69,9 @@ Scope = Literal["layer", "image"]
 
 # The classes that a method makes maps of: all predictions and the label, or the label alone.
 Classes = Literal["all", "label"]
+
+# The numbers of channels that images can have, in words.
+CHANNELS = {1: "gray", 3: "RGB", 4: "RGB and alpha"}
 
 # The maps that a run keeps: of all classes that maps are made of, of the labels, or of no class.
 KeptMaps = Literal["all", "label", "none"]

@@ -24,11 +24,11 @@ from wsol_bench.models.classes import (
     labeled_order,
     read_class_order,
 )
-from wsol_bench.models.hugging_face import labels_of, usual_output
+from wsol_bench.models.hugging_face import labels_of, regression_finding, usual_output
 from wsol_bench.models.names import paper_network, weights_file
 from wsol_bench.models.network_kinds import plain_network
 from wsol_bench.models.normalization import channels_advice
-from wsol_bench.models.output_reading import OutputReading
+from wsol_bench.models.output_reading import OutputReading, unread
 from wsol_bench.models.outputs import findings_of, noise_images, single_findings
 from wsol_bench.models.published_preprocessing import preprocessing_of
 from wsol_bench.models.target_layers import Layout, Target, TokenGrid, targets_of
@@ -165,6 +165,7 @@ def load_classifier(
         mean=expected.mean, std=expected.std, native_size=expected.size,
         findings=(
             *findings_of(outputs),
+            *regression_finding(module),
             *_of_single_logit(module, reading, order, input_size, len(expected.mean)),
             *_untold(name, weights, arguments or {}),
         ),
@@ -224,6 +225,7 @@ def _loaded_network(
     names = dataset_classes or ()
     listed = read_class_order(classes, names) if classes else stored and stored.order
     module = plain_network(build(name, published, _builder_arguments(name, arguments, listed)))
+    module = unread(module)
     order = listed or _told_order(module, name, dataset_classes)
     for part in module.modules():
         part._compiled_call_impl = None  # a run compiles by itself what can be
@@ -354,9 +356,9 @@ def _order_of(
         return ClassOrder(tuple(map(str, range(logits.shape[1]))), OUTPUT_NUMBERS)
     if reading.single and len(order.wnids) != 2:
         raise ModelError(
-            f"{name}: a single output is the logit of the second of two classes, and "
-            f"{order.origin} has {len(order.wnids)}; give a network with one output for each class,"
-            " or a file of its two classes with the model's 'classes:'"
+            f"{name}: a single output is the logit of the second of two classes, and there "
+            f"are {few(order.wnids)} ({order.origin}); give a network with one output for each "
+            "class, or a file of its two classes with the model's 'classes:'"
         )
     if logits.shape[1] != len(order.wnids):
         raise ModelError(

@@ -21,12 +21,12 @@ _given: ContextVar[Mapping[str, Any] | None] = ContextVar("given", default=None)
 class _Builder:
     """A builder, as ``my_module:builder`` names one, that returns a copy of a given network."""
 
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
 
     def __call__(self) -> nn.Module:
         # A run puts the network into evaluation mode and on a device of its own.
-        return copy.deepcopy(self._module)
+        return copy.deepcopy(self.network)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ __all__ = [
     "labels_of",
     "network_builder",
     "processing_of",
+    "regression_finding",
     "usual_output",
 ]
 
@@ -63,6 +64,18 @@ def usual_output(module: nn.Module) -> tuple[str | None, Probabilities | None]:
     # Without a dictionary the output is a tuple, whose first item they are.
     place = "logits" if getattr(module.config, "return_dict", True) else "0"
     return place, "sigmoid" if several else None
+
+
+def regression_finding(module: nn.Module) -> tuple[str, ...]:
+    """A sentence, without its end, which says that a network of transformers is no classifier."""
+    config: Any = getattr(module, "config", None)
+    if not is_of_transformers(module) or getattr(config, "problem_type", None) != "regression":
+        return ()
+    return (
+        "its config.json has 'problem_type: regression', so that its outputs may be no scores of "
+        "classes: their probabilities say nothing then. If they are scores, correct it there, or "
+        "with 'arguments: {problem_type: single_label_classification}'",
+    )
 
 
 def network_builder(source: str, *, pretrained: bool) -> Callable[..., nn.Module]:
@@ -247,13 +260,20 @@ def processing_of(source: str, n_channels: int) -> Preprocessing | None:
                 raise
             return None
         colors = _COLORS[:, :n_channels]
-        found = [_processed(processor, color) for color in colors]
-    said = f"hf/{source}: its processor ({type(processor).__name__})"
+        said = f"hf/{source}: its processor ({type(processor).__name__})"
+        mend = f"give the model's 'mean:' and 'std:', {n_channels} numbers each"
+        try:
+            found = [_processed(processor, color) for color in colors]
+        except Exception as error:  # a processor of RGB alone can raise any error
+            raise ModelError(
+                f"{said} does not take images of {n_channels} channels, as the network does: "
+                f"{error}; {mend}"
+            ) from error
     values = np.stack([pixels[:, 0, 0] for pixels in found])
     if values.shape != colors.shape:
         raise ModelError(
             f"{said} makes images of {values.shape[1]} channels, but the network takes "
-            f"{n_channels}; give the model's 'mean:' and 'std:', {n_channels} numbers each"
+            f"{n_channels}; {mend}"
         )
     mean, std = _normalization(processor, values)
     expected = (colors / 255 - mean) / std

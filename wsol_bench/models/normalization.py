@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from torch import nn
 
+from wsol_bench.common.vocabulary import CHANNELS
 from wsol_bench.errors import ModelError
 
 __all__ = [
-    "CHANNELS",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "Preprocessing",
@@ -18,9 +18,6 @@ __all__ = [
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# The numbers of channels that images can have, in words.
-CHANNELS = {1: "gray", 3: "RGB", 4: "RGB and alpha"}
 
 
 class Preprocessing(NamedTuple):

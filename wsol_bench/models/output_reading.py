@@ -4,9 +4,9 @@ A reading is a forward hook of the network itself. So whatever runs the network 
 (batch, n), and the names of its layers stay its own.
 """
 
-import re
+import copy
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral
@@ -21,17 +21,22 @@ from wsol_bench.common.registry import import_object
 from wsol_bench.common.vocabulary import Probabilities
 from wsol_bench.errors import ModelError, NotApplicableError, WsolBenchError
 from wsol_bench.models.hooks import hooked
-
-__all__ = ["OutputReading", "read_with", "reading_of", "require_scores", "scored_targets"]
-
-# The number of tensors that an error lists, and how deep they are looked for.
-_LISTED, _DEPTH = 12, 4
-
-_MEND = (
-    "name the scores with the model's 'output:', an index (0), a key or an attribute (logits), a "
-    "path of these (0.logits), or the import path of a function of the output "
-    "(my_module:scores)"
+from wsol_bench.models.output_contents import (
+    contents,
+    part_at,
+    require_batch,
+    require_scores,
+    shape_of,
+    tensors_in,
 )
+
+__all__ = [
+    "OutputReading",
+    "read_with",
+    "reading_of",
+    "scored_targets",
+    "unread",
+]
 
 
 @dataclass(eq=False)
@@ -112,7 +117,11 @@ class OutputReading:
             )
 
     def _scores(self, inputs: Any, output: Any, name: str) -> Float[Tensor, "batch n"]:
-        value = _selected(output, self.output, name)
+        value = output
+        if callable(self.output):
+            value = _called(self.output, output, f"output function {_name_of(self.output)}")
+        elif self.output is not None:
+            value = part_at(output, self.output, name)
         if self.single is None:
             self.single = _is_single(value, len(inputs[0]))
         # The tokens of several layers may pass as one batch that is larger than that of the images.
@@ -126,7 +135,10 @@ class OutputReading:
             value = value[:, None] if value.ndim == 1 else value
             value = torch.cat([-value, value], dim=1)
         where = "" if self.output is None or callable(self.output) else str(self.output)
-        return require_scores(value, name, where, output)
+        scores = require_scores(value, name, where, output)
+        if not self._was_read:
+            require_batch(scores, len(inputs[0]), name)
+        return scores
 
     def _column(self, target: Any, inputs: Any, output: Any, name: str) -> Float[Tensor, "batch 1"]:
         """The score of one target for each image."""
@@ -140,7 +152,7 @@ class OutputReading:
             return scores[:, target, None]
         said = f"target {_name_of(target)}"
         score = _called(target, output, said)
-        tensors = [tensor for _, tensor in _tensors_in(output)]
+        tensors = [tensor for _, tensor in tensors_in(output)]
         lengths = {len(tensor) for tensor in tensors if tensor.ndim}
         if (
             not isinstance(score, Tensor)
@@ -148,10 +160,10 @@ class OutputReading:
             or len(score) not in lengths
             or not score.is_floating_point()
         ):
-            found = _shape_of(score) if isinstance(score, Tensor) else type(score).__name__
+            found = shape_of(score) if isinstance(score, Tensor) else type(score).__name__
             raise ModelError(
                 f"{said}: expected one number for each image, a floating-point tensor of shape "
-                f"(batch,), from the output of {name} ({_contents(output)}), found {found}"
+                f"(batch,), from the output of {name} ({contents(output)}), found {found}"
             )
         if not self._was_read:
             _require_dependence(score, tensors, said, name)
@@ -172,6 +184,20 @@ def reading_of(model: nn.Module) -> OutputReading:
     """The reading that a network has; by default its output is the scores."""
     hooks = reversed(model._forward_hooks.values())
     return next((hook for hook in hooks if isinstance(hook, OutputReading)), OutputReading())
+
+
+def unread(model: nn.Module) -> nn.Module:
+    """The network itself, or a copy without its reading if it was given one.
+
+    A builder may return the same network each time; it would be read twice.
+    """
+    if not any(isinstance(hook, OutputReading) for hook in model._forward_hooks.values()):
+        return model
+    model = copy.deepcopy(model)
+    for key, hook in list(model._forward_hooks.items()):
+        if isinstance(hook, OutputReading):
+            del model._forward_hooks[key]
+    return model
 
 
 def scored_targets(targets: Any) -> tuple[int | Callable[[Any], Any], ...] | None:
@@ -213,82 +239,6 @@ def read_with(model: nn.Module, reading: OutputReading) -> Iterator[None]:
         model._forward_hooks.update(hooks)
 
 
-def require_scores(
-    value: Any, name: str, where: str = "", output: Any = None
-) -> Float[Tensor, "batch n"]:
-    """The value, after a check that it is scores of shape (batch, n).
-
-    Args:
-        value: what a network returns, or what was read from it.
-        name: name of the network, for errors.
-        where: the ``output:`` that it was read with; "" for none.
-        output: what the network returned, if the value was read from it.
-
-    Raises:
-        ModelError: it is something else; the error lists what there is.
-    """
-    if isinstance(value, Tensor) and value.ndim == 2 and value.is_floating_point():
-        return value
-    kind = "floating-point logits" if _is_whole(value) else "logits"
-    at = f" at 'output: {where}'" if where else ""
-    raise ModelError(
-        f"{name}: expected {kind} of shape (batch, classes), found "
-        f"{_contents(value)}{at}; {_advice(value, where, output)}"
-    )
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Tensor) and not value.is_floating_point()
-
-
-def _advice(value: Any, where: str, output: Any) -> str:
-    """The ``output:`` that an error offers: the first tensor that can be scores."""
-    for base, whole in ((where, value), ("", output)):
-        for path, tensor in _tensors_in(whole, base):
-            if path != base and _is_like_scores(tensor):
-                return f"{_MEND}, such as 'output: {path}'"
-    return _MEND
-
-
-def _is_like_scores(tensor: Tensor) -> bool:
-    return tensor.ndim == 2 and tensor.is_floating_point()
-
-
-def _selected(output: Any, how: int | str | Callable[[Any], Any] | None, name: str) -> Any:
-    """The part of a network's output that a reading's ``output`` selects."""
-    if how is None:
-        return output
-    if callable(how):
-        return _called(how, output, f"output function {_name_of(how)}")
-    value = output
-    parts = str(how).split(".")
-    for n, part in enumerate(parts):
-        found = _part_of(value, part)
-        if not found:
-            before = f" at {'.'.join(parts[:n])!r}" if n else ""
-            raise ModelError(
-                f"{name}: expected {part!r} of 'output: {how}' in the network's output, found "
-                f"{_contents(value)}{before}; "
-                f"{_advice(value, '.'.join(parts[:n]), output)}"
-            )
-        [value] = found
-    return value
-
-
-def _part_of(value: Any, part: str) -> list[Any]:
-    """The value at a key, an index or an attribute, in a list; the list is empty if it has none."""
-    number = int(part) if re.fullmatch(r"-?\d{1,9}", part) else None
-    if isinstance(value, Mapping):
-        for key in (part, number):
-            if key is not None and key in value:
-                return [value[key]]
-    if isinstance(value, Tensor):
-        return []
-    if isinstance(value, list | tuple) and number is not None:
-        return [value[number]] if -len(value) <= number < len(value) else []
-    return [getattr(value, part)] if part.isidentifier() and hasattr(value, part) else []
-
-
 def _called(function: Callable[[Any], Any], output: Any, said: str) -> Any:
     try:
         return function(output)
@@ -297,7 +247,7 @@ def _called(function: Callable[[Any], Any], output: Any, said: str) -> Any:
     except Exception as error:  # a user's function can raise any error
         told = plugin_error(f"{said}: fails on the network's output", error, function)
         raise ModelError(
-            f"{told}. The output was {_contents(output)}; methods run the network on other batches "
+            f"{told}. The output was {contents(output)}; methods run the network on other batches "
             "than yours, so a function of its output must treat each image by itself"
         ) from error
 
@@ -336,37 +286,3 @@ def _key(value: Any) -> Hashable:
     except TypeError:
         return object()  # equal to no other one
     return reference
-
-
-def _tensors_in(value: Any, path: str = "", depth: int = _DEPTH) -> Iterator[tuple[str, Tensor]]:
-    """The tensors in nested sequences, mappings and objects, with their paths as ``output`` has."""
-    if isinstance(value, Tensor):
-        yield path, value
-        return
-    if depth == 0 or isinstance(value, str | bytes | type | nn.Module):
-        return
-    items: list[tuple[Any, Any]] = []
-    if isinstance(value, Mapping):
-        items = list(value.items())
-    elif isinstance(value, list | tuple):
-        items = list(enumerate(value))
-    elif hasattr(value, "__dict__"):
-        items = [item for item in vars(value).items() if not item[0].startswith("_")]
-    for key, item in items:
-        yield from _tensors_in(item, f"{path}.{key}" if path else str(key), depth - 1)
-
-
-def _contents(value: Any) -> str:
-    """A value in words: its shape if it is a tensor, else its kind and the tensors in it."""
-    if isinstance(value, Tensor):
-        return _shape_of(value)
-    tensors = list(_tensors_in(value))
-    listed = [f"{path!r} of {_shape_of(tensor)}" for path, tensor in tensors[:_LISTED]]
-    more = f" and {len(tensors) - _LISTED} more" if len(tensors) > _LISTED else ""
-    kind = type(value).__name__
-    return f"{kind} with {', '.join(listed)}{more}" if listed else f"{kind} without tensors"
-
-
-def _shape_of(tensor: Tensor) -> str:
-    kind = f" and {tensor.dtype}" if _is_whole(tensor) else ""
-    return f"shape {tuple(tensor.shape)}{kind}"

@@ -331,7 +331,7 @@ class Experiment:
             classes=digest("\n".join(classifier.classes).encode()),
             mean=tuple(classifier.mean),
             std=tuple(classifier.std),
-            source=builder_digest(self.config.models[index].name),
+            source=builder_digest(self.config.models[index].name, classifier.module),
             output=output_digest(self.config.models[index].output),
             findings=classifier.findings,
         )

@@ -28,6 +28,7 @@ from wsol_bench.common.plugin_errors import blamed
 from wsol_bench.common.plugin_options import bind_options
 from wsol_bench.common.validation_errors import AUTO, NOT_AUTO, explain
 from wsol_bench.common.vocabulary import (
+    CHANNELS,
     Classes,
     KeptMaps,
     Layout,
@@ -66,8 +67,14 @@ _NEUTRAL = {"workers", "strict", "max_failed", "published"}
 _PART_SIZE = 128
 
 
-# A number for each channel: of gray, of RGB, or of RGB and alpha.
-_CHANNELS = Field(min_length=1, max_length=4)
+def _require_channels(value: object) -> object:
+    """The value; ValueError if it is a list of another length than images have channels."""
+    if isinstance(value, list | tuple) and len(value) not in CHANNELS:
+        raise ValueError("expected 1 number (gray), 3 (RGB) or 4 (RGB and alpha)")
+    return value
+
+
+_CHANNELS = BeforeValidator(_require_channels)
 # The standard deviation of a channel, by which its values are divided.
 _Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -91,6 +98,17 @@ _Workers = Annotated[
     Annotated[int, Field(ge=0, le=1024), Tag(NOT_AUTO)] | _Auto, Discriminator(_or_auto)
 ]
 _Flag = Annotated[Annotated[bool, Tag(NOT_AUTO)] | _Auto, Discriminator(_or_auto)]
+
+
+def _require_place(value: object) -> object:
+    """The value; ValueError unless it says where the scores are in what a network returns."""
+    is_index = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if value is None or is_index or (isinstance(value, str) and value):
+        return value
+    raise ValueError(
+        "expected an index (0), a key or an attribute (logits), a path of these ('0.logits', in "
+        "quotes), or the import path of a function (my_module:scores)"
+    )
 
 
 class _Options(Configuration):
@@ -178,7 +196,10 @@ class ModelConfig(Configuration):
     std: Annotated[tuple[_Deviation, ...], _CHANNELS] | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     label: str | None = None
-    output: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)] | None = None
+    output: Annotated[
+        Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)] | None,
+        BeforeValidator(_require_place),
+    ] = None
     probabilities: Probabilities | None = None
 
     @model_validator(mode="after")

@@ -54,9 +54,10 @@ class ModelFacts(Facts):
         n_classes: the number of its outputs.
         classes: digest of the wnids of its outputs.
         mean, std: the statistics that its input is normalized by.
-        source: digest of its builder's file, or the version of timm if timm builds it; None for
+        source: digest of its builder's file; the version of timm if timm builds it; that of
+            transformers and the digest of its configuration if it is Hugging Face's; None for
             torchvision.
-        output: digest of the file of the function that reads its scores; None if none does.
+        output: digest of the function that reads its scores, or of its file; None if none does.
         findings: what its outputs say against it; see ``Classifier``.
     """
 

@@ -182,7 +182,7 @@ def settings_of(
     side = section.size
     needs = Needs(
         is_convolutional=is_convolutional(classifier.module),
-        input_bytes=3 * side**2 * len(section.windows(side, side)),
+        input_bytes=classifier.n_channels * side**2 * len(section.windows(side, side)),
         gpu_bytes=lambda: _gpu_bytes(classifier, methods, side, device, config.precision),
         most=config.images_per_part,
     )
@@ -206,7 +206,8 @@ def _gpu_bytes(
     from wsol_bench.methods.base import merged_plan
 
     n_images = 4
-    noise = torch.randn(n_images, 3, side, side, generator=torch.Generator().manual_seed(0))
+    shape = (n_images, classifier.n_channels, side, side)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     plan = merged_plan(methods)

@@ -369,25 +369,31 @@ def fused_swin() -> nn.Module:
     return net
 
 
-REFUSED = {
-    "no attention at all": lambda: models.resnet18(),
-    "no attention at all": lambda: models.swin_t(),
-    "for one image: windows": fused_swin,
-    "a head that pools the patch tokens": lambda: timm_vit(global_pool="avg"),
-    "16 patches from token 0 on, of 16 tokens": lambda: timm_vit(
-        class_token=False, global_pool="avg", no_embed_class=True
+REFUSED: list[tuple[str, Any]] = [
+    ("no attention at all", lambda: models.resnet18()),
+    ("no attention at all", lambda: models.swin_t()),
+    ("for one image: windows", fused_swin),
+    ("a head that pools the patch tokens", lambda: timm_vit(global_pool="avg")),
+    (
+        "16 patches from token 0 on, of 16 tokens",
+        lambda: timm_vit(class_token=False, global_pool="avg", no_embed_class=True),
     ),
-    "more than one attention a block": lambda: seeded(
-        lambda: timm.create_model("vit_small_patch16_18x2_224", img_size=64, depth=2, embed_dim=96)
+    (
+        "more than one attention a block",
+        lambda: seeded(
+            lambda: timm.create_model(
+                "vit_small_patch16_18x2_224", img_size=64, depth=2, embed_dim=96
+            )
+        ),
     ),
-    "causal": lambda: Masked(is_causal=True),
-    "dropout": lambda: Masked(dropout_p=0.5),
-}
+    ("causal", lambda: Masked(is_causal=True)),
+    ("dropout", lambda: Masked(dropout_p=0.5)),
+]
 
 
-@pytest.mark.parametrize("message", REFUSED)
-def test_other_networks_are_refused_with_a_reason(message: str) -> None:
-    net = REFUSED[message]()
+@pytest.mark.parametrize(("message", "make"), REFUSED, ids=[message for message, _ in REFUSED])
+def test_other_networks_are_refused_with_a_reason(message: str, make: Any) -> None:
+    net = make()
     for classes in (None, CLASSES):
         with pytest.raises(NotApplicableError, match=message):
             attentions(net, images(), classes)
