@@ -49,7 +49,7 @@ def test_random_weights_take_nothing_from_the_callers_random_numbers() -> None:
 
 def test_an_unknown_network_is_an_error_that_names_the_nearest() -> None:
     with pytest.raises(
-        ModelError, match="unknown model 'resnet81'; did you mean 'resnet18'.*my_module:b"
+        ModelError, match=r"unknown model 'resnet81'; did you mean 'resnet18'.*my_module:b"
     ):
         load_classifier("resnet81", weights="random")
 

@@ -49,10 +49,8 @@ def init(
 
     if file.exists() and not force:
         given = [] if data is None else ["--data", str(data)]
-        command = shlex.join(["wsol-bench", "init", str(file), "--force", *given])
-        raise ConfigError(
-            f"{file} exists; name another file, or replace it with --force: {command}"
-        )
+        again = shlex.join(["wsol-bench", "init", str(file), "--force", *given])
+        raise ConfigError(f"{file} exists; name another file, or replace it with --force: {again}")
     if not file.parent.is_dir():
         raise ConfigError(f"{file}: the folder {file.parent} does not exist; make it first")
     if data is not None:
