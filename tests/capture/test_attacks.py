@@ -265,7 +265,7 @@ def test_rounding_within_a_network_is_no_difference_of_its_float32_logits(
         def forward(self, batch: Tensor) -> Tensor:
             return super().forward(batch).float()
 
-    options = {"layer": "f", "head": "fc", "classes": [1]}
+    options = {"layer": "f", "head": "fc", "targets": [1]}
     exact = localization_maps(seeded(Widens), images(3, 32), name, **options)[name]
     net = seeded(Widens)
     net = net.to(torch.bfloat16) if precision == "half" else net

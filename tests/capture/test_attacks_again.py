@@ -238,7 +238,7 @@ class LargeLogits(StemAndHead):
 def test_large_logits_in_float16_have_finite_gradients(name: str, precision: str) -> None:
     exact, net = seeded(LargeLogits), seeded(LargeLogits)
     net = net.half() if precision == "half" else net
-    batch, at = images(2, 32), {"layer": "f", "classes": [1, 4]}
+    batch, at = images(2, 32), {"layer": "f", "targets": [1, 4]}
     expected = localization_maps(exact, batch, name, **at)[name]
     maps = localization_maps(
         net, batch, name, **at, precision="fp16" if precision == "fp16" else "fp32"

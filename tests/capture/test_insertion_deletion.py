@@ -273,7 +273,9 @@ def test_a_class_that_is_no_output_is_an_error(wrong: int) -> None:
 
 def test_a_network_without_logits_is_an_error() -> None:
     inputs, maps, classes = world()
-    with pytest.raises(ModelError, match=r"Identity: expected logits.*found \(5, 3, 28, 28\)"):
+    with pytest.raises(
+        ModelError, match=r"Identity: expected logits.*found shape \(5, 3, 28, 28\)"
+    ):
         faithfulness(nn.Identity(), inputs, maps, classes)
 
 

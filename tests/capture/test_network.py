@@ -45,7 +45,7 @@ class Plain(nn.Module):
 def maps_of(net: nn.Module, batch: Tensor, name: str, **options: object) -> Tensor:
     method = cam_methods.get(name).with_options(FEW.get(name, {}), name)
     maps = localization_maps(
-        net, batch, method, classes=[1, 4], layer="features", head="fc", **options
+        net, batch, method, targets=[1, 4], layer="features", head="fc", **options
     )
     return maps[method.name]
 

@@ -60,7 +60,7 @@ def test_a_thin_image_is_unreadable_and_the_others_are_evaluated(tmp_path, secti
 @pytest.mark.parametrize("section", [CROP, WHOLE], ids=["center_crop", "shorter_side"])
 def test_a_thin_image_is_not_resized_for_a_network(tmp_path, section):
     Image.new("RGB", (60_000, 2)).save(tmp_path / "a.png")
-    batch = _Decoder([str(tmp_path / "a.png")], protocol(section).input)([0])
+    batch = _Decoder([str(tmp_path / "a.png")], protocol(section).input, 3)([0])
     assert batch.groups == []
     [(index, reason)] = batch.unreadable
     assert index == 0

@@ -116,7 +116,7 @@ def test_a_spawned_process_is_told_the_version_of_an_archive(
     monkeypatch.setattr(loading, "_CONTEXT", multiprocessing.get_context("spawn"))
     [batch] = loading.decoded(dataset, [[0, 1]], section, workers=1)
     assert not batch.unreadable
-    decoder = loading._Decoder(dataset.images["path"].tolist(), section)
+    decoder = loading._Decoder(dataset.images["path"].tolist(), section, 3)
     monkeypatch.setattr(archives, "_known", {})
     monkeypatch.setattr(archives, "_expected", {})
     os.utime(archive, ns=(1, 1))

@@ -105,9 +105,10 @@ def test_a_metric_of_maps_has_a_worst_value(own_metrics):
 
 def test_a_method_without_a_number_stands_beside_selected_thresholds(tmp_path):
     """Boxes of half of the images have no number of all of them under a sweep of guesses."""
-    rows = wsol_bench.run({**BASE, "protocol": "gradcam-2017"}, out=tmp_path / "first").rows
-    ids = rows["image_id"].unique()
-    lines = ["ImageId,PredictionString", *(f"{one},n99999999 1 1 9 9" for one in ids)]
+    first = wsol_bench.run({**BASE, "protocol": "gradcam-2017"}, out=tmp_path / "first")
+    ids = first.images["image_id"]
+    other = min({f"n{90_000_000 + k}" for k in range(16)} - set(first.images["label"]))
+    lines = ["ImageId,PredictionString", *(f"{one},{other} 1 1 9 9" for one in ids)]
     (tmp_path / "guesses.csv").write_text("\n".join(lines) + "\n")
     experiment = {
         **BASE,

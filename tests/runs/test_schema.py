@@ -128,7 +128,7 @@ def test_statuses_are_the_words_in_the_tables():
     ]  # fmt: skip
     assert [*RowStatus] == [
         "box", "no_box", "missing", "swept", "not_finite", "zero", "not_positive", "constant",
-        "not_applicable",
+        "not_applicable", "not_kept",
     ]  # fmt: skip
     assert f"{RowStatus.NO_BOX}" == "no_box"
 

@@ -84,7 +84,7 @@ def mean_by_hand(net, image, index, method, scales, *, flip, grid):
         for mirrored in (False, True) if flip else (False,):
             seen = torch.flip(pixels, [3]) if mirrored else pixels
             made = localization_maps(net, seen, [method], layer="features", head="fc",
-                                     classes=torch.tensor([[index]]))[method]  # fmt: skip
+                                     targets=torch.tensor([[index]]))[method]  # fmt: skip
             made = torch.flip(made, [3]) if mirrored else made
             maps.append(nn.functional.interpolate(made, grid, mode="bilinear")[0, 0])
     return torch.stack(maps).mean(0).numpy()

@@ -185,7 +185,8 @@ def _of(of: str, inside: list[ast.expr], scope: Scope) -> Iterator[str]:
             [kind_words(inside[0], scope), " and ".join(bounds).replace(" and of ", " and ")]
         ).strip()
     elif of == "tuple" and len({ast.unparse(one) for one in inside}) == 1:
-        yield f"a list of {len(inside)} {kind_words(inside[0], scope)}s"
+        plural = "" if len(inside) == 1 else "s"
+        yield f"a list of {len(inside)} {kind_words(inside[0], scope)}{plural}"
     elif of in ("list", "tuple", "Sequence"):
         yield f"a list of {kind_words(inside[0], scope)}s"
     else:

@@ -16,7 +16,8 @@ from wsol_bench.methods.input_x_gradient import size_of_sum
 
 __all__ = ["attributions", "integrated_gradients"]
 
-Baseline = Literal["mean", "black", "blur"] | tuple[float, ...]
+Color = tuple[float] | tuple[float, float, float] | tuple[float, float, float, float]
+Baseline = Literal["mean", "black", "blur"] | Color
 
 
 @cam_method(
@@ -26,7 +27,7 @@ def integrated_gradients(
     record: Record,
     *,
     steps: PositiveInt = 50,
-    baseline: Literal["mean", "black", "blur"] | tuple[float, ...] = "mean",
+    baseline: Baseline = "mean",
 ) -> Float[Tensor, "batch k height width"]:
     """Integrated gradients (Sundararajan et al., ICML 2017, eq. 1 and 3).
 

@@ -84,7 +84,7 @@ class TestCurves:
         boxes = counted_run(tmp_path, tmp_path / "run", {"three": 3})
         found = curves_figure(Collection([boxes]))
         assert [axes.get_xlabel() for axes in found.figure.axes] == ["least IoU of a hit"]
-        assert "the methods give boxes, and no maps" in found.remark
+        assert "The methods give boxes, and no maps" in found.remark
         pixels = curves_figure(Collection([masked.folder]))
         assert pixels.figure is None
         assert "count no hits" in pixels.remark

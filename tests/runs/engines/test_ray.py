@@ -304,7 +304,7 @@ def test_a_worker_tells_as_much_of_its_work_as_the_driver(tmp_path):
     arguments = (config.model_dump(mode="json"), (config.dataset.load(), {}), str(Path.cwd()), [])
     for told in (Verbosity.QUIET, Verbosity.NORMAL):
         try:
-            _Worker(*arguments, Environment.here().versions, told).start()
+            _Worker(*arguments, Environment.here().versions, told, 1).start()
             assert verbosity() is told
         finally:
             set_verbosity("normal")

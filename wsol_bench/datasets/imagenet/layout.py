@@ -240,11 +240,13 @@ def _require_pieces(pieces: Pieces, root: Path, names: dict[str, str], devkit: P
 def _splits_there(root: Path) -> str:
     """The folders of images that a root holds as a split, by name; "" for none."""
     parents = [place.removesuffix("{split}") for place in IMAGES if place.endswith("/{split}")]
-    folders = (
-        path for parent in parents if (root / parent).is_dir() for path in (root / parent).iterdir()
-    )
+    folders = [path for parent in parents for path in data_files.matching(root / parent, "*")]
     return ", ".join(
-        sorted(path.name for path in folders if path.is_dir() and _holds(path, IMAGE_SUFFIXES))
+        sorted(
+            path.name
+            for path in folders
+            if data_files.is_dir(path) and _holds(path, IMAGE_SUFFIXES)
+        )
     )
 
 
