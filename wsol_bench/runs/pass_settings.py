@@ -252,7 +252,7 @@ def _gain(device: "torch.device") -> str:
     import torch
 
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return " (precision=bf16 may be faster; nobody has measured it here)"
+        return " (precision=bf16 may be faster, which was not measured)"
     if device.type != "cpu":
         return ""
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
