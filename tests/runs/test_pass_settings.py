@@ -185,7 +185,7 @@ class TestRuns:
         [line] = [line for line in capsys.readouterr().err.splitlines() if "batches of" in line]
         threads = torch.get_num_threads()
         assert line.startswith(
-            f"color_net on cpu, {threads} threads: batches of 4, decoded in this process, "
+            f"color_net on cpu, {threads} thread{'s' if threads > 1 else ''}: batches of 4, decoded in this process, "
             "channels first, fp32 ("
         )
         assert "bf16" in line
