@@ -184,8 +184,9 @@ class TestRuns:
         results = wsol_bench.run(self.auto(root), out=tmp_path / "run")
         [line] = [line for line in capsys.readouterr().err.splitlines() if "batches of" in line]
         threads = torch.get_num_threads()
+        said = f"{threads} thread{'s' if threads > 1 else ''}"
         assert line.startswith(
-            f"color_net on cpu, {threads} thread{'s' if threads > 1 else ''}: batches of 4, decoded in this process, "
+            f"color_net on cpu, {said}: batches of 4, decoded in this process, "
             "channels first, fp32 ("
         )
         assert "bf16" in line
