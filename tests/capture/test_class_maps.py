@@ -150,17 +150,18 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
     "groups": lambda: ClassMaps(convolution=Depthwise()),
     "transposed": lambda: ClassMaps(convolution=nn.ConvTranspose2d(6, N_CLASSES, 1)),
     "a hook that changes gradients": lambda: hooked(ClassMaps()),
+    "a hook that changes gradients a little": lambda: hooked(ClassMaps(), 1e-3),
     "a hook that changes values": lambda: changed(ClassMaps()),
     "a full backward hook": lambda: backward_hooked(ClassMaps()),
 }
 
 
-def hooked(net: nn.Module) -> nn.Module:
+def hooked(net: nn.Module, share: float = 1.0) -> nn.Module:
     """The graph does not show this hook."""
 
     def put(module: nn.Module, inputs: object, output: Tensor) -> None:
         if output.requires_grad:
-            output.register_hook(lambda gradient: gradient.cumsum(1))
+            output.register_hook(lambda gradient: gradient + share * gradient.cumsum(1))
 
     net.classes.register_forward_hook(put)
     return net

@@ -156,7 +156,7 @@ class Record:
 
     @property
     def reading(self) -> OutputReading:
-        """How the network's scores were read; by default, that its output is the scores."""
+        """The reading of the network's scores; by default its output is the scores."""
         return OutputReading() if self._probe is None else reading_of(self._probe.model)
 
     def probabilities(self, scores: Float[Tensor, "*b n"]) -> Float[Tensor, "*b n"]:

@@ -105,7 +105,7 @@ def _recognized(data: Path, command: Sequence[str]) -> "dict[str, Recognition]":
 
 
 def _shown(root: Path) -> str:
-    """What a folder holds, or the first line of a file, as the end of a sentence."""
+    """The end of a sentence that says what a folder holds, or the first line of a file."""
     from wsol_bench.common.files import contents
     from wsol_bench.datasets.recognition import first_line
 

@@ -96,7 +96,7 @@ def recognize(root: Path) -> Recognition:
 
 
 def _rank(look: _Look) -> tuple[bool, int]:
-    """How well a file fits: it has all columns, with the names in this package."""
+    """The rank of a file: whether it has all columns, and how many have their names here."""
     known = {"image", "label"}.union(*(CONVENTIONS[form[0]].columns for form in _FORMS))
     return look.head is not None, len(known & set(look.names))
 

@@ -54,7 +54,7 @@ def is_of_transformers(module: nn.Module) -> bool:
 
 
 def usual_output(module: nn.Module) -> tuple[str | None, Probabilities | None]:
-    """Where a network of transformers has its scores, and how these become probabilities.
+    """The place of the scores in what a network of transformers returns, and their meaning.
 
     Both are None for another network.
     """
@@ -291,7 +291,7 @@ def processing_of(source: str, n_channels: int) -> Preprocessing | None:
 
 
 def _processed(processor: Any, color: Any) -> Float64[np.ndarray, "c h w"]:
-    """What a processor makes of a square image of one color."""
+    """The pixels that a processor makes of a square image of one color."""
     mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(len(color), "RGB")
     value = int(color[0]) if len(color) == 1 else tuple(map(int, color))
     image = Image.new(mode, (_SIDE, _SIDE), value)

@@ -44,7 +44,7 @@ def require_channels(mean: Sequence[float], std: Sequence[float], name: str) -> 
 
 
 def channels_advice(module: nn.Module, n_channels: int) -> str:
-    """What to do if a network takes images of another number of channels; "" if it does not.
+    """Advice if a network takes images of another number of channels; "" if it does not.
 
     The network's first convolution has the number.
 

@@ -104,7 +104,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _advice(value: Any, where: str, output: Any) -> str:
-    """What an error offers: the first tensors that can be scores, as ``output:`` names them."""
+    """The first tensors that can be scores, as ``output:`` names them, for an error."""
     for base, whole in ((where, value), ("", output)):
         found = [
             f"'output: {path}'"

@@ -91,7 +91,7 @@ class OutputReading:
 
     @property
     def meaning(self) -> Probabilities | None:
-        """How scores become probabilities; None if they are those of targets, not of classes."""
+        """The way from scores to probabilities; None for scores of targets, not of classes."""
         if self.targets is not None:
             return None
         return self.probabilities or ("sigmoid" if self.single else "softmax")

@@ -45,7 +45,7 @@ _PLANNED = 0.5
 
 
 class Machine(NamedTuple):
-    """What a machine has for the passes of a model.
+    """The cores and memories that a machine has for the passes of a model.
 
     Attributes:
         cores: the number of CPU cores.
@@ -248,7 +248,7 @@ def described(
 
 
 def _gain(device: "torch.device") -> str:
-    """What bf16 would gain over fp32, as far as it was measured."""
+    """The words about what bf16 would gain over fp32, as far as it was measured."""
     import torch
 
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
